@@ -1,0 +1,116 @@
+"""Everything airunner refuses to do, one class per reason.
+
+    Refused
+      InvalidRequest      INVALID_ARGUMENT      never retry: the request itself is wrong
+      Unauthenticated     UNAUTHENTICATED       get another token first
+      NotAllowed          PERMISSION_DENIED     get another role first
+      UnknownJob          NOT_FOUND
+      IdempotencyConflict ALREADY_EXISTS
+      StaleLease          FAILED_PRECONDITION   the job is no longer this caller's
+      CancelPending       FAILED_PRECONDITION   a cancelled job's lease is not renewed
+      AlreadyFinished     FAILED_PRECONDITION
+      OutOfSequence       FAILED_PRECONDITION   reports are missing before these
+      LimitReached        RESOURCE_EXHAUSTED    retry when there is room
+      DataLoss            DATA_LOSS             the caller has seen more than the log holds
+      ShuttingDown        UNAVAILABLE           retry, with backoff
+
+A refusal is the caller's to handle; each names the gRPC status that tells the
+caller what to do about it, and `retry` says it in one bit. A broken invariant
+is ours: it is an AssertionError and ends the process.
+"""
+
+from typing import ClassVar
+
+
+class Refused(Exception):
+    """The request is understood, and the answer is no."""
+
+    status: ClassVar[str] = "FAILED_PRECONDITION"
+    retry: ClassVar[bool] = False
+
+
+class InvalidRequest(Refused):
+    """A field of the request breaks a rule; `field` is its name on the wire."""
+
+    status = "INVALID_ARGUMENT"
+
+    def __init__(self, field: str, why: str) -> None:
+        super().__init__(f"{field}: {why}")
+        self.field = field
+        self.why = why
+
+
+class Unauthenticated(Refused):
+    """No token, or one that cannot be trusted."""
+
+    status = "UNAUTHENTICATED"
+
+
+class NotAllowed(Refused):
+    """The token is good, but its roles do not include this call."""
+
+    status = "PERMISSION_DENIED"
+
+
+class UnknownJob(Refused):
+    """No job has this id: it never existed, or retention has removed it."""
+
+    status = "NOT_FOUND"
+
+    def __init__(self, id: str) -> None:
+        super().__init__(f"no job {id}: it never existed, or retention has removed it")
+
+
+class IdempotencyConflict(Refused):
+    """The request id was used before, for a job with other parameters."""
+
+    status = "ALREADY_EXISTS"
+
+
+class StaleLease(Refused):
+    """The lease behind this task token has lapsed, ended or been taken away."""
+
+    def __init__(self, why: str = "the lease behind this task token has ended") -> None:
+        super().__init__(why)
+
+
+class CancelPending(Refused):
+    """The job is being cancelled, so its lease is not renewed."""
+
+    def __init__(self) -> None:
+        super().__init__("a cancel was requested: stop the job and complete it")
+
+
+class AlreadyFinished(Refused):
+    """What is over cannot be cancelled, or completed in another way."""
+
+
+class OutOfSequence(Refused):
+    """Reports are missing between the last that the log has and these."""
+
+    def __init__(self, expected: int, got: int) -> None:
+        super().__init__(f"expected the report numbered {expected}, got {got}")
+        self.expected = expected
+
+
+class LimitReached(Refused):
+    """A limit would be passed; the message names it with its value and unit."""
+
+    status = "RESOURCE_EXHAUSTED"
+    retry = True
+
+
+class DataLoss(Refused):
+    """The caller has seen more of a job than the log holds."""
+
+    status = "DATA_LOSS"
+
+
+class ShuttingDown(Refused):
+    """The server is going away; the same request will do on the next one."""
+
+    status = "UNAVAILABLE"
+    retry = True
+
+    def __init__(self) -> None:
+        super().__init__("the server is shutting down: try again")

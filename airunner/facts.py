@@ -1,0 +1,141 @@
+"""What can happen. A fact is decided once, logged, and true for ever.
+
+An Event is a fact with its place in the log and its time; all else in the
+system is computed from events. Every fact names the job that it is about as id.
+
+A fact states what is now so ("attempt 2, lease until T"), not what to do about
+it ("one more attempt"): whoever reads the log in five years need not know
+today's rules.
+"""
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from airunner.jobs import (
+    Ending,
+    Instant,
+    JobId,
+    JobState,
+    Lease,
+    Outcome,
+    Place,
+    RequestId,
+    Sequence,
+    Subject,
+)
+from airunner.reports import Report, width
+from airunner.spec import JobSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueued:
+    id: JobId
+    spec: JobSpec
+    request: RequestId
+    submitter: Subject
+    retry_of: JobId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    id: JobId
+    attempt: int
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """The lease holds until later; no watcher is told."""
+
+    id: JobId
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """Back in line, at the job's old place."""
+
+    id: JobId
+    attempt: int  # the one that is over
+    ending: Ending
+    failures: int  # of the job, this one included if it counts
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """Whatever happens now, the job ends CANCELLED."""
+
+    id: JobId
+    by: Subject
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The one end that a job has; `state` is final."""
+
+    id: JobId
+    state: JobState
+    outcome: Outcome
+    ending: Ending | None  # of the attempt that was running, if one was
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """Something its worker said of the current attempt."""
+
+    id: JobId
+    attempt: int
+    sent: int  # the worker's own number of it (the last, if it takes several); 0: not numbered
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class OutputDropped:
+    """Retention has taken the output of a finished job; its other events stay."""
+
+    id: JobId
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """Retention has taken the job and all of its events."""
+
+    id: JobId
+
+
+LifecycleFact = Enqueued | Leased | Renewed | Returned | CancelRequested | Finished
+RetentionFact = OutputDropped | Forgotten
+Fact = LifecycleFact | Reported | RetentionFact
+
+
+def sequences(fact: Fact) -> int:
+    """How many sequences of its job's stream the fact takes; 0: no watcher sees it."""
+    match fact:
+        case Reported(report=report):
+            return width(report)
+        case Enqueued() | Leased() | Returned() | CancelRequested() | Finished():
+            return 1
+        case Renewed() | OutputDropped() | Forgotten():
+            return 0
+        case _:
+            assert_never(fact)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A fact, where it stands in the log, and where in its job's stream.
+
+    `first` is the sequence of the first of sequences(fact) numbers; for a fact
+    that takes none it is that of the job's last visible event.
+    """
+
+    place: Place
+    at: Instant
+    fact: Fact
+    first: Sequence
+
+    @property
+    def last(self) -> Sequence:
+        """The highest sequence that the event takes."""
+        return Sequence(self.first + max(sequences(self.fact), 1) - 1)

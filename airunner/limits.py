@@ -1,0 +1,74 @@
+"""Every limit there is, in one place, each named with its unit.
+
+Sizes are in bytes of UTF-8, times in the unit that the name ends in. A request
+past one of these is refused with INVALID_ARGUMENT (a field of one request) or
+RESOURCE_EXHAUSTED (what all requests share); either message names the limit.
+"""
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+GIB: Final = 1024 * MIB
+
+# One request
+MESSAGE_BYTES_MAX: Final = 16 * MIB  # one gRPC message, either way
+ENQUEUE_JOBS_MAX: Final = 1_000  # jobs in one EnqueueJobs
+DEQUEUE_JOBS_MAX: Final = 100  # jobs in one DequeueJob
+PAGE_SIZE_DEFAULT: Final = 50
+PAGE_SIZE_MAX: Final = 1_000  # jobs in one page of ListJobs
+REQUEST_ID_BYTES_MAX: Final = 256
+HEARTBEAT_TOKENS_MAX: Final = 10_000
+
+# One job
+QUEUE_NAME_CHARS_MAX: Final = 128
+COMMAND_BYTES_MAX: Final = 4 * KIB
+ARGS_MAX: Final = 1_024
+ARGS_BYTES_MAX: Final = 128 * KIB  # all of them together
+ENVIRONMENT_MAX: Final = 1_024  # variables
+ENVIRONMENT_BYTES_MAX: Final = 256 * KIB  # names and values together
+METADATA_MAX: Final = 64  # entries
+METADATA_BYTES_MAX: Final = 16 * KIB
+REPOSITORY_BYTES_MAX: Final = 2 * KIB
+REF_BYTES_MAX: Final = 256  # a branch or a commit
+PATH_BYTES_MAX: Final = 1 * KIB  # a working directory
+OWNER_BYTES_MAX: Final = 256
+TIMEOUT_SECONDS_MAX: Final = 30 * 24 * 3600
+QUEUE_TIMEOUT_SECONDS_MAX: Final = 30 * 24 * 3600
+GRACE_SECONDS_DEFAULT: Final = 10  # from SIGTERM to SIGKILL
+GRACE_SECONDS_MAX: Final = 3600
+SETUP_TIMEOUT_SECONDS: Final = 600  # checkout included, from lease to process start
+ATTEMPTS_DEFAULT: Final = 3  # failures, not leases, after which a job is FAILED as lost
+ATTEMPTS_MAX: Final = 100
+ATTEMPTS_KEPT: Final = 32  # past attempts in a job's history; the oldest go first
+TERMINAL_SIZE_MAX: Final = 1_000  # columns or rows
+OUTPUT_BYTES_DEFAULT: Final = 1 * GIB  # what a job may write before its output is cut
+OUTPUT_BYTES_MAX: Final = 1024 * GIB
+
+# One lease
+VISIBILITY_SECONDS_MIN: Final = 1
+VISIBILITY_SECONDS_MAX: Final = 12 * 3600
+VISIBILITY_SECONDS_DEFAULT: Final = 300  # of the published contract
+WORKER_VISIBILITY_SECONDS_DEFAULT: Final = 60  # of our own workers
+WORKER_NAME_CHARS_MAX: Final = 128
+WORKER_QUEUES_MAX: Final = 64  # queues that one worker may name
+WORKER_SLOTS_MAX: Final = 1_000
+
+# One report of a worker
+BATCH_BYTES_MAX: Final = 64 * KIB  # of output that a worker gathers before it sends
+BATCH_MILLIS_MAX: Final = 25  # for which it gathers
+REPORT_BYTES_MAX: Final = 4 * MIB  # of output in one batch that the server takes
+REPORTS_PER_BATCH_MAX: Final = 10_000
+UNACKNOWLEDGED_BYTES_MAX: Final = 4 * MIB  # per attempt; past it the child blocks
+
+# The memory log
+MEMORY_OUTPUT_BYTES_PER_JOB: Final = 256 * MIB
+MEMORY_OUTPUT_BYTES_TOTAL: Final = 1 * GIB
+
+# The server
+JOBS_MAX: Final = 1_000_000  # queued, running and finished together
+FINISHED_JOBS_KEPT: Final = 100_000
+FINISHED_SECONDS_KEPT: Final = 30 * 24 * 3600
+FINISHED_SECONDS_SPARED: Final = 600  # no finished job goes sooner
+SHUTDOWN_SECONDS_MAX: Final = 10
+PENDING_REPLIES_MAX: Final = 1_024  # per worker session; past it, its stream is not read

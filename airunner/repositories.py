@@ -1,0 +1,107 @@
+"""Which repositories and refs may be handed to git at all.
+
+git takes far more than a network address where it wants a URL: `ext::` runs a
+command, a leading dash is an option, and a local path may hold hooks. So a
+repository is taken only if it is one of
+
+    https://host/path   http://host/path   ssh://[user@]host/path   git://host/path
+    [user@]host:path    (the scp-like form of ssh)
+    file:///path        /path              (where the worker allows local ones)
+
+A password in the URL would be shown to everyone who may see the job, and so is
+refused: git finds the worker's own credentials by itself. Refs follow the rules
+of git-check-ref-format, with which a ref can never look like an option.
+"""
+
+import re
+from urllib.parse import urlsplit
+
+from airunner.errors import InvalidRequest
+from airunner.limits import REF_BYTES_MAX, REPOSITORY_BYTES_MAX
+
+SCHEMES = ("https", "http", "ssh", "git", "file")
+
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
+_SCP_LIKE = re.compile(r"(?:[A-Za-z0-9._][A-Za-z0-9._-]*@)?([^@:/]+|\[[^\]]*\]):(?!:)(?!-).+")
+_UNPRINTABLE = re.compile(r"[\x00-\x20\x7f]")
+_BAD_IN_REF = re.compile(r"\.\.|@\{|//|[\x00-\x20\x7f~^:?*\[\\]")
+_COMMIT = re.compile(r"[0-9a-fA-F]{4,64}")
+
+
+def is_local(repository: str) -> bool:
+    """Whether the repository lies on the worker's own disks."""
+    return repository.startswith("/") or repository.lower().startswith("file:")
+
+
+def check_repository(repository: str, field: str = "repository") -> None:
+    """Raise InvalidRequest unless git may be given this repository."""
+
+    def refuse(why: str) -> InvalidRequest:
+        return InvalidRequest(field, why)
+
+    if len(repository.encode()) > REPOSITORY_BYTES_MAX:
+        raise refuse(f"is longer than REPOSITORY_BYTES_MAX ({REPOSITORY_BYTES_MAX} bytes)")
+    if _UNPRINTABLE.search(repository):
+        raise refuse("has a space or a control character in it")
+    if repository.startswith("-"):
+        raise refuse("starts with a dash, so git would take it for an option")
+    if "::" in repository.split("/", 1)[0] and "[" not in repository.split("/", 1)[0]:
+        raise refuse("names a git remote helper (`helper::address`), which may run any command")
+    if repository.startswith("/"):
+        return
+    if "://" in repository:
+        _check_url(repository, field)
+    elif not (match := _SCP_LIKE.fullmatch(repository)) or not _HOST.fullmatch(match[1]):
+        raise refuse(
+            "is not an address that git can clone: use https://host/path, "
+            "ssh://user@host/path, user@host:path or an absolute path"
+        )
+
+
+def _check_url(repository: str, field: str) -> None:
+    try:
+        url = urlsplit(repository)
+        _ = url.port
+    except ValueError as error:
+        raise InvalidRequest(field, f"is not a URL: {error}") from None
+    if url.scheme not in SCHEMES:
+        raise InvalidRequest(field, f"has the scheme {url.scheme!r}; use one of {SCHEMES}")
+    if url.password is not None:
+        raise InvalidRequest(
+            field,
+            "has a password in it, which all who see the job would see; "
+            "give the worker a credential helper or an SSH key instead",
+        )
+    if url.scheme == "file":
+        if url.netloc not in ("", "localhost") or not url.path.startswith("/"):
+            raise InvalidRequest(field, "is not a local file URL: use file:///path")
+        return
+    host = url.netloc.rpartition("@")[2]
+    if url.port is not None:
+        host = host.rpartition(":")[0]
+    if not _HOST.fullmatch(host.removesuffix(":")):
+        raise InvalidRequest(field, "has no host name that ssh and git can take")
+    if url.username is not None and url.username.startswith("-"):
+        raise InvalidRequest(field, "has a user name that ssh would take for an option")
+    if url.path in ("", "/"):
+        raise InvalidRequest(field, "names a host but no repository on it")
+
+
+def check_branch(branch: str, field: str = "branch") -> None:
+    """Raise InvalidRequest unless this is a branch or tag name as git takes one."""
+    bad = (
+        len(branch.encode()) > REF_BYTES_MAX
+        or _BAD_IN_REF.search(branch)
+        or branch.startswith(("-", "/"))
+        or branch.endswith(("/", "."))
+        or branch == "@"
+        or any(part.startswith(".") or part.endswith(".lock") for part in branch.split("/"))
+    )
+    if bad:
+        raise InvalidRequest(field, f"{branch!r} is not a branch or tag name that git allows")
+
+
+def check_commit(commit: str, field: str = "commit") -> None:
+    """Raise InvalidRequest unless this is a commit id: 4 to 64 hexadecimal digits."""
+    if not _COMMIT.fullmatch(commit):
+        raise InvalidRequest(field, f"{commit!r} is not a commit id of 4 to 64 hexadecimal digits")

@@ -1,0 +1,161 @@
+"""What a native worker and the server say to each other, on one stream a worker process.
+
+    worker                                server
+      Hello(holding, credit)  ------>
+                              <------     Welcome(held, lost)
+      Credit(more)            ------>
+                              <------     Assignment(job, token)
+      Batch(token, first, ...)------>
+                              <------     Stored(token, sent)          durable up to here
+      Heartbeat(tokens)       ------>
+                              <------     Renewal(renewed, lost)
+                              <------     CancelOrder(token)
+      Completion(token, last) ------>
+                              <------     Settled(token)               durable, lease over
+      Farewell()              ------>                                  no more assignments, please
+                              <------     Drain()                      the server is going away
+
+Rules
+
+1. A worker's number of its reports starts at 1 in each attempt and has no gap.
+   `first` of a Batch is the number of its first report.
+2. Completion and GiveBack travel behind the last Batch of their attempt. `last`
+   is the number of the last report, so that the server can prove that it has all.
+3. A worker holds a token from the Assignment until Settled or until it is lost. A
+   Hello lists every token that it holds. A lease of the same worker that a Hello
+   does not list was never delivered, and goes back to its place in line.
+4. After a Hello, the worker sends again whatever follows `sent` of each Held.
+5. A Heartbeat and a Hello renew each lease by its whole span. The worker counts that
+   span from when it sent them.
+6. Credit adds up. A Hello sets it. An Assignment takes one.
+"""
+
+from dataclasses import dataclass
+
+from airunner.jobs import Job, Millis, Outcome, TaskToken, WorkerId
+from airunner.reports import Report
+
+# Up
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    worker: WorkerId  # this incarnation
+    name: str
+    queues: tuple[str, ...]  # in order of preference
+    span: Millis  # the visibility timeout of its leases
+    slots: int  # jobs that it can run at once
+    credit: int  # jobs that it can take now
+    holding: tuple[TaskToken, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    more: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    tokens: tuple[TaskToken, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    token: TaskToken
+    first: int
+    reports: tuple[Report, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    token: TaskToken
+    last: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """Return a job to its place in line; `lost`: the attempt died, which counts as a failure."""
+
+    token: TaskToken
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Farewell:
+    """The worker drains: no more assignments."""
+
+
+FromWorker = Hello | Credit | Heartbeat | Batch | Completion | GiveBack | Farewell
+
+# Down
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A lease that has survived, and the number of its last stored report."""
+
+    token: TaskToken
+    sent: int
+    cancelled: bool  # a cancel was requested
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    server: str  # its version
+    held: tuple[Held, ...]
+    lost: tuple[TaskToken, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    job: Job
+    token: TaskToken
+    span: Millis
+    output_bytes_max: int  # the job's own limit, or less where the log holds less
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """All reports of the attempt up to the number `sent` are durable."""
+
+    token: TaskToken
+    sent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """The answer to one Heartbeat, in the order of the Heartbeats."""
+
+    renewed: tuple[TaskToken, ...]
+    lost: tuple[TaskToken, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOrder:
+    token: TaskToken
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A Completion or a GiveBack is durable, and the token is dead."""
+
+    token: TaskToken
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The server will never take what was sent for this token."""
+
+    token: TaskToken
+    status: str  # canonical gRPC status code, by name
+    why: str
+    lease_lost: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """The server is going away: reconnect, elsewhere or later."""
+
+
+FromServer = Welcome | Assignment | Stored | Renewal | CancelOrder | Settled | Rejected | Drain
