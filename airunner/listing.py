@@ -1,0 +1,45 @@
+"""Questions about many jobs, and their answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from airunner.checks import check_within
+from airunner.jobs import Instant, Job, JobState, Place
+from airunner.limits import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
+from airunner.spec import check_queue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """Which jobs, newest first. `before` wins over `page`."""
+
+    queue: str | None = None  # None: all
+    state: JobState | None = None  # None: all
+    page: int = 1  # from 1; what is on it moves as new jobs come
+    before: Place | None = None  # only jobs enqueued before this one; stable as new jobs come
+    page_size: int = PAGE_SIZE_DEFAULT
+
+    def __post_init__(self) -> None:
+        if self.queue is not None:
+            check_queue(self.queue)
+        check_within("page", self.page, 1, 2**31 - 1, "pages")
+        check_within("page_size", self.page_size, 1, PAGE_SIZE_MAX, "jobs (PAGE_SIZE_MAX)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    jobs: tuple[Job, ...]
+    last_page: int  # of the published page numbers; at least 1
+    next: Place | None  # `before` of the next page; None: there is none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueStatistics:
+    """How a queue fares now."""
+
+    queue: str
+    counts: Mapping[JobState, int]  # every state is a key
+    oldest: Instant | None  # when the job that is first in line was enqueued
+    workers: int = 0  # that serve the queue
+    slots: int = 0  # of those workers
+    busy: int = 0  # of those slots
