@@ -126,6 +126,8 @@ class Job:
     failures: int = 0  # leases that lapsed or were reported dead; what attempts_max bounds
     lease: Lease | None = None
     leased_at: Instant | None = None  # the current lease, if there is one
+    queued_at: Instant | None = None  # since when it is in line, if it is
+    waited: Millis = Millis(0)  # in line before that
     attempts: tuple[Attempt, ...] = ()  # the leases that are over, oldest first
     cancel_requested_at: Instant | None = None
     outcome: Outcome | None = None

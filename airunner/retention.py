@@ -1,0 +1,24 @@
+"""How much is kept, and for how long."""
+
+from dataclasses import dataclass
+
+from airunner import limits
+from airunner.jobs import Millis
+
+AGE = Millis(limits.FINISHED_SECONDS_KEPT * 1000)
+SPARED = Millis(limits.FINISHED_SECONDS_SPARED * 1000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """What bounds a server's memory and its log. What goes, goes oldest first.
+
+    No finished job goes sooner than `spared` after its end, or while it is watched.
+    """
+
+    jobs_max: int = limits.JOBS_MAX  # queued, running and finished together
+    finished_max: int = limits.FINISHED_JOBS_KEPT
+    finished_age: Millis = AGE
+    spared: Millis = SPARED
+    output_bytes_per_job: int = limits.MEMORY_OUTPUT_BYTES_PER_JOB
+    output_bytes_total: int = limits.MEMORY_OUTPUT_BYTES_TOTAL

@@ -1,0 +1,89 @@
+"""Who serves which queue now.
+
+Nothing depends on this for safety: leases alone say who has which job. It
+answers "why is my job waiting?", and tells a worker's stream of a cancel at once.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from airunner.facts import CancelRequested
+from airunner.jobs import Job, WorkerId
+from airunner.listing import QueueStatistics
+from airunner.waiting import Waiting
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Presence:
+    """A worker that is connected now; `busy` is kept by its session."""
+
+    worker: WorkerId
+    queues: tuple[str, ...]
+    slots: int
+    busy: int = 0
+    cancel: Callable[[Job], None] = field(default=lambda job: None)
+    supersede: Callable[[], None] = field(default=lambda: None)
+
+
+class Attendance:
+    """Every presence, by queue and by worker."""
+
+    def __init__(self) -> None:
+        self._serving: dict[str, dict[Presence, None]] = {}
+        self._workers: dict[WorkerId, Presence] = {}
+
+    @contextmanager
+    def enter(self, presence: Presence) -> Iterator[None]:
+        """Be there until the end of the block. An older presence of the worker is superseded."""
+        if older := self._workers.get(presence.worker):
+            self._leave(older)
+            older.supersede()
+        self._workers[presence.worker] = presence
+        for queue in presence.queues:
+            self._serving.setdefault(queue, {})[presence] = None
+        try:
+            yield
+        finally:
+            self._leave(presence)
+
+    def serving(self, queue: str) -> Sequence[Presence]:
+        return tuple(self._serving.get(queue, ()))
+
+    def explain(self, queue: str, ahead: int) -> Waiting:
+        """Why the job that has so many ahead of it waits."""
+        serving = self.serving(queue)
+        return Waiting(
+            queue=queue,
+            ahead=ahead,
+            workers=len(serving),
+            slots=sum(each.slots for each in serving),
+            busy=sum(each.busy for each in serving),
+        )
+
+    def complete(self, statistics: QueueStatistics) -> QueueStatistics:
+        """The statistics of a queue, with its workers."""
+        serving = self.serving(statistics.queue)
+        return replace(
+            statistics,
+            workers=len(serving),
+            slots=sum(each.slots for each in serving),
+            busy=sum(each.busy for each in serving),
+        )
+
+    def queues(self) -> Sequence[str]:
+        return tuple(self._serving)
+
+    def tell(self, fact: CancelRequested, job: Job) -> None:
+        """Pass a cancel on to the worker that has the job, if it is connected."""
+        if job.lease and job.id == fact.id and (present := self._workers.get(job.lease.worker)):
+            present.cancel(job)
+
+    def _leave(self, presence: Presence) -> None:
+        if self._workers.get(presence.worker) is presence:
+            del self._workers[presence.worker]
+        for queue in presence.queues:
+            if (serving := self._serving.get(queue)) is not None:
+                serving.pop(presence, None)
+                if not serving:
+                    del self._serving[queue]

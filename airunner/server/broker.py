@@ -1,0 +1,393 @@
+"""The one owner of the engine: requests become events here, and replies get out.
+
+A request is decided and applied between two awaits, so requests never
+interleave and need no lock. Its events go to the outbox. One task moves the
+outbox to the log, as many events at a time as gathered while the last append
+was under way: batching by being busy, without a timer. No reply leaves and no
+watcher sees an event before the log has it.
+
+If the log fails, so does the server: its memory is then ahead of what is
+durable, and only a replay can tell by how much.
+
+Everything that waits is parked: workers by the queues they would work on,
+watchers by their job, replies until the log has caught up, the timer until the
+next deadline. An idle server does nothing at all.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from contextlib import aclosing
+from typing import TypeVar
+
+from airunner.errors import DataLoss, Refused, ShuttingDown
+from airunner.facts import CancelRequested, Enqueued, Event, Fact, Returned, sequences
+from airunner.jobs import (
+    Ending,
+    Enqueue,
+    Instant,
+    Job,
+    JobId,
+    JobState,
+    Millis,
+    Outcome,
+    Place,
+    RequestId,
+    Subject,
+    TaskToken,
+    WorkerId,
+    digest,
+)
+from airunner.listing import Listing, Page, QueueStatistics
+from airunner.log.log import Log
+from airunner.reports import Report
+from airunner.server.attendance import Attendance, Presence
+from airunner.server.clock import Clock
+from airunner.server.granted import Granted
+from airunner.server.ids import Ids
+from airunner.server.parking import Parking
+from airunner.store.answers import page, statistics
+from airunner.store.engine import Engine
+from airunner.store.queue import Queue
+from airunner.store.table import Table
+from airunner.waiting import Waiting
+
+T = TypeVar("T")
+Journal = Callable[[Event, Job | None], None]  # told of every event once it is durable
+
+_OUTBOX, _DURABLE, _DEADLINE, _STOP = "outbox", "durable", "deadline", "stop"
+
+
+class Broker:
+    """The server's verbs. Each answers once the log has what the answer is based on.
+
+    `watched` is the very counter that the engine was made with: retention spares
+    what is in it. `run()` must be running for anything to be answered.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        log: Log,
+        *,
+        clock: Clock,
+        ids: Ids,
+        watched: Counter[JobId],
+        journal: Journal = lambda event, job: None,
+    ) -> None:
+        self._engine = engine
+        self._log = log
+        self._clock = clock
+        self._ids = ids
+        self._watched = watched
+        self._journal = journal
+        self._outbox: list[tuple[Event, Job | None]] = []
+        self._durable = engine.tail
+        self._deadline: Instant | None = None
+        self._stopping = False
+        self._ended = False  # nothing becomes durable any more
+        self._idle = Parking()  # workers, by the queues they would work on
+        self._news = Parking()  # everyone else, by what they wait to hear of
+        self.attendance = Attendance()
+
+    @property
+    def queue(self) -> Queue:
+        """The verbs, for callers that hand what they decide to decide()."""
+        return self._engine.queue
+
+    @property
+    def table(self) -> Table:
+        return self._engine.table
+
+    def now(self) -> Instant:
+        return self._clock.now()
+
+    # Its life
+
+    async def run(self) -> None:
+        """Keep the log and the time, until stop() or until either fails."""
+        self.decide(self.queue.resume(self.now()))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                keeping = tasks.create_task(self._keep_time())
+                await self._keep_log()
+                keeping.cancel()
+        finally:
+            self._stopping = self._ended = True
+            self._idle.wake_all()
+            self._news.wake_all()
+
+    def stop(self) -> None:
+        """Answer what is decided, refuse the rest with ShuttingDown, let run() return."""
+        self._stopping = True
+        self._idle.wake_all()
+        self._news.wake_all()
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping
+
+    async def stopped(self) -> None:
+        """Return once stop() was called."""
+        while not self._stopping:
+            await self._news.park(_STOP)
+
+    # Clients' verbs
+
+    async def enqueue(self, request: Enqueue) -> Job:
+        return await self.durably(self._enqueue(request))
+
+    async def enqueue_many(self, requests: Sequence[Enqueue]) -> list[Job | Refused]:
+        """A job or a refusal for each request, in their order; one append for all."""
+        return await self.durably([self._tried(request) for request in requests])
+
+    async def get(self, id: JobId) -> Job:
+        return await self.durably(self.table.job(id))
+
+    def explain(self, job: Job) -> Waiting | None:
+        """Why the job waits; None if it does not."""
+        if job.state is not JobState.SCHEDULED or self.table.find(job.id) is not job:
+            return None
+        return self.attendance.explain(job.spec.queue, self.table.lines.ahead(job))
+
+    async def page(self, listing: Listing) -> Page:
+        return await self.durably(page(self.table, listing))
+
+    def statistics(self, queue: str | None = None) -> tuple[QueueStatistics, ...]:
+        """Every queue that has jobs or workers, by name."""
+        known = {*self.table.lines.queues(), *self.attendance.queues()}
+        return tuple(
+            self.attendance.complete(statistics(self.table, name))
+            for name in sorted(known)
+            if queue in (None, name)
+        )
+
+    async def cancel(self, id: JobId, by: Subject) -> Job:
+        self.decide(self.queue.cancel(id, by))
+        return await self.durably(self.table.job(id))
+
+    async def retry(self, id: JobId, request: RequestId, by: Subject) -> Job:
+        """A new job with the parameters of an old one, linked to it."""
+        old = self.table.job(id)
+        return await self.enqueue(
+            Enqueue(spec=old.spec, request=request, submitter=by, retry_of=old.id)
+        )
+
+    async def watch(
+        self, id: JobId, *, after: int = 0, stop_at_tail: bool = False
+    ) -> AsyncIterator[Event]:
+        """A job's events from a sequence on, until it has ended.
+
+        Events are whole: the first may begin at or before `after`. A watcher is a
+        cursor in the log, not a subscriber with a buffer: a slow one holds nothing
+        up, and none misses anything. While it reads, retention spares the job.
+
+        Raises UnknownJob, DataLoss if the job has no sequence `after` yet,
+        ShuttingDown.
+        """
+        if (job := self.table.job(id)).sequence < after:
+            raise DataLoss(f"job {id} ends at sequence {job.sequence}, before {after}")
+        self._watched[id] += 1
+        try:
+            while True:
+                job = self.table.job(id)
+                await self.durably(None)
+                async with aclosing(self._log.read(id, after)) as events:
+                    async for event in events:
+                        after = event.last
+                        yield event
+                if job.state.final or (stop_at_tail and after >= job.sequence):
+                    return
+                if self.table.job(id).sequence <= after:
+                    await self._park(id)
+        finally:
+            self._watched[id] -= 1
+            if not self._watched[id]:
+                del self._watched[id]
+                self._rearm()
+
+    # Workers' verbs
+
+    async def lease(
+        self,
+        queues: Sequence[str],
+        *,
+        worker: WorkerId,
+        span: Millis,
+        most: int = 1,
+        wait: float | None = None,
+    ) -> list[Granted]:
+        """Up to `most` jobs; parks until there is one, for `wait` seconds at most.
+
+        A caller who goes away before the answer loses no job: what it was about to
+        get goes back to its place in line.
+        """
+        presence = Presence(worker=worker, queues=tuple(queues), slots=most)
+        with self.attendance.enter(presence):
+            granted = await self.grant(presence, span=span, most=most, wait=wait)
+        try:
+            return await self.durably(granted)
+        except BaseException:
+            for each in granted:
+                self._take_back(each)
+            raise
+
+    async def grant(
+        self, presence: Presence, *, span: Millis, most: int, wait: float | None = None
+    ) -> list[Granted]:
+        """As lease(), but decided only: the caller waits for it to be durable.
+
+        Whoever goes away from a line in which a job is left wakes the next: one
+        that parks on two queues may be woken for the second and take from the first.
+        """
+        give_up = None if wait is None else asyncio.get_running_loop().time() + wait
+        try:
+            while not (granted := self._grant(presence, span, most)):
+                left = None if give_up is None else give_up - asyncio.get_running_loop().time()
+                if left is not None and left <= 0:
+                    break
+                await self._park(*presence.queues, seconds=left, where=self._idle)
+            return granted
+        finally:
+            for queue in presence.queues:
+                if self.table.lines.first(queue) is not None:
+                    self._idle.wake(queue, 1)
+
+    async def renew(self, token: TaskToken, *, span: Millis, queue: str | None = None) -> Job:
+        """Extend a lease by its span from now; CancelPending once a cancel was requested."""
+        self.decide(self.queue.renew(digest(token), span=span, now=self.now()))
+        return await self.durably(self.table.held_by(digest(token)))
+
+    async def publish(self, token: TaskToken, reports: Sequence[tuple[int, Report]]) -> int:
+        """Store reports, each with the worker's own number of its first item, or 0.
+
+        Returns the highest number that is stored. Numbers that were stored before
+        are left out; numbers may be missing, for workers whose numbering has gaps.
+        """
+        held = digest(token)
+        self.decide(
+            self.queue.publish(held, reports, now=self.now(), gaps=True, watched=self._watched)
+        )
+        return await self.durably(self.table.held_by(held).sent)
+
+    async def complete(self, token: TaskToken, outcome: Outcome) -> Job:
+        id = self._holder(token)
+        self.decide(self.queue.finish(digest(token), outcome))
+        return await self.durably(self.table.job(id))
+
+    async def release(self, token: TaskToken, *, lost: bool = False) -> Job:
+        id = self._holder(token)
+        ending = Ending.LOST if lost else Ending.RELEASED
+        self.decide(self.queue.give_back(digest(token), ending))
+        return await self.durably(self.table.job(id))
+
+    # How requests are decided
+
+    def decide(self, facts: Sequence[Fact]) -> Place:
+        """Make facts true; the place that must be durable before anyone is told."""
+        events = self._engine.record(facts, self.now())
+        for event in events:
+            fact = event.fact
+            job = self.table.find(fact.id)
+            self._outbox.append((event, job))
+            if isinstance(fact, Enqueued | Returned) and job:
+                self._idle.wake(job.spec.queue, 1)
+            elif isinstance(fact, CancelRequested) and job:
+                self.attendance.tell(fact, job)
+        if events:
+            self._news.wake(_OUTBOX)
+        self._rearm()
+        return self._engine.tail
+
+    async def durable(self, place: Place) -> None:
+        """Return once the log has everything up to this place."""
+        while self._durable < place:
+            if self._ended:
+                raise ShuttingDown
+            await self._news.park(_DURABLE)
+
+    async def durably(self, reply: T) -> T:
+        """The reply, once everything that it may be based on is in the log."""
+        await self.durable(self._engine.tail)
+        return reply
+
+    def assign(self, token: TaskToken, presence: Presence, span: Millis) -> Granted | None:
+        """Lease one job to a worker, if one waits."""
+        facts = self.queue.lease(
+            presence.queues,
+            token=digest(token),
+            worker=presence.worker,
+            span=span,
+            now=self.now(),
+        )
+        self.decide(facts)
+        return Granted(self.table.job(facts[0].id), token) if facts else None
+
+    def _grant(self, presence: Presence, span: Millis, most: int) -> list[Granted]:
+        granted: list[Granted] = []
+        while len(granted) < most and (each := self.assign(self._ids.token(), presence, span)):
+            granted.append(each)
+        return granted
+
+    def _take_back(self, granted: Granted) -> None:
+        job = self.table.find(granted.job.id)
+        if job and job.lease and job.lease.token == digest(granted.token):
+            self.decide(self.queue.give_back(digest(granted.token)))
+
+    def _enqueue(self, wish: Enqueue) -> Job:
+        if self._stopping:
+            raise ShuttingDown
+        id = self._ids.job()
+        self.decide(self.queue.enqueue(id, wish, self.now(), self._watched))
+        job = self.table.find(id) or self.table.requested(wish.request)
+        assert job
+        return job
+
+    def _tried(self, wish: Enqueue) -> Job | Refused:
+        try:
+            return self._enqueue(wish)
+        except Refused as refusal:
+            return refusal
+
+    def _holder(self, token: TaskToken) -> JobId:
+        over = self.table.ended_by(digest(token))
+        return over.id if over else self.table.held_by(digest(token)).id
+
+    # What keeps it going
+
+    async def _park(
+        self, *keys: Hashable, seconds: float | None = None, where: Parking | None = None
+    ) -> None:
+        if self._stopping:
+            raise ShuttingDown
+        await (where or self._news).park(*keys, seconds=seconds)
+        if self._stopping:
+            raise ShuttingDown
+
+    def _rearm(self) -> None:
+        if self._engine.next_deadline() != self._deadline:
+            self._news.wake(_DEADLINE)
+
+    async def _keep_log(self) -> None:
+        """Move the outbox to the log, until stopping and empty."""
+        while self._outbox or not self._stopping:
+            if not self._outbox:
+                await self._news.park(_OUTBOX)
+                continue
+            batch, self._outbox = self._outbox, []
+            await self._log.append([event for event, _ in batch])
+            self._durable = batch[-1][0].place
+            self._news.wake(_DURABLE)
+            for id in {event.fact.id for event, _ in batch if sequences(event.fact)}:
+                self._news.wake(id)
+            for event, job in batch:
+                self._journal(event, job)
+
+    async def _keep_time(self) -> None:
+        while True:
+            self.decide(self.queue.expire(self.now(), self._watched))
+            self._deadline = self._engine.next_deadline()
+            left = None
+            if self._deadline is not None:
+                left = (self._deadline - self.now()) / 1000
+            await self._news.park(_DEADLINE, seconds=left)

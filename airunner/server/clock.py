@@ -1,0 +1,28 @@
+"""The time, as the event loop tells it."""
+
+import asyncio
+import time
+from typing import Protocol
+
+from airunner.jobs import Instant
+
+
+class Clock(Protocol):
+    def now(self) -> Instant: ...
+
+
+class LoopClock:
+    """Wall time at the start plus the loop's time since.
+
+    So it never goes back, whatever NTP does; and a test that replaces the loop's
+    time has replaced every time there is. `floor` is the time of the last event in
+    the log: a wall clock that was set back while the server was down starts there.
+    """
+
+    def __init__(self, *, epoch: Instant | None = None, floor: Instant | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        wall = time.time_ns() // 1_000_000 if epoch is None else epoch
+        self._offset = max(wall, floor or 0) - round(self._loop.time() * 1000)
+
+    def now(self) -> Instant:
+        return Instant(self._offset + round(self._loop.time() * 1000))

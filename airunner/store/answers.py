@@ -1,0 +1,34 @@
+"""Answers about many jobs, read off the table."""
+
+from itertools import islice
+
+from airunner.jobs import JobState
+from airunner.listing import Listing, Page, QueueStatistics
+from airunner.store.table import Table
+
+
+def page(table: Table, listing: Listing) -> Page:
+    """One page of jobs, newest first.
+
+    O(page_size log n) after `before`; by page number it also steps over the pages before.
+    """
+    size = listing.page_size
+    total = table.lines.total(listing.queue, listing.state)
+    ids = table.lines.newest(listing.queue, listing.state, listing.before)
+    skip = 0 if listing.before is not None else (listing.page - 1) * size
+    jobs = [table.job(id) for id in islice(ids, skip, skip + size + 1)]
+    return Page(
+        jobs=tuple(jobs[:size]),
+        last_page=max(1, -(-total // size)),
+        next=jobs[size - 1].place if len(jobs) > size else None,
+    )
+
+
+def statistics(table: Table, queue: str) -> QueueStatistics:
+    """How many jobs a queue has in each state; nothing about its workers."""
+    first = table.lines.first(queue)
+    return QueueStatistics(
+        queue=queue,
+        counts={state: table.lines.count(queue, state) for state in JobState},
+        oldest=None if first is None else table.job(first).created_at,
+    )

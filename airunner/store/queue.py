@@ -1,0 +1,316 @@
+"""The job queue, as a pure state machine.
+
+Rule 1: whatever decides which state a job is in lives in this folder.
+
+Rule 2: this folder knows no clock, no network, no disk and no dice. Times, ids
+and tokens come in as arguments; facts go out as values.
+
+How it works
+============
+
+    SCHEDULED --lease--> RUNNING --finish, or lapsed too often--> COMPLETED or FAILED
+        ^                   |
+        '---- returned -----'
+
+    cancel of a SCHEDULED job:  CANCELLED, at once
+    cancel of a RUNNING job:    RUNNING, and CANCELLED is the only end that it still has
+
+Verbs (enqueue, lease, renew, ...) look at the state and return the facts that
+should become true. They change nothing. apply() makes one fact true. Nothing
+else changes the state, and apply() cannot refuse. So to replay a log is to
+apply() it, and no rule made since can change what an old log means.
+
+The fence: a token is looked up, not trusted. The moment its lease ends, whatever
+ended it, whoever still holds it is refused, for output as for completion. The
+digests of ended leases are remembered with the job for one purpose: the same
+completion said twice, because the first answer was lost, is answered OK twice.
+
+Attempts and failures are two numbers. `attempt` counts leases and is never
+reused, so that no two processes ever share one. `failures` counts the leases
+that lapsed or were reported dead, and alone decides when to give up.
+
+What was rejected: a heap for each waiting line (a place in it has no rank, so
+"3 jobs ahead" needs a scan); expiring leases in a sweep (late by up to its
+period; next_deadline() lets the caller be on time); a dead state beside FAILED
+(a sixth state that every reader must know; the reason says it).
+"""
+
+from collections.abc import Container, Sequence
+from dataclasses import replace
+
+from airunner.errors import (
+    AlreadyFinished,
+    CancelPending,
+    IdempotencyConflict,
+    LimitReached,
+    OutOfSequence,
+)
+from airunner.facts import (
+    CancelRequested,
+    Enqueued,
+    Fact,
+    Finished,
+    Forgotten,
+    Leased,
+    OutputDropped,
+    Renewed,
+    Reported,
+    Returned,
+)
+from airunner.jobs import (
+    Ending,
+    Enqueue,
+    Instant,
+    Job,
+    JobId,
+    JobState,
+    Lease,
+    Millis,
+    Outcome,
+    Reason,
+    Subject,
+    TokenDigest,
+    WorkerId,
+)
+from airunner.reports import Output, Report
+from airunner.retention import Retention
+from airunner.spec import first_difference
+from airunner.store.intake import fit, room_for, unseen
+from airunner.store.table import Table
+
+NOBODY: frozenset[JobId] = frozenset()
+
+
+class Queue:
+    """The verbs: every rule about what may become true."""
+
+    def __init__(self, table: Table, retention: Retention) -> None:
+        self._table = table
+        self.retention = retention
+
+    def next_deadline(self, watched: Container[JobId] = NOBODY) -> Instant | None:
+        """When expire() will next have something to say, if nothing else happens."""
+        soonest = self._table.deadlines.first()
+        times = [] if soonest is None else [soonest[0]]
+        if goes := self._next_to_go(watched):
+            times.append(goes[0])
+        return Instant(min(times)) if times else None
+
+    # Verbs: from what somebody wants to what shall be so
+
+    def enqueue(
+        self, id: JobId, wish: Enqueue, now: Instant, watched: Container[JobId] = NOBODY
+    ) -> Sequence[Fact]:
+        """Put a job in line; nothing if its idempotency key already stands for the same one.
+
+        Raises IdempotencyConflict if the key stands for another, LimitReached if
+        there is no room.
+        """
+        if wish.request and (known := self._table.requested(wish.request)):
+            difference = first_difference(known.spec, wish.spec)
+            if difference is None and known.retry_of != wish.retry_of:
+                difference = "retry_of"
+            if difference:
+                raise IdempotencyConflict(
+                    f"request_id {wish.request!r} was used for job {known.id}, "
+                    f"whose {difference} is another"
+                )
+            return ()
+        assert self._table.find(id) is None
+        enqueued = Enqueued(id, wish.spec, wish.request, wish.submitter, wish.retry_of)
+        if len(self._table) < self.retention.jobs_max:
+            return (enqueued,)
+        for ended_at, old in self._table.finished:
+            if ended_at + self.retention.spared > now:
+                break
+            if old not in watched:
+                return (Forgotten(old), enqueued)
+        raise LimitReached(
+            f"the server holds JOBS_MAX ({self.retention.jobs_max}) jobs, and none has been "
+            f"finished for longer than {self.retention.spared // 1000} s: try again later"
+        )
+
+    def lease(
+        self,
+        queues: Sequence[str],
+        *,
+        token: TokenDigest,
+        worker: WorkerId,
+        span: Millis,
+        now: Instant,
+    ) -> Sequence[Fact]:
+        """Give a worker the job that has waited longest in the first queue that has one."""
+        for queue in queues:
+            if (id := self._table.lines.first(queue)) is not None:
+                lease = Lease(token=token, worker=worker, span=span, until=Instant(now + span))
+                return (Leased(id, self._table.job(id).attempt + 1, lease),)
+        return ()
+
+    def renew(
+        self, token: TokenDigest, *, span: Millis, now: Instant, cancelling: bool = False
+    ) -> Sequence[Fact]:
+        """Extend a lease; `cancelling`: also that of a job that is being cancelled."""
+        job = self._table.held_by(token)
+        assert job.lease
+        if job.cancel_requested_at is not None and not cancelling:
+            raise CancelPending
+        return (Renewed(job.id, replace(job.lease, span=span, until=Instant(now + span))),)
+
+    def publish(
+        self,
+        token: TokenDigest,
+        reports: Sequence[tuple[int, Report]],
+        *,
+        now: Instant,
+        gaps: bool = False,
+        watched: Container[JobId] = NOBODY,
+    ) -> Sequence[Fact]:
+        """Take a worker's reports, each with the number of its first item, or 0 for none.
+
+        What is already there is left out. `gaps`: numbers may be missing, else
+        that is OutOfSequence. Output past a limit is cut, with a mark.
+        """
+        job = self._table.held_by(token)
+        room = room_for(job, self.retention) - job.output_bytes
+        facts: list[Fact] = []
+        dropped: set[JobId] = set()
+        free = self.retention.output_bytes_total - self._table.output_bytes
+        for sent, report in unseen(reports, job.sent, gaps=gaps):
+            if not isinstance(report, Output):
+                facts.append(Reported(job.id, job.attempt, sent, report))
+                continue
+            free += self._make_room(report.size - free, now, watched, dropped, facts)
+            kept, cut = fit(report, min(room, free))
+            room, free = room - kept.size, free - kept.size
+            if kept.chunks:
+                number = sent - cut.items if cut and sent else sent
+                facts.append(Reported(job.id, job.attempt, number, kept))
+            if cut:
+                facts.append(Reported(job.id, job.attempt, sent, cut))
+        return facts
+
+    def finish(
+        self, token: TokenDigest, outcome: Outcome, *, sent: int | None = None
+    ) -> Sequence[Fact]:
+        """End a job. `sent`: the number of its last report, which must be here already.
+
+        Nothing if this very completion is already recorded. Raises AlreadyFinished
+        if the lease ended with another, StaleLease if it ended in any other way.
+        """
+        if over := self._ended(token, Ending.FINISHED):
+            if over.outcome in (outcome, _cancelled(outcome)):
+                return ()
+            raise AlreadyFinished(f"job {over.id} has already ended otherwise: {over.state}")
+        job = self._table.held_by(token)
+        if sent is not None and sent != job.sent:
+            raise OutOfSequence(job.sent + 1, sent + 1)
+        if job.cancel_requested_at is not None:
+            outcome = _cancelled(outcome)
+        return (Finished(job.id, outcome.state, outcome, Ending.FINISHED, job.failures),)
+
+    def give_back(self, token: TokenDigest, ending: Ending = Ending.RELEASED) -> Sequence[Fact]:
+        """Return a job to its old place in line; LOST counts as a failure, RELEASED does not."""
+        assert ending in (Ending.RELEASED, Ending.LOST)
+        if self._ended(token, ending):
+            return ()
+        return self._end_attempt(self._table.held_by(token), ending)
+
+    def cancel(self, id: JobId, by: Subject) -> Sequence[Fact]:
+        """Ask for the end of a job; nothing if somebody already has."""
+        job = self._table.job(id)
+        if job.cancel_requested_at is not None or job.state is JobState.CANCELLED:
+            return ()
+        if job.state.final:
+            raise AlreadyFinished(f"job {id} has already ended: {job.state}")
+        if job.state is JobState.RUNNING:
+            return (CancelRequested(id, by),)
+        outcome = Outcome(reason=Reason.CANCELLED, error="cancelled in line")
+        return (Finished(id, JobState.CANCELLED, outcome, None, job.failures),)
+
+    def resume(self, now: Instant) -> Sequence[Fact]:
+        """After a restart: every running lease has its whole span again.
+
+        The server cannot tell how long it was away from how long the worker was,
+        so it is generous, which is always safe.
+        """
+        leases = ((job.id, job.lease) for job in self._table.running() if job.lease)
+        return [
+            Renewed(id, replace(lease, until=Instant(now + lease.span))) for id, lease in leases
+        ]
+
+    def expire(self, now: Instant, watched: Container[JobId] = NOBODY) -> Sequence[Fact]:
+        """What time has done first; ask again until nothing."""
+        soonest = self._table.deadlines.first()
+        if soonest and soonest[0] <= now:
+            job = self._table.job(soonest[1])
+            if job.lease:
+                return self._end_attempt(job, Ending.LAPSED)
+            limit = job.spec.queue_timeout_seconds
+            outcome = Outcome(
+                reason=Reason.QUEUE_TIMEOUT, error=f"waited in line for longer than {limit} s"
+            )
+            return (Finished(job.id, JobState.FAILED, outcome, None, job.failures),)
+        goes = self._next_to_go(watched)
+        return (Forgotten(goes[1]),) if goes and goes[0] <= now else ()
+
+    # How they decide
+
+    def _ended(self, token: TokenDigest, ending: Ending) -> Job | None:
+        """The job whose latest attempt had this token and ended like this."""
+        job = self._table.ended_by(token)
+        if job and job.attempts[-1].token == token and job.attempts[-1].ending is ending:
+            return job
+        return None
+
+    def _end_attempt(self, job: Job, ending: Ending) -> Sequence[Fact]:
+        """An attempt is over without a completion."""
+        failures = job.failures + (ending is not Ending.RELEASED)
+        if job.cancel_requested_at is not None:
+            outcome = Outcome(
+                reason=Reason.CANCELLED,
+                error="" if ending is Ending.RELEASED else f"the worker was lost ({ending})",
+                log_complete=ending is Ending.RELEASED,
+            )
+            return (Finished(job.id, JobState.CANCELLED, outcome, ending, failures),)
+        if failures < job.spec.attempts_max:
+            return (Returned(job.id, job.attempt, ending, failures),)
+        outcome = Outcome(
+            reason=Reason.LOST,
+            error=f"its worker was lost {failures} times (attempts_max {job.spec.attempts_max})",
+            log_complete=False,
+        )
+        return (Finished(job.id, JobState.FAILED, outcome, ending, failures),)
+
+    def _next_to_go(self, watched: Container[JobId]) -> tuple[int, JobId] | None:
+        """Which finished job retention takes next, and when."""
+        keep, crowded = self.retention, len(self._table.finished) > self.retention.finished_max
+        age = keep.spared if crowded else max(keep.spared, keep.finished_age)
+        for ended_at, id in self._table.finished:
+            if id not in watched:
+                return ended_at + age, id
+        return None
+
+    def _make_room(
+        self,
+        missing: int,
+        now: Instant,
+        watched: Container[JobId],
+        dropped: set[JobId],
+        facts: list[Fact],
+    ) -> int:
+        """Drop the output of finished jobs, oldest first, until `missing` bytes are free."""
+        freed = 0
+        if missing > 0:
+            for ended_at, id in self._table.outputs:
+                if ended_at + self.retention.spared > now or freed >= missing:
+                    break
+                if id not in watched and id not in dropped:
+                    dropped.add(id)
+                    facts.append(OutputDropped(id))
+                    freed += self._table.job(id).output_bytes
+        return freed
+
+
+def _cancelled(outcome: Outcome) -> Outcome:
+    """What an outcome is once a cancel was requested; a natural exit code that raced it stays."""
+    return replace(outcome, reason=Reason.CANCELLED)

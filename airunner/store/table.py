@@ -1,0 +1,207 @@
+"""The jobs, and every index over them.
+
+One function takes a job out of all indexes, one puts it in, and apply() is the
+only caller of both; check() proves that every index follows from the jobs.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from sortedcontainers import SortedList
+
+from airunner.errors import StaleLease, UnknownJob
+from airunner.facts import (
+    Enqueued,
+    Fact,
+    Forgotten,
+    LifecycleFact,
+    OutputDropped,
+    Renewed,
+    Reported,
+)
+from airunner.jobs import (
+    Instant,
+    Job,
+    JobId,
+    JobState,
+    Place,
+    RequestId,
+    Sequence,
+    TokenDigest,
+    WorkerId,
+)
+from airunner.reports import Output, OutputCut, width
+from airunner.store.agenda import Agenda
+from airunner.store.lines import Lines
+from airunner.store.transitions import after, begun
+
+
+class Table:
+    """What is so now. Nothing here decides anything."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[JobId, Job] = {}
+        # The rest are indexes.
+        self._requests: dict[RequestId, JobId] = {}
+        self._tokens: dict[TokenDigest, JobId] = {}  # of current leases
+        self._ended: dict[TokenDigest, JobId] = {}  # of leases that are over
+        self._holders: dict[WorkerId, dict[JobId, None]] = {}
+        self.lines = Lines()
+        self.deadlines: Agenda[JobId] = Agenda()  # leases that lapse, waits that time out
+        self.finished: SortedList[tuple[Instant, JobId]] = SortedList()
+        self.outputs: SortedList[tuple[Instant, JobId]] = SortedList()  # finished, with output
+        self.output_bytes = 0  # kept, of all jobs
+
+    # Questions
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def find(self, id: JobId) -> Job | None:
+        return self._jobs.get(id)
+
+    def job(self, id: JobId) -> Job:
+        if id not in self._jobs:
+            raise UnknownJob(id)
+        return self._jobs[id]
+
+    def requested(self, request: RequestId) -> Job | None:
+        """The job that this idempotency key stands for."""
+        id = self._requests.get(request)
+        return None if id is None else self._jobs[id]
+
+    def held_by(self, token: TokenDigest) -> Job:
+        if token not in self._tokens:
+            raise StaleLease
+        return self._jobs[self._tokens[token]]
+
+    def ended_by(self, token: TokenDigest) -> Job | None:
+        """The job one of whose past attempts had this token."""
+        id = self._ended.get(token)
+        return None if id is None else self._jobs[id]
+
+    def running(self) -> Iterator[Job]:
+        return (self._jobs[id] for id in self._tokens.values())
+
+    def leased_to(self, worker: WorkerId) -> list[Job]:
+        return [self._jobs[id] for id in self._holders.get(worker, ())]
+
+    def jobs(self) -> Iterator[Job]:
+        return iter(self._jobs.values())
+
+    # The only way in
+
+    def apply(self, fact: Fact, place: Place, at: Instant) -> None:
+        """Make a fact true. What it says about a job's place in the world is indexed anew."""
+        match fact:
+            case Reported():
+                self._count(fact)
+            case Enqueued():
+                self._put(begun(fact, place, at))
+                if fact.request:
+                    self._requests[fact.request] = fact.id
+            case Renewed():
+                job = after(self._jobs[fact.id], fact, at)
+                self._jobs[job.id] = job
+                self.deadlines.put(job.id, fact.lease.until)
+            case OutputDropped():
+                job = self._take(fact.id)
+                cut = job.output_bytes_cut + job.output_bytes
+                self._put(replace(job, output_bytes=0, output_bytes_cut=cut))
+            case Forgotten():
+                job = self._take(fact.id)
+                del self._jobs[job.id]
+                self._requests.pop(job.request, None)
+            case _:
+                self._move(fact, at)
+
+    def _move(self, fact: LifecycleFact, at: Instant) -> None:
+        self._put(after(self._take(fact.id), fact, at))
+
+    def _count(self, fact: Reported) -> None:
+        """The one change that touches no index: it happens for every batch of output."""
+        job, report = self._jobs[fact.id], fact.report
+        kept = report.size if isinstance(report, Output) else 0
+        self.output_bytes += kept
+        self._jobs[fact.id] = replace(
+            job,
+            sequence=Sequence(job.sequence + width(report)),
+            sent=fact.sent or job.sent,
+            output_bytes=job.output_bytes + kept,
+            output_bytes_cut=job.output_bytes_cut
+            + (report.size if isinstance(report, OutputCut) else 0),
+        )
+
+    def _take(self, id: JobId) -> Job:
+        """The job, out of every index that its state put it in."""
+        job = self._jobs[id]
+        self.lines.drop(job)
+        self.deadlines.drop(id)
+        if job.lease:
+            del self._tokens[job.lease.token]
+            holder = self._holders[job.lease.worker]
+            del holder[id]
+            if not holder:
+                del self._holders[job.lease.worker]
+        for attempt in job.attempts:
+            del self._ended[attempt.token]
+        if job.finished_at is not None:
+            self.finished.remove((job.finished_at, id))
+            self.outputs.discard((job.finished_at, id))
+        self.output_bytes -= job.output_bytes
+        return job
+
+    def _put(self, job: Job) -> None:
+        """Keep the job, in every index that its state calls for."""
+        self._jobs[job.id] = job
+        self.lines.add(job)
+        if (deadline := _deadline(job)) is not None:
+            self.deadlines.put(job.id, deadline)
+        if job.lease:
+            self._tokens[job.lease.token] = job.id
+            self._holders.setdefault(job.lease.worker, {})[job.id] = None
+        for attempt in job.attempts:
+            self._ended[attempt.token] = job.id
+        if job.finished_at is not None:
+            self.finished.add((job.finished_at, job.id))
+            if job.output_bytes:
+                self.outputs.add((job.finished_at, job.id))
+        self.output_bytes += job.output_bytes
+
+    # What always holds
+
+    def check(self) -> None:
+        """Assert that every index says what the jobs say, and no job says two things."""
+        jobs = self._jobs.values()
+        for job in jobs:
+            running, final = job.state is JobState.RUNNING, job.state.final
+            assert (job.lease is not None) == (job.leased_at is not None) == running
+            assert (job.outcome is not None) == (job.finished_at is not None) == final
+            assert (job.queued_at is not None) == (job.state is JobState.SCHEDULED)
+            assert (job.id in self.deadlines) == (_deadline(job) is not None)
+            assert job.failures <= min(job.attempt, job.spec.attempts_max)
+            assert job.cancel_requested_at is None or job.state in (
+                JobState.RUNNING,
+                JobState.CANCELLED,
+            )
+            assert job.attempt == (job.attempts[-1].number if job.attempts else 0) + running
+            assert self.lines.ahead(job) < self.lines.count(job.spec.queue, job.state)
+        leases = {job.lease.token: job.id for job in jobs if job.lease}
+        assert leases == self._tokens
+        assert {a.token: job.id for job in jobs for a in job.attempts} == self._ended
+        held = {(worker, id) for worker, ids in self._holders.items() for id in ids}
+        assert held == {(job.lease.worker, job.id) for job in jobs if job.lease}
+        assert {job.request: job.id for job in jobs if job.request} == self._requests
+        ends = [(job.finished_at, job.id) for job in jobs if job.finished_at is not None]
+        assert sorted(ends) == list(self.finished)
+        assert self.lines.total(None, None) == len(jobs)
+        assert sum(job.output_bytes for job in jobs) == self.output_bytes
+
+
+def _deadline(job: Job) -> Instant | None:
+    """When time alone will end the state that the job is in."""
+    if job.lease:
+        return job.lease.until
+    if job.queued_at is not None and job.spec.queue_timeout_seconds:
+        return Instant(job.queued_at - job.waited + job.spec.queue_timeout_seconds * 1000)
+    return None
