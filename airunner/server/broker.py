@@ -264,11 +264,8 @@ class Broker:
         Returns the highest number that is stored. Numbers that were stored before
         are left out; numbers may be missing, for workers whose numbering has gaps.
         """
-        held = digest(token)
-        self.decide(
-            self.queue.publish(held, reports, now=self.now(), gaps=True, watched=self._watched)
-        )
-        return await self.durably(self.table.held_by(held).sent)
+        self.take(token, reports, gaps=True)
+        return await self.durably(self.table.held_by(digest(token)).sent)
 
     async def complete(self, token: TaskToken, outcome: Outcome) -> Job:
         id = self._holder(token)
@@ -299,6 +296,23 @@ class Broker:
         self._rearm()
         return self._engine.tail
 
+    def take(
+        self, token: TaskToken, reports: Sequence[tuple[int, Report]], *, gaps: bool = False
+    ) -> Place:
+        """As publish(), but decided only; without `gaps`, a missing number is OutOfSequence."""
+        facts = self.queue.publish(
+            digest(token), reports, now=self.now(), gaps=gaps, watched=self._watched
+        )
+        return self.decide(facts)
+
+    @property
+    def tail(self) -> Place:
+        """The place of the last decided event."""
+        return self._engine.tail
+
+    def is_durable(self, place: Place) -> bool:
+        return place <= self._durable
+
     async def durable(self, place: Place) -> None:
         """Return once the log has everything up to this place."""
         while self._durable < place:
@@ -311,22 +325,17 @@ class Broker:
         await self.durable(self._engine.tail)
         return reply
 
-    def assign(self, token: TaskToken, presence: Presence, span: Millis) -> Granted | None:
-        """Lease one job to a worker, if one waits."""
-        facts = self.queue.lease(
-            presence.queues,
-            token=digest(token),
-            worker=presence.worker,
-            span=span,
-            now=self.now(),
-        )
-        self.decide(facts)
-        return Granted(self.table.job(facts[0].id), token) if facts else None
-
     def _grant(self, presence: Presence, span: Millis, most: int) -> list[Granted]:
         granted: list[Granted] = []
-        while len(granted) < most and (each := self.assign(self._ids.token(), presence, span)):
-            granted.append(each)
+        while len(granted) < most:
+            token, now = self._ids.token(), self.now()
+            facts = self.queue.lease(
+                presence.queues, token=digest(token), worker=presence.worker, span=span, now=now
+            )
+            if not facts:
+                break
+            self.decide(facts)
+            granted.append(Granted(self.table.job(facts[0].id), token))
         return granted
 
     def _take_back(self, granted: Granted) -> None:

@@ -1,0 +1,327 @@
+"""The server's side of a native worker's stream; airunner/session.py says what travels on it.
+
+Three tasks share one session. The reader decides what comes in, in the order in
+which it comes. The lessor parks in the broker while the worker has credit, and
+leases. The writer sends replies in the order in which they were decided, each once
+the log has what it says: so the stream is never held up by the log, and a
+thousand batches share an append.
+
+What cannot be told is taken back: an Assignment that was never written goes back to
+its place in line at once, and one that was lost on the way does so with the
+worker's next Hello, which does not list it.
+"""
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+
+from airunner.channel import Channel, ChannelClosed
+from airunner.checks import check_count, check_text, check_within
+from airunner.errors import AlreadyFinished, InvalidRequest, Refused, ShuttingDown, StaleLease
+from airunner.facts import Fact
+from airunner.jobs import Ending, Job, Place, TaskToken, TokenDigest, digest
+from airunner.limits import (
+    DEQUEUE_JOBS_MAX,
+    HEARTBEAT_TOKENS_MAX,
+    PENDING_REPLIES_MAX,
+    REPORTS_PER_BATCH_MAX,
+    VISIBILITY_SECONDS_MAX,
+    VISIBILITY_SECONDS_MIN,
+    WORKER_NAME_CHARS_MAX,
+    WORKER_QUEUES_MAX,
+    WORKER_SLOTS_MAX,
+)
+from airunner.reports import width
+from airunner.server.attendance import Presence
+from airunner.server.broker import Broker
+from airunner.server.granted import Granted
+from airunner.server.parking import Parking
+from airunner.session import (
+    Assignment,
+    Batch,
+    CancelOrder,
+    Completion,
+    Credit,
+    Drain,
+    Farewell,
+    FromServer,
+    FromWorker,
+    GiveBack,
+    Heartbeat,
+    Held,
+    Hello,
+    Rejected,
+    Renewal,
+    Settled,
+    Stored,
+    Welcome,
+)
+from airunner.spec import check_queue
+from airunner.store.intake import room_for
+
+_CREDIT, _REPLIES, _ROOM, _END = "credit", "replies", "room", "end"
+
+
+class Session:
+    """One stream of one worker, from its Hello until the channel closes."""
+
+    def __init__(
+        self, broker: Broker, channel: Channel[FromServer, FromWorker], *, version: str
+    ) -> None:
+        self._broker = broker
+        self._channel = channel
+        self._version = version
+        self._tokens: dict[TokenDigest, TaskToken] = {}  # that the worker may hold
+        self._credit = 0
+        self._replies: deque[tuple[Place, FromServer]] = deque()
+        self._sending = False
+        self._parking = Parking()
+        self._lessor: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Serve the worker until it goes, is superseded, or the server stops.
+
+        Raises InvalidRequest if what it says breaks the protocol.
+        """
+        try:
+            await self._serve(await self._channel.receive())
+        except (ChannelClosed, ShuttingDown):
+            pass
+        except BaseExceptionGroup as group:
+            if (wrong := group.split((ChannelClosed, ShuttingDown))[1]) is not None:
+                raise wrong.exceptions[0] from None
+        finally:
+            self._take_back()
+            await self._channel.close()
+
+    async def _serve(self, hello: FromWorker) -> None:
+        if not isinstance(hello, Hello):
+            raise InvalidRequest("message", "the first one on the stream must be a Hello")
+        _check(hello)
+        self._hello = hello
+        self._presence = Presence(
+            worker=hello.worker,
+            queues=hello.queues,
+            slots=hello.slots,
+            cancel=self._cancel,
+            supersede=self._supersede,
+        )
+        with self._broker.attendance.enter(self._presence):
+            self._welcome(hello)
+            async with asyncio.TaskGroup() as tasks:
+                self._lessor = tasks.create_task(self._lease())
+                tasks.create_task(self._write())
+                tasks.create_task(self._end_when_told())
+                tasks.create_task(self._end_when_stopping())
+                await self._read()
+
+    # What comes in
+
+    def _welcome(self, hello: Hello) -> None:
+        """Renew what the worker holds; take back what it was given but never received."""
+        broker, facts = self._broker, list[Fact]()
+        holding = {digest(token): token for token in hello.holding}
+        lost: list[TaskToken] = []
+        for held, token in holding.items():
+            try:
+                facts += broker.queue.renew(
+                    held, span=hello.span, now=broker.now(), cancelling=True
+                )
+                self._tokens[held] = token
+            except StaleLease:
+                lost.append(token)
+        for job in broker.table.leased_to(hello.worker):
+            assert job.lease
+            if job.lease.token not in holding:
+                facts += broker.queue.give_back(job.lease.token)
+        place = broker.decide(facts)
+        jobs = [(token, broker.table.held_by(held)) for held, token in self._tokens.items()]
+        welcome = Welcome(
+            server=self._version,
+            held=tuple(
+                Held(token, job.sent, job.cancel_requested_at is not None) for token, job in jobs
+            ),
+            lost=tuple(lost),
+        )
+        self._reply(place, welcome)
+        self._grant_credit(hello.credit)
+
+    async def _read(self) -> None:
+        while True:
+            while len(self._replies) > PENDING_REPLIES_MAX:
+                await self._parking.park(_ROOM)
+            self._take(await self._channel.receive())
+
+    def _take(self, message: FromWorker) -> None:
+        match message:
+            case Credit(more):
+                check_within("credit.more", more, 1, WORKER_SLOTS_MAX, "jobs")
+                self._grant_credit(more)
+            case Heartbeat(tokens):
+                self._renew(tokens)
+            case Batch() | Completion() | GiveBack():
+                try:
+                    self._settle(message)
+                except Refused as refusal:
+                    ended = isinstance(refusal, StaleLease | AlreadyFinished)
+                    if ended:
+                        self._forget(message.token)
+                    self._reply(
+                        self._broker.tail,
+                        Rejected(message.token, refusal.status, str(refusal), ended),
+                    )
+            case Farewell():
+                assert self._lessor
+                self._lessor.cancel()
+            case Hello():
+                raise InvalidRequest("message", "only the first one on a stream may be a Hello")
+
+    def _settle(self, message: Batch | Completion | GiveBack) -> None:
+        broker, token = self._broker, message.token
+        match message:
+            case Batch(_, first, reports):
+                if len(reports) > REPORTS_PER_BATCH_MAX or first < 1:
+                    raise InvalidRequest(
+                        "batch", f"has no first number or more than {REPORTS_PER_BATCH_MAX} reports"
+                    )
+                numbered, number = [], first
+                for report in reports:
+                    numbered.append((number, report))
+                    number += width(report)
+                place = broker.take(token, numbered)
+                self._reply(place, Stored(token, broker.table.held_by(digest(token)).sent))
+            case Completion(_, last, outcome):
+                place = broker.decide(broker.queue.finish(digest(token), outcome, sent=last))
+                self._forget(token)
+                self._reply(place, Settled(token))
+            case GiveBack(_, lost):
+                ending = Ending.LOST if lost else Ending.RELEASED
+                place = broker.decide(broker.queue.give_back(digest(token), ending))
+                self._forget(token)
+                self._reply(place, Settled(token))
+
+    def _renew(self, tokens: tuple[TaskToken, ...]) -> None:
+        check_count("heartbeat.task_tokens", tokens, HEARTBEAT_TOKENS_MAX, "HEARTBEAT_TOKENS_MAX")
+        broker, facts = self._broker, list[Fact]()
+        renewed: list[TaskToken] = []
+        lost: list[TaskToken] = []
+        for token in dict.fromkeys(tokens):
+            try:
+                facts += broker.queue.renew(
+                    digest(token), span=self._hello.span, now=broker.now(), cancelling=True
+                )
+                renewed.append(token)
+            except StaleLease:
+                lost.append(token)
+                self._forget(token)
+        self._reply(broker.decide(facts), Renewal(tuple(renewed), tuple(lost)))
+
+    # What goes out
+
+    def _reply(self, place: Place, message: FromServer) -> None:
+        self._replies.append((place, message))
+        self._presence.busy = len(self._tokens)
+        self._parking.wake(_REPLIES)
+
+    async def _write(self) -> None:
+        while True:
+            while not self._replies:
+                await self._parking.park(_REPLIES)
+            await self._broker.durable(self._replies[0][0])
+            _, message = self._replies.popleft()
+            if not self._says_more_soon(message):
+                self._sending = True  # whether it arrives is not ours to know any more
+                await self._channel.send(message)
+                self._sending = False
+            self._parking.wake(_ROOM)
+
+    def _says_more_soon(self, message: FromServer) -> bool:
+        """Whether the next reply, which can go as well, says all that this one does."""
+        if not isinstance(message, Stored) or not self._replies:
+            return False
+        place, following = self._replies[0]
+        return (
+            isinstance(following, Stored)
+            and following.token == message.token
+            and self._broker.is_durable(place)
+        )
+
+    async def _lease(self) -> None:
+        """Lease as long as there is credit."""
+        while not self._broker.stopping:
+            while not self._credit:
+                await self._parking.park(_CREDIT)
+            most = min(self._credit, DEQUEUE_JOBS_MAX)
+            with suppress(ShuttingDown):  # the rest of the session says so to the worker
+                span = self._hello.span
+                for granted in await self._broker.grant(self._presence, span=span, most=most):
+                    self._assign(granted)
+
+    def _assign(self, granted: Granted) -> None:
+        self._credit -= 1
+        job = granted.job
+        self._tokens[digest(granted.token)] = granted.token
+        bytes_max = room_for(job, self._broker.queue.retention) - job.output_bytes
+        assignment = Assignment(
+            job=job,
+            token=granted.token,
+            span=self._hello.span,
+            output_bytes_max=max(0, bytes_max),
+        )
+        self._reply(self._broker.tail, assignment)
+
+    def _grant_credit(self, more: int) -> None:
+        self._credit = min(self._credit + more, WORKER_SLOTS_MAX)
+        self._parking.wake(_CREDIT)
+
+    def _cancel(self, job: Job) -> None:
+        assert job.lease
+        if token := self._tokens.get(job.lease.token):
+            self._reply(self._broker.tail, CancelOrder(token))
+
+    # How it ends
+
+    async def _end_when_told(self) -> None:
+        await self._parking.park(_END)
+        raise ChannelClosed("the worker has opened another stream")
+
+    async def _end_when_stopping(self) -> None:
+        """Let the worker hear everything that was decided, and then that we go."""
+        await self._broker.stopped()
+        self._reply(self._broker.tail, Drain())
+        while self._replies or self._sending:
+            await self._parking.park(_ROOM)
+        raise ChannelClosed("the server is stopping")
+
+    def _supersede(self) -> None:
+        if self._lessor:
+            self._lessor.cancel()
+        self._parking.wake(_END)
+
+    def _forget(self, token: TaskToken) -> None:
+        self._tokens.pop(digest(token), None)
+
+    def _take_back(self) -> None:
+        """Return to the line what was leased but never written."""
+        for _, message in self._replies:
+            if isinstance(message, Assignment) and not self._broker.stopping:
+                job = self._broker.table.find(message.job.id)
+                if job and job.lease and job.lease.token == digest(message.token):
+                    self._broker.decide(self._broker.queue.give_back(digest(message.token)))
+
+
+def _check(hello: Hello) -> None:
+    if not hello.worker:
+        raise InvalidRequest("hello.worker", "is empty")
+    check_text("hello.worker", hello.worker, 2 * WORKER_NAME_CHARS_MAX, "its limit")
+    check_text("hello.name", hello.name, WORKER_NAME_CHARS_MAX, "WORKER_NAME_CHARS_MAX")
+    check_count("hello.queues", hello.queues, WORKER_QUEUES_MAX, "WORKER_QUEUES_MAX")
+    if not hello.queues:
+        raise InvalidRequest("hello.queues", "is empty: name a queue to serve")
+    for queue in hello.queues:
+        check_queue(queue, "hello.queues")
+    low, high = VISIBILITY_SECONDS_MIN * 1000, VISIBILITY_SECONDS_MAX * 1000
+    check_within("hello.span_millis", hello.span, low, high, "ms")
+    check_within("hello.slots", hello.slots, 1, WORKER_SLOTS_MAX, "jobs")
+    check_within("hello.credit", hello.credit, 0, hello.slots, "jobs")
+    check_count("hello.holding", hello.holding, HEARTBEAT_TOKENS_MAX, "HEARTBEAT_TOKENS_MAX")
