@@ -1,0 +1,75 @@
+"""What the status pipe of a launch says, as the error that a submitter reads."""
+
+import errno
+import os
+
+from airunner.worker import keeper_words as words
+from airunner.worker.process import (
+    Command,
+    CommandNotFound,
+    KeeperLost,
+    LaunchError,
+    LaunchFailed,
+    NotExecutable,
+)
+
+KEEPER_GONE = "the keeper, which starts this worker's commands, has ended: restart the worker"
+
+
+def read_status(said: bytes, command: Command) -> int:
+    """The process id of the command that was started; raises the LaunchError if it was not."""
+    pid = 0
+    while said:
+        word, _, rest = said.partition(b" ")
+        if word == words.FAILED:
+            kind, code, path = rest.split(b" ", 2)
+            raise failure(kind.decode(), int(code), os.fsdecode(path), command)
+        number, _, said = rest.partition(b"\n")
+        pid = int(number)
+    if not pid:
+        raise KeeperLost(KEEPER_GONE)
+    return pid
+
+
+def failure(kind: str, code: int, path: str, command: Command) -> LaunchError:
+    """The error for one of the kinds of keeper_words, with a sentence that says what to do."""
+    why = os.strerror(code)
+    match kind:
+        case words.NO_DIRECTORY:
+            return LaunchFailed(f"cannot run in the directory {command.directory!r}: {why}")
+        case words.NOT_FOUND:
+            return CommandNotFound(_not_found(command))
+        case words.NOT_EXECUTABLE:
+            return NotExecutable(f"cannot run {path!r}: {_not_executable(code, why)}")
+    if code == errno.E2BIG:
+        return LaunchFailed("the arguments and the environment are larger than the system takes")
+    about = f"{path}: {why}" if path else why
+    return LaunchFailed(f"cannot start {command.argv[0]!r}: {about}")
+
+
+def _not_found(command: Command) -> str:
+    name = command.argv[0]
+    if "/" in name:
+        sentence = f"no such command: {name!r}"
+        if not name.startswith("/"):
+            sentence += f" in the directory {command.directory!r}"
+    else:
+        path = command.environment.get("PATH")
+        where = f"in any folder of PATH ({path})" if path else "in the folders of the usual PATH"
+        sentence = f"no such command: {name!r} {where}"
+    if " " in name:
+        sentence += "; to run a shell line, make the command sh, with -c and the line as arguments"
+    return sentence
+
+
+def _not_executable(code: int, why: str) -> str:
+    match code:
+        case errno.EISDIR:
+            return "it is a directory"
+        case errno.EACCES:
+            return "permission denied; if it is a program, make it executable (chmod +x)"
+        case errno.ENOENT:
+            return "the interpreter that it names (#!) does not exist"
+        case errno.ENOEXEC:
+            return "it is neither a program of this machine nor a script that begins with #!"
+    return why

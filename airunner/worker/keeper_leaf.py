@@ -1,0 +1,204 @@
+"""Leaves: control groups of version 2, one a job, which no process of the job can leave.
+
+Rules
+
+1. A keeper has a folder of its own below the control group that the worker is in, and holds
+   a lock on it (flock) for as long as it lives. A folder whose lock is free is that of a
+   keeper that is dead: what still runs in it is killed, and it is removed.
+2. A job's leaf is made before its command is forked, and the child joins it before exec, so
+   that nothing the command starts can be elsewhere.
+3. A leaf is over when its command has been reaped and the kernel says that it is not populated.
+4. `cgroup.kill` kills all of a leaf at once, forks in progress included. A child that has
+   not joined yet is killed by its process id first.
+
+No controller is used, only membership: that needs no privilege but to write to the
+folder, which may lie below /sys/fs/cgroup/unified beside version 1.
+
+Rejected: a process id in the folder's name to tell the dead from the living. Process ids
+are reused, and mean something else in each pid namespace; locks do not.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import select
+import signal
+
+PREFIX = "airunner-keeper-"
+STALE_MILLIS_MAX = 5_000  # for which a dead keeper's jobs may take to die
+
+_ESCAPE = re.compile(r"\\([0-7]{3})")
+
+
+class Leaf:
+    """One control group and those below it."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    @property
+    def populated(self) -> bool:
+        """Whether a process is left in it."""
+        try:
+            with open(f"{self.path}/cgroup.events", "rb") as events:
+                return b"populated 1" in events.read()
+        except FileNotFoundError:
+            return False
+
+    def open_events(self) -> int:
+        """A descriptor that has POLLPRI whenever `populated` changes."""
+        return os.open(f"{self.path}/cgroup.events", os.O_RDONLY)
+
+    def kill(self) -> None:
+        """SIGKILL to every process in it."""
+        try:
+            with open(f"{self.path}/cgroup.kill", "wb", buffering=0) as file:
+                file.write(b"1")
+        except FileNotFoundError:
+            return
+
+    def signal(self, *numbers: int) -> None:
+        """Send signals to each process that is in it now."""
+        for pid in self._processes():
+            try:
+                handle = os.pidfd_open(pid)
+            except ProcessLookupError:
+                continue
+            try:
+                # A process id may have been given to another since it was listed; a handle may
+                # not, so a process that is listed still, now, is the one that the handle names.
+                if pid in self._processes():
+                    for number in numbers:
+                        signal.pidfd_send_signal(handle, number)
+            except (ProcessLookupError, PermissionError):
+                continue
+            finally:
+                os.close(handle)
+
+    def remove(self) -> None:
+        """Remove it and all below it; what is still populated stays."""
+        for folder, _, _ in os.walk(self.path, topdown=False):
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+
+    def _processes(self) -> set[int]:
+        found: set[int] = set()
+        for folder, _, _ in os.walk(self.path):
+            try:
+                with open(f"{folder}/cgroup.procs", "rb") as file:
+                    found.update(map(int, file.read().split()))
+            except OSError:
+                continue  # it was removed, or a threaded group has no list of processes
+        return found
+
+
+def own_group() -> str | None:
+    """The folder of the control group (version 2) that this process is in, if it is mounted."""
+    try:
+        with open("/proc/self/cgroup", encoding="utf-8") as groups:
+            inside = next(line[3:].rstrip("\n") for line in groups if line.startswith("0::"))
+        with open("/proc/self/mountinfo", encoding="utf-8") as mounts:
+            for line in mounts:
+                left, _, right = line.partition(" - ")
+                if right.startswith("cgroup2 "):
+                    root, point = (_plain(field) for field in left.split()[3:5])
+                    return _place(inside, root, point)
+    except (OSError, StopIteration):
+        return None
+    return None
+
+
+def _plain(field: str) -> str:
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 8)), field)
+
+
+def _place(inside: str, root: str, point: str) -> str | None:
+    """Where the group `inside` is, given that the group `root` is mounted at `point`."""
+    root = root.rstrip("/")
+    if inside != root and not inside.startswith(root + "/"):
+        return None
+    return (point.rstrip("/") + inside[len(root) :]).rstrip("/") or None
+
+
+def claim(group: str) -> Leaf | None:
+    """Make and lock a keeper's folder below `group`; None if jobs cannot be kept there.
+
+    The lock is held by this process, for as long as it lives.
+    """
+    clear(group)
+    while True:
+        leaf = Leaf(f"{group}/{PREFIX}{os.urandom(6).hex()}")
+        try:
+            os.mkdir(leaf.path, 0o755)
+            descriptor = os.open(leaf.path, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue  # another keeper took it for a dead one's before it was locked
+        except OSError:
+            return None
+        if os.path.exists(leaf.path):
+            break
+    if _usable(leaf):
+        return leaf
+    leaf.remove()
+    return None
+
+
+def clear(group: str) -> None:
+    """Kill and remove what dead keepers left below `group`."""
+    for name in os.listdir(group):
+        if not name.startswith(PREFIX):
+            continue
+        leaf = Leaf(f"{group}/{name}")
+        try:
+            descriptor = os.open(leaf.path, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _kill_and_wait(leaf)
+            leaf.remove()
+        except OSError:
+            continue
+        finally:
+            os.close(descriptor)
+
+
+def _kill_and_wait(leaf: Leaf) -> None:
+    events = leaf.open_events()
+    try:
+        poll = select.poll()
+        poll.register(events, select.POLLPRI)
+        leaf.kill()
+        while os.pread(events, 256, 0).find(b"populated 1") >= 0:
+            if not poll.poll(STALE_MILLIS_MAX):
+                return
+    finally:
+        os.close(events)
+
+
+def _usable(leaf: Leaf) -> bool:
+    """Whether a child can join a leaf of this folder, and be killed there."""
+    if not os.path.exists(f"{leaf.path}/cgroup.kill"):
+        return False
+    trial = Leaf(f"{leaf.path}/trial")
+    try:
+        os.mkdir(trial.path)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                with open(f"{trial.path}/cgroup.procs", "wb", buffering=0) as file:
+                    file.write(b"0")
+                os._exit(0)
+            finally:
+                os._exit(1)
+        _, status = os.waitpid(pid, 0)
+        trial.kill()
+    except OSError:
+        return False
+    finally:
+        trial.remove()
+    return status == 0

@@ -1,0 +1,180 @@
+"""A command's output: the worker's ends of two pipes or of a pseudo-terminal, read when asked.
+
+    made by the worker            passed to the command
+    pipe: two read ends           /dev/null, and the two write ends
+    PTY:  the master              the slave, three times
+
+Nothing is read ahead: a reader is armed only while somebody waits in read(). A pipe is over
+when the last process that holds its other end has closed it. A terminal may be opened again by
+those whose controlling terminal it is, so it is not over before the tree is; until then
+the worker holds its slave open, and the master reports no end.
+
+Once the tree is gone, what is there is all there is: reading goes on until it would block. That
+ends a stream even if a process outside of the tree was handed the descriptor.
+"""
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import os
+import termios
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from airunner.reports import Stream
+from airunner.spec import TerminalSize
+from airunner.worker.process import READ_BYTES_MAX
+
+PIPE_BYTES: Final = 256 * 1024  # what a pipe holds before its writer blocks, if the system allows
+
+
+class Output:
+    """The open streams of one command, and the descriptors that its child gets."""
+
+    def __init__(self, terminal: TerminalSize | None) -> None:
+        """Open the streams. Raises OSError if the system has no room; nothing is open then."""
+        self.on_end: Callable[[], None] | None = None  # called once, when a read finds the end
+        self._streams: dict[int, Stream] = {}  # the next to be read first
+        self._child: list[int] = []
+        self._slave = -1
+        self._master = -1
+        self._gone = False
+        self._waiting: asyncio.Future[None] | None = None
+        try:
+            if terminal is None:
+                self._open_pipes()
+            else:
+                self._open_terminal(terminal)
+        except OSError:
+            self.close()
+            self.close_child()
+            raise
+
+    def _open_pipes(self) -> None:
+        self._child.append(os.open(os.devnull, os.O_RDONLY))
+        for stream in (Stream.STDOUT, Stream.STDERR):
+            reader, writer = os.pipe()
+            self._streams[reader] = stream
+            self._child.append(writer)
+            os.set_blocking(reader, False)
+            with contextlib.suppress(OSError):  # beyond what this user's pipes may hold together
+                fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+    def _open_terminal(self, size: TerminalSize) -> None:
+        self._master, self._slave = os.openpty()
+        self._streams[self._master] = Stream.STDOUT
+        os.set_blocking(self._master, False)
+        self.resize(size)
+
+    @property
+    def child(self) -> list[int]:
+        """What is to be the child's standard input, output and error."""
+        return self._child or [self._slave] * 3
+
+    @property
+    def over(self) -> bool:
+        """Whether every stream has been read to its end."""
+        return not self._streams
+
+    def close_child(self) -> None:
+        """Close the child's ends here, once the child has them."""
+        while self._child:
+            os.close(self._child.pop())
+
+    def resize(self, size: TerminalSize) -> None:
+        """Tell the terminal its size, if there is a terminal."""
+        if self._master in self._streams:
+            termios.tcsetwinsize(self._master, (size.rows, size.columns))
+
+    async def read(self) -> tuple[Stream, bytes] | None:
+        """The next bytes, from both streams in turn if both have some; None at the end."""
+        await asyncio.sleep(0)  # a command that always has more does not keep others waiting
+        while self._streams:
+            for descriptor, stream in list(self._streams.items()):
+                data = self._take(descriptor)
+                if data:
+                    self._streams[descriptor] = self._streams.pop(descriptor)
+                    return stream, data
+                if data is not None or self._gone:
+                    self._end(descriptor)
+            if self._streams:
+                await self._readable()
+        return None
+
+    def _take(self, descriptor: int) -> bytes | None:
+        """What is there; b"" at the end, None if there is nothing yet."""
+        if descriptor != self._master:
+            return _read(descriptor, READ_BYTES_MAX)
+        blocks: list[bytes] = []
+        room = READ_BYTES_MAX
+        while room and (block := _read(descriptor, room)):  # a terminal gives 4 KiB at a time
+            blocks.append(block)
+            room -= len(block)
+        return b"".join(blocks) or _read(descriptor, room)
+
+    def _end(self, descriptor: int) -> None:
+        del self._streams[descriptor]
+        os.close(descriptor)
+        if not self._streams and self.on_end:
+            self.on_end()
+
+    async def _readable(self) -> None:
+        loop = asyncio.get_running_loop()
+        assert self._waiting is None, "one task reads at a time"
+        self._waiting = loop.create_future()
+        armed = list(self._streams)
+        for descriptor in armed:
+            loop.add_reader(descriptor, self._wake)
+        try:
+            await self._waiting
+        finally:
+            self._waiting = None
+            for descriptor in armed:
+                if descriptor in self._streams:
+                    loop.remove_reader(descriptor)
+
+    def _wake(self) -> None:
+        if self._waiting and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    def finish(self) -> None:
+        """No process of the tree is left: what is there now is all."""
+        self._gone = True
+        if self._slave >= 0:
+            os.close(self._slave)
+            self._slave = -1
+        self._wake()
+
+    def close(self) -> None:
+        """Close what is open; a read that waits returns None."""
+        for descriptor in list(self._streams):
+            if self._waiting:
+                asyncio.get_running_loop().remove_reader(descriptor)
+            del self._streams[descriptor]
+            os.close(descriptor)
+        self.finish()
+
+
+def _read(descriptor: int, size: int) -> bytes | None:
+    try:
+        return os.read(descriptor, size)
+    except BlockingIOError:
+        return None
+    except OSError as error:
+        if error.errno == errno.EIO:  # no process has the terminal open
+            return b""
+        raise
+
+
+@contextlib.contextmanager
+def memory_file(content: bytes) -> Iterator[int]:
+    """A descriptor of a file without a name that holds the content."""
+    descriptor = os.memfd_create("airunner-command", os.MFD_CLOEXEC)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        yield descriptor
+    finally:
+        os.close(descriptor)
