@@ -1,0 +1,74 @@
+# airunner's chores. A machine needs python3 (3.11 or later, with venv), git and make; the rest
+# is fetched once into .venv, by hash. `make` alone prints the targets.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+SEEDS ?= 1000
+MINUTES ?= 10
+TESTS ?= tests
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types format proto lock fuzz soak bench start certs clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+demo: $(STAMP) ## see a real job run: TLS, tokens, a worker, live output, an exit code
+	@AIRUNNER=$(BIN)/airunner sh configs/demo.sh
+
+test: $(STAMP) ## run all tests (TESTS=path for some of them)
+	$(BIN)/python -m pytest $(TESTS)
+
+lint: $(STAMP) ## check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP) ## check types, strictly
+	$(BIN)/mypy
+
+format: $(STAMP) ## format the code and mend what can be mended without thought
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+proto: $(STAMP) ## generate airunner/wire/job from proto/job
+	PYTHON=$(BIN)/python sh proto/generate.sh .
+
+lock: ## resolve pyproject.toml's dependencies into requirements.lock, anew
+	tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
+	$(PYTHON) -m venv "$$tmp" && "$$tmp/bin/python" -m pip install --quiet uv && \
+	"$$tmp/bin/uv" pip compile pyproject.toml --group dev --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade --quiet \
+	  --output-file requirements.lock
+
+fuzz: $(STAMP) ## walk the core at random, crashing at every step, from SEEDS=n seeds
+	AIRUNNER_SEEDS=$(SEEDS) $(BIN)/python -m pytest -q tests/core/test_walk.py
+
+soak: $(STAMP) ## run real jobs for MINUTES=n while workers are killed, and account for each
+	$(BIN)/python -m tests.soak --minutes $(MINUTES)
+
+bench: $(STAMP) ## measure jobs/s, latency and log throughput beside bare baselines
+	$(BIN)/airunner bench
+
+start: $(STAMP) certs ## run the Procfile: a server and a worker, until Ctrl-C
+	PATH="$(CURDIR)/$(BIN):$$PATH" honcho start
+
+certs: certs/server.pem ## make a development certificate authority in certs/
+
+clean: ## remove .venv, caches and certificates
+	rm -rf .venv .mypy_cache .ruff_cache .coverage* build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -f certs/*.pem
+
+certs/server.pem: | $(STAMP)
+	$(BIN)/airunner certs --dir certs
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
+	  "airunner needs Python 3.11 or later: say which with make PYTHON=python3.x" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
