@@ -1,0 +1,155 @@
+"""What a fresh machine relies on: the lock, the Makefile, the version, and what ARCHITECTURE.md says."""
+
+import ast
+import os
+import re
+import subprocess
+import tomllib
+from functools import cache
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import airunner
+
+ROOT = Path(__file__).parent.parent
+
+
+@cache
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def wanted(group: str) -> list[Requirement]:
+    """The requirements that pyproject.toml has: `run` for users, `dev` for developers."""
+    table = tomllib.loads(text("pyproject.toml"))
+    names = (
+        table["project"]["dependencies"] if group == "run" else table["dependency-groups"][group]
+    )
+    return [Requirement(name) for name in names]
+
+
+def locked() -> dict[str, str]:
+    """The version of each package in the lock, by its canonical name."""
+    pins = re.findall(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", text("requirements.lock"), re.MULTILINE)
+    return {canonicalize_name(name): version for name, version in pins}
+
+
+def make(*arguments: str) -> str:
+    """What make prints. It runs as at a terminal, not as a part of the make that runs us."""
+    inherited = {"MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS"}
+    clean = {name: value for name, value in os.environ.items() if name not in inherited}
+    done = subprocess.run(
+        ["make", *arguments], cwd=ROOT, env=clean, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize("group", ["run", "dev"])
+def test_the_lock_has_every_dependency_at_a_version_that_is_wanted(group: str) -> None:
+    pins = locked()
+    for requirement in wanted(group):
+        version = pins.get(canonicalize_name(requirement.name))
+        assert version, f"{requirement.name} is not locked: run make lock"
+        assert requirement.specifier.contains(version), f"{requirement} is locked at {version}"
+
+
+def test_every_locked_package_has_a_hash() -> None:
+    entries = re.split(r"\n(?=\S)", text("requirements.lock").strip())
+    assert entries
+    assert not [entry.split()[0] for entry in entries if "--hash=sha256:" not in entry]
+
+
+def test_every_dependency_is_imported_or_is_a_tool() -> None:
+    """What nothing imports, nobody needs to install."""
+    called = {
+        "cryptography": "cryptography",
+        "grpcio": "grpc",
+        "grpcio-health-checking": "grpc_health",
+        "grpcio-reflection": "grpc_reflection",
+        "platformdirs": "platformdirs",
+        "protobuf": "google",
+        "pyjwt": "jwt",
+        "pyyaml": "yaml",
+        "rich": "rich",
+        "sortedcontainers": "sortedcontainers",
+        "structlog": "structlog",
+        "typer": "typer",
+    }
+    imported = set()
+    for path in (ROOT / "airunner").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                imported.add(node.module.split(".")[0])
+    assert {called[each.name] for each in wanted("run")} <= imported
+
+
+def test_the_version_stands_in_one_place() -> None:
+    assert "version" in tomllib.loads(text("pyproject.toml"))["project"]["dynamic"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", airunner.__version__)
+
+
+def test_the_changelog_has_a_section_for_this_version() -> None:
+    assert re.search(
+        rf"^## {re.escape(airunner.__version__)}\b", text("CHANGELOG.md"), re.MULTILINE
+    )
+
+
+def test_make_alone_prints_every_target_with_a_line() -> None:
+    phony = re.search(r"^\.PHONY: (.*)$", text("Makefile"), re.MULTILINE)
+    assert phony
+    printed = re.findall(r"^  make (\w+) +\S", make(), re.MULTILINE)
+    assert sorted(printed) == sorted(phony[1].split())
+
+
+def test_an_old_python_is_told_what_is_wanted() -> None:
+    assert re.search(r"version_info < \(3, 11\)", text("Makefile"))
+    assert tomllib.loads(text("pyproject.toml"))["project"]["requires-python"] == ">=3.11"
+
+
+def test_the_ci_script_can_be_run_and_calls_what_it_must() -> None:
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    for target in ("lint", "types", "test"):
+        assert re.search(rf"^make {target}$", script.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_the_top_level_is_as_described() -> None:
+    """A stranger finds in ARCHITECTURE.md what each folder is for, and nothing that is not there."""
+    listed = subprocess.run(
+        ["git", "ls-files", "airunner"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.split()
+    folders = {name.split("/")[1] for name in listed if name.count("/") > 1}
+    for folder in folders:
+        assert re.search(rf"^ +{folder}/ ", text("ARCHITECTURE.md"), re.MULTILINE), folder
+
+
+def test_every_dependency_has_its_reason() -> None:
+    cells = re.findall(r"^\| ([^|]+) \|", text("ARCHITECTURE.md"), re.MULTILINE)
+    named = {canonicalize_name(name.strip()) for cell in cells for name in cell.split(",")}
+    assert {canonicalize_name(each.name) for each in [*wanted("run"), *wanted("dev")]} <= named
+
+
+def defined_tests() -> set[str]:
+    """Every test there is, as file::name."""
+    return {
+        f"{path.relative_to(ROOT)}::{node.name}"
+        for path in (ROOT / "tests").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+
+
+def test_every_promise_names_checks_that_exist() -> None:
+    promises = text("ARCHITECTURE.md").split("## What airunner promises")[1].split("\n## ")[0]
+    rows = [line for line in promises.splitlines() if line.startswith("| ") and "---" not in line]
+    assert len(rows) > 10
+    known = defined_tests()
+    for row in rows[1:]:
+        checks = re.findall(r"`(tests/[\w/]+\.py::\w+)`", row)
+        assert checks, f"no check holds this promise: {row}"
+        assert set(checks) <= known, set(checks) - known
