@@ -1,0 +1,105 @@
+#!/bin/sh
+# airunner, from nothing to an exit code: `make demo` runs this. Everything it makes is in one
+# temporary folder, and everything it starts is gone at its end.
+set -eu
+
+airunner=$(cd "$(dirname "${AIRUNNER:-.venv/bin/airunner}")" && pwd)/airunner
+demo=$(mktemp -d)
+server= worker= journal=
+stop() {
+    code=$?
+    trap - EXIT INT TERM
+    for process in $worker $server $journal; do # in this order: a worker hands its jobs back
+        kill "$process" 2>/dev/null || true
+        wait "$process" 2>/dev/null || true
+    done
+    [ "$code" -eq 0 ] || cat "$demo"/*.log >&2 2>/dev/null || true
+    rm -rf "$demo"
+    exit "$code"
+}
+trap stop EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+cd "$demo"
+
+say() { printf '\n\033[1m# %s\033[0m\n' "$*"; }
+show() {
+    printf '$ airunner %s\n' "$*"
+    "$airunner" "$@"
+}
+
+say "A git repository with something to build, and to test"
+mkdir shop
+cat >shop/build.sh <<'SCRIPT'
+for part in cart checkout receipts; do
+    sleep 0.4
+    echo "compiling $part"
+done
+echo "built $(git log -1 --format='%h, \"%s\"'), attempt $AIRUNNER_ATTEMPT"
+SCRIPT
+cat >shop/test.sh <<'SCRIPT'
+echo "3 tests, 1 failure: receipts" >&2
+exit 3
+SCRIPT
+git -C shop init -q -b main
+git -C shop add .
+git -C shop -c user.name=demo -c user.email=demo@example.invalid commit -q -m "Open the shop"
+git -C shop log --oneline
+
+say "Certificates for TLS, and a key pair that signs tokens"
+show certs --dir certs
+show keys --dir keys
+
+say "A server, and a worker that may run two jobs at once"
+mkfifo log
+JWT_PUBLIC_KEY=$(cat keys/public.pem) "$airunner" server --listen 127.0.0.1:0 --log-format json \
+    --tls-cert certs/server.pem --tls-key certs/server-key.pem 2>log &
+server=$!
+exec 3<log
+AIRUNNER_SERVER=
+while read -r line <&3; do
+    printf '%s\n' "$line" >>server.log
+    case $line in
+        *'"listening"'*)
+            AIRUNNER_SERVER=$(printf '%s' "$line" | sed 's/.*"address": *"\([^"]*\)".*/\1/')
+            break ;;
+    esac
+done
+[ -n "$AIRUNNER_SERVER" ] || { echo "the server did not start" >&2; exit 1; }
+cat <&3 >>server.log &
+journal=$!
+echo "the server listens on $AIRUNNER_SERVER"
+
+JWT_SIGNING_KEY=$(cat keys/signing.pem)
+AIRUNNER_CA_CERT=$demo/certs/ca.pem
+export AIRUNNER_SERVER AIRUNNER_CA_CERT JWT_SIGNING_KEY
+AIRUNNER_TOKEN=$("$airunner" token --subject builder --role worker --ttl 1h) \
+    "$airunner" worker --name builder --slots 2 --allow-local-repositories \
+    --work-dir "$demo/work" 2>worker.log &
+worker=$!
+AIRUNNER_TOKEN=$("$airunner" token --subject you --role user --ttl 1h)
+export AIRUNNER_TOKEN
+unset JWT_SIGNING_KEY
+
+say "A job: clone the repository, run a command in it, watch its output come in"
+show submit shop -- sh build.sh
+
+say "A job that fails: its exit code is that of submit"
+code=0
+show submit shop -- sh test.sh || code=$?
+echo "exit code $code"
+[ "$code" -eq 3 ]
+
+say "A job in a terminal of its own, from a job file"
+cat >job.yaml <<'JOB'
+command: sh
+args: ["-c", "test -t 1 && echo this is a terminal of $(stty size) rows and columns"]
+processType: pty
+terminal: {rows: 40, columns: 120}
+timeout: 1m
+JOB
+show submit --config job.yaml
+
+say "What has happened"
+show list
+printf '\nThat was it. The server and the worker stop now, and nothing is left.\n'

@@ -1,0 +1,77 @@
+"""The README, taken at its word: its commands are run, its numbers are compared, its links followed."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from airunner import limits
+from airunner.cli import exits
+from airunner.cli.jobfile import KEYS, parse_job_file
+from airunner.spec import Checkout, Submodules
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "certs/README.md")
+
+UNITS = {"": 1, "KiB": limits.KIB, "MiB": limits.MIB, "GiB": limits.GIB}
+
+
+def section(title: str) -> str:
+    """The text of a section, up to the next of its height."""
+    return README.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def rows(title: str) -> list[list[str]]:
+    """The cells of a section's table, without its head."""
+    lines = [line for line in section(title).splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def number(text: str) -> int:
+    """A number as people write it: 1,000 or 16 MiB."""
+    figures, _, unit = text.partition(" ")
+    return int(figures.replace(",", "")) * UNITS[unit]
+
+
+@pytest.mark.parametrize("row", rows("Limits"), ids=lambda row: row[1].strip("`"))
+def test_every_limit_has_the_value_that_the_readme_says(row: list[str]) -> None:
+    _, name, value = row
+    assert getattr(limits, name.strip("`")) == number(value)
+
+
+def test_every_exit_code_of_ours_is_in_the_table() -> None:
+    ours = (
+        exits.TIMEOUT,
+        exits.OURS,
+        exits.NOT_EXECUTABLE,
+        exits.NOT_FOUND,
+        exits.INTERRUPTED,
+    )
+    told = {row[0] for row in rows("Exit codes")}
+    assert told == {*map(str, ours), "0 to 255", "128 + n"}
+    assert f"A wrong command line is {exits.USAGE}." in README
+
+
+def test_the_job_file_is_one_and_has_every_key() -> None:
+    text = section("Job files").split("```yaml\n")[1].split("```")[0]
+    spec = parse_job_file(text, "job.yaml", Path.cwd()).spec()
+    assert spec.command == "make"
+    assert spec.checkout == Checkout(submodules=Submodules.RECURSIVE)
+    keys = set(re.findall(r"^(\w+):", text, re.MULTILINE))
+    assert keys | {"commit", "container"} == set(KEYS)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    headings = {
+        re.sub(r"[^a-z0-9 -]", "", line.lstrip("# ").lower()).replace(" ", "-")
+        for line in text.splitlines()
+        if line.startswith("#")
+    }
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        if target.startswith("#"):
+            assert target[1:] in headings
+        elif not target.startswith("https://"):
+            assert (ROOT / page).parent.joinpath(target).exists(), target
