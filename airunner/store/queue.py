@@ -179,7 +179,8 @@ class Queue:
             if not isinstance(report, Output):
                 facts.append(Reported(job.id, job.attempt, sent, report))
                 continue
-            free += self._make_room(report.size - free, now, watched, dropped, facts)
+            wanted, _ = fit(report, room)  # what its own limit cuts costs nobody else theirs
+            free += self._make_room(wanted.size - free, now, watched, dropped, facts)
             kept, cut = fit(report, min(room, free))
             room, free = room - kept.size, free - kept.size
             if kept.chunks:

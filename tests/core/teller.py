@@ -1,0 +1,273 @@
+"""Tells stories to the engine: one line in, what the engine answers out.
+
+keep spared=600 age=3600 finished=2 jobs=3 job_bytes=9 total_bytes=99   (first, if at all)
+enqueue KEY queue=default attempts=3 wait=0 bytes=0 command=true        KEY - is none
+lease WORKER queues=a,b span=300 as=TOKEN       the token is the worker's name, unless as=
+renew TOKEN | renew TOKEN cancelling
+publish TOKEN 1:text+text 3:!started [gaps]     NUMBER:CHUNK+CHUNK or NUMBER:!started
+finish TOKEN exit=0 reason=exited last=3
+release TOKEN | lost TOKEN | cancel JOB | watch JOB | leave JOB
+wait SECONDS                                    deadlines pass one by one, each on time
+restart                                         the log is replayed, and the server resumes
+show JOB | line QUEUE
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import count
+
+from airunner.errors import Refused
+from airunner.facts import (
+    CancelRequested,
+    Enqueued,
+    Event,
+    Fact,
+    Finished,
+    Forgotten,
+    Leased,
+    OutputDropped,
+    Renewed,
+    Reported,
+    Returned,
+    sequences,
+)
+from airunner.jobs import (
+    Ending,
+    Enqueue,
+    Instant,
+    JobId,
+    JobState,
+    Millis,
+    Outcome,
+    Reason,
+    RequestId,
+    Subject,
+    TaskToken,
+    TokenDigest,
+    WorkerId,
+    digest,
+)
+from airunner.limits import ATTEMPTS_DEFAULT, OUTPUT_BYTES_DEFAULT
+from airunner.reports import Chunk, Output, OutputCut, ProcessStarted, Report, Stream
+from airunner.retention import Retention
+from airunner.spec import JobSpec
+from airunner.store.engine import Engine, replayed
+
+Given = dict[str, str]
+KEPT = {
+    "jobs": "jobs_max",
+    "finished": "finished_max",
+    "age": "finished_age",
+    "spared": "spared",
+    "job_bytes": "output_bytes_per_job",
+    "total_bytes": "output_bytes_total",
+}
+
+
+class Teller:
+    """Understands one line of a story at a time."""
+
+    def __init__(self) -> None:
+        self._retention = Retention()
+        self._watched: set[JobId] = set()
+        self._engine = Engine(self._retention, self._watched)
+        self._log: list[Event] = []
+        self._now = Instant(0)
+        self._jobs = count(1)
+        self._verbs: dict[str, Callable[[list[str], Given], Sequence[Fact]]] = {
+            "enqueue": self._enqueue,
+            "lease": self._lease,
+            "renew": self._renew,
+            "publish": self._publish,
+            "finish": self._finish,
+            "release": lambda words, given: self._engine.queue.give_back(_token(words)),
+            "lost": lambda words, given: self._engine.queue.give_back(_token(words), Ending.LOST),
+            "cancel": lambda words, given: self._engine.queue.cancel(
+                JobId(words[0]), Subject("sue")
+            ),
+        }
+        self._others: dict[str, Callable[[list[str], Given], list[str]]] = {
+            "keep": self._keep,
+            "watch": self._watch,
+            "leave": self._leave,
+            "wait": self._wait,
+            "restart": self._restart,
+            "show": self._show,
+            "line": self._line,
+        }
+
+    def tell(self, line: str) -> list[str]:
+        verb, *rest = line.split()
+        given = dict(word.split("=", 1) for word in rest if "=" in word)
+        words = [word for word in rest if "=" not in word]
+        try:
+            if verb in self._others:
+                return self._others[verb](words, given)
+            facts = self._verbs[verb](words, given)
+        except Refused as refusal:
+            return [f"refused, {type(refusal).__name__}: {refusal}"]
+        return self._told(self._engine.record(facts, self._now)) or ["nothing"]
+
+    def _told(self, events: Sequence[Event]) -> list[str]:
+        self._log += events
+        self._engine.check()
+        return [shown(event) for event in events]
+
+    # Verbs of the queue
+
+    def _enqueue(self, words: list[str], given: Given) -> Sequence[Fact]:
+        spec = JobSpec(
+            command=given.get("command", "true"),
+            queue=given.get("queue", "default"),
+            attempts_max=int(given.get("attempts", ATTEMPTS_DEFAULT)),
+            queue_timeout_seconds=int(given.get("wait", 0)),
+            output_bytes_max=int(given.get("bytes", OUTPUT_BYTES_DEFAULT)),
+        )
+        request = RequestId("" if words[0] == "-" else words[0])
+        retry_of = JobId(given["retry_of"]) if "retry_of" in given else None
+        wish = Enqueue(spec=spec, request=request, retry_of=retry_of)
+        id = JobId(f"job-{next(self._jobs)}")
+        return self._engine.queue.enqueue(id, wish, self._now, self._watched)
+
+    def _lease(self, words: list[str], given: Given) -> Sequence[Fact]:
+        return self._engine.queue.lease(
+            given.get("queues", "default").split(","),
+            token=digest(TaskToken(given.get("as", words[0]))),
+            worker=WorkerId(words[0]),
+            span=Millis(int(given.get("span", 300)) * 1000),
+            now=self._now,
+        )
+
+    def _renew(self, words: list[str], given: Given) -> Sequence[Fact]:
+        span = Millis(int(given.get("span", 300)) * 1000)
+        cancelling = "cancelling" in words
+        return self._engine.queue.renew(
+            _token(words), span=span, now=self._now, cancelling=cancelling
+        )
+
+    def _publish(self, words: list[str], given: Given) -> Sequence[Fact]:
+        return self._engine.queue.publish(
+            _token(words),
+            [_report(word) for word in words[1:] if word != "gaps"],
+            now=self._now,
+            gaps="gaps" in words,
+            watched=self._watched,
+        )
+
+    def _finish(self, words: list[str], given: Given) -> Sequence[Fact]:
+        outcome = Outcome(
+            reason=Reason(given.get("reason", "exited")),
+            exit_code=int(given["exit"]) if "exit" in given else 0,
+        )
+        sent = int(given["last"]) if "last" in given else None
+        return self._engine.queue.finish(_token(words), outcome, sent=sent)
+
+    # What is around the queue
+
+    def _keep(self, words: list[str], given: Given) -> list[str]:
+        times = ("age", "spared")
+        values = {
+            KEPT[name]: Millis(int(value) * 1000) if name in times else int(value)
+            for name, value in given.items()
+        }
+        self._retention = Retention(**values)
+        self._engine = Engine(self._retention, self._watched)
+        return []
+
+    def _watch(self, words: list[str], given: Given) -> list[str]:
+        self._watched.add(JobId(words[0]))
+        return []
+
+    def _leave(self, words: list[str], given: Given) -> list[str]:
+        self._watched.remove(JobId(words[0]))
+        return self._told(self._engine.settle(self._now)) or ["nothing"]
+
+    def _wait(self, words: list[str], given: Given) -> list[str]:
+        until, told = Instant(self._now + int(words[0]) * 1000), list[str]()
+        while (due := self._engine.next_deadline()) is not None and due <= until:
+            self._now = max(due, self._now)
+            told += self._told(self._engine.settle(self._now))
+        self._now = until
+        return told or ["nothing"]
+
+    def _restart(self, words: list[str], given: Given) -> list[str]:
+        before = self._engine
+        self._engine = replayed(self._log, self._retention, self._watched)
+        assert list(self._engine.table.jobs()) == list(before.table.jobs())
+        resumed = self._engine.queue.resume(self._now)
+        events = self._engine.record(resumed, self._now) + self._engine.settle(self._now)
+        return self._told(events) or ["nothing"]
+
+    def _show(self, words: list[str], given: Given) -> list[str]:
+        job = self._engine.table.job(JobId(words[0]))
+        said = [f"{job.state}, attempt {job.attempt}, failures {job.failures}"]
+        if job.state is JobState.SCHEDULED:
+            said.append(f"{self._engine.table.lines.ahead(job)} ahead")
+        if job.outcome:
+            code = "no exit code" if job.outcome.exit_code is None else job.outcome.exit_code
+            said.append(f"{job.outcome.reason}, {code}")
+        if job.outcome and job.outcome.error:
+            said.append(job.outcome.error)
+        if job.output_bytes or job.output_bytes_cut:
+            said.append(f"{job.output_bytes} bytes kept, {job.output_bytes_cut} cut")
+        past = [
+            f"attempt {over.number} of {over.worker}: {over.ending} at {over.ended_at // 1000}s"
+            for over in job.attempts
+        ]
+        return ["; ".join(said), *past]
+
+    def _line(self, words: list[str], given: Given) -> list[str]:
+        ids = self._engine.table.lines.newest(words[0], JobState.SCHEDULED, None)
+        return [" ".join(reversed(list(ids))) or "nobody"]
+
+
+def shown(event: Event) -> str:
+    """An event as a story tells it: place, time, job, sequences, fact."""
+    numbers = ""
+    if sequences(event.fact):
+        numbers = f" #{event.first}" + (f"-{event.last}" if event.last > event.first else "")
+    return f"{event.place} at {event.at // 1000}s: {event.fact.id}{numbers} {_said(event.fact)}"
+
+
+def _said(fact: Fact) -> str:
+    match fact:
+        case Enqueued():
+            return "enqueued"
+        case Leased(_, attempt, lease):
+            return f"leased to {lease.worker}, attempt {attempt}, until {lease.until // 1000}s"
+        case Renewed(_, lease):
+            return f"renewed until {lease.until // 1000}s"
+        case Returned(_, attempt, ending, failures):
+            return f"returned, attempt {attempt} {ending}, failures {failures}"
+        case CancelRequested(_, by):
+            return f"cancel requested by {by}"
+        case Finished(_, state, outcome, _, _):
+            code = "" if outcome.exit_code is None else f" {outcome.exit_code}"
+            return f"finished {state}: {outcome.reason}{code}"
+        case Reported(_, _, sent, report):
+            return f"reported up to {sent}: {_contents(report)}"
+        case OutputDropped():
+            return "output dropped"
+        case Forgotten():
+            return "forgotten"
+
+
+def _contents(report: Report) -> str:
+    match report:
+        case Output(chunks):
+            return " ".join(repr(chunk.data.decode()) for chunk in chunks)
+        case OutputCut(items, size):
+            return f"cut of {items} chunks, {size} bytes"
+        case _:
+            return type(report).__name__
+
+
+def _token(words: list[str]) -> TokenDigest:
+    return digest(TaskToken(words[0]))
+
+
+def _report(word: str) -> tuple[int, Report]:
+    number, text = word.split(":", 1)
+    if text == "!started":
+        return int(number), ProcessStarted(7, Instant(0))
+    chunks = (Chunk(Stream.STDOUT, part.encode(), Instant(0)) for part in text.split("+"))
+    return int(number), Output(tuple(chunks))
