@@ -13,6 +13,7 @@
       LimitReached        RESOURCE_EXHAUSTED    retry when there is room
       DataLoss            DATA_LOSS             the caller has seen more than the log holds
       ShuttingDown        UNAVAILABLE           retry, with backoff
+      Unreachable         UNAVAILABLE           nobody answered; says what to look at
 
 A refusal is the caller's to handle; each names the gRPC status that tells the
 caller what to do about it, and `retry` says it in one bit. A broken invariant
@@ -114,3 +115,10 @@ class ShuttingDown(Refused):
 
     def __init__(self) -> None:
         super().__init__("the server is shutting down: try again")
+
+
+class Unreachable(Refused):
+    """The server could not be reached, or did not answer in time."""
+
+    status = "UNAVAILABLE"
+    retry = True

@@ -992,7 +992,7 @@ class StreamJobEventsRequest(_message.Message):
     """end at what is stored now, instead of at the job's end"""
     @_builtins.property
     def event_filter(self) -> _containers.RepeatedScalarFieldContainer[Global___EventType.ValueType]:
-        """empty: all"""
+        """empty: all; types from 100 up always pass"""
 
     def __init__(
         self,
@@ -1021,7 +1021,7 @@ class StreamJobEventsResponse(_message.Message):
     """every event up to here was sent or filtered out"""
     @_builtins.property
     def event(self) -> Global___JobEvent:
-        """unset in a response that only carries scanned_through"""
+        """unset only in the last response of a stream with stop_at_tail"""
 
     def __init__(
         self,
@@ -1889,6 +1889,7 @@ class Job(_message.Message):
     OUTPUT_BYTES_CUT_FIELD_NUMBER: _builtins.int
     WORKER_FIELD_NUMBER: _builtins.int
     LEASE_UNTIL_FIELD_NUMBER: _builtins.int
+    LEASED_AT_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     state: Global___JobState.ValueType
     queue: _builtins.str
@@ -1932,6 +1933,10 @@ class Job(_message.Message):
     def finished_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def lease_until(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def leased_at(self) -> _timestamp_pb2.Timestamp:
+        """the current lease"""
+
     def __init__(
         self,
         *,
@@ -1956,10 +1961,11 @@ class Job(_message.Message):
         output_bytes_cut: _builtins.int = ...,
         worker: _builtins.str = ...,
         lease_until: _timestamp_pb2.Timestamp | None = ...,
+        leased_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_requested_at", b"cancel_requested_at", "created_at", b"created_at", "execution_config", b"execution_config", "finished_at", b"finished_at", "job_params", b"job_params", "lease_until", b"lease_until", "result", b"result", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_requested_at", b"cancel_requested_at", "created_at", b"created_at", "execution_config", b"execution_config", "finished_at", b"finished_at", "job_params", b"job_params", "lease_until", b"lease_until", "leased_at", b"leased_at", "result", b"result", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "attempts", b"attempts", "cancel_requested_at", b"cancel_requested_at", "created_at", b"created_at", "execution_config", b"execution_config", "failures", b"failures", "finished_at", b"finished_at", "job_id", b"job_id", "job_params", b"job_params", "last_sequence", b"last_sequence", "lease_until", b"lease_until", "output_bytes", b"output_bytes", "output_bytes_cut", b"output_bytes_cut", "queue", b"queue", "request_id", b"request_id", "result", b"result", "retry_of", b"retry_of", "state", b"state", "submitter", b"submitter", "updated_at", b"updated_at", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "attempts", b"attempts", "cancel_requested_at", b"cancel_requested_at", "created_at", b"created_at", "execution_config", b"execution_config", "failures", b"failures", "finished_at", b"finished_at", "job_id", b"job_id", "job_params", b"job_params", "last_sequence", b"last_sequence", "lease_until", b"lease_until", "leased_at", b"leased_at", "output_bytes", b"output_bytes", "output_bytes_cut", b"output_bytes_cut", "queue", b"queue", "request_id", b"request_id", "result", b"result", "retry_of", b"retry_of", "state", b"state", "submitter", b"submitter", "updated_at", b"updated_at", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
