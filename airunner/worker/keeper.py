@@ -171,9 +171,11 @@ class Keeper:
     async def close(self) -> None:
         """Kill every tree, and end the keeper; safe to call twice."""
         self._closed = True
+        for kept in list(self._kept):
+            await kept.terminate(0)
         async with self._turn:
             self._reins.close()
-        for kept in list(self._kept):
+        for kept in list(self._kept):  # those whose launch was under way
             await kept.terminate(0)
         await self.ended()
         if self._folder:

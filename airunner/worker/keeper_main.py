@@ -14,6 +14,7 @@ import errno
 import os
 import signal
 import socket
+import struct
 from typing import Protocol
 
 from airunner.worker.keeper_cgroup import Leaves
@@ -31,6 +32,8 @@ from airunner.worker.keeper_words import (
     SUBREAPER,
     WORD_BYTES_MAX,
 )
+
+_INT = struct.Struct("i")
 
 DEAF_TO = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGTSTP)
 
@@ -79,10 +82,7 @@ class Keeper:
 
     def _order(self) -> None:
         try:
-            flags = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
-            word, descriptors, _, _ = socket.recv_fds(
-                self._reins, WORD_BYTES_MAX, DESCRIPTORS, flags
-            )
+            word, descriptors = _receive(self._reins)
         except BlockingIOError:
             return
         except OSError:
@@ -104,6 +104,19 @@ class Keeper:
             report(parts.status, BROKEN, error.errno or 0, os.fsencode(error.filename or b""))
             parts.close()
             os.close(parts.channel)
+
+
+def _receive(reins: socket.socket) -> tuple[bytes, list[int]]:
+    """An order and its descriptors; socket.recv_fds drops its flags, close-on-exec among them."""
+    room = socket.CMSG_SPACE(DESCRIPTORS * _INT.size)
+    flags = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+    word, parts, _, _ = reins.recvmsg(WORD_BYTES_MAX, room, flags)
+    descriptors: list[int] = []
+    for level, type, data in parts:
+        assert (level, type) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
+        whole = len(data) - len(data) % _INT.size
+        descriptors += [number for (number,) in _INT.iter_unpack(data[:whole])]
+    return word, descriptors
 
 
 def main(kind: str) -> None:

@@ -57,12 +57,17 @@ def tell(channel: socket.socket, word: bytes) -> None:
 
 def hear(channel: socket.socket) -> bytes | None:
     """The next word; b"" at the end of the channel, None if there is no word yet."""
-    try:
-        return channel.recv(WORD_BYTES_MAX, socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return None
-    except OSError:
-        return b""
+    while True:
+        try:
+            return channel.recv(WORD_BYTES_MAX, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
+        except ConnectionResetError:
+            # The peer has closed its end before it heard our last word. That is said once, and
+            # ahead of the words that the peer has sent: they are still there.
+            continue
+        except OSError:
+            return b""
 
 
 def pack(terminal: bool, directory: bytes, argv: list[bytes], environment: list[bytes]) -> bytes:
