@@ -1,0 +1,29 @@
+"""How these tests run: a scene in a fresh pen, in an event loop of its own, in bounded time."""
+
+import asyncio
+import os
+
+import pytest
+
+from airunner.worker.keeper import Tree
+from airunner.worker.keeper_leaf import own_group
+from tests.zoo import SECONDS_MAX, Pen, Scene
+
+
+def needs(tree: Tree) -> None:
+    """Skip the test where this kind of tree cannot be had."""
+    if tree == "cgroup":
+        group = own_group()
+        if group is None or not os.access(group, os.W_OK):
+            pytest.skip("no control group of version 2 is writable here")
+
+
+def play(tree: Tree, scene: Scene) -> None:
+    """Play a scene; afterwards no process of it may be left."""
+    needs(tree)
+
+    async def within() -> None:
+        async with asyncio.timeout(SECONDS_MAX), Pen(tree) as pen:
+            await scene(pen)
+
+    asyncio.run(within())

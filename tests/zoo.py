@@ -1,0 +1,183 @@
+"""The zoo: small programs that behave as badly as real ones do, and a pen to watch them in.
+
+Each animal is a Python or a shell program as text. A pen tags whatever it starts by a
+variable of the environment, so that what is left of it can be found wherever it hides.
+"""
+
+import os
+import select
+import sys
+import uuid
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Self
+
+from airunner.reports import Stream
+from airunner.spec import ProcessType, TerminalSize
+from airunner.worker.keeper import Keeper, Tree, start_keeper
+from airunner.worker.process import Command, Exit, Process
+
+TREES: Final[tuple[Tree, ...]] = ("cgroup", "subreaper")
+KINDS: Final = (ProcessType.PIPE, ProcessType.PTY)
+PATH: Final = "/usr/local/bin:/usr/bin:/bin"
+SECONDS_MAX: Final = 60  # for anything that must happen
+
+# Says where it is, and stays there: what must be killed has begun.
+SLEEPER: Final = "print('ready', flush=True); import time; time.sleep(1000)"
+
+DOUBLE_FORK: Final = f"""
+import os
+if os.fork() == 0:
+    if os.fork() == 0:
+        {SLEEPER}
+    os._exit(0)
+os.wait()
+"""
+SETSID: Final = f"""
+import os
+reader, writer = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    os.write(writer, b'x')
+    {SLEEPER}
+os.read(reader, 1)
+"""
+STUBBORN_DAEMON: Final = f"""
+import os, signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        {SLEEPER}
+    os._exit(0)
+os.wait()
+"""
+FORK_BOMB: Final = """
+import os, resource
+if os.geteuid() == 0:
+    os.setuid(61234)  # the limit does not hold for root
+    most = 120
+else:
+    most = 120 + sum(os.stat(f'/proc/{p}').st_uid == os.geteuid() for p in os.listdir('/proc') if p.isdigit())
+resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
+told = False
+while True:
+    try:
+        os.fork()
+    except OSError:
+        if not told:
+            os.write(1, b'ready\\n')
+        told = True
+"""
+
+
+def python(program: str, *args: str) -> tuple[str, ...]:
+    """The arguments that run a Python program."""
+    return (sys.executable, "-I", "-S", "-c", program, *args)
+
+
+def shell(line: str) -> tuple[str, ...]:
+    """The arguments that run a shell line."""
+    return ("sh", "-c", line)
+
+
+class Pen:
+    """A keeper, what was started through it, and the tag of that."""
+
+    def __init__(self, tree: Tree) -> None:
+        self.keeper: Keeper = start_keeper(tree)
+        self.tag = uuid.uuid4().hex
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.keeper.close()
+        assert tagged(self.tag) == []
+
+    async def launch(
+        self,
+        *argv: str,
+        kind: ProcessType = ProcessType.PIPE,
+        directory: str = "/",
+        environment: Mapping[str, str] | None = None,
+    ) -> Process:
+        """Start a command."""
+        command = Command(
+            argv=argv,
+            environment={"PATH": PATH, "ZOO": self.tag} if environment is None else environment,
+            directory=directory,
+            process_type=kind,
+            terminal=TerminalSize(columns=100, rows=30),
+        )
+        return await self.keeper.launch(command)
+
+    async def run(
+        self, *argv: str, kind: ProcessType = ProcessType.PIPE, directory: str = "/"
+    ) -> tuple[Exit, bytes]:
+        """Run a command to its end: how it ended, and all that it wrote."""
+        process = await self.launch(*argv, kind=kind, directory=directory)
+        output = b"".join([data for _, data in await read_all(process)])
+        end = await process.wait()
+        await process.close()
+        return end, output
+
+
+async def read_all(process: Process) -> list[tuple[Stream, bytes]]:
+    """Everything until the end of the output."""
+    chunks: list[tuple[Stream, bytes]] = []
+    while chunk := await process.read():
+        chunks.append(chunk)
+    return chunks
+
+
+async def read_until(process: Process, word: bytes) -> bytes:
+    """What is written up to the first chunk in which the word is complete."""
+    seen = b""
+    while word not in seen:
+        chunk = await process.read()
+        assert chunk, f"the output ended without {word!r}: {seen!r}"
+        seen += chunk[1]
+    return seen
+
+
+def tagged(tag: str) -> list[int]:
+    """The process ids of all that run with this tag in their environment."""
+    found: list[int] = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with suppress(OSError):  # it has just ended, or is another user's
+                if f"ZOO={tag}".encode() in environment(int(folder.name)).split(b"\0"):
+                    found.append(int(folder.name))
+    return found
+
+
+def environment(pid: int) -> bytes:
+    """The environment that a process was started with."""
+    return Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def status(pid: int) -> dict[str, str]:
+    """What the kernel says of a process, by name."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines)
+
+
+class Watch:
+    """Handles of processes, to wait for their end whoever their parent is."""
+
+    def __init__(self, pids: list[int]) -> None:
+        self._handles = [os.pidfd_open(pid) for pid in pids]
+
+    def wait(self) -> None:
+        """Return when all have ended."""
+        for handle in self._handles:
+            poll = select.poll()
+            poll.register(handle, select.POLLIN)
+            assert poll.poll(SECONDS_MAX * 1000), "a process has outlived its job"
+            os.close(handle)
+
+
+Scene = Callable[[Pen], Coroutine[None, None, None]]
