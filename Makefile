@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 SEEDS ?= 1000
 MINUTES ?= 10
-SECONDS ?= 5
+DURATION ?= 5
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
@@ -48,8 +48,8 @@ fuzz: $(STAMP) ## walk the core at random, crashing at every step, from SEEDS=n 
 soak: $(STAMP) ## run real jobs for MINUTES=n while workers are killed, and account for each
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)
 
-bench: $(STAMP) ## measure jobs/s, latency and log throughput, for SECONDS=n each
-	$(BIN)/airunner bench --duration $(SECONDS)
+bench: $(STAMP) ## measure jobs/s, latency and log throughput, for DURATION=n seconds each
+	$(BIN)/airunner bench --duration $(DURATION)
 
 start: $(STAMP) certs ## run the Procfile: a server and a worker, until Ctrl-C
 	PATH="$(CURDIR)/$(BIN):$$PATH" honcho start
