@@ -152,6 +152,19 @@ def test_one_that_exits_while_a_child_holds_the_output_does_not_hang(
 
 @trees
 @kinds
+def test_one_whose_child_writes_for_ever_ends_all_the_same(tree: Tree, kind: ProcessType) -> None:
+    async def scene(pen: Pen) -> None:
+        end, output = await pen.run(
+            *shell("trap '' HUP; while :; do echo y; done & sleep 0.1; exit 3"), kind=kind
+        )
+        assert end == Exit(3)
+        assert set(output.split()) == {b"y"}
+
+    play(tree, scene)
+
+
+@trees
+@kinds
 def test_a_million_short_lines_arrive_in_order(tree: Tree, kind: ProcessType) -> None:
     async def scene(pen: Pen) -> None:
         end, output = await pen.run("seq", "1000000", kind=kind)

@@ -16,7 +16,7 @@ from typing import Final, Self
 from airunner.reports import Stream
 from airunner.spec import ProcessType, TerminalSize
 from airunner.worker.keeper import Keeper, Tree, start_keeper
-from airunner.worker.process import Command, Exit, Process
+from airunner.worker.process import Command, Exit, Launcher, Process
 
 TREES: Final[tuple[Tree, ...]] = ("cgroup", "subreaper")
 KINDS: Final = (ProcessType.PIPE, ProcessType.PTY)
@@ -112,7 +112,8 @@ class Pen:
             process_type=kind,
             terminal=TerminalSize(columns=100, rows=30),
         )
-        return await self.keeper.launch(command)
+        launcher: Launcher = self.keeper
+        return await launcher.launch(command)
 
     async def run(
         self, *argv: str, kind: ProcessType = ProcessType.PIPE, directory: str = "/"

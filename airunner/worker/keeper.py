@@ -127,11 +127,13 @@ class Keeper:
             raise KeeperLost(KEEPER_GONE)
         terminal = command.terminal if command.process_type is ProcessType.PTY else None
         packed = _pack(command)
-        with contextlib.ExitStack() as parts:
+        with contextlib.ExitStack() as parts, contextlib.ExitStack() as undo:
             try:
                 output = Output(terminal)
+                undo.callback(output.close)
                 parts.callback(output.close_child)
                 ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                undo.callback(ours.close)
                 parts.enter_context(theirs)
                 status, writer = (os.fdopen(each, "rb", 0) for each in os.pipe())
                 parts.enter_context(status)
@@ -139,6 +141,7 @@ class Keeper:
                 spec = parts.enter_context(memory_file(packed))
             except OSError as error:
                 raise LaunchFailed(f"no room for another command: {error.strerror}") from None
+            undo.pop_all()
             self._number += 1
             leaf = Leaf(f"{self._folder.path}/{self._number}") if self._folder else None
             kept = Kept(ours, output, leaf)

@@ -6,7 +6,7 @@ import signal
 import socket
 
 from airunner.worker.keeper_child import Parts, become
-from airunner.worker.keeper_leaf import Leaf
+from airunner.worker.keeper_leaf import Leaf, populated
 from airunner.worker.keeper_loop import Loop, said
 from airunner.worker.keeper_words import EXIT, GONE, KILL, TERM, hear, tell
 
@@ -114,8 +114,8 @@ class _Job:
         self.look()
 
     def look(self) -> None:
-        """See whether the leaf is empty; a read also makes the kernel tell of the next change."""
-        if os.pread(self.events, 256, 0).find(b"populated 1") >= 0:
+        """See whether the leaf is empty."""
+        if populated(self.events):
             if self.killed:
                 self.leaf.kill()
         elif self.reaped:

@@ -26,6 +26,9 @@ from airunner.worker.keeper_words import (
 
 DEFAULT_PATH = b"/usr/local/bin:/usr/bin:/bin"
 UMASK = 0o022
+# What the keeper does not listen to, so that it outlives whoever stops the worker or its terminal.
+DEAF_TO = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGTSTP)
+NOT_DEFAULT = (*DEAF_TO, signal.SIGPIPE, signal.SIGCHLD)  # in a keeper, and so in its children
 READ_BYTES = 1 << 20
 
 
@@ -89,9 +92,8 @@ def _join(leaf: str) -> None:
 def _become(parts: Parts) -> None:
     os.setsid()
     os.umask(UMASK)
-    for number in signal.valid_signals():
-        if signal.getsignal(number) not in (signal.SIG_DFL, None):
-            signal.signal(number, signal.SIG_DFL)
+    for number in NOT_DEFAULT:
+        signal.signal(number, signal.SIG_DFL)
     terminal, directory, argv, pairs = unpack(_read(parts.command))
     for standard, descriptor in enumerate((parts.stdin, parts.stdout, parts.stderr)):
         os.dup2(descriptor, standard)

@@ -19,6 +19,7 @@ are reused, and mean something else in each pid namespace; locks do not.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -39,15 +40,6 @@ class Leaf:
     def __init__(self, path: str) -> None:
         self.path = path
 
-    @property
-    def populated(self) -> bool:
-        """Whether a process is left in it."""
-        try:
-            with open(f"{self.path}/cgroup.events", "rb") as events:
-                return b"populated 1" in events.read()
-        except FileNotFoundError:
-            return False
-
     def open_events(self) -> int:
         """A descriptor that has POLLPRI whenever `populated` changes."""
         return os.open(f"{self.path}/cgroup.events", os.O_RDONLY)
@@ -57,8 +49,9 @@ class Leaf:
         try:
             with open(f"{self.path}/cgroup.kill", "wb", buffering=0) as file:
                 file.write(b"1")
-        except FileNotFoundError:
-            return
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENODEV):  # removed, and so it was empty
+                raise
 
     def signal(self, *numbers: int) -> None:
         """Send signals to each process that is in it now."""
@@ -93,6 +86,14 @@ class Leaf:
             except OSError:
                 continue  # it was removed, or a threaded group has no list of processes
         return found
+
+
+def populated(events: int) -> bool:
+    """Whether a process is left, by open_events(); reading also arms the next POLLPRI."""
+    try:
+        return b"populated 1" in os.pread(events, 256, 0)
+    except OSError:
+        return False  # removed, and so it was empty
 
 
 def own_group() -> str | None:
@@ -136,11 +137,13 @@ def claim(group: str) -> Leaf | None:
             descriptor = os.open(leaf.path, os.O_RDONLY | os.O_DIRECTORY)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            os.close(descriptor)
             continue  # another keeper took it for a dead one's before it was locked
         except OSError:
             return None
         if os.path.exists(leaf.path):
             break
+        os.close(descriptor)
     if _usable(leaf):
         return leaf
     leaf.remove()
@@ -173,7 +176,7 @@ def _kill_and_wait(leaf: Leaf) -> None:
         poll = select.poll()
         poll.register(events, select.POLLPRI)
         leaf.kill()
-        while os.pread(events, 256, 0).find(b"populated 1") >= 0:
+        while populated(events):
             if not poll.poll(STALE_MILLIS_MAX):
                 return
     finally:

@@ -11,6 +11,7 @@ grandchild inherits.
 """
 
 import errno
+import gc
 import os
 import signal
 import socket
@@ -18,7 +19,7 @@ import struct
 from typing import Protocol
 
 from airunner.worker.keeper_cgroup import Leaves
-from airunner.worker.keeper_child import Parts, report
+from airunner.worker.keeper_child import DEAF_TO, Parts, report
 from airunner.worker.keeper_leaf import claim, own_group
 from airunner.worker.keeper_loop import Loop
 from airunner.worker.keeper_subreaper import Subreapers, set_subreaper
@@ -34,8 +35,6 @@ from airunner.worker.keeper_words import (
 )
 
 _INT = struct.Struct("i")
-
-DEAF_TO = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGTSTP)
 
 
 class Trees(Protocol):
@@ -129,11 +128,13 @@ def main(kind: str) -> None:
     for number in (*DEAF_TO, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    gc.freeze()  # what is here is here to stay: no child copies a page only to look at it
     loop = Loop()
     try:
         trees, word = _choose(kind, loop)
     except OSError as error:
-        reins.send(b"%b %b" % (REFUSED, str(error).encode()))
+        why = f"{error.strerror} ({error.filename})" if error.filename else str(error.strerror)
+        reins.send(b"%b %b" % (REFUSED, os.fsencode(why)))
         return
     reins.send(b"%b %b" % (READY, word.encode()))
     Keeper(reins, loop, trees).run()

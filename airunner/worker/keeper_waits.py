@@ -5,7 +5,7 @@ import os
 import select
 from collections.abc import Callable
 
-from airunner.worker.keeper_leaf import Leaf
+from airunner.worker.keeper_leaf import Leaf, populated
 
 
 async def readable(descriptor: int) -> None:
@@ -68,7 +68,7 @@ class Burial:
 
     def _look(self) -> None:
         self._news.poll(0)
-        if os.pread(self._events, 256, 0).find(b"populated 1") >= 0:
+        if populated(self._events):
             self._leaf.kill()
             return
         self._loop.remove_reader(self._news.fileno())

@@ -11,6 +11,7 @@ from typing import Final
 
 import pytest
 
+from airunner.spec import ProcessType
 from airunner.worker.keeper import Tree, start_keeper
 from airunner.worker.keeper_leaf import PREFIX, _place, own_group
 from airunner.worker.keeper_words import pack, unpack
@@ -124,6 +125,21 @@ def test_the_signals_that_stop_a_worker_do_not_stop_its_keeper(tree: Tree) -> No
         await read_until(process, b"ready")
         assert await process.wait() == Exit(0)
         assert os.getsid(pen.keeper.pid) == pen.keeper.pid
+
+    play(tree, scene)
+
+
+@trees
+def test_a_second_worker_beside_the_first_leaves_its_jobs_alone(tree: Tree) -> None:
+    async def scene(pen: Pen) -> None:
+        process = await pen.launch(
+            *shell("echo ready; read line; sleep 1000"), kind=ProcessType.PTY
+        )
+        await read_until(process, b"ready")
+        async with Pen(tree) as other:
+            assert (await other.run("true"))[0] == Exit(0)
+        assert tagged(pen.tag)
+        await process.close()
 
     play(tree, scene)
 

@@ -128,14 +128,21 @@ def test_the_earliest_of_several_deadlines_counts(tree: Tree) -> None:
 @trees
 def test_a_second_terminate_sends_no_second_sigterm(tree: Tree) -> None:
     async def scene(pen: Pen) -> None:
-        line = "trap 'echo got' TERM; echo ready; while :; do sleep 0.1; done"
-        process = await pen.launch(*shell(line))
+        program = (
+            "import signal\n"
+            "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])\n"
+            "print('ready', flush=True)\n"
+            "signal.sigwait([signal.SIGTERM])\n"
+            "print('got it', flush=True)\n"
+            "print('again' if signal.sigtimedwait([signal.SIGTERM], 0.5) else 'only once')\n"
+        )
+        process = await pen.launch(*python(program))
         await read_until(process, b"ready")
         async with asyncio.TaskGroup() as group:
-            rest = group.create_task(read_all(process))
-            group.create_task(process.terminate(0.5))
-            group.create_task(process.terminate(0.5))
-        assert b"".join([data for _, data in rest.result()]).count(b"got") == 1
+            group.create_task(process.terminate(30))
+            await read_until(process, b"got it")
+            group.create_task(process.terminate(20))
+            await read_until(process, b"only once")
 
     play(tree, scene)
 
@@ -202,6 +209,25 @@ def test_200_jobs_leave_no_descriptor_behind(tree: Tree, kind: ProcessType) -> N
         assert abs(len(os.listdir(keeper)) - before[1]) <= 1  # it may be about to close its last
 
     play(tree, scene)
+
+
+def test_a_launch_without_room_for_descriptors_fails_and_leaves_none_open() -> None:
+    async def scene(pen: Pen) -> None:
+        assert (await pen.run("true"))[0] == Exit(0)
+        before = len(os.listdir("/proc/self/fd"))
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        highest = max(map(int, os.listdir("/proc/self/fd")))
+        for room in range(12):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (highest + room, hard))
+            try:
+                for kind in KINDS:
+                    with contextlib.suppress(LaunchFailed):
+                        await (await pen.launch("true", kind=kind)).close()
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            assert len(os.listdir("/proc/self/fd")) == before
+
+    play("auto", scene)
 
 
 @trees
