@@ -1,0 +1,52 @@
+"""Durations and sizes as people write them: "90", "10m", "1h30m"; "65536", "64KiB", "1GB"."""
+
+import re
+from typing import Final
+
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
+_SECONDS: Final = (86_400, 3_600, 60, 1)
+_SIZE = re.compile(r"(\d+) ?([kmgt]?)(i?)b?", re.IGNORECASE)
+_POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+
+def parse_duration(text: str) -> int:
+    """Whole seconds; raises ValueError with a sentence."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None or not any(match.groups()):
+        raise ValueError(f"{text!r} is not a duration: write seconds, or 90s, 10m, 1h30m, 2d")
+    return sum(int(part or 0) * unit for part, unit in zip(match.groups(), _SECONDS, strict=True))
+
+
+def parse_size(text: str) -> int:
+    """Bytes; raises ValueError with a sentence. KiB is 1,024 bytes, kB is 1,000."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None or (match[3] and not match[2]):
+        raise ValueError(f"{text!r} is not a size: write bytes, or 64KiB, 10MiB, 1GiB, 1GB")
+    base = 1024 if match[3] else 1000
+    return int(match[1]) * int(base ** _POWERS[match[2].lower()])
+
+
+def show_duration(milliseconds: int) -> str:
+    """The two leading units at most: "1.2s", "42s", "3m05s", "2h07m", "4d03h"."""
+    if milliseconds < 10_000:
+        return f"{max(0, milliseconds) / 1000:.1f}s"
+    seconds = milliseconds // 1000
+    if seconds < 60:
+        return f"{seconds}s"
+    if seconds < 3_600:
+        return f"{seconds // 60}m{seconds % 60:02}s"
+    if seconds < 86_400:
+        return f"{seconds // 3_600}h{seconds % 3_600 // 60:02}m"
+    return f"{seconds // 86_400}d{seconds % 86_400 // 3_600:02}h"
+
+
+def show_size(size: int) -> str:
+    """Such as "512 B", "1.5 MiB"."""
+    if size < 1024:
+        return f"{size} B"
+    value = float(size)
+    for unit in ("KiB", "MiB", "GiB"):
+        value /= 1024
+        if value < 1024:
+            return f"{value:.1f} {unit}"
+    return f"{value / 1024:.1f} TiB"

@@ -1,0 +1,187 @@
+"""Job files, and the drafts that they make."""
+
+from pathlib import Path
+
+import pytest
+
+from airunner.cli.draft import Draft, locate
+from airunner.cli.exits import CommandFailed
+from airunner.cli.jobfile import KEYS, parse_job_file, read_job_file
+from airunner.spec import Checkout, Container, Mount, ProcessType, Submodules, TerminalSize
+
+HERE = Path("/nowhere")
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+WHOLE = """\
+command: make
+args: [test, -j, 4]
+processType: pty
+timeout: 10m
+queueTimeout: 3600
+gracePeriod: 30s
+workingDirectory: src
+environment: {CI: true, VERSION: 1.10}
+metadata: {team: core}
+repository: https://example.org/project.git
+commit: 1234567
+branch: main
+owner: ann
+queue: gpu
+attemptsMax: 5
+outputBytesMax: 10MiB
+terminal: {columns: 120, rows: 40}
+gitClone:
+  enabled: true
+  depth: 5
+  singleBranch: false
+  submodules: recursive
+container:
+  enabled: true
+  image: debian:12
+  runtime: podman
+  mounts:
+    - {source: /cache, target: /var/cache, readOnly: true}
+"""
+
+
+def parse(text: str) -> Draft:
+    return parse_job_file(text, "job.yaml", HERE)
+
+
+def test_every_key_of_a_job_file_reaches_the_job() -> None:
+    spec = parse(WHOLE).spec()
+    assert (spec.command, spec.args) == ("make", ("test", "-j", "4"))
+    assert spec.process_type is ProcessType.PTY
+    assert (spec.timeout_seconds, spec.queue_timeout_seconds, spec.grace_seconds) == (600, 3600, 30)
+    assert spec.working_directory == "src"
+    assert spec.metadata == {"team": "core"}
+    assert spec.repository == "https://example.org/project.git"
+    assert (spec.branch, spec.owner, spec.queue) == ("main", "ann", "gpu")
+    assert (spec.attempts_max, spec.output_bytes_max) == (5, 10 * 1024 * 1024)
+    assert spec.terminal == TerminalSize(columns=120, rows=40)
+    assert spec.checkout == Checkout(depth=5, single_branch=False, submodules=Submodules.RECURSIVE)
+    mount = Mount(source="/cache", target="/var/cache", read_only=True)
+    assert spec.container == Container(image="debian:12", runtime="podman", mounts=(mount,))
+
+
+def test_text_is_what_the_file_says_letter_by_letter() -> None:
+    spec = parse(WHOLE).spec()
+    assert spec.commit == "1234567"
+    assert spec.environment == {"CI": "true", "VERSION": "1.10"}
+
+
+def test_json_is_a_job_file_too() -> None:
+    draft = parse('{"command": "make", "args": ["test"], "timeout": 5}')
+    assert (draft.command, draft.args, draft.timeout) == ("make", ("test",), 5)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_with_two_letters_swapped_is_an_error_that_names_the_right_one(key: str) -> None:
+    wrong = key[:-2] + key[-1] + key[-2]
+    with pytest.raises(CommandFailed) as caught:
+        parse(f"command: make\n{wrong}: x\n")
+    assert str(caught.value) == (f"job.yaml:2: the file has no key {wrong!r}: did you mean {key}?")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("command: x\nworking_directory: y", "job.yaml:2: the file has no key 'working_directory'"),
+        ("command: x\nzzz: 1", "job.yaml:2: the file has no key 'zzz'; it may have command, args"),
+        ("command: x\ncommand: y", "job.yaml:2: the key command is here twice (first on line 1)"),
+        ("command: x\nargs: oops", "job.yaml:2: args must be a list"),
+        ("command: x\nargs:\n  - a\n  - [b]", "job.yaml:4: an item of args must be text"),
+        ("command: x\ntimeout: soon", "job.yaml:2: timeout: 'soon' is not a duration"),
+        ("command: x\noutputBytesMax: lots", "job.yaml:2: outputBytesMax: 'lots' is not a size"),
+        ("command: x\nattemptsMax: 1.5", "job.yaml:2: attemptsMax must be a whole number"),
+        ("command: x\nprocessType: tube", "job.yaml:2: processType is 'tube', but must be one of"),
+        ("command: x\ngitClone: {depht: 1}", "'depht': did you mean depth?"),
+        ("command: x\ngitClone:\n  enabled: 7", "job.yaml:3: enabled must be true or false"),
+        ("command: x\ngitClone: [1]", "job.yaml:2: gitClone must be keys and values"),
+        ("command: x\nenvironment:\n  A: {b: c}", "job.yaml:3: environment.A must be text"),
+        ("command: x\ncontainer: {}", "job.yaml:2: container needs an image"),
+        ("command: x\n<<: {args: [a]}", "job.yaml:2: the file has no key '<<'"),
+        ("command: [x\n", "job.yaml:2: this is not YAML"),
+        ("command: \x01", "job.yaml: this is not YAML"),
+        ("- x", "job.yaml:1: the file must be keys and values"),
+        ("", "job.yaml is empty"),
+        ("command: x\nrepository: ./nothing", "job.yaml:2: repository: there is no folder"),
+    ],
+)
+def test_a_mistake_is_one_sentence_with_its_line(text: str, sentence: str) -> None:
+    with pytest.raises(CommandFailed) as caught:
+        parse(text)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("command: x\ntimeout: 40d", "job.yaml:2: timeout: 3456000 is not within"),
+        ("command: x\nterminal:\n  rows: 0", "job.yaml:3: rows: 0 is not within"),
+        ("command: x\ngitClone:\n  depth: -1", "job.yaml:3: depth: -1 is not within"),
+        ("command: x\nworkingDirectory: /etc", "job.yaml:2: workingDirectory: is not a path below"),
+        ("command: x\nenvironment: {1A: b}", "job.yaml:2: environment: '1A' is not a variable"),
+        ("queue: q", "there is no command to run"),
+    ],
+)
+def test_a_rule_that_the_job_breaks_is_told_with_the_line_of_its_key(
+    text: str, sentence: str
+) -> None:
+    with pytest.raises(CommandFailed) as caught:
+        parse(text).spec()
+    assert sentence in str(caught.value)
+
+
+def test_an_alias_that_contains_itself_is_refused() -> None:
+    with pytest.raises(CommandFailed, match="must be text"):
+        parse("command: x\nenvironment: &a\n  A: *a\n")
+
+
+def test_flags_win_over_the_file_and_maps_are_merged() -> None:
+    flags = Draft(queue="cpu", environment={"CI": "no", "NEW": "1"})
+    spec = flags.over(parse(WHOLE)).spec()
+    assert spec.queue == "cpu"
+    assert spec.environment == {"CI": "no", "VERSION": "1.10", "NEW": "1"}
+    assert spec.timeout_seconds == 600
+
+
+def test_another_command_does_not_inherit_the_files_arguments() -> None:
+    spec = Draft(command="true").over(parse(WHOLE)).spec()
+    assert (spec.command, spec.args) == ("true", ())
+
+
+def test_a_section_for_cloning_means_to_clone_unless_it_says_otherwise() -> None:
+    assert parse("command: x\ngitClone: {depth: 0}").spec().checkout == Checkout(depth=0)
+    assert parse("command: x\ngitClone: {enabled: false}").spec().checkout is None
+
+
+def test_a_mistake_in_a_flag_is_told_with_the_name_of_the_flag() -> None:
+    flags = Draft(command="x", timeout=10**9, sources={"timeout_seconds": "--timeout"})
+    with pytest.raises(CommandFailed, match=r"^--timeout: 1000000000 is not within"):
+        flags.spec()
+
+
+def test_a_local_repository_becomes_an_absolute_path(tmp_path: Path) -> None:
+    (tmp_path / "project").mkdir()
+    assert locate("project", tmp_path) == str(tmp_path / "project")
+    assert locate("./project", tmp_path) == str(tmp_path / "project")
+
+
+@pytest.mark.parametrize("address", ["https://h/p", "git@host:p.git", "ssh://u@h/p", "file:///p"])
+def test_a_remote_repository_stays_as_it_is(address: str, tmp_path: Path) -> None:
+    assert locate(address, tmp_path) == address
+
+
+def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(CommandFailed, match=r"cannot read the job file .*: No such file"):
+        read_job_file(tmp_path / "none.yaml")
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(CommandFailed, match="is not UTF-8 text"):
+        read_job_file(tmp_path / "bytes.yaml")
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.[jy][sa]*")), ids=lambda path: path.name)
+def test_every_example_is_a_job(path: Path) -> None:
+    assert read_job_file(path).spec().command

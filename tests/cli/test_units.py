@@ -1,0 +1,55 @@
+"""Durations and sizes."""
+
+import pytest
+
+from airunner.cli.units import parse_duration, parse_size, show_duration, show_size
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("0", 0), ("90", 90), ("90s", 90), ("10m", 600), ("1h30m", 5400), ("2d", 172_800)],
+)
+def test_durations_are_read_as_people_write_them(text: str, seconds: int) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "m", "1.5h", "-3", "10 minutes", "5m1h"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a duration"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("65536", 65_536), ("64KiB", 65_536), ("64k", 64_000), ("1GB", 10**9), ("2 MiB", 2 << 20)],
+)
+def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "KiB", "1.5GB", "-1", "3 apples", "5iB"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a size"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"),
+    [
+        (0, "0.0s"),
+        (1_240, "1.2s"),
+        (42_000, "42s"),
+        (185_000, "3m05s"),
+        (7_620_000, "2h07m"),
+        (356_400_000, "4d03h"),
+    ],
+)
+def test_a_duration_shows_its_two_leading_units(milliseconds: int, text: str) -> None:
+    assert show_duration(milliseconds) == text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(512, "512 B"), (1536, "1.5 KiB"), (5 << 30, "5.0 GiB")]
+)
+def test_a_size_shows_its_leading_unit(size: int, text: str) -> None:
+    assert show_size(size) == text
