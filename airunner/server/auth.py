@@ -1,0 +1,198 @@
+"""Who is calling: tokens, and how one is made.
+
+A token is a JWT signed with ES256 (RFC 7518, section 3.4). Its claims:
+
+    sub   who it is; the submitter of the jobs that it enqueues
+    exp   until when; a token without an end is refused
+    nbf   from when, if it says
+    role  what it may do: a string or a list of viewer, user, worker, admin
+    aud   for whom; checked if the server was told its own name
+
+The algorithm is the server's choice and never the token's, so neither "none" nor a public
+key used as an HMAC secret opens anything. To verify a signature costs more than all else
+about a small request, so a verified token is remembered until it expires.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+
+from airunner.errors import InvalidRequest, Unauthenticated
+from airunner.jobs import Subject
+from airunner.limits import TOKEN_BYTES_MAX, TOKENS_CACHED_MAX
+from airunner.server.roles import Role
+
+ALGORITHM: Final = "ES256"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Somebody whose token was verified."""
+
+    subject: Subject
+    roles: frozenset[Role]
+    expires: float | None  # seconds since the epoch; None: never
+
+
+class Gate(Protocol):
+    """Tells who a caller is."""
+
+    def admit(self, token: str | None) -> Caller:
+        """Who has this token; raises Unauthenticated."""
+        ...
+
+
+class OpenGate:
+    """Everybody is an administrator: for development, on loopback alone."""
+
+    def admit(self, token: str | None) -> Caller:
+        return Caller(subject=Subject("anonymous"), roles=frozenset({Role.ADMIN}), expires=None)
+
+
+class TokenGate:
+    """Admits whoever has a token that the key has signed.
+
+    `default_role` is that of tokens which name none; None: they may call nothing.
+    Raises InvalidRequest if the key is not the public half of a P-256 pair.
+    """
+
+    def __init__(
+        self,
+        public_key: str,
+        *,
+        audience: str | None = None,
+        default_role: Role | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._key = _public_key(public_key)
+        self._audience = audience
+        self._default = frozenset({default_role}) if default_role else frozenset[Role]()
+        self._now = now
+        self._known: OrderedDict[str, Caller] = OrderedDict()
+
+    def admit(self, token: str | None) -> Caller:
+        if not token:
+            raise Unauthenticated("the call has no token: pass --token or set AIRUNNER_TOKEN")
+        caller = self._known.get(token)
+        if caller is None:
+            caller = self._verified(token)
+            self._known[token] = caller
+            if len(self._known) > TOKENS_CACHED_MAX:
+                self._known.popitem(last=False)
+        if caller.expires is not None and caller.expires <= self._now():
+            self._known.pop(token, None)
+            raise Unauthenticated("the token has expired: get another (airunner token)")
+        return caller
+
+    def _verified(self, token: str) -> Caller:
+        if len(token) > TOKEN_BYTES_MAX:
+            raise Unauthenticated(f"the token is longer than {TOKEN_BYTES_MAX} bytes")
+        try:
+            claims = jwt.decode(
+                token,
+                self._key,
+                algorithms=[ALGORITHM],
+                audience=self._audience,
+                options={
+                    "require": ["exp", "sub"],
+                    "verify_aud": self._audience is not None,
+                    "verify_exp": False,  # admit() does, by its own clock
+                    "verify_nbf": False,
+                    "verify_iat": False,
+                },
+            )
+        except jwt.MissingRequiredClaimError as error:
+            raise Unauthenticated(f"the token has no {error.claim} claim") from None
+        except jwt.InvalidAudienceError:
+            raise Unauthenticated("the token is for another audience than this server") from None
+        except jwt.InvalidTokenError:
+            raise Unauthenticated(
+                "the token was not signed by a key that this server trusts, or is not a token"
+            ) from None
+        subject = claims["sub"]
+        expires, begins = _time(claims, "exp"), _time(claims, "nbf")
+        if not isinstance(subject, str) or not subject or expires is None:
+            raise Unauthenticated("the token's sub or exp claim is of the wrong type")
+        if begins is not None and begins > self._now():
+            raise Unauthenticated("the token is not valid yet: look at both clocks")
+        return Caller(subject=Subject(subject), roles=self._roles(claims), expires=expires)
+
+    def _roles(self, claims: Mapping[str, object]) -> frozenset[Role]:
+        claim = claims.get("role")
+        if claim is None:
+            return self._default
+        names = [claim] if isinstance(claim, str) else claim
+        if not isinstance(names, list):
+            raise Unauthenticated("the token's role claim is neither a string nor a list")
+        return frozenset(role for role in Role if role in names)
+
+
+def sign_token(
+    signing_key: str,
+    subject: str,
+    *,
+    roles: Iterable[Role],
+    seconds: float,
+    audience: str | None = None,
+    now: Callable[[], float] = time.time,
+) -> str:
+    """A token for a subject; `signing_key` is PEM text, `seconds` how long it is good for.
+
+    Raises InvalidRequest if the key is not the private half of a P-256 pair, or if
+    the subject is empty.
+    """
+    if not subject:
+        raise InvalidRequest("subject", "is empty: say who the token is for")
+    if seconds <= 0:
+        raise InvalidRequest("ttl", "is not a time to come")
+    begins = int(now())
+    claims: dict[str, object] = {
+        "sub": subject,
+        "iat": begins,
+        "exp": int(begins + seconds),
+        "role": [str(role) for role in roles],
+    }
+    if audience is not None:
+        claims["aud"] = audience
+    return jwt.encode(claims, _private_key(signing_key), algorithm=ALGORITHM)
+
+
+def _time(claims: Mapping[str, object], name: str) -> float | None:
+    value = claims.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        if value is not None:
+            raise Unauthenticated(f"the token's {name} claim is not a time")
+        return None
+    return float(value)
+
+
+def _public_key(pem: str) -> ec.EllipticCurvePublicKey:
+    try:
+        key = load_pem_public_key(pem.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise InvalidRequest(
+            "JWT_PUBLIC_KEY", "is not a PEM public key on the curve P-256 (airunner keys makes one)"
+        )
+    return key
+
+
+def _private_key(pem: str) -> ec.EllipticCurvePrivateKey:
+    try:
+        key = load_pem_private_key(pem.encode(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise InvalidRequest(
+            "JWT_SIGNING_KEY",
+            "is not a PEM private key on the curve P-256 (airunner keys makes one)",
+        )
+    return key
