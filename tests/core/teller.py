@@ -166,7 +166,7 @@ class Teller:
     def _keep(self, words: list[str], given: Given) -> list[str]:
         times = ("age", "spared")
         values = {
-            KEPT[name]: Millis(int(value) * 1000) if name in times else int(value)
+            KEPT[name]: Millis(int(value) * (1000 if name in times else 1))
             for name, value in given.items()
         }
         self._retention = Retention(**values)

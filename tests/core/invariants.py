@@ -1,0 +1,275 @@
+"""What airunner promises about every job, whatever happens, as one list of named functions.
+
+A History is an observer with a memory of its own: it is told of every event and
+asks the engine nothing, so that a rule that is wrong in the engine is not wrong here
+in the same way. Each promise is a function of the history, the engine and one job.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+from airunner.facts import (
+    CancelRequested,
+    Enqueued,
+    Event,
+    Fact,
+    Finished,
+    Forgotten,
+    Leased,
+    OutputDropped,
+    Renewed,
+    Reported,
+    Returned,
+    sequences,
+)
+from airunner.jobs import Instant, JobId, JobState, Place, RequestId, TokenDigest
+from airunner.reports import Output, width
+from airunner.store.engine import Engine
+
+
+class History:
+    """Everything that was ever logged, by job, and who was passed over or intruded."""
+
+    def __init__(self) -> None:
+        self.events: dict[JobId, list[Event]] = defaultdict(list)
+        self.keys: dict[RequestId, set[JobId]] = defaultdict(set)
+        self.places: list[Place] = []
+        self.passed_over: list[str] = []
+        self.intruders: list[str] = []
+        self.taken_too_soon: list[str] = []
+        self.loose: set[tuple[JobId, int]] = set()  # attempts whose numbers may have gaps
+        self._holders: dict[TokenDigest, tuple[JobId, int]] = {}
+        self._tokens: dict[JobId, TokenDigest] = {}
+        self._waiting: dict[str, dict[JobId, Place]] = defaultdict(dict)
+        self._queues: dict[JobId, tuple[str, Place]] = {}
+        self._ended: dict[JobId, Instant] = {}
+
+    def spoke(self, token: TokenDigest, facts: Iterable[Fact], *, gaps: bool = False) -> None:
+        """Somebody who named this token has brought about these facts."""
+        id, attempt = self._holders.get(token, (None, 0))
+        for fact in facts:
+            if isinstance(fact, OutputDropped):
+                continue
+            if fact.id != id:
+                self.intruders.append(f"{fact} by a token that is not of {fact.id}'s lease")
+            elif gaps:
+                self.loose.add((fact.id, attempt))
+
+    def note(
+        self,
+        event: Event,
+        *,
+        watched: Iterable[JobId] = (),
+        spared: int = 0,
+        asked: Sequence[str] = (),
+    ) -> None:
+        """Remember an event; `asked`: the queues that a worker named, if that is known."""
+        fact, id = event.fact, event.fact.id
+        self.places.append(event.place)
+        self.events[id].append(event)
+        match fact:
+            case Enqueued(_, spec, request):
+                self._queues[id] = spec.queue, event.place
+                self._waiting[spec.queue][id] = event.place
+                if request:
+                    self.keys[request].add(id)
+            case Returned():
+                self._release(id)
+                queue, place = self._queues[id]
+                self._waiting[queue][id] = place
+            case Leased(_, attempt, lease):
+                self._lease(id, asked)
+                self._holders[lease.token] = id, attempt
+                self._tokens[id] = lease.token
+            case Finished():
+                self._release(id)
+                self._waiting[self._queues[id][0]].pop(id, None)
+                self._ended[id] = event.at
+            case Forgotten() | OutputDropped():
+                if id in watched or event.at < self._ended[id] + spared:
+                    self.taken_too_soon.append(f"{fact} at {event.at}")
+                if isinstance(fact, Forgotten):
+                    for ids in self.keys.values():
+                        ids.discard(id)
+            case Renewed() | CancelRequested() | Reported():
+                pass
+
+    def acknowledged(self) -> Iterable[JobId]:
+        """Jobs whose enqueueing is logged, and which retention has not taken."""
+        return (id for id in self.events if not self.forgotten(id))
+
+    def forgotten(self, id: JobId) -> bool:
+        return isinstance(self.events[id][-1].fact, Forgotten)
+
+    def _lease(self, id: JobId, asked: Sequence[str]) -> None:
+        queue, place = self._queues[id]
+        for better in asked[: asked.index(queue)] if asked else ():
+            self.passed_over += [f"{other} before {id}" for other in self._waiting[better]]
+        line = self._waiting[queue]
+        self.passed_over += [f"{other} before {id}" for other, at in line.items() if at < place]
+        line.pop(id)
+
+    def _release(self, id: JobId) -> None:
+        if token := self._tokens.pop(id, None):
+            del self._holders[token]
+
+
+def acknowledged_jobs_exist(history: History, engine: Engine, id: JobId) -> None:
+    """A job whose enqueueing was logged is there until retention takes it."""
+    assert (engine.table.find(id) is None) == history.forgotten(id)
+
+
+def a_job_ends_once(history: History, engine: Engine, id: JobId) -> None:
+    """One end, recorded once, and nothing after it but retention; the end never changes."""
+    facts = [event.fact for event in history.events[id]]
+    ends = [at for at, fact in enumerate(facts) if isinstance(fact, Finished)]
+    assert len(ends) <= 1
+    job = engine.table.find(id)
+    if ends:
+        end = facts[ends[0]]
+        assert isinstance(end, Finished)
+        assert end.state.final
+        assert all(isinstance(fact, OutputDropped | Forgotten) for fact in facts[ends[0] + 1 :])
+        assert job is None or (job.state, job.outcome) == (end.state, end.outcome)
+    elif job:
+        assert not job.state.final
+
+
+def at_most_one_attempt_runs(history: History, engine: Engine, id: JobId) -> None:
+    """A lease begins only where none is, and only one that runs ends."""
+    running = False
+    for event in history.events[id]:
+        match event.fact:
+            case Leased():
+                assert not running
+                running = True
+            case Returned() | Finished(ending=str()):
+                assert running
+                running = False
+            case Renewed() | Reported() | CancelRequested():
+                assert running
+            case Finished():
+                assert not running
+    job = engine.table.find(id)
+    assert job is None or running == (job.state is JobState.RUNNING)
+
+
+def only_the_holder_of_the_current_token_writes(
+    history: History, engine: Engine, id: JobId
+) -> None:
+    """No token that is not the current lease's brings anything about."""
+    assert not history.intruders
+
+
+def sequences_are_without_gap_or_double(history: History, engine: Engine, id: JobId) -> None:
+    """A job's visible events are numbered 1, 2, 3 ... over all its attempts."""
+    last = 0
+    for event in history.events[id]:
+        if sequences(event.fact):
+            assert event.first == last + 1
+        assert event.last >= last
+        last = event.last
+    job = engine.table.find(id)
+    assert job is None or job.sequence == last
+
+
+def reports_are_stored_once_and_in_order(history: History, engine: Engine, id: JobId) -> None:
+    """What a worker sends twice is stored once; what is stored is what it sent, none missing."""
+    attempt, sent = 0, 0
+    for event in history.events[id]:
+        fact = event.fact
+        if not isinstance(fact, Reported):
+            continue
+        if fact.attempt != attempt:
+            assert fact.attempt > attempt
+            attempt, sent = fact.attempt, 0
+        first = fact.sent - width(fact.report) + 1
+        assert first == sent + 1 or (first > sent and (id, attempt) in history.loose)
+        sent = fact.sent
+        if isinstance(fact.report, Output):
+            numbers = [int(chunk.data.split(b";")[0]) for chunk in fact.report.chunks]
+            assert numbers == list(range(first, sent + 1))
+
+
+def queues_are_first_in_first_out(history: History, engine: Engine, id: JobId) -> None:
+    """Whoever is leased has the lowest place in the first queue that has a job."""
+    assert not history.passed_over
+
+
+def a_key_makes_one_job(history: History, engine: Engine, id: JobId) -> None:
+    """An idempotency key stands for one job for as long as that job is kept."""
+    for request, ids in history.keys.items():
+        assert len(ids) <= 1
+        known = engine.table.requested(request)
+        assert ({known.id} if known else set()) == ids
+
+
+def a_cancel_that_was_asked_for_is_the_only_end(
+    history: History, engine: Engine, id: JobId
+) -> None:
+    """After CancelRequested a job neither returns nor is leased, and ends CANCELLED."""
+    asked = False
+    for event in history.events[id]:
+        fact = event.fact
+        if asked:
+            assert not isinstance(fact, Returned | Leased | CancelRequested)
+            assert not isinstance(fact, Finished) or fact.state is JobState.CANCELLED
+        asked = asked or isinstance(fact, CancelRequested)
+
+
+def attempt_numbers_are_never_reused(history: History, engine: Engine, id: JobId) -> None:
+    """Leases are numbered 1, 2, 3 ..."""
+    facts = (event.fact for event in history.events[id])
+    attempts = [fact.attempt for fact in facts if isinstance(fact, Leased)]
+    assert attempts == list(range(1, len(attempts) + 1))
+    job = engine.table.find(id)
+    assert job is None or job.attempt == len(attempts)
+
+
+def failures_are_bounded(history: History, engine: Engine, id: JobId) -> None:
+    """A job fails as lost with its last allowed failure, not sooner and not later."""
+    limit = 0
+    for event in history.events[id]:
+        match event.fact:
+            case Enqueued(_, spec):
+                limit = spec.attempts_max
+            case Returned(failures=failures):
+                assert failures < limit
+            case Finished(failures=failures):
+                assert failures <= limit
+
+
+def output_keeps_within_its_bounds(history: History, engine: Engine, id: JobId) -> None:
+    """Of each job, and of all jobs together."""
+    keep = engine.queue.retention
+    assert engine.table.output_bytes <= keep.output_bytes_total
+    if job := engine.table.find(id):
+        assert job.output_bytes <= min(keep.output_bytes_per_job, job.spec.output_bytes_max)
+    assert len(engine.table) <= keep.jobs_max
+
+
+def retention_spares_the_young_and_the_watched(history: History, engine: Engine, id: JobId) -> None:
+    assert not history.taken_too_soon
+
+
+def the_log_has_one_order(history: History, engine: Engine, id: JobId) -> None:
+    """Places are 1, 2, 3 ..."""
+    assert history.places[-1] == len(history.places) == engine.tail
+
+
+INVARIANTS: tuple[Callable[[History, Engine, JobId], None], ...] = (
+    acknowledged_jobs_exist,
+    a_job_ends_once,
+    at_most_one_attempt_runs,
+    only_the_holder_of_the_current_token_writes,
+    sequences_are_without_gap_or_double,
+    reports_are_stored_once_and_in_order,
+    queues_are_first_in_first_out,
+    a_key_makes_one_job,
+    a_cancel_that_was_asked_for_is_the_only_end,
+    attempt_numbers_are_never_reused,
+    failures_are_bounded,
+    output_keeps_within_its_bounds,
+    retention_spares_the_young_and_the_watched,
+    the_log_has_one_order,
+)
