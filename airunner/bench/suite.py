@@ -1,0 +1,39 @@
+"""Everything that is measured, in one run: the baselines first, then airunner."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from airunner.bench.baselines import baselines
+from airunner.bench.figures import Figure
+from airunner.bench.processes import server, worker
+from airunner.bench.scenarios import Connect, latency, log_bytes, protocol, real_jobs
+from airunner.wire.client import JobsClient
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """What a run needs from its surroundings. `certs` has what `airunner certs` makes."""
+
+    seconds: float  # for each measurement
+    slots: int  # of the real worker
+    certs: Path
+    work: Path  # an empty folder
+    environment: Mapping[str, str]  # of the processes that it starts
+    client: Callable[[str], AbstractAsyncContextManager[JobsClient]]  # for an address
+    connect: Callable[[str], Connect]  # a worker's session, to an address
+
+
+async def measure(bench: Bench) -> AsyncIterator[Figure]:
+    """Each figure as soon as it is known."""
+    seconds, certs, environment = bench.seconds, bench.certs, bench.environment
+    async for figure in baselines(seconds, certs, environment):
+        yield figure
+    async with server(certs, environment) as address, bench.client(address) as client:
+        yield await protocol(seconds, client, bench.connect(address))
+        async with worker(address, certs, bench.work, slots=bench.slots, environment=environment):
+            for figure in await latency(seconds, client):
+                yield figure
+            yield await real_jobs(seconds, client, bench.slots)
+            yield await log_bytes(seconds, client)
