@@ -246,8 +246,10 @@ class Kept:
 
     async def close(self) -> None:
         """As Process.close."""
-        await self.terminate(0)
-        self._output.close()
+        try:
+            await self.terminate(0)
+        finally:  # though the caller does not wait for it, the tree is being killed
+            self._output.close()
 
     def _kill_after(self, seconds: float) -> None:
         """Kill the tree then, or earlier if that was the plan."""
