@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import airunner
+from tests.core.invariants import INVARIANTS
 
 ROOT = Path(__file__).parent.parent
 
@@ -154,3 +155,8 @@ def test_every_promise_names_checks_that_exist() -> None:
         checks = re.findall(r"`(tests/[^`]+)`", row)
         assert checks, f"no check holds this promise: {row}"
         assert set(checks) <= known, set(checks) - known
+
+
+def test_every_invariant_of_the_random_walk_is_a_promise() -> None:
+    for invariant in INVARIANTS:
+        assert f"`tests/core/invariants.py::{invariant.__name__}`" in text("ARCHITECTURE.md")
