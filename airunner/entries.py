@@ -1,0 +1,157 @@
+"""A job's stream as a watcher is told it.
+
+The log holds facts, which say all that a replay needs. A watcher gets entries,
+which say all that a viewer needs: what happened, when, in which attempt, and
+which sequences it takes. Entries of one job, read from 1 on, follow each other
+without a gap, so whoever keeps the last one's `last` can prove that nothing is
+missing and go on from there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final, assert_never
+
+from airunner.facts import (
+    CancelRequested,
+    Enqueued,
+    Event,
+    Finished,
+    Forgotten,
+    Leased,
+    OutputDropped,
+    Renewed,
+    Reported,
+    Returned,
+)
+from airunner.jobs import Ending, Instant, JobId, JobState, Outcome, Sequence, Subject, WorkerId
+from airunner.reports import (
+    Alive,
+    CloneEnded,
+    CloneFailed,
+    CloneStarted,
+    ContainerCreated,
+    ContainerRemoved,
+    ImagePullEnded,
+    ImagePullProgressed,
+    ImagePullStarted,
+    Output,
+    OutputCut,
+    ProcessEnded,
+    ProcessFailed,
+    ProcessStarted,
+    Report,
+    TerminalResized,
+    tail,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class InLine:
+    queue: str
+    retry_of: JobId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A worker has the job."""
+
+    worker: WorkerId
+
+
+@dataclass(frozen=True, slots=True)
+class BackInLine:
+    ending: Ending  # of the attempt that is over
+    failures: int  # of the job
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelling:
+    by: Subject
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Nothing follows."""
+
+    state: JobState
+    outcome: Outcome
+
+
+Happening = Report | InLine | Taken | BackInLine | Cancelling | Ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One happening, which takes the sequences `first` to `last`."""
+
+    first: Sequence
+    last: Sequence
+    at: Instant  # by the server's clock
+    attempt: int  # 0: it belongs to none
+    what: Happening
+
+
+def entry(event: Event) -> Entry | None:
+    """What a watcher is told of an event; None: nothing."""
+    match event.fact:
+        case Enqueued(spec=spec, retry_of=retry_of):
+            return _entry(event, 0, InLine(spec.queue, retry_of))
+        case Leased(_, attempt, lease):
+            return _entry(event, attempt, Taken(lease.worker))
+        case Returned(_, attempt, ending, failures):
+            return _entry(event, attempt, BackInLine(ending, failures))
+        case CancelRequested(_, by):
+            return _entry(event, 0, Cancelling(by))
+        case Finished(state=state, outcome=outcome):
+            return _entry(event, 0, Ended(state, outcome))
+        case Reported(attempt=attempt, report=report):
+            return _entry(event, attempt, report)
+        case Renewed() | OutputDropped() | Forgotten():
+            return None
+        case _:
+            assert_never(event.fact)
+
+
+def trimmed(whole: Entry, start: int) -> Entry:
+    """The entry without its sequences before `start`; start <= last."""
+    match whole.what:
+        case InLine() | Taken() | BackInLine() | Cancelling() | Ended():
+            return whole
+        case report:
+            skip = start - whole.first
+            if skip <= 0:
+                return whole
+            return replace(whole, first=Sequence(start), what=tail(report, skip))
+
+
+def _entry(event: Event, attempt: int, what: Happening) -> Entry:
+    return Entry(first=event.first, last=event.last, at=event.at, attempt=attempt, what=what)
+
+
+_KINDS: Final[Mapping[type, str]] = {
+    InLine: "enqueued",
+    Taken: "leased",
+    BackInLine: "returned",
+    Cancelling: "cancel_requested",
+    Ended: "finished",
+    Output: "output",
+    OutputCut: "output_cut",
+    ProcessStarted: "process_start",
+    ProcessEnded: "process_end",
+    ProcessFailed: "process_error",
+    Alive: "heartbeat",
+    TerminalResized: "terminal_resize",
+    CloneStarted: "git_clone_start",
+    CloneEnded: "git_clone_end",
+    CloneFailed: "git_clone_error",
+    ContainerCreated: "container_create",
+    ContainerRemoved: "container_remove",
+    ImagePullStarted: "image_pull_start",
+    ImagePullProgressed: "image_pull_progress",
+    ImagePullEnded: "image_pull_complete",
+}
+
+
+def kind(what: Happening) -> str:
+    """The name of what happened, as the wire contract calls its type of event."""
+    return _KINDS[type(what)]
