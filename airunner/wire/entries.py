@@ -1,0 +1,118 @@
+"""A job's stream on the wire, and the filter that a watcher may ask for.
+
+A filter names the published types of event. Ours, from number 100 up, pass every
+filter: without the end of a job or the mark of a cut no viewer could tell what it
+has seen. OUTPUT and OUTPUT_BATCH are one and the same to a filter, because output
+that was sent as the one is stored and shown as the other.
+"""
+
+from collections.abc import Iterable
+
+from airunner.entries import BackInLine, Cancelling, Ended, Entry, InLine, Taken
+from airunner.errors import InvalidRequest
+from airunner.jobs import Instant, JobId, Sequence, Subject, WorkerId
+from airunner.reports import width
+from airunner.wire.enums import ENDINGS, JOB_STATES
+from airunner.wire.job.v1 import job_pb2 as pb
+from airunner.wire.reports import decode_report, encode_report
+from airunner.wire.results import decode_outcome, encode_outcome
+from airunner.wire.times import decode_instant
+
+OURS = 100  # from this number up
+_OUTPUT = frozenset((int(pb.EVENT_TYPE_OUTPUT), int(pb.EVENT_TYPE_OUTPUT_BATCH)))
+
+
+def encode_entry(entry: Entry, id: JobId | None = None) -> pb.JobEvent:
+    """The event; `id` is the job's, which a result repeats."""
+    event = _encode(entry, id)
+    event.timestamp.FromMilliseconds(entry.at)
+    event.attempt = entry.attempt
+    return event
+
+
+def decode_entry(event: pb.JobEvent) -> Entry:
+    """The entry; InvalidRequest if the event is of a kind that is not known here."""
+    at = decode_instant(event.timestamp, "event.timestamp") or Instant(0)
+    match event.WhichOneof("event_data"):
+        case "enqueued":
+            retry_of = JobId(event.enqueued.retry_of) if event.enqueued.retry_of else None
+            return _entry(event, at, InLine(event.enqueued.queue, retry_of))
+        case "leased":
+            return _entry(event, at, Taken(WorkerId(event.leased.worker)))
+        case "returned":
+            ending = ENDINGS.decode(event.returned.ending, "returned.ending")
+            return _entry(event, at, BackInLine(ending, event.returned.failures))
+        case "cancel_requested":
+            return _entry(event, at, Cancelling(Subject(event.cancel_requested.by)))
+        case "finished":
+            state = JOB_STATES.decode(event.finished.state, "finished.state")
+            return _entry(event, at, Ended(state, decode_outcome(event.finished.result)))
+        case _:
+            if (report := decode_report(event)) is None:
+                raise InvalidRequest("output_batch", "is empty")
+            return Entry(
+                first=Sequence(event.sequence),
+                last=Sequence(event.sequence + width(report) - 1),
+                at=at,
+                attempt=event.attempt,
+                what=report,
+            )
+
+
+def decode_filter(types: Iterable[int]) -> frozenset[int]:
+    """The types that pass, ours left out; empty: all do."""
+    wanted = frozenset(types)
+    for each in wanted:
+        if each not in pb.EventType.values() or not each:
+            raise InvalidRequest("event_filter", f"{each} is not a type of event")
+    return wanted | _OUTPUT if wanted & _OUTPUT else wanted
+
+
+def encode_filter(kinds: Iterable[str]) -> list[pb.EventType.ValueType]:
+    """The types of these kinds of happening, as entries.kind() names them."""
+    types = []
+    for kind in kinds:
+        name = f"EVENT_TYPE_{kind.upper()}"
+        if name not in pb.EventType.keys() or name == "EVENT_TYPE_UNSPECIFIED":  # noqa: SIM118 not a dict
+            raise InvalidRequest("event_filter", f"{kind!r} is not a kind of event")
+        types.append(pb.EventType.Value(name))
+    return types
+
+
+def passes(event: pb.JobEvent, wanted: frozenset[int]) -> bool:
+    return not wanted or event.event_type >= OURS or event.event_type in wanted
+
+
+def _encode(entry: Entry, id: JobId | None) -> pb.JobEvent:
+    first = entry.first
+    match entry.what:
+        case InLine(queue, retry_of):
+            enqueued = pb.EnqueuedEvent(queue=queue, retry_of=retry_of or "")
+            return pb.JobEvent(sequence=first, event_type=pb.EVENT_TYPE_ENQUEUED, enqueued=enqueued)
+        case Taken(worker):
+            leased = pb.LeasedEvent(attempt=entry.attempt, worker=worker)
+            return pb.JobEvent(sequence=first, event_type=pb.EVENT_TYPE_LEASED, leased=leased)
+        case BackInLine(ending, failures):
+            returned = pb.ReturnedEvent(
+                attempt=entry.attempt, ending=ENDINGS.encode(ending), failures=failures
+            )
+            return pb.JobEvent(sequence=first, event_type=pb.EVENT_TYPE_RETURNED, returned=returned)
+        case Cancelling(by):
+            asked = pb.CancelRequestedEvent(by=by)
+            return pb.JobEvent(
+                sequence=first, event_type=pb.EVENT_TYPE_CANCEL_REQUESTED, cancel_requested=asked
+            )
+        case Ended(state, outcome):
+            finished = pb.FinishedEvent(
+                state=JOB_STATES.encode(state), result=encode_outcome(outcome, id)
+            )
+            return pb.JobEvent(sequence=first, event_type=pb.EVENT_TYPE_FINISHED, finished=finished)
+        case report:
+            return encode_report(report, first)
+
+
+def _entry(
+    event: pb.JobEvent, at: Instant, what: InLine | Taken | BackInLine | Cancelling | Ended
+) -> Entry:
+    sequence = Sequence(event.sequence)
+    return Entry(first=sequence, last=sequence, at=at, attempt=event.attempt, what=what)

@@ -1,0 +1,78 @@
+"""Enumerations of the vocabulary and their numbers on the wire.
+
+Every value is named once here, so a new one cannot be forgotten in one direction.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final, Generic, TypeVar
+
+from airunner.errors import InvalidRequest
+from airunner.jobs import Ending, JobState, Reason
+from airunner.reports import Stream
+from airunner.spec import ProcessType
+from airunner.wire.job.v1 import job_pb2 as pb
+
+Word = TypeVar("Word", bound=StrEnum)
+Number = TypeVar("Number", bound=int)
+
+
+class Enumeration(Generic[Word, Number]):
+    """A one-to-one table. `unset` is what the number 0 is read as, if it may be left out."""
+
+    def __init__(self, numbers: Mapping[Word, Number], unset: Word | None = None) -> None:
+        self._numbers = dict(numbers)
+        self._words: dict[int, Word] = {number: word for word, number in numbers.items()}
+        if unset is not None:
+            self._words[0] = unset
+
+    def encode(self, word: Word) -> Number:
+        return self._numbers[word]
+
+    def decode(self, number: int, field: str) -> Word:
+        """The word; InvalidRequest for a number that stands for none."""
+        if number not in self._words:
+            raise InvalidRequest(field, f"{number} is not one of {sorted(self._words)}")
+        return self._words[number]
+
+
+JOB_STATES: Final = Enumeration(
+    {
+        JobState.SCHEDULED: pb.JOB_STATE_SCHEDULED,
+        JobState.RUNNING: pb.JOB_STATE_RUNNING,
+        JobState.COMPLETED: pb.JOB_STATE_COMPLETED,
+        JobState.FAILED: pb.JOB_STATE_FAILED,
+        JobState.CANCELLED: pb.JOB_STATE_CANCELLED,
+    }
+)
+REASONS: Final = Enumeration(
+    {
+        Reason.EXITED: pb.REASON_EXITED,
+        Reason.SIGNALED: pb.REASON_SIGNALED,
+        Reason.TIMEOUT: pb.REASON_TIMEOUT,
+        Reason.CANCELLED: pb.REASON_CANCELLED,
+        Reason.LOST: pb.REASON_LOST,
+        Reason.OOM: pb.REASON_OOM,
+        Reason.SETUP_FAILED: pb.REASON_SETUP_FAILED,
+        Reason.QUEUE_TIMEOUT: pb.REASON_QUEUE_TIMEOUT,
+        Reason.NOT_FOUND: pb.REASON_NOT_FOUND,
+        Reason.NOT_EXECUTABLE: pb.REASON_NOT_EXECUTABLE,
+        Reason.FAILED: pb.REASON_FAILED,
+    }
+)
+ENDINGS: Final = Enumeration(
+    {
+        Ending.FINISHED: pb.ENDING_FINISHED,
+        Ending.RELEASED: pb.ENDING_RELEASED,
+        Ending.LAPSED: pb.ENDING_LAPSED,
+        Ending.LOST: pb.ENDING_LOST,
+    }
+)
+PROCESS_TYPES: Final = Enumeration(
+    {ProcessType.PIPE: pb.PROCESS_TYPE_PIPE, ProcessType.PTY: pb.PROCESS_TYPE_PTY},
+    unset=ProcessType.PIPE,
+)
+STREAMS: Final = Enumeration(
+    {Stream.STDOUT: pb.STREAM_TYPE_STDOUT, Stream.STDERR: pb.STREAM_TYPE_STDERR},
+    unset=Stream.STDOUT,
+)

@@ -1,0 +1,134 @@
+"""What a submitter asks for, on the wire.
+
+A field that a client of the published contract leaves at zero means the default;
+a JobSpec that comes out of here has checked itself.
+"""
+
+from airunner import limits
+from airunner.errors import InvalidRequest
+from airunner.spec import (
+    DEFAULT_QUEUE,
+    Checkout,
+    Container,
+    JobSpec,
+    Mount,
+    Submodules,
+    TerminalSize,
+)
+from airunner.wire.enums import PROCESS_TYPES
+from airunner.wire.job.v1 import job_pb2 as pb
+
+_SUBMODULES = {
+    "": Submodules.NONE,
+    "none": Submodules.NONE,
+    "false": Submodules.NONE,
+    "true": Submodules.TOP,
+    "recursive": Submodules.RECURSIVE,
+}
+
+
+def encode_spec(spec: JobSpec, *, with_values: bool = True) -> pb.JobParams:
+    """All but the queue, which travels beside it. Without values the environment is names only."""
+    return pb.JobParams(
+        repository=spec.repository,
+        commit=spec.commit,
+        branch=spec.branch,
+        environment={
+            name: value if with_values else "" for name, value in spec.environment.items()
+        },
+        metadata=spec.metadata,
+        owner=spec.owner,
+        command=spec.command,
+        args=spec.args,
+        process_type=PROCESS_TYPES.encode(spec.process_type),
+        timeout_seconds=spec.timeout_seconds,
+        working_directory=spec.working_directory,
+        container=None if spec.container is None else _encode_container(spec.container),
+        git_clone=_encode_checkout(spec.checkout),
+        queue_timeout_seconds=spec.queue_timeout_seconds,
+        attempts_max=spec.attempts_max,
+        terminal=pb.TerminalSize(columns=spec.terminal.columns, rows=spec.terminal.rows),
+        output_bytes_max=spec.output_bytes_max,
+        grace_seconds=spec.grace_seconds,
+    )
+
+
+def decode_spec(params: pb.JobParams, queue: str) -> JobSpec:
+    """The spec; InvalidRequest names the field that breaks a rule."""
+    return JobSpec(
+        command=params.command,
+        args=tuple(params.args),
+        queue=queue or DEFAULT_QUEUE,
+        repository=params.repository,
+        commit=params.commit,
+        branch=params.branch,
+        checkout=_decode_checkout(params.git_clone) if params.HasField("git_clone") else Checkout(),
+        working_directory=params.working_directory,
+        environment=dict(params.environment),
+        metadata=dict(params.metadata),
+        owner=params.owner,
+        process_type=PROCESS_TYPES.decode(params.process_type, "process_type"),
+        terminal=TerminalSize(
+            columns=params.terminal.columns or TerminalSize().columns,
+            rows=params.terminal.rows or TerminalSize().rows,
+        ),
+        container=_decode_container(params.container),
+        timeout_seconds=params.timeout_seconds,
+        queue_timeout_seconds=params.queue_timeout_seconds,
+        grace_seconds=(
+            params.grace_seconds
+            if params.HasField("grace_seconds")
+            else limits.GRACE_SECONDS_DEFAULT
+        ),
+        attempts_max=params.attempts_max or limits.ATTEMPTS_DEFAULT,
+        output_bytes_max=params.output_bytes_max or limits.OUTPUT_BYTES_DEFAULT,
+    )
+
+
+def _encode_checkout(checkout: Checkout | None) -> pb.GitCloneConfig:
+    if checkout is None:
+        return pb.GitCloneConfig(enabled=False)
+    return pb.GitCloneConfig(
+        enabled=True,
+        depth=checkout.depth or -1,
+        single_branch=checkout.single_branch,
+        submodules=checkout.submodules,
+    )
+
+
+def _decode_checkout(config: pb.GitCloneConfig) -> Checkout | None:
+    if not config.enabled:
+        return None
+    if config.submodules not in _SUBMODULES:
+        raise InvalidRequest(
+            "git_clone.submodules", f"{config.submodules!r} is not one of none, true, recursive"
+        )
+    return Checkout(
+        depth=max(0, config.depth or 1),  # 0 on the wire is the default; negative is all
+        single_branch=config.single_branch,
+        submodules=_SUBMODULES[config.submodules],
+    )
+
+
+def _encode_container(container: Container) -> pb.ContainerConfig:
+    return pb.ContainerConfig(
+        enabled=True,
+        image=container.image,
+        runtime=container.runtime,
+        mounts=[
+            pb.ContainerMount(source=each.source, target=each.target, read_only=each.read_only)
+            for each in container.mounts
+        ],
+    )
+
+
+def _decode_container(config: pb.ContainerConfig) -> Container | None:
+    if not config.enabled:
+        return None
+    if not config.image:
+        raise InvalidRequest("container.image", "is empty: name an image, or leave container out")
+    mounts = (
+        Mount(source=each.source, target=each.target, read_only=each.read_only)
+        for each in config.mounts
+    )
+    return Container(image=config.image, runtime=config.runtime, mounts=tuple(mounts))

@@ -1,0 +1,370 @@
+"""What a worker says of an attempt, on the wire, in both directions.
+
+Workers of the published contract send OUTPUT events or OUTPUT_BATCH events; here
+both are Output. The `sequence` of an event that a worker sends is its own number
+of the report (of the first item, for a batch), or 0 if it does not count.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, assert_never
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from airunner import limits
+from airunner.errors import InvalidRequest
+from airunner.jobs import Instant
+from airunner.reports import (
+    Alive,
+    Chunk,
+    CloneEnded,
+    CloneFailed,
+    CloneStarted,
+    ContainerCreated,
+    ContainerRemoved,
+    ImagePullEnded,
+    ImagePullProgressed,
+    ImagePullStarted,
+    Output,
+    OutputCut,
+    ProcessEnded,
+    ProcessFailed,
+    ProcessStarted,
+    Report,
+    Stream,
+    TerminalResized,
+    width,
+)
+from airunner.wire.enums import STREAMS
+from airunner.wire.job.v1 import job_pb2 as pb
+from airunner.wire.times import (
+    MILLIS_MAX,
+    decode_instant,
+    decode_millis,
+    encode_instant,
+    encode_millis,
+)
+
+_DELTA_MAX = 2**31 - 1
+PLAYBACK_MILLIS = limits.BATCH_MILLIS_MAX  # how far apart a player may show what one batch holds
+
+
+def encode_report(report: Report, first: int) -> pb.JobEvent:
+    """The event, with `first` as its sequence; its timestamp and attempt are the caller's."""
+    match report:
+        case Output():
+            return _encode_output(report, first)
+        case OutputCut(items, size):
+            cut = pb.OutputCutEvent(bytes=size, end_sequence=first + items - 1)
+            return pb.JobEvent(sequence=first, event_type=pb.EVENT_TYPE_OUTPUT_CUT, output_cut=cut)
+        case ProcessStarted() | ProcessEnded() | ProcessFailed() | Alive() | TerminalResized():
+            return _encode_process(report, first)
+        case CloneStarted() | CloneEnded() | CloneFailed():
+            return _encode_clone(report, first)
+        case (
+            ContainerCreated()
+            | ContainerRemoved()
+            | ImagePullStarted()
+            | ImagePullProgressed()
+            | ImagePullEnded()
+        ):
+            return _encode_container(report, first)
+        case _:
+            assert_never(report)
+
+
+def encode_reports(reports: Iterable[Report], first: int) -> Iterator[pb.JobEvent]:
+    """Events numbered from `first` without a gap."""
+    for report in reports:
+        yield encode_report(report, first)
+        first += width(report)
+
+
+def decode_report(event: pb.JobEvent) -> Report | None:
+    """The report; None for a batch of output without any."""
+    kind = event.WhichOneof("event_data")
+    if kind not in _DECODERS:
+        raise InvalidRequest(
+            "events.event_data", f"{kind or 'nothing'} is not what a worker reports"
+        )
+    return _DECODERS[kind](event)
+
+
+def decode_reports(events: Iterable[pb.JobEvent]) -> list[tuple[int, Report]]:
+    """Reports, each with the worker's own number of its first item, or 0."""
+    reports: list[tuple[int, Report]] = []
+    numbers = size = 0
+    for event in events:
+        if (report := decode_report(event)) is None:
+            continue
+        number = event.sequence or event.output_batch.start_sequence
+        if number < 0:
+            raise InvalidRequest("events.sequence", f"{number} is below 0")
+        reports.append((number, report))
+        numbers += 1 if isinstance(report, OutputCut) else width(report)
+        size += report.size if isinstance(report, Output) else 0
+    if numbers > limits.REPORTS_PER_BATCH_MAX:
+        raise InvalidRequest(
+            "events",
+            f"has {numbers} items, more than REPORTS_PER_BATCH_MAX "
+            f"({limits.REPORTS_PER_BATCH_MAX}): send them in several messages",
+        )
+    if size > limits.REPORT_BYTES_MAX:
+        raise InvalidRequest(
+            "events",
+            f"has {size} bytes of output, more than REPORT_BYTES_MAX "
+            f"({limits.REPORT_BYTES_MAX} bytes): send them in several messages",
+        )
+    return reports
+
+
+# To the wire
+
+
+def _encode_output(output: Output, first: int) -> pb.JobEvent:
+    begun = output.chunks[0].at
+    return pb.JobEvent(
+        sequence=first,
+        event_type=pb.EVENT_TYPE_OUTPUT_BATCH,
+        output_batch=pb.OutputBatchEvent(
+            outputs=[
+                pb.OutputItem(
+                    output=chunk.data,
+                    stream_type=STREAMS.encode(chunk.stream),
+                    timestamp_delta_ms=max(-_DELTA_MAX, min(chunk.at - begun, _DELTA_MAX)),
+                )
+                for chunk in output.chunks
+            ],
+            start_sequence=first,
+            end_sequence=first + len(output.chunks) - 1,
+            first_timestamp_ms=begun,
+            playback_interval_millis=PLAYBACK_MILLIS,
+        ),
+    )
+
+
+def _encode_process(
+    report: ProcessStarted | ProcessEnded | ProcessFailed | Alive | TerminalResized, first: int
+) -> pb.JobEvent:
+    match report:
+        case ProcessStarted(pid, started_at):
+            started = pb.ProcessStartEvent(pid=pid, started_at=encode_instant(started_at))
+            return pb.JobEvent(
+                sequence=first, event_type=pb.EVENT_TYPE_PROCESS_START, process_start=started
+            )
+        case ProcessEnded(pid, exit_code, duration):
+            ended = pb.ProcessEndEvent(
+                pid=pid, exit_code=exit_code, run_duration=encode_millis(duration)
+            )
+            return pb.JobEvent(
+                sequence=first, event_type=pb.EVENT_TYPE_PROCESS_END, process_end=ended
+            )
+        case ProcessFailed(error):
+            failed = pb.ProcessErrorEvent(error_message=error)
+            return pb.JobEvent(
+                sequence=first, event_type=pb.EVENT_TYPE_PROCESS_ERROR, process_error=failed
+            )
+        case Alive(elapsed, alive):
+            beat = pb.HeartbeatEvent(elapsed_time=encode_millis(elapsed), process_alive=alive)
+            return pb.JobEvent(sequence=first, event_type=pb.EVENT_TYPE_HEARTBEAT, heartbeat=beat)
+        case TerminalResized(columns, rows, width_pixels, height_pixels):
+            size = pb.TerminalResizeEvent(
+                cols=columns, rows=rows, width_pixels=width_pixels, height_pixels=height_pixels
+            )
+            return pb.JobEvent(
+                sequence=first, event_type=pb.EVENT_TYPE_TERMINAL_RESIZE, terminal_resize=size
+            )
+
+
+def _encode_clone(report: CloneStarted | CloneEnded | CloneFailed, first: int) -> pb.JobEvent:
+    match report:
+        case CloneStarted(repository, commit, branch, started_at):
+            started = pb.GitCloneStartEvent(
+                repository=repository,
+                commit=commit,
+                branch=branch,
+                started_at=encode_instant(started_at),
+            )
+            return pb.JobEvent(
+                sequence=first, event_type=pb.EVENT_TYPE_GIT_CLONE_START, git_clone_start=started
+            )
+        case CloneEnded(commit, duration, directory):
+            ended = pb.GitCloneEndEvent(
+                commit_sha=commit,
+                clone_duration=encode_millis(duration),
+                working_directory=directory,
+            )
+            return pb.JobEvent(
+                sequence=first, event_type=pb.EVENT_TYPE_GIT_CLONE_END, git_clone_end=ended
+            )
+        case CloneFailed(error, stderr):
+            failed = pb.GitCloneErrorEvent(error_message=error, stderr_output=stderr)
+            return pb.JobEvent(
+                sequence=first, event_type=pb.EVENT_TYPE_GIT_CLONE_ERROR, git_clone_error=failed
+            )
+
+
+def _encode_container(
+    report: ContainerCreated
+    | ContainerRemoved
+    | ImagePullStarted
+    | ImagePullProgressed
+    | ImagePullEnded,
+    first: int,
+) -> pb.JobEvent:
+    match report:
+        case ContainerCreated(container, image, created_at):
+            created = pb.ContainerCreateEvent(
+                container_id=container, image=image, created_at=encode_instant(created_at)
+            )
+            return pb.JobEvent(
+                sequence=first, event_type=pb.EVENT_TYPE_CONTAINER_CREATE, container_create=created
+            )
+        case ContainerRemoved(container, removed_at):
+            removed = pb.ContainerRemoveEvent(
+                container_id=container, removed_at=encode_instant(removed_at)
+            )
+            return pb.JobEvent(
+                sequence=first, event_type=pb.EVENT_TYPE_CONTAINER_REMOVE, container_remove=removed
+            )
+        case ImagePullStarted(image, started_at):
+            started = pb.ImagePullStartEvent(image=image, started_at=encode_instant(started_at))
+            return pb.JobEvent(
+                sequence=first, event_type=pb.EVENT_TYPE_IMAGE_PULL_START, image_pull_start=started
+            )
+        case ImagePullProgressed(image, status, current, total):
+            progress = pb.ImagePullProgressEvent(
+                image=image, status=status, current_bytes=current, total_bytes=total
+            )
+            return pb.JobEvent(
+                sequence=first,
+                event_type=pb.EVENT_TYPE_IMAGE_PULL_PROGRESS,
+                image_pull_progress=progress,
+            )
+        case ImagePullEnded(image, duration):
+            ended = pb.ImagePullCompleteEvent(image=image, pull_duration=encode_millis(duration))
+            return pb.JobEvent(
+                sequence=first,
+                event_type=pb.EVENT_TYPE_IMAGE_PULL_COMPLETE,
+                image_pull_complete=ended,
+            )
+
+
+# From the wire
+
+
+def _at(stamp: Timestamp, event: pb.JobEvent, field: str) -> Instant:
+    """A time of the worker's; that of its event if the worker left it out."""
+    own = decode_instant(stamp, field)
+    return own or decode_instant(event.timestamp, "events.timestamp") or Instant(0)
+
+
+def _decode_output(event: pb.JobEvent) -> Output:
+    at = _at(event.timestamp, event, "events.timestamp")
+    return Output((Chunk(Stream.STDOUT, event.output.output, at),))
+
+
+def _decode_batch(event: pb.JobEvent) -> Output | None:
+    batch = event.output_batch
+    if not 0 <= batch.first_timestamp_ms <= MILLIS_MAX:
+        raise InvalidRequest("output_batch.first_timestamp_ms", "is not a time up to the year 9999")
+    begun = batch.first_timestamp_ms or _at(event.timestamp, event, "events.timestamp")
+    chunks = tuple(
+        Chunk(
+            STREAMS.decode(item.stream_type, "output_batch.outputs.stream_type"),
+            item.output,
+            Instant(max(0, begun + item.timestamp_delta_ms)),
+        )
+        for item in batch.outputs
+    )
+    return Output(chunks) if chunks else None
+
+
+def _decode_cut(event: pb.JobEvent) -> OutputCut:
+    cut = event.output_cut
+    items = cut.end_sequence - event.sequence + 1
+    if event.sequence < 1 or items < 1 or cut.bytes < 0:
+        raise InvalidRequest("output_cut", "must have a sequence, an end_sequence, and bytes")
+    return OutputCut(items, cut.bytes)
+
+
+def _decode_process_start(event: pb.JobEvent) -> ProcessStarted:
+    data = event.process_start
+    return ProcessStarted(data.pid, _at(data.started_at, event, "process_start.started_at"))
+
+
+def _decode_process_end(event: pb.JobEvent) -> ProcessEnded:
+    data = event.process_end
+    duration = decode_millis(data.run_duration, "process_end.run_duration")
+    return ProcessEnded(data.pid, data.exit_code, duration)
+
+
+def _decode_heartbeat(event: pb.JobEvent) -> Alive:
+    data = event.heartbeat
+    return Alive(decode_millis(data.elapsed_time, "heartbeat.elapsed_time"), data.process_alive)
+
+
+def _decode_resize(event: pb.JobEvent) -> TerminalResized:
+    data = event.terminal_resize
+    return TerminalResized(data.cols, data.rows, data.width_pixels, data.height_pixels)
+
+
+def _decode_clone_start(event: pb.JobEvent) -> CloneStarted:
+    data = event.git_clone_start
+    started_at = _at(data.started_at, event, "git_clone_start.started_at")
+    return CloneStarted(data.repository, data.commit, data.branch, started_at)
+
+
+def _decode_clone_end(event: pb.JobEvent) -> CloneEnded:
+    data = event.git_clone_end
+    duration = decode_millis(data.clone_duration, "git_clone_end.clone_duration")
+    return CloneEnded(data.commit_sha, duration, data.working_directory)
+
+
+def _decode_container_create(event: pb.JobEvent) -> ContainerCreated:
+    data = event.container_create
+    created_at = _at(data.created_at, event, "container_create.created_at")
+    return ContainerCreated(data.container_id, data.image, created_at)
+
+
+def _decode_container_remove(event: pb.JobEvent) -> ContainerRemoved:
+    data = event.container_remove
+    removed_at = _at(data.removed_at, event, "container_remove.removed_at")
+    return ContainerRemoved(data.container_id, removed_at)
+
+
+def _decode_pull_start(event: pb.JobEvent) -> ImagePullStarted:
+    data = event.image_pull_start
+    return ImagePullStarted(data.image, _at(data.started_at, event, "image_pull_start.started_at"))
+
+
+def _decode_pull_progress(event: pb.JobEvent) -> ImagePullProgressed:
+    data = event.image_pull_progress
+    return ImagePullProgressed(data.image, data.status, data.current_bytes, data.total_bytes)
+
+
+def _decode_pull_complete(event: pb.JobEvent) -> ImagePullEnded:
+    data = event.image_pull_complete
+    duration = decode_millis(data.pull_duration, "image_pull_complete.pull_duration")
+    return ImagePullEnded(data.image, duration)
+
+
+_DECODERS: Final[dict[str | None, Callable[[pb.JobEvent], Report | None]]] = {
+    "process_start": _decode_process_start,
+    "process_end": _decode_process_end,
+    "process_error": lambda event: ProcessFailed(event.process_error.error_message),
+    "heartbeat": _decode_heartbeat,
+    "output": _decode_output,
+    "terminal_resize": _decode_resize,
+    "output_batch": _decode_batch,
+    "container_create": _decode_container_create,
+    "container_remove": _decode_container_remove,
+    "image_pull_start": _decode_pull_start,
+    "image_pull_progress": _decode_pull_progress,
+    "image_pull_complete": _decode_pull_complete,
+    "git_clone_start": _decode_clone_start,
+    "git_clone_end": _decode_clone_end,
+    "git_clone_error": lambda event: CloneFailed(
+        event.git_clone_error.error_message, event.git_clone_error.stderr_output
+    ),
+    "output_cut": _decode_cut,
+}
