@@ -8,6 +8,7 @@ import pytest
 from airunner import limits
 from airunner.cli import exits
 from airunner.cli.jobfile import KEYS, parse_job_file
+from airunner.server.roles import Role
 from airunner.spec import Checkout, Submodules
 
 ROOT = Path(__file__).parent.parent
@@ -51,6 +52,11 @@ def test_every_exit_code_of_ours_is_in_the_table() -> None:
     told = {row[0] for row in rows("Exit codes")}
     assert told == {*map(str, ours), "0 to 255", "128 + n"}
     assert f"A wrong command line is {exits.USAGE}." in README
+
+
+def test_every_role_is_in_the_table() -> None:
+    told = [row[0].strip("`") for row in rows("A server of its own, and workers elsewhere")]
+    assert told == [str(role) for role in Role]
 
 
 def test_the_job_file_is_one_and_has_every_key() -> None:
