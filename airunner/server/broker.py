@@ -84,7 +84,7 @@ class Broker:
         self._outbox: list[tuple[Event, Job | None]] = []
         self._durable = engine.tail
         self._deadline: Instant | None = None
-        self._stopping = False
+        self.stopping = False
         self._ended = False  # nothing becomes durable any more
         self._idle = Parking()  # workers, by the queues they would work on
         self._news = Parking()  # everyone else, by what they wait to hear of
@@ -113,23 +113,19 @@ class Broker:
                 await self._keep_log()
                 keeping.cancel()
         finally:
-            self._stopping = self._ended = True
+            self.stopping = self._ended = True
             self._idle.wake_all()
             self._news.wake_all()
 
     def stop(self) -> None:
         """Answer what is decided, refuse the rest with ShuttingDown, let run() return."""
-        self._stopping = True
+        self.stopping = True
         self._idle.wake_all()
         self._news.wake_all()
 
-    @property
-    def stopping(self) -> bool:
-        return self._stopping
-
     async def stopped(self) -> None:
         """Return once stop() was called."""
-        while not self._stopping:
+        while not self.stopping:
             await self._news.park(_STOP)
 
     # Clients' verbs
@@ -344,7 +340,7 @@ class Broker:
             self.decide(self.queue.give_back(digest(granted.token)))
 
     def _enqueue(self, wish: Enqueue) -> Job:
-        if self._stopping:
+        if self.stopping:
             raise ShuttingDown
         id = self._ids.job()
         self.decide(self.queue.enqueue(id, wish, self.now(), self._watched))
@@ -367,10 +363,10 @@ class Broker:
     async def _park(
         self, *keys: Hashable, seconds: float | None = None, where: Parking | None = None
     ) -> None:
-        if self._stopping:
+        if self.stopping:
             raise ShuttingDown
         await (where or self._news).park(*keys, seconds=seconds)
-        if self._stopping:
+        if self.stopping:
             raise ShuttingDown
 
     def _rearm(self) -> None:
@@ -379,7 +375,7 @@ class Broker:
 
     async def _keep_log(self) -> None:
         """Move the outbox to the log, until stopping and empty."""
-        while self._outbox or not self._stopping:
+        while self._outbox or not self.stopping:
             if not self._outbox:
                 await self._news.park(_OUTBOX)
                 continue
