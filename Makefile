@@ -10,7 +10,7 @@ DURATION ?= 5
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format proto lock fuzz soak bench start certs clean
+.PHONY: help demo test cover lint types format proto lock fuzz soak bench start certs clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -20,6 +20,10 @@ demo: $(STAMP) ## see a real job run: TLS, tokens, a worker, live output, an exi
 
 test: $(STAMP) ## run all tests (TESTS=path for some of them)
 	$(BIN)/python -m pytest $(TESTS)
+
+cover: $(STAMP) ## run the core's own tests, and prove that they reach its every branch
+	$(BIN)/coverage run -m pytest -q tests/core
+	$(BIN)/coverage report --include 'airunner/store/*' --fail-under 100
 
 lint: $(STAMP) ## check style and formatting
 	$(BIN)/ruff check .
