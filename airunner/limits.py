@@ -71,6 +71,7 @@ FINISHED_JOBS_KEPT: Final = 100_000
 FINISHED_SECONDS_KEPT: Final = 30 * 24 * 3600
 FINISHED_SECONDS_SPARED: Final = 600  # no finished job goes sooner
 SHUTDOWN_SECONDS_MAX: Final = 10
+CALLS_MAX: Final = 20_000  # at once: parked polls, monitors and worker streams included
 TOKEN_BYTES_MAX: Final = 8 * KIB  # of one caller's token
 TOKENS_CACHED_MAX: Final = 10_000  # verified tokens that are remembered until they expire
 PENDING_REPLIES_MAX: Final = 1_024  # per worker session; past it, its stream is not read

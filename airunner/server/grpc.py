@@ -1,0 +1,131 @@
+"""The server's gRPC port: TLS, health, reflection, and the doors behind it."""
+
+import asyncio
+from types import TracebackType
+from typing import Final, Self
+
+import grpc
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509 import load_pem_x509_certificates
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health
+from grpc_reflection.v1alpha import reflection
+from structlog.typing import FilteringBoundLogger
+
+from airunner.errors import InvalidRequest
+from airunner.limits import CALLS_MAX, MESSAGE_BYTES_MAX, SHUTDOWN_SECONDS_MAX, TOKEN_BYTES_MAX
+from airunner.server.auth import Gate
+from airunner.server.broker import Broker
+from airunner.server.events_door import EventsDoor
+from airunner.server.guard import Guard
+from airunner.server.jobs_door import JobsDoor
+from airunner.wire.job.v1 import job_pb2 as pb
+from airunner.wire.job.v1 import job_pb2_grpc
+
+_HEALTH: Final = "grpc.health.v1.Health"
+_GRACE_SECONDS: Final = SHUTDOWN_SECONDS_MAX * 0.8  # the rest is for the log
+_OPTIONS: Final = (
+    ("grpc.so_reuseport", 0),  # a port that is taken is an error, not a silent second server
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_metadata_size", 2 * TOKEN_BYTES_MAX),
+    ("grpc.keepalive_time_ms", 30_000),  # a silent peer is asked this often whether it lives
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),  # long polls are silent for hours
+)
+_SERVICES: Final = tuple(each.full_name for each in pb.DESCRIPTOR.services_by_name.values())
+
+
+class GrpcServer:
+    """One listening port over one broker. Use it as `async with GrpcServer(...) as server`.
+
+    `certificate` and `key` are PEM. Port 0 in `listen` asks the system for a free one, which
+    `port` then tells. Whoever starts it also runs the broker, and waits for broken().
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        *,
+        listen: str,
+        certificate: bytes,
+        key: bytes,
+        gate: Gate,
+        journal: FilteringBoundLogger,
+        version: str,
+    ) -> None:
+        _check_identity(certificate, key)
+        self._broker = broker
+        self._listen = listen
+        self._credentials = grpc.ssl_server_credentials([(key, certificate)])
+        self._broken: asyncio.Future[AssertionError] = asyncio.get_running_loop().create_future()
+        guard = Guard(gate, journal, broken=self._break)
+        self._server = grpc.aio.server(
+            interceptors=(guard,), options=_OPTIONS, maximum_concurrent_rpcs=CALLS_MAX
+        )
+        self._health = health.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        job_pb2_grpc.add_JobServiceServicer_to_server(
+            JobsDoor(broker, version=version), self._server
+        )
+        job_pb2_grpc.add_JobEventsServiceServicer_to_server(EventsDoor(broker), self._server)
+        names = (*_SERVICES, _HEALTH, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+        self.port = 0
+
+    async def start(self) -> None:
+        """Listen; InvalidRequest if the address cannot be had."""
+        try:
+            self.port = self._server.add_secure_port(self._listen, self._credentials)
+        except RuntimeError:
+            self.port = 0
+        if not self.port:
+            raise InvalidRequest(
+                "--listen", f"cannot listen on {self._listen}: is another server running there?"
+            )
+        await self._server.start()
+        for name in ("", *_SERVICES):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    async def stop(self) -> None:
+        """Stop the broker, end what waits with UNAVAILABLE, and let the rest finish in time."""
+        await self._health.enter_graceful_shutdown()
+        self._broker.stop()
+        await self._server.stop(_GRACE_SECONDS)
+
+    async def broken(self) -> None:
+        """Wait for a broken invariant, and raise it: then nothing here can be trusted."""
+        raise await self._broken
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    def _break(self, error: AssertionError) -> None:
+        if not self._broken.done():
+            self._broken.set_result(error)
+
+
+def _check_identity(certificate: bytes, key: bytes) -> None:
+    """Raise InvalidRequest unless the key belongs to the certificate."""
+    try:
+        public = load_pem_x509_certificates(certificate)[0].public_key()
+    except ValueError:
+        raise InvalidRequest("--tls-cert", "is not a PEM certificate") from None
+    try:
+        private = load_pem_private_key(key, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise InvalidRequest("--tls-key", "is not a PEM private key without a password") from None
+    if private.public_key() != public:
+        raise InvalidRequest("--tls-key", "does not belong to the certificate of --tls-cert")

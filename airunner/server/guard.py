@@ -1,0 +1,151 @@
+"""What stands before every call: who is calling, may they, and what became of it.
+
+A call to anything but the health service is admitted by its token, held against the table
+of roles, and ended with UNAUTHENTICATED when its token expires. A refusal becomes its
+gRPC status. Anything else that goes wrong is ours: it is logged, and the caller learns
+no more than that. A broken invariant ends the server, because nobody can tell any
+more which of its answers are true.
+"""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from contextvars import ContextVar
+from typing import Final, NoReturn, TypeVar
+
+import grpc
+from structlog.typing import FilteringBoundLogger
+
+from airunner.errors import NotAllowed, Refused, Unauthenticated
+from airunner.server.auth import Caller, Gate
+from airunner.server.roles import OPEN, may_call
+from airunner.wire.refusals import REFUSAL_KEY, status_of
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+DETAILS_CHARS_MAX: Final = 2_000  # of a message, which travels in a header
+_caller: ContextVar[Caller] = ContextVar("caller")
+
+
+def caller() -> Caller:
+    """Who makes the call that is being served."""
+    return _caller.get()
+
+
+class Guard(grpc.aio.ServerInterceptor):
+    """Wraps every method that it is told of.
+
+    `broken` gets the AssertionError of the first broken invariant.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        journal: FilteringBoundLogger,
+        *,
+        broken: Callable[[AssertionError], None],
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._gate = gate
+        self._journal = journal
+        self._broken = broken
+        self._now = now
+
+    async def intercept_service(
+        self,
+        continuation: Callable[
+            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Q, A] | None]
+        ],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Q, A] | None:
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or method in OPEN:
+            return handler
+        make, behaviour = _shape(handler)
+
+        async def guarded(request: Q, context: grpc.aio.ServicerContext[Q, A]) -> A | None:
+            try:
+                return await self._serve(method, behaviour, request, context)
+            except Refused as refusal:
+                await _refuse(context, refusal)
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:  # whatever it is, it is ours
+                await self._confess(method, context, error)
+
+        return make(guarded, handler.request_deserializer, handler.response_serializer)
+
+    async def _serve(
+        self,
+        method: str,
+        behaviour: Callable[..., Awaitable[A]],
+        request: Q,
+        context: grpc.aio.ServicerContext[Q, A],
+    ) -> A | None:
+        who = self._gate.admit(_token(context))
+        if not may_call(method, who.roles):
+            raise NotAllowed(_not_allowed(method, who))
+        _caller.set(who)
+        left = None if who.expires is None else who.expires - self._now()
+        try:
+            async with asyncio.timeout(left) as term:
+                if not inspect.isasyncgenfunction(behaviour):
+                    return await behaviour(request, context)
+                async with aclosing(behaviour(request, context)) as answers:
+                    async for answer in answers:
+                        await context.write(answer)
+                return None
+        except TimeoutError:
+            if term.expired():
+                raise Unauthenticated("the token has expired: call again with another") from None
+            raise
+
+    async def _confess(
+        self, method: str, context: grpc.aio.ServicerContext[Q, A], error: Exception
+    ) -> NoReturn:
+        self._journal.error("call failed", method=method, exc_info=error)
+        if isinstance(error, AssertionError):
+            self._broken(error)
+        await context.abort(
+            grpc.StatusCode.INTERNAL, "something is wrong with the server; its log says what"
+        )
+
+
+def _shape(
+    handler: grpc.RpcMethodHandler[Q, A],
+) -> tuple[Callable[..., grpc.RpcMethodHandler[Q, A]], Callable[..., Awaitable[A]]]:
+    """How to make a handler of this kind, and what this one does."""
+    name = (
+        f"{'stream' if handler.request_streaming else 'unary'}_"
+        f"{'stream' if handler.response_streaming else 'unary'}"
+    )
+    return getattr(grpc, f"{name}_rpc_method_handler"), getattr(handler, name)
+
+
+def _token(context: grpc.aio.ServicerContext[Q, A]) -> str | None:
+    for key, value in context.invocation_metadata() or ():
+        if key == "authorization" and isinstance(value, str):
+            scheme, _, token = value.partition(" ")
+            if scheme.lower() == "bearer":
+                return token.strip()
+    return None
+
+
+def _not_allowed(method: str, who: Caller) -> str:
+    name = method.rpartition("/")[2]
+    if not who.roles:
+        return f"the token of {who.subject} has no role, so it may not call {name}"
+    roles = " and ".join(sorted(who.roles))
+    return f"the token of {who.subject} has the role {roles}, which may not call {name}"
+
+
+async def _refuse(context: grpc.aio.ServicerContext[Q, A], refusal: Refused) -> NoReturn:
+    await context.abort(
+        status_of(refusal),
+        str(refusal)[:DETAILS_CHARS_MAX],
+        trailing_metadata=((REFUSAL_KEY, type(refusal).__name__),),
+    )

@@ -1,0 +1,241 @@
+"""The queue's calls: each request becomes words of the vocabulary, one verb, and an answer.
+
+Nothing is decided here. What a request leaves at zero means the published default.
+"""
+
+from collections.abc import AsyncIterator
+from secrets import token_hex
+
+import grpc
+
+from airunner.channel import Channel
+from airunner.checks import check_text, check_within
+from airunner.errors import InvalidRequest, Refused
+from airunner.jobs import Enqueue, Job, JobId, Millis, RequestId, TaskToken, WorkerId
+from airunner.limits import (
+    DEQUEUE_JOBS_MAX,
+    ENQUEUE_JOBS_MAX,
+    REQUEST_ID_BYTES_MAX,
+    VISIBILITY_SECONDS_DEFAULT,
+    VISIBILITY_SECONDS_MAX,
+    VISIBILITY_SECONDS_MIN,
+)
+from airunner.server.broker import Broker
+from airunner.server.granted import Granted
+from airunner.server.guard import caller
+from airunner.server.roles import Role
+from airunner.server.session import Session
+from airunner.server.work_door import GrpcChannel
+from airunner.session import FromServer, FromWorker
+from airunner.spec import DEFAULT_QUEUE, check_queue
+from airunner.wire.enums import JOB_STATES
+from airunner.wire.job.v1 import job_pb2 as pb
+from airunner.wire.job.v1.job_pb2_grpc import JobServiceServicer
+from airunner.wire.jobs import (
+    decode_listing,
+    encode_job,
+    encode_page,
+    encode_statistics,
+    encode_waiting,
+)
+from airunner.wire.params import decode_spec
+from airunner.wire.refusals import encode_refusal
+from airunner.wire.results import decode_outcome
+from airunner.wire.times import encode_instant
+
+
+class JobsDoor(JobServiceServicer):
+    def __init__(self, broker: Broker, *, version: str) -> None:
+        self._broker = broker
+        self._version = version
+
+    async def EnqueueJob(
+        self,
+        request: pb.EnqueueJobRequest,
+        context: grpc.aio.ServicerContext[pb.EnqueueJobRequest, pb.EnqueueJobResponse],
+    ) -> pb.EnqueueJobResponse:
+        return _encode_accepted(await self._broker.enqueue(_decode_wish(request)))
+
+    async def EnqueueJobs(
+        self,
+        request: pb.EnqueueJobsRequest,
+        context: grpc.aio.ServicerContext[pb.EnqueueJobsRequest, pb.EnqueueJobsResponse],
+    ) -> pb.EnqueueJobsResponse:
+        if not 1 <= len(request.requests) <= ENQUEUE_JOBS_MAX:
+            raise InvalidRequest(
+                "requests",
+                f"has {len(request.requests)} jobs; send 1 to ENQUEUE_JOBS_MAX ({ENQUEUE_JOBS_MAX})",
+            )
+        tried = [_tried(each) for each in request.requests]
+        wishes = [each for each in tried if isinstance(each, Enqueue)]
+        answers = iter(await self._broker.enqueue_many(wishes))
+        results = [next(answers) if isinstance(each, Enqueue) else each for each in tried]
+        return pb.EnqueueJobsResponse(
+            results=[
+                pb.EnqueueResult(error=encode_refusal(each))
+                if isinstance(each, Refused)
+                else pb.EnqueueResult(job=_encode_accepted(each))
+                for each in results
+            ]
+        )
+
+    async def GetJob(
+        self,
+        request: pb.GetJobRequest,
+        context: grpc.aio.ServicerContext[pb.GetJobRequest, pb.GetJobResponse],
+    ) -> pb.GetJobResponse:
+        job = await self._broker.get(JobId(request.job_id))
+        return pb.GetJobResponse(
+            job=_encode_shown(job), waiting=encode_waiting(self._broker.explain(job))
+        )
+
+    async def ListJobs(
+        self,
+        request: pb.ListJobsRequest,
+        context: grpc.aio.ServicerContext[pb.ListJobsRequest, pb.ListJobsResponse],
+    ) -> pb.ListJobsResponse:
+        return encode_page(await self._broker.page(decode_listing(request)))
+
+    async def QueueStats(
+        self,
+        request: pb.QueueStatsRequest,
+        context: grpc.aio.ServicerContext[pb.QueueStatsRequest, pb.QueueStatsResponse],
+    ) -> pb.QueueStatsResponse:
+        if request.queue:
+            check_queue(request.queue)
+        queues = self._broker.statistics(request.queue or None)
+        return pb.QueueStatsResponse(queues=[encode_statistics(each) for each in queues])
+
+    async def CancelJob(
+        self,
+        request: pb.CancelJobRequest,
+        context: grpc.aio.ServicerContext[pb.CancelJobRequest, pb.CancelJobResponse],
+    ) -> pb.CancelJobResponse:
+        job = await self._broker.cancel(JobId(request.job_id), caller().subject)
+        return pb.CancelJobResponse(job=_encode_shown(job))
+
+    async def RetryJob(
+        self,
+        request: pb.RetryJobRequest,
+        context: grpc.aio.ServicerContext[pb.RetryJobRequest, pb.RetryJobResponse],
+    ) -> pb.RetryJobResponse:
+        job = await self._broker.retry(
+            JobId(request.job_id), _request_id(request.request_id), caller().subject
+        )
+        return pb.RetryJobResponse(job=_encode_shown(job))
+
+    # Workers' calls
+
+    async def DequeueJob(
+        self,
+        request: pb.DequeueJobRequest,
+        context: grpc.aio.ServicerContext[pb.DequeueJobRequest, pb.DequeueJobResponse],
+    ) -> AsyncIterator[pb.DequeueJobResponse]:
+        queue = request.queue or DEFAULT_QUEUE
+        check_queue(queue)
+        most = request.max_jobs or 1
+        check_within("max_jobs", most, 1, DEQUEUE_JOBS_MAX, "jobs (DEQUEUE_JOBS_MAX)")
+        undelivered = await self._broker.lease(
+            [queue],
+            # Each call is an incarnation of its own: the published contract has no other word
+            # for who a worker is.
+            worker=WorkerId(f"{caller().subject}/{token_hex(4)}"),
+            span=_span(request.visibility_timeout_seconds),
+            most=most,
+        )
+        try:
+            while undelivered:
+                granted = undelivered[0]
+                yield pb.DequeueJobResponse(job=encode_job(granted.job), task_token=granted.token)
+                if context.cancelled():
+                    break  # it was written, but to nobody
+                del undelivered[0]
+        finally:
+            await self._give_back(undelivered)
+
+    async def UpdateJob(
+        self,
+        request: pb.UpdateJobRequest,
+        context: grpc.aio.ServicerContext[pb.UpdateJobRequest, pb.UpdateJobResponse],
+    ) -> pb.UpdateJobResponse:
+        span = _span(request.visibility_timeout_seconds)
+        await self._broker.renew(
+            TaskToken(request.task_token), span=span, queue=request.queue or None
+        )
+        return pb.UpdateJobResponse()
+
+    async def CompleteJob(
+        self,
+        request: pb.CompleteJobRequest,
+        context: grpc.aio.ServicerContext[pb.CompleteJobRequest, pb.CompleteJobResponse],
+    ) -> pb.CompleteJobResponse:
+        if not request.HasField("job_result"):
+            raise InvalidRequest("job_result", "is missing: say how the job ended")
+        outcome = decode_outcome(request.job_result)
+        await self._broker.complete(TaskToken(request.task_token), outcome)
+        return pb.CompleteJobResponse()
+
+    async def ReleaseJob(
+        self,
+        request: pb.ReleaseJobRequest,
+        context: grpc.aio.ServicerContext[pb.ReleaseJobRequest, pb.ReleaseJobResponse],
+    ) -> pb.ReleaseJobResponse:
+        await self._broker.release(TaskToken(request.task_token))
+        return pb.ReleaseJobResponse()
+
+    async def Work(  # type: ignore[override] # a coroutine that writes is as good as an iterator
+        self,
+        request_iterator: AsyncIterator[pb.WorkRequest],
+        context: grpc.aio.ServicerContext[pb.WorkRequest, pb.WorkResponse],
+    ) -> None:
+        channel: Channel[FromServer, FromWorker] = GrpcChannel(request_iterator, context)
+        await Session(self._broker, channel, version=self._version).run()
+
+    async def _give_back(self, undelivered: list[Granted]) -> None:
+        for granted in undelivered:
+            try:
+                await self._broker.release(granted.token)
+            except Refused:
+                continue  # the lease has ended by itself, or the server is about to
+
+
+def _tried(request: pb.EnqueueJobRequest) -> Enqueue | Refused:
+    try:
+        return _decode_wish(request)
+    except Refused as refusal:
+        return refusal
+
+
+def _decode_wish(request: pb.EnqueueJobRequest) -> Enqueue:
+    return Enqueue(
+        spec=decode_spec(request.job_params, request.queue),
+        request=_request_id(request.request_id),
+        submitter=caller().subject,
+    )
+
+
+def _request_id(text: str) -> RequestId:
+    check_text("request_id", text, REQUEST_ID_BYTES_MAX, "REQUEST_ID_BYTES_MAX")
+    return RequestId(text)
+
+
+def _span(seconds: int) -> Millis:
+    """A visibility timeout; 0 is the published default."""
+    seconds = seconds or VISIBILITY_SECONDS_DEFAULT
+    low, high = VISIBILITY_SECONDS_MIN, VISIBILITY_SECONDS_MAX
+    check_within("visibility_timeout_seconds", seconds, low, high, "s")
+    return Millis(seconds * 1000)
+
+
+def _encode_accepted(job: Job) -> pb.EnqueueJobResponse:
+    return pb.EnqueueJobResponse(
+        job_id=job.id,
+        created_at=encode_instant(job.created_at),
+        state=JOB_STATES.encode(job.state),
+    )
+
+
+def _encode_shown(job: Job) -> pb.Job:
+    """The job; the values of its environment only for who submitted it, and for an admin."""
+    who = caller()
+    return encode_job(job, with_values=Role.ADMIN in who.roles or who.subject == job.submitter)

@@ -1,0 +1,44 @@
+"""A native worker's gRPC stream as a Channel."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import grpc
+
+from airunner.channel import ChannelClosed
+from airunner.session import FromServer, FromWorker
+from airunner.wire.job.v1 import job_pb2 as pb
+from airunner.wire.session import decode_from_worker, encode_from_server
+
+
+class GrpcChannel:
+    """The server's end. The call that it belongs to ends when its handler returns."""
+
+    def __init__(
+        self,
+        requests: AsyncIterator[pb.WorkRequest],
+        context: grpc.aio.ServicerContext[pb.WorkRequest, pb.WorkResponse],
+    ) -> None:
+        self._requests = requests
+        self._context = context
+        self._closed = False
+
+    async def send(self, message: FromServer) -> None:
+        if self._closed:
+            raise ChannelClosed("this end is closed")
+        try:
+            await self._context.write(encode_from_server(message))
+        except (grpc.aio.BaseError, grpc.RpcError, asyncio.InvalidStateError) as error:
+            raise ChannelClosed("the worker is gone") from error
+
+    async def receive(self) -> FromWorker:
+        """The next message; InvalidRequest if it breaks a rule of the wire contract."""
+        if self._closed:
+            raise ChannelClosed("this end is closed")
+        try:
+            return decode_from_worker(await anext(self._requests))
+        except (StopAsyncIteration, grpc.aio.BaseError, grpc.RpcError) as error:
+            raise ChannelClosed("the worker has closed its end") from error
+
+    async def close(self) -> None:
+        self._closed = True
