@@ -16,7 +16,7 @@ next deadline. An idle server does nothing at all.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
 from contextlib import aclosing
 from typing import TypeVar
 
@@ -171,7 +171,7 @@ class Broker:
 
     async def watch(
         self, id: JobId, *, after: int = 0, stop_at_tail: bool = False
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """A job's events from a sequence on, until it has ended.
 
         Events are whole: the first may begin at or before `after`. A watcher is a
@@ -195,7 +195,7 @@ class Broker:
                 if job.state.final or (stop_at_tail and after >= job.sequence):
                     return
                 if self.table.job(id).sequence <= after:
-                    await self._park(id)
+                    await self._park(self._news, id)
         finally:
             self._watched[id] -= 1
             if not self._watched[id]:
@@ -242,7 +242,7 @@ class Broker:
                 left = None if give_up is None else give_up - asyncio.get_running_loop().time()
                 if left is not None and left <= 0:
                     break
-                await self._park(*presence.queues, seconds=left, where=self._idle)
+                await self._park(self._idle, *presence.queues, seconds=left)
             return granted
         finally:
             for queue in presence.queues:
@@ -360,12 +360,10 @@ class Broker:
 
     # What keeps it going
 
-    async def _park(
-        self, *keys: Hashable, seconds: float | None = None, where: Parking | None = None
-    ) -> None:
+    async def _park(self, lot: Parking, *keys: Hashable, seconds: float | None = None) -> None:
         if self.stopping:
             raise ShuttingDown
-        await (where or self._news).park(*keys, seconds=seconds)
+        await lot.park(*keys, seconds=seconds)
         if self.stopping:
             raise ShuttingDown
 

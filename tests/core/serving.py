@@ -1,0 +1,109 @@
+"""A broker in virtual time, over logs that a test can slow down, hold up and break."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+
+from airunner.facts import Event
+from airunner.jobs import Enqueue, Instant, Job, JobId, Millis, Outcome, Reason, WorkerId
+from airunner.log.memory import MemoryLog
+from airunner.reports import Chunk, Output, Stream
+from airunner.retention import Retention
+from airunner.server.broker import Broker, Journal
+from airunner.server.clock import LoopClock
+from airunner.server.granted import Granted
+from airunner.spec import JobSpec
+from airunner.store.engine import Engine
+from tests.support.ids import CountingIds
+
+MINUTE = Millis(60_000)
+DONE = Outcome(reason=Reason.EXITED, exit_code=0)
+
+
+class SlowLog(MemoryLog):
+    """Takes its time, counts, waits at a gate, and breaks when told to."""
+
+    def __init__(self, seconds: float = 0.01) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.appends = 0
+        self.broken = False
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def append(self, events: Sequence[Event]) -> None:
+        await asyncio.sleep(self.seconds)
+        await self.gate.wait()
+        if self.broken:
+            raise OSError("the disk is gone")
+        self.appends += 1
+        await super().append(events)
+
+
+def broker_over(
+    log: MemoryLog, retention: Retention | None = None, journal: Journal | None = None
+) -> Broker:
+    watched: Counter[JobId] = Counter()
+    return Broker(
+        Engine(retention, watched),
+        log,
+        clock=LoopClock(epoch=Instant(0)),
+        ids=CountingIds(),
+        watched=watched,
+        journal=journal or (lambda event, job: None),
+    )
+
+
+@asynccontextmanager
+async def served(
+    retention: Retention | None = None, journal: Journal | None = None, seconds: float = 0.01
+) -> AsyncIterator[tuple[Broker, SlowLog]]:
+    """A running broker and its log, stopped at the end of the block."""
+    log = SlowLog(seconds)
+    broker = broker_over(log, retention, journal)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(broker.run())
+        yield broker, log
+        log.gate.set()
+        broker.stop()
+
+
+def wish(queue: str = "default", attempts: int = 3, wait: int = 0) -> Enqueue:
+    spec = JobSpec(command="true", queue=queue, attempts_max=attempts, queue_timeout_seconds=wait)
+    return Enqueue(spec=spec)
+
+
+async def lease(
+    broker: Broker, worker: str = "ann", *queues: str, seconds: float | None = None, most: int = 1
+) -> list[Granted]:
+    return await broker.lease(
+        queues or ("default",), worker=WorkerId(worker), span=MINUTE, most=most, wait=seconds
+    )
+
+
+async def leased(broker: Broker, worker: str = "ann", *queues: str) -> Granted:
+    """One job, waited for."""
+    (granted,) = await lease(broker, worker, *queues)
+    return granted
+
+
+def output(*texts: str) -> Output:
+    return Output(tuple(Chunk(Stream.STDOUT, text.encode(), Instant(0)) for text in texts))
+
+
+async def seen(
+    broker: Broker, job: Job, after: int = 0, *, stop_at_tail: bool = False
+) -> list[str]:
+    """What a watcher sees: the fact's name and the sequences of each event."""
+    async with aclosing(broker.watch(job.id, after=after, stop_at_tail=stop_at_tail)) as events:
+        return [told(event) async for event in events]
+
+
+def told(event: Event) -> str:
+    numbers = f"{event.first}" if event.first == event.last else f"{event.first}-{event.last}"
+    return f"{type(event.fact).__name__} {numbers}"
+
+
+def seconds_gone() -> float:
+    return round(asyncio.get_running_loop().time(), 6)
