@@ -7,6 +7,8 @@ no more than that. A broken invariant ends the server, because nobody can tell a
 more which of its answers are true.
 """
 
+from __future__ import annotations  # the stubs make generic what is not so when it runs
+
 import asyncio
 import inspect
 import time

@@ -90,6 +90,8 @@ def refusal_of(error: grpc.aio.AioRpcError, server: str) -> Refused:
 
 def _why_unreachable(server: str, details: str) -> str:
     text = details.lower()
+    if "dns" in text or "resolution" in text:
+        return f"the name in {server} cannot be resolved: check --server"
     if "certificate_verify_failed" in text or "certificate verify failed" in text:
         return (
             f"the server at {server} has a certificate that is not trusted here: "
@@ -102,6 +104,4 @@ def _why_unreachable(server: str, details: str) -> str:
         )
     if "ssl" in text or "tls" in text or "handshake" in text or "http2" in text:
         return f"the server at {server} does not speak TLS as airunner does: check the address"
-    if "dns" in text or "resolution" in text:
-        return f"the name in {server} cannot be resolved: check --server"
     return f"no server answers at {server}: check --server, and that it is running"
