@@ -28,7 +28,7 @@ class Parking:
             async with asyncio.timeout(seconds):
                 await spot
         except TimeoutError:
-            return False
+            return not spot.cancelled()  # Called and timed out at once: called.
         except asyncio.CancelledError:
             if spot.done() and not spot.cancelled():
                 self.wake(spot.result(), 1)  # Called, but cannot go: call the next in line.
