@@ -236,6 +236,8 @@ class Broker:
         Whoever goes away from a line in which a job is left wakes the next: one
         that parks on two queues may be woken for the second and take from the first.
         """
+        if self.stopping:
+            raise ShuttingDown
         give_up = None if wait is None else asyncio.get_running_loop().time() + wait
         try:
             while not (granted := self._grant(presence, span, most)):

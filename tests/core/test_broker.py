@@ -457,6 +457,21 @@ async def test_stop_ends_the_parked_and_answers_what_is_decided() -> None:
 
 
 @virtually
+async def test_after_stop_nothing_new_begins() -> None:
+    async with served() as (broker, log), asyncio.TaskGroup() as tasks:
+        job, _ = await broker.enqueue_many([wish(), wish()])
+        assert isinstance(job, Job)
+        log.gate.clear()
+        cancelled = tasks.create_task(broker.cancel(job.id, Subject("sue")))
+        await until_idle()
+        broker.stop()
+        for new in (broker.enqueue(wish()), lease(broker), lease(broker, seconds=0)):
+            assert isinstance(await refusal(new), ShuttingDown)
+        log.gate.set()
+        await cancelled
+
+
+@virtually
 async def test_a_watcher_of_an_ended_job_ends_although_the_server_stops() -> None:
     async with served() as (broker, _):
         job = await broker.enqueue(wish())
