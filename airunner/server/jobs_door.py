@@ -25,7 +25,7 @@ from airunner.server.granted import Granted
 from airunner.server.guard import caller
 from airunner.server.roles import Role
 from airunner.server.session import Session
-from airunner.server.work_door import GrpcChannel
+from airunner.server.work_door import WorkStream
 from airunner.session import FromServer, FromWorker
 from airunner.spec import DEFAULT_QUEUE, check_queue
 from airunner.wire.enums import JOB_STATES
@@ -188,7 +188,7 @@ class JobsDoor(JobServiceServicer):
         request_iterator: AsyncIterator[pb.WorkRequest],
         context: grpc.aio.ServicerContext[pb.WorkRequest, pb.WorkResponse],
     ) -> None:
-        channel: Channel[FromServer, FromWorker] = GrpcChannel(request_iterator, context)
+        channel: Channel[FromServer, FromWorker] = WorkStream(request_iterator, context)
         await Session(self._broker, channel, version=self._version).run()
 
     async def _give_back(self, undelivered: list[Granted]) -> None:

@@ -11,7 +11,7 @@ from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.session import decode_from_worker, encode_from_server
 
 
-class GrpcChannel:
+class WorkStream:
     """The server's end. The call that it belongs to ends when its handler returns."""
 
     def __init__(

@@ -1,68 +1,16 @@
-"""The worker's end of its stream with the server, over gRPC."""
+"""A worker's session over gRPC."""
 
-import asyncio
-from typing import Final
-
-import grpc
-
-from airunner.channel import ChannelClosed
-from airunner.errors import Refused, ShuttingDown, Unreachable
+from airunner.channel import Channel
 from airunner.session import FromServer, FromWorker
-from airunner.wire.dial import Destination, dial
-from airunner.wire.job.v1 import job_pb2 as pb
-from airunner.wire.job.v1.job_pb2_grpc import JobServiceStub
-from airunner.wire.refusals import refusal_of
-from airunner.wire.session import decode_from_server, encode_from_worker
-
-_DEADLY: Final = (grpc.aio.BaseError, grpc.RpcError, asyncio.InvalidStateError)
+from airunner.wire.channel import WorkChannel
+from airunner.wire.dial import Destination
 
 
-class GrpcChannel:
-    """One stream to a server; it connects with the first message.
+async def connect(destination: Destination) -> Channel[FromWorker, FromServer]:
+    """A new stream to a server, on a connection of its own; to cancel a receive() closes it.
 
-    A token that comes from a file is read when the stream is opened. To cancel a
-    receive() closes the channel.
+    It connects with the first message: that nobody answers shows as ChannelClosed, and
+    that the server refuses this worker as its Refused, at the first receive(). A token
+    that comes from a file is read anew.
     """
-
-    def __init__(self, destination: Destination) -> None:
-        self._server = destination.server
-        metadata = destination.metadata()
-        self._channel = dial(destination)
-        self._call: grpc.aio.StreamStreamCall[pb.WorkRequest, pb.WorkResponse] = JobServiceStub(
-            self._channel
-        ).Work(metadata=metadata)
-
-    async def send(self, message: FromWorker) -> None:
-        try:
-            await self._call.write(encode_from_worker(message))
-        except _DEADLY as error:
-            raise ChannelClosed(f"the stream to {self._server} is broken") from error
-
-    async def receive(self) -> FromServer:
-        """The next message.
-
-        Raises what the server refused, where a further try cannot mend it; ChannelClosed,
-        with the reason in a sentence, where it can.
-        """
-        try:
-            response = await self._call.read()
-        except grpc.aio.AioRpcError as error:
-            refusal = refusal_of(error, self._server)
-            if _passes(refusal, error.code()):
-                raise ChannelClosed(str(refusal)) from None
-            raise refusal from None
-        except _DEADLY as error:
-            raise ChannelClosed(f"the stream to {self._server} is broken") from error
-        if not isinstance(response, pb.WorkResponse):
-            raise ChannelClosed(f"the server at {self._server} has ended the stream")
-        return decode_from_server(response)
-
-    async def close(self) -> None:
-        self._call.cancel()
-        await self._channel.close()
-
-
-def _passes(refusal: Refused, code: grpc.StatusCode) -> bool:
-    """Whether the same stream may work a little later."""
-    lost = (grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
-    return isinstance(refusal, Unreachable | ShuttingDown) or refusal.retry or code in lost
+    return WorkChannel(destination)

@@ -1,0 +1,229 @@
+"""One or more of everything that travels."""
+
+from typing import get_args
+
+from airunner import session
+from airunner.entries import BackInLine, Cancelling, Ended, Happening, InLine, Taken
+from airunner.jobs import (
+    Attempt,
+    Ending,
+    Instant,
+    Job,
+    JobId,
+    JobState,
+    Lease,
+    Millis,
+    Outcome,
+    Place,
+    Reason,
+    RequestId,
+    Sequence,
+    Subject,
+    TaskToken,
+    TokenDigest,
+    WorkerId,
+)
+from airunner.reports import (
+    Alive,
+    Chunk,
+    CloneEnded,
+    CloneFailed,
+    CloneStarted,
+    ContainerCreated,
+    ContainerRemoved,
+    ImagePullEnded,
+    ImagePullProgressed,
+    ImagePullStarted,
+    Output,
+    OutputCut,
+    ProcessEnded,
+    ProcessFailed,
+    ProcessStarted,
+    Report,
+    Stream,
+    TerminalResized,
+)
+from airunner.spec import (
+    Checkout,
+    Container,
+    JobSpec,
+    Mount,
+    ProcessType,
+    Submodules,
+    TerminalSize,
+)
+
+AT = Instant(1_700_000_000_123)
+
+REPORTS: tuple[Report, ...] = (
+    Output((Chunk(Stream.STDOUT, b"one", AT),)),
+    Output(
+        (
+            Chunk(Stream.STDOUT, b"\x00\xff\n", AT),
+            Chunk(Stream.STDERR, b"", Instant(AT + 7)),
+            Chunk(Stream.STDOUT, b"late", Instant(AT - 3)),
+        )
+    ),
+    OutputCut(3, 4_000),
+    ProcessStarted(42, AT),
+    ProcessEnded(42, 137, Millis(61_001)),
+    ProcessFailed("no such command"),
+    Alive(Millis(5_500), True),
+    TerminalResized(80, 24, 640, 480),
+    CloneStarted("https://example.org/repo", "abcd", "main", AT),
+    CloneEnded("abcdef0123", Millis(1_234), "/workspace"),
+    CloneFailed("exit 128", "fatal: not found\n"),
+    ContainerCreated("c0ffee", "alpine", AT),
+    ContainerRemoved("c0ffee", AT),
+    ImagePullStarted("alpine", AT),
+    ImagePullProgressed("alpine", "pulling", 10, 20),
+    ImagePullEnded("alpine", Millis(900)),
+)
+
+SPECS: tuple[JobSpec, ...] = (
+    JobSpec(command="true"),
+    JobSpec(
+        command="make",
+        args=("test", "", "--x=\u00e9"),
+        queue="gpu/a:1",
+        repository="https://example.org/repo",
+        commit="abcdef01",
+        branch="main",
+        checkout=Checkout(depth=0, single_branch=False, submodules=Submodules.RECURSIVE),
+        working_directory="sub/folder",
+        environment={"A": "1", "EMPTY": ""},
+        metadata={"why": "because"},
+        owner="me",
+        process_type=ProcessType.PTY,
+        terminal=TerminalSize(columns=120, rows=40),
+        container=Container(
+            image="alpine",
+            runtime="runc",
+            mounts=(Mount(source="/a", target="/b", read_only=True), Mount(source="c", target="d")),
+        ),
+        timeout_seconds=60,
+        queue_timeout_seconds=30,
+        grace_seconds=0,
+        attempts_max=1,
+        output_bytes_max=1,
+    ),
+    JobSpec(command="x", checkout=None),
+    JobSpec(command="x", checkout=Checkout(depth=7, submodules=Submodules.TOP)),
+)
+
+OUTCOMES: tuple[Outcome, ...] = (
+    Outcome(reason=Reason.EXITED, exit_code=0, started_at=AT, ended_at=Instant(AT + 1)),
+    Outcome(reason=Reason.EXITED, exit_code=3, error="failed", log_complete=False),
+    Outcome(reason=Reason.SIGNALED, exit_code=137, signal=9),
+    *(Outcome(reason=reason) for reason in Reason if reason is not Reason.EXITED),
+)
+
+
+def job(spec: JobSpec = SPECS[0]) -> Job:
+    return Job(
+        id=JobId("018f-job"), spec=spec, place=Place(0), created_at=AT, updated_at=Instant(AT + 1)
+    )
+
+
+_ATTEMPT = Attempt(
+    number=1,
+    token=TokenDigest(b""),
+    worker=WorkerId("w1"),
+    leased_at=AT,
+    ended_at=Instant(AT + 2),
+    ending=Ending.LAPSED,
+)
+
+# Without what stays on the server: place, digests, spans, report numbers.
+JOBS: tuple[Job, ...] = (
+    job(),
+    Job(
+        id=JobId("018f-running"),
+        spec=SPECS[1],
+        place=Place(0),
+        created_at=AT,
+        updated_at=AT,
+        request=RequestId("key"),
+        submitter=Subject("me"),
+        retry_of=JobId("018f-job"),
+        state=JobState.RUNNING,
+        attempt=2,
+        failures=1,
+        lease=Lease(
+            token=TokenDigest(b""),
+            worker=WorkerId("w2"),
+            span=Millis(0),
+            until=Instant(AT + 60_000),
+        ),
+        leased_at=AT,
+        attempts=(_ATTEMPT,),
+        cancel_requested_at=Instant(AT + 3),
+        sequence=Sequence(9),
+        output_bytes=10,
+        output_bytes_cut=20,
+    ),
+    *(
+        Job(
+            id=JobId("018f-over"),
+            spec=SPECS[2],
+            place=Place(0),
+            created_at=AT,
+            updated_at=AT,
+            state=outcome.state,
+            outcome=outcome,
+            finished_at=AT,
+        )
+        for outcome in OUTCOMES
+    ),
+)
+
+HAPPENINGS: tuple[Happening, ...] = (
+    InLine("gpu", None),
+    InLine("default", JobId("018f-job")),
+    Taken(WorkerId("w1")),
+    *(BackInLine(ending, 2) for ending in Ending),
+    Cancelling(Subject("me")),
+    *(Ended(outcome.state, outcome) for outcome in OUTCOMES),
+    *REPORTS,
+)
+
+_TOKEN, _OTHER = TaskToken("t1"), TaskToken("t2")
+
+FROM_WORKER: tuple[session.FromWorker, ...] = (
+    session.Hello(
+        worker=WorkerId("w1"),
+        name="box",
+        queues=("a", "b"),
+        span=Millis(60_000),
+        slots=4,
+        credit=3,
+        holding=(_TOKEN, _OTHER),
+    ),
+    session.Credit(2),
+    session.Heartbeat((_TOKEN, _OTHER)),
+    session.Batch(_TOKEN, 5, REPORTS),
+    *(session.Completion(_TOKEN, 9, outcome) for outcome in OUTCOMES),
+    session.GiveBack(_TOKEN),
+    session.GiveBack(_TOKEN, lost=True),
+    session.Farewell(),
+)
+
+FROM_SERVER: tuple[session.FromServer, ...] = (
+    session.Welcome("1.0", (session.Held(_TOKEN, 4, True), session.Held(_OTHER, 0, False)), ()),
+    session.Welcome("1.0", (), (_TOKEN,)),
+    *(
+        session.Assignment(job=each, token=_TOKEN, span=Millis(60_000), output_bytes_max=10)
+        for each in JOBS
+    ),
+    session.Stored(_TOKEN, 4),
+    session.Renewal((_TOKEN,), (_OTHER,)),
+    session.CancelOrder(_TOKEN),
+    session.Settled(_TOKEN),
+    session.Rejected(_TOKEN, "FAILED_PRECONDITION", "the lease has ended", True),
+    session.Drain(),
+)
+
+
+def members(union: object) -> set[type]:
+    """Every class of a union."""
+    return set(get_args(union))

@@ -1,0 +1,364 @@
+"""Whatever goes over the wire arrives as what it was."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from enum import StrEnum
+
+import pytest
+
+from airunner.entries import Ended, Entry, Happening, InLine, kind, trimmed
+from airunner.errors import InvalidRequest
+from airunner.jobs import (
+    Ending,
+    Instant,
+    Job,
+    JobState,
+    Millis,
+    Outcome,
+    Place,
+    Reason,
+    Sequence,
+    TaskToken,
+)
+from airunner.listing import Listing, Page, QueueStatistics
+from airunner.reports import Chunk, Output, OutputCut, ProcessEnded, Report, Stream, width
+from airunner.session import Batch, FromServer, FromWorker
+from airunner.spec import JobSpec, ProcessType
+from airunner.waiting import Waiting
+from airunner.wire.entries import decode_entry, decode_filter, encode_entry, encode_filter, passes
+from airunner.wire.enums import ENDINGS, JOB_STATES, PROCESS_TYPES, REASONS, STREAMS, Enumeration
+from airunner.wire.job.v1 import job_pb2 as pb
+from airunner.wire.jobs import (
+    decode_job,
+    decode_listing,
+    decode_page,
+    decode_statistics,
+    decode_waiting,
+    encode_job,
+    encode_listing,
+    encode_page,
+    encode_statistics,
+    encode_waiting,
+)
+from airunner.wire.params import decode_spec, encode_spec
+from airunner.wire.reports import decode_report, decode_reports, encode_report
+from airunner.wire.results import decode_outcome, encode_outcome
+from airunner.wire.session import (
+    decode_from_server,
+    decode_from_worker,
+    encode_from_server,
+    encode_from_worker,
+)
+from tests.wire import samples
+from tests.wire.samples import AT, members
+
+
+def named(values: Iterable[object]) -> list[object]:
+    return [pytest.param(each, id=type(each).__name__) for each in values]
+
+
+def test_the_samples_have_every_kind_of_message() -> None:
+    assert {type(each) for each in samples.REPORTS} == members(Report)
+    assert {type(each) for each in samples.HAPPENINGS} == members(Happening)
+    assert {type(each) for each in samples.FROM_WORKER} == members(FromWorker)
+    assert {type(each) for each in samples.FROM_SERVER} == members(FromServer)
+
+
+@pytest.mark.parametrize("report", named(samples.REPORTS))
+def test_a_report_arrives(report: Report) -> None:
+    sent = encode_report(report, 7).SerializeToString()
+    assert decode_report(pb.JobEvent.FromString(sent)) == report
+
+
+@pytest.mark.parametrize("what", named(samples.HAPPENINGS))
+def test_an_entry_arrives(what: Happening) -> None:
+    lifecycle = kind(what) in ("enqueued", "leased", "returned", "cancel_requested", "finished")
+    last = 7 if lifecycle else 6 + width(what)  # type: ignore[arg-type] # reports only
+    entry = Entry(first=Sequence(7), last=Sequence(last), at=AT, attempt=2, what=what)
+    sent = encode_entry(entry).SerializeToString()
+    assert decode_entry(pb.JobEvent.FromString(sent)) == entry
+
+
+@pytest.mark.parametrize("message", named(samples.FROM_WORKER))
+def test_what_a_worker_says_arrives(message: FromWorker) -> None:
+    sent = encode_from_worker(message).SerializeToString()
+    assert decode_from_worker(pb.WorkRequest.FromString(sent)) == message
+
+
+@pytest.mark.parametrize("message", named(samples.FROM_SERVER))
+def test_what_a_server_says_arrives(message: FromServer) -> None:
+    sent = encode_from_server(message).SerializeToString()
+    assert decode_from_server(pb.WorkResponse.FromString(sent)) == message
+
+
+@pytest.mark.parametrize("spec", samples.SPECS)
+def test_a_spec_arrives(spec: JobSpec) -> None:
+    sent = encode_spec(spec).SerializeToString()
+    assert decode_spec(pb.JobParams.FromString(sent), spec.queue) == spec
+
+
+@pytest.mark.parametrize("job", samples.JOBS)
+def test_a_job_arrives(job: Job) -> None:
+    sent = encode_job(job).SerializeToString()
+    assert decode_job(pb.Job.FromString(sent)) == job
+
+
+@pytest.mark.parametrize("outcome", samples.OUTCOMES)
+def test_an_outcome_arrives(outcome: Outcome) -> None:
+    sent = encode_outcome(outcome).SerializeToString()
+    assert decode_outcome(pb.JobResult.FromString(sent)) == outcome
+
+
+@pytest.mark.parametrize(
+    ("words", "table"),
+    [
+        (JobState, JOB_STATES),
+        (Reason, REASONS),
+        (Ending, ENDINGS),
+        (ProcessType, PROCESS_TYPES),
+        (Stream, STREAMS),
+    ],
+)
+def test_every_word_has_a_number_of_its_own(
+    words: type[StrEnum], table: Enumeration[StrEnum, int]
+) -> None:
+    assert [table.decode(table.encode(word), "field") for word in words] == list(words)
+
+
+def test_a_number_that_stands_for_nothing_is_refused_with_its_field() -> None:
+    with pytest.raises(InvalidRequest, match=r"^state: 99 is not one of"):
+        JOB_STATES.decode(99, "state")
+
+
+def test_listings_pages_statistics_and_waiting_arrive() -> None:
+    for listing in (
+        Listing(),
+        Listing(queue="a", state=JobState.FAILED, page=2, page_size=10),
+        Listing(before=Place(77)),
+    ):
+        assert decode_listing(encode_listing(listing)) == listing
+    for page in (Page(jobs=(), last_page=1, next=None), Page(jobs=(), last_page=3, next=Place(5))):
+        assert decode_page(encode_page(page)) == page
+    counts = {state: number for number, state in enumerate(JobState)}
+    statistics = QueueStatistics(queue="a", counts=counts, oldest=AT, workers=1, slots=2, busy=1)
+    assert decode_statistics(encode_statistics(statistics)) == statistics
+    waiting = Waiting(queue="a", ahead=3, workers=1, slots=2, busy=2)
+    message = encode_waiting(waiting)
+    assert message is not None
+    assert decode_waiting(message, "a") == waiting
+    assert message.explanation == waiting.explanation
+
+
+def test_a_listed_job_has_the_names_of_its_environment_without_the_values() -> None:
+    page = Page(jobs=(samples.job(samples.SPECS[1]),), last_page=1, next=None)
+    assert dict(encode_page(page).jobs[0].job_params.environment) == {"A": "", "EMPTY": ""}
+
+
+# What a client of the published contract leaves out
+
+
+def test_a_submission_that_says_only_a_command_has_the_defaults() -> None:
+    assert decode_spec(pb.JobParams(command="true"), "") == JobSpec(command="true")
+
+
+def test_a_checkout_that_is_set_but_not_enabled_is_none() -> None:
+    params = pb.JobParams(command="x", git_clone=pb.GitCloneConfig())
+    assert decode_spec(params, "").checkout is None
+
+
+def test_the_execution_config_is_always_filled() -> None:
+    config = encode_job(samples.job()).execution_config
+    assert config.heartbeat_interval_seconds == 100
+    assert config.batching.max_batch_bytes > 0
+    assert config.output_flush_interval_millis > 0
+
+
+@pytest.mark.parametrize(
+    ("result", "reason", "code", "state"),
+    [
+        (pb.JobResult(success=True), Reason.EXITED, 0, JobState.COMPLETED),
+        (pb.JobResult(success=True, exit_code=3), Reason.EXITED, 3, JobState.FAILED),
+        (pb.JobResult(success=False, exit_code=3), Reason.EXITED, 3, JobState.FAILED),
+        (pb.JobResult(success=False), Reason.FAILED, None, JobState.FAILED),
+        (pb.JobResult(success=False, exit_code=-1), Reason.FAILED, None, JobState.FAILED),
+    ],
+)
+def test_the_exit_code_of_a_published_worker_is_the_truth(
+    result: pb.JobResult, reason: Reason, code: int | None, state: JobState
+) -> None:
+    outcome = decode_outcome(result)
+    assert (outcome.reason, outcome.exit_code, outcome.state) == (reason, code, state)
+
+
+def test_a_time_before_1970_is_no_time() -> None:
+    result = pb.JobResult(success=True)
+    result.started_at.FromJsonString("0001-01-01T00:00:00Z")
+    assert decode_outcome(result).started_at is None
+
+
+def test_an_output_event_is_a_batch_of_one_chunk_of_standard_output() -> None:
+    event = pb.JobEvent(sequence=4, output=pb.OutputEvent(output=b"x"))
+    event.timestamp.FromMilliseconds(AT)
+    assert decode_reports([event]) == [(4, Output((Chunk(Stream.STDOUT, b"x", AT),)))]
+
+
+def test_a_batch_is_numbered_by_its_start_sequence() -> None:
+    batch = pb.OutputBatchEvent(
+        outputs=[pb.OutputItem(output=b"x", timestamp_delta_ms=5)],
+        start_sequence=9,
+        end_sequence=9,
+        first_timestamp_ms=AT,
+    )
+    chunk = Chunk(Stream.STDOUT, b"x", Instant(AT + 5))
+    assert decode_reports([pb.JobEvent(output_batch=batch)]) == [(9, Output((chunk,)))]
+
+
+def test_a_batch_without_output_is_left_out() -> None:
+    event = pb.JobEvent(sequence=1, output_batch=pb.OutputBatchEvent())
+    assert decode_reports([event]) == []
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("event", "field"),
+    [
+        (pb.JobEvent(sequence=1), "events.event_data"),
+        (pb.JobEvent(finished=pb.FinishedEvent()), "events.event_data"),
+        (pb.JobEvent(sequence=-1, output=pb.OutputEvent()), "events.sequence"),
+        (pb.JobEvent(sequence=2, output_cut=pb.OutputCutEvent(end_sequence=1)), "output_cut"),
+        (pb.JobEvent(output=pb.OutputEvent(output=bytes(4 * 2**20 + 1))), "events"),
+        (
+            pb.JobEvent(output_batch=pb.OutputBatchEvent(outputs=[pb.OutputItem()] * 10_001)),
+            "events",
+        ),
+        (
+            pb.JobEvent(
+                output_batch=pb.OutputBatchEvent(outputs=[pb.OutputItem()], first_timestamp_ms=-1)
+            ),
+            "output_batch.first_timestamp_ms",
+        ),
+    ],
+)
+def test_a_report_that_breaks_a_rule_is_refused_with_its_field(
+    event: pb.JobEvent, field: str
+) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        decode_reports([event])
+    assert refused.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("params", "field"),
+    [
+        (pb.JobParams(), "command"),
+        (pb.JobParams(command="x", git_clone=pb.GitCloneConfig(enabled=True, submodules="y")),
+         "git_clone.submodules"),
+        (pb.JobParams(command="x", container=pb.ContainerConfig(enabled=True)), "container.image"),
+        (pb.JobParams(command="x", terminal=pb.TerminalSize(columns=-1)), "terminal.columns"),
+        (pb.JobParams(command="x", timeout_seconds=-1), "timeout_seconds"),
+    ],
+)  # fmt: skip
+def test_params_that_break_a_rule_are_refused_with_their_field(
+    params: pb.JobParams, field: str
+) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        decode_spec(params, "")
+    assert refused.value.field == field
+
+
+@pytest.mark.parametrize("token", ["x", "-1", "1.5", "9" * 30, "\u0661"])
+def test_a_page_token_of_somebody_elses_making_is_refused(token: str) -> None:
+    with pytest.raises(InvalidRequest, match="page_token"):
+        decode_listing(pb.ListJobsRequest(page_token=token))
+
+
+def test_an_empty_message_on_a_stream_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="message"):
+        decode_from_worker(pb.WorkRequest())
+    with pytest.raises(InvalidRequest, match="message"):
+        decode_from_server(pb.WorkResponse())
+
+
+def test_an_exited_command_without_an_exit_code_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="no_exit_code"):
+        decode_outcome(pb.JobResult(reason=pb.REASON_EXITED, no_exit_code=True))
+
+
+@pytest.mark.parametrize("seconds", [-62_135_596_801, 253_402_300_800])
+def test_a_time_that_no_calendar_has_is_refused(seconds: int) -> None:
+    result = pb.JobResult(success=True)
+    result.started_at.seconds = seconds
+    with pytest.raises(InvalidRequest, match=r"job_result\.started_at"):
+        decode_outcome(result)
+
+
+# Numbers, filters and trimming
+
+
+def test_the_events_of_a_batch_are_numbered_without_a_gap() -> None:
+    request = encode_from_worker(Batch(TaskToken("t"), 5, samples.REPORTS))
+    expected = 5
+    for event, report in zip(request.batch.events, samples.REPORTS, strict=True):
+        assert event.sequence == expected
+        expected += width(report)
+
+
+@pytest.mark.parametrize("what", named(samples.HAPPENINGS))
+def test_every_kind_names_its_type_on_the_wire(what: Happening) -> None:
+    last = 1 if isinstance(what, Ended | InLine) else 3
+    event = encode_entry(Entry(first=Sequence(1), last=Sequence(last), at=AT, attempt=0, what=what))
+    wanted = decode_filter(encode_filter([kind(what)]))
+    assert passes(event, wanted)
+
+
+def test_output_and_output_batch_are_one_to_a_filter() -> None:
+    entry = Entry(first=Sequence(1), last=Sequence(1), at=AT, attempt=1, what=samples.REPORTS[0])
+    for type in (pb.EVENT_TYPE_OUTPUT, pb.EVENT_TYPE_OUTPUT_BATCH):
+        assert passes(encode_entry(entry), decode_filter([type]))
+    assert not passes(encode_entry(entry), decode_filter([pb.EVENT_TYPE_PROCESS_END]))
+
+
+def test_our_types_pass_every_filter() -> None:
+    wanted = decode_filter([pb.EVENT_TYPE_PROCESS_END])
+    entry = Entry(
+        first=Sequence(1), last=Sequence(1), at=AT, attempt=0, what=InLine("default", None)
+    )
+    assert passes(encode_entry(entry), wanted)
+
+
+@pytest.mark.parametrize("type", [0, 99, 12345])
+def test_a_filter_for_what_does_not_exist_is_refused(type: int) -> None:
+    with pytest.raises(InvalidRequest, match="event_filter"):
+        decode_filter([type])
+
+
+def test_a_batch_is_trimmed_to_where_its_watcher_begins() -> None:
+    whole = Entry(first=Sequence(5), last=Sequence(7), at=AT, attempt=1, what=samples.REPORTS[1])
+    part = trimmed(whole, 6)
+    assert (part.first, part.last) == (6, 7)
+    assert isinstance(part.what, Output)
+    assert isinstance(whole.what, Output)
+    assert part.what.chunks == whole.what.chunks[1:]
+    batch = encode_entry(part).output_batch
+    assert (batch.start_sequence, batch.end_sequence) == (6, 7)
+
+
+def test_a_cut_is_trimmed_too() -> None:
+    whole = Entry(first=Sequence(5), last=Sequence(7), at=AT, attempt=1, what=OutputCut(3, 100))
+    assert trimmed(whole, 7).what == OutputCut(1, 100)
+
+
+def test_an_entry_that_begins_later_is_left_whole() -> None:
+    whole = Entry(first=Sequence(5), last=Sequence(7), at=AT, attempt=1, what=samples.REPORTS[1])
+    assert trimmed(whole, 2) == whole
+    ended = replace(whole, what=samples.HAPPENINGS[0])
+    assert trimmed(ended, 7) == ended
+
+
+def test_a_negative_duration_is_none() -> None:
+    event = pb.JobEvent(process_end=pb.ProcessEndEvent(pid=1))
+    event.process_end.run_duration.seconds = -5
+    report = decode_report(event)
+    assert report == ProcessEnded(1, 0, Millis(0))
