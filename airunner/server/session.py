@@ -75,6 +75,7 @@ class Session:
         self._credit = 0
         self._replies: deque[tuple[Place, FromServer]] = deque()
         self._sending = False
+        self._superseded = False
         self._parking = Parking()
         self._lessor: asyncio.Task[None] | None = None
 
@@ -282,7 +283,8 @@ class Session:
     # How it ends
 
     async def _end_when_told(self) -> None:
-        await self._parking.park(_END)
+        while not self._superseded:
+            await self._parking.park(_END)
         raise ChannelClosed("the worker has opened another stream")
 
     async def _end_when_stopping(self) -> None:
@@ -294,6 +296,7 @@ class Session:
         raise ChannelClosed("the server is stopping")
 
     def _supersede(self) -> None:
+        self._superseded = True
         if self._lessor:
             self._lessor.cancel()
         self._parking.wake(_END)

@@ -1,0 +1,87 @@
+"""A network that a test holds in its hand: two ends of a Channel, in memory."""
+
+import asyncio
+from collections import deque
+from typing import Generic, TypeVar
+
+from airunner.channel import ChannelClosed
+from airunner.errors import Refused
+
+Out = TypeVar("Out")
+In = TypeVar("In")
+Message = TypeVar("Message")
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+class Pipe(Generic[Message]):
+    """One direction: holds `room` messages, then makes the sender wait."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.messages: deque[Message] = deque()
+        self.closed = False
+        self.refusal: Refused | None = None
+        self._news = asyncio.Event()
+
+    async def put(self, message: Message) -> None:
+        while len(self.messages) >= self.room and not self.closed:
+            await self._wait()
+        if self.closed:
+            raise ChannelClosed("the other end is gone")
+        self.messages.append(message)
+        self._news.set()
+
+    async def get(self) -> Message:
+        while not self.messages:
+            if self.refusal:
+                raise self.refusal
+            if self.closed:
+                raise ChannelClosed("the other end is gone")
+            await self._wait()
+        message = self.messages.popleft()
+        self._news.set()
+        return message
+
+    def close(self) -> None:
+        """No more goes in; what is inside still comes out."""
+        self.closed = True
+        self._news.set()
+
+    async def _wait(self) -> None:
+        self._news.clear()
+        await self._news.wait()
+
+
+class End(Generic[Out, In]):
+    """What one side has of the channel; a Channel[Out, In]."""
+
+    def __init__(self, outgoing: Pipe[Out], incoming: Pipe[In]) -> None:
+        self.outgoing, self.incoming = outgoing, incoming
+
+    async def send(self, message: Out) -> None:
+        await self.outgoing.put(message)
+
+    async def receive(self) -> In:
+        return await self.incoming.get()
+
+    async def close(self) -> None:
+        self.outgoing.close()
+        self.incoming.close()
+
+    def cut(self) -> None:
+        """Break the channel: what is on the way is lost, in both directions."""
+        for pipe in (self.outgoing, self.incoming):
+            pipe.messages.clear()
+            pipe.close()
+
+    def refuse(self, refusal: Refused) -> None:
+        """Close the channel so that the other side's receive() raises this."""
+        self.outgoing.refusal = refusal
+        self.outgoing.close()
+
+
+def channel_pair(room: int = 1_000) -> tuple[End[A, B], End[B, A]]:
+    """The two ends of a channel, each of whose directions holds `room` messages."""
+    there, back = Pipe[A](room), Pipe[B](room)
+    return End(there, back), End(back, there)
