@@ -5,7 +5,7 @@ process: what it costs is in every number.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Final
 
@@ -19,8 +19,6 @@ from airunner.session import Assignment, Completion, Credit, FromServer, FromWor
 from airunner.spec import JobSpec
 from airunner.wire.client import JobsClient
 
-Connect = Callable[[], Awaitable[Channel[FromWorker, FromServer]]]
-
 PROTOCOL_QUEUE: Final = "bench-protocol"
 SLOTS: Final = 64  # of the worker that runs nothing
 BATCH: Final = 100  # jobs in one EnqueueJobs
@@ -30,13 +28,14 @@ WARM_UP: Final = 20  # jobs
 NO_KEY: Final = RequestId("")
 
 
-async def protocol(seconds: float, client: JobsClient, connect: Connect) -> Figure:
+async def protocol(
+    seconds: float, client: JobsClient, channel: Channel[FromWorker, FromServer]
+) -> Figure:
     """No-op jobs: submitted, leased, completed and recorded, each with its own lease.
 
     Jobs arrive 100 in a call; one worker session with 64 slots completes each as soon as it has
     it. Leaves out the process, the workspace and the output.
     """
-    channel = await connect()
     nothing = JobSpec(command="true", queue=PROTOCOL_QUEUE)
     outcome = Outcome(reason=Reason.EXITED, exit_code=0)
     room = asyncio.Semaphore(AHEAD)

@@ -1,6 +1,6 @@
 """Everything that is measured, in one run: the baselines first, then airunner."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,9 @@ from pathlib import Path
 from airunner.bench.baselines import baselines
 from airunner.bench.figures import Figure
 from airunner.bench.processes import server, worker
-from airunner.bench.scenarios import Connect, latency, log_bytes, protocol, real_jobs
+from airunner.bench.scenarios import latency, log_bytes, protocol, real_jobs
+from airunner.channel import Channel
+from airunner.session import FromServer, FromWorker
 from airunner.wire.client import JobsClient
 
 
@@ -22,7 +24,7 @@ class Bench:
     work: Path  # an empty folder
     environment: Mapping[str, str]  # of the processes that it starts
     client: Callable[[str], AbstractAsyncContextManager[JobsClient]]  # for an address
-    connect: Callable[[str], Connect]  # a worker's session, to an address
+    connect: Callable[[str], Awaitable[Channel[FromWorker, FromServer]]]  # a worker's stream
 
 
 async def measure(bench: Bench) -> AsyncIterator[Figure]:
@@ -31,7 +33,7 @@ async def measure(bench: Bench) -> AsyncIterator[Figure]:
     async for figure in baselines(seconds, certs, environment):
         yield figure
     async with server(certs, environment) as address, bench.client(address) as client:
-        yield await protocol(seconds, client, bench.connect(address))
+        yield await protocol(seconds, client, await bench.connect(address))
         async with worker(address, certs, bench.work, slots=bench.slots, environment=environment):
             for figure in await latency(seconds, client):
                 yield figure
