@@ -198,12 +198,13 @@ def test_a_module_is_one_noun_and_not_a_long_one() -> None:
 
 
 def test_a_function_fits_a_screen() -> None:
+    """Below its signature: that of a command lists its flags, and is a table."""
     long = [
         f"{where(path, node.lineno)}: {node.name}"
         for path in [*modules(), *modules(ROOT / "tests")]
         for node in ast.walk(tree(path))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and (node.end_lineno or 0) - node.lineno + 1 > FUNCTION_LINES_MAX
+        and (node.end_lineno or 0) - node.body[0].lineno + 1 > FUNCTION_LINES_MAX
     ]
     assert not long
 
