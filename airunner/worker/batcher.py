@@ -1,0 +1,111 @@
+"""From bytes as a command writes them to Output reports of a sensible size.
+
+Rules
+
+1. A batch goes BATCH_MILLIS_MAX after its first byte, or as soon as it has
+   BATCH_BYTES_MAX, whichever is first. At the end of the output the rest goes at once.
+2. While a batch waits to be taken, the next gathers; once that is full too, nobody reads,
+   and the command blocks in its write.
+3. Reads of one stream that follow each other within MERGE_MILLIS become one chunk, with the
+   time of the first: a program that writes a million short lines must not cost a million
+   chunks. Reads of different streams are never merged, so their order stays as it was read.
+4. At most `limit` bytes are kept of an attempt. What follows is read, so that the command
+   does not block for ever, and counted, but not kept.
+
+Rejected: cutting at ends of lines or of characters. A chunk is bytes; whoever shows them
+puts the pieces of a character together.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final
+
+from airunner.jobs import Instant
+from airunner.limits import BATCH_BYTES_MAX, BATCH_MILLIS_MAX
+from airunner.reports import Chunk, Output, OutputCut, Report, Stream
+from airunner.worker.clock import Clock
+from airunner.worker.process import Process
+
+MERGE_MILLIS: Final = 5  # within which reads of one stream become one chunk
+
+Say = Callable[[Report], Awaitable[None]]
+
+
+class _Piece:
+    """A chunk that still grows."""
+
+    __slots__ = ("at", "blocks", "stream")
+
+    def __init__(self, stream: Stream, at: Instant, block: bytes) -> None:
+        self.stream, self.at, self.blocks = stream, at, [block]
+
+
+class Batcher:
+    """Reads one process and reports what it writes."""
+
+    def __init__(self, report: Say, clock: Clock, limit: int) -> None:
+        self._report = report
+        self._clock = clock
+        self._room = limit  # bytes that may still be kept
+        self._cut = 0  # bytes that were not
+        self._pieces: list[_Piece] = []
+        self._size = 0
+        self._since = 0.0  # when the first byte of the batch came, in the loop's time
+        self._over = False
+        self._some = asyncio.Event()  # there is something to send, or nothing any more
+        self._due = asyncio.Event()  # it cannot wait
+        self._taken = asyncio.Event()  # there is room
+
+    async def pump(self, process: Process) -> None:
+        """Report all output until its end, and then how much of it was cut, if any was."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._send())
+            while read := await process.read():
+                self._add(*read)
+                while self._size >= BATCH_BYTES_MAX:
+                    self._taken.clear()
+                    await self._taken.wait()
+            self._over = True
+            self._some.set()
+            self._due.set()
+        if self._cut:
+            await self._report(OutputCut(1, self._cut))
+
+    def _add(self, stream: Stream, data: bytes) -> None:
+        kept = data[: self._room]
+        self._cut += len(data) - len(kept)
+        self._room -= len(kept)
+        if not kept:
+            return
+        now = self._clock.now()
+        last = self._pieces[-1] if self._pieces else None
+        if last and last.stream is stream and now - last.at <= MERGE_MILLIS:
+            last.blocks.append(kept)
+        else:
+            self._pieces.append(_Piece(stream, now, kept))
+        if not self._size:
+            self._since = asyncio.get_running_loop().time()
+            self._some.set()
+        self._size += len(kept)
+        if self._size >= BATCH_BYTES_MAX:
+            self._due.set()
+
+    async def _send(self) -> None:
+        while True:
+            await self._some.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(self._since + BATCH_MILLIS_MAX / 1000):
+                    await self._due.wait()
+            if self._pieces:
+                await self._report(self._take())
+            if self._over and not self._pieces:
+                return
+
+    def _take(self) -> Output:
+        pieces, self._pieces, self._size = self._pieces, [], 0
+        if not self._over:
+            self._some.clear()
+            self._due.clear()
+        self._taken.set()
+        return Output(tuple(Chunk(p.stream, b"".join(p.blocks), p.at) for p in pieces))
