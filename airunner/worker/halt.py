@@ -1,0 +1,42 @@
+"""Why an attempt is to stop before its command has ended, and how soon.
+
+Several may want that at once: the one who cancelled the job, its timeout, a worker that is
+going away, a lease that is lost. The gravest reason stands, in the order of Why; a
+kill cannot be taken back.
+"""
+
+import asyncio
+from enum import IntEnum
+
+
+class Why(IntEnum):
+    DRAIN = 1  # the worker goes away; the job returns to its place in line
+    TIMEOUT = 2  # the command ran longer than it may
+    SETUP_TIMEOUT = 3  # it did not even start in time
+    CANCEL = 4
+    LOST = 5  # the lease is not ours any more: say nothing
+
+
+class Halt:
+    """Whether one attempt is to stop."""
+
+    def __init__(self) -> None:
+        self.why: Why | None = None
+        self._asked = asyncio.Event()
+        self._urgent = asyncio.Event()
+
+    def ask(self, why: Why, *, at_once: bool = False) -> None:
+        """Stop the attempt; `at_once`: without any grace."""
+        if self.why is None or why > self.why:
+            self.why = why
+        self._asked.set()
+        if at_once:
+            self._urgent.set()
+
+    async def asked(self) -> None:
+        """Return as soon as somebody has asked."""
+        await self._asked.wait()
+
+    async def urgent(self) -> None:
+        """Return as soon as there is no time for grace."""
+        await self._urgent.wait()
