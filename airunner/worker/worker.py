@@ -1,0 +1,203 @@
+"""One worker: a session with a server, and the attempts that it runs.
+
+    run() --- idle_exit, once, drain() ---> leaving ---> dismissed, nothing runs ---> returns
+                                              |
+                                   kill() or drain_timeout: running attempts stop
+
+A worker that leaves asks for no more jobs, lets the running ones end for `drain_timeout`, then
+stops them, SIGTERM first, and gives them back: no failure is counted. kill() stops them
+by SIGKILL, gives back what it can in KILL_SECONDS_MAX, and goes.
+
+A worker is an incarnation: its id has a random end, new in each process. A worker that is
+restarted under the same name cannot keep a dead one's jobs alive.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from airunner.errors import Refused
+from airunner.jobs import Ending, Millis, Outcome, Reason, WorkerId
+from airunner.limits import WORKER_VISIBILITY_SECONDS_DEFAULT
+from airunner.session import Hello
+from airunner.spec import DEFAULT_QUEUE
+from airunner.worker.client import Client, Connect
+from airunner.worker.halt import Why
+from airunner.worker.process import KeeperLost
+from airunner.worker.run import Place, Run
+from airunner.worker.tenure import Tenure
+
+KILL_SECONDS_MAX: Final = 3  # for giving jobs back after kill()
+DRAIN_SECONDS_DEFAULT: Final = 60.0
+SPAN_DEFAULT: Final = Millis(WORKER_VISIBILITY_SECONDS_DEFAULT * 1000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOptions:
+    """What an operator chooses."""
+
+    name: str
+    queues: tuple[str, ...] = (DEFAULT_QUEUE,)  # in order of preference
+    slots: int = 1  # jobs at once
+    span: Millis = SPAN_DEFAULT  # the visibility timeout
+    once: bool = False  # one job, then the end
+    idle_exit: float | None = None  # seconds without a job after which to leave; None: never
+    drain_timeout: float = DRAIN_SECONDS_DEFAULT  # seconds that running jobs have when draining
+
+
+class Worker:
+    """Made and used within one event loop."""
+
+    def __init__(
+        self, options: WorkerOptions, connect: Connect, place: Place, dice: Random
+    ) -> None:
+        self._options = options
+        self._place = place
+        self._log = place.log
+        self._loop = asyncio.get_running_loop()
+        self.id = WorkerId(f"{options.name}.{dice.getrandbits(64):016x}")
+        self._client = Client(
+            connect,
+            Hello(
+                worker=self.id,
+                name=options.name,
+                queues=options.queues,
+                span=options.span,
+                slots=1 if options.once else options.slots,
+                credit=0,
+            ),
+            dice=dice,
+            take=self._take,
+            news=self._look,
+            log=place.log,
+        )
+        self._tasks: asyncio.TaskGroup | None = None
+        self._jobs: dict[Tenure, asyncio.Task[None]] = {}
+        self._outcome: Outcome | None = None
+        self._idle: asyncio.TimerHandle | None = None
+        self._leaving = False
+        self._abandoned = False  # no more waiting, not even for giving back
+        self._failure: Refused | KeeperLost | None = None  # why no worker can be of use here
+        self._news = asyncio.Event()
+
+    async def run(self) -> Outcome | None:
+        """Work until told to leave; with `once`, how that job ended, else None.
+
+        With `once`, a job that was lost or given back is an Outcome of Reason.LOST. Raises
+        Refused if the server will not have this worker, KeeperLost if it can run nothing any more.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            session = tasks.create_task(self._converse())
+            self._count_idle()
+            while not self._is_over():
+                self._news.clear()
+                await self._news.wait()
+            self._stop_counting()
+            for job in self._jobs.values():
+                job.cancel()
+            session.cancel()
+        self._log.info("stopped", worker=self.id)
+        if self._failure:
+            raise self._failure
+        return self._outcome
+
+    def drain(self) -> None:
+        """Take no more jobs, give running ones `drain_timeout` to end, and return from run()."""
+        if not self._leaving:
+            self._leaving = True
+            self._log.info("draining", running=len(self._jobs))
+            self._stop_counting()
+            self._client.leave()
+            self._loop.call_later(self._options.drain_timeout, self._stop_jobs, False)
+            self._look()
+
+    def kill(self) -> None:
+        """Kill what runs, give back what can be, and return from run() soon."""
+        self.drain()
+        self._stop_jobs(True)
+        self._loop.call_later(KILL_SECONDS_MAX, self._abandon)
+
+    async def _converse(self) -> None:
+        try:
+            await self._client.run()
+        except Refused as refusal:
+            self._failure = refusal
+            self._abandon()
+
+    # Jobs
+
+    def _take(self, tenure: Tenure) -> None:
+        assert self._tasks
+        self._stop_counting()
+        self._jobs[tenure] = self._tasks.create_task(self._work(tenure))
+
+    async def _work(self, tenure: Tenure) -> None:
+        run = Run(tenure, self._place)
+        try:
+            await run.play()
+            if run.keeper_lost:
+                self._failure = run.keeper_lost
+                self._log.error("keeper_lost", why=str(run.keeper_lost))
+                self.kill()
+            if not self._options.once:
+                self._client.grant()
+            heard = await tenure.over()
+            self._tell(tenure, heard)
+        finally:
+            del self._jobs[tenure]
+        self._count_idle()
+        self._look()
+
+    def _tell(self, tenure: Tenure, heard: bool) -> None:
+        """Say how it ended; the session has said so if the lease was lost."""
+        job, verdict = tenure.job, tenure.verdict
+        outcome = verdict if heard and isinstance(verdict, Outcome) else None
+        if outcome:
+            self._log.info(
+                "job_ended",
+                job=job.id,
+                attempt=job.attempt,
+                reason=outcome.reason.value,
+                exit_code=outcome.exit_code,
+                signal=outcome.signal,
+            )
+        elif heard:
+            lost = verdict is Ending.LOST
+            self._log.info("job_given_back", job=job.id, attempt=job.attempt, lost=lost)
+        if self._options.once and self._outcome is None:
+            error = "its lease was lost, or it was given back"
+            self._outcome = outcome or Outcome(reason=Reason.LOST, error=error)
+
+    def _stop_jobs(self, at_once: bool) -> None:
+        for tenure in self._jobs:
+            tenure.halt.ask(Why.DRAIN, at_once=at_once)
+
+    # The end
+
+    def _is_over(self) -> bool:
+        if self._abandoned:
+            return True
+        if self._jobs or self._client.holding:
+            return False
+        if self._options.once and self._outcome:
+            return True
+        # Without a connection there is nobody to tell, and nothing that is not given back already.
+        return self._leaving and (self._client.dismissed or not self._client.connected)
+
+    def _look(self) -> None:
+        self._news.set()
+
+    def _abandon(self) -> None:
+        self._abandoned = True
+        self._look()
+
+    def _count_idle(self) -> None:
+        if self._options.idle_exit is not None and not self._jobs and not self._leaving:
+            self._idle = self._loop.call_later(self._options.idle_exit, self.drain)
+
+    def _stop_counting(self) -> None:
+        if self._idle:
+            self._idle.cancel()
+            self._idle = None
