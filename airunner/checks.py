@@ -12,11 +12,19 @@ def check_within(field: str, value: int, low: int, high: int, unit: str) -> None
 
 
 def check_text(field: str, text: str, size: int, limit: str) -> None:
-    """Raise InvalidRequest if the text has a NUL in it or takes more than `size` bytes."""
+    """Raise InvalidRequest if the text is no text, or takes more than `size` bytes."""
+    if size_of(field, text) > size:
+        raise InvalidRequest(field, f"is longer than {limit} ({size} bytes)")
+
+
+def size_of(field: str, text: str) -> int:
+    """Bytes of a text in UTF-8; InvalidRequest if it has none, or has a NUL in it."""
     if "\0" in text:
         raise InvalidRequest(field, "has a NUL character in it")
-    if len(text.encode("utf-8", "surrogatepass")) > size:
-        raise InvalidRequest(field, f"is longer than {limit} ({size} bytes)")
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        raise InvalidRequest(field, "has bytes in it that are not UTF-8") from None
 
 
 def check_count(field: str, items: Iterable[str], most: int, limit: str) -> None:
@@ -29,8 +37,6 @@ def check_total(field: str, texts: Iterable[str], size: int, limit: str) -> None
     """Raise InvalidRequest if the texts take more than `size` bytes together."""
     total = 0
     for text in texts:
-        if "\0" in text:
-            raise InvalidRequest(field, "has a NUL character in it")
-        total += len(text.encode("utf-8", "surrogatepass"))
+        total += size_of(field, text)
     if total > size:
         raise InvalidRequest(field, f"takes {total} bytes, more than {limit} ({size} bytes)")

@@ -16,6 +16,7 @@ of git-check-ref-format, with which a ref can never look like an option.
 import re
 from urllib.parse import urlsplit
 
+from airunner.checks import check_text
 from airunner.errors import InvalidRequest
 from airunner.limits import REF_BYTES_MAX, REPOSITORY_BYTES_MAX
 
@@ -39,8 +40,7 @@ def check_repository(repository: str, field: str = "repository") -> None:
     def refuse(why: str) -> InvalidRequest:
         return InvalidRequest(field, why)
 
-    if len(repository.encode()) > REPOSITORY_BYTES_MAX:
-        raise refuse(f"is longer than REPOSITORY_BYTES_MAX ({REPOSITORY_BYTES_MAX} bytes)")
+    check_text(field, repository, REPOSITORY_BYTES_MAX, "REPOSITORY_BYTES_MAX")
     if _UNPRINTABLE.search(repository):
         raise refuse("has a space or a control character in it")
     if repository.startswith("-"):
@@ -89,9 +89,9 @@ def _check_url(repository: str, field: str) -> None:
 
 def check_branch(branch: str, field: str = "branch") -> None:
     """Raise InvalidRequest unless this is a branch or tag name as git takes one."""
+    check_text(field, branch, REF_BYTES_MAX, "REF_BYTES_MAX")
     bad = (
-        len(branch.encode()) > REF_BYTES_MAX
-        or _BAD_IN_REF.search(branch)
+        _BAD_IN_REF.search(branch)
         or branch.startswith(("-", "/"))
         or branch.endswith(("/", "."))
         or branch == "@"
