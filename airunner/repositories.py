@@ -23,7 +23,7 @@ from airunner.limits import REF_BYTES_MAX, REPOSITORY_BYTES_MAX
 SCHEMES = ("https", "http", "ssh", "git", "file")
 
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
-_SCP_LIKE = re.compile(r"(?:[A-Za-z0-9._][A-Za-z0-9._-]*@)?([^@:/]+|\[[^\]]*\]):(?!:)(?!-).+")
+_SCP_LIKE = re.compile(r"(?:[A-Za-z0-9._][A-Za-z0-9._-]*@)?([^@:/\[]+|\[[^\]]*\]):(?!:)(?!-).+")
 _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f]")
 _BAD_IN_REF = re.compile(r"\.\.|@\{|//|[\x00-\x20\x7f~^:?*\[\\]")
 _COMMIT = re.compile(r"[0-9a-fA-F]{4,64}")

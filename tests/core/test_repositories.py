@@ -1,0 +1,136 @@
+"""Which repositories and refs git may be given: what is taken, and every trick that is not."""
+
+import pytest
+
+from airunner.errors import InvalidRequest
+from airunner.repositories import check_branch, check_commit, check_repository, is_local
+
+TAKEN = [
+    "https://example.com/a/b.git",
+    "https://example.com:8443/a/b",
+    "HTTPS://example.com/a",
+    "http://user@example.com/a",
+    "https://[::1]/a",
+    "https://[::1]:8443/a",
+    "ssh://git@example.com:22/a/b.git",
+    "ssh://example.com/~user/a",
+    "git://example.com/a",
+    "git@example.com:a/b.git",
+    "example.com:a",
+    "host_1.example.com:/srv/a.git",
+    "[::1]:a/b",
+    "git@[2001:db8::1]:a",
+    "file:///srv/a",
+    "file://localhost/srv/a",
+    "/srv/a b".replace(" ", "-"),
+    "https://example.com/ümlaut",
+]
+
+REFUSED = [
+    # a helper that runs a command
+    ("ext::sh", "remote helper"),
+    ("ext::https://example.com/a", "remote helper"),
+    ("fd::17", "remote helper"),
+    ("ext::[://x", "scheme"),
+    ("ext::[x]", "not an address"),
+    ("user@ext::x", "remote helper"),
+    # an option
+    ("-uhttps://example.com/a", "option"),
+    ("--upload-pack=touch", "option"),
+    ("-oProxyCommand=x:a", "option"),
+    ("ssh://-oProxyCommand=x/a", "host name"),
+    ("ssh://-user@example.com/a", "user name"),
+    ("git@-host:a", "not an address"),
+    ("example.com:-a", "not an address"),
+    # a secret
+    ("https://user:secret@example.com/a", "password"),
+    ("https://:@example.com/a", "password"),
+    ("ssh://git:secret@example.com/a", "password"),
+    # what no terminal should print and no URL has
+    ("https://example.com/a b", "space or a control"),
+    ("https://example.com/a\nb", "space or a control"),
+    ("https://example.com/a\tb", "space or a control"),
+    ("https://example.com/\x1b[31m", "space or a control"),
+    ("https://example.com/\x7f", "space or a control"),
+    # schemes
+    ("ftp://example.com/a", "scheme 'ftp'"),
+    ("javascript://example.com/a", "scheme"),
+    ("git+ssh://example.com/a", "scheme"),
+    ("://example.com/a", "scheme ''"),
+    # what is not an address
+    ("", "not an address"),
+    ("a", "not an address"),
+    ("a/b", "not an address"),
+    ("./a", "not an address"),
+    ("../a", "not an address"),
+    ("~/a", "not an address"),
+    ("host:", "not an address"),
+    (":a", "not an address"),
+    ("https:///a", "host name"),
+    ("https://example.com", "no repository"),
+    ("https://example.com/", "no repository"),
+    ("https://example.com:99999/a", "is not a URL"),
+    ("https://example.com:x/a", "is not a URL"),
+    ("https://[::1/a", "is not a URL"),
+    ("https://a%00b/a", "host name"),
+    ("file://server/share", "not a local file URL"),
+    ("file://relative", "not a local file URL"),
+]
+
+
+@pytest.mark.parametrize("repository", TAKEN)
+def test_what_is_taken(repository: str) -> None:
+    check_repository(repository)
+
+
+@pytest.mark.parametrize(("repository", "why"), REFUSED)
+def test_what_is_refused_says_why(repository: str, why: str) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        check_repository(repository, "repo")
+    assert refusal.value.field == "repo"
+    assert why in refusal.value.why
+
+
+def test_a_password_is_not_repeated_in_the_refusal() -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        check_repository("https://user:hunter2@example.com/a")
+    assert "hunter2" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("repository", ["/srv/a", "file:///srv/a", "FILE:///srv/a"])
+def test_a_repository_on_the_workers_own_disks_is_local(repository: str) -> None:
+    assert is_local(repository)
+
+
+@pytest.mark.parametrize("repository", ["https://example.com/a", "git@example.com:a", "files:a"])
+def test_any_other_is_not(repository: str) -> None:
+    assert not is_local(repository)
+
+
+@pytest.mark.parametrize("branch", ["main", "feature/x", "v1.2", "a-b_c", "ümlaut", "a@b", "HEAD"])
+def test_what_may_be_a_branch(branch: str) -> None:
+    check_branch(branch)
+
+
+@pytest.mark.parametrize(
+    "branch",
+    [
+        *("-b", "--upload-pack=x", "/a", "a/", "a.", "a..b", "a//b", "@", "a@{1}", "a b", "a~1"),
+        *("a^", "a:b", "a?", "a*", "a[", "a\\b", ".a", "a/.b", "a.lock", "a.lock/b", "a\x7f"),
+        *("a\nb", "a\x1b"),
+    ],
+)
+def test_what_may_not(branch: str) -> None:
+    with pytest.raises(InvalidRequest, match="is not a branch or tag name that git allows"):
+        check_branch(branch)
+
+
+@pytest.mark.parametrize("commit", ["abcd", "0123456789abcdefABCD", "f" * 64])
+def test_what_may_be_a_commit(commit: str) -> None:
+    check_commit(commit)
+
+
+@pytest.mark.parametrize("commit", ["", "abc", "f" * 65, "main", "-abcd", "abcd\n", "ghij"])
+def test_what_may_not_be_one(commit: str) -> None:
+    with pytest.raises(InvalidRequest, match="is not a commit id"):
+        check_commit(commit)
