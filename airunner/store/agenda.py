@@ -21,8 +21,9 @@ class Agenda(Generic[T]):
     def __len__(self) -> int:
         return len(self._key)
 
-    def __contains__(self, item: T) -> bool:
-        return item in self._key
+    def key(self, item: T) -> int | None:
+        """The item's key; None if it is not there."""
+        return self._key.get(item)
 
     def put(self, item: T, key: int) -> None:
         self._key[item] = key

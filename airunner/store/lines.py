@@ -29,6 +29,9 @@ class Lines:
         if not self._lines[key]:
             del self._lines[key]
 
+    def __contains__(self, job: Job) -> bool:
+        return (job.place, job.id) in self._lines.get((job.spec.queue, job.state), ())
+
     def first(self, queue: str) -> JobId | None:
         """The job that has waited longest."""
         line = self._lines.get((queue, JobState.SCHEDULED))

@@ -178,14 +178,14 @@ class Table:
             assert (job.lease is not None) == (job.leased_at is not None) == running
             assert (job.outcome is not None) == (job.finished_at is not None) == final
             assert (job.queued_at is not None) == (job.state is JobState.SCHEDULED)
-            assert (job.id in self.deadlines) == (_deadline(job) is not None)
+            assert self.deadlines.key(job.id) == _deadline(job)
             assert job.failures <= min(job.attempt, job.spec.attempts_max)
             assert job.cancel_requested_at is None or job.state in (
                 JobState.RUNNING,
                 JobState.CANCELLED,
             )
             assert job.attempt == (job.attempts[-1].number if job.attempts else 0) + running
-            assert self.lines.ahead(job) < self.lines.count(job.spec.queue, job.state)
+            assert job in self.lines
         leases = {job.lease.token: job.id for job in jobs if job.lease}
         assert leases == self._tokens
         assert {a.token: job.id for job in jobs for a in job.attempts} == self._ended
@@ -194,6 +194,9 @@ class Table:
         assert {job.request: job.id for job in jobs if job.request} == self._requests
         ends = [(job.finished_at, job.id) for job in jobs if job.finished_at is not None]
         assert sorted(ends) == list(self.finished)
+        assert [end for end in sorted(ends) if self._jobs[end[1]].output_bytes] == list(
+            self.outputs
+        )
         assert self.lines.total(None, None) == len(jobs)
         assert sum(job.output_bytes for job in jobs) == self.output_bytes
 
