@@ -14,6 +14,7 @@ worker's next Hello, which does not list it.
 import asyncio
 from collections import deque
 from contextlib import suppress
+from typing import assert_never
 
 from airunner.channel import Channel, ChannelClosed
 from airunner.checks import check_count, check_text, check_within
@@ -176,6 +177,8 @@ class Session:
                 self._lessor.cancel()
             case Hello():
                 raise InvalidRequest("message", "only the first one on a stream may be a Hello")
+            case _:
+                assert_never(message)
 
     def _settle(self, message: Batch | Completion | GiveBack) -> None:
         broker, token = self._broker, message.token
@@ -200,6 +203,8 @@ class Session:
                 place = broker.decide(broker.queue.give_back(digest(token), ending))
                 self._forget(token)
                 self._reply(place, Settled(token))
+            case _:
+                assert_never(message)
 
     def _renew(self, tokens: tuple[TaskToken, ...]) -> None:
         check_count("heartbeat.task_tokens", tokens, HEARTBEAT_TOKENS_MAX, "HEARTBEAT_TOKENS_MAX")
@@ -297,8 +302,8 @@ class Session:
 
     def _supersede(self) -> None:
         self._superseded = True
-        if self._lessor:
-            self._lessor.cancel()
+        assert self._lessor  # made in the same breath as the presence
+        self._lessor.cancel()
         self._parking.wake(_END)
 
     def _forget(self, token: TaskToken) -> None:
