@@ -1,0 +1,258 @@
+"""What every Log promises. A backend's tests subclass this and say how one is made.
+
+    class TestMyLog(LogContract):
+        def make(self) -> Log: ...
+
+Every test runs in virtual time on a fresh log.
+"""
+
+import random
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import replace
+
+from airunner.facts import (
+    CancelRequested,
+    Event,
+    Forgotten,
+    Leased,
+    OutputDropped,
+    Renewed,
+    Reported,
+)
+from airunner.jobs import (
+    Enqueue,
+    Instant,
+    Job,
+    JobId,
+    Millis,
+    Outcome,
+    Reason,
+    TaskToken,
+    WorkerId,
+    digest,
+)
+from airunner.log.log import Log
+from airunner.reports import Chunk, Output, OutputCut, ProcessStarted, Stream, width
+from airunner.spec import JobSpec
+from airunner.store.engine import Engine, replayed
+from tests.core.walk import KEEP, Walk
+from tests.support.loop import virtually
+
+NOW = Instant(1_000)
+ONE, TWO = JobId("one"), JobId("two")
+DONE = Outcome(reason=Reason.EXITED, exit_code=0)
+
+
+def output(*texts: str) -> Output:
+    return Output(tuple(Chunk(Stream.STDERR, text.encode(), NOW) for text in texts))
+
+
+class Writer:
+    """Makes events as a server would, and appends them in batches."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self.engine = Engine()
+        self.events: list[Event] = []
+
+    async def run(self, id: JobId, *reports: Output | OutputCut | ProcessStarted) -> None:
+        """A job from its enqueueing to its end; what it reports, in a batch each."""
+        queue, token = self.engine.queue, digest(TaskToken(f"token of {id}"))
+        wish = Enqueue(spec=JobSpec(command="x", queue=str(id)))
+        await self.append(self.engine.record(queue.enqueue(id, wish, NOW), NOW))
+        leased = queue.lease(
+            [str(id)], token=token, worker=WorkerId("w"), span=Millis(9_000), now=NOW
+        )
+        renewed = self.engine.record(leased, NOW)
+        renewed += self.engine.record(queue.renew(token, span=Millis(9_000), now=NOW), NOW)
+        await self.append(renewed)
+        for number, report in enumerate(reports):
+            first = sum(map(width, reports[:number])) + 1
+            facts = queue.publish(token, [(first, report)], now=NOW)
+            await self.append(self.engine.record(facts, NOW))
+        await self.append(self.engine.record(queue.finish(token, DONE), NOW))
+
+    async def append(self, events: Sequence[Event]) -> None:
+        self.events += events
+        await self.log.append(events)
+
+    async def drop(self, id: JobId) -> None:
+        await self.append(self.engine.record([OutputDropped(id)], NOW))
+
+    async def forget(self, id: JobId) -> None:
+        await self.append(self.engine.record([Forgotten(id)], NOW))
+
+    def visible(self, id: JobId) -> list[Event]:
+        """What a watcher should see of a job from which nothing was taken."""
+        mine = (event for event in self.events if event.fact.id == id)
+        return [event for event in mine if not isinstance(event.fact, Renewed)]
+
+
+async def read(log: Log, id: JobId | None = None, after: int = 0) -> list[Event]:
+    async with aclosing(log.read(id, after)) as events:
+        return [event async for event in events]
+
+
+def without_leases(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs but for when their leases lapse, which a log need not know: a restart renews."""
+    return [
+        replace(job, lease=job.lease and replace(job.lease, until=NOW, span=Millis(1)))
+        for job in jobs
+    ]
+
+
+def by_id(engine: Engine) -> list[Job]:
+    return without_leases(sorted(engine.table.jobs(), key=lambda job: job.id))
+
+
+class LogContract:
+    def make(self) -> Log:
+        raise NotImplementedError
+
+    @virtually
+    async def test_an_empty_log_has_nothing_to_say(self) -> None:
+        log = self.make()
+        assert await read(log) == []
+        assert await read(log, ONE) == []
+
+    @virtually
+    async def test_a_job_is_read_as_it_was_appended_and_no_other_with_it(self) -> None:
+        writer = Writer(log := self.make())
+        await writer.run(ONE, ProcessStarted(7, NOW), output("a", "b"))
+        await writer.run(TWO, output("c"))
+        assert await read(log, ONE) == writer.visible(ONE)
+        assert await read(log, TWO) == writer.visible(TWO)
+
+    @virtually
+    async def test_a_job_is_read_on_from_any_sequence_with_the_whole_batch(self) -> None:
+        writer = Writer(log := self.make())
+        await writer.run(ONE, output("a", "b", "c"), output("d"))
+        events = writer.visible(ONE)
+        for after in range(events[-1].last + 2):
+            expected = [event for event in events if event.last > after]
+            assert await read(log, ONE, after) == expected
+
+    @virtually
+    async def test_everything_is_read_in_the_order_of_places_whatever_the_job(self) -> None:
+        walk = walked()
+        log = self.make()
+        await log.append(walk.log)
+        places = [event.place for event in await read(log)]
+        assert places == sorted(set(places))
+        middle = places[len(places) // 2]
+        after = [event.place for event in await read(log, None, middle)]
+        assert after == [place for place in places if place > middle]
+
+    @virtually
+    async def test_a_replay_gives_the_same_jobs_whatever_the_batches_were(self) -> None:
+        walk, dice = walked(), random.Random(1)
+        log, left = self.make(), list(walk.log)
+        while left:
+            size = dice.choice([1, 2, 30])
+            await log.append(left[:size])
+            del left[:size]
+        twin = replayed(await read(log), KEEP)
+        twin.check()
+        assert by_id(twin) == by_id(walk.engine)
+
+    @virtually
+    async def test_what_is_forgotten_is_gone(self) -> None:
+        writer = Writer(log := self.make())
+        await writer.run(ONE, output("a"))
+        await writer.run(TWO, output("b"))
+        await writer.forget(ONE)
+        assert await read(log, ONE) == []
+        assert await read(log, TWO) == writer.visible(TWO)
+        assert list(replayed(await read(log)).table.jobs()) == [writer.engine.table.job(TWO)]
+
+    @virtually
+    async def test_dropped_output_leaves_marks_and_no_gap(self) -> None:
+        writer = Writer(log := self.make())
+        await writer.run(ONE, output("a", "bc"), output("d"), ProcessStarted(7, NOW), output("e"))
+        await writer.drop(ONE)
+        events = await read(log, ONE)
+        reports = [event.fact.report for event in events if isinstance(event.fact, Reported)]
+        assert not [report for report in reports if isinstance(report, Output)]
+        cuts = [report for report in reports if isinstance(report, OutputCut)]
+        assert (sum(map(width, cuts)), sum(cut.size for cut in cuts)) == (4, 5)
+        without_gap(events)
+        assert by_id(replayed(await read(log))) == by_id(writer.engine)
+
+    @virtually
+    async def test_a_mark_is_found_from_any_sequence_in_it(self) -> None:
+        writer = Writer(log := self.make())
+        await writer.run(ONE, output("a", "b"), output("c"))
+        await writer.drop(ONE)
+        whole = await read(log, ONE)
+        for after in range(whole[-1].last + 1):
+            assert await read(log, ONE, after) == [e for e in whole if e.last > after]
+
+    @virtually
+    async def test_cuts_that_follow_each_other_are_still_a_stream_without_a_gap(self) -> None:
+        writer = Writer(log := self.make())
+        await writer.run(ONE, OutputCut(2, 20), OutputCut(3, 30), output("a"), OutputCut(1, 10))
+        events = await read(log, ONE)
+        without_gap(events)
+        cuts = [event.fact.report for event in events if isinstance(event.fact, Reported)]
+        sizes = [each.size for each in cuts if isinstance(each, OutputCut)]
+        assert sum(sizes) == 60
+        assert by_id(replayed(await read(log))) == by_id(writer.engine)
+
+    @virtually
+    async def test_marks_of_two_attempts_stay_apart(self) -> None:
+        log, engine = self.make(), Engine()
+        wish = Enqueue(spec=JobSpec(command="x"))
+        await log.append(engine.record(engine.queue.enqueue(ONE, wish, NOW), NOW))
+        for name in ("first", "second"):
+            token, worker = digest(TaskToken(name)), WorkerId(name)
+            leased = engine.queue.lease(
+                ["default"], token=token, worker=worker, span=Millis(9_000), now=NOW
+            )
+            await log.append(engine.record(leased, NOW))
+            cut = engine.queue.publish(token, [(1, OutputCut(1, 10))], now=NOW)
+            await log.append(engine.record(cut, NOW))
+            await log.append(engine.record(engine.queue.give_back(token), NOW))
+        events = await read(log, ONE)
+        without_gap(events)
+        attempts = [event.fact.attempt for event in events if isinstance(event.fact, Reported)]
+        assert attempts == [1, 2]
+        assert by_id(replayed(await read(log))) == by_id(engine)
+
+    @virtually
+    async def test_what_is_appended_while_somebody_reads_disturbs_nobody(self) -> None:
+        writer = Writer(log := self.make())
+        await writer.run(ONE, output("a"), OutputCut(1, 1))
+        before = writer.visible(ONE)
+        async with aclosing(log.read(ONE)) as events:
+            got = [await anext(events)]
+            await writer.run(TWO, output("b"))
+            await writer.drop(ONE)
+            got += [event async for event in events]
+        without_gap(got)
+        assert [event.first for event in got] == [event.first for event in before]
+
+    @virtually
+    async def test_a_reader_may_leave_in_the_middle(self) -> None:
+        writer = Writer(log := self.make())
+        await writer.run(ONE, output("a"))
+        async with aclosing(log.read(ONE)) as events:
+            await anext(events)
+        async with aclosing(log.read()) as events:
+            await anext(events)
+        assert await read(log, ONE) == writer.visible(ONE)
+
+
+def walked() -> Walk:
+    walk = Walk(random.Random(3))
+    walk.run(600)
+    kinds = {type(event.fact) for event in walk.log}
+    assert {Renewed, OutputDropped, Forgotten, Leased, CancelRequested} <= kinds
+    return walk
+
+
+def without_gap(events: Sequence[Event]) -> None:
+    last = 0
+    for event in events:
+        assert event.first == last + 1
+        last = event.last
