@@ -472,6 +472,14 @@ async def test_after_stop_nothing_new_begins() -> None:
 
 
 @virtually
+async def test_a_watcher_who_comes_after_stop_is_told_to_try_again() -> None:
+    async with served() as (broker, _):
+        job = await broker.enqueue(wish())
+        broker.stop()
+        assert isinstance(await refusal(seen(broker, job)), ShuttingDown)
+
+
+@virtually
 async def test_a_watcher_of_an_ended_job_ends_although_the_server_stops() -> None:
     async with served() as (broker, _):
         job = await broker.enqueue(wish())
