@@ -1,0 +1,23 @@
+"""How a client command runs: a connection, a coroutine, an exit code."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
+
+from airunner.cli.settings import Settings
+
+if TYPE_CHECKING:
+    from airunner.wire.client import JobsClient
+
+
+def ask(said: Settings, work: Callable[["JobsClient"], Awaitable[int]]) -> NoReturn:
+    """Connect, do the work, and leave with the exit code that it returns."""
+    from airunner.wire.client import JobsClient
+
+    async def connected() -> int:
+        async with JobsClient(said.destination()) as jobs:
+            return await work(jobs)
+
+    raise typer.Exit(asyncio.run(connected()))
