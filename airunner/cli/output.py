@@ -1,0 +1,106 @@
+"""What a command says: what was asked for to standard output, the rest to standard error.
+
+Bytes go out as they are, with nothing kept back in a buffer of ours. A reader
+that goes away (`| head`) is not an error: StdoutClosed ends the command quietly.
+
+A watching command must hear Ctrl-C while a slow reader keeps it waiting, so it
+never writes before the reader has room: PIPE_BUF bytes at a time, which a
+writable pipe takes without blocking. Making the descriptor non-blocking instead
+would make it so for every process that shares the terminal.
+"""
+
+import asyncio
+import contextlib
+import errno
+import os
+import select
+import sys
+from typing import Final
+
+STDOUT: Final = 1
+STDERR: Final = 2
+
+
+class StdoutClosed(Exception):
+    """Nobody reads our standard output any more."""
+
+
+def say(text: str) -> None:
+    """A line of what was asked for."""
+    write(STDOUT, f"{text}\n".encode(errors="surrogateescape"))
+
+
+def note(text: str) -> None:
+    """A line about what is going on; lost without regret if nobody listens."""
+    with contextlib.suppress(OSError):
+        write(STDERR, f"airunner: {text}\n".encode(errors="replace"))
+
+
+def write(descriptor: int, data: bytes) -> None:
+    """All of the data, waiting as long as it takes."""
+    view = memoryview(data)
+    try:
+        while view:
+            try:
+                view = view[os.write(descriptor, view) :]
+            except BlockingIOError:
+                select.select([], [descriptor], [])
+    except OSError as error:
+        raise _closed(descriptor, error) from None
+
+
+async def send(descriptor: int, data: bytes) -> None:
+    """All of the data, while the event loop goes on."""
+    view = memoryview(data)
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    try:
+        while view:
+            if not poll.poll(0):
+                await _room(descriptor)
+                continue
+            try:
+                view = view[os.write(descriptor, view[: select.PIPE_BUF]) :]
+            except BlockingIOError:
+                await _room(descriptor)
+    except OSError as error:
+        raise _closed(descriptor, error) from None
+
+
+async def _room(descriptor: int) -> None:
+    loop = asyncio.get_running_loop()
+    writable = asyncio.Event()
+    loop.add_writer(descriptor, writable.set)
+    try:
+        await writable.wait()
+    finally:
+        loop.remove_writer(descriptor)
+
+
+def _closed(descriptor: int, error: OSError) -> Exception:
+    if descriptor == STDOUT and error.errno in (errno.EPIPE, errno.EBADF, errno.EIO):
+        return StdoutClosed()
+    return error
+
+
+def colourful(descriptor: int, no_colour: str | None) -> bool:
+    """Whether colours may go there; `no_colour` is the NO_COLOR variable."""
+    return not no_colour and os.isatty(descriptor)
+
+
+def printable(text: str) -> str:
+    """The text without what a terminal would obey: control characters are shown as escapes."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
+
+
+def quiet_exit() -> None:
+    """Keep the interpreter from complaining about a closed pipe when it flushes at exit."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, STDOUT)
+        os.dup2(nowhere, STDERR)

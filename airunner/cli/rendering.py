@@ -1,0 +1,334 @@
+"""Jobs and entries as JSON, as lines of a table, and as prose.
+
+JSON: names in snake_case, states and types in lower case, times as RFC 3339 in
+UTC with milliseconds, spans in milliseconds with _ms in their name. `null` is
+said where something does not exist. Output is text where it is UTF-8; where it
+is not, `output` has replacement characters and `output_base64` has the bytes.
+"""
+
+import base64
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Final
+
+from airunner.cli.output import printable
+from airunner.cli.units import show_duration, show_size
+from airunner.entries import BackInLine, Cancelling, Ended, Entry, Happening, InLine, Taken, kind
+from airunner.jobs import Attempt, Instant, Job, JobState, Outcome, Reason
+from airunner.listing import QueueStatistics
+from airunner.reports import (
+    CloneEnded,
+    CloneFailed,
+    CloneStarted,
+    Output,
+    OutputCut,
+    ProcessFailed,
+)
+from airunner.waiting import Waiting
+
+Json = dict[str, object]
+
+_SPANS: Final = ("duration", "elapsed")
+_COLOURS: Final = {
+    JobState.SCHEDULED: "33",
+    JobState.RUNNING: "36",
+    JobState.COMPLETED: "32",
+    JobState.FAILED: "31",
+    JobState.CANCELLED: "35",
+}
+_HEADINGS: Final = ("ID", "STATE", "QUEUE", "TRY", "EXIT", "AGE", "TOOK", "COMMAND")
+
+
+def show_instant(at: Instant | None) -> str | None:
+    """RFC 3339 in UTC, such as 2031-04-01T09:00:00.250Z."""
+    if at is None:
+        return None
+    when = datetime.fromtimestamp(at / 1000, UTC)
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+# JSON
+
+
+def job_json(job: Job) -> Json:
+    """A job in a list."""
+    outcome = job.outcome
+    return {
+        "id": job.id,
+        "state": job.state.value,
+        "queue": job.spec.queue,
+        "attempt": job.attempt,
+        "exit_code": outcome.exit_code if outcome else None,
+        "reason": outcome.reason.value if outcome else None,
+        "signal": outcome.signal if outcome else None,
+        "error": outcome.error if outcome else "",
+        "command": job.spec.command,
+        "args": list(job.spec.args),
+        "repository": job.spec.repository,
+        "submitter": job.submitter,
+        "retry_of": job.retry_of,
+        "created_at": show_instant(job.created_at),
+        "started_at": show_instant(outcome.started_at if outcome else job.leased_at),
+        "finished_at": show_instant(job.finished_at),
+    }
+
+
+def job_details(job: Job, waiting: Waiting | None) -> Json:
+    """A job alone: also what was asked for, its attempts, and why it waits."""
+    spec = job.spec
+    return {
+        **job_json(job),
+        "branch": spec.branch,
+        "commit": spec.commit,
+        "checkout": _plain(spec.checkout),
+        "working_directory": spec.working_directory,
+        "environment": dict(spec.environment),
+        "metadata": dict(spec.metadata),
+        "owner": spec.owner,
+        "process_type": spec.process_type.value,
+        "terminal": _plain(spec.terminal),
+        "container": _plain(spec.container),
+        "timeout_seconds": spec.timeout_seconds,
+        "queue_timeout_seconds": spec.queue_timeout_seconds,
+        "grace_seconds": spec.grace_seconds,
+        "attempts_max": spec.attempts_max,
+        "output_bytes_max": spec.output_bytes_max,
+        "request_id": job.request or None,
+        "failures": job.failures,
+        "cancel_requested_at": show_instant(job.cancel_requested_at),
+        "output_bytes": job.output_bytes,
+        "output_bytes_cut": job.output_bytes_cut,
+        "log_complete": job.outcome.log_complete if job.outcome else None,
+        "attempts": [
+            {
+                "attempt": each.number,
+                "worker": each.worker,
+                "ending": each.ending.value,
+                "leased_at": show_instant(each.leased_at),
+                "ended_at": show_instant(each.ended_at),
+            }
+            for each in job.attempts
+        ],
+        "waiting": None if waiting is None else waiting.explanation,
+    }
+
+
+def entry_json(entry: Entry) -> Iterator[Json]:
+    """An object for each sequence; one for a cut, which stands for several."""
+    what = entry.what
+    head = {"sequence": entry.first, "attempt": entry.attempt, "type": kind(what)}
+    if isinstance(what, Output):
+        for offset, chunk in enumerate(what.chunks):
+            said: Json = {**head, "sequence": entry.first + offset}
+            said |= {"timestamp": show_instant(chunk.at), "stream": chunk.stream.value}
+            try:
+                said["output"] = chunk.data.decode()
+            except UnicodeDecodeError:
+                said["output"] = chunk.data.decode(errors="replace")
+                said["output_base64"] = base64.b64encode(chunk.data).decode()
+            yield said
+        return
+    yield {**head, "timestamp": show_instant(entry.at), **_members(what)}
+
+
+def statistics_json(each: QueueStatistics) -> Json:
+    return {
+        "queue": each.queue,
+        **{state.value: each.counts.get(state, 0) for state in JobState},
+        "oldest": show_instant(each.oldest),
+        "workers": each.workers,
+        "slots": each.slots,
+        "busy": each.busy,
+    }
+
+
+def _members(what: Happening | Outcome) -> Json:
+    found: Json = {}
+    for each in fields(what):
+        value = getattr(what, each.name)
+        if isinstance(value, Outcome):
+            found |= _members(value)
+        elif each.name.endswith("_at"):
+            found[each.name] = show_instant(value)
+        elif each.name in _SPANS:
+            found[f"{each.name}_ms"] = value
+        else:
+            found[each.name] = value.value if isinstance(value, Enum) else value
+    return found
+
+
+def _plain(value: object) -> object:
+    """A vocabulary value as JSON's types."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    return value
+
+
+# Tables
+
+
+def command_line(job: Job) -> str:
+    """The command as a shell would take it, safe for a terminal."""
+    return printable(shlex.join((job.spec.command, *job.spec.args)))
+
+
+def job_table(jobs: Sequence[Job], now: Instant, *, colour: bool, headings: bool) -> list[str]:
+    """A line for each job."""
+    rows: list[tuple[str, ...]] = [_HEADINGS] if headings else []
+    rows += [_row(job, now) for job in jobs]
+    lines = aligned(rows)
+    if not colour:
+        return lines
+    first = len(lines) - len(jobs)
+    return [
+        line if index < first else _coloured(line, jobs[index - first].state)
+        for index, line in enumerate(lines)
+    ]
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns as wide as they need to be, the last one open."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1] if rows else []
+    return [
+        "  ".join(
+            [*(cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=True)), row[-1]]
+        )
+        for row in rows
+    ]
+
+
+def statistics_table(found: Sequence[QueueStatistics]) -> list[str]:
+    states = [state.value.upper() for state in JobState]
+    rows: list[Sequence[str]] = [("QUEUE", *states, "WORKERS", "BUSY")]
+    for each in found:
+        counts = [str(each.counts.get(state, 0)) for state in JobState]
+        rows.append((each.queue, *counts, str(each.workers), f"{each.busy} of {each.slots}"))
+    return aligned(rows)
+
+
+def _row(job: Job, now: Instant) -> tuple[str, ...]:
+    code = job.outcome.exit_code if job.outcome else None
+    took = (job.finished_at or now) - (job.leased_at or job.created_at)
+    if job.outcome and job.outcome.started_at is not None and job.outcome.ended_at is not None:
+        took = job.outcome.ended_at - job.outcome.started_at
+    return (
+        job.id,
+        job.state.value,
+        job.spec.queue,
+        str(job.attempt),
+        "-" if code is None else str(code),
+        show_duration(now - job.created_at),
+        "-" if job.state is JobState.SCHEDULED else show_duration(took),
+        command_line(job)[:200],
+    )
+
+
+def _coloured(line: str, state: JobState) -> str:
+    return line.replace(state.value, f"\x1b[{_COLOURS[state]}m{state.value}\x1b[0m", 1)
+
+
+# Prose
+
+
+def ending(state: JobState, outcome: Outcome) -> str:
+    """How a job ended, in a few words."""
+    error = f": {printable(outcome.error)}" if outcome.error else ""
+    match outcome.reason:
+        case Reason.EXITED:
+            words = f"exited with {outcome.exit_code}"
+        case Reason.SIGNALED:
+            words = f"was ended by signal {outcome.signal}"
+        case Reason.TIMEOUT:
+            words = "ran longer than its timeout"
+        case Reason.LOST:
+            words = "was lost: its workers went away too often"
+        case Reason.OOM:
+            words = "used more memory than it may"
+        case Reason.SETUP_FAILED:
+            words = "could not be set up"
+        case Reason.QUEUE_TIMEOUT:
+            words = "waited in line longer than it may"
+        case Reason.NOT_FOUND | Reason.NOT_EXECUTABLE:
+            words = "could not be started"
+        case Reason.CANCELLED | Reason.FAILED:
+            words = ""
+    if state is JobState.CANCELLED:
+        words = "was cancelled" + (
+            f" (it {words})" if words and outcome.exit_code is not None else ""
+        )
+    return (words or "failed") + error
+
+
+def remark(what: Happening) -> str | None:
+    """What a person who watches wants to know of an entry; None: nothing."""
+    match what:
+        case BackInLine(end, failures):
+            return f"back in line: the attempt was {end.value} ({failures} failed so far)"
+        case Cancelling(by):
+            return f"a cancel was requested by {printable(by)}" if by else "a cancel was requested"
+        case CloneStarted(repository):
+            return f"cloning {printable(repository)}"
+        case CloneEnded(commit, duration):
+            return f"checked out {commit[:12]} in {show_duration(duration)}"
+        case CloneFailed(error, stderr):
+            lines = [printable(line) for line in (stderr or error).splitlines() if line.strip()]
+            return "the clone failed: " + "; ".join(lines[-5:])
+        case ProcessFailed(error):
+            return printable(error)
+        case OutputCut(_, size):
+            return f"{show_size(size)} of output were cut here: a limit was reached"
+        case InLine() | Taken() | Ended():
+            return None
+        case _:
+            return None
+
+
+def job_prose(job: Job, waiting: Waiting | None) -> list[str]:
+    """A job for people: a line for each thing there is to say."""
+    spec, outcome = job.spec, job.outcome
+    state = job.state.value
+    if outcome is not None and job.state is not JobState.COMPLETED:
+        state += f": it {ending(job.state, outcome)}"
+    elif waiting is not None:
+        state += f": {waiting.explanation}"
+    elif job.cancel_requested_at is not None and not job.state.final:
+        state += ", being cancelled"
+    rows: list[tuple[str, str | None]] = [
+        ("job", job.id),
+        ("state", state),
+        (
+            "exit code",
+            None if outcome is None or outcome.exit_code is None else str(outcome.exit_code),
+        ),
+        ("command", command_line(job)),
+        ("queue", spec.queue),
+        ("repository", printable(spec.repository)),
+        ("branch", spec.branch),
+        ("commit", spec.commit),
+        ("directory", printable(spec.working_directory)),
+        ("owner", printable(spec.owner)),
+        ("submitter", printable(job.submitter)),
+        ("retry of", job.retry_of),
+        ("request", printable(job.request)),
+        ("created", show_instant(job.created_at)),
+        ("started", show_instant(outcome.started_at if outcome else job.leased_at)),
+        ("finished", show_instant(job.finished_at)),
+        ("output", show_size(job.output_bytes) if job.output_bytes else None),
+        ("cut", show_size(job.output_bytes_cut) if job.output_bytes_cut else None),
+    ]
+    rows += [(f"env {key}", printable(value)) for key, value in spec.environment.items()]
+    rows += [(f"meta {printable(key)}", printable(value)) for key, value in spec.metadata.items()]
+    rows += [(f"attempt {each.number}", _attempt(each)) for each in job.attempts]
+    return aligned([(label, text) for label, text in rows if text])
+
+
+def _attempt(each: Attempt) -> str:
+    took = show_duration(each.ended_at - each.leased_at)
+    return f"{each.ending.value} after {took}, by {printable(each.worker)}"
