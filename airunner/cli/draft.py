@@ -127,12 +127,13 @@ def locate(repository: str, folder: Path) -> str:
     """A local path made absolute, from `folder`; any other address as it is.
 
     Like git, it takes a colon before the first slash for the end of a host name,
-    unless a folder of that name is there.
+    unless a folder of that name is there. An absolute path need not exist here:
+    it is the worker's.
     """
     path = Path(repository).expanduser()
     local = (folder / path).is_dir() or repository.startswith((".", "/", "~"))
     if not local and (_REMOTE.fullmatch(repository) or not repository):
         return repository
-    if not (folder / path).is_dir():
+    if not (folder / path).is_dir() and not path.is_absolute():
         raise CommandFailed(f"there is no folder {folder / path}: give a repository's URL or path")
-    return str((folder / path).resolve())
+    return str((folder.absolute() / path).resolve())

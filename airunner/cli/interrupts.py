@@ -1,0 +1,130 @@
+"""Ctrl-C while a job of ours runs: cancel it, or leave it running?
+
+    SIGINT, with a terminal     ask on /dev/tty; a second one detaches
+    SIGINT without, SIGTERM     cancel, and wait for the end
+
+The question goes to /dev/tty and not to standard input and error, which may be
+pipes with something else in them. A process in the background has no terminal: to
+read from it there would stop us.
+"""
+
+import asyncio
+import os
+import signal
+from contextlib import suppress
+from types import TracebackType
+from typing import Final, Self
+
+from airunner.cli.output import note
+from airunner.errors import AlreadyFinished, Refused
+from airunner.jobs import JobId
+from airunner.wire.client import JobsClient
+
+_WORDS_MAX: Final = 16  # of a person who is typing faster than anything happens
+
+
+class Detached(Exception):
+    """The person no longer wants to wait; the job goes on."""
+
+
+class Interrupts:
+    """Takes SIGINT and SIGTERM over for as long as it is entered."""
+
+    def __init__(self) -> None:
+        self._words: asyncio.Queue[str] = asyncio.Queue(_WORDS_MAX)
+        self._terminal: int | None = None
+        self._asked = False
+        self._cancelled = False
+
+    def __enter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGINT, self._hear, "interrupt")
+        loop.add_signal_handler(signal.SIGTERM, self._hear, "terminate")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_signal_handler(signal.SIGINT)
+        loop.remove_signal_handler(signal.SIGTERM)
+        if self._terminal is not None:
+            loop.remove_reader(self._terminal)
+            os.close(self._terminal)
+
+    async def mind(self, jobs: JobsClient, id: JobId) -> None:
+        """Do for the job what is asked for, until cancelled. Raises Detached."""
+        while True:
+            word = await self._words.get()
+            if word == "terminate" or (word == "interrupt" and not self._has_terminal()):
+                await self._cancel(jobs, id)
+            elif word == "interrupt":
+                if self._asked or self._cancelled:
+                    raise Detached
+                self._ask(id)
+            elif not self._asked:
+                continue
+            elif word in ("c", "cancel"):
+                self._asked = False
+                await self._cancel(jobs, id)
+            elif word in ("d", "detach"):
+                raise Detached
+            elif word in ("", "w", "wait"):
+                self._asked = False
+            else:
+                self._ask(id)
+
+    def _hear(self, word: str) -> None:
+        with suppress(asyncio.QueueFull):
+            self._words.put_nowait(word)
+
+    def _has_terminal(self) -> bool:
+        if self._terminal is not None:
+            return True
+        try:
+            terminal = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY)
+        except OSError:
+            return False
+        try:
+            ours = os.tcgetpgrp(terminal) == os.getpgrp()
+        except OSError:
+            ours = False
+        if not ours:
+            os.close(terminal)
+            return False
+        self._terminal = terminal
+        asyncio.get_running_loop().add_reader(terminal, self._listen)
+        return True
+
+    def _listen(self) -> None:
+        assert self._terminal is not None
+        try:
+            line = os.read(self._terminal, 256)
+        except OSError:
+            line = b""
+        if not line:
+            asyncio.get_running_loop().remove_reader(self._terminal)
+        self._hear(line.decode(errors="replace").strip().lower() if line else "detach")
+
+    def _ask(self, id: JobId) -> None:
+        assert self._terminal is not None
+        self._asked = True
+        question = f"\nairunner: job {id} is not over: [c]ancel it, [d]etach, or [w]ait on? "
+        with suppress(OSError):
+            os.write(self._terminal, question.encode())
+
+    async def _cancel(self, jobs: JobsClient, id: JobId) -> None:
+        if self._cancelled:
+            return
+        note(f"cancelling job {id}, and waiting for its end")
+        try:
+            await jobs.cancel(id)
+        except AlreadyFinished:
+            pass
+        except Refused as refusal:
+            note(f"the job was not cancelled: {refusal}")
+            return
+        self._cancelled = True

@@ -1,0 +1,50 @@
+"""`airunner retry`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from airunner.cli.options import CaCert, JobArgument, Server, Token, TokenFile
+from airunner.cli.running import ask
+from airunner.cli.settings import settings
+
+if TYPE_CHECKING:
+    from airunner.wire.client import JobsClient
+
+
+def retry(
+    id: JobArgument,
+    watch: Annotated[
+        bool, typer.Option("--monitor", help="Watch the new job, and exit with its exit code.")
+    ] = False,
+    request_id: Annotated[
+        str | None,
+        typer.Option("--request-id", metavar="KEY", help="The same key again: no second job."),
+    ] = None,
+    server: Server = None,
+    token: Token = None,
+    token_file: TokenFile = None,
+    ca_cert: CaCert = None,
+) -> None:
+    """Submit a job's parameters again as a new job, and print its id.
+
+    [bold]Example[/bold]   airunner retry "$id" --monitor
+    """
+    said = settings(server, token, token_file, ca_cert)
+    ask(said, lambda jobs: _retry(jobs, id, request_id, watch))
+
+
+async def _retry(jobs: "JobsClient", id: str, request_id: str | None, watch: bool) -> int:
+    from uuid import uuid4
+
+    from airunner.cli.output import note, say
+    from airunner.cli.watching import Passing, at_once
+    from airunner.cli.watching import watch as watch_job
+    from airunner.jobs import JobId, RequestId
+
+    job = await jobs.retry(JobId(id), request=RequestId(request_id or f"retry-{uuid4()}"))
+    if not watch:
+        say(job.id)
+        return 0
+    note(f"job {job.id}")
+    return await watch_job(jobs, job.id, Passing(until_closed=True, pause=at_once))

@@ -1,0 +1,206 @@
+"""`airunner submit`: a job, its output, and its exit code, as if it ran here."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from airunner.cli.exits import INTERRUPTED, CommandFailed
+from airunner.cli.options import CaCert, Server, Token, TokenFile
+from airunner.cli.running import ask
+from airunner.cli.settings import settings
+
+if TYPE_CHECKING:
+    from airunner.jobs import RequestId
+    from airunner.spec import JobSpec
+    from airunner.wire.client import JobsClient
+
+_JOB = "The job (over what the file says)"
+
+
+def _of_job(flag: str, help: str, metavar: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(
+        flag, help=help, metavar=metavar, rich_help_panel=_JOB
+    )
+    return option
+
+
+def submit(
+    context: typer.Context,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[REPO] [-- COMMAND ARG...]",
+            help="The repository to clone (a URL or a folder), and the command to run in it.",
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="A job file, YAML or JSON.")
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Print the job's id and do not wait for it.")
+    ] = False,
+    request_id: Annotated[
+        str | None,
+        typer.Option(
+            "--request-id",
+            metavar="KEY",
+            help="The same key and the same job again: no second job, but the first one.",
+        ),
+    ] = None,
+    queue: Annotated[
+        str | None, _of_job("--queue", "The queue (default: default).", "NAME")
+    ] = None,
+    branch: Annotated[str | None, _of_job("--branch", "The branch or tag.", "NAME")] = None,
+    commit: Annotated[str | None, _of_job("--commit", "The commit.", "SHA")] = None,
+    depth: Annotated[int | None, _of_job("--depth", "Commits of history; 0: all.", "N")] = None,
+    submodules: Annotated[
+        str | None, _of_job("--submodules", "none, true (the top ones) or recursive.", "WHICH")
+    ] = None,
+    no_checkout: Annotated[
+        bool,
+        typer.Option("--no-checkout", help="An empty folder, no clone.", rich_help_panel=_JOB),
+    ] = False,
+    working_directory: Annotated[
+        str | None, _of_job("--working-directory", "Below the checkout.", "PATH")
+    ] = None,
+    env: Annotated[
+        list[str] | None, _of_job("--env", "A variable for the command; repeatable.", "NAME=VALUE")
+    ] = None,
+    metadata: Annotated[
+        list[str] | None, _of_job("--metadata", "Your own note; repeatable.", "KEY=VALUE")
+    ] = None,
+    owner: Annotated[str | None, _of_job("--owner", "Whose job it is.", "NAME")] = None,
+    pty: Annotated[
+        bool | None,
+        typer.Option("--pty/--pipe", help="A terminal for the command.", rich_help_panel=_JOB),
+    ] = None,
+    columns: Annotated[int | None, _of_job("--columns", "Of the terminal (80).", "N")] = None,
+    rows: Annotated[int | None, _of_job("--rows", "Of the terminal (24).", "N")] = None,
+    timeout: Annotated[
+        str | None, _of_job("--timeout", "Of running, such as 90 or 10m; 0: none.", "TIME")
+    ] = None,
+    queue_timeout: Annotated[
+        str | None, _of_job("--queue-timeout", "Of waiting in line; 0: none.", "TIME")
+    ] = None,
+    grace: Annotated[
+        str | None, _of_job("--grace", "From SIGTERM to SIGKILL (10s).", "TIME")
+    ] = None,
+    attempts_max: Annotated[
+        int | None, _of_job("--attempts-max", "Workers that may be lost (3).", "N")
+    ] = None,
+    output_bytes_max: Annotated[
+        str | None, _of_job("--output-bytes-max", "Output that is kept (1GiB).", "SIZE")
+    ] = None,
+    server: Server = None,
+    token: Token = None,
+    token_file: TokenFile = None,
+    ca_cert: CaCert = None,
+) -> None:
+    """Submit a job, show its output as it comes, and exit with its command's exit code.
+
+    128+n: signal n; 126: not executable; 127: not found; 124: timeout; 130: cancelled; 125: anything of
+    airunner's own. Ctrl-C asks whether to cancel the job or to detach from it; without a terminal,
+    SIGINT and SIGTERM cancel it.
+
+    [bold]Examples[/bold]
+
+    airunner submit https://example.org/shop.git -- make test
+
+    airunner submit --config job.yaml --branch main --timeout 10m .
+
+    airunner submit --detach --queue nightly -- ./backup.sh
+    """
+    from airunner.cli.draft import Draft
+    from airunner.cli.flags import duration, pairs, size, sources
+    from airunner.cli.jobfile import read_job_file
+    from airunner.spec import ProcessType, Submodules
+
+    if submodules is not None and submodules not in list(Submodules):
+        raise CommandFailed(f"--submodules: {submodules!r} is not none, true or recursive")
+    repository, command = _split(words or [], context)
+    flags = Draft(
+        command=command[0] if command else None,
+        args=tuple(command[1:]) if command else None,
+        queue=queue,
+        repository=repository,
+        commit=commit,
+        branch=branch,
+        clone=False if no_checkout else True if depth is not None or submodules else None,
+        depth=depth,
+        submodules=Submodules(submodules) if submodules is not None else None,
+        working_directory=working_directory,
+        environment=pairs("--env", env),
+        metadata=pairs("--metadata", metadata),
+        owner=owner,
+        process_type=None if pty is None else ProcessType.PTY if pty else ProcessType.PIPE,
+        columns=columns,
+        rows=rows,
+        timeout=duration("--timeout", timeout),
+        queue_timeout=duration("--queue-timeout", queue_timeout),
+        grace=duration("--grace", grace),
+        attempts_max=attempts_max,
+        output_bytes_max=size("--output-bytes-max", output_bytes_max),
+    )
+    flags = sources(flags)
+    spec = (flags.over(read_job_file(config)) if config else flags).spec()
+    said = settings(server, token, token_file, ca_cert)
+    request = _request(request_id)
+    ask(
+        said,
+        lambda jobs: _detached(jobs, spec, request) if detach else _attended(jobs, spec, request),
+    )
+
+
+def _split(words: list[str], context: typer.Context) -> tuple[str | None, list[str]]:
+    """The repository, if there is one, and the command."""
+    from airunner.cli.draft import locate
+
+    command: list[str] = context.obj if isinstance(context.obj, list) else []
+    if len(words) > 1:
+        raise CommandFailed(
+            f"{words[1]!r} is one word too many: put the command after --, as in "
+            f"`airunner submit {words[0]} -- {' '.join(words[1:])}`",
+            2,
+        )
+    return (locate(words[0], Path.cwd()) if words else None), command
+
+
+def _request(request_id: str | None) -> "RequestId":
+    """A key of the caller's, or a new one, so that our own retries never submit a job twice."""
+    from uuid import uuid4
+
+    from airunner.jobs import RequestId
+
+    if request_id is not None and not request_id:
+        raise CommandFailed("--request-id is empty: give a key, or leave it out", 2)
+    return RequestId(request_id or f"submit-{uuid4()}")
+
+
+async def _detached(jobs: "JobsClient", spec: "JobSpec", request: "RequestId") -> int:
+    from airunner.cli.output import say
+
+    accepted = await jobs.enqueue(spec, request=request)
+    say(accepted.id)
+    return 0
+
+
+async def _attended(jobs: "JobsClient", spec: "JobSpec", request: "RequestId") -> int:
+    import asyncio
+
+    from airunner.cli.interrupts import Detached, Interrupts
+    from airunner.cli.output import note
+    from airunner.cli.watching import Passing, at_once, watch
+
+    with Interrupts() as interrupts:
+        accepted = await jobs.enqueue(spec, request=request)
+        note(f"job {accepted.id}")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                minding = tasks.create_task(interrupts.mind(jobs, accepted.id))
+                code = await watch(jobs, accepted.id, Passing(until_closed=False, pause=at_once))
+                minding.cancel()
+            return code
+        except* Detached:
+            note(f"job {accepted.id} goes on: `airunner monitor {accepted.id}` shows it")
+    return INTERRUPTED
