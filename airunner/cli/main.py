@@ -1,0 +1,113 @@
+"""`airunner`: every command, and how any of them ends.
+
+A command imports what it needs when it runs, so that `airunner --help` and the
+shell's completion are quick. Whatever goes wrong is one sentence on standard error,
+and an exit code of exits.py; AIRUNNER_DEBUG=1 shows where it came from.
+"""
+
+import os
+import sys
+from typing import NoReturn
+
+import typer
+
+from airunner.cli.bench import bench
+from airunner.cli.cancel import cancel
+from airunner.cli.certs import certs
+from airunner.cli.exits import INTERRUPTED, OURS, USAGE, CommandFailed
+from airunner.cli.keys import keys
+from airunner.cli.list import list_jobs
+from airunner.cli.logs import logs
+from airunner.cli.monitor import monitor
+from airunner.cli.output import StdoutClosed, note, quiet_exit
+from airunner.cli.queues import queues
+from airunner.cli.retry import retry
+from airunner.cli.server import server
+from airunner.cli.show import show
+from airunner.cli.submit import submit
+from airunner.cli.token import token
+from airunner.cli.up import up
+from airunner.cli.version import version
+from airunner.cli.worker import worker
+from airunner.errors import Refused
+
+_JOBS, _RUNNING, _SETTING_UP = "Jobs", "Running it", "Setting it up"
+
+app = typer.Typer(
+    name="airunner",
+    help="Run commands on other machines: a job queue server, its workers and their command line.\n\n"
+    "[bold]Start[/bold]   airunner up   and in another terminal   airunner submit -- echo hello",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _panel, _commands in (
+    (_JOBS, (submit, monitor, show, logs, cancel, retry, queues)),
+    (_RUNNING, (up, server, worker, bench)),
+    (_SETTING_UP, (certs, keys, token, version)),
+):
+    for _command in _commands:
+        app.command(rich_help_panel=_panel)(_command)
+app.command("list", rich_help_panel=_JOBS)(list_jobs)
+
+
+def main() -> NoReturn:
+    """The entry point."""
+    code = _run(sys.argv[1:])
+    quiet_exit()
+    sys.exit(code)
+
+
+def _run(words: list[str]) -> int:
+    """The exit code of a command line."""
+    words, command = _without_command(words)
+    try:
+        return int(app(words, standalone_mode=False, obj=command) or 0)
+    except typer.TyperException as error:
+        note(f"{error.format_message().rstrip('.')} (see `airunner {_named(words)}--help`)")
+        return USAGE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001, RUF100 - every end of a command has its sentence
+        return _explained(_innermost(error))
+
+
+def _explained(error: BaseException) -> int:
+    if os.environ.get("AIRUNNER_DEBUG"):
+        raise error
+    match error:
+        case StdoutClosed():
+            return 0
+        case CommandFailed(code=code):
+            note(str(error))
+            return code
+        case Refused():
+            note(str(error))
+            return OURS
+        case _:
+            kind = type(error).__name__
+            note(
+                f"this is a mistake of airunner's own ({kind}: {error}): please report it, with what "
+                "AIRUNNER_DEBUG=1 shows"
+            )
+            return OURS
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """What went wrong first, of all that a task group tells."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _without_command(words: list[str]) -> tuple[list[str], list[str]]:
+    """`submit`'s words without the job's own command, which follows --, and that."""
+    if words[:1] == ["submit"] and "--" in words:
+        at = words.index("--")
+        return words[:at], words[at + 1 :]
+    return words, []
+
+
+def _named(words: list[str]) -> str:
+    return f"{words[0]} " if words and not words[0].startswith("-") and words[0].isalpha() else ""

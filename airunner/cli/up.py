@@ -1,0 +1,43 @@
+"""`airunner up`: a server and a worker on this machine, with nothing to set up."""
+
+import os
+from typing import Annotated
+
+import typer
+
+
+def up(
+    listen: Annotated[
+        str, typer.Option("--listen", metavar="HOST:PORT", help="Of the server; port 0: any.")
+    ] = "localhost:8080",
+    queue: Annotated[
+        list[str] | None,
+        typer.Option("--queue", metavar="NAME", help="Of the worker; repeatable (default)."),
+    ] = None,
+    slots: Annotated[
+        int, typer.Option("--slots", min=1, metavar="N", help="Jobs at once.")
+    ] = os.cpu_count() or 1,
+    log_format: Annotated[
+        str, typer.Option("--log-format", help="console or json, on standard error.")
+    ] = "console",
+) -> None:
+    """Run a server and a worker until Ctrl-C.
+
+    Certificates, keys and a token are made on first use, in your data folder. While it runs, the
+    other commands find it by themselves. The worker may clone repositories of this machine.
+
+    [bold]Example[/bold]   airunner up   and in another terminal   airunner submit -- echo hello
+    """
+    import asyncio
+
+    from airunner.cli.embedded import prepare, run_both
+    from airunner.cli.serving import log_format_named
+    from airunner.cli.settings import embedded_folder
+
+    folder = embedded_folder()
+    prepare(folder)
+    options = ["--log-format", log_format_named(log_format).value]
+    worker = [*options, "--slots", str(slots)]
+    for name in queue or ["default"]:
+        worker += ["--queue", name]
+    raise typer.Exit(asyncio.run(run_both(folder, ["--listen", listen, *options], worker)))

@@ -1,0 +1,94 @@
+"""A worker's life: a keeper, a session with a server, until a signal."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from random import SystemRandom
+
+import structlog
+from structlog.typing import FilteringBoundLogger, Processor
+
+from airunner.cli.exits import CommandFailed, exit_code
+from airunner.jobs import Instant, Outcome
+from airunner.wire.dial import Destination
+from airunner.worker.checkout import Folders
+from airunner.worker.clock import LoopClock
+from airunner.worker.grpc import connect
+from airunner.worker.keeper import Keeper
+from airunner.worker.process import KeeperLost
+from airunner.worker.run import Place
+from airunner.worker.worker import Worker, WorkerOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Where a worker works."""
+
+    destination: Destination
+    keeper: Keeper
+    work_root: Path  # workspaces are made below it
+    keep_workspace: bool
+    allow_local_repositories: bool
+    log_format: str
+
+
+async def work(options: WorkerOptions, site: Site) -> int:
+    """Work until SIGTERM or SIGINT; the exit code, which is the job's with `once`."""
+    log = _open_log(site.log_format)
+    clock = LoopClock(Instant(time.time_ns() // 1_000_000))
+    folders = Folders(
+        site.work_root,
+        site.keeper,
+        clock,
+        environment=dict(os.environ),
+        log=log,
+        keep=site.keep_workspace,
+        allow_local=site.allow_local_repositories,
+    )
+    place = Place(launcher=site.keeper, workspaces=folders, clock=clock, log=log)
+    worker = Worker(options, lambda: connect(site.destination), place, SystemRandom())
+    _obey_signals(worker)
+    outcome: Outcome | None = None
+    try:
+        outcome = await worker.run()
+    except KeeperLost as lost:
+        raise CommandFailed(str(lost)) from None
+    finally:
+        await site.keeper.close()
+    return exit_code(outcome.state, outcome) if options.once and outcome else 0
+
+
+def _obey_signals(worker: Worker) -> None:
+    """The first SIGTERM or SIGINT drains, the next kills."""
+    asked: list[int] = []
+
+    def obey() -> None:
+        asked.append(1)
+        (worker.drain if len(asked) == 1 else worker.kill)()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, obey)
+
+
+def _open_log(log_format: str) -> FilteringBoundLogger:
+    """Lines like the server's; the two are strangers, and so each is given its own."""
+    processors: list[Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if log_format == "json":
+        processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    else:
+        processors += [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    log: FilteringBoundLogger = structlog.wrap_logger(
+        structlog.WriteLogger(sys.stderr),
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    )
+    return log
