@@ -1,0 +1,201 @@
+"""Commands and workspaces that a test plays: they keep the rules of the real ones, in memory.
+
+A command is an async function, the script, that writes, waits and returns its exit code. What it
+writes fills a pipe of PIPE_BYTES and then makes it wait; SIGTERM ends it unless it traps
+that; SIGKILL always does.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from itertools import count
+
+from airunner.jobs import Job
+from airunner.reports import CloneStarted, Report, Stream
+from airunner.spec import TerminalSize
+from airunner.worker.process import (
+    Command,
+    CommandNotFound,
+    Exit,
+    KeeperLost,
+    NotExecutable,
+    ProcessLost,
+)
+from airunner.worker.workspace import SetupFailed, Workspace
+
+PIPE_BYTES = 64 * 1024
+
+Script = Callable[["Actor"], Awaitable[int]]
+
+
+class Actor:
+    """A command on the stage: what its script may do, and what a Process promises."""
+
+    def __init__(self, pid: int, command: Command) -> None:
+        self.pid = pid
+        self.command = command
+        self.terminated = asyncio.Event()  # SIGTERM has come
+        self.traps = False  # SIGTERM does not end it
+        self.written = 0
+        self.task: asyncio.Task[int] | None = None
+        self._exit: Exit | None = None
+        self._lost = False
+        self._pipe: deque[tuple[Stream, bytes]] = deque()
+        self._fill = 0
+        self._news = asyncio.Condition()
+
+    # For the script
+
+    async def write(self, data: bytes, stream: Stream = Stream.STDOUT) -> None:
+        async with self._news:
+            await self._news.wait_for(lambda: self._fill + len(data) <= PIPE_BYTES)
+            self._pipe.append((stream, data))
+            self._fill += len(data)
+            self.written += len(data)
+            self._news.notify_all()
+
+    # For the test
+
+    @property
+    def alive(self) -> bool:
+        return self._exit is None and not self._lost
+
+    async def lose(self) -> None:
+        """The keeper dies, and the command with it."""
+        self._lost = True
+        await self._die(None)
+
+    # For the worker
+
+    async def read(self) -> tuple[Stream, bytes] | None:
+        async with self._news:
+            await self._news.wait_for(lambda: self._pipe or not self.alive)
+            if not self._pipe:
+                return None
+            stream, data = self._pipe.popleft()
+            self._fill -= len(data)
+            self._news.notify_all()
+            return stream, data
+
+    async def wait(self) -> Exit:
+        async with self._news:
+            await self._news.wait_for(lambda: not self.alive)
+        if self._exit is None:
+            raise ProcessLost("the keeper of this worker's processes has ended")
+        return self._exit
+
+    def resize(self, size: TerminalSize) -> None:
+        pass
+
+    async def terminate(self, grace: float) -> None:
+        if not self.alive:
+            return
+        if grace > 0:
+            self.terminated.set()
+            if not self.traps:
+                await self._die(Exit(143, 15))
+                return
+            try:
+                async with asyncio.timeout(grace), self._news:
+                    await self._news.wait_for(lambda: not self.alive)
+            except TimeoutError:
+                pass
+        await self._die(Exit(137, 9))
+
+    async def close(self) -> None:
+        await self.terminate(0)
+
+    async def play(self, script: Script) -> None:
+        """Run the script to its end."""
+        self.task = asyncio.current_task()
+        try:
+            code = await script(self)
+        except asyncio.CancelledError:
+            if self.alive:
+                raise
+            return
+        await self._end(Exit(code))
+
+    async def _die(self, how: Exit | None) -> None:
+        if self.task and (self.alive or self._lost) and not self.task.done():
+            await self._end(how)
+            self.task.cancel()
+
+    async def _end(self, how: Exit | None) -> None:
+        if self._exit is None:
+            self._exit = how
+        async with self._news:
+            self._news.notify_all()
+
+
+class Stage:
+    """A Launcher of scripts."""
+
+    def __init__(self, tasks: asyncio.TaskGroup) -> None:
+        self.scripts: dict[str, Script] = {}
+        self.locked: set[str] = set()  # commands that cannot be executed
+        self.closed = False  # the keeper is gone
+        self.actors: list[Actor] = []
+        self._tasks = tasks
+        self._pids = count(100)
+
+    async def launch(self, command: Command) -> Actor:
+        await asyncio.sleep(0)
+        if self.closed:
+            raise KeeperLost("the keeper of this worker's processes has ended")
+        name = command.argv[0]
+        if name in self.locked:
+            raise NotExecutable(f"{name} cannot be executed")
+        if name not in self.scripts:
+            raise CommandNotFound(f"there is no command {name}")
+        actor = Actor(next(self._pids), command)
+        self.actors.append(actor)
+        actor.task = self._tasks.create_task(actor.play(self.scripts[name]))
+        return actor
+
+    async def close(self) -> None:
+        self.closed = True
+        for actor in self.actors:
+            await actor.terminate(0)
+
+    @property
+    def alive(self) -> list[Actor]:
+        return [actor for actor in self.actors if actor.alive]
+
+
+class Rooms:
+    """Workspaces of no disk; `fetching` is what happens in a checkout."""
+
+    def __init__(self) -> None:
+        self.open: list[Room] = []
+        self.fetching: Callable[[], Awaitable[None]] | None = None
+        self.full = False
+
+    def make(self, job: Job) -> Workspace:
+        if self.full:
+            raise SetupFailed("the worker cannot make a workspace: No space left on device")
+        room = Room(self, job)
+        self.open.append(room)
+        return room
+
+
+class Room:
+    def __init__(self, rooms: Rooms, job: Job) -> None:
+        self._rooms, self._job = rooms, job
+
+    @property
+    def home(self) -> str:
+        return "/room/home"
+
+    async def fetch(self, report: Callable[[Report], Awaitable[None]]) -> None:
+        if self._rooms.fetching:
+            await report(CloneStarted(self._job.spec.repository, "", "", self._job.created_at))
+            await self._rooms.fetching()
+
+    def directory(self) -> str:
+        if self._job.spec.working_directory:
+            raise SetupFailed(f"there is no working directory {self._job.spec.working_directory!r}")
+        return "/room/checkout"
+
+    async def remove(self) -> None:
+        self._rooms.open.remove(self)
