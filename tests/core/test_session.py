@@ -351,6 +351,24 @@ async def test_acknowledgements_that_meet_become_one() -> None:
 
 
 @virtually
+async def test_an_acknowledgement_does_not_wait_for_one_that_is_not_durable_yet() -> None:
+    async with site() as at:
+        await at.enqueue()
+        worker, _ = await at.greet(hello())
+        task = await assigned(worker)
+        at.log.gate.clear()
+        await worker.send(Batch(task.token, 1, (output("a"),)))
+        await asyncio.sleep(1)
+        await worker.send(Batch(task.token, 2, (output("b"),)))
+        await until_idle()
+        at.log.gate.set()
+        await until_idle()
+        at.log.gate.clear()
+        assert await worker.receive() == Stored(task.token, 1)
+        await nothing_comes(worker)
+
+
+@virtually
 async def test_a_batch_that_is_sent_again_is_stored_once_and_acknowledged_twice() -> None:
     async with site() as at:
         job = await at.enqueue()
@@ -575,11 +593,14 @@ async def test_a_worker_that_reads_slowly_still_hears_the_drain() -> None:
     async with site() as at:
         worker, session = at.connect(room=1)
         await worker.send(hello())
+        await worker.send(Heartbeat(()))
         await until_idle()
         at.broker.stop()
         await asyncio.sleep(1)
-        assert not session.done()
         assert isinstance(await worker.receive(), Welcome)
+        await asyncio.sleep(1)
+        assert not session.done()
+        assert await worker.receive() == Renewal((), ())
         assert await worker.receive() == Drain()
         assert await session is None
 
