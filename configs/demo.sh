@@ -5,11 +5,11 @@ set -eu
 
 airunner=$(cd "$(dirname "${AIRUNNER:-.venv/bin/airunner}")" && pwd)/airunner
 demo=$(mktemp -d)
-server= worker= journal=
+server= worker= journals=
 stop() {
     code=$?
     trap - EXIT INT TERM
-    for process in $worker $server $journal; do # in this order: a worker hands its jobs back
+    for process in $worker $server $journals; do # in this order: a worker hands its jobs back
         kill "$process" 2>/dev/null || true
         wait "$process" 2>/dev/null || true
     done
@@ -23,6 +23,14 @@ trap 'exit 143' TERM
 cd "$demo"
 
 say() { printf '\n\033[1m# %s\033[0m\n' "$*"; }
+wait_for() { # EVENT FILE: copy log lines to the file until one tells of the event
+    while read -r line; do
+        printf '%s\n' "$line" >>"$2"
+        case $line in *"\"event\": \"$1\""*) return ;; esac
+    done
+    echo "ended before it was $1" >&2
+    exit 1
+}
 show() {
     printf '$ airunner %s\n' "$*"
     "$airunner" "$@"
@@ -35,7 +43,7 @@ for part in cart checkout receipts; do
     sleep 0.4
     echo "compiling $part"
 done
-echo "built $(git log -1 --format='%h, \"%s\"'), attempt $AIRUNNER_ATTEMPT"
+echo "built $(git log -1 --format='%h (%s)'), attempt $AIRUNNER_ATTEMPT"
 SCRIPT
 cat >shop/test.sh <<'SCRIPT'
 echo "3 tests, 1 failure: receipts" >&2
@@ -51,23 +59,15 @@ show certs --dir certs
 show keys --dir keys
 
 say "A server, and a worker that may run two jobs at once"
-mkfifo log
+mkfifo server worker
 JWT_PUBLIC_KEY=$(cat keys/public.pem) "$airunner" server --listen 127.0.0.1:0 --log-format json \
-    --tls-cert certs/server.pem --tls-key certs/server-key.pem 2>log &
+    --tls-cert certs/server.pem --tls-key certs/server-key.pem 2>server &
 server=$!
-exec 3<log
-AIRUNNER_SERVER=
-while read -r line <&3; do
-    printf '%s\n' "$line" >>server.log
-    case $line in
-        *'"listening"'*)
-            AIRUNNER_SERVER=$(printf '%s' "$line" | sed 's/.*"address": *"\([^"]*\)".*/\1/')
-            break ;;
-    esac
-done
-[ -n "$AIRUNNER_SERVER" ] || { echo "the server did not start" >&2; exit 1; }
+exec 3<server
+wait_for listening server.log <&3
 cat <&3 >>server.log &
-journal=$!
+journals=$!
+AIRUNNER_SERVER=$(sed -n 's/.*"address": *"\([^"]*\)".*/\1/p' server.log)
 echo "the server listens on $AIRUNNER_SERVER"
 
 JWT_SIGNING_KEY=$(cat keys/signing.pem)
@@ -75,8 +75,13 @@ AIRUNNER_CA_CERT=$demo/certs/ca.pem
 export AIRUNNER_SERVER AIRUNNER_CA_CERT JWT_SIGNING_KEY
 AIRUNNER_TOKEN=$("$airunner" token --subject builder --role worker --ttl 1h) \
     "$airunner" worker --name builder --slots 2 --allow-local-repositories \
-    --work-dir "$demo/work" 2>worker.log &
+    --work-dir "$demo/work" --log-format json 2>worker &
 worker=$!
+exec 4<worker
+wait_for connected worker.log <&4
+cat <&4 >>worker.log &
+journals="$journals $!"
+echo "the worker has connected"
 AIRUNNER_TOKEN=$("$airunner" token --subject you --role user --ttl 1h)
 export AIRUNNER_TOKEN
 unset JWT_SIGNING_KEY
@@ -93,7 +98,7 @@ echo "exit code $code"
 say "A job in a terminal of its own, from a job file"
 cat >job.yaml <<'JOB'
 command: sh
-args: ["-c", "test -t 1 && echo this is a terminal of $(stty size) rows and columns"]
+args: ["-c", "test -t 1 && echo this is a terminal, $(stty size | tr ' ' x) big"]
 processType: pty
 terminal: {rows: 40, columns: 120}
 timeout: 1m
