@@ -97,8 +97,10 @@ async def _attend(
         for child, end in ((worker, ends[1]), (server, ends[0])):
             _signal(child)
             await end
-    code = early if early is not None else worker.returncode or server.returncode or 0
-    return code if code >= 0 else 128 - code
+    if early is None:  # we ended both; one that did not yet listen to signals died of ours
+        codes = [child.returncode or 0 for child in (worker, server)]
+        early = next((code for code in codes if code not in (0, -signal.SIGTERM)), 0)
+    return early if early >= 0 else 128 - early
 
 
 async def _start_server(

@@ -54,6 +54,8 @@ app.command("list", rich_help_panel=_JOBS)(list_jobs)
 
 def main() -> NoReturn:
     """The entry point."""
+    # gRPC's own lines about a failed handshake would stand beside our one sentence.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     code = _run(sys.argv[1:])
     quiet_exit()
     sys.exit(code)
