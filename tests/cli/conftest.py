@@ -1,0 +1,84 @@
+"""A server that checks tokens, with one worker, for the tests of a module."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+PATIENCE = 60.0  # seconds after which something that should have happened will not
+AIRUNNER = str(Path(sys.executable).with_name("airunner"))
+
+
+class Shell:
+    """Runs `airunner` with a home of its own, and ends whatever it has started."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.environment = {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8"}
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def run(
+        self, *words: str, environment: Mapping[str, str] = {}
+    ) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [AIRUNNER, *words],
+            env={**self.environment, **environment},
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+    def start(self, *words: str, environment: Mapping[str, str] = {}) -> "subprocess.Popen[bytes]":
+        """In a session of its own, so without a terminal."""
+        process = subprocess.Popen(
+            [AIRUNNER, *words],
+            env={**self.environment, **environment},
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self._started.append(process)
+        return process
+
+    def submit(self, *words: str) -> str:
+        done = self.run("submit", "--detach", *words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()[-1]
+
+    def close(self) -> None:
+        for process in reversed(self._started):
+            if process.poll() is None:
+                process.terminate()
+            process.wait(PATIENCE)
+            for stream in (process.stdout, process.stderr):
+                if stream:
+                    stream.close()
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    """No server anywhere."""
+    it = Shell(tmp_path)
+    yield it
+    it.close()
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """`airunner up`, which the other commands of the same home find by themselves."""
+    it = Shell(tmp_path_factory.mktemp("home"))
+    up = it.start("up", "--listen", "127.0.0.1:0", "--slots", "4")
+    assert up.stderr
+    for line in up.stderr:
+        if b"ready at" in line:
+            break
+    yield it
+    it.close()

@@ -1,0 +1,302 @@
+"""The commands against a real server and a real worker."""
+
+import hashlib
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+from ptyprocess import PtyProcess  # type: ignore[import-untyped]  # it comes without types
+
+from tests.cli.conftest import AIRUNNER, PATIENCE, Shell
+
+FOREVER = ("--grace", "1", "--", "sh", "-c", "echo started; exec sleep 600")
+
+
+def shown(shell: Shell, id: str) -> dict[str, object]:
+    found: dict[str, object] = json.loads(shell.run("show", id, "--json").stdout)
+    return found
+
+
+def until(stream: "subprocess.Popen[bytes]", text: bytes) -> None:
+    assert stream.stdout
+    for line in stream.stdout:
+        if text in line:
+            return
+    raise AssertionError(f"{text!r} never came")
+
+
+def id_of(process: "subprocess.Popen[bytes]") -> str:
+    assert process.stderr
+    found = re.fullmatch(r"airunner: job (\S+)\n", process.stderr.readline().decode())
+    assert found
+    return found[1]
+
+
+class Terminal:
+    """`airunner` at a terminal, and what it has shown there."""
+
+    def __init__(self, shell: Shell, *words: str) -> None:
+        self.process = PtyProcess.spawn(
+            [AIRUNNER, *words], env=shell.environment, cwd=str(shell.home)
+        )
+        self.text = ""
+
+    def until(self, text: str) -> None:
+        while text not in self.text:
+            self.text += self.process.read().decode()
+
+    def send(self, text: str) -> None:
+        self.process.write(text.encode())
+
+    def wait(self) -> int:
+        try:
+            while True:
+                self.text += self.process.read().decode()
+        except EOFError:
+            code = self.process.wait()
+            self.process.close()
+            return int(code)
+
+    @property
+    def id(self) -> str:
+        found = re.search(r"airunner: job (\S+)\r\n", self.text)
+        assert found
+        return found[1]
+
+
+def test_submit_keeps_the_streams_apart_and_exits_as_the_command_did(embedded: Shell) -> None:
+    done = embedded.run("submit", "--", "sh", "-c", "echo out; echo err >&2; exit 3")
+    assert (done.returncode, done.stdout) == (3, "out\n")
+    assert done.stderr.splitlines()[1:] == ["err"]
+
+
+def test_a_detached_submit_ends_with_the_id(embedded: Shell) -> None:
+    done = embedded.run("submit", "--detach", "--", "true")
+    assert done.stderr == ""
+    assert shown(embedded, done.stdout.split()[-1])["command"] == "true"
+
+
+def test_flags_win_over_the_job_file(embedded: Shell) -> None:
+    (embedded.home / "job.yaml").write_text("command: echo\nargs: [file]\nenvironment: {A: file}\n")
+    words = ["submit", "--config", "job.yaml", "--env", "A=flag"]
+    assert embedded.run(*words).stdout == "file\n"
+    assert embedded.run(*words, "--", "sh", "-c", "echo $A").stdout == "flag\n"
+
+
+def test_a_local_repository_is_cloned_from_where_the_caller_stands(embedded: Shell) -> None:
+    repository = embedded.home / "project"
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.invalid"]
+    subprocess.run(["git", "init", "-q", "-b", "main", str(repository)], check=True)
+    (repository / "greeting").write_text("hello\n")
+    subprocess.run(["git", "-C", str(repository), "add", "."], check=True)
+    commit = ["git", "-C", str(repository), *identity, "commit", "-q", "-m", "Greet"]
+    subprocess.run(commit, check=True)
+    done = embedded.run("submit", "project", "--", "cat", "greeting")
+    assert (done.returncode, done.stdout) == (0, "hello\n")
+    assert "cloning" in done.stderr
+    empty = embedded.run("submit", "--no-checkout", "project", "--", "ls")
+    assert empty.stdout == ""
+
+
+def test_monitor_shows_a_finished_job_from_its_first_line(embedded: Shell) -> None:
+    id = embedded.submit("--", "sh", "-c", "echo one; echo two >&2; exit 5")
+    embedded.run("monitor", id)
+    done = embedded.run("monitor", id)
+    assert (done.returncode, done.stdout, done.stderr) == (5, "one\n", "two\n")
+
+
+def test_raw_and_logs_are_the_output_byte_for_byte(embedded: Shell) -> None:
+    script = "head -c 300000 /dev/urandom | tee copy; sha256sum copy >&2"
+    id = embedded.submit("--", "sh", "-c", f"{script} 2>sum; cat sum 1>&2; sha256sum copy >sum2")
+    embedded.run("monitor", id, "--json")
+    digests = set()
+    for words in (["monitor", id, "--raw"], ["logs", id]):
+        process = embedded.start(*words)
+        data = process.communicate(timeout=PATIENCE)[0]
+        assert process.returncode == 0
+        digests.add(hashlib.sha256(data).hexdigest())
+        assert len(data) >= 300_000
+    assert len(digests) == 1
+
+
+def test_json_events_have_every_sequence_once(embedded: Shell) -> None:
+    id = embedded.submit("--", "sh", "-c", "for n in 1 2 3; do echo $n; done")
+    done = embedded.run("monitor", id, "--json")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["sequence"] for event in events] == list(range(1, len(events) + 1))
+    assert all({"attempt", "type", "timestamp"} <= event.keys() for event in events)
+    assert "".join(event.get("output", "") for event in events) == "1\n2\n3\n"
+    later = embedded.run("monitor", id, "--json", "--from-sequence", "3")
+    assert later.stdout.splitlines() == done.stdout.splitlines()[2:]
+
+
+def test_a_playback_shows_the_same(embedded: Shell) -> None:
+    id = embedded.submit("--", "sh", "-c", "echo one; sleep 0.2; echo two")
+    embedded.run("monitor", id)
+    done = embedded.run("monitor", id, "--playback", "--speed", "2", "--max-idle", "0.1")
+    assert done.stdout == "one\ntwo\n"
+
+
+def test_a_job_that_waits_says_why(embedded: Shell) -> None:
+    id = embedded.submit("--queue", "nobodys", "--", "true")
+    assert "no worker polls queue nobodys" in embedded.run("show", id).stdout
+    watching = embedded.start("monitor", id)
+    assert watching.stderr
+    assert b"no worker polls queue nobodys" in watching.stderr.readline()
+    assert embedded.run("cancel", id).returncode == 0
+    assert watching.wait(PATIENCE) == 130
+
+
+def test_list_shows_all_pages_newest_first(embedded: Shell) -> None:
+    ids = [embedded.submit("--queue", "paged", "--", "true") for _ in range(5)]
+    done = embedded.run("list", "--queue", "paged", "--page-size", "2", "--json")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["id"] for row in rows] == ids[::-1]
+    assert {(row["state"], row["queue"]) for row in rows} == {("scheduled", "paged")}
+    assert embedded.run("list", "--queue", "paged", "--state", "failed", "--json").stdout == ""
+    few = embedded.run("list", "--queue", "paged", "--page-size", "2", "--limit", "3", "--json")
+    assert few.stdout.splitlines() == done.stdout.splitlines()[:3]
+    table = embedded.run("list", "--queue", "paged").stdout.splitlines()
+    assert table[0].startswith("ID")
+    assert len(table) == 6
+
+
+def test_list_watches_for_what_changes(embedded: Shell) -> None:
+    id = embedded.submit("--queue", "watched", "--", "true")
+    watching = embedded.start("list", "--queue", "watched", "--watch", "--json")
+    until(watching, b'"scheduled"')
+    embedded.run("cancel", id)
+    until(watching, b'"cancelled"')
+
+
+def test_a_retry_is_a_new_job_that_knows_the_old_one(embedded: Shell) -> None:
+    old = embedded.submit("--", "sh", "-c", "exit 4")
+    done = embedded.run("retry", old)
+    assert shown(embedded, done.stdout.strip())["retry_of"] == old
+    assert embedded.run("retry", old, "--monitor").returncode == 4
+
+
+def test_queues_are_counted(embedded: Shell) -> None:
+    embedded.submit("--queue", "counted", "--", "true")
+    lines = embedded.run("queues", "--json").stdout.splitlines()
+    (found,) = [each for each in map(json.loads, lines) if each["queue"] == "counted"]
+    assert (found["scheduled"], found["workers"]) == (1, 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_without_a_terminal_a_signal_cancels_the_job_and_waits(
+    embedded: Shell, number: signal.Signals
+) -> None:
+    process = embedded.start("submit", *FOREVER)
+    until(process, b"started")
+    process.send_signal(number)
+    assert process.wait(PATIENCE) == 130
+    assert shown(embedded, id_of(process))["state"] == "cancelled"
+
+
+def test_ctrl_c_at_a_terminal_asks_and_cancels(embedded: Shell) -> None:
+    terminal = Terminal(embedded, "submit", *FOREVER)
+    terminal.until("started")
+    terminal.send("\x03")
+    terminal.until("or [w]ait on? ")
+    terminal.send("c\n")
+    assert terminal.wait() == 130
+    assert shown(embedded, terminal.id)["state"] == "cancelled"
+
+
+def test_ctrl_c_at_a_terminal_asks_and_goes_on_waiting(embedded: Shell) -> None:
+    gate = embedded.home / "gate"
+    os.mkfifo(gate)
+    terminal = Terminal(embedded, "submit", "--", "sh", "-c", f"echo started; cat {gate}; exit 6")
+    terminal.until("started")
+    terminal.send("\x03")
+    terminal.until("or [w]ait on? ")
+    terminal.send("w\n")
+    gate.write_text("opened\n")
+    assert terminal.wait() == 6
+
+
+@pytest.mark.parametrize("answer", ["d\n", "\x03"], ids=["d", "a second Ctrl-C"])
+def test_ctrl_c_at_a_terminal_asks_and_detaches(embedded: Shell, answer: str) -> None:
+    terminal = Terminal(embedded, "submit", *FOREVER)
+    terminal.until("started")
+    terminal.send("\x03")
+    terminal.until("or [w]ait on? ")
+    terminal.send(answer)
+    assert terminal.wait() == 130
+    assert shown(embedded, terminal.id)["state"] == "running"
+    embedded.run("cancel", terminal.id)
+
+
+def test_ctrl_c_ends_a_monitor_and_leaves_the_job_alone(embedded: Shell) -> None:
+    id = embedded.submit(*FOREVER)
+    terminal = Terminal(embedded, "monitor", id)
+    terminal.until("started")
+    terminal.send("\x03")
+    assert terminal.wait() == 130
+    assert "cancel" not in terminal.text
+    assert shown(embedded, id)["state"] == "running"
+    embedded.run("cancel", id)
+
+
+def test_up_keeps_its_secrets_and_stops_both_in_order(shell: Shell) -> None:
+    up = shell.start("up", "--listen", "127.0.0.1:0", "--log-format", "json")
+    assert up.stderr
+    while b'"connected"' not in up.stderr.readline():
+        pass
+    folder = shell.home / ".local/share/airunner/embedded"
+    for path in folder.iterdir():
+        mode = stat.S_IMODE(path.stat().st_mode)
+        assert mode in ((0o700,) if path.is_dir() else (0o600, 0o644)), path
+        assert mode != 0o644 or path.name in ("ca.pem", "server.pem", "public.pem")
+    up.terminate()
+    events = [json.loads(line)["event"] for line in up.stderr if line.startswith(b"{")]
+    assert up.wait(PATIENCE) == 0
+    assert events[-2:] == ["stopping", "stopped"]
+    assert events.index("draining") < len(events) - 2
+    assert not (folder / "server.toml").exists()
+
+
+def test_up_ends_with_the_code_of_a_server_that_cannot_start(embedded: Shell, shell: Shell) -> None:
+    where = (embedded.home / ".local/share/airunner/embedded/server.toml").read_text()
+    address = re.findall(r'server = "(.*)"', where)[0]
+    done = shell.run("up", "--listen", address)
+    assert done.returncode == 125
+    assert f"cannot listen on {address}" in done.stderr
+
+
+def test_a_worker_for_one_job_exits_with_its_code(embedded: Shell) -> None:
+    data = embedded.home / ".local/share/airunner/embedded"
+    id = embedded.submit("--queue", "single", "--", "sh", "-c", "exit 9")
+    done = embedded.run(
+        *("worker", "--once", "--queue", "single", "--name", "loner"),
+        *("--token-file", str(data / "worker.token"), "--work-dir", str(embedded.home / "once")),
+    )
+    assert done.returncode == 9, done.stderr
+    assert shown(embedded, id)["exit_code"] == 9
+
+
+def test_the_version_is_printed_alone(shell: Shell) -> None:
+    assert re.fullmatch(r"airunner \d+\.\d+\.\d+\n", shell.run("version").stdout)
+
+
+def test_every_command_explains_itself_with_an_example(shell: Shell) -> None:
+    commands = ["submit", "monitor", "show", "logs", "cancel", "retry", "queues", "list", "up"]
+    for command in [*commands, "server", "worker", "certs", "keys", "token", "bench"]:
+        done = shell.run(command, "--help")
+        assert done.returncode == 0
+        assert f"airunner {command}" in done.stdout.split("Example", 1)[1], command
+
+
+def test_certs_and_keys_write_where_they_are_told(shell: Shell) -> None:
+    assert shell.run("certs", "--dir", "c", "--name", "build.example").stdout == ""
+    assert shell.run("keys", "--dir", "k").stdout == ""
+    assert {each.name for each in Path(shell.home / "k").iterdir()} == {"signing.pem", "public.pem"}
+    key = (shell.home / "k/signing.pem").read_text()
+    signed = shell.run("token", "--subject", "me", environment={"JWT_SIGNING_KEY": key})
+    assert re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+\n", signed.stdout)

@@ -1,0 +1,158 @@
+"""Every way to go wrong is one sentence on standard error, and never a traceback."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from airunner.cli.certificates import make_certificates
+from airunner.cli.keys import make_keys
+from tests.cli.conftest import Shell
+
+NOBODY = ("--server", "127.0.0.1:1")
+
+
+def told(done: "subprocess.CompletedProcess[str]", code: int) -> str:
+    """The one sentence."""
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("airunner: ")
+    return line.removeprefix("airunner: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["lst"], "list"),
+        (["submit", "--quue", "x"], "--queue"),
+        (["submit", "one", "two"], "put the command after --"),
+        (["submit", "--timeout", "soon", "--", "x"], "--timeout: 'soon' is not a duration"),
+        (["submit", "--env", "A", "--", "x"], "--env: 'A' is not NAME=VALUE"),
+        (["submit", "--request-id", "", "--", "x"], "--request-id is empty"),
+        (["list", "--state", "done"], "'done' is not a state; use one of scheduled, running"),
+        (["monitor", "id", "--json", "--raw"], "not both"),
+        (["token", "--subject", "me", "--role", "king"], "'king' is not a role; use one of"),
+        (["token"], "--subject"),
+        (["server", "--store", "tape"], "there is no store 'tape'; use memory"),
+        (["worker", "--slots", "0"], "--slots"),
+        (["worker", "--log-format", "xml"], "'xml' is not console or json"),
+    ],
+)
+def test_wrong_usage_is_2_and_says_what_is_right(
+    shell: Shell, words: list[str], sentence: str
+) -> None:
+    assert sentence in told(shell.run(*words), 2)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["submit", "--", "true"],
+        ["monitor", "id"],
+        ["logs", "id"],
+        ["list"],
+        ["show", "id"],
+        ["cancel", "id"],
+        ["retry", "id"],
+        ["queues"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_no_server_is_125_and_says_where_it_was_looked_for(shell: Shell, words: list[str]) -> None:
+    rest = words[words.index("--") :] if "--" in words else []
+    line = told(shell.run(*words[: len(words) - len(rest)], *NOBODY, *rest), 125)
+    assert line.startswith("no server answers at 127.0.0.1:1")
+
+
+def test_a_bad_job_file_is_told_with_its_line(shell: Shell) -> None:
+    (shell.home / "job.yaml").write_text("command: make\ntimeuot: 5\n")
+    line = told(shell.run("submit", "--config", "job.yaml", *NOBODY), 125)
+    assert line == "job.yaml:2: the file has no key 'timeuot': did you mean timeout?"
+
+
+def test_a_missing_ca_certificate_is_named(shell: Shell) -> None:
+    assert "cannot read none.pem" in told(shell.run("list", "--ca-cert", "none.pem"), 125)
+
+
+def test_an_address_that_is_none_is_refused(shell: Shell) -> None:
+    assert "'nowhere' is not HOST:PORT" in told(shell.run("list", "--server", "nowhere"), 125)
+
+
+def test_a_token_needs_a_key_to_sign_it(shell: Shell) -> None:
+    assert "set JWT_SIGNING_KEY" in told(shell.run("token", "--subject", "me"), 125)
+
+
+def test_a_server_without_a_key_to_check_tokens_does_not_start(shell: Shell) -> None:
+    assert "set JWT_PUBLIC_KEY" in told(shell.run("server"), 125)
+
+
+def test_a_server_without_a_certificate_does_not_start(shell: Shell) -> None:
+    assert "`airunner certs` makes both" in told(shell.run("server", "--no-auth"), 2)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "example.org", "10.0.0.1"])
+def test_a_server_that_lets_everybody_in_listens_on_loopback_alone(shell: Shell, host: str) -> None:
+    done = shell.run("server", "--no-auth", "--listen", f"{host}:0")
+    assert "goes with a loopback address" in told(done, 125)
+
+
+def test_certificates_that_are_there_are_not_replaced(shell: Shell) -> None:
+    make_certificates(shell.home / "certs")
+    assert "--force" in told(shell.run("certs"), 125)
+
+
+def test_keys_that_are_there_are_not_replaced(shell: Shell) -> None:
+    make_keys(shell.home / "keys")
+    assert "--force" in told(shell.run("keys"), 125)
+
+
+def test_an_unknown_job_is_125(embedded: Shell) -> None:
+    for command in ("show", "monitor", "logs", "retry", "cancel"):
+        assert told(embedded.run(command, "nope"), 125).startswith("no job nope")
+
+
+def test_a_wrong_token_is_125(embedded: Shell) -> None:
+    line = told(embedded.run("list", "--token", "not.a.token"), 125)
+    assert "not signed by a key that this server trusts" in line
+
+
+def test_a_token_whose_role_may_not_is_125(embedded: Shell) -> None:
+    data = embedded.home / ".local/share/airunner/embedded"
+    signed = embedded.run(
+        *("token", "--subject", "eve", "--role", "viewer"),
+        *("--signing-key-file", str(data / "signing.pem")),
+    )
+    token = signed.stdout.strip()
+    assert embedded.run("list", "--token", token).returncode == 0
+    assert "viewer" in told(embedded.run("submit", "--token", token, "--", "true"), 125)
+
+
+def test_a_wrong_ca_is_125_and_says_so(embedded: Shell, tmp_path: Path) -> None:
+    make_certificates(tmp_path / "other")
+    line = told(embedded.run("list", "--ca-cert", str(tmp_path / "other" / "ca.pem")), 125)
+    assert "certificate that is not trusted" in line
+
+
+def test_the_same_request_for_another_job_names_the_difference(embedded: Shell) -> None:
+    embedded.submit("--request-id", "once", "--", "true")
+    done = embedded.run("submit", "--request-id", "once", "--", "false")
+    assert "command" in told(done, 125)
+
+
+def test_a_closed_pipe_is_no_mistake(embedded: Shell) -> None:
+    id = embedded.submit("--", "seq", "200000")
+    for words in (["monitor", id], ["logs", id], ["monitor", id, "--json"], ["list"]):
+        process = embedded.start(*words)
+        assert process.stdout
+        assert process.stderr
+        os.read(process.stdout.fileno(), 1)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 0
+
+
+def test_debugging_shows_where_a_mistake_came_from(shell: Shell) -> None:
+    done = shell.run("list", *NOBODY, environment={"AIRUNNER_DEBUG": "1"})
+    assert "Traceback" in done.stderr
