@@ -19,6 +19,7 @@ DEFAULT_SERVER: Final = "localhost:8080"
 KEEPALIVE_MILLIS: Final = 30_000  # a silent connection is asked this often whether it lives
 KEEPALIVE_TIMEOUT_MILLIS: Final = 10_000
 _RECONNECT_MILLIS: Final = (100, 2_000)  # between attempts to connect: at first, at most
+_CONNECT_MILLIS: Final = 10_000  # for TCP and TLS; a busy server's handshake takes a while
 
 OPTIONS: Final = (
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
@@ -27,7 +28,7 @@ OPTIONS: Final = (
     ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MILLIS),
     ("grpc.http2.max_pings_without_data", 0),  # 0: no bound, so long polls stay alive
     ("grpc.initial_reconnect_backoff_ms", _RECONNECT_MILLIS[0]),
-    ("grpc.min_reconnect_backoff_ms", _RECONNECT_MILLIS[0]),
+    ("grpc.min_reconnect_backoff_ms", _CONNECT_MILLIS),  # gRPC's name for that timeout
     ("grpc.max_reconnect_backoff_ms", _RECONNECT_MILLIS[1]),
     ("grpc.use_local_subchannel_pool", 1),  # a new dial is a new connection
     ("grpc.enable_retries", 0),  # who repeats a call knows whether it may be repeated
