@@ -174,6 +174,8 @@ class Run:
                 end = await self._end_of(process)
                 why, ended_at = self._halt.why, clock.now()
                 await asyncio.wait([output])
+                if why is not None:  # others of the tree have the same grace as the command
+                    await process.terminate(self._spec.grace_seconds)
                 for stopper in stoppers:
                     stopper.cancel()
             await process.close()
