@@ -147,6 +147,10 @@ class Client:
             finally:
                 self.connected = False
                 self._news()
+            if (task := asyncio.current_task()) and task.cancelling():
+                # Until Python 3.13 a TaskGroup that ends with an error swallows a cancel that
+                # comes while it waits for its tasks.
+                raise asyncio.CancelledError
             await asyncio.sleep(self._backoff.next())
 
     def _is_final(self, refusal: Refused) -> bool:
@@ -250,13 +254,15 @@ class Client:
         self._words.set()
 
     async def _beat(self) -> None:
-        """Have a heartbeat sent every third of the span, as long as there are leases."""
+        """Have a heartbeat sent every third of the span, whether there are leases or not.
+
+        An idle worker is heard of too: a server gives no job to one that is silent.
+        """
         third = self._span / 3
         while True:
-            waiting = self._tenures or self._beats or self._beat_due
             self._pulse.clear()
             try:
-                async with asyncio.timeout_at(self._beaten_at + third if waiting else None):
+                async with asyncio.timeout_at(self._beaten_at + third):
                     await self._pulse.wait()
             except TimeoutError:
                 if self._beats or self._beat_due:

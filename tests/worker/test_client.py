@@ -1,0 +1,438 @@
+"""A worker's session, message by message: the test is the server."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+from typing import TypeVar
+
+import pytest
+import structlog
+
+from airunner.channel import ChannelClosed
+from airunner.jobs import (
+    Ending,
+    Instant,
+    Job,
+    JobId,
+    Millis,
+    Outcome,
+    Place,
+    Reason,
+    TaskToken,
+    WorkerId,
+)
+from airunner.limits import UNACKNOWLEDGED_BYTES_MAX
+from airunner.reports import Alive, Chunk, Output, Stream
+from airunner.session import (
+    Assignment,
+    Batch,
+    CancelOrder,
+    Completion,
+    Credit,
+    Drain,
+    Farewell,
+    FromServer,
+    FromWorker,
+    GiveBack,
+    Heartbeat,
+    Held,
+    Hello,
+    Rejected,
+    Renewal,
+    Settled,
+    Stored,
+    Welcome,
+)
+from airunner.spec import JobSpec
+from airunner.worker.client import WELCOME_SECONDS_MAX, Client
+from airunner.worker.halt import Why
+from airunner.worker.tenure import LeaseLost, Tenure
+from tests.support.channel import End, channel_pair
+from tests.support.loop import until_idle, virtually
+
+Server = End[FromServer, FromWorker]
+M = TypeVar("M")
+
+TOKEN = TaskToken("t1")
+SPAN = 60
+DONE = Outcome(reason=Reason.EXITED, exit_code=0)
+ALIVE = Alive(Millis(1), True)
+
+
+def assignment(token: TaskToken = TOKEN) -> Assignment:
+    job = Job(
+        id=JobId(f"job of {token}"),
+        spec=JobSpec(command="true"),
+        place=Place(1),
+        created_at=Instant(0),
+        updated_at=Instant(0),
+        attempt=1,
+    )
+    return Assignment(job=job, token=token, span=Millis(SPAN * 1000), output_bytes_max=1_000)
+
+
+def output(size: int) -> Output:
+    return Output((Chunk(Stream.STDOUT, b"x" * size, Instant(0)),))
+
+
+class Desk:
+    """A client, what it was given, and the server's end of its connections."""
+
+    def __init__(self) -> None:
+        self.taken: list[Tenure] = []
+        self.connections: asyncio.Queue[Server] = asyncio.Queue()
+        self.client = Client(
+            self._connect,
+            Hello(
+                worker=WorkerId("ann.1"),
+                name="ann",
+                queues=("default",),
+                span=Millis(SPAN * 1000),
+                slots=3,
+                credit=0,
+            ),
+            dice=Random(1),
+            take=self.taken.append,
+            news=lambda: None,
+            log=structlog.wrap_logger(None, processors=[_drop]),
+        )
+
+    async def _connect(self) -> End[FromWorker, FromServer]:
+        mine: End[FromWorker, FromServer]
+        mine, theirs = channel_pair()
+        self.connections.put_nowait(theirs)
+        return mine
+
+    async def meet(self) -> tuple[Server, Hello]:
+        """The next connection, and what it begins with."""
+        server = await self.connections.get()
+        return server, await heard(server, Hello)
+
+    async def welcome(self, *held: Held, lost: tuple[TaskToken, ...] = ()) -> tuple[Server, Hello]:
+        server, hello = await self.meet()
+        await server.send(Welcome(server="1", held=held, lost=lost))
+        await until_idle()
+        return server, hello
+
+    async def lease(self, server: Server, token: TaskToken = TOKEN) -> Tenure:
+        await server.send(assignment(token))
+        await until_idle()
+        return self.taken[-1]
+
+    async def stale_lease(self, server: Server) -> Tenure:
+        """A lease that comes when nothing was acknowledged for more than half of the span."""
+        await asyncio.sleep(SPAN * 0.55)
+        assert await heard(server, Heartbeat) == Heartbeat(())
+        tenure = await self.lease(server)
+        await server.send(Renewal((), ()))  # of the one before; it says nothing of this lease
+        await until_idle()
+        return tenure
+
+
+def _drop(logger: object, method: str, event: object) -> str:
+    raise structlog.DropEvent
+
+
+async def heard(server: Server, kind: type[M]) -> M:
+    message = await server.receive()
+    assert isinstance(message, kind)
+    return message
+
+
+async def silence(server: Server) -> None:
+    await until_idle()
+    assert not server.incoming.messages
+
+
+@asynccontextmanager
+async def desk() -> AsyncIterator[Desk]:
+    it = Desk()
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(it.client.run())
+        yield it
+        running.cancel()
+
+
+@virtually
+async def test_a_hello_offers_every_free_slot_and_holds_nothing() -> None:
+    async with desk() as it:
+        server, hello = await it.welcome()
+        assert (hello.credit, hello.slots, hello.holding) == (3, 3, ())
+        await silence(server)
+
+
+@virtually
+async def test_a_hello_lists_what_is_held_and_offers_what_is_left() -> None:
+    async with desk() as it:
+        server, _ = await it.welcome()
+        await it.lease(server)
+        server.cut()
+        _, hello = await it.welcome(Held(TOKEN, 0, False))
+        assert (hello.credit, hello.holding) == (2, (TOKEN,))
+
+
+@virtually
+async def test_credit_that_came_free_while_away_is_in_the_hello_alone() -> None:
+    async with desk() as it:
+        server, _ = await it.welcome()
+        await it.lease(server)
+        server.cut()
+        await until_idle()
+        it.client.grant()
+        server, hello = await it.welcome(Held(TOKEN, 0, False))
+        assert hello.credit == 3
+        await silence(server)
+        it.client.grant()
+        assert (await heard(server, Credit)).more == 1
+
+
+@virtually
+async def test_reports_are_numbered_by_their_width_and_the_completion_follows_the_last() -> None:
+    async with desk() as it:
+        server, _ = await it.welcome()
+        tenure = await it.lease(server)
+        two = Output((*output(1).chunks, *output(2).chunks))
+        for report in (ALIVE, two, ALIVE):
+            await tenure.report(report)
+        tenure.end(DONE)
+        assert await heard(server, Batch) == Batch(TOKEN, 1, (ALIVE, two, ALIVE))
+        assert await heard(server, Completion) == Completion(TOKEN, 4, DONE)
+        await server.send(Settled(TOKEN))
+        assert await tenure.over()
+        assert it.client.holding == 0
+
+
+@virtually
+async def test_what_the_server_has_not_stored_is_sent_again_and_nothing_else() -> None:
+    async with desk() as it:
+        server, _ = await it.welcome()
+        tenure = await it.lease(server)
+        for _ in range(5):
+            await tenure.report(ALIVE)
+            await heard(server, Batch)
+        await server.send(Stored(TOKEN, 1))
+        await until_idle()
+        server.cut()
+        server, _ = await it.welcome(Held(TOKEN, 3, False))
+        assert await heard(server, Batch) == Batch(TOKEN, 4, (ALIVE, ALIVE))
+        await silence(server)
+
+
+@virtually
+async def test_a_report_waits_while_the_window_is_full() -> None:
+    async with desk() as it, asyncio.TaskGroup() as tasks:
+        server, _ = await it.welcome()
+        tenure = await it.lease(server)
+        await tenure.report(output(UNACKNOWLEDGED_BYTES_MAX))
+        waiting = tasks.create_task(tenure.report(ALIVE))
+        await until_idle()
+        assert not waiting.done()
+        await server.send(Stored(TOKEN, 1))
+        await waiting
+
+
+@virtually
+async def test_a_lease_holds_for_its_span_since_the_acknowledged_renewal_was_sent() -> None:
+    async with desk() as it:
+        loop = asyncio.get_running_loop()
+        server, _ = await it.welcome()
+        tenure = await it.lease(server)
+        await heard(server, Heartbeat)
+        sent_at = loop.time()
+        await asyncio.sleep(15)
+        await server.send(Renewal((TOKEN,), ()))
+        await until_idle()
+        assert tenure.until == pytest.approx(sent_at + SPAN)
+        server.cut()
+        await tenure.over()
+        assert loop.time() == pytest.approx(sent_at + SPAN)
+        with pytest.raises(LeaseLost):
+            await tenure.report(ALIVE)
+
+
+@virtually
+async def test_a_lease_is_not_older_than_the_renewal_before_it() -> None:
+    async with desk() as it:
+        server, _ = await it.welcome()
+        at = asyncio.get_running_loop().time()
+        await asyncio.sleep(20)
+        tenure = await it.lease(server)
+        assert tenure.until == at + SPAN
+        await tenure.confirmed()
+
+
+@virtually
+async def test_a_lease_of_unknown_age_is_confirmed_by_a_heartbeat_at_once() -> None:
+    async with desk() as it, asyncio.TaskGroup() as tasks:
+        server, _ = await it.welcome()
+        tenure = await it.stale_lease(server)
+        waiting = tasks.create_task(tenure.confirmed())
+        assert (await heard(server, Heartbeat)).tokens == (TOKEN,)
+        assert not waiting.done()
+        await server.send(Renewal((TOKEN,), ()))
+        await waiting
+
+
+@virtually
+async def test_a_lease_of_unknown_age_that_is_over_starts_nothing() -> None:
+    async with desk() as it:
+        server, _ = await it.welcome()
+        tenure = await it.stale_lease(server)
+        await server.send(Renewal((), (TOKEN,)))
+        with pytest.raises(LeaseLost):
+            await tenure.confirmed()
+
+
+@virtually
+async def test_a_farewell_is_heard_when_the_heartbeat_behind_it_is_answered() -> None:
+    async with desk() as it:
+        server, _ = await it.welcome()
+        tenure = await it.stale_lease(server)
+        await heard(server, Heartbeat)
+        it.client.leave()
+        await heard(server, Farewell)
+        await heard(server, Heartbeat)
+        await server.send(Renewal((TOKEN,), ()))  # of the one before
+        late = TaskToken("t2")
+        await server.send(assignment(late))
+        await until_idle()
+        before = it.client.dismissed
+        assert await heard(server, GiveBack) == GiveBack(late)
+        await server.send(Renewal((TOKEN,), ()))
+        await until_idle()
+        assert (before, it.client.dismissed) == (False, True)
+        assert it.taken == [tenure]
+
+
+@virtually
+async def test_a_leaving_worker_that_reconnects_offers_nothing() -> None:
+    async with desk() as it:
+        server, _ = await it.welcome()
+        tenure = await it.lease(server)
+        it.client.leave()
+        server.cut()
+        server, hello = await it.welcome(Held(TOKEN, 0, False))
+        assert hello.credit == 0
+        assert it.client.dismissed
+        await heard(server, Farewell)
+        it.client.grant()
+        tenure.end(Ending.RELEASED)
+        assert await heard(server, GiveBack) == GiveBack(TOKEN)
+
+
+@virtually
+async def test_a_cancel_order_reaches_its_attempt() -> None:
+    async with desk() as it:
+        server, _ = await it.welcome()
+        tenure = await it.lease(server)
+        await server.send(CancelOrder(TaskToken("another's")))
+        await server.send(CancelOrder(TOKEN))
+        await tenure.halt.asked()
+        assert tenure.halt.why is Why.CANCEL
+
+
+@virtually
+async def test_a_rejected_attempt_whose_lease_is_gone_is_lost() -> None:
+    async with desk() as it:
+        server, _ = await it.welcome()
+        tenure = await it.lease(server)
+        await tenure.report(ALIVE)
+        await server.send(Rejected(TOKEN, "FAILED_PRECONDITION", "gone", lease_lost=True))
+        assert not await tenure.over()
+        assert tenure.halt.why is Why.LOST
+        await heard(server, Batch)
+        await silence(server)
+
+
+@virtually
+async def test_what_a_server_will_not_take_costs_first_a_connection_then_the_log() -> None:
+    async with desk() as it:
+        server, _ = await it.welcome()
+        tenure = await it.lease(server)
+        await tenure.report(ALIVE)
+        no = Rejected(TOKEN, "INVALID_ARGUMENT", "no", lease_lost=False)
+        for _ in range(2):
+            await heard(server, Batch)
+            await server.send(no)
+            await until_idle()
+            server, hello = await it.welcome(Held(TOKEN, 0, False))
+            assert hello.holding == (TOKEN,)
+        await tenure.report(ALIVE)
+        tenure.end(DONE)
+        completion = await heard(server, Completion)
+        assert (completion.last, completion.outcome.log_complete) == (0, False)
+        await server.send(no)
+        await until_idle()
+        server, _ = await it.welcome(Held(TOKEN, 0, False))
+        assert await heard(server, GiveBack) == GiveBack(TOKEN, lost=True)
+        await server.send(no)
+        assert not await tenure.over()
+
+
+@virtually
+async def test_a_server_that_lost_what_it_had_acknowledged_makes_the_log_incomplete() -> None:
+    async with desk() as it:
+        server, _ = await it.welcome()
+        tenure = await it.lease(server)
+        await tenure.report(ALIVE)
+        await heard(server, Batch)
+        await server.send(Stored(TOKEN, 1))
+        await until_idle()
+        server.cut()
+        server, _ = await it.welcome(Held(TOKEN, 0, False))
+        tenure.end(DONE)
+        completion = await heard(server, Completion)
+        assert (completion.last, completion.outcome.log_complete) == (0, False)
+
+
+@pytest.mark.parametrize("message", [Drain(), Welcome("1", (), ()), Renewal((), ())])
+@virtually
+async def test_a_server_that_goes_or_talks_nonsense_is_left(message: FromServer) -> None:
+    async with desk() as it:
+        server, _ = await it.welcome()
+        await server.send(message)
+        await it.welcome()
+        with pytest.raises(ChannelClosed):
+            await server.receive()
+
+
+@virtually
+async def test_a_server_that_never_says_welcome_is_left() -> None:
+    async with desk() as it:
+        first, _ = await it.meet()
+        await it.welcome()
+        assert WELCOME_SECONDS_MAX <= asyncio.get_running_loop().time() < WELCOME_SECONDS_MAX + 1
+        assert first.outgoing.closed
+
+
+@virtually
+async def test_tries_are_spread_out_and_never_further_apart_than_a_tenth_of_the_span() -> None:
+    async with desk() as it:
+        loop = asyncio.get_running_loop()
+        waits: list[float] = []
+        last = loop.time()
+        for _ in range(30):
+            (await it.connections.get()).cut()
+            waits.append(loop.time() - last)
+            last = loop.time()
+        assert max(waits) <= SPAN / 10
+        assert max(waits) > SPAN / 20
+        assert len(set(waits)) > 25
+
+
+@virtually
+async def test_attempts_with_much_to_say_take_turns() -> None:
+    async with desk() as it:
+        server, _ = await it.welcome()
+        loud = await it.lease(server)
+        quiet = await it.lease(server, TaskToken("t2"))
+        server.incoming.room = 0  # nothing goes through
+        for _ in range(3):
+            await loud.report(output(1024 * 1024))
+        await quiet.report(ALIVE)
+        await until_idle()
+        server.incoming.room = 100
+        server.incoming._news.set()
+        tokens = [(await heard(server, Batch)).token for _ in range(4)]
+        assert "t2" in tokens[:3]
