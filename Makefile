@@ -22,8 +22,8 @@ test: $(STAMP) ## run all tests (TESTS=path for some of them)
 	$(BIN)/python -m pytest $(TESTS)
 
 cover: $(STAMP) ## run the core's own tests, and prove that they reach its every branch
-	$(BIN)/coverage run -m pytest -q tests/core
-	$(BIN)/coverage report --include 'airunner/store/*' --fail-under 100
+	$(BIN)/coverage run --rcfile=tests/core/coverage.ini -m pytest -q tests/core
+	$(BIN)/coverage report --rcfile=tests/core/coverage.ini
 
 lint: $(STAMP) ## check style and formatting
 	$(BIN)/ruff check .

@@ -115,7 +115,7 @@ def test_an_old_python_is_told_what_is_wanted() -> None:
 def test_the_ci_script_can_be_run_and_calls_what_it_must() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
-    for target in ("lint", "types", "test"):
+    for target in ("lint", "types", "cover", "test"):
         assert re.search(rf"^make {target}$", script.read_text(encoding="utf-8"), re.MULTILINE)
 
 
