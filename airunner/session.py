@@ -26,7 +26,8 @@ Rules
    does not list was never delivered, and goes back to its place in line.
 4. After a Hello, the worker sends again whatever follows `sent` of each Held.
 5. A Heartbeat and a Hello renew each lease by its whole span. The worker counts that
-   span from when it sent them.
+   span from when it sent them. A worker sends one every third of its span, also while it
+   holds nothing: a server gives no job to a worker that has been silent for two thirds.
 6. Credit adds up. A Hello sets it. An Assignment takes one.
 """
 

@@ -22,6 +22,7 @@ class Presence:
     queues: tuple[str, ...]
     slots: int
     busy: int = 0
+    attentive: Callable[[], bool] = field(default=lambda: True)  # fit to be given a job now
     cancel: Callable[[Job], None] = field(default=lambda job: None)
     supersede: Callable[[], None] = field(default=lambda: None)
 
@@ -48,7 +49,7 @@ class Attendance:
             self._leave(presence)
 
     def serving(self, queue: str) -> Sequence[Presence]:
-        return tuple(self._serving.get(queue, ()))
+        return tuple(each for each in self._serving.get(queue, ()) if each.attentive())
 
     def explain(self, queue: str, ahead: int) -> Waiting:
         """Why the job that has so many ahead of it waits."""

@@ -235,12 +235,14 @@ class Broker:
 
         Whoever goes away from a line in which a job is left wakes the next: one
         that parks on two queues may be woken for the second and take from the first.
+        Nothing is granted to a worker that is not attentive.
         """
         if self.stopping:
             raise ShuttingDown
         give_up = None if wait is None else asyncio.get_running_loop().time() + wait
         try:
-            while not (granted := self._grant(presence, span, most)):
+            granted: list[Granted] = []
+            while presence.attentive() and not (granted := self._grant(presence, span, most)):
                 left = None if give_up is None else give_up - asyncio.get_running_loop().time()
                 if left is not None and left <= 0:
                     break

@@ -9,6 +9,10 @@ thousand batches share an append.
 What cannot be told is taken back: an Assignment that was never written goes back to
 its place in line at once, and one that was lost on the way does so with the
 worker's next Hello, which does not list it.
+
+A worker that has said nothing for two thirds of a span is given no job, however much
+credit it has: a process that is stopped, or a machine that is gone without a word, keeps
+its connection for a long time, and would make every job that it is given wait for a lapse.
 """
 
 import asyncio
@@ -60,7 +64,7 @@ from airunner.session import (
 from airunner.spec import check_queue
 from airunner.store.intake import room_for
 
-_CREDIT, _REPLIES, _ROOM, _END = "credit", "replies", "room", "end"
+_CREDIT, _HEARD, _REPLIES, _ROOM, _END = "credit", "heard", "replies", "room", "end"
 
 
 class Session:
@@ -74,6 +78,7 @@ class Session:
         self._version = version
         self._tokens: dict[TokenDigest, TaskToken] = {}  # that the worker may hold
         self._credit = 0
+        self._heard_at = broker.now()
         self._replies: deque[tuple[Place, FromServer]] = deque()
         self._sending = False
         self._superseded = False
@@ -105,6 +110,7 @@ class Session:
             worker=hello.worker,
             queues=hello.queues,
             slots=hello.slots,
+            attentive=self._is_attentive,
             cancel=self._cancel,
             supersede=self._supersede,
         )
@@ -152,7 +158,14 @@ class Session:
         while True:
             while len(self._replies) > PENDING_REPLIES_MAX:
                 await self._parking.park(_ROOM)
-            self._take(await self._channel.receive())
+            message = await self._channel.receive()
+            self._heard_at = self._broker.now()
+            self._parking.wake(_HEARD)
+            self._take(message)
+
+    def _is_attentive(self) -> bool:
+        """Whether the worker has been heard of lately; it says something every third of a span."""
+        return self._broker.now() - self._heard_at <= self._hello.span * 2 / 3
 
     def _take(self, message: FromWorker) -> None:
         match message:
@@ -257,6 +270,8 @@ class Session:
         while not self._broker.stopping:
             while not self._credit:
                 await self._parking.park(_CREDIT)
+            while not self._is_attentive():
+                await self._parking.park(_HEARD)
             most = min(self._credit, DEQUEUE_JOBS_MAX)
             with suppress(ShuttingDown):  # the rest of the session says so to the worker
                 span = self._hello.span

@@ -155,9 +155,35 @@ async def test_a_worker_is_welcomed_and_gets_as_many_jobs_as_it_has_credit_for()
 async def test_credit_waits_for_a_job_to_come() -> None:
     async with site() as at:
         worker, _ = await at.greet(hello(credit=1))
-        await asyncio.sleep(3_600)
+        await asyncio.sleep(30)
         job = await at.enqueue()
         assert (await assigned(worker)).job.id == job.id
+
+
+@virtually
+async def test_a_worker_that_falls_silent_gets_no_job_until_it_is_heard_of_again() -> None:
+    async with site() as at:
+        silent, _ = await at.greet(hello(worker="silent", credit=2))
+        await asyncio.sleep(50)
+        job = await at.enqueue()
+        await nothing_comes(silent)
+        waiting = at.broker.explain(job)
+        assert waiting is not None
+        assert waiting.workers == 0
+        await silent.send(Heartbeat(()))
+        assert await silent.receive() == Renewal((), ())
+        assert (await assigned(silent)).job.id == job.id
+
+
+@virtually
+async def test_a_job_passes_a_silent_worker_by() -> None:
+    async with site() as at:
+        silent, _ = await at.greet(hello(worker="silent"))
+        await asyncio.sleep(50)
+        awake, _ = await at.greet(hello(worker="awake"))
+        job = await at.enqueue()
+        assert (await assigned(awake)).job.id == job.id
+        await nothing_comes(silent)
 
 
 @virtually
