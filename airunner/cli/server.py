@@ -110,7 +110,8 @@ def server(
     import asyncio
 
     from airunner.cli.flags import duration, size
-    from airunner.cli.serving import Serving, log_format_named, serve
+    from airunner.cli.journal import log_format_named
+    from airunner.cli.serving import Serving, serve
     from airunner.jobs import Millis
     from airunner.retention import Retention
 

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from airunner import __version__
-from airunner.cli.exits import USAGE, CommandFailed
+from airunner.cli.journal import LogFormat, open_journal
 from airunner.jobs import JobId
 from airunner.log.memory import MemoryLog
 from airunner.retention import Retention
@@ -17,7 +17,7 @@ from airunner.server.broker import Broker
 from airunner.server.clock import LoopClock
 from airunner.server.grpc import GrpcServer
 from airunner.server.ids import RandomIds
-from airunner.server.journal import LogFormat, job_lines, open_journal
+from airunner.server.journal import job_lines
 from airunner.store.engine import Engine
 
 
@@ -32,12 +32,6 @@ class Serving:
     retention: Retention
     log_format: LogFormat
     ready: int | None = None  # a descriptor that is told the address, and closed
-
-
-def log_format_named(name: str) -> LogFormat:
-    if name not in list(LogFormat):
-        raise CommandFailed(f"--log-format: {name!r} is not {' or '.join(LogFormat)}", USAGE)
-    return LogFormat(name)
 
 
 async def serve(serving: Serving) -> int:

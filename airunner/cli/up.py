@@ -31,7 +31,7 @@ def up(
     import asyncio
 
     from airunner.cli.embedded import prepare, run_both
-    from airunner.cli.serving import log_format_named
+    from airunner.cli.journal import log_format_named
     from airunner.cli.settings import embedded_folder
 
     folder = embedded_folder()

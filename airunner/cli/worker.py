@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from airunner.cli.exits import USAGE, CommandFailed
+from airunner.cli.exits import CommandFailed
 from airunner.cli.options import CaCert, Server, Token, TokenFile
 from airunner.cli.settings import settings
 from airunner.limits import (
@@ -88,11 +88,11 @@ def worker(
     """
     from platformdirs import user_cache_path
 
+    from airunner.cli.journal import log_format_named
     from airunner.worker.keeper import start_keeper
     from airunner.worker.process import LaunchError
 
-    if log_format not in ("console", "json"):
-        raise CommandFailed(f"--log-format: {log_format!r} is not console or json", USAGE)
+    lines = log_format_named(log_format)
     said = settings(server, token, token_file, ca_cert)
     try:
         keeper = start_keeper()  # before gRPC, which starts threads: no process with threads forks
@@ -120,6 +120,6 @@ def worker(
         work_root=(work_dir or user_cache_path("airunner") / "work").absolute(),
         keep_workspace=keep_workspace,
         allow_local_repositories=allow_local_repositories,
-        log_format=log_format,
+        log_format=lines,
     )
     raise typer.Exit(asyncio.run(work(options, site)))

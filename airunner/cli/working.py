@@ -1,7 +1,6 @@
 """A worker's life: a keeper, a session with a server, until a signal."""
 
 import asyncio
-import logging
 import os
 import signal
 import sys
@@ -10,10 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import SystemRandom
 
-import structlog
-from structlog.typing import FilteringBoundLogger, Processor
-
 from airunner.cli.exits import CommandFailed, exit_code
+from airunner.cli.journal import LogFormat, open_journal
 from airunner.jobs import Instant, Outcome
 from airunner.wire.dial import Destination
 from airunner.worker.checkout import Folders
@@ -34,12 +31,12 @@ class Site:
     work_root: Path  # workspaces are made below it
     keep_workspace: bool
     allow_local_repositories: bool
-    log_format: str
+    log_format: LogFormat
 
 
 async def work(options: WorkerOptions, site: Site) -> int:
     """Work until SIGTERM or SIGINT; the exit code, which is the job's with `once`."""
-    log = _open_log(site.log_format)
+    log = open_journal(site.log_format, sys.stderr)
     clock = LoopClock(Instant(time.time_ns() // 1_000_000))
     folders = Folders(
         site.work_root,
@@ -74,21 +71,3 @@ def _obey_signals(worker: Worker) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, obey)
-
-
-def _open_log(log_format: str) -> FilteringBoundLogger:
-    """Lines like the server's; the two are strangers, and so each is given its own."""
-    processors: list[Processor] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    if log_format == "json":
-        processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    else:
-        processors += [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
-    log: FilteringBoundLogger = structlog.wrap_logger(
-        structlog.WriteLogger(sys.stderr),
-        processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-    )
-    return log

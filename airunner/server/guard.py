@@ -109,7 +109,7 @@ class Guard(grpc.aio.ServerInterceptor):
     async def _confess(
         self, method: str, context: grpc.aio.ServicerContext[Q, A], error: Exception
     ) -> NoReturn:
-        self._journal.error("call failed", method=method, exc_info=error)
+        self._journal.error("call_failed", method=method, exc_info=error)
         if isinstance(error, AssertionError):
             self._broken(error)
         await context.abort(

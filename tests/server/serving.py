@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from airunner.cli.certificates import make_certificates
+from airunner.cli.journal import LogFormat, open_journal
 from airunner.jobs import JobId
 from airunner.log.memory import MemoryLog
 from airunner.server.auth import Gate, OpenGate, TokenGate, sign_token
@@ -26,7 +27,7 @@ from airunner.server.broker import Broker
 from airunner.server.clock import LoopClock
 from airunner.server.grpc import GrpcServer
 from airunner.server.ids import RandomIds
-from airunner.server.journal import LogFormat, job_lines, open_journal
+from airunner.server.journal import job_lines
 from airunner.server.roles import Role
 from airunner.store.engine import replayed
 from airunner.wire.dial import Destination, dial

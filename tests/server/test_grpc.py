@@ -242,7 +242,7 @@ def test_each_step_of_a_job_is_a_line(site_keys: Keys) -> None:
             job = await site.broker.enqueue(Enqueue(spec=SPEC))
             await site.broker.cancel(job.id, job.submitter)
             lines = [json.loads(each) for each in site.lines.getvalue().splitlines()]
-            assert [line["event"] for line in lines] == ["job enqueued", "job cancelled"]
+            assert [line["event"] for line in lines] == ["job_enqueued", "job_cancelled"]
             assert all(line["job"] == job.id for line in lines)
             assert lines[1]["reason"] == "cancelled"
 

@@ -1,0 +1,47 @@
+"""Where the server and the worker log to, and how a line looks.
+
+Lines are for people (console) or for machines (json). An event's name has underscores, so
+that it is one word in both.
+"""
+
+import logging
+from enum import StrEnum
+from typing import TextIO
+
+import structlog
+from structlog.typing import FilteringBoundLogger, Processor
+
+from airunner.cli.exits import USAGE, CommandFailed
+
+
+class LogFormat(StrEnum):
+    CONSOLE = "console"
+    JSON = "json"
+
+
+def open_journal(format: LogFormat, stream: TextIO) -> FilteringBoundLogger:
+    """A log that writes to a stream, a line each, with times in UTC."""
+    processors: list[Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if format is LogFormat.JSON:
+        processors += [
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ]
+    else:
+        processors += [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+    journal: FilteringBoundLogger = structlog.wrap_logger(
+        structlog.WriteLogger(stream),
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    )
+    return journal
+
+
+def log_format_named(name: str) -> LogFormat:
+    """The format that --log-format names; CommandFailed if there is none."""
+    if name not in list(LogFormat):
+        raise CommandFailed(f"--log-format: {name!r} is not {' or '.join(LogFormat)}", USAGE)
+    return LogFormat(name)
