@@ -2,7 +2,9 @@
 
 Both are `airunner` itself in a process group of their own, so that Ctrl-C at the
 terminal reaches only us, and we stop the worker before the server that it reports
-to. If one of them dies, the other is stopped, and we end with the code of the first.
+to. If one of them dies, the other is stopped, and we end with the code of the first. If we
+die without a word, each sees the end of its lifeline: the worker's is held by us, the
+server's by us and by the worker, so that it outlives the worker here too.
 
 The folder (0700) holds what a first start makes and later ones use again:
 
@@ -62,8 +64,9 @@ async def run_both(folder: Path, server: Sequence[str], worker: Sequence[str]) -
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    reading, writing = os.pipe()
-    listening, address = await _start_server(folder, server, reading, writing)
+    lifeline = os.pipe()
+    listening, address = await _start_server(folder, server, lifeline[0])
+    os.close(lifeline[0])
     children.append(listening)
     if not address:
         return await listening.wait() or OURS
@@ -72,7 +75,7 @@ async def run_both(folder: Path, server: Sequence[str], worker: Sequence[str]) -
     lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in said.items())
     write_private(folder / "server.toml", lines.encode())
     try:
-        children.append(await _start_worker(folder, address, worker, listening.pid))
+        children.append(await _start_worker(folder, address, worker, listening.pid, lifeline[1]))
         note(f"ready at {address}; try `airunner submit -- echo hello` in another terminal")
         return await _attend(children[1], listening, signals)
     finally:
@@ -104,15 +107,15 @@ async def _attend(
 
 
 async def _start_server(
-    folder: Path, options: Sequence[str], reading: int, writing: int
+    folder: Path, options: Sequence[str], lifeline: int
 ) -> tuple[asyncio.subprocess.Process, str]:
     """The server, and its address once it listens; "" if it ended instead."""
     tls = ["--tls-cert", str(folder / "server.pem"), "--tls-key", str(folder / "server-key.pem")]
-    ours = ["--jwt-public-key-file", str(folder / PUBLIC), "--ready-fd", str(writing)]
+    reading, writing = os.pipe()
+    ours = ["--jwt-public-key-file", str(folder / PUBLIC)]
+    ours += ["--ready-fd", str(writing), "--lifeline-fd", str(lifeline)]
     process = await _start(
-        ["server", *options, *tls, *ours],
-        group=0,
-        descriptors=(writing,),
+        ["server", *options, *tls, *ours], group=0, descriptors=(writing, lifeline)
     )
     os.close(writing)
     reader = asyncio.StreamReader()
@@ -126,16 +129,21 @@ async def _start_server(
 
 
 async def _start_worker(
-    folder: Path, address: str, options: Sequence[str], group: int
+    folder: Path, address: str, options: Sequence[str], group: int, servers: int
 ) -> asyncio.subprocess.Process:
+    """The worker; `servers` is our end of the server's lifeline, which it holds with us."""
     trust = ["--ca-cert", str(folder / "ca.pem"), "--token-file", str(folder / "worker.token")]
     where = ["--server", address, "--work-dir", str(folder / "work")]
-    command = ["worker", *where, *trust, "--allow-local-repositories", *options]
-    return await _start(command, group=group)
+    lifeline, _ = os.pipe()  # our end of it closes with us
+    command = ["worker", *where, *trust, "--lifeline-fd", str(lifeline)]
+    command += ["--allow-local-repositories", *options]
+    process = await _start(command, group=group, descriptors=(lifeline, servers))
+    os.close(lifeline)
+    return process
 
 
 async def _start(
-    words: Sequence[str], *, group: int, descriptors: tuple[int, ...] = ()
+    words: Sequence[str], *, group: int, descriptors: tuple[int, ...]
 ) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,

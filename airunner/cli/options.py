@@ -48,3 +48,10 @@ JobArgument = Annotated[
     str, typer.Argument(metavar="ID", help="The job, as `airunner submit` names it.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, an object per line.")]
+
+Lifeline = Annotated[
+    int | None,
+    typer.Option(
+        "--lifeline-fd", min=3, metavar="N", hidden=True, help="Stop when this pipe ends."
+    ),
+]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from airunner.cli.exits import CommandFailed
+from airunner.cli.options import Lifeline
 from airunner.limits import (
     FINISHED_JOBS_KEPT,
     FINISHED_SECONDS_KEPT,
@@ -97,6 +98,7 @@ def server(
             "--ready-fd", min=3, metavar="N", help="Write the address there once it listens."
         ),
     ] = None,
+    lifeline_fd: Lifeline = None,
 ) -> None:
     """Serve a job queue until SIGTERM, then stop within 10 seconds.
 
@@ -132,6 +134,7 @@ def server(
         retention=retention,
         log_format=log_format_named(log_format),
         ready=ready_fd,
+        lifeline=lifeline_fd,
     )
     raise typer.Exit(asyncio.run(serve(serving)))
 

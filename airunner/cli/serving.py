@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from airunner import __version__
 from airunner.cli.journal import LogFormat, open_journal
+from airunner.cli.lifeline import on_end
 from airunner.jobs import JobId
 from airunner.log.memory import MemoryLog
 from airunner.retention import Retention
@@ -32,6 +33,7 @@ class Serving:
     retention: Retention
     log_format: LogFormat
     ready: int | None = None  # a descriptor that is told the address, and closed
+    lifeline: int | None = None  # a pipe whose end is the server's
 
 
 async def serve(serving: Serving) -> int:
@@ -40,6 +42,7 @@ async def serve(serving: Serving) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    on_end(serving.lifeline, stopping.set)
     journal = open_journal(serving.log_format, sys.stderr)
     watched: Counter[JobId] = Counter()
     broker = Broker(

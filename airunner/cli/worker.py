@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from airunner.cli.exits import CommandFailed
-from airunner.cli.options import CaCert, Server, Token, TokenFile
+from airunner.cli.options import CaCert, Lifeline, Server, Token, TokenFile
 from airunner.cli.settings import settings
 from airunner.limits import (
     VISIBILITY_SECONDS_MAX,
@@ -70,6 +70,7 @@ def worker(
     log_format: Annotated[
         str, typer.Option("--log-format", help="console or json, on standard error.")
     ] = "console",
+    lifeline_fd: Lifeline = None,
     server: Server = None,
     token: Token = None,
     token_file: TokenFile = None,
@@ -121,5 +122,6 @@ def worker(
         keep_workspace=keep_workspace,
         allow_local_repositories=allow_local_repositories,
         log_format=lines,
+        lifeline=lifeline_fd,
     )
     raise typer.Exit(asyncio.run(work(options, site)))

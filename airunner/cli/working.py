@@ -11,6 +11,7 @@ from random import SystemRandom
 
 from airunner.cli.exits import CommandFailed, exit_code
 from airunner.cli.journal import LogFormat, open_journal
+from airunner.cli.lifeline import on_end
 from airunner.jobs import Instant, Outcome
 from airunner.wire.dial import Destination
 from airunner.worker.checkout import Folders
@@ -32,6 +33,7 @@ class Site:
     keep_workspace: bool
     allow_local_repositories: bool
     log_format: LogFormat
+    lifeline: int | None = None  # a pipe whose end is as a signal
 
 
 async def work(options: WorkerOptions, site: Site) -> int:
@@ -50,6 +52,7 @@ async def work(options: WorkerOptions, site: Site) -> int:
     place = Place(launcher=site.keeper, workspaces=folders, clock=clock, log=log)
     worker = Worker(options, lambda: connect(site.destination), place, SystemRandom())
     _obey_signals(worker)
+    on_end(site.lifeline, worker.drain)
     outcome: Outcome | None = None
     try:
         outcome = await worker.run()

@@ -262,6 +262,17 @@ def test_up_keeps_its_secrets_and_stops_both_in_order(shell: Shell) -> None:
     assert not (folder / "server.toml").exists()
 
 
+def test_an_up_that_is_killed_leaves_neither_worker_nor_server(shell: Shell) -> None:
+    up = shell.start("up", "--listen", "127.0.0.1:0", "--log-format", "json")
+    assert up.stderr
+    while b'"connected"' not in up.stderr.readline():
+        pass
+    up.kill()
+    lines = [line for line in up.stderr if line.startswith(b"{")]  # until both have closed it
+    stopped = [json.loads(line) for line in lines if b'"stopped"' in line]
+    assert ["worker" in line for line in stopped] == [True, False]
+
+
 def test_up_ends_with_the_code_of_a_server_that_cannot_start(embedded: Shell, shell: Shell) -> None:
     where = (embedded.home / ".local/share/airunner/embedded/server.toml").read_text()
     address = re.findall(r'server = "(.*)"', where)[0]
