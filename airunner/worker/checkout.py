@@ -1,8 +1,11 @@
 """Real workspaces: folders on this machine's disk.
 
-    ROOT/JOB.ATTEMPT-xxxxxxxx/   0700, fresh for each attempt
-        checkout/               where the command runs: a clone, or nothing
-        home/                   the command's HOME
+    ROOT/worker-xxxxxxxx/            0700, one for each worker (estate.py)
+        JOB.ATTEMPT-xxxxxxxx/       0700, fresh for each attempt
+            checkout/               where the command runs: a clone, or nothing
+            home/                   the command's HOME
+
+With `keep`, attempts are put below ROOT itself, where nobody removes them.
 
 Removing is thorough, since a job may leave anything: most folders go in a thread; what is
 left then, read-only or nested too deeply, goes by chmod and rm; what even they cannot remove
@@ -26,6 +29,7 @@ from airunner.repositories import is_local
 from airunner.spec import JobSpec, ProcessType, TerminalSize
 from airunner.worker.clock import Clock
 from airunner.worker.environment import PATH, git_environment
+from airunner.worker.estate import Estate
 from airunner.worker.git import Git, GitFailed
 from airunner.worker.process import Command, Launcher, LaunchError
 from airunner.worker.workspace import CheckoutFailed, SetupFailed
@@ -52,6 +56,7 @@ class Folders:
     ) -> None:
         """`environment` is the worker's own, for git."""
         self.root = root
+        self._estate = Estate(root)
         self.launcher = launcher
         self.clock = clock
         self.environment = git_environment(environment, allow_local=allow_local)
@@ -63,13 +68,50 @@ class Folders:
         """As Workspaces.make."""
         name = re.sub(r"[^A-Za-z0-9-]", "_", job.id)
         try:
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path = Path(tempfile.mkdtemp(prefix=f"{name}.{job.attempt}-", dir=self.root)).resolve()
+            parent = self.root if self.keep else self._estate.folder()
+            parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path = Path(tempfile.mkdtemp(prefix=f"{name}.{job.attempt}-", dir=parent)).resolve()
             (path / "checkout").mkdir(mode=0o700)
             (path / "home").mkdir(mode=0o700)
         except OSError as error:
             raise SetupFailed(f"the worker cannot make a workspace: {error.strerror}") from None
         return Folder(self, job.spec, path)
+
+    async def sweep(self) -> None:
+        """As Workspaces.sweep."""
+        for path in self._estate.abandoned():
+            self.log.info("workspaces_swept", path=str(path))
+            await self.remove(path)
+
+    def close(self) -> None:
+        """As Workspaces.close."""
+        self._estate.close()
+
+    async def remove(self, path: Path) -> None:
+        """Remove a folder, whatever is in it."""
+        if await asyncio.to_thread(_remove, path):
+            return
+        for words in (("chmod", "-R", "u+rwX"), ("rm", "-rf")):
+            await self._run(*words, "--", str(path))
+        if not await asyncio.to_thread(_remove, path):
+            self.log.warning("workspace_left", path=str(path))
+
+    async def _run(self, *argv: str) -> None:
+        command = Command(
+            argv=argv,
+            environment={"PATH": PATH},
+            directory="/",
+            process_type=ProcessType.PIPE,
+            terminal=TerminalSize(),
+        )
+        with suppress(LaunchError):
+            process = await self.launcher.launch(command)
+            try:
+                while await process.read():
+                    pass
+                await process.wait()
+            finally:
+                await process.close()
 
 
 class Folder:
@@ -118,15 +160,8 @@ class Folder:
         if self._owner.keep:
             self._owner.log.info("workspace_kept", path=str(self.path))
             return
-        if self._remove_empty():
-            return
-        await asyncio.to_thread(_remove, self.path)
-        if not self.path.exists():
-            return
-        for words in (("chmod", "-R", "u+rwX"), ("rm", "-rf")):
-            await self._run(*words, "--", str(self.path))
-        if self.path.exists():
-            self._owner.log.warning("workspace_left", path=str(self.path))
+        if not self._remove_empty():
+            await self._owner.remove(self.path)
 
     def _remove_empty(self) -> bool:
         """Remove a workspace in which nothing was left, which is quick."""
@@ -137,24 +172,9 @@ class Folder:
             return True
         return False
 
-    async def _run(self, *argv: str) -> None:
-        command = Command(
-            argv=argv,
-            environment={"PATH": PATH},
-            directory="/",
-            process_type=ProcessType.PIPE,
-            terminal=TerminalSize(),
-        )
-        with suppress(LaunchError):
-            process = await self._owner.launcher.launch(command)
-            try:
-                while await process.read():
-                    pass
-                await process.wait()
-            finally:
-                await process.close()
 
-
-def _remove(path: Path) -> None:
+def _remove(path: Path) -> bool:
+    """Remove what can be removed with ease; whether that was all."""
     with suppress(RecursionError):  # nested too deeply for us; rm can
         shutil.rmtree(path, ignore_errors=True)
+    return not path.exists()

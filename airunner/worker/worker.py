@@ -90,6 +90,7 @@ class Worker:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             session = tasks.create_task(self._converse())
+            sweep = tasks.create_task(self._place.workspaces.sweep())
             self._count_idle()
             while not self._is_over():
                 self._news.clear()
@@ -98,6 +99,8 @@ class Worker:
             for job in self._jobs.values():
                 job.cancel()
             session.cancel()
+            sweep.cancel()
+        self._place.workspaces.close()
         self._log.info("stopped", worker=self.id)
         if self._failure:
             raise self._failure

@@ -46,3 +46,11 @@ class Workspaces(Protocol):
     def make(self, job: Job) -> Workspace:
         """A fresh, empty workspace. Raises SetupFailed."""
         ...
+
+    async def sweep(self) -> None:
+        """Remove what workers that died have left."""
+        ...
+
+    def close(self) -> None:
+        """No more workspaces are made, and none is in use."""
+        ...

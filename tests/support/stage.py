@@ -37,7 +37,7 @@ class Actor:
         self.terminated = asyncio.Event()  # SIGTERM has come
         self.traps = False  # SIGTERM does not end it
         self.written = 0
-        self.task: asyncio.Task[int] | None = None
+        self.task: asyncio.Task[None] | None = None
         self._exit: Exit | None = None
         self._lost = False
         self._pipe: deque[tuple[Stream, bytes]] = deque()
@@ -107,7 +107,6 @@ class Actor:
 
     async def play(self, script: Script) -> None:
         """Run the script to its end."""
-        self.task = asyncio.current_task()
         try:
             code = await script(self)
         except asyncio.CancelledError:
@@ -177,6 +176,12 @@ class Rooms:
         room = Room(self, job)
         self.open.append(room)
         return room
+
+    async def sweep(self) -> None:
+        pass
+
+    def close(self) -> None:
+        assert not self.open
 
 
 class Room:

@@ -63,6 +63,7 @@ class Bench:
 
     def __init__(self, root: Path, pen: Pen, *, keep: bool, allow_local: bool) -> None:
         self.pen = pen
+        self.root = root
         self.reports: list[Report] = []
         self.journal: list[str] = []
         self.folders = Folders(
@@ -140,6 +141,7 @@ def test_a_workspace_without_a_repository_is_empty_and_private(tmp_path: Path) -
         for path in (bench.folders.root, folder.path, folder.home, folder.directory()):
             assert os.stat(path).st_mode & 0o777 == 0o700
         await folder.remove()
+        bench.folders.close()
         assert os.listdir(bench.folders.root) == []
 
     play(tmp_path, scene)
@@ -487,3 +489,45 @@ def test_a_work_root_that_cannot_be_made_fails_the_set_up(tmp_path: Path) -> Non
             bench.make()
 
     play(tmp_path, scene)
+
+
+def test_what_a_dead_worker_left_is_swept_and_what_a_living_one_uses_is_not(
+    tmp_path: Path,
+) -> None:
+    async def scene(bench: Bench) -> None:
+        dead, living = bench.make(), Bench(bench.root, bench.pen, keep=False, allow_local=True)
+        (Path(dead.home) / "file").write_text("x")
+        used = living.make()
+        (bench.root / "mine").mkdir()
+        bench.folders.close()  # as the kernel does for a process that is gone
+        await living.folders.sweep()
+        assert not dead.path.exists()
+        assert used.path.is_dir()
+        assert living.journal == ["workspaces_swept"]
+        newest = Bench(bench.root, bench.pen, keep=False, allow_local=True)
+        await newest.folders.sweep()
+        assert used.path.is_dir()
+        await used.remove()
+        living.folders.close()
+        assert os.listdir(bench.root) == ["mine"]
+
+    play(tmp_path, scene)
+
+
+def test_a_root_that_does_not_exist_yet_has_nothing_to_sweep(tmp_path: Path) -> None:
+    async def scene(bench: Bench) -> None:
+        await bench.folders.sweep()
+        assert bench.journal == []
+
+    play(tmp_path, scene)
+
+
+def test_kept_workspaces_are_not_swept(tmp_path: Path) -> None:
+    async def scene(bench: Bench) -> None:
+        kept = bench.make()
+        bench.folders.close()
+        other = Bench(bench.root, bench.pen, keep=False, allow_local=True)
+        await other.folders.sweep()
+        assert kept.path.is_dir()
+
+    play(tmp_path, scene, keep=True)
