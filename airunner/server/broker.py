@@ -255,7 +255,7 @@ class Broker:
 
     async def renew(self, token: TaskToken, *, span: Millis, queue: str | None = None) -> Job:
         """Extend a lease by its span from now; CancelPending once a cancel was requested."""
-        self.decide(self.queue.renew(digest(token), span=span, now=self.now()))
+        self.decide(self.queue.renew(digest(token), span=span, now=self.now(), queue=queue))
         return await self.durably(self.table.held_by(digest(token)))
 
     async def publish(self, token: TaskToken, reports: Sequence[tuple[int, Report]]) -> int:

@@ -80,7 +80,6 @@ class Session:
         self._credit = 0
         self._heard_at = broker.now()
         self._replies: deque[tuple[Place, FromServer]] = deque()
-        self._sending = False
         self._superseded = False
         self._parking = Parking()
         self._lessor: asyncio.Task[None] | None = None
@@ -249,9 +248,9 @@ class Session:
             await self._broker.durable(self._replies[0][0])
             _, message = self._replies.popleft()
             if not self._says_more_soon(message):
-                self._sending = True  # whether it arrives is not ours to know any more
                 await self._channel.send(message)
-                self._sending = False
+            if isinstance(message, Drain):
+                raise ChannelClosed("the server is stopping")
             self._parking.wake(_ROOM)
 
     def _says_more_soon(self, message: FromServer) -> bool:
@@ -311,9 +310,6 @@ class Session:
         """Let the worker hear everything that was decided, and then that we go."""
         await self._broker.stopped()
         self._reply(self._broker.tail, Drain())
-        while self._replies or self._sending:
-            await self._parking.park(_ROOM)
-        raise ChannelClosed("the server is stopping")
 
     def _supersede(self) -> None:
         self._superseded = True

@@ -42,6 +42,7 @@ from airunner.errors import (
     AlreadyFinished,
     CancelPending,
     IdempotencyConflict,
+    InvalidRequest,
     LimitReached,
     OutOfSequence,
 )
@@ -147,11 +148,22 @@ class Queue:
         return ()
 
     def renew(
-        self, token: TokenDigest, *, span: Millis, now: Instant, cancelling: bool = False
+        self,
+        token: TokenDigest,
+        *,
+        span: Millis,
+        now: Instant,
+        queue: str | None = None,
+        cancelling: bool = False,
     ) -> Sequence[Fact]:
-        """Extend a lease; `cancelling`: also that of a job that is being cancelled."""
+        """Extend a lease; `cancelling`: also that of a job that is being cancelled.
+
+        A caller who names a queue has to name that of the job.
+        """
         job = self._table.held_by(token)
         assert job.lease
+        if queue not in (None, job.spec.queue):
+            raise InvalidRequest("queue", f"the job of this task token is in {job.spec.queue}")
         if job.cancel_requested_at is not None and not cancelling:
             raise CancelPending
         return (Renewed(job.id, replace(job.lease, span=span, until=Instant(now + span))),)
@@ -277,7 +289,7 @@ class Queue:
             return (Returned(job.id, job.attempt, ending, failures),)
         outcome = Outcome(
             reason=Reason.LOST,
-            error=f"its worker was lost {failures} times (attempts_max {job.spec.attempts_max})",
+            error=f"lost with its worker: failure {failures} of {job.spec.attempts_max}",
             log_complete=False,
         )
         return (Finished(job.id, JobState.FAILED, outcome, ending, failures),)

@@ -11,6 +11,7 @@ from airunner.errors import (
     CancelPending,
     DataLoss,
     IdempotencyConflict,
+    InvalidRequest,
     Refused,
     ShuttingDown,
     StaleLease,
@@ -512,6 +513,16 @@ async def test_a_completion_said_twice_is_answered_twice() -> None:
         assert await broker.complete(held.token, DONE) == await broker.complete(held.token, DONE)
         with pytest.raises(AlreadyFinished):
             await broker.cancel(held.job.id, Subject("sue"))
+
+
+@virtually
+async def test_a_renewal_that_names_another_queue_is_refused() -> None:
+    async with served() as (broker, _):
+        await broker.enqueue(wish())
+        held = await leased(broker)
+        await broker.renew(held.token, span=MINUTE, queue="default")
+        with pytest.raises(InvalidRequest, match="default"):
+            await broker.renew(held.token, span=MINUTE, queue="gpu")
 
 
 @virtually
