@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -44,6 +45,20 @@ async def work(pen):
     await process.wait()
 asyncio.run(work(Pen(sys.argv[1])))
 """
+
+
+Folders = Callable[[], list[Path]]
+
+
+@pytest.fixture
+def folders() -> Folders:
+    """The folders of the keepers that the test has started; others may live beside them."""
+
+    def every() -> list[Path]:
+        return list(Path(own_group() or "/nowhere").glob(f"{PREFIX}*"))
+
+    strangers = every()
+    return lambda: [folder for folder in every() if folder not in strangers]
 
 
 def begin(tree: Tree, stack: ExitStack) -> tuple["subprocess.Popen[str]", str, int]:
@@ -93,7 +108,9 @@ def test_subreapers_kill_their_trees_though_worker_and_keeper_die_at_once() -> N
         watch.wait()
 
 
-def test_the_next_keeper_kills_and_removes_what_two_deaths_at_once_have_left() -> None:
+def test_the_next_keeper_kills_and_removes_what_two_deaths_at_once_have_left(
+    folders: Folders,
+) -> None:
     with ExitStack() as stack:
         worker, tag, keeper = begin("cgroup", stack)
         watch = Watch([keeper])
@@ -109,11 +126,6 @@ def test_the_next_keeper_kills_and_removes_what_two_deaths_at_once_have_left() -
             assert len(folders()) == 1
 
         play("cgroup", scene)
-
-
-def folders() -> list[Path]:
-    """The folders of keepers in this process's control group."""
-    return list(Path(own_group() or "/nowhere").glob(f"{PREFIX}*"))
 
 
 @trees
@@ -145,7 +157,9 @@ def test_a_second_worker_beside_the_first_leaves_its_jobs_alone(tree: Tree) -> N
 
 
 @trees
-def test_a_keeper_s_death_is_told_to_what_runs_and_to_what_comes(tree: Tree) -> None:
+def test_a_keeper_s_death_is_told_to_what_runs_and_to_what_comes(
+    tree: Tree, folders: Folders
+) -> None:
     async def scene(pen: Pen) -> None:
         process = await pen.launch(*python(STUBBORN_DAEMON + "\nimport time; time.sleep(1000)"))
         await read_until(process, b"ready")
@@ -181,7 +195,9 @@ def test_a_job_whose_subreaper_is_killed_dies_with_it() -> None:
 
 
 @trees
-def test_closing_the_launcher_kills_what_runs_and_leaves_no_folder(tree: Tree) -> None:
+def test_closing_the_launcher_kills_what_runs_and_leaves_no_folder(
+    tree: Tree, folders: Folders
+) -> None:
     async def scene(pen: Pen) -> None:
         processes = [await pen.launch("sleep", "1000") for _ in range(5)]
         await pen.keeper.close()
@@ -196,7 +212,7 @@ def test_closing_the_launcher_kills_what_runs_and_leaves_no_folder(tree: Tree) -
     assert folders() == []
 
 
-def test_a_leaf_is_removed_when_its_job_is_over() -> None:
+def test_a_leaf_is_removed_when_its_job_is_over(folders: Folders) -> None:
     async def scene(pen: Pen) -> None:
         (folder,) = folders()
         await pen.run("true")
@@ -214,7 +230,7 @@ def test_auto_takes_control_groups_where_they_can_be_had() -> None:
     play("auto", scene)
 
 
-def test_a_job_that_makes_control_groups_of_its_own_is_killed_in_them() -> None:
+def test_a_job_that_makes_control_groups_of_its_own_is_killed_in_them(folders: Folders) -> None:
     async def scene(pen: Pen) -> None:
         nested = "import asyncio, sys\n"
         nested += "sys.path[:0] = sys.argv[1:]\nfrom tests.zoo import Pen\n"
