@@ -98,8 +98,6 @@ class Table:
                 self._count(fact)
             case Enqueued():
                 self._put(begun(fact, place, at))
-                if fact.request:
-                    self._requests[fact.request] = fact.id
             case Renewed():
                 job = after(self._jobs[fact.id], fact, at)
                 self._jobs[job.id] = job
@@ -109,9 +107,7 @@ class Table:
                 cut = job.output_bytes_cut + job.output_bytes
                 self._put(replace(job, output_bytes=0, output_bytes_cut=cut))
             case Forgotten():
-                job = self._take(fact.id)
-                del self._jobs[job.id]
-                self._requests.pop(job.request, None)
+                del self._jobs[self._take(fact.id).id]
             case _:
                 self._move(fact, at)
 
@@ -135,6 +131,7 @@ class Table:
     def _take(self, id: JobId) -> Job:
         """The job, out of every index that its state put it in."""
         job = self._jobs[id]
+        self._requests.pop(job.request, None)
         self.lines.drop(job)
         self.deadlines.drop(id)
         if job.lease:
@@ -154,6 +151,8 @@ class Table:
     def _put(self, job: Job) -> None:
         """Keep the job, in every index that its state calls for."""
         self._jobs[job.id] = job
+        if job.request:
+            self._requests[job.request] = job.id
         self.lines.add(job)
         if (deadline := _deadline(job)) is not None:
             self.deadlines.put(job.id, deadline)
