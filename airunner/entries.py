@@ -100,10 +100,10 @@ def entry(event: Event) -> Entry | None:
             return _entry(event, attempt, Taken(lease.worker))
         case Returned(_, attempt, ending, failures):
             return _entry(event, attempt, BackInLine(ending, failures))
-        case CancelRequested(_, by):
-            return _entry(event, 0, Cancelling(by))
-        case Finished(state=state, outcome=outcome):
-            return _entry(event, 0, Ended(state, outcome))
+        case CancelRequested(_, attempt, by):
+            return _entry(event, attempt, Cancelling(by))
+        case Finished(_, attempt, state, outcome):
+            return _entry(event, attempt, Ended(state, outcome))
         case Reported(attempt=attempt, report=report):
             return _entry(event, attempt, report)
         case Renewed() | OutputDropped() | Forgotten():

@@ -66,6 +66,7 @@ class CancelRequested:
     """Whatever happens now, the job ends CANCELLED."""
 
     id: JobId
+    attempt: int  # the one that runs
     by: Subject
 
 
@@ -74,6 +75,7 @@ class Finished:
     """The one end that a job has; `state` is final."""
 
     id: JobId
+    attempt: int  # the one that ended with it; 0: the job was in line
     state: JobState
     outcome: Outcome
     ending: Ending | None  # of the attempt that was running, if one was

@@ -44,7 +44,7 @@ def _line(event: Event) -> tuple[str, Mapping[str, object]] | None:
             return "job_leased", {"attempt": attempt, "worker": lease.worker}
         case Returned(_, attempt, ending, failures):
             return "job_returned", {"attempt": attempt, "ending": ending, "failures": failures}
-        case CancelRequested(_, by):
+        case CancelRequested(by=by):
             return "job_cancel_requested", {"by": by}
         case Finished(state=state, outcome=outcome):
             return f"job_{state}", {"reason": outcome.reason, "exit_code": outcome.exit_code}

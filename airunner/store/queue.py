@@ -219,7 +219,9 @@ class Queue:
             raise OutOfSequence(job.sent + 1, sent + 1)
         if job.cancel_requested_at is not None:
             outcome = _cancelled(outcome)
-        return (Finished(job.id, outcome.state, outcome, Ending.FINISHED, job.failures),)
+        return (
+            Finished(job.id, job.attempt, outcome.state, outcome, Ending.FINISHED, job.failures),
+        )
 
     def give_back(self, token: TokenDigest, ending: Ending = Ending.RELEASED) -> Sequence[Fact]:
         """Return a job to its old place in line; LOST counts as a failure, RELEASED does not."""
@@ -236,9 +238,9 @@ class Queue:
         if job.state.final:
             raise AlreadyFinished(f"job {id} has already ended: {job.state}")
         if job.state is JobState.RUNNING:
-            return (CancelRequested(id, by),)
+            return (CancelRequested(id, job.attempt, by),)
         outcome = Outcome(reason=Reason.CANCELLED, error="cancelled in line")
-        return (Finished(id, JobState.CANCELLED, outcome, None, job.failures),)
+        return (Finished(id, 0, JobState.CANCELLED, outcome, None, job.failures),)
 
     def resume(self, now: Instant) -> Sequence[Fact]:
         """After a restart: every running lease has its whole span again.
@@ -262,7 +264,7 @@ class Queue:
             outcome = Outcome(
                 reason=Reason.QUEUE_TIMEOUT, error=f"waited in line for longer than {limit} s"
             )
-            return (Finished(job.id, JobState.FAILED, outcome, None, job.failures),)
+            return (Finished(job.id, 0, JobState.FAILED, outcome, None, job.failures),)
         goes = self._next_to_go(watched)
         return (Forgotten(goes[1]),) if goes and goes[0] <= now else ()
 
@@ -284,7 +286,7 @@ class Queue:
                 error="" if ending is Ending.RELEASED else f"the worker was lost ({ending})",
                 log_complete=ending is Ending.RELEASED,
             )
-            return (Finished(job.id, JobState.CANCELLED, outcome, ending, failures),)
+            return (Finished(job.id, job.attempt, JobState.CANCELLED, outcome, ending, failures),)
         if failures < job.spec.attempts_max:
             return (Returned(job.id, job.attempt, ending, failures),)
         outcome = Outcome(
@@ -292,7 +294,7 @@ class Queue:
             error=f"lost with its worker: failure {failures} of {job.spec.attempts_max}",
             log_complete=False,
         )
-        return (Finished(job.id, JobState.FAILED, outcome, ending, failures),)
+        return (Finished(job.id, job.attempt, JobState.FAILED, outcome, ending, failures),)
 
     def _next_to_go(self, watched: Container[JobId]) -> tuple[int, JobId] | None:
         """Which finished job retention takes next, and when."""

@@ -80,7 +80,7 @@ def after(job: Job, fact: LifecycleFact, at: Instant) -> Job:
                 updated_at=at,
                 sequence=Sequence(job.sequence + 1),
             )
-        case Finished(_, state, outcome, ending, failures):
+        case Finished(_, _, state, outcome, ending, failures):
             return replace(
                 job,
                 state=state,

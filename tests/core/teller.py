@@ -238,9 +238,9 @@ def _said(fact: Fact) -> str:
             return f"renewed until {lease.until // 1000}s"
         case Returned(_, attempt, ending, failures):
             return f"returned, attempt {attempt} {ending}, failures {failures}"
-        case CancelRequested(_, by):
+        case CancelRequested(by=by):
             return f"cancel requested by {by}"
-        case Finished(_, state, outcome, _, _):
+        case Finished(state=state, outcome=outcome):
             code = "" if outcome.exit_code is None else f" {outcome.exit_code}"
             return f"finished {state}: {outcome.reason}{code}"
         case Reported(_, _, sent, report):

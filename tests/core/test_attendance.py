@@ -54,7 +54,7 @@ def test_a_newer_presence_supersedes_the_older_which_then_leaves_in_peace() -> N
 def test_a_presence_that_nobody_asked_about_supersedes_and_cancels_in_silence() -> None:
     attendance = Attendance()
     with attendance.enter(present("ann", "a")), attendance.enter(present("ann", "a")):
-        attendance.tell(CancelRequested(JobId("x"), Subject("sue")), job("ann"))
+        attendance.tell(CancelRequested(JobId("x"), 1, Subject("sue")), job("ann"))
 
 
 def job(worker: str | None) -> Job:
@@ -81,7 +81,7 @@ def test_a_cancel_is_told_to_the_worker_that_has_the_job_and_to_no_other() -> No
     ann.cancel = lambda job: told.append(f"ann: {job.id}")
     bob.cancel = lambda job: told.append(f"bob: {job.id}")
     with attendance.enter(ann), attendance.enter(bob):
-        fact = CancelRequested(JobId("x"), Subject("sue"))
+        fact = CancelRequested(JobId("x"), 1, Subject("sue"))
         attendance.tell(fact, job("bob"))
         attendance.tell(fact, job("cho"))
         attendance.tell(fact, job(None))

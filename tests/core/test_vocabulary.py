@@ -165,7 +165,7 @@ def test_a_fact_that_they_see_takes_as_many_as_it_has_items() -> None:
     assert sequences(Enqueued(id, JobSpec(command="x"), RequestId(""), Subject(""), None)) == 1
     event = Event(Place(9), T, Reported(id, 1, 3, Output(CHUNKS)), Sequence(4))
     assert (sequences(event.fact), event.first, event.last) == (3, 4, 6)
-    end = Finished(id, JobState.FAILED, Outcome(reason=Reason.LOST), None, 1)
+    end = Finished(id, 1, JobState.FAILED, Outcome(reason=Reason.LOST), None, 1)
     assert Event(Place(9), T, end, Sequence(4)).last == 4
 
 

@@ -131,6 +131,8 @@ def test_waiting_job_says_that_no_worker_polls_its_queue(shared: Site) -> None:
 
 def test_monitor_events_have_every_sequence_once(shared: Site) -> None:
     id = shared.submit("--", "sh", "-c", "for n in 1 2 3 4 5; do echo $n; done")
-    sequences = [event["sequence"] for event in shared.events(id)]
+    events = list(shared.events(id))
+    sequences = [event["sequence"] for event in events]
     assert sequences == sorted(set(map(int, map(str, sequences))))
     assert sequences[0] == 1
+    assert [event["attempt"] for event in events] == [0] + [1] * (len(events) - 1)
