@@ -5,6 +5,7 @@ import contextlib
 import os
 import resource
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -33,6 +34,11 @@ def test_the_environment_is_exactly_what_was_given(tree: Tree, kind: ProcessType
     play(tree, scene)
 
 
+# 32 and 33 belong to the C library, which lets nobody set them; its own posix_spawn, as make
+# uses it, leaves them ignored.
+LIBC_SIGNALS: Final = 0b11 << 31
+
+
 @trees
 @kinds
 def test_a_command_has_three_descriptors_default_signals_and_a_plain_umask(
@@ -47,7 +53,7 @@ def test_a_command_has_three_descriptors_default_signals_and_a_plain_umask(
         _, output = await pen.run("cat", "/proc/self/status", kind=kind)
         fields = dict(line.split(":\t", 1) for line in output.decode().split("\n") if ":\t" in line)
         for mask in ("SigBlk", "SigIgn", "SigCgt"):
-            assert int(fields[mask], 16) == 0
+            assert int(fields[mask], 16) & ~LIBC_SIGNALS == 0
         _, output = await pen.run(*python(program), kind=kind)
         lines = output.decode().splitlines()
         assert lines[0] == "['0', '1', '2']"
