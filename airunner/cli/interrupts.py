@@ -1,7 +1,8 @@
 """Ctrl-C while a job of ours runs: cancel it, or leave it running?
 
     SIGINT, with a terminal     ask on /dev/tty; a second one detaches
-    SIGINT without, SIGTERM     cancel, and wait for the end
+    SIGINT without, SIGTERM     cancel, and wait for the end; if that could not be asked
+                                for, a second one ends us, and says that the job may go on
 
 The question goes to /dev/tty and not to standard input and error, which may be
 pipes with something else in them. A process in the background has no terminal: to
@@ -15,6 +16,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
+from airunner.cli.exits import CommandFailed
 from airunner.cli.output import note
 from airunner.errors import AlreadyFinished, Refused
 from airunner.jobs import JobId
@@ -35,6 +37,7 @@ class Interrupts:
         self._terminal: int | None = None
         self._asked = False
         self._cancelled = False
+        self._refused = False  # a cancel
 
     def __enter__(self) -> Self:
         loop = asyncio.get_running_loop()
@@ -56,7 +59,10 @@ class Interrupts:
             os.close(self._terminal)
 
     async def mind(self, jobs: JobsClient, id: JobId) -> None:
-        """Do for the job what is asked for, until cancelled. Raises Detached."""
+        """Do for the job what is asked for, until cancelled.
+
+        Raises Detached, or CommandFailed when the server would not take a second cancel either.
+        """
         while True:
             word = await self._words.get()
             if word == "terminate" or (word == "interrupt" and not self._has_terminal()):
@@ -125,6 +131,11 @@ class Interrupts:
         except AlreadyFinished:
             pass
         except Refused as refusal:
+            if self._refused:
+                raise CommandFailed(
+                    f"job {id} was not cancelled and may go on: {refusal}"
+                ) from None
+            self._refused = True
             note(f"the job was not cancelled: {refusal}")
             return
         self._cancelled = True

@@ -17,6 +17,8 @@ from airunner.jobs import JobId
 from airunner.wire.client import JobsClient
 
 PAUSE_SECONDS: Final = (0.1, 5.0)  # before a further try: at first, at most; doubled in between
+AWAY_SECONDS_MAX: Final = 900.0  # for which a server may be gone before a watcher gives up
+CONNECTED_SECONDS: Final = 60.0  # after which a stream must have had a server, though it was silent
 
 
 async def follow(
@@ -27,28 +29,39 @@ async def follow(
     kinds: Iterable[str] = (),
     lost: Callable[[Refused], None] = lambda refusal: None,
     dice: Callable[[float, float], float] = uniform,
+    patience: float = AWAY_SECONDS_MAX,
 ) -> AsyncGenerator[Entry, None]:
     """A job's stream until the job has ended, however often the server goes away.
 
-    `lost` is told of each broken connection. Raises what no further try can mend, and
-    Unreachable if the very first connection fails. A token that ran out is read
-    again from its file, once for each time that it has worked.
+    `lost` is told once each time that the server goes away. Raises what no further try can
+    mend, and Unreachable if the very first connection fails or the server stays away for
+    longer than `patience` seconds. A token that ran out is read again from its file, once for
+    each time that it has worked.
     """
     kinds, pause, seen = tuple(kinds), PAUSE_SECONDS[0], False
+    loop = asyncio.get_running_loop()
+    away_since: float | None = None
     while True:
+        began = loop.time()
         stream = jobs.watch(id, from_sequence=from_sequence, kinds=kinds)
         try:
             async with aclosing(stream) as entries:
                 async for entry in entries:
                     from_sequence, pause, seen = entry.last + 1, PAUSE_SECONDS[0], True
+                    away_since = None
                     yield entry
                     if isinstance(entry.what, Ended):
                         return
             return
         except (Unreachable, ShuttingDown) as refusal:
-            if not seen:
+            now = loop.time()
+            if now - began > CONNECTED_SECONDS:
+                away_since = None
+            if not seen or (away_since is not None and now - away_since > patience):
                 raise
-            lost(refusal)
+            if away_since is None:
+                away_since = now
+                lost(refusal)
         except Unauthenticated as refusal:
             if not seen or jobs.destination.token_file is None:
                 raise

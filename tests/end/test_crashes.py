@@ -129,3 +129,18 @@ def test_twenty_monitors_see_the_same_and_a_slow_one_holds_up_nobody(own: Site) 
     assert slow.popen.stdout
     with slow.popen.stdout as output:
         assert output.read() == expected
+
+
+def test_submit_whose_server_is_gone_ends_with_a_second_signal(own: Site) -> None:
+    submit = own.start("submit", "--", "sh", "-c", "true", stdout=subprocess.PIPE)
+    submit.heard("waiting:")
+    assert own.server
+    own.server.signal(signal.SIGKILL)
+    own.server.wait()
+    submit.signal(signal.SIGTERM)
+    submit.heard("was not cancelled")
+    submit.signal(signal.SIGTERM)
+    assert submit.popen.stdout
+    with submit.popen.stdout:
+        assert submit.wait() == 125
+    assert "may go on" in submit.journal[-1]

@@ -240,6 +240,22 @@ def test_a_follower_who_never_saw_anything_gives_up_at_once(site_keys: Keys) -> 
     asyncio.run(main())
 
 
+def test_a_follower_gives_up_on_a_server_that_stays_away(site_keys: Keys) -> None:
+    async def main() -> None:
+        lost = list[Refused]()
+        async with serving(site_keys) as site:
+            jobs = JobsClient(site.destination())
+            id = (await jobs.enqueue(SPEC)).id
+            entries = follow(jobs, id, lost=lost.append, patience=0.5)
+            await anext(entries)
+        with pytest.raises(Unreachable):
+            await anext(entries)
+        await jobs.close()
+        assert len(lost) == 1
+
+    asyncio.run(main())
+
+
 def test_a_follower_reads_its_token_again_when_it_has_run_out(
     site_keys: Keys, tmp_path: Path
 ) -> None:

@@ -64,6 +64,13 @@ class Process:
                 if self._over or not self._news.wait(PATIENCE):
                     raise AssertionError(f"no {event!r} in the log:\n" + "".join(self.journal))
 
+    def heard(self, words: str) -> None:
+        """Return once a line with these words has been written."""
+        with self._news:
+            while not any(words in line for line in self.journal):
+                if self._over or not self._news.wait(PATIENCE):
+                    raise AssertionError(f"no {words!r} in the log:\n" + "".join(self.journal))
+
     def _read(self) -> None:
         assert self.popen.stderr
         with self.popen.stderr as lines:
