@@ -4,6 +4,9 @@
     SIGINT without, SIGTERM     cancel, and wait for the end; if that could not be asked
                                 for, a second one ends us, and says that the job may go on
 
+Before the server has answered there is no job to ask about: either signal gives the
+answer a moment to come, and then ends us.
+
 The question goes to /dev/tty and not to standard input and error, which may be
 pipes with something else in them. A process in the background has no terminal: to
 read from it there would stop us.
@@ -12,17 +15,21 @@ read from it there would stop us.
 import asyncio
 import os
 import signal
+from collections.abc import Coroutine
 from contextlib import suppress
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
-from airunner.cli.exits import CommandFailed
+from airunner.cli.exits import INTERRUPTED, CommandFailed
 from airunner.cli.output import note
 from airunner.errors import AlreadyFinished, Refused
 from airunner.jobs import JobId
 from airunner.wire.client import JobsClient
 
 _WORDS_MAX: Final = 16  # of a person who is typing faster than anything happens
+_ANSWER_SECONDS: Final = 2.0  # for a server that answers at all; a job that it has can be cancelled
+
+Answer = TypeVar("Answer")
 
 
 class Detached(Exception):
@@ -35,6 +42,7 @@ class Interrupts:
     def __init__(self) -> None:
         self._words: asyncio.Queue[str] = asyncio.Queue(_WORDS_MAX)
         self._terminal: int | None = None
+        self._heard = asyncio.Event()
         self._asked = False
         self._cancelled = False
         self._refused = False  # a cancel
@@ -58,6 +66,23 @@ class Interrupts:
             loop.remove_reader(self._terminal)
             os.close(self._terminal)
 
+    async def answered(self, asking: Coroutine[None, None, Answer]) -> Answer:
+        """The server's answer; CommandFailed if a signal comes and the answer does not."""
+        async with asyncio.TaskGroup() as tasks:
+            answer, signalled = tasks.create_task(asking), tasks.create_task(self._heard.wait())
+            await asyncio.wait((answer, signalled), return_when=asyncio.FIRST_COMPLETED)
+            signalled.cancel()
+            if not answer.done():
+                await asyncio.wait((answer,), timeout=_ANSWER_SECONDS)
+            if not answer.done():
+                answer.cancel()
+                raise CommandFailed(
+                    "interrupted before the server answered: `airunner list` shows whether it has "
+                    "taken the job in",
+                    INTERRUPTED,
+                )
+        return answer.result()
+
     async def mind(self, jobs: JobsClient, id: JobId) -> None:
         """Do for the job what is asked for, until cancelled.
 
@@ -69,21 +94,24 @@ class Interrupts:
                 await self._cancel(jobs, id)
             elif word == "interrupt":
                 if self._asked or self._cancelled:
+                    self._tell("\n")  # what follows begins a line of its own
                     raise Detached
-                self._ask(id)
+                self._ask()
             elif not self._asked:
                 continue
             elif word in ("c", "cancel"):
                 self._asked = False
                 await self._cancel(jobs, id)
-            elif word in ("d", "detach"):
+            elif word in ("d", "detach", "hangup"):
+                self._tell("\n" if word == "hangup" else "")
                 raise Detached
             elif word in ("", "w", "wait"):
                 self._asked = False
             else:
-                self._ask(id)
+                self._ask()
 
     def _hear(self, word: str) -> None:
+        self._heard.set()
         with suppress(asyncio.QueueFull):
             self._words.put_nowait(word)
 
@@ -113,14 +141,16 @@ class Interrupts:
             line = b""
         if not line:
             asyncio.get_running_loop().remove_reader(self._terminal)
-        self._hear(line.decode(errors="replace").strip().lower() if line else "detach")
+        self._hear(line.decode(errors="replace").strip().lower() if line else "hangup")
 
-    def _ask(self, id: JobId) -> None:
-        assert self._terminal is not None
+    def _ask(self) -> None:
         self._asked = True
-        question = f"\nairunner: job {id} is not over: [c]ancel it, [d]etach, or [w]ait on? "
+        self._tell("\nairunner: the job is not over: [c]ancel it, [d]etach, or [w]ait on? ")
+
+    def _tell(self, text: str) -> None:
+        assert self._terminal is not None
         with suppress(OSError):
-            os.write(self._terminal, question.encode())
+            os.write(self._terminal, text.encode())
 
     async def _cancel(self, jobs: JobsClient, id: JobId) -> None:
         if self._cancelled:

@@ -19,8 +19,8 @@ def logs(
 ) -> None:
     """Print the output that is stored of a job so far, and nothing else.
 
-    Both streams go to standard output, in the order in which they were read. To wait for more, use
-    `airunner monitor`.
+    Both streams go to standard output, in the order in which they were read. It survives lost
+    connections. To wait for more, use `airunner monitor`.
 
     [bold]Example[/bold]   airunner logs "$id" > build.log
     """
@@ -34,8 +34,15 @@ async def _print(jobs: "JobsClient", id: str) -> int:
     from airunner.cli.rendering import remark
     from airunner.jobs import JobId
     from airunner.reports import Output, OutputCut
+    from airunner.wire.follow import follow
 
-    stream = jobs.watch(JobId(id), stop_at_tail=True, kinds=("output",))
+    stream = follow(
+        jobs,
+        JobId(id),
+        stop_at_tail=True,
+        kinds=("output",),
+        lost=lambda refusal: note(f"{refusal}; trying again"),
+    )
     async with aclosing(stream) as entries:
         async for entry in entries:
             if isinstance(entry.what, Output):

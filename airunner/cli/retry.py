@@ -47,4 +47,4 @@ async def _retry(jobs: "JobsClient", id: str, request_id: str | None, watch: boo
         say(job.id)
         return 0
     note(f"job {job.id}")
-    return await watch_job(jobs, job.id, Passing(until_closed=True, pause=at_once))
+    return await watch_job(jobs, job.id, Passing(until_closed=True, pause=at_once), known=True)

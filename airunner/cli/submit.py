@@ -193,12 +193,13 @@ async def _attended(jobs: "JobsClient", spec: "JobSpec", request: "RequestId") -
     from airunner.cli.watching import Passing, at_once, watch
 
     with Interrupts() as interrupts:
-        accepted = await jobs.enqueue(spec, request=request)
+        accepted = await interrupts.answered(jobs.enqueue(spec, request=request))
         note(f"job {accepted.id}")
+        shown = Passing(until_closed=False, pause=at_once)
         try:
             async with asyncio.TaskGroup() as tasks:
                 minding = tasks.create_task(interrupts.mind(jobs, accepted.id))
-                code = await watch(jobs, accepted.id, Passing(until_closed=False, pause=at_once))
+                code = await watch(jobs, accepted.id, shown, known=True)
                 minding.cancel()
             return code
         except* Detached:

@@ -96,13 +96,18 @@ async def at_once(at: Instant) -> None:
     """No pause: as fast as it comes."""
 
 
-async def watch(jobs: JobsClient, id: JobId, show: Show, *, from_sequence: int = 1) -> int:
-    """Show a job's entries until it has ended; the exit code that stands for its end."""
+async def watch(
+    jobs: JobsClient, id: JobId, show: Show, *, from_sequence: int = 1, known: bool = False
+) -> int:
+    """Show a job's entries until it has ended; the exit code that stands for its end.
+
+    `known`: the server has just told of the job, so that it is worth a wait for it.
+    """
     in_line = asyncio.Event()
     in_line.set()
     async with asyncio.TaskGroup() as tasks:
         explaining = tasks.create_task(_explain(jobs, id, in_line))
-        ended = await _read(jobs, id, show, from_sequence, in_line)
+        ended = await _read(jobs, id, show, from_sequence, in_line, known)
         explaining.cancel()
     if ended.state is not JobState.COMPLETED and ended.outcome.reason is not Reason.EXITED:
         note(f"job {id} {ending(ended.state, ended.outcome)}")
@@ -112,11 +117,15 @@ async def watch(jobs: JobsClient, id: JobId, show: Show, *, from_sequence: int =
 
 
 async def _read(
-    jobs: JobsClient, id: JobId, show: Show, start: int, in_line: asyncio.Event
+    jobs: JobsClient, id: JobId, show: Show, start: int, in_line: asyncio.Event, known: bool
 ) -> Ended:
     expected = start
     entries = follow(
-        jobs, id, from_sequence=start, lost=lambda refusal: note(f"{refusal}; trying again")
+        jobs,
+        id,
+        from_sequence=start,
+        known=known,
+        lost=lambda refusal: note(f"{refusal}; trying again"),
     )
     async with aclosing(entries):
         async for entry in entries:

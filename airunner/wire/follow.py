@@ -8,7 +8,7 @@ nothing comes twice, however often that happens.
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
-from random import uniform
+from random import SystemRandom
 from typing import Final
 
 from airunner.entries import Ended, Entry
@@ -20,6 +20,8 @@ PAUSE_SECONDS: Final = (0.1, 5.0)  # before a further try: at first, at most; do
 AWAY_SECONDS_MAX: Final = 900.0  # for which a server may be gone before a watcher gives up
 CONNECTED_SECONDS: Final = 60.0  # after which a stream must have had a server, though it was silent
 
+_DICE: Final = SystemRandom()
+
 
 async def follow(
     jobs: JobsClient,
@@ -28,22 +30,24 @@ async def follow(
     from_sequence: int = 1,
     kinds: Iterable[str] = (),
     lost: Callable[[Refused], None] = lambda refusal: None,
-    dice: Callable[[float, float], float] = uniform,
+    stop_at_tail: bool = False,
+    known: bool = False,
     patience: float = AWAY_SECONDS_MAX,
 ) -> AsyncGenerator[Entry, None]:
     """A job's stream until the job has ended, however often the server goes away.
 
-    `lost` is told once each time that the server goes away. Raises what no further try can
-    mend, and Unreachable if the very first connection fails or the server stays away for
-    longer than `patience` seconds. A token that ran out is read again from its file, once for
-    each time that it has worked.
+    With `stop_at_tail`, only what is there already. `lost` is told once each time that the
+    server goes away. Raises what no further try can mend, and Unreachable if the server stays
+    away for longer than `patience` seconds or the very first connection fails; that one may
+    fail as well if the job is `known` to be there. A token that ran out is read again from its
+    file, once for each time that it has worked.
     """
-    kinds, pause, seen = tuple(kinds), PAUSE_SECONDS[0], False
+    kinds, pause, seen = tuple(kinds), PAUSE_SECONDS[0], known
     loop = asyncio.get_running_loop()
     away_since: float | None = None
     while True:
         began = loop.time()
-        stream = jobs.watch(id, from_sequence=from_sequence, kinds=kinds)
+        stream = jobs.watch(id, from_sequence=from_sequence, stop_at_tail=stop_at_tail, kinds=kinds)
         try:
             async with aclosing(stream) as entries:
                 async for entry in entries:
@@ -67,5 +71,5 @@ async def follow(
                 raise
             seen = False
             lost(refusal)
-        await asyncio.sleep(dice(0, pause))
+        await asyncio.sleep(_DICE.uniform(0, pause))
         pause = min(2 * pause, PAUSE_SECONDS[1])

@@ -102,6 +102,11 @@ def _why_unreachable(server: str, details: str) -> str:
             f"the certificate of the server at {server} is for another name: "
             "use a name that is in it, or make one for this name with `airunner certs`"
         )
+    if "handshake read failed" in text:  # it was closed on us, or nothing came for too long
+        return (
+            f"the server at {server} takes connections but does not answer: check that it is "
+            "airunner's port, and that it is not stopped or overloaded"
+        )
     if "ssl" in text or "tls" in text or "handshake" in text or "http2" in text:
         return f"the server at {server} does not speak TLS as airunner does: check the address"
     return f"no server answers at {server}: check --server, and that it is running"

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -47,6 +48,22 @@ class Shell:
         )
         self._started.append(process)
         return process
+
+    @property
+    def server(self) -> str:
+        """Where the server of `airunner up` is."""
+        return str(self._embedded["server"])
+
+    @property
+    def trust(self) -> tuple[str, ...]:
+        """The flags that it takes to be let in there, by another address."""
+        said = self._embedded
+        return ("--ca-cert", str(said["ca_cert"]), "--token-file", str(said["token_file"]))
+
+    @property
+    def _embedded(self) -> Mapping[str, object]:
+        path = self.home / ".local/share/airunner/embedded/server.toml"
+        return tomllib.loads(path.read_text())
 
     def submit(self, *words: str) -> str:
         done = self.run("submit", "--detach", *words)

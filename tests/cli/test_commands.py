@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from ptyprocess import PtyProcess  # type: ignore[import-untyped]  # it comes without types
 
 from tests.cli.conftest import AIRUNNER, PATIENCE, Shell
+from tests.support.cutter import Cutter
 
 FOREVER = ("--grace", "1", "--", "sh", "-c", "echo started; exec sleep 600")
 
@@ -124,6 +126,18 @@ def test_raw_and_logs_are_the_output_byte_for_byte(embedded: Shell) -> None:
     assert len(digests) == 1
 
 
+@pytest.mark.parametrize("words", [("logs",), ("monitor", "--raw")], ids=lambda words: words[0])
+def test_what_is_printed_survives_a_cut_connection(embedded: Shell, words: list[str]) -> None:
+    id = embedded.submit("--", "seq", "300000")
+    whole = embedded.run("monitor", id, "--raw").stdout
+    with Cutter(embedded.server, after=1_000_000) as cutter:
+        said = ("--server", cutter.address, *embedded.trust)
+        done = embedded.run(*words, id, *said)
+        assert cutter.has_cut
+    assert (done.returncode, done.stdout == whole) == (0, True)
+    assert done.stderr.endswith("; trying again\n")
+
+
 def test_json_events_have_every_sequence_once(embedded: Shell) -> None:
     id = embedded.submit("--", "sh", "-c", "for n in 1 2 3; do echo $n; done")
     done = embedded.run("monitor", id, "--json")
@@ -199,6 +213,18 @@ def test_without_a_terminal_a_signal_cancels_the_job_and_waits(
     assert shown(embedded, id_of(process))["state"] == "cancelled"
 
 
+def test_a_signal_ends_a_submit_that_no_server_answers(shell: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"127.0.0.1:{mute.getsockname()[1]}"
+        process = shell.start("submit", "--server", address, "--", "true")
+        connection, _ = mute.accept()
+        with connection:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE) == 130
+    assert process.stderr
+    assert b"interrupted before the server answered" in process.stderr.read()
+
+
 def test_ctrl_c_at_a_terminal_asks_and_cancels(embedded: Shell) -> None:
     terminal = Terminal(embedded, "submit", *FOREVER)
     terminal.until("started")
@@ -221,7 +247,7 @@ def test_ctrl_c_at_a_terminal_asks_and_goes_on_waiting(embedded: Shell) -> None:
     assert terminal.wait() == 6
 
 
-@pytest.mark.parametrize("answer", ["d\n", "\x03"], ids=["d", "a second Ctrl-C"])
+@pytest.mark.parametrize("answer", ["d\n", "\x03", "\x04"], ids=["d", "a second Ctrl-C", "Ctrl-D"])
 def test_ctrl_c_at_a_terminal_asks_and_detaches(embedded: Shell, answer: str) -> None:
     terminal = Terminal(embedded, "submit", *FOREVER)
     terminal.until("started")
@@ -229,6 +255,7 @@ def test_ctrl_c_at_a_terminal_asks_and_detaches(embedded: Shell, answer: str) ->
     terminal.until("or [w]ait on? ")
     terminal.send(answer)
     assert terminal.wait() == 130
+    assert f"\r\nairunner: job {terminal.id} goes on" in terminal.text
     assert shown(embedded, terminal.id)["state"] == "running"
     embedded.run("cancel", terminal.id)
 

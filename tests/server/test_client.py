@@ -256,6 +256,25 @@ def test_a_follower_gives_up_on_a_server_that_stays_away(site_keys: Keys) -> Non
     asyncio.run(main())
 
 
+def test_a_follower_of_a_job_that_is_known_outlives_a_first_failure(site_keys: Keys) -> None:
+    async def main() -> None:
+        log, lost = MemoryLog(), list[Refused]()
+        async with serving(site_keys, log=log) as site:
+            port = site.server.port
+            jobs = JobsClient(site.destination())
+            id = (await jobs.enqueue(SPEC)).id
+        async with asyncio.TaskGroup() as tasks:
+            entries = follow(jobs, id, known=True, stop_at_tail=True, lost=lost.append)
+            first = tasks.create_task(anext(entries))
+            await until(lambda: lost)
+            async with serving(site_keys, log=log, listen=f"127.0.0.1:{port}"):
+                assert (await first).first == 1
+                assert [each async for each in entries] == []  # the tail is enough
+        await jobs.close()
+
+    asyncio.run(main())
+
+
 def test_a_follower_reads_its_token_again_when_it_has_run_out(
     site_keys: Keys, tmp_path: Path
 ) -> None:
