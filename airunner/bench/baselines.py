@@ -47,7 +47,7 @@ def spawns(seconds: float, environment: Mapping[str, str]) -> Figure:
         os.waitpid(os.posix_spawn("/bin/true", ["true"], dict(environment)), 0)
         count += 1
     return rate(
-        "posix_spawn of /bin/true, one at a time",
+        "bare spawn of /bin/true",
         count,
         perf_counter() - start,
         "processes",
@@ -88,7 +88,7 @@ async def unary_echoes(seconds: float, channel: grpc.aio.Channel) -> tuple[Figur
     while (start := perf_counter()) < end:
         await echo(b"hello")
         times.append(perf_counter() - start)
-    return latencies("gRPC echo, one at a time", times, baseline=True)
+    return latencies("bare TLS echo", times, baseline=True)
 
 
 async def concurrent_echoes(seconds: float, channel: grpc.aio.Channel) -> Figure:
@@ -107,7 +107,7 @@ async def concurrent_echoes(seconds: float, channel: grpc.aio.Channel) -> Figure
         callers = [tasks.create_task(call()) for _ in range(CALLERS)]
     count = sum(caller.result() for caller in callers)
     elapsed = perf_counter() - start
-    return rate(f"gRPC echo, {CALLERS} at once", count, elapsed, "calls", baseline=True)
+    return rate(f"bare TLS echo, {CALLERS} callers", count, elapsed, "calls", baseline=True)
 
 
 async def streamed_bytes(seconds: float, channel: grpc.aio.Channel) -> Figure:
@@ -124,4 +124,4 @@ async def streamed_bytes(seconds: float, channel: grpc.aio.Channel) -> Figure:
     elapsed = perf_counter() - start
     call.cancel()
     megabytes = count * len(PIECE) / 1e6
-    return rate("gRPC stream of 64 KiB echoes", megabytes, elapsed, "MB", baseline=True)
+    return rate("bare 64 KiB TLS stream", megabytes, elapsed, "MB", baseline=True)

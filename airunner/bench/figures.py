@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One measured number. `samples` is how many things were counted or timed for it."""
+    """One measured number. `samples` is how many things were counted or timed for it.
+
+    Machines differ and are shared, so what a number of airunner's says is `ratio`: how many
+    times the baseline `against`, measured in the same run, it is.
+    """
 
     name: str
     value: float
@@ -15,6 +19,8 @@ class Figure:
     samples: int
     seconds: float  # that the measurement took
     baseline: bool = False  # of the libraries and the machine, without airunner
+    against: str = ""  # the name of a baseline
+    ratio: float | None = None
 
 
 def rate(name: str, count: float, seconds: float, unit: str, *, baseline: bool = False) -> Figure:

@@ -71,7 +71,7 @@ async def protocol(
         elapsed = perf_counter() - start
         enqueuing.cancel()
     await channel.close()
-    return rate("no-op jobs through the protocol", settled, elapsed, "jobs")
+    return rate("no-op jobs", settled, elapsed, "jobs")
 
 
 async def real_jobs(seconds: float, client: JobsClient, slots: int) -> Figure:

@@ -76,13 +76,21 @@ def _print_table(figures: list["Figure"]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("", "measured", "n", box=None, pad_edge=False)
-    table.columns[1].justify = table.columns[2].justify = "right"
+    table = Table("", "measured", "ratio", "of", box=None, pad_edge=False)
+    for numbers in (1, 2):
+        table.columns[numbers].justify = "right"
     for title, baseline in (("without airunner", True), ("airunner", False)):
         table.add_row(f"[bold]{title}[/bold]")
         for figure in figures:
             if figure.baseline is baseline:
-                table.add_row(f"  {figure.name}", _number(figure), f"{figure.samples:,}")
+                ratio = "" if figure.ratio is None else f"{figure.ratio:.3g}"
+                table.add_row(
+                    f"  {figure.name}",
+                    _number(figure),
+                    ratio,
+                    figure.against,
+                    f"{figure.samples:,}",
+                )
     Console().print(table)
 
 
