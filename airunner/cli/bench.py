@@ -84,13 +84,7 @@ def _print_table(figures: list["Figure"]) -> None:
         for figure in figures:
             if figure.baseline is baseline:
                 ratio = "" if figure.ratio is None else f"{figure.ratio:.3g}"
-                table.add_row(
-                    f"  {figure.name}",
-                    _number(figure),
-                    ratio,
-                    figure.against,
-                    f"{figure.samples:,}",
-                )
+                table.add_row(f"  {figure.name}", _number(figure), ratio, figure.against)
     Console().print(table)
 
 
