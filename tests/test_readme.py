@@ -51,7 +51,7 @@ def test_every_exit_code_of_ours_is_in_the_table() -> None:
     )
     told = {row[0] for row in rows("Exit codes")}
     assert told == {*map(str, ours), "0 to 255", "128 + n"}
-    assert f"A wrong command line is {exits.USAGE}." in README
+    assert f"a wrong command line is {exits.USAGE}." in README
 
 
 def test_every_role_is_in_the_table() -> None:

@@ -6,8 +6,8 @@
     124        the command ran longer than its timeout
     130        the job was cancelled; or Ctrl-C ended our own waiting for it
     125        anything of ours: a job that was lost, never started or waited too long,
-               no server, no permission, a bad job file
-    2          wrong usage of the command line
+               no server, no permission, a bad job file, wrong usage
+    2          wrong usage of the command line, of commands that stand for no other
 
 The table is that of timeout(1) and env(1), so that a script can put `airunner
 submit` before a command and keep its error handling. A command that itself

@@ -7,7 +7,7 @@ and an exit code of exits.py; AIRUNNER_DEBUG=1 shows where it came from.
 
 import os
 import sys
-from typing import NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 
@@ -19,7 +19,7 @@ from airunner.cli.keys import keys
 from airunner.cli.list import list_jobs
 from airunner.cli.logs import logs
 from airunner.cli.monitor import monitor
-from airunner.cli.output import StdoutClosed, note, quiet_exit
+from airunner.cli.output import StdoutClosed, note, open_missing, quiet_exit
 from airunner.cli.queues import queues
 from airunner.cli.retry import retry
 from airunner.cli.server import server
@@ -31,6 +31,8 @@ from airunner.cli.version import version
 from airunner.cli.worker import worker
 from airunner.errors import Refused
 
+# They exit with the code of a job's command, so that 2 may be its own: our mistakes are 125.
+_STAND_FOR_A_COMMAND: Final = ("submit", "monitor", "retry", "worker")
 _JOBS, _RUNNING, _SETTING_UP = "Jobs", "Running it", "Setting it up"
 
 app = typer.Typer(
@@ -52,8 +54,27 @@ for _panel, _commands in (
 app.command("list", rich_help_panel=_JOBS)(list_jobs)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def _airunner(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
 def main() -> NoReturn:
     """The entry point."""
+    open_missing()
     # gRPC's own lines about a failed handshake would stand beside our one sentence.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     code = _run(sys.argv[1:])
@@ -67,12 +88,13 @@ def _run(words: list[str]) -> int:
     try:
         return int(app(words, standalone_mode=False, obj=command) or 0)
     except typer.TyperException as error:
-        note(f"{error.format_message().rstrip('.')} (see `airunner {_named(words)}--help`)")
-        return USAGE
+        if message := error.format_message().rstrip("."):  # there is none when help is shown
+            note(f"{message} (see `airunner {_named(words)}--help`)")
+        return _of(words, USAGE)
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001, RUF100 - every end of a command has its sentence
-        return _explained(_innermost(error))
+        return _of(words, _explained(_innermost(error)))
 
 
 def _explained(error: BaseException) -> int:
@@ -112,4 +134,11 @@ def _without_command(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _named(words: list[str]) -> str:
-    return f"{words[0]} " if words and not words[0].startswith("-") and words[0].isalpha() else ""
+    known = {
+        each.name or each.callback.__name__ for each in app.registered_commands if each.callback
+    }
+    return f"{words[0]} " if words and words[0] in known else ""
+
+
+def _of(words: list[str], code: int) -> int:
+    return OURS if code == USAGE and words and words[0] in _STAND_FOR_A_COMMAND else code

@@ -17,6 +17,8 @@ import select
 import sys
 from typing import Final
 
+from airunner.cli.exits import CommandFailed
+
 STDOUT: Final = 1
 STDERR: Final = 2
 
@@ -78,9 +80,11 @@ async def _room(descriptor: int) -> None:
 
 
 def _closed(descriptor: int, error: OSError) -> Exception:
-    if descriptor == STDOUT and error.errno in (errno.EPIPE, errno.EBADF, errno.EIO):
+    if descriptor != STDOUT:
+        return error
+    if error.errno in (errno.EPIPE, errno.EBADF, errno.EIO):
         return StdoutClosed()
-    return error
+    return CommandFailed(f"cannot write to standard output: {error.strerror}")
 
 
 def colourful(descriptor: int, no_colour: str | None) -> bool:
@@ -93,6 +97,19 @@ def printable(text: str) -> str:
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
     )
+
+
+def open_missing() -> None:
+    """Give a process that was started without standard streams ones that lead nowhere.
+
+    Else the first file that it opens would be its standard output.
+    """
+    while (nowhere := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+        os.set_inheritable(nowhere, True)
+    os.close(nowhere)
+    sys.stdin = sys.stdin or os.fdopen(0)
+    sys.stdout = sys.stdout or os.fdopen(STDOUT, "w")
+    sys.stderr = sys.stderr or os.fdopen(STDERR, "w")
 
 
 def quiet_exit() -> None:

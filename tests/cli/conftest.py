@@ -35,6 +35,19 @@ class Shell:
             check=False,
         )
 
+    def run_in_sh(self, script: str, *words: str) -> "subprocess.CompletedProcess[str]":
+        """The same from a line of shell, to which the command line is "$@"."""
+        return subprocess.run(
+            ["sh", "-c", script, "sh", AIRUNNER, *words],
+            env=self.environment,
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
     def start(self, *words: str, environment: Mapping[str, str] = {}) -> "subprocess.Popen[bytes]":
         """In a session of its own, so without a terminal."""
         process = subprocess.Popen(

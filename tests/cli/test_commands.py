@@ -320,7 +320,9 @@ def test_a_worker_for_one_job_exits_with_its_code(embedded: Shell) -> None:
 
 
 def test_the_version_is_printed_alone(shell: Shell) -> None:
-    assert re.fullmatch(r"airunner \d+\.\d+\.\d+\n", shell.run("version").stdout)
+    said = shell.run("version").stdout
+    assert re.fullmatch(r"airunner \d+\.\d+\.\d+\n", said)
+    assert shell.run("--version").stdout == said
 
 
 def test_every_command_explains_itself_with_an_example(shell: Shell) -> None:

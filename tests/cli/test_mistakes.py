@@ -10,6 +10,7 @@ from airunner.cli.certificates import make_certificates
 from airunner.cli.keys import make_keys
 from tests.cli.conftest import Shell
 
+STAND_FOR_A_COMMAND = ("submit", "monitor", "retry", "worker")  # whose own code may be 2
 NOBODY = ("--server", "127.0.0.1:1")
 
 
@@ -40,10 +41,36 @@ def told(done: "subprocess.CompletedProcess[str]", code: int) -> str:
         (["worker", "--log-format", "xml"], "'xml' is not console or json"),
     ],
 )
-def test_wrong_usage_is_2_and_says_what_is_right(
-    shell: Shell, words: list[str], sentence: str
+def test_wrong_usage_says_what_is_right(shell: Shell, words: list[str], sentence: str) -> None:
+    assert sentence in told(shell.run(*words), 125 if words[0] in STAND_FOR_A_COMMAND else 2)
+
+
+def test_help_is_all_that_is_said_to_a_stranger(shell: Shell) -> None:
+    done = shell.run()
+    assert (done.returncode, done.stderr) == (2, "")
+    assert "airunner submit -- echo hello" in done.stdout
+
+
+def test_an_unknown_command_is_told_where_the_known_ones_are(shell: Shell) -> None:
+    assert told(shell.run("frob"), 2).endswith("(see `airunner --help`)")
+
+
+@pytest.mark.parametrize("words", [["version"], ["list"], ["submit", "--", "echo", "x"]])
+@pytest.mark.parametrize("closed", [1, 2])
+def test_a_closed_standard_stream_is_no_mistake(
+    embedded: Shell, words: list[str], closed: int
 ) -> None:
-    assert sentence in told(shell.run(*words), 2)
+    done = embedded.run_in_sh(f'exec "$@" {closed}>&-', *words)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [["version"], ["list"], ["submit", "--", "echo", "x"]])
+def test_a_full_disk_is_told(embedded: Shell, words: list[str]) -> None:
+    done = embedded.run_in_sh('exec "$@" >/dev/full', *words)
+    assert done.returncode == 125
+    last = done.stderr.splitlines()[-1]
+    assert last == "airunner: cannot write to standard output: No space left on device"
 
 
 @pytest.mark.parametrize(
