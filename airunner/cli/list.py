@@ -106,7 +106,7 @@ async def _watch(jobs: "JobsClient", listing: "Listing", limit: int, as_json: bo
     import os
     from dataclasses import replace
 
-    from airunner.cli.output import STDOUT, say
+    from airunner.cli.output import STDOUT, say, terminal_size
 
     listing = replace(listing, page_size=min(limit, listing.page_size))
     seen: dict[str, Job] = {}
@@ -118,7 +118,9 @@ async def _watch(jobs: "JobsClient", listing: "Listing", limit: int, as_json: bo
             for line in _lines(changed[::-1], as_json, False):
                 say(line)
         elif os.isatty(STDOUT):
-            say("\x1b[H\x1b[2J" + "\n".join(_lines(found, as_json, True)))
+            size = terminal_size(STDOUT)
+            rows = found if size is None else found[: max(1, size.lines - 2)]
+            say("\x1b[H\x1b[2J" + "\n".join(_lines(rows, as_json, True)))
         elif changed:
             for line in _lines(changed[::-1], as_json, False):
                 say(line)
@@ -130,7 +132,7 @@ def _lines(found: "list[Job] | tuple[Job, ...]", as_json: bool, headings: bool) 
     import os
     import time
 
-    from airunner.cli.output import STDOUT, colourful
+    from airunner.cli.output import STDOUT, colourful, terminal_size
     from airunner.cli.rendering import job_json, job_table
     from airunner.jobs import Instant
 
@@ -138,4 +140,6 @@ def _lines(found: "list[Job] | tuple[Job, ...]", as_json: bool, headings: bool) 
         return [json.dumps(job_json(job), ensure_ascii=False) for job in found]
     colour = colourful(STDOUT, os.environ.get("NO_COLOR"))
     now = Instant(time.time_ns() // 1_000_000)
-    return job_table(found, now, colour=colour, headings=headings)
+    size = terminal_size(STDOUT)
+    width = size.columns if size else None
+    return job_table(found, now, colour=colour, headings=headings, width=width)

@@ -92,6 +92,15 @@ def colourful(descriptor: int, no_colour: str | None) -> bool:
     return not no_colour and os.isatty(descriptor)
 
 
+def terminal_size(descriptor: int) -> os.terminal_size | None:
+    """Columns and lines of the terminal there; None if there is none, or it does not say."""
+    try:
+        size = os.get_terminal_size(descriptor)
+    except OSError:
+        return None
+    return size if size.columns > 0 and size.lines > 0 else None
+
+
 def printable(text: str) -> str:
     """The text without what a terminal would obey: control characters are shown as escapes."""
     return "".join(

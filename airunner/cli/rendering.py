@@ -4,6 +4,8 @@ JSON: names in snake_case, states and types in lower case, times as RFC 3339 in
 UTC with milliseconds, spans in milliseconds with _ms in their name. `null` is
 said where something does not exist. Output is text where it is UTF-8; where it
 is not, `output` has replacement characters and `output_base64` has the bytes.
+The timestamp of every event is by the server's clock, so that it never goes back;
+`written_at` of output and `started_at` of a process are by the worker's.
 """
 
 import base64
@@ -15,6 +17,7 @@ from enum import Enum
 from typing import Final
 
 from airunner.cli.output import printable
+from airunner.cli.table import aligned, fitted
 from airunner.cli.units import show_duration, show_size
 from airunner.entries import BackInLine, Cancelling, Ended, Entry, Happening, InLine, Taken, kind
 from airunner.jobs import Attempt, Instant, Job, JobState, Outcome, Reason
@@ -31,6 +34,7 @@ from airunner.waiting import Waiting
 
 Json = dict[str, object]
 
+_CLONE_LINES: Final = 5  # of git's own, the last of which says what was wrong
 _SPANS: Final = ("duration", "elapsed")
 _COLOURS: Final = {
     JobState.SCHEDULED: "33",
@@ -40,6 +44,7 @@ _COLOURS: Final = {
     JobState.CANCELLED: "35",
 }
 _HEADINGS: Final = ("ID", "STATE", "QUEUE", "TRY", "EXIT", "AGE", "TOOK", "COMMAND")
+_SPARE: Final = tuple(map(_HEADINGS.index, ("TRY", "AGE", "TOOK", "QUEUE", "EXIT")))
 
 
 def show_instant(at: Instant | None) -> str | None:
@@ -123,7 +128,8 @@ def entry_json(entry: Entry) -> Iterator[Json]:
     if isinstance(what, Output):
         for offset, chunk in enumerate(what.chunks):
             said: Json = {**head, "sequence": entry.first + offset}
-            said |= {"timestamp": show_instant(chunk.at), "stream": chunk.stream.value}
+            said |= {"timestamp": show_instant(entry.at), "written_at": show_instant(chunk.at)}
+            said["stream"] = chunk.stream.value
             try:
                 said["output"] = chunk.data.decode()
             except UnicodeDecodeError:
@@ -179,28 +185,24 @@ def command_line(job: Job) -> str:
     return printable(shlex.join((job.spec.command, *job.spec.args)))
 
 
-def job_table(jobs: Sequence[Job], now: Instant, *, colour: bool, headings: bool) -> list[str]:
-    """A line for each job."""
+def job_table(
+    jobs: Sequence[Job],
+    now: Instant,
+    *,
+    colour: bool,
+    headings: bool,
+    width: int | None = None,
+) -> list[str]:
+    """A line for each job, of at most so many cells."""
     rows: list[tuple[str, ...]] = [_HEADINGS] if headings else []
     rows += [_row(job, now) for job in jobs]
-    lines = aligned(rows)
+    lines = aligned(rows) if width is None else fitted(rows, width, _SPARE)
     if not colour:
         return lines
     first = len(lines) - len(jobs)
     return [
         line if index < first else _coloured(line, jobs[index - first].state)
         for index, line in enumerate(lines)
-    ]
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns as wide as they need to be, the last one open."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1] if rows else []
-    return [
-        "  ".join(
-            [*(cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=True)), row[-1]]
-        )
-        for row in rows
     ]
 
 
@@ -237,16 +239,17 @@ def _coloured(line: str, state: JobState) -> str:
 # Prose
 
 
-def ending(state: JobState, outcome: Outcome) -> str:
-    """How a job ended, in a few words."""
-    error = f": {printable(outcome.error)}" if outcome.error else ""
+def ending(state: JobState, outcome: Outcome, told: str = "") -> str:
+    """How a job ended, in a few words; its error is left out if its reader was `told`."""
+    known = not outcome.error or (told and told in outcome.error)
+    error = "" if known else f": {printable(outcome.error)}"
     match outcome.reason:
         case Reason.EXITED:
             words = f"exited with {outcome.exit_code}"
         case Reason.SIGNALED:
             words = f"was ended by signal {outcome.signal}"
         case Reason.TIMEOUT:
-            words = "ran longer than its timeout"
+            words = "timed out"
         case Reason.LOST:
             words = "was lost: its workers went away too often"
         case Reason.OOM:
@@ -254,7 +257,7 @@ def ending(state: JobState, outcome: Outcome) -> str:
         case Reason.SETUP_FAILED:
             words = "could not be set up"
         case Reason.QUEUE_TIMEOUT:
-            words = "waited in line longer than it may"
+            words = "was never started"
         case Reason.NOT_FOUND | Reason.NOT_EXECUTABLE:
             words = "could not be started"
         case Reason.CANCELLED | Reason.FAILED:
@@ -279,7 +282,7 @@ def remark(what: Happening) -> str | None:
             return f"checked out {commit[:12]} in {show_duration(duration)}"
         case CloneFailed(error, stderr):
             lines = [printable(line) for line in (stderr or error).splitlines() if line.strip()]
-            return "the clone failed: " + "; ".join(lines[-5:])
+            return "the clone failed: " + "; ".join(lines[-_CLONE_LINES:])
         case ProcessFailed(error):
             return printable(error)
         case OutputCut(_, size):
@@ -288,6 +291,12 @@ def remark(what: Happening) -> str | None:
             return None
         case _:
             return None
+
+
+def last_line(what: CloneFailed | ProcessFailed) -> str:
+    """The end of what remark() says of an error."""
+    text = what.stderr or what.error if isinstance(what, CloneFailed) else what.error
+    return next((line for line in reversed(text.splitlines()) if line.strip()), "")
 
 
 def job_prose(job: Job, waiting: Waiting | None) -> list[str]:

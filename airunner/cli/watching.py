@@ -19,11 +19,11 @@ from typing import Final
 
 from airunner.cli.exits import CommandFailed, exit_code
 from airunner.cli.output import STDERR, STDOUT, StdoutClosed, note, send
-from airunner.cli.rendering import ending, entry_json, remark
+from airunner.cli.rendering import ending, entry_json, last_line, remark
 from airunner.entries import BackInLine, Ended, Entry, Taken
 from airunner.errors import Refused
 from airunner.jobs import Instant, JobId, JobState, Reason
-from airunner.reports import Output, Stream
+from airunner.reports import CloneFailed, Output, ProcessFailed, Stream
 from airunner.wire.client import JobsClient
 from airunner.wire.follow import follow
 
@@ -40,9 +40,12 @@ class Passing:
         self._until_closed = until_closed
         self._pause = pause
         self._closed = False
+        self.told = ""  # the last error of which a remark was made
 
     async def __call__(self, entry: Entry) -> None:
         if not isinstance(entry.what, Output):
+            if isinstance(entry.what, ProcessFailed | CloneFailed):
+                self.told = last_line(entry.what)
             if (text := remark(entry.what)) is not None:
                 note(text)
             return
@@ -110,7 +113,8 @@ async def watch(
         ended = await _read(jobs, id, show, from_sequence, in_line, known)
         explaining.cancel()
     if ended.state is not JobState.COMPLETED and ended.outcome.reason is not Reason.EXITED:
-        note(f"job {id} {ending(ended.state, ended.outcome)}")
+        told = show.told if isinstance(show, Passing) else ""
+        note(f"job {id} {ending(ended.state, ended.outcome, told)}")
     if not ended.outcome.log_complete:
         note(f"the worker could not deliver all output of job {id}")
     return exit_code(ended.state, ended.outcome)

@@ -3,6 +3,7 @@
 import base64
 
 import pytest
+from rich.cells import cell_len
 
 from airunner.cli.rendering import (
     ending,
@@ -11,9 +12,11 @@ from airunner.cli.rendering import (
     job_json,
     job_prose,
     job_table,
+    last_line,
     remark,
     show_instant,
 )
+from airunner.cli.table import aligned
 from airunner.entries import Ended, Entry, Happening, Taken
 from airunner.jobs import (
     Instant,
@@ -26,7 +29,7 @@ from airunner.jobs import (
     Sequence,
     WorkerId,
 )
-from airunner.reports import Chunk, CloneFailed, Output, OutputCut, Stream
+from airunner.reports import Chunk, CloneFailed, Output, OutputCut, ProcessFailed, Stream
 from airunner.spec import JobSpec
 from airunner.waiting import Waiting
 
@@ -76,6 +79,12 @@ def test_each_chunk_of_output_is_an_object_with_its_own_sequence() -> None:
     assert {(each["type"], each["attempt"]) for each in said} == {("output", 2)}
 
 
+def test_every_event_has_the_servers_time_and_output_also_the_workers() -> None:
+    chunk = Chunk(Stream.STDOUT, b"one\n", Instant(NOW - 40))
+    (said,) = entry_json(entry(Output((chunk,))))
+    assert (said["timestamp"], said["written_at"]) == (show_instant(NOW), show_instant(chunk.at))
+
+
 def test_output_that_is_not_utf8_comes_with_its_bytes() -> None:
     (said,) = entry_json(entry(Output((Chunk(Stream.STDOUT, b"\xff\0", NOW),))))
     assert said["output"] == "\ufffd\0"
@@ -107,6 +116,30 @@ def test_columns_are_aligned_below_their_headings() -> None:
     assert heading.index("COMMAND") == line.index("make")
 
 
+@pytest.mark.parametrize("width", [30, 60, 80, 120])
+def test_lines_fit_the_terminal(width: int) -> None:
+    listed = [job("make", "x" * 300), job("printf", "日本語" * 30)]
+    lines = job_table(listed, NOW, colour=False, headings=True, width=width)
+    assert max(map(cell_len, lines)) <= width
+    assert all(line.startswith(("ID", "id-1")) for line in lines)
+    assert all(line.endswith("…") for line in lines[1:])
+
+
+def test_the_least_needed_columns_make_room_for_the_command() -> None:
+    wide, narrow = (
+        job_table([job("make", "test")], NOW, colour=False, headings=True, width=width)
+        for width in (80, 50)
+    )
+    assert "TRY" in wide[0]
+    assert "TRY" not in narrow[0]
+    assert narrow[0].index("COMMAND") == narrow[1].index("make test")
+
+
+def test_wide_characters_do_not_pull_columns_apart() -> None:
+    first, second = aligned([("日本", "a"), ("e\u0301", "b")])
+    assert cell_len(first[:-1]) == cell_len(second[:-1])
+
+
 def test_states_have_colours_where_colours_may_be() -> None:
     (line,) = job_table([job()], NOW, colour=True, headings=False)
     assert "\x1b[33mscheduled\x1b[0m" in line
@@ -117,6 +150,16 @@ def test_every_end_has_its_words(reason: Reason) -> None:
     words = ending(JobState.FAILED, Outcome(reason=reason, error="because"))
     assert words.endswith(": because")
     assert not words.startswith(":")
+
+
+@pytest.mark.parametrize(
+    "what", [ProcessFailed("no such command: 'x'"), CloneFailed("ended with 128", "a\nfatal: x\n")]
+)
+def test_an_error_is_not_told_twice(what: ProcessFailed | CloneFailed) -> None:
+    told = last_line(what)
+    assert str(remark(what)).endswith(told)
+    outcome = Outcome(reason=Reason.SETUP_FAILED, error=f"checkout failed: {told}")
+    assert ending(JobState.FAILED, outcome, told) == "could not be set up"
 
 
 def test_a_failed_clone_is_remarked_with_what_git_said() -> None:
