@@ -1,10 +1,13 @@
 """Where the server and the worker log to, and how a line looks.
 
 Lines are for people (console) or for machines (json). An event's name has underscores, so
-that it is one word in both.
+that it is one word in both. A line that cannot be written, because its reader is gone
+or the disk is full, is lost: no job and no server shall end for want of a log.
 """
 
+import contextlib
 import logging
+import os
 from enum import StrEnum
 from typing import TextIO
 
@@ -12,6 +15,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
 from airunner.cli.exits import USAGE, CommandFailed
+from airunner.cli.output import STDERR, write
 
 
 class LogFormat(StrEnum):
@@ -19,8 +23,18 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
-def open_journal(format: LogFormat, stream: TextIO) -> FilteringBoundLogger:
-    """A log that writes to a stream, a line each, with times in UTC."""
+class _Lines:
+    """Standard error, a line each; what cannot be written is lost without regret."""
+
+    def info(self, line: str) -> None:
+        with contextlib.suppress(OSError):
+            write(STDERR, f"{line}\n".encode(errors="backslashreplace"))
+
+    warning = error = critical = info
+
+
+def open_journal(format: LogFormat, stream: TextIO | None = None) -> FilteringBoundLogger:
+    """A log that writes to standard error or to a stream, a line each, with times in UTC."""
     processors: list[Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -31,9 +45,9 @@ def open_journal(format: LogFormat, stream: TextIO) -> FilteringBoundLogger:
             structlog.processors.JSONRenderer(),
         ]
     else:
-        processors += [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        processors += [structlog.dev.ConsoleRenderer(colors=os.isatty(STDERR))]
     journal: FilteringBoundLogger = structlog.wrap_logger(
-        structlog.WriteLogger(stream),
+        structlog.WriteLogger(stream) if stream else _Lines(),
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )

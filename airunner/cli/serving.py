@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import sys
 from collections import Counter
 from dataclasses import dataclass
 
@@ -43,7 +42,7 @@ async def serve(serving: Serving) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     on_end(serving.lifeline, stopping.set)
-    journal = open_journal(serving.log_format, sys.stderr)
+    journal = open_journal(serving.log_format)
     watched: Counter[JobId] = Counter()
     broker = Broker(
         Engine(serving.retention, watched),
