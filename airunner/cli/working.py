@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +37,7 @@ class Site:
 
 async def work(options: WorkerOptions, site: Site) -> int:
     """Work until SIGTERM or SIGINT; the exit code, which is the job's with `once`."""
-    log = open_journal(site.log_format, sys.stderr)
+    log = open_journal(site.log_format)
     clock = LoopClock(Instant(time.time_ns() // 1_000_000))
     folders = Folders(
         site.work_root,
@@ -49,6 +48,13 @@ async def work(options: WorkerOptions, site: Site) -> int:
         keep=site.keep_workspace,
         allow_local=site.allow_local_repositories,
     )
+    try:
+        folders.check()
+    except OSError as error:
+        await site.keeper.close()
+        raise CommandFailed(
+            f"--work-dir: cannot make workspaces in {site.work_root}: {error.strerror}"
+        ) from None
     place = Place(launcher=site.keeper, workspaces=folders, clock=clock, log=log)
     worker = Worker(options, lambda: connect(site.destination), place, SystemRandom())
     _obey_signals(worker)

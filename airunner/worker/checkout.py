@@ -68,14 +68,21 @@ class Folders:
         """As Workspaces.make."""
         name = re.sub(r"[^A-Za-z0-9-]", "_", job.id)
         try:
-            parent = self.root if self.keep else self._estate.folder()
-            parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path = Path(tempfile.mkdtemp(prefix=f"{name}.{job.attempt}-", dir=parent)).resolve()
+            path = self._fresh(f"{name}.{job.attempt}-")
             (path / "checkout").mkdir(mode=0o700)
             (path / "home").mkdir(mode=0o700)
         except OSError as error:
             raise SetupFailed(f"the worker cannot make a workspace: {error.strerror}") from None
         return Folder(self, job.spec, path)
+
+    def check(self) -> None:
+        """Raise OSError unless workspaces can be made here: else every job would fail."""
+        self._fresh("check-").rmdir()
+
+    def _fresh(self, prefix: str) -> Path:
+        parent = self.root if self.keep else self._estate.folder()
+        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=prefix, dir=parent)).resolve()
 
     async def sweep(self) -> None:
         """As Workspaces.sweep."""

@@ -93,7 +93,7 @@ class Client:
         self._renewed_at = -1.0  # when the last acknowledged renewal was sent
         self._beaten_at = 0.0  # when the last renewal was sent, or asked for
         self._refused_since: float | None = None
-        self._welcomed = False  # ever
+        self.welcomed = False  # ever
         self.connected = False
         self.dismissed = False  # no Assignment can come any more
         self._words = asyncio.Event()  # there is something to say
@@ -161,7 +161,7 @@ class Client:
         if self._refused_since is None:
             self._refused_since = now
         patient = self._tenures or now - self._refused_since <= self._span
-        return not (self._welcomed and patient)
+        return not (self.welcomed and patient)
 
     async def _converse(self) -> None:
         """One connection, from Hello to its end, which is always an exception."""
@@ -194,7 +194,7 @@ class Client:
         return replace(self._hello, credit=free, holding=tuple(self._tenures))
 
     def _resume(self, welcome: Welcome, sent_at: float) -> None:
-        self.connected = self._welcomed = True
+        self.connected = self.welcomed = True
         self._refused_since = None
         self._backoff.reset()
         self._renewed_at = sent_at

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from airunner.errors import Refused
+from airunner.errors import Refused, Unreachable
 from airunner.jobs import Ending, Millis, Outcome, Reason, WorkerId
 from airunner.limits import WORKER_VISIBILITY_SECONDS_DEFAULT
 from airunner.session import Hello
@@ -85,7 +85,8 @@ class Worker:
         """Work until told to leave; with `once`, how that job ended, else None.
 
         With `once`, a job that was lost or given back is an Outcome of Reason.LOST. Raises
-        Refused if the server will not have this worker, KeeperLost if it can run nothing any more.
+        Refused if the server will not have this worker, Unreachable if it left idle without ever
+        having found one, KeeperLost if it can run nothing any more.
         """
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
@@ -198,7 +199,13 @@ class Worker:
 
     def _count_idle(self) -> None:
         if self._options.idle_exit is not None and not self._jobs and not self._leaving:
-            self._idle = self._loop.call_later(self._options.idle_exit, self.drain)
+            self._idle = self._loop.call_later(self._options.idle_exit, self._leave_idle)
+
+    def _leave_idle(self) -> None:
+        """Nothing to do; unless no server has ever said so, which is a failure."""
+        if not self._client.welcomed:
+            self._failure = Unreachable(f"no server answered for {self._options.idle_exit:g} s")
+        self.drain()
 
     def _stop_counting(self) -> None:
         if self._idle:

@@ -592,6 +592,14 @@ async def test_an_idle_worker_leaves_after_a_while() -> None:
 
 
 @virtually
+async def test_an_idle_worker_that_never_found_a_server_says_so() -> None:
+    async with shop() as it:
+        it.away = True
+        assert await _failing(it.worker(idle_exit=30)) == "no server answered for 30 s"
+        assert now() < 40
+
+
+@virtually
 async def test_every_worker_is_an_incarnation_of_its_own() -> None:
     async with shop() as it:
         one = it.worker()
