@@ -53,7 +53,7 @@ class Git:
                 await self._run("submodule", "--quiet", "update", "--init")
             case Submodules.RECURSIVE:
                 await self._run("submodule", "--quiet", "update", "--init", "--recursive")
-        return await self._commit_of("HEAD")
+        return await self._commit_of("HEAD", "the repository has no commit yet")
 
     async def _clone(self, spec: JobSpec, checkout: Checkout) -> None:
         options = ["--quiet", "--no-local"]
@@ -73,7 +73,7 @@ class Git:
         if not found:
             every = "+refs/heads/*:refs/remotes/origin/*"
             await self._run("fetch", "--quiet", "--tags", "--", "origin", every)
-        full = await self._commit_of(commit)
+        full = await self._commit_of(commit, f"the repository has no commit {commit}")
         if not full.startswith(commit):  # a tag can be called like an abbreviated id
             raise GitFailed(f"no commit {commit}", f"{commit} names something other than a commit")
         await self._run("checkout", "--quiet", "--detach", full, "--")
@@ -86,9 +86,13 @@ class Git:
             return False
         return True
 
-    async def _commit_of(self, name: str) -> str:
-        answer = await self._run("rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}")
-        return answer.strip()
+    async def _commit_of(self, name: str, otherwise: str) -> str:
+        """The full id of a commit; if there is none, GitFailed says what is wrong `otherwise`."""
+        words = ("rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}")
+        try:
+            return (await self._run(*words)).strip()
+        except GitFailed as failure:  # git says "Needed a single revision", which helps nobody
+            raise GitFailed(otherwise, failure.stderr) from None
 
     async def _run(self, *arguments: str) -> str:
         """Run git to its end; what it wrote to standard output."""

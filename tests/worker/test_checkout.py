@@ -260,6 +260,20 @@ def test_a_ref_that_does_not_exist_fails_with_what_git_said(
         why, said = await bench.refused(repository=str(origin), **fields)
         assert said
         assert said in why
+        if "commit" in fields:
+            assert f"the repository has no commit {fields['commit']}" in why
+
+    play(tmp_path, scene)
+
+
+def test_a_repository_without_a_commit_is_told_so(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    git(empty, "init", "--quiet")
+
+    async def scene(bench: Bench) -> None:
+        why, _ = await bench.refused(repository=str(empty))
+        assert "the repository has no commit yet" in why
 
     play(tmp_path, scene)
 
