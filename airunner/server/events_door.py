@@ -1,12 +1,13 @@
 """The event streams' calls: watching a job, and reporting on one."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 import grpc
 
 from airunner.entries import Entry, entry, trimmed
-from airunner.errors import InvalidRequest
+from airunner.errors import InvalidRequest, ShuttingDown
 from airunner.jobs import JobId, Sequence, TaskToken
 from airunner.server.broker import Broker
 from airunner.wire.entries import decode_filter, encode_entry, passes
@@ -44,10 +45,21 @@ class EventsDoor(JobEventsServiceServicer):
     ) -> pb.PublishJobEventsResponse:
         """One request is stored before the next is read."""
         last = 0
-        async for request in request_iterator:
-            reports = decode_reports(request.events)
-            last = await self._broker.publish(TaskToken(request.task_token), reports)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                ending = tasks.create_task(self._end_when_stopping())
+                async for request in request_iterator:
+                    reports = decode_reports(request.events)
+                    last = await self._broker.publish(TaskToken(request.task_token), reports)
+                ending.cancel()
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
         return pb.PublishJobEventsResponse(last_sequence=last)
+
+    async def _end_when_stopping(self) -> None:
+        """A worker that has nothing to say for hours must not hold up the server's end."""
+        await self._broker.stopped()
+        raise ShuttingDown
 
     async def _entries(self, request: pb.StreamJobEventsRequest) -> AsyncGenerator[Entry, None]:
         """What follows, trimmed to where the caller wants to begin."""

@@ -24,7 +24,8 @@ from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1 import job_pb2_grpc
 
 _HEALTH: Final = "grpc.health.v1.Health"
-_GRACE_SECONDS: Final = SHUTDOWN_SECONDS_MAX * 0.8  # the rest is for the log
+_LINGER_SECONDS: Final = 0.1  # in which late callers are told UNAVAILABLE
+_GRACE_SECONDS: Final = SHUTDOWN_SECONDS_MAX * 0.75  # the rest is for the log
 _OPTIONS: Final = (
     ("grpc.so_reuseport", 0),  # a port that is taken is an error, not a silent second server
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
@@ -62,7 +63,7 @@ class GrpcServer:
         self._listen = listen
         self._credentials = grpc.ssl_server_credentials([(key, certificate)])
         self._broken: asyncio.Future[AssertionError] = asyncio.get_running_loop().create_future()
-        guard = Guard(gate, journal, broken=self._break)
+        guard = Guard(gate, journal, broken=self._break, stopping=lambda: broker.stopping)
         self._server = grpc.aio.server(
             interceptors=(guard,), options=_OPTIONS, maximum_concurrent_rpcs=CALLS_MAX
         )
@@ -91,9 +92,14 @@ class GrpcServer:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
     async def stop(self) -> None:
-        """Stop the broker, end what waits with UNAVAILABLE, and let the rest finish in time."""
+        """Stop the broker, end what waits with UNAVAILABLE, and let the rest finish in time.
+
+        The port stays open a moment longer. To a call that arrives while gRPC shuts down
+        its answer is CANCELLED; so callers hear UNAVAILABLE from the guard before that.
+        """
         await self._health.enter_graceful_shutdown()
         self._broker.stop()
+        await asyncio.sleep(_LINGER_SECONDS)
         await self._server.stop(_GRACE_SECONDS)
 
     async def broken(self) -> None:

@@ -4,7 +4,8 @@ A call to anything but the health service is admitted by its token, held against
 of roles, and ended with UNAUTHENTICATED when its token expires. A refusal becomes its
 gRPC status. Anything else that goes wrong is ours: it is logged, and the caller learns
 no more than that. A broken invariant ends the server, because nobody can tell any
-more which of its answers are true.
+more which of its answers are true. Once the server stops, a new call is told so before
+anything else: gRPC itself would end it with CANCELLED, which tells nobody to try again.
 """
 
 from __future__ import annotations  # the stubs make generic what is not so when it runs
@@ -20,7 +21,7 @@ from typing import Final, NoReturn, TypeVar
 import grpc
 from structlog.typing import FilteringBoundLogger
 
-from airunner.errors import NotAllowed, Refused, Unauthenticated
+from airunner.errors import NotAllowed, Refused, ShuttingDown, Unauthenticated
 from airunner.server.auth import Caller, Gate
 from airunner.server.roles import OPEN, may_call
 from airunner.wire.refusals import REFUSAL_KEY, status_of
@@ -49,11 +50,13 @@ class Guard(grpc.aio.ServerInterceptor):
         journal: FilteringBoundLogger,
         *,
         broken: Callable[[AssertionError], None],
+        stopping: Callable[[], bool] = lambda: False,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._gate = gate
         self._journal = journal
         self._broken = broken
+        self._stopping = stopping
         self._now = now
 
     async def intercept_service(
@@ -88,6 +91,8 @@ class Guard(grpc.aio.ServerInterceptor):
         request: Q,
         context: grpc.aio.ServicerContext[Q, A],
     ) -> A | None:
+        if self._stopping():
+            raise ShuttingDown
         who = self._gate.admit(_token(context))
         if not may_call(method, who.roles):
             raise NotAllowed(_not_allowed(method, who))

@@ -81,6 +81,8 @@ def refusal_of(error: grpc.aio.AioRpcError, server: str) -> Refused:
         return refusal(code.name, details, name)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return Unreachable(f"the server at {server} did not answer in time: try again")
+    if code is grpc.StatusCode.CANCELLED:
+        return Unreachable(f"the server at {server} has dropped the call: try again")
     if code is grpc.StatusCode.UNAVAILABLE:
         return Unreachable(_why_unreachable(server, details))
     if code is grpc.StatusCode.UNIMPLEMENTED:

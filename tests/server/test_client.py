@@ -6,6 +6,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
+import grpc
 import pytest
 
 from airunner.channel import ChannelClosed
@@ -56,7 +57,7 @@ from airunner.spec import JobSpec
 from airunner.wire.client import Accepted, JobsClient
 from airunner.wire.dial import Destination
 from airunner.wire.follow import follow
-from airunner.wire.refusals import decode_refusal, encode_refusal, refusal
+from airunner.wire.refusals import decode_refusal, encode_refusal, refusal, refusal_of
 from airunner.worker.grpc import connect
 from tests.server.serving import Keys, guarded, serving, until
 
@@ -413,6 +414,14 @@ def test_a_refusal_without_a_name_is_known_by_its_status() -> None:
     got = decode_refusal(encode_refusal(sent))
     assert (type(got), str(got)) == (UnknownJob, str(sent))
     assert type(refusal("UNKNOWN", "what")) is Refused
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED])
+def test_a_call_that_a_server_dropped_is_worth_another_try(code: grpc.StatusCode) -> None:
+    error = grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), "Cancelled")
+    got = refusal_of(error, "localhost:1")
+    assert isinstance(got, Unreachable)
+    assert "localhost:1" in str(got)
 
 
 def test_a_cut_and_its_numbers_survive_the_wire_to_a_watcher(site_keys: Keys) -> None:

@@ -202,6 +202,42 @@ def test_what_waits_ends_with_unavailable_when_the_server_stops(site_keys: Keys)
     asyncio.run(main())
 
 
+def test_a_call_to_a_server_that_stops_is_told_so(site_keys: Keys) -> None:
+    async def main() -> None:
+        async with serving(site_keys) as site, asyncio.TaskGroup() as tasks:
+            jobs = site.jobs()
+            await jobs.ListJobs(pb.ListJobsRequest())
+            stopping = tasks.create_task(site.server.stop())
+            await until(lambda: site.broker.stopping)
+            with pytest.raises(grpc.aio.AioRpcError) as error:
+                await jobs.EnqueueJob(pb.EnqueueJobRequest())
+            assert error.value.code() is grpc.StatusCode.UNAVAILABLE
+            assert "shutting down" in str(error.value.details())
+            await stopping
+
+    asyncio.run(main())
+
+
+def test_an_idle_publisher_does_not_hold_up_the_servers_end(site_keys: Keys) -> None:
+    async def main() -> None:
+        async with serving(site_keys) as site:
+            await site.broker.enqueue(Enqueue(spec=SPEC))
+            response = await site.jobs().DequeueJob(pb.DequeueJobRequest()).read()
+            assert isinstance(response, pb.DequeueJobResponse)
+            call = site.events().PublishJobEvents()
+            event = pb.JobEvent(sequence=1, output=pb.OutputEvent(output=b"x"))
+            token = response.task_token
+            await call.write(pb.PublishJobEventsRequest(task_token=token, events=[event]))
+            await until(lambda: any(job.sent for job in site.broker.table.jobs()))
+            begun = time.monotonic()
+            await site.server.stop()
+            assert time.monotonic() - begun < 5
+            assert await call.code() is grpc.StatusCode.UNAVAILABLE
+            assert "shutting down" in str(await call.details())
+
+    asyncio.run(main())
+
+
 class Faulty(Broker):
     """Has a defect in one verb, and a broken invariant in another."""
 
