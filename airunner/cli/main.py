@@ -7,6 +7,7 @@ and an exit code of exits.py; AIRUNNER_DEBUG=1 shows where it came from.
 
 import os
 import sys
+from inspect import cleandoc
 from typing import Annotated, Final, NoReturn
 
 import typer
@@ -35,6 +36,12 @@ from airunner.errors import Refused
 _STAND_FOR_A_COMMAND: Final = ("submit", "monitor", "retry", "worker")
 _JOBS, _RUNNING, _SETTING_UP = "Jobs", "Running it", "Setting it up"
 
+
+def _unwrapped(docstring: str | None) -> str:
+    """A docstring whose paragraphs are one line each, to be wrapped at the terminal's width."""
+    return "\n\n".join(" ".join(each.split()) for each in cleandoc(docstring or "").split("\n\n"))
+
+
 app = typer.Typer(
     name="airunner",
     help="Run commands on other machines: a job queue server, its workers and their command line.\n\n"
@@ -45,13 +52,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _panel, _commands in (
-    (_JOBS, (submit, monitor, show, logs, cancel, retry, queues)),
+    (_JOBS, (submit, monitor, list_jobs, show, logs, cancel, retry, queues)),
     (_RUNNING, (up, server, worker, bench)),
     (_SETTING_UP, (certs, keys, token, version)),
 ):
     for _command in _commands:
-        app.command(rich_help_panel=_panel)(_command)
-app.command("list", rich_help_panel=_JOBS)(list_jobs)
+        _name = "list" if _command is list_jobs else _command.__name__
+        app.command(_name, rich_help_panel=_panel, help=_unwrapped(_command.__doc__))(_command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -134,9 +141,7 @@ def _without_command(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _named(words: list[str]) -> str:
-    known = {
-        each.name or each.callback.__name__ for each in app.registered_commands if each.callback
-    }
+    known = {each.name for each in app.registered_commands}
     return f"{words[0]} " if words and words[0] in known else ""
 
 

@@ -333,6 +333,13 @@ def test_every_command_explains_itself_with_an_example(shell: Shell) -> None:
         assert f"airunner {command}" in done.stdout.split("Example", 1)[1], command
 
 
+def test_help_fills_the_lines_of_a_terminal(shell: Shell) -> None:
+    done = shell.run("submit", "--help", environment={"COLUMNS": "80"})
+    prose = done.stdout.split("128+n", 1)[1].split("Examples", 1)[0].splitlines()
+    full = [line for line in map(str.strip, prose) if line]
+    assert all(len(line) > 50 for line in full[:-1]), full
+
+
 def test_certs_and_keys_write_where_they_are_told(shell: Shell) -> None:
     assert shell.run("certs", "--dir", "c", "--name", "build.example").stdout == ""
     assert shell.run("keys", "--dir", "k").stdout == ""
