@@ -36,7 +36,7 @@ class WorkChannel:
         try:
             await self._call.write(encode_from_worker(message))
         except _DEADLY as error:
-            raise ChannelClosed(f"the stream to {self._server} is broken") from error
+            raise ChannelClosed(await self._why(error)) from error
 
     async def receive(self) -> FromServer:
         """The next message.
@@ -56,6 +56,17 @@ class WorkChannel:
         if not isinstance(response, pb.WorkResponse):
             raise ChannelClosed(f"the server at {self._server} has ended the stream")
         return decode_from_server(response)
+
+    async def _why(self, error: BaseException) -> str:
+        """Why nothing can be written any more; a write itself is only told that it is so."""
+        if not isinstance(error, grpc.aio.AioRpcError) and self._call.done():
+            try:
+                await self._call.read()
+            except _DEADLY as said:
+                error = said
+        if isinstance(error, grpc.aio.AioRpcError):
+            return str(refusal_of(error, self._server))
+        return f"the stream to {self._server} is broken"
 
     async def close(self) -> None:
         self._call.cancel()

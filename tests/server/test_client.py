@@ -382,7 +382,7 @@ def test_a_worker_without_a_server_is_told_so(site_keys: Keys) -> None:
         )
         with pytest.raises(ChannelClosed, match="no server answers"):
             await channel.receive()
-        with pytest.raises(ChannelClosed):
+        with pytest.raises(ChannelClosed, match="no server answers"):
             await channel.send(HELLO)
         await channel.close()
 
