@@ -118,6 +118,7 @@ def server(
     from airunner.retention import Retention
 
     _check_store(store)
+    _check_listen(listen)
     gate = _gate(listen, no_auth, jwt_public_key_file, jwt_audience, default_role)
     retention = Retention(
         jobs_max=jobs_max,
@@ -142,6 +143,12 @@ def server(
 def _check_store(store: str) -> None:
     if store != "memory":
         raise CommandFailed(f"--store: there is no store {store!r}; use memory", 2)
+
+
+def _check_listen(listen: str) -> None:
+    host, _, port = listen.rpartition(":")
+    if not (host and port.isascii() and port.isdecimal() and int(port) < 65536):
+        raise CommandFailed(f"--listen: {listen!r} is not HOST:PORT", 2)
 
 
 def _pem(option: str, path: Path | None) -> bytes:

@@ -90,10 +90,14 @@ def worker(
     from platformdirs import user_cache_path
 
     from airunner.cli.journal import log_format_named
+    from airunner.spec import check_queue
     from airunner.worker.keeper import start_keeper
     from airunner.worker.process import LaunchError
 
     lines = log_format_named(log_format)
+    queues = tuple(dict.fromkeys(queue or ["default"]))
+    for each in queues:
+        check_queue(each, "--queue")
     said = settings(server, token, token_file, ca_cert)
     try:
         keeper = start_keeper()  # before gRPC, which starts threads: no process with threads forks
@@ -108,7 +112,7 @@ def worker(
 
     options = WorkerOptions(
         name=name or socket.gethostname(),
-        queues=tuple(dict.fromkeys(queue or ["default"])),
+        queues=queues,
         slots=slots,
         span=Millis(visibility_timeout * 1000),
         once=once,
