@@ -281,8 +281,8 @@ def remark(what: Happening) -> str | None:
         case CloneEnded(commit, duration):
             return f"checked out {commit[:12]} in {show_duration(duration)}"
         case CloneFailed(error, stderr):
-            lines = [printable(line) for line in (stderr or error).splitlines() if line.strip()]
-            return "the clone failed: " + "; ".join(lines[-_CLONE_LINES:])
+            lines = [printable(line) for line in stderr.splitlines() if line.strip()]
+            return "the clone failed: " + "; ".join([printable(error), *lines[-_CLONE_LINES:]])
         case ProcessFailed(error):
             return printable(error)
         case OutputCut(_, size):

@@ -164,7 +164,7 @@ def test_an_error_is_not_told_twice(what: ProcessFailed | CloneFailed) -> None:
 
 def test_a_failed_clone_is_remarked_with_what_git_said() -> None:
     assert remark(CloneFailed("exit 128", "fatal: no such ref\n")) == (
-        "the clone failed: fatal: no such ref"
+        "the clone failed: exit 128; fatal: no such ref"
     )
 
 
