@@ -1,0 +1,83 @@
+"""What hides, resists and floods, through a real worker: from submit to the last process."""
+
+import subprocess
+import uuid
+
+import pytest
+
+from airunner.limits import GIB, MEMORY_OUTPUT_BYTES_PER_JOB, MIB
+from tests import zoo
+from tests.support.site import Site
+
+SHELL = {
+    "nohup": "nohup sleep 1000 >/dev/null 2>&1 & echo ready",
+    "one that exits while its child holds the output": "sleep 1000 & echo ready",
+    "one whose child writes for ever": "echo ready; yes & exit 0",
+}
+PYTHON = {
+    "double fork": zoo.DOUBLE_FORK,
+    "setsid": zoo.SETSID,
+    "a daemon that ignores SIGTERM": zoo.STUBBORN_DAEMON,
+}
+HIDING = {name: zoo.shell(line) for name, line in SHELL.items()} | {
+    name: zoo.python(program) for name, program in PYTHON.items()
+}
+LASTING = {
+    "a fork bomb": zoo.python(zoo.FORK_BOMB),
+    "one that ignores SIGTERM": zoo.shell(
+        "trap '' TERM HUP; echo ready; while :; do sleep 1; done"
+    ),
+    "one that stops itself": zoo.shell("echo ready; kill -STOP $$"),
+}
+
+
+@pytest.mark.parametrize("mode", [[], ["--pty"]], ids=["pipe", "pty"])
+@pytest.mark.parametrize("name", HIDING)
+def test_what_hides_ends_with_its_command(shared: Site, name: str, mode: list[str]) -> None:
+    tag = uuid.uuid4().hex
+    done = shared.run("submit", *mode, "--env", f"ZOO={tag}", "--", *HIDING[name])
+    assert done.returncode == 0
+    assert done.stdout.startswith(b"ready")
+    assert zoo.tagged(tag) == []
+
+
+@pytest.mark.parametrize("name", LASTING)
+def test_what_lasts_ends_with_a_cancel_said_twice(shared: Site, name: str) -> None:
+    tag = uuid.uuid4().hex
+    id = shared.submit("--grace", "1", "--env", f"ZOO={tag}", "--", *LASTING[name])
+    shared.wait_for(id, "output")
+    assert zoo.tagged(tag)
+    shared.run("cancel", id, check=True)
+    shared.run("cancel", id, check=True)
+    assert shared.run("monitor", id).returncode == 130
+    assert zoo.tagged(tag) == []
+
+
+def test_a_command_has_nothing_of_its_workers(own: Site) -> None:
+    own.start_worker(environment={"AIRUNNER_TOKEN": "of-the-worker", "MINE": "of-the-worker"})
+    look = "cat /proc/self/environ /proc/$PPID/environ; echo; ls /proc/self/fd"
+    done = own.run("submit", "--", "sh", "-c", look)
+    assert b"of-the-worker" not in done.stdout
+    assert done.stdout.split()[-4:] == [b"0", b"1", b"2", b"3"]
+
+
+def test_a_gibibyte_with_a_slow_monitor_takes_no_memory_beyond_the_logs(own: Site) -> None:
+    worker = own.start_worker()
+    id = own.submit("--", "head", "-c", str(GIB), "/dev/zero")
+    slow = own.start("monitor", id, "--raw", stdout=subprocess.PIPE)
+    assert own.run("monitor", id, "--raw").returncode == 0
+    assert own.server
+    assert peak(worker.pid) < 160 * MIB
+    assert peak(own.server.pid) < MEMORY_OUTPUT_BYTES_PER_JOB + 200 * MIB
+    assert slow.popen.stdout
+    with slow.popen.stdout as output:
+        size = sum(len(block) for block in iter(lambda: output.read(MIB), b""))
+    assert slow.wait() == 0
+    job = own.show(id)
+    assert size == job["output_bytes"]
+    assert size + int(str(job["output_bytes_cut"])) == GIB
+
+
+def peak(pid: int) -> int:
+    """The most bytes of memory that a process has had."""
+    return int(zoo.status(pid)["VmHWM"].split()[0]) * 1024
