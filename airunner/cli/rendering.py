@@ -25,6 +25,7 @@ from airunner.listing import QueueStatistics
 from airunner.reports import (
     CloneEnded,
     CloneFailed,
+    CloneProgressed,
     CloneStarted,
     Output,
     OutputCut,
@@ -44,6 +45,8 @@ _COLOURS: Final = {
     JobState.CANCELLED: "35",
 }
 _HEADINGS: Final = ("ID", "STATE", "QUEUE", "TRY", "EXIT", "AGE", "TOOK", "COMMAND")
+# Never shown: it keeps the columns of one page below those of the last.
+_TYPICAL: Final = ("", JobState.SCHEDULED.value, "default", "", "", "59m59s", "59m59s", "")
 _SPARE: Final = tuple(map(_HEADINGS.index, ("TRY", "AGE", "TOOK", "QUEUE", "EXIT")))
 
 
@@ -194,9 +197,9 @@ def job_table(
     width: int | None = None,
 ) -> list[str]:
     """A line for each job, of at most so many cells."""
-    rows: list[tuple[str, ...]] = [_HEADINGS] if headings else []
-    rows += [_row(job, now) for job in jobs]
+    rows = [_TYPICAL, _HEADINGS, *(_row(job, now) for job in jobs)]
     lines = aligned(rows) if width is None else fitted(rows, width, _SPARE)
+    lines = lines[1 if headings else 2 :]
     if not colour:
         return lines
     first = len(lines) - len(jobs)
@@ -278,6 +281,8 @@ def remark(what: Happening) -> str | None:
             return f"a cancel was requested by {printable(by)}" if by else "a cancel was requested"
         case CloneStarted(repository):
             return f"cloning {printable(repository)}"
+        case CloneProgressed(message):
+            return printable(message)
         case CloneEnded(commit, duration):
             return f"checked out {commit[:12]} in {show_duration(duration)}"
         case CloneFailed(error, stderr):

@@ -135,6 +135,13 @@ def test_the_least_needed_columns_make_room_for_the_command() -> None:
     assert narrow[0].index("COMMAND") == narrow[1].index("make test")
 
 
+def test_the_next_page_goes_on_in_the_same_columns() -> None:
+    heading, first = job_table([job()], NOW, colour=False, headings=True)
+    ended = job(outcome=Outcome(reason=Reason.EXITED, exit_code=3))
+    (next_page,) = job_table([ended], NOW, colour=False, headings=False)
+    assert heading.index("COMMAND") == first.index("make") == next_page.index("make")
+
+
 def test_wide_characters_do_not_pull_columns_apart() -> None:
     first, second = aligned([("日本", "a"), ("e\u0301", "b")])
     assert cell_len(first[:-1]) == cell_len(second[:-1])
