@@ -5,12 +5,13 @@ Nothing is decided here. What a request leaves at zero means the published defau
 
 from collections.abc import AsyncIterator
 from secrets import token_hex
+from typing import Final
 
 import grpc
 
 from airunner.channel import Channel
 from airunner.checks import check_text, check_within
-from airunner.errors import InvalidRequest, Refused
+from airunner.errors import InvalidRequest, Refused, ShuttingDown
 from airunner.jobs import Enqueue, Job, JobId, Millis, RequestId, TaskToken, WorkerId
 from airunner.limits import (
     DEQUEUE_JOBS_MAX,
@@ -21,6 +22,7 @@ from airunner.limits import (
     VISIBILITY_SECONDS_MIN,
 )
 from airunner.server.broker import Broker
+from airunner.server.delivery import deliver_first
 from airunner.server.granted import Granted
 from airunner.server.guard import caller
 from airunner.server.roles import Role
@@ -42,6 +44,8 @@ from airunner.wire.params import decode_spec
 from airunner.wire.refusals import encode_refusal
 from airunner.wire.results import decode_outcome
 from airunner.wire.times import encode_instant
+
+_LANDING_SECONDS: Final = 0.1  # at most, that a job takes to its caller
 
 
 class JobsDoor(JobServiceServicer):
@@ -126,11 +130,12 @@ class JobsDoor(JobServiceServicer):
 
     # Workers' calls
 
-    async def DequeueJob(
+    async def DequeueJob(  # type: ignore[override] # a coroutine that writes, as is Work
         self,
         request: pb.DequeueJobRequest,
         context: grpc.aio.ServicerContext[pb.DequeueJobRequest, pb.DequeueJobResponse],
-    ) -> AsyncIterator[pb.DequeueJobResponse]:
+    ) -> None:
+        """A job that was written is its caller's; any other goes back to its place in line."""
         queue = request.queue or DEFAULT_QUEUE
         check_queue(queue)
         most = request.max_jobs or 1
@@ -142,14 +147,19 @@ class JobsDoor(JobServiceServicer):
             worker=WorkerId(f"{caller().subject}/{token_hex(4)}"),
             span=_span(request.visibility_timeout_seconds),
             most=most,
+            wait=_patience(context.time_remaining()),
         )
+        if not undelivered:
+            await self._broker.stopped()  # or the caller's deadline, which is near
+            raise ShuttingDown
+
+        async def write(granted: Granted) -> None:
+            job = encode_job(granted.job)
+            await context.write(pb.DequeueJobResponse(job=job, task_token=granted.token))
+
         try:
-            while undelivered:
-                granted = undelivered[0]
-                yield pb.DequeueJobResponse(job=encode_job(granted.job), task_token=granted.token)
-                if context.cancelled():
-                    break  # it was written, but to nobody
-                del undelivered[0]
+            while undelivered and await deliver_first(undelivered, write):
+                pass
         finally:
             await self._give_back(undelivered)
 
@@ -197,6 +207,15 @@ class JobsDoor(JobServiceServicer):
                 await self._broker.release(granted.token)
             except Refused:
                 continue  # the lease has ended by itself, or the server is about to
+
+
+def _patience(left: float | None) -> float | None:
+    """For how many seconds a caller with so many left is given a job.
+
+    A job that is leased in the last moment reaches its caller after the deadline, and so
+    nobody until the lease lapses: it is better off in line.
+    """
+    return None if left is None else max(0.0, left - min(_LANDING_SECONDS, left / 10))
 
 
 def _tried(request: pb.EnqueueJobRequest) -> Enqueue | Refused:

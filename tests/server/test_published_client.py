@@ -151,6 +151,17 @@ async def test_a_long_poll_ends_at_its_callers_deadline(site: Served) -> None:
 
 
 @served
+async def test_a_long_poll_takes_no_job_that_would_come_after_its_deadline(site: Served) -> None:
+    call = site.jobs().DequeueJob(pb.DequeueJobRequest(), timeout=2)
+    await until(lambda: site.broker.attendance.serving("default"))
+    await until(lambda: not site.broker.attendance.serving("default"))
+    assert not call.done()
+    id = await enqueue(site)
+    assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert site.broker.table.job(JobId(id)).attempt == 0
+
+
+@served
 async def test_several_jobs_come_in_their_order(site: Served) -> None:
     ids = [await enqueue(site) for _ in range(3)]
     assert [each.job.job_id for each in await lease(site, most=2)] == ids[:2]
