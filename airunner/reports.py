@@ -96,6 +96,13 @@ class CloneStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class CloneProgressed:
+    """How far a clone has come, in git's own words: `Receiving objects:  45% (9/20)`."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class CloneEnded:
     commit: str  # what was checked out, in full
     duration: Millis
@@ -150,6 +157,7 @@ Report = (
     | Alive
     | TerminalResized
     | CloneStarted
+    | CloneProgressed
     | CloneEnded
     | CloneFailed
     | ContainerCreated
@@ -174,6 +182,7 @@ def width(report: Report) -> int:
             | Alive()
             | TerminalResized()
             | CloneStarted()
+            | CloneProgressed()
             | CloneEnded()
             | CloneFailed()
             | ContainerCreated()

@@ -18,6 +18,7 @@ from airunner.reports import (
     Chunk,
     CloneEnded,
     CloneFailed,
+    CloneProgressed,
     CloneStarted,
     ContainerCreated,
     ContainerRemoved,
@@ -58,7 +59,7 @@ def encode_report(report: Report, first: int) -> pb.JobEvent:
             return pb.JobEvent(sequence=first, event_type=pb.EVENT_TYPE_OUTPUT_CUT, output_cut=cut)
         case ProcessStarted() | ProcessEnded() | ProcessFailed() | Alive() | TerminalResized():
             return _encode_process(report, first)
-        case CloneStarted() | CloneEnded() | CloneFailed():
+        case CloneStarted() | CloneProgressed() | CloneEnded() | CloneFailed():
             return _encode_clone(report, first)
         case (
             ContainerCreated()
@@ -175,7 +176,9 @@ def _encode_process(
             )
 
 
-def _encode_clone(report: CloneStarted | CloneEnded | CloneFailed, first: int) -> pb.JobEvent:
+def _encode_clone(
+    report: CloneStarted | CloneProgressed | CloneEnded | CloneFailed, first: int
+) -> pb.JobEvent:
     match report:
         case CloneStarted(repository, commit, branch, started_at):
             started = pb.GitCloneStartEvent(
@@ -186,6 +189,13 @@ def _encode_clone(report: CloneStarted | CloneEnded | CloneFailed, first: int) -
             )
             return pb.JobEvent(
                 sequence=first, event_type=pb.EVENT_TYPE_GIT_CLONE_START, git_clone_start=started
+            )
+        case CloneProgressed(message):
+            progress = pb.GitCloneProgressEvent(message=message)
+            return pb.JobEvent(
+                sequence=first,
+                event_type=pb.EVENT_TYPE_GIT_CLONE_PROGRESS,
+                git_clone_progress=progress,
             )
         case CloneEnded(commit, duration, directory):
             ended = pb.GitCloneEndEvent(
@@ -362,6 +372,7 @@ _DECODERS: Final[dict[str | None, Callable[[pb.JobEvent], Report | None]]] = {
     "image_pull_progress": _decode_pull_progress,
     "image_pull_complete": _decode_pull_complete,
     "git_clone_start": _decode_clone_start,
+    "git_clone_progress": lambda event: CloneProgressed(event.git_clone_progress.message),
     "git_clone_end": _decode_clone_end,
     "git_clone_error": lambda event: CloneFailed(
         event.git_clone_error.error_message, event.git_clone_error.stderr_output

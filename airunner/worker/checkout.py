@@ -24,7 +24,7 @@ from pathlib import Path
 from structlog.typing import FilteringBoundLogger
 
 from airunner.jobs import Job, Millis
-from airunner.reports import CloneEnded, CloneFailed, CloneStarted, Report
+from airunner.reports import CloneEnded, CloneFailed, CloneProgressed, CloneStarted, Report
 from airunner.repositories import is_local
 from airunner.spec import JobSpec, ProcessType, TerminalSize
 from airunner.worker.clock import Clock
@@ -141,7 +141,11 @@ class Folder:
             return
         began = clock.now()
         await report(CloneStarted(spec.repository, spec.commit, spec.branch, began))
-        git = Git(self._owner.launcher, self._owner.environment, str(self._checkout))
+
+        async def progress(message: str) -> None:
+            await report(CloneProgressed(message))
+
+        git = Git(self._owner.launcher, self._owner.environment, str(self._checkout), progress)
         try:
             if is_local(spec.repository) and not self._owner.allow_local:
                 raise GitFailed(LOCAL_REFUSED, "")

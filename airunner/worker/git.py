@@ -8,9 +8,14 @@ A path on this machine is cloned as a remote is (`--no-local`): the depth holds,
 shares no files with its origin which a job might change. Submodules come with all of
 their history: the commit that a repository wants of them is seldom the tip of a branch, and
 not every server gives others.
+
+git's lines of progress are told, one a second at most, so that a clone which takes its time is seen
+to be alive; what else it says is kept for the one who has to know why it failed.
 """
 
-from collections.abc import Mapping
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from airunner.reports import Stream
@@ -20,7 +25,13 @@ from airunner.worker.process import Command, Launcher, LaunchError
 STDERR_BYTES_MAX: Final = 16 * 1024  # the last that git said, which is kept
 STDOUT_BYTES_MAX: Final = 1024  # of what git answers; a commit id is asked for, no more
 
+PROGRESS_SECONDS: Final = 1.0  # between two lines of progress, and before the first
+
 _FULL_IDS: Final = (40, 64)  # hexadecimal digits of SHA-1 and SHA-256
+
+
+_PROGRESS: Final = re.compile(r"(remote: )?[A-Z][a-z ]+: +\d+(% |, done|$)")
+_NOISE: Final = ("Cloning into ", "From ", "Submodule ")
 
 
 class GitFailed(Exception):
@@ -34,8 +45,15 @@ class GitFailed(Exception):
 class Git:
     """Clones one repository into one empty folder."""
 
-    def __init__(self, launcher: Launcher, environment: Mapping[str, str], folder: str) -> None:
+    def __init__(
+        self,
+        launcher: Launcher,
+        environment: Mapping[str, str],
+        folder: str,
+        progress: Callable[[str], Awaitable[None]],
+    ) -> None:
         self._launcher = launcher
+        self._progress = progress
         self._environment = environment
         self._folder = folder
 
@@ -50,13 +68,13 @@ class Git:
             case Submodules.NONE:
                 pass
             case Submodules.TOP:
-                await self._run("submodule", "--quiet", "update", "--init")
+                await self._run("submodule", "update", "--init", "--progress")
             case Submodules.RECURSIVE:
-                await self._run("submodule", "--quiet", "update", "--init", "--recursive")
+                await self._run("submodule", "update", "--init", "--progress", "--recursive")
         return await self._commit_of("HEAD", "the repository has no commit yet")
 
     async def _clone(self, spec: JobSpec, checkout: Checkout) -> None:
-        options = ["--quiet", "--no-local"]
+        options = ["--progress", "--no-local"]
         if checkout.depth:
             options.append(f"--depth={checkout.depth}")
         options.append("--single-branch" if checkout.single_branch else "--no-single-branch")
@@ -72,7 +90,7 @@ class Git:
         found = len(commit) in _FULL_IDS and await self._fetched(commit, checkout.depth)
         if not found:
             every = "+refs/heads/*:refs/remotes/origin/*"
-            await self._run("fetch", "--quiet", "--tags", "--", "origin", every)
+            await self._run("fetch", "--progress", "--tags", "--", "origin", every)
         full = await self._commit_of(commit, f"the repository has no commit {commit}")
         if not full.startswith(commit):  # a tag can be called like an abbreviated id
             raise GitFailed(f"no commit {commit}", f"{commit} names something other than a commit")
@@ -81,7 +99,7 @@ class Git:
     async def _fetched(self, commit: str, depth: int) -> bool:
         options = [f"--depth={depth}"] if depth else []
         try:
-            await self._run("fetch", "--quiet", "--no-tags", *options, "--", "origin", commit)
+            await self._run("fetch", "--progress", "--no-tags", *options, "--", "origin", commit)
         except GitFailed:
             return False
         return True
@@ -107,16 +125,54 @@ class Git:
             process = await self._launcher.launch(command)
         except LaunchError as error:
             raise GitFailed("git could not be started on this worker", str(error)) from None
-        kept = {Stream.STDOUT: b"", Stream.STDERR: b""}
+        answer, said = b"", _Said()
         try:
             while read := await process.read():
                 stream, data = read
-                most = STDOUT_BYTES_MAX if stream is Stream.STDOUT else STDERR_BYTES_MAX
-                kept[stream] = (kept[stream] + data)[-most:]
+                if stream is Stream.STDOUT:
+                    answer = (answer + data)[-STDOUT_BYTES_MAX:]
+                elif line := said.hear(data):
+                    await self._progress(line)
             end = await process.wait()
         finally:
             await process.close()
         if end.code:
-            stderr = kept[Stream.STDERR].decode(errors="replace").strip()
-            raise GitFailed(f"git {arguments[0]} ended with {end.code}", stderr)
-        return kept[Stream.STDOUT].decode(errors="replace")
+            raise GitFailed(f"git {arguments[0]} ended with {end.code}", said.text)
+        return answer.decode(errors="replace")
+
+
+class _Said:
+    """What a git says on standard error: progress, which passes, and the rest, which is kept."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._told_at = self._loop.time()
+        self._kept = ""
+        self._rest = b""  # the beginning of a line
+
+    def hear(self, data: bytes) -> str | None:
+        """Take some bytes; the line of progress that is due now, if one is."""
+        *lines, rest = re.split(rb"[\r\n]", self._rest + data)
+        self._rest = rest[-STDERR_BYTES_MAX:]
+        latest = None
+        for line in lines:
+            text = line.decode(errors="replace").rstrip()
+            if _PROGRESS.match(text):
+                latest = text
+            else:
+                self._keep(text)
+        if latest is None or self._loop.time() < self._told_at + PROGRESS_SECONDS:
+            return None
+        self._told_at = self._loop.time()
+        return latest
+
+    def _keep(self, text: str) -> None:
+        if text and not text.startswith(_NOISE):
+            self._kept = f"{self._kept}{text}\n"[-STDERR_BYTES_MAX:]
+
+    @property
+    def text(self) -> str:
+        """All that is kept."""
+        self._keep(self._rest.decode(errors="replace").rstrip())
+        self._rest = b""
+        return self._kept.strip()

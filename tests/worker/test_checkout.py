@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from airunner.jobs import Instant, Job, JobId, Place
-from airunner.reports import CloneEnded, CloneFailed, CloneStarted, Report
+from airunner.reports import CloneEnded, CloneFailed, CloneProgressed, CloneStarted, Report
 from airunner.spec import Checkout, JobSpec, Submodules
 from airunner.worker.checkout import Folder, Folders
 from airunner.worker.clock import LoopClock
@@ -260,8 +260,32 @@ def test_a_ref_that_does_not_exist_fails_with_what_git_said(
         why, said = await bench.refused(repository=str(origin), **fields)
         assert said
         assert said in why
+        assert "objects: " not in said
         if "commit" in fields:
             assert f"the repository has no commit {fields['commit']}" in why
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["clone", "commit"])
+def test_a_clone_that_takes_its_time_says_how_far_it_is(
+    tmp_path: Path, origin: Path, whole: bool
+) -> None:
+    hook = tmp_path / "slow"
+    hook.write_text('#!/bin/sh\nsleep 1.2\nexec "$@"\n')
+    hook.chmod(0o755)
+    (tmp_path / ".gitconfig").write_text(f"[uploadpack]\n\tpackObjectsHook = {hook}\n")
+    wanted = "" if whole else git(origin, "rev-parse", "main")
+
+    async def scene(bench: Bench) -> None:
+        await bench.fetch(repository=str(origin), commit=wanted)
+        started, *progress, ended = bench.reports
+        assert isinstance(started, CloneStarted)
+        assert isinstance(ended, CloneEnded)
+        assert progress
+        for each in progress:
+            assert isinstance(each, CloneProgressed)
+            assert "objects: " in each.message
 
     play(tmp_path, scene)
 

@@ -77,6 +77,7 @@ class _EventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventType.V
     EVENT_TYPE_CANCEL_REQUESTED: _EventType.ValueType  # 103
     EVENT_TYPE_FINISHED: _EventType.ValueType  # 104
     EVENT_TYPE_OUTPUT_CUT: _EventType.ValueType  # 105
+    EVENT_TYPE_GIT_CLONE_PROGRESS: _EventType.ValueType  # 106
 
 class EventType(_EventType, metaclass=_EventTypeEnumTypeWrapper): ...
 
@@ -102,6 +103,7 @@ EVENT_TYPE_RETURNED: EventType.ValueType  # 102
 EVENT_TYPE_CANCEL_REQUESTED: EventType.ValueType  # 103
 EVENT_TYPE_FINISHED: EventType.ValueType  # 104
 EVENT_TYPE_OUTPUT_CUT: EventType.ValueType  # 105
+EVENT_TYPE_GIT_CLONE_PROGRESS: EventType.ValueType  # 106
 Global___EventType: _TypeAlias = EventType  # noqa: Y015
 
 class _ProcessType:
@@ -240,6 +242,7 @@ class JobEvent(_message.Message):
     CANCEL_REQUESTED_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
     OUTPUT_CUT_FIELD_NUMBER: _builtins.int
+    GIT_CLONE_PROGRESS_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """in PublishJobEvents: the worker's own number in this attempt, or 0"""
@@ -290,6 +293,8 @@ class JobEvent(_message.Message):
     def finished(self) -> Global___FinishedEvent: ...
     @_builtins.property
     def output_cut(self) -> Global___OutputCutEvent: ...
+    @_builtins.property
+    def git_clone_progress(self) -> Global___GitCloneProgressEvent: ...
     def __init__(
         self,
         *,
@@ -317,13 +322,14 @@ class JobEvent(_message.Message):
         cancel_requested: Global___CancelRequestedEvent | None = ...,
         finished: Global___FinishedEvent | None = ...,
         output_cut: Global___OutputCutEvent | None = ...,
+        git_clone_progress: Global___GitCloneProgressEvent | None = ...,
         attempt: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_requested", b"cancel_requested", "container_create", b"container_create", "container_remove", b"container_remove", "enqueued", b"enqueued", "event_data", b"event_data", "finished", b"finished", "git_clone_end", b"git_clone_end", "git_clone_error", b"git_clone_error", "git_clone_start", b"git_clone_start", "heartbeat", b"heartbeat", "image_pull_complete", b"image_pull_complete", "image_pull_progress", b"image_pull_progress", "image_pull_start", b"image_pull_start", "leased", b"leased", "output", b"output", "output_batch", b"output_batch", "output_cut", b"output_cut", "process_end", b"process_end", "process_error", b"process_error", "process_start", b"process_start", "returned", b"returned", "terminal_resize", b"terminal_resize", "timestamp", b"timestamp"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_requested", b"cancel_requested", "container_create", b"container_create", "container_remove", b"container_remove", "enqueued", b"enqueued", "event_data", b"event_data", "finished", b"finished", "git_clone_end", b"git_clone_end", "git_clone_error", b"git_clone_error", "git_clone_progress", b"git_clone_progress", "git_clone_start", b"git_clone_start", "heartbeat", b"heartbeat", "image_pull_complete", b"image_pull_complete", "image_pull_progress", b"image_pull_progress", "image_pull_start", b"image_pull_start", "leased", b"leased", "output", b"output", "output_batch", b"output_batch", "output_cut", b"output_cut", "process_end", b"process_end", "process_error", b"process_error", "process_start", b"process_start", "returned", b"returned", "terminal_resize", b"terminal_resize", "timestamp", b"timestamp"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "cancel_requested", b"cancel_requested", "container_create", b"container_create", "container_remove", b"container_remove", "enqueued", b"enqueued", "event_data", b"event_data", "event_type", b"event_type", "finished", b"finished", "git_clone_end", b"git_clone_end", "git_clone_error", b"git_clone_error", "git_clone_start", b"git_clone_start", "heartbeat", b"heartbeat", "image_pull_complete", b"image_pull_complete", "image_pull_progress", b"image_pull_progress", "image_pull_start", b"image_pull_start", "leased", b"leased", "output", b"output", "output_batch", b"output_batch", "output_cut", b"output_cut", "process_end", b"process_end", "process_error", b"process_error", "process_start", b"process_start", "returned", b"returned", "sequence", b"sequence", "terminal_resize", b"terminal_resize", "timestamp", b"timestamp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "cancel_requested", b"cancel_requested", "container_create", b"container_create", "container_remove", b"container_remove", "enqueued", b"enqueued", "event_data", b"event_data", "event_type", b"event_type", "finished", b"finished", "git_clone_end", b"git_clone_end", "git_clone_error", b"git_clone_error", "git_clone_progress", b"git_clone_progress", "git_clone_start", b"git_clone_start", "heartbeat", b"heartbeat", "image_pull_complete", b"image_pull_complete", "image_pull_progress", b"image_pull_progress", "image_pull_start", b"image_pull_start", "leased", b"leased", "output", b"output", "output_batch", b"output_batch", "output_cut", b"output_cut", "process_end", b"process_end", "process_error", b"process_error", "process_start", b"process_start", "returned", b"returned", "sequence", b"sequence", "terminal_resize", b"terminal_resize", "timestamp", b"timestamp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event_data: _TypeAlias = _typing.Literal["process_start", "process_end", "process_error", "heartbeat", "output", "terminal_resize", "output_batch", "container_create", "container_remove", "image_pull_start", "image_pull_progress", "image_pull_complete", "git_clone_start", "git_clone_end", "git_clone_error", "enqueued", "leased", "returned", "cancel_requested", "finished", "output_cut"]  # noqa: Y015
+    _WhichOneofReturnType_event_data: _TypeAlias = _typing.Literal["process_start", "process_end", "process_error", "heartbeat", "output", "terminal_resize", "output_batch", "container_create", "container_remove", "image_pull_start", "image_pull_progress", "image_pull_complete", "git_clone_start", "git_clone_end", "git_clone_error", "enqueued", "leased", "returned", "cancel_requested", "finished", "output_cut", "git_clone_progress"]  # noqa: Y015
     _WhichOneofArgType_event_data: _TypeAlias = _typing.Literal["event_data", b"event_data"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event_data) -> _WhichOneofReturnType_event_data | None: ...
 
@@ -681,6 +687,28 @@ class GitCloneStartEvent(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GitCloneStartEvent: _TypeAlias = GitCloneStartEvent  # noqa: Y015
+
+@_typing.final
+class GitCloneProgressEvent(_message.Message):
+    """How far a clone that takes its time has come, at most once a second."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    message: _builtins.str
+    """a line of git's own"""
+    def __init__(
+        self,
+        *,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GitCloneProgressEvent: _TypeAlias = GitCloneProgressEvent  # noqa: Y015
 
 @_typing.final
 class GitCloneEndEvent(_message.Message):
