@@ -182,7 +182,7 @@ class Broker:
         ShuttingDown.
         """
         if (job := self.table.job(id)).sequence < after:
-            raise DataLoss(f"job {id} ends at sequence {job.sequence}, before {after}")
+            raise DataLoss(f"job {id} ends at sequence {job.sequence}: nothing follows {after}")
         self._watched[id] += 1
         try:
             while True:

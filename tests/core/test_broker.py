@@ -383,7 +383,7 @@ async def test_a_watcher_may_stop_where_the_job_is_now() -> None:
 async def test_a_watcher_who_has_seen_more_than_there_is_is_told_of_the_loss() -> None:
     async with served() as (broker, _):
         job = await broker.enqueue(wish())
-        with pytest.raises(DataLoss, match="ends at sequence 1, before 2"):
+        with pytest.raises(DataLoss, match="ends at sequence 1: nothing follows 2"):
             await seen(broker, job, after=2)
 
 

@@ -297,7 +297,7 @@ async def _too_many(jobs: JobsClient) -> None:
 
 async def _backwards(jobs: JobsClient) -> None:
     id = (await jobs.enqueue(SPEC)).id
-    with pytest.raises(Refused, match="ends at sequence 1, before 41"):
+    with pytest.raises(Refused, match="ends at sequence 1: nothing follows 41"):
         _ = [each async for each in jobs.watch(id, from_sequence=42)]
 
 
