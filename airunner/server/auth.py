@@ -30,6 +30,7 @@ from airunner.limits import TOKEN_BYTES_MAX, TOKENS_CACHED_MAX
 from airunner.server.roles import Role
 
 ALGORITHM: Final = "ES256"
+_TIME_MAX: Final = 253_402_300_799  # the end of the year 9999
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +171,8 @@ def _time(claims: Mapping[str, object], name: str) -> float | None:
         if value is not None:
             raise Unauthenticated(f"the token's {name} claim is not a time")
         return None
+    if not 0 <= value <= _TIME_MAX:  # nor is infinity a time, or what is not a number
+        raise Unauthenticated(f"the token's {name} claim is not a time")
     return float(value)
 
 
