@@ -58,6 +58,14 @@ class Container:
     runtime: str = ""
     mounts: tuple[Mount, ...] = ()
 
+    def __post_init__(self) -> None:
+        check_text("container.image", self.image, limits.PATH_BYTES_MAX, "PATH_BYTES_MAX")
+        check_text("container.runtime", self.runtime, limits.PATH_BYTES_MAX, "PATH_BYTES_MAX")
+        paths = [path for each in self.mounts for path in (each.source, each.target)]
+        check_count("container.mounts", paths[::2], limits.MOUNTS_MAX, "MOUNTS_MAX")
+        for path in paths:
+            check_text("container.mounts", path, limits.PATH_BYTES_MAX, "PATH_BYTES_MAX")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TerminalSize:

@@ -11,7 +11,9 @@ from airunner.errors import InvalidRequest
 from airunner.listing import Listing
 from airunner.spec import (
     Checkout,
+    Container,
     JobSpec,
+    Mount,
     ProcessType,
     TerminalSize,
     check_queue,
@@ -203,3 +205,20 @@ def test_a_refusal_is_one_sentence_with_the_limit_and_what_came(which: Check) ->
     with pytest.raises(InvalidRequest) as refusal:
         check()
     assert str(refusal.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("image", "runtime", "mounts", "limit"),
+    [
+        ("i" * (limits.PATH_BYTES_MAX + 1), "", (), "container.image: .*PATH_BYTES_MAX"),
+        ("i", "r" * (limits.PATH_BYTES_MAX + 1), (), "container.runtime: .*PATH_BYTES_MAX"),
+        ("i", "", (("/", "/"),) * (limits.MOUNTS_MAX + 1), "container.mounts: .*MOUNTS_MAX"),
+        ("i", "", (("/", "x" * 1025),), "container.mounts: .*PATH_BYTES_MAX"),
+    ],
+)
+def test_a_container_keeps_to_its_limits(
+    image: str, runtime: str, mounts: tuple[tuple[str, str], ...], limit: str
+) -> None:
+    chosen = tuple(Mount(source=source, target=target) for source, target in mounts)
+    with pytest.raises(InvalidRequest, match=limit):
+        Container(image=image, runtime=runtime, mounts=chosen)
