@@ -222,3 +222,9 @@ def test_a_container_keeps_to_its_limits(
     chosen = tuple(Mount(source=source, target=target) for source, target in mounts)
     with pytest.raises(InvalidRequest, match=limit):
         Container(image=image, runtime=runtime, mounts=chosen)
+
+
+def test_a_container_at_its_limits_is_fine() -> None:
+    path = "p" * limits.PATH_BYTES_MAX
+    mounts = (Mount(source=path, target=path),) * limits.MOUNTS_MAX
+    assert Container(image=path, runtime=path, mounts=mounts).mounts == mounts
