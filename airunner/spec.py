@@ -151,10 +151,10 @@ class JobSpec:
 
 
 def first_difference(one: JobSpec, other: JobSpec) -> str | None:
-    """The name of the first field in which two specs differ, in the order of JobSpec."""
+    """The wire's name of the first field in which two specs differ, in the order of JobSpec."""
     for each in fields(JobSpec):
         if getattr(one, each.name) != getattr(other, each.name):
-            return each.name
+            return "git_clone" if each.name == "checkout" else each.name
     return None
 
 

@@ -16,6 +16,7 @@ from airunner.jobs import Enqueue, Job, JobId, Millis, RequestId, TaskToken, Wor
 from airunner.limits import (
     DEQUEUE_JOBS_MAX,
     ENQUEUE_JOBS_MAX,
+    MESSAGE_BYTES_MAX,
     REQUEST_ID_BYTES_MAX,
     VISIBILITY_SECONDS_DEFAULT,
     VISIBILITY_SECONDS_MAX,
@@ -98,7 +99,14 @@ class JobsDoor(JobServiceServicer):
         request: pb.ListJobsRequest,
         context: grpc.aio.ServicerContext[pb.ListJobsRequest, pb.ListJobsResponse],
     ) -> pb.ListJobsResponse:
-        return encode_page(await self._broker.page(decode_listing(request)))
+        response = encode_page(await self._broker.page(decode_listing(request)))
+        if (size := response.ByteSize()) > MESSAGE_BYTES_MAX:
+            raise InvalidRequest(
+                "page_size",
+                f"{len(response.jobs)} of these jobs take {size} bytes, more than "
+                f"MESSAGE_BYTES_MAX ({MESSAGE_BYTES_MAX} bytes): ask for fewer",
+            )
+        return response
 
     async def QueueStats(
         self,

@@ -98,6 +98,11 @@ def decode_reports(events: Iterable[pb.JobEvent]) -> list[tuple[int, Report]]:
         if (report := decode_report(event)) is None:
             continue
         number = event.sequence or event.output_batch.start_sequence
+        if number != (start := event.output_batch.start_sequence or number):
+            raise InvalidRequest(
+                "events.output_batch.start_sequence",
+                f"{start} is not the sequence of its event, which is {number}",
+            )
         if number < 0:
             raise InvalidRequest("events.sequence", f"{number} is below 0")
         reports.append((number, report))

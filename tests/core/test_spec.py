@@ -182,6 +182,7 @@ def test_the_first_difference_is_named_in_the_order_of_the_fields() -> None:
     assert first_difference(one, JobSpec(command="x")) is None
     other = JobSpec(command="x", process_type=ProcessType.PTY, environment={"A": "1"})
     assert first_difference(one, other) == "environment"
+    assert first_difference(one, JobSpec(command="x", checkout=None)) == "git_clone"
 
 
 Check = Literal["within", "text", "count", "total"]

@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from airunner.jobs import JobId, JobState
+from airunner.limits import ARGS_BYTES_MAX
 from airunner.wire.job.v1 import job_pb2 as pb
 from tests.server.serving import Keys, Served, serving, until
 
@@ -261,6 +262,18 @@ async def test_a_completion_without_a_result_is_refused(site: Served) -> None:
     _, token = await leased(site)
     call = site.jobs().CompleteJob(pb.CompleteJobRequest(task_token=token))
     assert await refused(call) is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@served
+async def test_a_page_that_no_message_can_carry_is_refused_with_its_size(site: Served) -> None:
+    params = pb.JobParams(command="true", args=["x" * ARGS_BYTES_MAX])
+    for _ in range(130):
+        await site.jobs().EnqueueJob(pb.EnqueueJobRequest(job_params=params))
+    call = site.jobs().ListJobs(pb.ListJobsRequest(page_size=200))
+    with pytest.raises(grpc.aio.AioRpcError, match="MESSAGE_BYTES_MAX") as refusal:
+        await call
+    assert refusal.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert len((await site.jobs().ListJobs(pb.ListJobsRequest(page_size=20))).jobs) == 20
 
 
 @served

@@ -213,6 +213,12 @@ def test_a_batch_is_numbered_by_its_start_sequence() -> None:
     assert decode_reports([pb.JobEvent(output_batch=batch)]) == [(9, Output((chunk,)))]
 
 
+def test_a_batch_whose_two_numbers_differ_is_refused_and_not_taken_for_a_repeat() -> None:
+    batch = pb.OutputBatchEvent(outputs=[pb.OutputItem(output=b"x")], start_sequence=9)
+    with pytest.raises(InvalidRequest, match="start_sequence: 9 is not the sequence"):
+        decode_reports([pb.JobEvent(sequence=2, output_batch=batch)])
+
+
 def test_a_batch_without_output_is_left_out() -> None:
     event = pb.JobEvent(sequence=1, output_batch=pb.OutputBatchEvent())
     assert decode_reports([event]) == []
