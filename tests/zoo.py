@@ -26,33 +26,41 @@ SECONDS_MAX: Final = 60  # for anything that must happen
 # Says where it is, and stays there: what must be killed has begun.
 SLEEPER: Final = "print('ready', flush=True); import time; time.sleep(1000)"
 
+# The same for what hides: it tells its ancestor, who says it before ending. Whoever hides in the
+# session of a terminal has no time to speak: its end is the hang-up that ends the session.
+HIDDEN: Final = "os.write(writer, b'x'); time.sleep(1000)"
+SAID: Final = "os.read(reader, 1); print('ready', flush=True)"
+
 DOUBLE_FORK: Final = f"""
-import os
+import os, time
+reader, writer = os.pipe()
 if os.fork() == 0:
     if os.fork() == 0:
-        {SLEEPER}
+        {HIDDEN}
     os._exit(0)
 os.wait()
+{SAID}
 """
 SETSID: Final = f"""
-import os
+import os, time
 reader, writer = os.pipe()
 if os.fork() == 0:
     os.setsid()
-    os.write(writer, b'x')
-    {SLEEPER}
-os.read(reader, 1)
+    {HIDDEN}
+{SAID}
 """
 STUBBORN_DAEMON: Final = f"""
-import os, signal
+import os, signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
+reader, writer = os.pipe()
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
-        {SLEEPER}
+        {HIDDEN}
     os._exit(0)
 os.wait()
+{SAID}
 """
 FORK_BOMB: Final = """
 import os, resource
