@@ -61,8 +61,11 @@ async def follow(
             now = loop.time()
             if now - began > CONNECTED_SECONDS:
                 away_since = None
-            if not seen or (away_since is not None and now - away_since > patience):
+            if away_since is not None and now - away_since > patience:
                 raise
+            if not seen:  # a stream that broke before its first entry, or nobody there?
+                await jobs.check()
+                seen = True
             if away_since is None:
                 away_since = now
                 lost(refusal)
