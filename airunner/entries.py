@@ -22,6 +22,7 @@ from airunner.facts import (
     Renewed,
     Reported,
     Returned,
+    Tallied,
 )
 from airunner.jobs import Ending, Instant, JobId, JobState, Outcome, Sequence, Subject, WorkerId
 from airunner.reports import (
@@ -40,10 +41,12 @@ from airunner.reports import (
     ProcessEnded,
     ProcessFailed,
     ProcessStarted,
+    Remark,
     Report,
     TerminalResized,
     tail,
 )
+from airunner.seal import NOTHING, Link, Seal
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class Ended:
 
     state: JobState
     outcome: Outcome
+    seal: Seal | None = None
 
 
 Happening = Report | InLine | Taken | BackInLine | Cancelling | Ended
@@ -90,6 +94,7 @@ class Entry:
     at: Instant  # by the server's clock
     attempt: int  # 0: it belongs to none
     what: Happening
+    link: Link = NOTHING  # of the chain up to `last`
 
 
 def entry(event: Event) -> Entry | None:
@@ -103,11 +108,11 @@ def entry(event: Event) -> Entry | None:
             return _entry(event, attempt, BackInLine(ending, failures))
         case CancelRequested(_, attempt, by):
             return _entry(event, attempt, Cancelling(by))
-        case Finished(_, attempt, state, outcome):
-            return _entry(event, attempt, Ended(state, outcome))
+        case Finished(_, attempt, state, outcome, seal=seal):
+            return _entry(event, attempt, Ended(state, outcome, seal))
         case Reported(attempt=attempt, report=report):
             return _entry(event, attempt, report)
-        case Renewed() | OutputDropped() | Forgotten():
+        case Renewed() | Tallied() | OutputDropped() | Forgotten():
             return None
         case _:
             assert_never(event.fact)
@@ -126,7 +131,14 @@ def trimmed(whole: Entry, start: int) -> Entry:
 
 
 def _entry(event: Event, attempt: int, what: Happening) -> Entry:
-    return Entry(first=event.first, last=event.last, at=event.at, attempt=attempt, what=what)
+    return Entry(
+        first=event.first,
+        last=event.last,
+        at=event.at,
+        attempt=attempt,
+        what=what,
+        link=event.link,
+    )
 
 
 _KINDS: Final[Mapping[type, str]] = {
@@ -146,6 +158,7 @@ _KINDS: Final[Mapping[type, str]] = {
     CloneProgressed: "git_clone_progress",
     CloneEnded: "git_clone_end",
     CloneFailed: "git_clone_error",
+    Remark: "remark",
     ContainerCreated: "container_create",
     ContainerRemoved: "container_remove",
     ImagePullStarted: "image_pull_start",

@@ -24,6 +24,7 @@ from airunner.jobs import (
     Subject,
 )
 from airunner.reports import Report, width
+from airunner.seal import NOTHING, Link, Seal
 from airunner.spec import JobSpec
 
 
@@ -80,6 +81,7 @@ class Finished:
     outcome: Outcome
     ending: Ending | None  # of the attempt that was running, if one was
     failures: int
+    seal: Seal | None = None  # of the job's log; whoever records the fact puts it there
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,20 @@ class Reported:
     attempt: int
     sent: int  # the worker's own number of it (the last, if it takes several); 0: not numbered
     report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class Tallied:
+    """How far the reports of a job had come.
+
+    Nobody decides this: it is what a log may tell a replay in the place of all that was
+    Reported so far, so that a start takes no longer for more output.
+    """
+
+    id: JobId
+    sent: int  # of the current attempt
+    output_bytes: int
+    output_bytes_cut: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +124,7 @@ class Forgotten:
 
 LifecycleFact = Enqueued | Leased | Renewed | Returned | CancelRequested | Finished
 RetentionFact = OutputDropped | Forgotten
-Fact = LifecycleFact | Reported | RetentionFact
+Fact = LifecycleFact | Reported | Tallied | RetentionFact
 
 
 def sequences(fact: Fact) -> int:
@@ -118,7 +134,7 @@ def sequences(fact: Fact) -> int:
             return width(report)
         case Enqueued() | Leased() | Returned() | CancelRequested() | Finished():
             return 1
-        case Renewed() | OutputDropped() | Forgotten():
+        case Renewed() | Tallied() | OutputDropped() | Forgotten():
             return 0
         case _:
             assert_never(fact)
@@ -129,13 +145,15 @@ class Event:
     """A fact, where it stands in the log, and where in its job's stream.
 
     `first` is the sequence of the first of sequences(fact) numbers; for a fact
-    that takes none it is that of the job's last visible event.
+    that takes none it is that of the job's last visible event. `link` is the chain of the
+    job's visible events up to this one.
     """
 
     place: Place
     at: Instant
     fact: Fact
     first: Sequence
+    link: Link = NOTHING
 
     @property
     def last(self) -> Sequence:

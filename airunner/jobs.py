@@ -5,6 +5,7 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import NewType
 
+from airunner.seal import NOTHING, Link, Seal
 from airunner.spec import JobSpec
 
 Place = NewType("Place", int)  # in the log: one order for everything, 1, 2, 3 ...
@@ -132,7 +133,9 @@ class Job:
     cancel_requested_at: Instant | None = None
     outcome: Outcome | None = None
     finished_at: Instant | None = None
+    seal: Seal | None = None  # of the log of a job that has ended
     sequence: Sequence = Sequence(0)  # of the job's last visible event
+    link: Link = NOTHING  # of that event
     sent: int = 0  # the number that the current attempt's worker gave its last stored report
     output_bytes: int = 0  # kept in the log, over all attempts
     output_bytes_cut: int = 0  # written by the command, but not kept

@@ -116,6 +116,13 @@ class CloneFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Remark:
+    """What its worker has to say about the attempt, for whoever reads the log."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerCreated:
     container: str
     image: str
@@ -160,6 +167,7 @@ Report = (
     | CloneProgressed
     | CloneEnded
     | CloneFailed
+    | Remark
     | ContainerCreated
     | ContainerRemoved
     | ImagePullStarted
@@ -185,6 +193,7 @@ def width(report: Report) -> int:
             | CloneProgressed()
             | CloneEnded()
             | CloneFailed()
+            | Remark()
             | ContainerCreated()
             | ContainerRemoved()
             | ImagePullStarted()

@@ -30,6 +30,7 @@ from airunner.reports import (
     Output,
     OutputCut,
     ProcessFailed,
+    Remark,
 )
 from airunner.waiting import Waiting
 
@@ -290,6 +291,8 @@ def remark(what: Happening) -> str | None:
             return "the clone failed: " + "; ".join([printable(error), *lines[-_CLONE_LINES:]])
         case ProcessFailed(error):
             return printable(error)
+        case Remark(message):
+            return printable(message)
         case OutputCut(_, size):
             return f"{show_size(size)} of output were cut here: a limit was reached"
         case InLine() | Taken() | Ended():

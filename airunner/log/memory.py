@@ -11,7 +11,7 @@ from dataclasses import replace
 from heapq import merge
 from operator import attrgetter
 
-from airunner.facts import Event, Forgotten, OutputDropped, Renewed, Reported
+from airunner.facts import Event, Forgotten, OutputDropped, Renewed, Reported, sequences
 from airunner.jobs import JobId
 from airunner.reports import Output, OutputCut, width
 
@@ -30,7 +30,7 @@ class MemoryLog:
                 case Forgotten(id):
                     del self._jobs[id]
                 case OutputDropped(id):
-                    self._jobs[id] = _without_output(self._jobs[id])
+                    self._jobs[id] = [*_without_output(self._jobs[id]), event]
                 case fact:
                     _add(self._jobs.setdefault(fact.id, []), event)
 
@@ -43,7 +43,8 @@ class MemoryLog:
         events = self._jobs.get(id, [])
         at, end = bisect_right(events, after, key=attrgetter("last")), len(events)
         while at < end:
-            yield events[at]
+            if sequences(events[at].fact):
+                yield events[at]
             at += 1
 
 
@@ -52,7 +53,7 @@ def _add(events: list[Event], event: Event) -> None:
     if events and isinstance(event.fact, Reported):
         last = events[-1]
         if isinstance(last.fact, Reported) and (joined := _joined(last.fact, event.fact)):
-            events[-1] = replace(last, fact=joined)
+            events[-1] = replace(last, fact=joined, link=event.link)
             return
     events.append(event)
 

@@ -20,6 +20,7 @@ from airunner.facts import (
     Renewed,
     Reported,
     Returned,
+    Tallied,
 )
 from airunner.jobs import Job
 
@@ -52,7 +53,7 @@ def _line(event: Event) -> tuple[str, Mapping[str, object]] | None:
             return "job_output_dropped", {}
         case Forgotten():
             return "job_forgotten", {}
-        case Renewed() | Reported():
+        case Renewed() | Reported() | Tallied():
             return None
         case _:
             assert_never(event.fact)

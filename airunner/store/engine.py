@@ -1,11 +1,15 @@
 """The whole server without its network, disk and clock."""
 
 from collections.abc import Container, Iterable, Sequence
+from dataclasses import replace
 
-from airunner.facts import Enqueued, Event, Fact, sequences
+from airunner.chain import linked
+from airunner.entries import entry
+from airunner.facts import Enqueued, Event, Fact, Finished, sequences
 from airunner.jobs import BEGINNING, Instant, JobId, Place
 from airunner.jobs import Sequence as EventSequence
 from airunner.retention import Retention
+from airunner.seal import NOTHING, Seal
 from airunner.store.queue import NOBODY, Queue
 from airunner.store.table import Table
 
@@ -25,19 +29,24 @@ class Engine:
         self.now = Instant(0)  # of the last event
         self._watched = watched
 
-    def replay(self, event: Event) -> None:
-        """Make one event of a log true; they come in the order of the log."""
+    def restore(self, event: Event) -> None:
+        """Make one event of a log true; they come in the order of the log, and index() at the end."""
         assert event.place > self.tail
-        self.table.apply(event.fact, event.place, event.at)
+        self.table.restore(event)
         self.tail, self.now = event.place, max(self.now, event.at)
+
+    def index(self) -> None:
+        """Be ready for requests, after the last restore()."""
+        self.table.index()
 
     def record(self, facts: Sequence[Fact], now: Instant) -> list[Event]:
         """Make facts true, and then whatever follows from the time; the events, in order."""
         events: list[Event] = []
         while facts:
             for fact in facts:
-                event = Event(Place(self.tail + 1), now, fact, self._first(fact))
-                self.replay(event)
+                event = self._event(fact, now)
+                self.table.apply(event)
+                self.tail, self.now = event.place, max(self.now, now)
                 events.append(event)
             facts = self.queue.expire(now, self._watched)
         return events
@@ -54,10 +63,24 @@ class Engine:
         """Assert what always holds."""
         self.table.check()
 
-    def _first(self, fact: Fact) -> EventSequence:
-        if isinstance(fact, Enqueued):
-            return EventSequence(1)
-        return EventSequence(self.table.job(fact.id).sequence + (sequences(fact) > 0))
+    def _event(self, fact: Fact, now: Instant) -> Event:
+        """The fact in its place, with its job's chain drawn through it, and sealed if it is the end."""
+        place, first, before = Place(self.tail + 1), EventSequence(1), NOTHING
+        if not isinstance(fact, Enqueued):
+            job = self.table.job(fact.id)
+            first, before = EventSequence(job.sequence + (sequences(fact) > 0)), job.link
+        event = Event(place, now, fact, first, before)
+        if seen := entry(event):
+            event = replace(event, link=linked(before, seen))
+        if isinstance(fact, Finished):
+            seal = Seal(
+                count=event.last,
+                size=job.output_bytes,
+                cut=job.output_bytes_cut,
+                digest=event.link,
+            )
+            event = replace(event, fact=replace(fact, seal=seal))
+        return event
 
 
 def replayed(
@@ -66,5 +89,6 @@ def replayed(
     """An engine as it was when the last of these events was recorded."""
     engine = Engine(retention, watched)
     for event in events:
-        engine.replay(event)
+        engine.restore(event)
+    engine.index()
     return engine

@@ -1,36 +1,32 @@
 """The jobs, and every index over them.
 
 One function takes a job out of all indexes, one puts it in, and apply() is the
-only caller of both; check() proves that every index follows from the jobs.
+only caller of both; check() proves that every index follows from the jobs. So a log is
+replayed without any index, by restore(), and index() makes all of them at its end.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from sortedcontainers import SortedList
 
 from airunner.errors import StaleLease, UnknownJob
 from airunner.facts import (
     Enqueued,
-    Fact,
+    Event,
     Forgotten,
-    LifecycleFact,
-    OutputDropped,
     Renewed,
     Reported,
+    Tallied,
 )
 from airunner.jobs import (
     Instant,
     Job,
     JobId,
     JobState,
-    Place,
     RequestId,
-    Sequence,
     TokenDigest,
     WorkerId,
 )
-from airunner.reports import Output, OutputCut, width
 from airunner.store.agenda import Agenda
 from airunner.store.lines import Lines
 from airunner.store.transitions import after, begun
@@ -51,6 +47,7 @@ class Table:
         self.finished: SortedList[tuple[Instant, JobId]] = SortedList()
         self.outputs: SortedList[tuple[Instant, JobId]] = SortedList()  # finished, with output
         self.output_bytes = 0  # kept, of all jobs
+        self._indexed = True
 
     # Questions
 
@@ -91,42 +88,45 @@ class Table:
 
     # The only way in
 
-    def apply(self, fact: Fact, place: Place, at: Instant) -> None:
+    def apply(self, event: Event) -> None:
         """Make a fact true. What it says about a job's place in the world is indexed anew."""
-        match fact:
-            case Reported():
-                self._count(fact)
-            case Enqueued():
-                self._put(begun(fact, place, at))
-            case Renewed():
-                job = after(self._jobs[fact.id], fact, at)
+        assert self._indexed
+        match event.fact:
+            case Enqueued() as fact:
+                self._put(begun(fact, event))
+            case Forgotten(id):
+                del self._jobs[self._take(id).id]
+            case Reported() | Tallied() as fact:  # touches no index, and happens for every batch
+                job = self._jobs[fact.id]
+                self._jobs[job.id] = changed = after(job, fact, event)
+                self.output_bytes += changed.output_bytes - job.output_bytes
+            case Renewed() as fact:
+                job = after(self._jobs[fact.id], fact, event)
                 self._jobs[job.id] = job
                 self.deadlines.put(job.id, fact.lease.until)
-            case OutputDropped():
-                job = self._take(fact.id)
-                cut = job.output_bytes_cut + job.output_bytes
-                self._put(replace(job, output_bytes=0, output_bytes_cut=cut))
-            case Forgotten():
-                del self._jobs[self._take(fact.id).id]
-            case _:
-                self._move(fact, at)
+            case fact:
+                self._put(after(self._take(fact.id), fact, event))
 
-    def _move(self, fact: LifecycleFact, at: Instant) -> None:
-        self._put(after(self._take(fact.id), fact, at))
+    def restore(self, event: Event) -> None:
+        """Make a fact true again, in a table that is not indexed until index().
 
-    def _count(self, fact: Reported) -> None:
-        """The one change that touches no index: it happens for every batch of output."""
-        job, report = self._jobs[fact.id], fact.report
-        kept = report.size if isinstance(report, Output) else 0
-        self.output_bytes += kept
-        self._jobs[fact.id] = replace(
-            job,
-            sequence=Sequence(job.sequence + width(report)),
-            sent=fact.sent or job.sent,
-            output_bytes=job.output_bytes + kept,
-            output_bytes_cut=job.output_bytes_cut
-            + (report.size if isinstance(report, OutputCut) else 0),
-        )
+        A log that has let go of a job may still say that the job was forgotten.
+        """
+        self._indexed = False
+        match event.fact:
+            case Enqueued() as fact:
+                self._jobs[fact.id] = begun(fact, event)
+            case Forgotten(id):
+                self._jobs.pop(id, None)
+            case fact:
+                self._jobs[fact.id] = after(self._jobs[fact.id], fact, event)
+
+    def index(self) -> None:
+        """Make every index anew, after the last restore()."""
+        jobs, self._jobs = self._jobs, {}
+        for job in jobs.values():
+            self._put(job)
+        self._indexed = True
 
     def _take(self, id: JobId) -> Job:
         """The job, out of every index that its state put it in."""

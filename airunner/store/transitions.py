@@ -1,4 +1,4 @@
-"""What each lifecycle fact makes of a job: every change of state there is."""
+"""What each fact makes of a job: every change of state there is."""
 
 from dataclasses import replace
 from typing import assert_never
@@ -6,11 +6,15 @@ from typing import assert_never
 from airunner.facts import (
     CancelRequested,
     Enqueued,
+    Event,
     Finished,
     Leased,
     LifecycleFact,
+    OutputDropped,
     Renewed,
+    Reported,
     Returned,
+    Tallied,
 )
 from airunner.jobs import (
     Attempt,
@@ -19,31 +23,36 @@ from airunner.jobs import (
     Job,
     JobState,
     Millis,
-    Place,
-    Sequence,
 )
 from airunner.limits import ATTEMPTS_KEPT
+from airunner.reports import Output, OutputCut
+
+Moving = LifecycleFact | Reported | Tallied | OutputDropped
 
 
-def begun(fact: Enqueued, place: Place, at: Instant) -> Job:
+def begun(fact: Enqueued, event: Event) -> Job:
     """The job as it enters the line."""
     return Job(
         id=fact.id,
         spec=fact.spec,
-        place=place,
-        created_at=at,
-        updated_at=at,
-        queued_at=at,
+        place=event.place,
+        created_at=event.at,
+        updated_at=event.at,
+        queued_at=event.at,
         request=fact.request,
         submitter=fact.submitter,
         retry_of=fact.retry_of,
-        sequence=Sequence(1),
+        sequence=event.last,
+        link=event.link,
     )
 
 
-def after(job: Job, fact: LifecycleFact, at: Instant) -> Job:
-    """The job once the fact is true."""
+def after(job: Job, fact: Moving, event: Event) -> Job:
+    """The job once the event has happened, whose fact this is."""
+    at = event.at
     match fact:
+        case Reported() | Tallied() | OutputDropped():
+            return _counted(job, fact, event)
         case Enqueued():
             raise AssertionError("a job begins once")
         case Renewed(_, lease):
@@ -59,7 +68,8 @@ def after(job: Job, fact: LifecycleFact, at: Instant) -> Job:
                 queued_at=None,
                 sent=0,
                 updated_at=at,
-                sequence=Sequence(job.sequence + 1),
+                sequence=event.last,
+                link=event.link,
             )
         case Returned(_, _, ending, failures):
             return replace(
@@ -71,16 +81,18 @@ def after(job: Job, fact: LifecycleFact, at: Instant) -> Job:
                 queued_at=at,
                 attempts=_history(job, ending, at),
                 updated_at=at,
-                sequence=Sequence(job.sequence + 1),
+                sequence=event.last,
+                link=event.link,
             )
         case CancelRequested():
             return replace(
                 job,
                 cancel_requested_at=at,
                 updated_at=at,
-                sequence=Sequence(job.sequence + 1),
+                sequence=event.last,
+                link=event.link,
             )
-        case Finished(_, _, state, outcome, ending, failures):
+        case Finished(_, _, state, outcome, ending, failures, seal):
             return replace(
                 job,
                 state=state,
@@ -93,8 +105,42 @@ def after(job: Job, fact: LifecycleFact, at: Instant) -> Job:
                 attempts=job.attempts if ending is None else _history(job, ending, at),
                 finished_at=at,
                 updated_at=at,
-                sequence=Sequence(job.sequence + 1),
+                seal=seal,
+                sequence=event.last,
+                link=event.link,
+                output_bytes=seal.size if seal else job.output_bytes,
+                output_bytes_cut=seal.cut if seal else job.output_bytes_cut,
             )
+        case _:
+            assert_never(fact)
+
+
+def _counted(job: Job, fact: Reported | Tallied | OutputDropped, event: Event) -> Job:
+    """The job once more was reported of it, or less is kept."""
+    match fact:
+        case Reported(sent=sent, report=report):
+            kept = report.size if isinstance(report, Output) else 0
+            cut = report.size if isinstance(report, OutputCut) else 0
+            return replace(
+                job,
+                sequence=event.last,
+                link=event.link,
+                sent=sent or job.sent,
+                output_bytes=job.output_bytes + kept,
+                output_bytes_cut=job.output_bytes_cut + cut,
+            )
+        case Tallied(_, sent, kept, cut):
+            return replace(
+                job,
+                sequence=event.last,
+                link=event.link,
+                sent=sent,
+                output_bytes=kept,
+                output_bytes_cut=cut,
+            )
+        case OutputDropped():
+            cut = job.output_bytes_cut + job.output_bytes
+            return replace(job, output_bytes=0, output_bytes_cut=cut)
         case _:
             assert_never(fact)
 

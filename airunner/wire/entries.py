@@ -12,10 +12,12 @@ from airunner.entries import BackInLine, Cancelling, Ended, Entry, InLine, Taken
 from airunner.errors import InvalidRequest
 from airunner.jobs import Instant, JobId, Sequence, Subject, WorkerId
 from airunner.reports import width
+from airunner.seal import Link
 from airunner.wire.enums import ENDINGS, JOB_STATES
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.reports import decode_report, encode_report
 from airunner.wire.results import decode_outcome, encode_outcome
+from airunner.wire.seals import decode_seal, encode_seal
 from airunner.wire.times import decode_instant
 
 OURS = 100  # from this number up
@@ -27,6 +29,7 @@ def encode_entry(entry: Entry, id: JobId | None = None) -> pb.JobEvent:
     event = _encode(entry, id)
     event.timestamp.FromMilliseconds(entry.at)
     event.attempt = entry.attempt
+    event.link = entry.link
     return event
 
 
@@ -46,7 +49,8 @@ def decode_entry(event: pb.JobEvent) -> Entry:
             return _entry(event, at, Cancelling(Subject(event.cancel_requested.by)))
         case "finished":
             state = JOB_STATES.decode(event.finished.state, "finished.state")
-            return _entry(event, at, Ended(state, decode_outcome(event.finished.result)))
+            outcome = decode_outcome(event.finished.result)
+            return _entry(event, at, Ended(state, outcome, decode_seal(event.finished)))
         case _:
             if (report := decode_report(event)) is None:
                 raise InvalidRequest("output_batch", "is empty")
@@ -56,6 +60,7 @@ def decode_entry(event: pb.JobEvent) -> Entry:
                 at=at,
                 attempt=event.attempt,
                 what=report,
+                link=Link(event.link),
             )
 
 
@@ -102,9 +107,11 @@ def _encode(entry: Entry, id: JobId | None) -> pb.JobEvent:
             return pb.JobEvent(
                 sequence=first, event_type=pb.EVENT_TYPE_CANCEL_REQUESTED, cancel_requested=asked
             )
-        case Ended(state, outcome):
+        case Ended(state, outcome, seal):
             finished = pb.FinishedEvent(
-                state=JOB_STATES.encode(state), result=encode_outcome(outcome, id)
+                state=JOB_STATES.encode(state),
+                result=encode_outcome(outcome, id),
+                seal=encode_seal(seal),
             )
             return pb.JobEvent(sequence=first, event_type=pb.EVENT_TYPE_FINISHED, finished=finished)
         case report:
@@ -115,4 +122,11 @@ def _entry(
     event: pb.JobEvent, at: Instant, what: InLine | Taken | BackInLine | Cancelling | Ended
 ) -> Entry:
     sequence = Sequence(event.sequence)
-    return Entry(first=sequence, last=sequence, at=at, attempt=event.attempt, what=what)
+    return Entry(
+        first=sequence,
+        last=sequence,
+        at=at,
+        attempt=event.attempt,
+        what=what,
+        link=Link(event.link),
+    )

@@ -33,6 +33,7 @@ from airunner.wire.enums import ENDINGS, JOB_STATES
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.params import decode_spec, encode_spec
 from airunner.wire.results import decode_outcome, encode_outcome
+from airunner.wire.seals import decode_seal, encode_seal
 from airunner.wire.times import decode_instant, encode_instant
 
 _NO_TOKEN = TokenDigest(b"")  # the wire carries no digest of a token
@@ -58,6 +59,7 @@ def encode_job(job: Job, *, with_values: bool = True) -> pb.Job:
         cancel_requested_at=encode_instant(job.cancel_requested_at),
         finished_at=encode_instant(job.finished_at),
         last_sequence=job.sequence,
+        seal=encode_seal(job.seal),
         output_bytes=job.output_bytes,
         output_bytes_cut=job.output_bytes_cut,
         worker=job.lease.worker if job.lease else "",
@@ -86,6 +88,7 @@ def decode_job(job: pb.Job) -> Job:
         outcome=decode_outcome(job.result) if job.HasField("result") else None,
         finished_at=decode_instant(job.finished_at, "finished_at"),
         sequence=Sequence(job.last_sequence),
+        seal=decode_seal(job),
         output_bytes=job.output_bytes,
         output_bytes_cut=job.output_bytes_cut,
     )

@@ -30,6 +30,7 @@ from airunner.reports import (
     ProcessEnded,
     ProcessFailed,
     ProcessStarted,
+    Remark,
     Report,
     Stream,
     TerminalResized,
@@ -61,6 +62,9 @@ def encode_report(report: Report, first: int) -> pb.JobEvent:
             return _encode_process(report, first)
         case CloneStarted() | CloneProgressed() | CloneEnded() | CloneFailed():
             return _encode_clone(report, first)
+        case Remark(message):
+            remark = pb.RemarkEvent(message=message)
+            return pb.JobEvent(sequence=first, event_type=pb.EVENT_TYPE_REMARK, remark=remark)
         case (
             ContainerCreated()
             | ContainerRemoved()
@@ -379,6 +383,7 @@ _DECODERS: Final[dict[str | None, Callable[[pb.JobEvent], Report | None]]] = {
     "git_clone_start": _decode_clone_start,
     "git_clone_progress": lambda event: CloneProgressed(event.git_clone_progress.message),
     "git_clone_end": _decode_clone_end,
+    "remark": lambda event: Remark(event.remark.message),
     "git_clone_error": lambda event: CloneFailed(
         event.git_clone_error.error_message, event.git_clone_error.stderr_output
     ),

@@ -20,6 +20,7 @@ from airunner.facts import (
     Renewed,
     Reported,
     Returned,
+    Tallied,
     sequences,
 )
 from airunner.jobs import Instant, JobId, JobState, Place, RequestId, TokenDigest
@@ -91,7 +92,7 @@ class History:
                 if isinstance(fact, Forgotten):
                     for ids in self.keys.values():
                         ids.discard(id)
-            case Renewed() | CancelRequested() | Reported():
+            case Renewed() | CancelRequested() | Reported() | Tallied():
                 pass
 
     def acknowledged(self) -> Iterable[JobId]:

@@ -28,6 +28,7 @@ from airunner.facts import (
     Renewed,
     Reported,
     Returned,
+    Tallied,
     sequences,
 )
 from airunner.jobs import (
@@ -245,6 +246,8 @@ def _said(fact: Fact) -> str:
             return f"finished {state}: {outcome.reason}{code}"
         case Reported(_, _, sent, report):
             return f"reported up to {sent}: {_contents(report)}"
+        case Tallied(_, sent):
+            return f"tallied up to {sent}"
         case OutputDropped():
             return "output dropped"
         case Forgotten():

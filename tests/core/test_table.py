@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from airunner.facts import Enqueued
+from airunner.facts import Enqueued, Event
 from airunner.jobs import (
     Enqueue,
     Instant,
@@ -18,6 +18,7 @@ from airunner.jobs import (
     Place,
     Reason,
     RequestId,
+    Sequence,
     Subject,
     TaskToken,
     WorkerId,
@@ -119,8 +120,9 @@ def test_check_catches(lie: str) -> None:
 
 def test_a_job_begins_once() -> None:
     fact = Enqueued(JobId("x"), JobSpec(command="x"), RequestId(""), Subject(""), None)
+    event = Event(Place(1), NOW, fact, Sequence(1))
     with pytest.raises(AssertionError, match="begins once"):
-        after(begun(fact, Place(1), NOW), fact, NOW)
+        after(begun(fact, event), fact, event)
 
 
 # Agenda

@@ -187,8 +187,9 @@ def survivor(walk: Walk, length: int) -> Walk:
     left.now = walk.now
     left.history.loose = walk.history.loose
     for event in walk.log[:length]:
-        left.engine.replay(event)
+        left.engine.restore(event)
         left.history.note(event)
+    left.engine.index()
     left.engine.check()
     resumed = left.engine.record(left.engine.queue.resume(left.now), left.now)
     left.note([*resumed, *left.engine.settle(left.now)])

@@ -40,10 +40,12 @@ from airunner.reports import (
     ProcessEnded,
     ProcessFailed,
     ProcessStarted,
+    Remark,
     Report,
     Stream,
     TerminalResized,
 )
+from airunner.seal import Link, Seal
 from airunner.spec import (
     Checkout,
     Container,
@@ -75,6 +77,7 @@ REPORTS: tuple[Report, ...] = (
     CloneProgressed("Receiving objects:  45% (9/20)"),
     CloneEnded("abcdef0123", Millis(1_234), "/workspace"),
     CloneFailed("exit 128", "fatal: not found\n"),
+    Remark("the disk is full"),
     ContainerCreated("c0ffee", "alpine", AT),
     ContainerRemoved("c0ffee", AT),
     ImagePullStarted("alpine", AT),
@@ -119,6 +122,9 @@ OUTCOMES: tuple[Outcome, ...] = (
     Outcome(reason=Reason.SIGNALED, exit_code=137, signal=9),
     *(Outcome(reason=reason) for reason in Reason if reason is not Reason.EXITED),
 )
+
+
+SEAL = Seal(count=7, size=10, cut=20, digest=Link(b"digest" * 5))
 
 
 def job(spec: JobSpec = SPECS[0]) -> Job:
@@ -174,6 +180,7 @@ JOBS: tuple[Job, ...] = (
             state=outcome.state,
             outcome=outcome,
             finished_at=AT,
+            seal=SEAL,
         )
         for outcome in OUTCOMES
     ),
@@ -186,6 +193,7 @@ HAPPENINGS: tuple[Happening, ...] = (
     *(BackInLine(ending, 2) for ending in Ending),
     Cancelling(Subject("me")),
     *(Ended(outcome.state, outcome) for outcome in OUTCOMES),
+    Ended(OUTCOMES[0].state, OUTCOMES[0], SEAL),
     *REPORTS,
 )
 

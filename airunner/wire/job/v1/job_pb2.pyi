@@ -78,6 +78,7 @@ class _EventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventType.V
     EVENT_TYPE_FINISHED: _EventType.ValueType  # 104
     EVENT_TYPE_OUTPUT_CUT: _EventType.ValueType  # 105
     EVENT_TYPE_GIT_CLONE_PROGRESS: _EventType.ValueType  # 106
+    EVENT_TYPE_REMARK: _EventType.ValueType  # 107
 
 class EventType(_EventType, metaclass=_EventTypeEnumTypeWrapper): ...
 
@@ -104,6 +105,7 @@ EVENT_TYPE_CANCEL_REQUESTED: EventType.ValueType  # 103
 EVENT_TYPE_FINISHED: EventType.ValueType  # 104
 EVENT_TYPE_OUTPUT_CUT: EventType.ValueType  # 105
 EVENT_TYPE_GIT_CLONE_PROGRESS: EventType.ValueType  # 106
+EVENT_TYPE_REMARK: EventType.ValueType  # 107
 Global___EventType: _TypeAlias = EventType  # noqa: Y015
 
 class _ProcessType:
@@ -243,12 +245,16 @@ class JobEvent(_message.Message):
     FINISHED_FIELD_NUMBER: _builtins.int
     OUTPUT_CUT_FIELD_NUMBER: _builtins.int
     GIT_CLONE_PROGRESS_FIELD_NUMBER: _builtins.int
+    REMARK_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
+    LINK_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """in PublishJobEvents: the worker's own number in this attempt, or 0"""
     event_type: Global___EventType.ValueType
     attempt: _builtins.int
     """0 for what belongs to none"""
+    link: _builtins.bytes
+    """of the chain through the job's events, up to this one; see Seal"""
     @_builtins.property
     def timestamp(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -295,6 +301,8 @@ class JobEvent(_message.Message):
     def output_cut(self) -> Global___OutputCutEvent: ...
     @_builtins.property
     def git_clone_progress(self) -> Global___GitCloneProgressEvent: ...
+    @_builtins.property
+    def remark(self) -> Global___RemarkEvent: ...
     def __init__(
         self,
         *,
@@ -323,13 +331,15 @@ class JobEvent(_message.Message):
         finished: Global___FinishedEvent | None = ...,
         output_cut: Global___OutputCutEvent | None = ...,
         git_clone_progress: Global___GitCloneProgressEvent | None = ...,
+        remark: Global___RemarkEvent | None = ...,
         attempt: _builtins.int = ...,
+        link: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_requested", b"cancel_requested", "container_create", b"container_create", "container_remove", b"container_remove", "enqueued", b"enqueued", "event_data", b"event_data", "finished", b"finished", "git_clone_end", b"git_clone_end", "git_clone_error", b"git_clone_error", "git_clone_progress", b"git_clone_progress", "git_clone_start", b"git_clone_start", "heartbeat", b"heartbeat", "image_pull_complete", b"image_pull_complete", "image_pull_progress", b"image_pull_progress", "image_pull_start", b"image_pull_start", "leased", b"leased", "output", b"output", "output_batch", b"output_batch", "output_cut", b"output_cut", "process_end", b"process_end", "process_error", b"process_error", "process_start", b"process_start", "returned", b"returned", "terminal_resize", b"terminal_resize", "timestamp", b"timestamp"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_requested", b"cancel_requested", "container_create", b"container_create", "container_remove", b"container_remove", "enqueued", b"enqueued", "event_data", b"event_data", "finished", b"finished", "git_clone_end", b"git_clone_end", "git_clone_error", b"git_clone_error", "git_clone_progress", b"git_clone_progress", "git_clone_start", b"git_clone_start", "heartbeat", b"heartbeat", "image_pull_complete", b"image_pull_complete", "image_pull_progress", b"image_pull_progress", "image_pull_start", b"image_pull_start", "leased", b"leased", "output", b"output", "output_batch", b"output_batch", "output_cut", b"output_cut", "process_end", b"process_end", "process_error", b"process_error", "process_start", b"process_start", "remark", b"remark", "returned", b"returned", "terminal_resize", b"terminal_resize", "timestamp", b"timestamp"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "cancel_requested", b"cancel_requested", "container_create", b"container_create", "container_remove", b"container_remove", "enqueued", b"enqueued", "event_data", b"event_data", "event_type", b"event_type", "finished", b"finished", "git_clone_end", b"git_clone_end", "git_clone_error", b"git_clone_error", "git_clone_progress", b"git_clone_progress", "git_clone_start", b"git_clone_start", "heartbeat", b"heartbeat", "image_pull_complete", b"image_pull_complete", "image_pull_progress", b"image_pull_progress", "image_pull_start", b"image_pull_start", "leased", b"leased", "output", b"output", "output_batch", b"output_batch", "output_cut", b"output_cut", "process_end", b"process_end", "process_error", b"process_error", "process_start", b"process_start", "returned", b"returned", "sequence", b"sequence", "terminal_resize", b"terminal_resize", "timestamp", b"timestamp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "cancel_requested", b"cancel_requested", "container_create", b"container_create", "container_remove", b"container_remove", "enqueued", b"enqueued", "event_data", b"event_data", "event_type", b"event_type", "finished", b"finished", "git_clone_end", b"git_clone_end", "git_clone_error", b"git_clone_error", "git_clone_progress", b"git_clone_progress", "git_clone_start", b"git_clone_start", "heartbeat", b"heartbeat", "image_pull_complete", b"image_pull_complete", "image_pull_progress", b"image_pull_progress", "image_pull_start", b"image_pull_start", "leased", b"leased", "link", b"link", "output", b"output", "output_batch", b"output_batch", "output_cut", b"output_cut", "process_end", b"process_end", "process_error", b"process_error", "process_start", b"process_start", "remark", b"remark", "returned", b"returned", "sequence", b"sequence", "terminal_resize", b"terminal_resize", "timestamp", b"timestamp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event_data: _TypeAlias = _typing.Literal["process_start", "process_end", "process_error", "heartbeat", "output", "terminal_resize", "output_batch", "container_create", "container_remove", "image_pull_start", "image_pull_progress", "image_pull_complete", "git_clone_start", "git_clone_end", "git_clone_error", "enqueued", "leased", "returned", "cancel_requested", "finished", "output_cut", "git_clone_progress"]  # noqa: Y015
+    _WhichOneofReturnType_event_data: _TypeAlias = _typing.Literal["process_start", "process_end", "process_error", "heartbeat", "output", "terminal_resize", "output_batch", "container_create", "container_remove", "image_pull_start", "image_pull_progress", "image_pull_complete", "git_clone_start", "git_clone_end", "git_clone_error", "enqueued", "leased", "returned", "cancel_requested", "finished", "output_cut", "git_clone_progress", "remark"]  # noqa: Y015
     _WhichOneofArgType_event_data: _TypeAlias = _typing.Literal["event_data", b"event_data"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event_data) -> _WhichOneofReturnType_event_data | None: ...
 
@@ -855,6 +865,27 @@ class CancelRequestedEvent(_message.Message):
 Global___CancelRequestedEvent: _TypeAlias = CancelRequestedEvent  # noqa: Y015
 
 @_typing.final
+class RemarkEvent(_message.Message):
+    """What its worker has to say about the attempt."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    message: _builtins.str
+    def __init__(
+        self,
+        *,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemarkEvent: _TypeAlias = RemarkEvent  # noqa: Y015
+
+@_typing.final
 class FinishedEvent(_message.Message):
     """The job has ended; nothing follows."""
 
@@ -862,22 +893,64 @@ class FinishedEvent(_message.Message):
 
     STATE_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
+    SEAL_FIELD_NUMBER: _builtins.int
     state: Global___JobState.ValueType
     @_builtins.property
     def result(self) -> Global___JobResult: ...
+    @_builtins.property
+    def seal(self) -> Global___Seal: ...
     def __init__(
         self,
         *,
         state: Global___JobState.ValueType = ...,
         result: Global___JobResult | None = ...,
+        seal: Global___Seal | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["result", b"result", "seal", b"seal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["result", b"result", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["result", b"result", "seal", b"seal", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FinishedEvent: _TypeAlias = FinishedEvent  # noqa: Y015
+
+@_typing.final
+class Seal(_message.Message):
+    """Proves that a job's log is whole. The digest is the last link of a chain: each is the
+    SHA-256 of the one before it (nothing, at first) and of one sequence, as a JSON list without
+    spaces, a newline, and for output its bytes. The list is the sequence, the attempt, the
+    timestamp in Unix milliseconds, the event's type in lower case ("output" for either type of
+    output), and the fields of the event; airunner/chain.py has them all.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    BYTES_CUT_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """sequences, the end of the job included"""
+    bytes: _builtins.int
+    """of output that was kept"""
+    bytes_cut: _builtins.int
+    """of output that was not"""
+    digest: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+        bytes: _builtins.int = ...,
+        bytes_cut: _builtins.int = ...,
+        digest: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "bytes_cut", b"bytes_cut", "count", b"count", "digest", b"digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Seal: _TypeAlias = Seal  # noqa: Y015
 
 @_typing.final
 class OutputCutEvent(_message.Message):
@@ -1918,6 +1991,7 @@ class Job(_message.Message):
     WORKER_FIELD_NUMBER: _builtins.int
     LEASE_UNTIL_FIELD_NUMBER: _builtins.int
     LEASED_AT_FIELD_NUMBER: _builtins.int
+    SEAL_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     state: Global___JobState.ValueType
     queue: _builtins.str
@@ -1965,6 +2039,10 @@ class Job(_message.Message):
     def leased_at(self) -> _timestamp_pb2.Timestamp:
         """the current lease"""
 
+    @_builtins.property
+    def seal(self) -> Global___Seal:
+        """set once the job has ended"""
+
     def __init__(
         self,
         *,
@@ -1990,10 +2068,11 @@ class Job(_message.Message):
         worker: _builtins.str = ...,
         lease_until: _timestamp_pb2.Timestamp | None = ...,
         leased_at: _timestamp_pb2.Timestamp | None = ...,
+        seal: Global___Seal | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_requested_at", b"cancel_requested_at", "created_at", b"created_at", "execution_config", b"execution_config", "finished_at", b"finished_at", "job_params", b"job_params", "lease_until", b"lease_until", "leased_at", b"leased_at", "result", b"result", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_requested_at", b"cancel_requested_at", "created_at", b"created_at", "execution_config", b"execution_config", "finished_at", b"finished_at", "job_params", b"job_params", "lease_until", b"lease_until", "leased_at", b"leased_at", "result", b"result", "seal", b"seal", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "attempts", b"attempts", "cancel_requested_at", b"cancel_requested_at", "created_at", b"created_at", "execution_config", b"execution_config", "failures", b"failures", "finished_at", b"finished_at", "job_id", b"job_id", "job_params", b"job_params", "last_sequence", b"last_sequence", "lease_until", b"lease_until", "leased_at", b"leased_at", "output_bytes", b"output_bytes", "output_bytes_cut", b"output_bytes_cut", "queue", b"queue", "request_id", b"request_id", "result", b"result", "retry_of", b"retry_of", "state", b"state", "submitter", b"submitter", "updated_at", b"updated_at", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "attempts", b"attempts", "cancel_requested_at", b"cancel_requested_at", "created_at", b"created_at", "execution_config", b"execution_config", "failures", b"failures", "finished_at", b"finished_at", "job_id", b"job_id", "job_params", b"job_params", "last_sequence", b"last_sequence", "lease_until", b"lease_until", "leased_at", b"leased_at", "output_bytes", b"output_bytes", "output_bytes_cut", b"output_bytes_cut", "queue", b"queue", "request_id", b"request_id", "result", b"result", "retry_of", b"retry_of", "seal", b"seal", "state", b"state", "submitter", b"submitter", "updated_at", b"updated_at", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,70 @@
+"""The chain of digests through a job's events, which its seal ends.
+
+Each link is the SHA-256 of the link before it and of one sequence: its number, its
+attempt, its time, and what happened. So neither a byte, nor an event, nor their order can
+change without changing every link from there on. A server keeps the link of every event, so
+that a reader whose chain differs can say where that begins.
+
+    link = SHA-256(link before, head, "\\n", data)
+
+`head` is a JSON list: the sequence, the attempt, the server's time in ms since the epoch, the
+kind of event as entries.kind() names it, and then its fields in their order. Fields that
+stand at their defaults are left out from the end of the list, so that a field that is added
+later does not change an old chain. For output, which takes a sequence for each chunk, the fields
+are the chunk's stream, its time and its size, and `data` its bytes.
+
+A cut has no link: it stands for what is not there. How many sequences it takes shows in the
+numbers of those that follow, and how many bytes in the seal.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import fields
+from functools import cache
+from hashlib import sha256
+from typing import Any
+
+from airunner.entries import Ended, Entry, Happening, kind
+from airunner.jobs import Outcome
+from airunner.reports import Output, OutputCut
+from airunner.seal import Link
+
+
+def linked(before: Link, entry: Entry) -> Link:
+    """The link of an entry that is whole: `before` is that of the one before it."""
+    match entry.what:
+        case OutputCut():
+            return before
+        case Output(chunks):
+            for sequence, chunk in enumerate(chunks, entry.first):
+                said = (chunk.stream, chunk.at, len(chunk.data))
+                digest = sha256(before + _head(entry, sequence, said))
+                digest.update(chunk.data)
+                before = Link(digest.digest())
+            return before
+        case Ended(state, outcome):
+            return Link(
+                sha256(before + _head(entry, entry.first, (state, *_said(outcome)))).digest()
+            )
+        case what:
+            return Link(sha256(before + _head(entry, entry.first, _said(what))).digest())
+
+
+def _head(entry: Entry, sequence: int, said: tuple[Any, ...]) -> bytes:  # Any: whatever JSON has
+    head = [sequence, entry.attempt, entry.at, kind(entry.what), *said]
+    return json.dumps(head, separators=(",", ":")).encode() + b"\n"
+
+
+def _said(what: Happening | Outcome) -> tuple[Any, ...]:  # Any: as above
+    """The values of a dataclass's fields, without those at the end that are at their defaults."""
+    known = _fields(type(what))  # type: ignore[arg-type]  # mypy thinks that a class has no hash
+    said = [getattr(what, name) for name, _ in known]
+    while said and said[-1] == known[len(said) - 1][1]:
+        said.pop()
+    return tuple(said)
+
+
+@cache
+def _fields(kind: type[Happening | Outcome]) -> Sequence[tuple[str, object]]:
+    """Each field with its default; that of one without is MISSING, which is no field's value."""
+    return [(field.name, field.default) for field in fields(kind)]
