@@ -7,6 +7,14 @@ from airunner.facts import Event
 from airunner.jobs import JobId
 
 
+class LogFull(Exception):
+    """There is no room to append. Nothing of the append remains; the same one may be tried again."""
+
+
+class LogDamaged(Exception):
+    """What was appended cannot be read back as it was; says where, and what to do about it."""
+
+
 class Log(Protocol):
     """Appends in order; reads back what was appended.
 
@@ -16,7 +24,11 @@ class Log(Protocol):
     """
 
     async def append(self, events: Sequence[Event]) -> None:
-        """Make events last, in order. An error means that the server must stop."""
+        """Make events last, in order, all or none; one call at a time.
+
+        Raises LogFull, after which the log is as it was before. Any other error means that
+        the server must stop.
+        """
         ...
 
     def read(self, id: JobId | None = None, after: int = 0) -> AsyncGenerator[Event, None]:
@@ -24,6 +36,11 @@ class Log(Protocol):
 
         With an id: what watchers see of that job, every event whose last sequence is
         higher than `after`; nothing for an unknown job. Without: every event
-        that a replay needs, whose place is higher than `after`.
+        that a replay needs, whose place is higher than `after`. That may be less than was
+        appended: of several renewals of a lease the last, one Tallied in the place
+        of what was Reported of a job that has not ended, and nothing of a job that
+        was forgotten but the fact itself.
+
+        Raises LogDamaged.
         """
         ...
