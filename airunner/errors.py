@@ -13,6 +13,7 @@
       LimitReached        RESOURCE_EXHAUSTED    retry when there is room
       DataLoss            DATA_LOSS             the caller has seen more than the log holds
       ShuttingDown        UNAVAILABLE           retry, with backoff
+      Stalled             UNAVAILABLE           the log is full: retry, with backoff
       Unreachable         UNAVAILABLE           nobody answered; says what to look at
 
 A refusal is the caller's to handle; each names the gRPC status that tells the
@@ -115,6 +116,16 @@ class ShuttingDown(Refused):
 
     def __init__(self) -> None:
         super().__init__("the server is shutting down: try again")
+
+
+class Stalled(Refused):
+    """The server cannot write to its log, and decides nothing until it can."""
+
+    status = "UNAVAILABLE"
+    retry = True
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"{why}; nothing is decided until there is: try again")
 
 
 class Unreachable(Refused):

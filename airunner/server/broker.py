@@ -1,13 +1,10 @@
 """The one owner of the engine: requests become events here, and replies get out.
 
 A request is decided and applied between two awaits, so requests never
-interleave and need no lock. Its events go to the outbox. One task moves the
-outbox to the log, as many events at a time as gathered while the last append
-was under way: batching by being busy, without a timer. No reply leaves and no
-watcher sees an event before the log has it.
-
-If the log fails, so does the server: its memory is then ahead of what is
-durable, and only a replay can tell by how much.
+interleave and need no lock. Its events go to the log through the outbox, and no
+reply leaves and no watcher sees an event before the log has it. While the log is full
+nothing is decided and no time passes for anybody: no lease lapses. Once it has room
+again, every running lease has its whole span anew, as after a restart.
 
 Everything that waits is parked: workers by the queues they would work on,
 watchers by their job, replies until the log has caught up, the timer until the
@@ -16,12 +13,12 @@ next deadline. An idle server does nothing at all.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Collection, Hashable, Sequence
+from contextlib import aclosing, suppress
 from typing import TypeVar
 
-from airunner.errors import DataLoss, Refused, ShuttingDown
-from airunner.facts import CancelRequested, Enqueued, Event, Fact, Returned, sequences
+from airunner.errors import DataLoss, Refused, ShuttingDown, StaleLease
+from airunner.facts import CancelRequested, Enqueued, Event, Fact, Returned
 from airunner.jobs import (
     Ending,
     Enqueue,
@@ -40,11 +37,12 @@ from airunner.jobs import (
 )
 from airunner.listing import Listing, Page, QueueStatistics
 from airunner.log.log import Log
-from airunner.reports import Report
+from airunner.reports import Output, Report
 from airunner.server.attendance import Attendance, Presence
 from airunner.server.clock import Clock
 from airunner.server.granted import Granted
 from airunner.server.ids import Ids
+from airunner.server.outbox import Journal, Outbox
 from airunner.server.parking import Parking
 from airunner.store.answers import page, statistics
 from airunner.store.engine import Engine
@@ -53,16 +51,16 @@ from airunner.store.table import Table
 from airunner.waiting import Waiting
 
 T = TypeVar("T")
-Journal = Callable[[Event, Job | None], None]  # told of every event once it is durable
 
-_OUTBOX, _DURABLE, _DEADLINE, _STOP = "outbox", "durable", "deadline", "stop"
+_DEADLINE, _STOP = "deadline", "stop"
 
 
 class Broker:
     """The server's verbs. Each answers once the log has what the answer is based on.
 
     `watched` is the very counter that the engine was made with: retention spares
-    what is in it. `run()` must be running for anything to be answered.
+    what is in it. `room` raises LimitReached if there is none for more jobs and output; all
+    else is taken while the log takes it. `run()` must be running for anything to be answered.
     """
 
     def __init__(
@@ -74,18 +72,20 @@ class Broker:
         ids: Ids,
         watched: Counter[JobId],
         journal: Journal = lambda event, job: None,
+        room: Callable[[], None] = lambda: None,
     ) -> None:
         self._engine = engine
         self._log = log
         self._clock = clock
         self._ids = ids
         self._watched = watched
-        self._journal = journal
-        self._outbox: list[tuple[Event, Job | None]] = []
-        self._durable = engine.tail
+        self._room = room
+        self._outbox = Outbox(
+            log, engine.tail, landed=self._tell, recovered=self._recover, journal=journal
+        )
+        self._untold: list[TaskToken] = []  # of leases to take back once there is room
         self._deadline: Instant | None = None
         self.stopping = False
-        self._ended = False  # nothing becomes durable any more
         self._idle = Parking()  # workers, by the queues they would work on
         self._news = Parking()  # everyone else, by what they wait to hear of
         self.attendance = Attendance()
@@ -102,24 +102,23 @@ class Broker:
     def now(self) -> Instant:
         return self._clock.now()
 
-    # Its life
-
     async def run(self) -> None:
         """Keep the log and the time, until stop() or until either fails."""
         self.decide(self.queue.resume(self.now()))
         try:
             async with asyncio.TaskGroup() as tasks:
                 keeping = tasks.create_task(self._keep_time())
-                await self._keep_log()
+                await self._outbox.run()
                 keeping.cancel()
         finally:
-            self.stopping = self._ended = True
+            self.stopping = True
             self._idle.wake_all()
             self._news.wake_all()
 
     def stop(self) -> None:
         """Answer what is decided, refuse the rest with ShuttingDown, let run() return."""
         self.stopping = True
+        self._outbox.stop()
         self._idle.wake_all()
         self._news.wake_all()
 
@@ -225,7 +224,7 @@ class Broker:
             return await self.durably(granted)
         except BaseException:
             for each in granted:
-                self._take_back(each)
+                self.take_back(each.token)
             raise
 
     async def grant(
@@ -281,18 +280,19 @@ class Broker:
     # How requests are decided
 
     def decide(self, facts: Sequence[Fact]) -> Place:
-        """Make facts true; the place that must be durable before anyone is told."""
-        events = self._engine.record(facts, self.now())
-        for event in events:
+        """Make facts true; the place that must be durable before anyone is told.
+
+        Raises Stalled while the log has no room.
+        """
+        self._outbox.check()
+        for event in self._engine.record(facts, self.now()):
             fact = event.fact
             job = self.table.find(fact.id)
-            self._outbox.append((event, job))
+            self._outbox.add(event, job)
             if isinstance(fact, Enqueued | Returned) and job:
                 self._idle.wake(job.spec.queue, 1)
             elif isinstance(fact, CancelRequested) and job:
                 self.attendance.tell(fact, job)
-        if events:
-            self._news.wake(_OUTBOX)
         self._rearm()
         return self._engine.tail
 
@@ -300,10 +300,20 @@ class Broker:
         self, token: TaskToken, reports: Sequence[tuple[int, Report]], *, gaps: bool = False
     ) -> Place:
         """As publish(), but decided only; without `gaps`, a missing number is OutOfSequence."""
+        if any(isinstance(report, Output) for _, report in reports):
+            self._room()
         facts = self.queue.publish(
             digest(token), reports, now=self.now(), gaps=gaps, watched=self._watched
         )
         return self.decide(facts)
+
+    def take_back(self, token: TaskToken) -> None:
+        """Return to its place in line a job whose lease could not be told."""
+        if self._outbox.full:
+            self._untold.append(token)
+            return
+        with suppress(StaleLease):
+            self.decide(self.queue.give_back(digest(token)))
 
     @property
     def tail(self) -> Place:
@@ -311,14 +321,11 @@ class Broker:
         return self._engine.tail
 
     def is_durable(self, place: Place) -> bool:
-        return place <= self._durable
+        return self._outbox.is_durable(place)
 
     async def durable(self, place: Place) -> None:
-        """Return once the log has everything up to this place."""
-        while self._durable < place:
-            if self._ended:
-                raise ShuttingDown
-            await self._news.park(_DURABLE)
+        """Return once the log has everything up to here; ShuttingDown or Stalled if not."""
+        await self._outbox.durable(place)
 
     async def durably(self, reply: T) -> T:
         """The reply, once everything that it may be based on is in the log."""
@@ -338,14 +345,10 @@ class Broker:
             granted.append(Granted(self.table.job(facts[0].id), token))
         return granted
 
-    def _take_back(self, granted: Granted) -> None:
-        job = self.table.find(granted.job.id)
-        if job and job.lease and job.lease.token == digest(granted.token):
-            self.decide(self.queue.give_back(digest(granted.token)))
-
     def _enqueue(self, wish: Enqueue) -> Job:
         if self.stopping:
             raise ShuttingDown
+        self._room()
         id = self._ids.job()
         self.decide(self.queue.enqueue(id, wish, self.now(), self._watched))
         job = self.table.find(id) or self.table.requested(wish.request)
@@ -375,26 +378,23 @@ class Broker:
         if self._engine.next_deadline() != self._deadline:
             self._news.wake(_DEADLINE)
 
-    async def _keep_log(self) -> None:
-        """Move the outbox to the log, until stopping and empty."""
-        while self._outbox or not self.stopping:
-            if not self._outbox:
-                await self._news.park(_OUTBOX)
-                continue
-            batch, self._outbox = self._outbox, []
-            await self._log.append([event for event, _ in batch])
-            self._durable = batch[-1][0].place
-            self._news.wake(_DURABLE)
-            for id in {event.fact.id for event, _ in batch if sequences(event.fact)}:
-                self._news.wake(id)
-            for event, job in batch:
-                self._journal(event, job)
+    def _tell(self, ids: Collection[JobId]) -> None:
+        for id in ids:
+            self._news.wake(id)
+
+    def _recover(self) -> None:
+        """The log has room again."""
+        self.decide(self.queue.resume(self.now()))
+        while self._untold:
+            self.take_back(self._untold.pop())
+        self._news.wake(_DEADLINE)
 
     async def _keep_time(self) -> None:
         while True:
-            self.decide(self.queue.expire(self.now(), self._watched))
-            self._deadline = self._engine.next_deadline()
-            left = None
+            self._deadline = left = None
+            if not self._outbox.full:
+                self.decide(self.queue.expire(self.now(), self._watched))
+                self._deadline = self._engine.next_deadline()
             if self._deadline is not None:
                 left = (self._deadline - self.now()) / 1000
             await self._news.park(_DEADLINE, seconds=left)

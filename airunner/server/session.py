@@ -22,7 +22,14 @@ from typing import assert_never
 
 from airunner.channel import Channel, ChannelClosed
 from airunner.checks import check_count, check_text, check_within
-from airunner.errors import AlreadyFinished, InvalidRequest, Refused, ShuttingDown, StaleLease
+from airunner.errors import (
+    AlreadyFinished,
+    InvalidRequest,
+    Refused,
+    ShuttingDown,
+    StaleLease,
+    Stalled,
+)
 from airunner.facts import Fact
 from airunner.jobs import Ending, Job, Place, TaskToken, TokenDigest, digest
 from airunner.limits import (
@@ -176,6 +183,8 @@ class Session:
             case Batch() | Completion() | GiveBack():
                 try:
                     self._settle(message)
+                except Stalled:
+                    raise
                 except Refused as refusal:
                     ended = isinstance(refusal, StaleLease | AlreadyFinished)
                     if ended:
@@ -323,10 +332,8 @@ class Session:
     def _take_back(self) -> None:
         """Return to the line what was leased but never written."""
         for _, message in self._replies:
-            if isinstance(message, Assignment) and not self._broker.stopping:
-                job = self._broker.table.find(message.job.id)
-                if job and job.lease and job.lease.token == digest(message.token):
-                    self._broker.decide(self._broker.queue.give_back(digest(message.token)))
+            if isinstance(message, Assignment):
+                self._broker.take_back(message.token)
 
 
 def _check(hello: Hello) -> None:

@@ -12,7 +12,7 @@ from random import SystemRandom
 from typing import Final
 
 from airunner.entries import Ended, Entry
-from airunner.errors import Refused, ShuttingDown, Unauthenticated, Unreachable
+from airunner.errors import Refused, ShuttingDown, Stalled, Unauthenticated, Unreachable
 from airunner.jobs import JobId
 from airunner.wire.client import JobsClient
 
@@ -57,7 +57,7 @@ async def follow(
                     if isinstance(entry.what, Ended):
                         return
             return
-        except (Unreachable, ShuttingDown) as refusal:
+        except (Unreachable, ShuttingDown, Stalled) as refusal:
             now = loop.time()
             if now - began > CONNECTED_SECONDS:
                 away_since = None

@@ -2,17 +2,19 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 from airunner.facts import Event
 from airunner.jobs import Enqueue, Instant, Job, JobId, Millis, Outcome, Reason, WorkerId
+from airunner.log.log import LogFull
 from airunner.log.memory import MemoryLog
 from airunner.reports import Chunk, Output, Stream
 from airunner.retention import Retention
-from airunner.server.broker import Broker, Journal
+from airunner.server.broker import Broker
 from airunner.server.clock import LoopClock
 from airunner.server.granted import Granted
+from airunner.server.outbox import Journal
 from airunner.spec import JobSpec
 from airunner.store.engine import Engine
 from tests.support.ids import CountingIds
@@ -29,6 +31,7 @@ class SlowLog(MemoryLog):
         self.seconds = seconds
         self.appends = 0
         self.broken = False
+        self.full = False
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -37,31 +40,41 @@ class SlowLog(MemoryLog):
         await self.gate.wait()
         if self.broken:
             raise OSError("the disk is gone")
+        if self.full:
+            raise LogFull("there is no room on the disk")
         self.appends += 1
         await super().append(events)
 
 
 def broker_over(
-    log: MemoryLog, retention: Retention | None = None, journal: Journal | None = None
+    log: MemoryLog,
+    retention: Retention | None = None,
+    journal: Journal | None = None,
+    engine: Engine | None = None,
+    room: Callable[[], None] = lambda: None,
 ) -> Broker:
     watched: Counter[JobId] = Counter()
     return Broker(
-        Engine(retention, watched),
+        engine or Engine(retention, watched),
         log,
         clock=LoopClock(epoch=Instant(0)),
         ids=CountingIds(),
         watched=watched,
         journal=journal or (lambda event, job: None),
+        room=room,
     )
 
 
 @asynccontextmanager
 async def served(
-    retention: Retention | None = None, journal: Journal | None = None, seconds: float = 0.01
+    retention: Retention | None = None,
+    journal: Journal | None = None,
+    seconds: float = 0.01,
+    room: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[tuple[Broker, SlowLog]]:
     """A running broker and its log, stopped at the end of the block."""
     log = SlowLog(seconds)
-    broker = broker_over(log, retention, journal)
+    broker = broker_over(log, retention, journal, room=room)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(broker.run())
         yield broker, log

@@ -35,7 +35,9 @@ from airunner.listing import Listing
 from airunner.retention import Retention
 from airunner.server.attendance import Presence
 from airunner.server.broker import Broker
+from airunner.server.replay import replay
 from airunner.spec import JobSpec
+from airunner.store.engine import Engine
 from tests.core.serving import (
     DONE,
     MINUTE,
@@ -615,11 +617,9 @@ async def test_a_restarted_server_gives_every_lease_its_whole_span_anew() -> Non
         held = await leased(before)
         await asyncio.sleep(40)
         before.stop()
-    after = broker_over(log)
-    async for event in log.read():
-        after._engine.restore(event)
-    after._engine.index()
-    after._durable = after.tail
+    engine = Engine()
+    assert await replay(log, engine) == 2
+    after = broker_over(log, engine=engine)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(after.run())
         await asyncio.sleep(59)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from airunner.channel import ChannelClosed
-from airunner.errors import InvalidRequest, Refused, Unauthenticated
+from airunner.errors import InvalidRequest, LimitReached, Refused, Stalled, Unauthenticated
 from airunner.jobs import (
     Job,
     JobId,
@@ -52,6 +52,7 @@ from airunner.session import (
     Welcome,
 )
 from tests.core.serving import DONE, MINUTE, SlowLog, leased, output, seconds_gone, served, wish
+from tests.core.test_full import tried
 from tests.support.channel import End, channel_pair
 from tests.support.loop import until_idle, virtually
 
@@ -769,3 +770,75 @@ async def test_an_idle_stream_makes_no_time_pass() -> None:
         before = seconds_gone()
         await until_idle()
         assert seconds_gone() == before
+
+
+# A full log
+
+
+@virtually
+async def test_a_stream_ends_as_stalled_while_the_log_is_full_and_the_next_one_goes_on() -> None:
+    async with site() as it:
+        worker, session = await it.greet(hello())
+        await it.enqueue()
+        held = await assigned(worker)
+        it.log.full = True
+        await worker.send(Batch(held.token, 1, (Alive(Millis(1), True),)))
+        await worker.send(Batch(held.token, 2, (Alive(Millis(2), True),)))
+        assert isinstance(await session, Stalled)
+        worker, session = it.connect()
+        await worker.send(hello(held.token))
+        assert isinstance(await session, Stalled)
+        it.log.full = False
+        await asyncio.sleep(2)
+        worker, _ = it.connect()
+        await worker.send(hello(held.token, credit=0))
+        assert await worker.receive() == Welcome("1.2", (Held(held.token, 2, False),), ())
+
+
+@virtually
+async def test_what_is_said_while_the_log_is_full_ends_the_stream() -> None:
+    async with site() as it:
+        worker, session = await it.greet(hello())
+        await it.enqueue()
+        held = await assigned(worker)
+        it.log.full = True
+        assert isinstance(await tried(it.broker.enqueue(wish())), Stalled)
+        await worker.send(Batch(held.token, 1, (Alive(Millis(1), True),)))
+        assert isinstance(await session, Stalled)
+        assert it.broker.table.job(held.job.id).sent == 0
+
+
+@virtually
+async def test_an_assignment_that_a_full_log_holds_back_returns_the_job() -> None:
+    async with site() as it:
+        worker, session = await it.greet(hello())
+        it.log.gate.clear()
+        it.tasks.create_task(tried(it.enqueue()))
+        await asyncio.sleep(1)
+        it.log.full = True
+        it.log.gate.set()
+        assert isinstance(await session, Stalled)
+        assert not worker.incoming.messages
+        it.log.full = False
+        await asyncio.sleep(2)
+        (job,) = it.broker.table.jobs()
+        assert (job.state, job.attempt, job.failures) == (JobState.SCHEDULED, 1, 0)
+
+
+@virtually
+async def test_output_for_which_there_is_no_room_is_rejected_and_the_lease_lives() -> None:
+    def crowded() -> None:
+        raise LimitReached("little is left")
+
+    async with served() as (broker, log), asyncio.TaskGroup() as tasks:
+        it = Site(broker, log, tasks)
+        worker, _ = await it.greet(hello())
+        await it.enqueue()
+        held = await assigned(worker)
+        broker._room = crowded
+        await worker.send(Batch(held.token, 1, (output("a"),)))
+        rejected = Rejected(held.token, "RESOURCE_EXHAUSTED", "little is left", lease_lost=False)
+        assert await worker.receive() == rejected
+        await worker.send(Heartbeat((held.token,)))
+        assert await worker.receive() == Renewal((held.token,), ())
+        broker.stop()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from airunner.facts import Enqueued, Event
+from airunner.facts import Enqueued, Event, Tallied
 from airunner.jobs import (
     Enqueue,
     Instant,
@@ -26,6 +26,7 @@ from airunner.jobs import (
 )
 from airunner.listing import Listing
 from airunner.reports import Chunk, Output, Stream
+from airunner.seal import Link
 from airunner.spec import JobSpec
 from airunner.store.agenda import Agenda
 from airunner.store.answers import page, statistics
@@ -123,6 +124,18 @@ def test_a_job_begins_once() -> None:
     event = Event(Place(1), NOW, fact, Sequence(1))
     with pytest.raises(AssertionError, match="begins once"):
         after(begun(fact, event), fact, event)
+
+
+def test_a_tally_stands_for_all_that_was_reported_before_it() -> None:
+    it = engine()
+    running = next(it.table.running())
+    fact = Tallied(running.id, 7, 100, 20)
+    event = Event(Place(it.tail + 1), NOW, fact, Sequence(12), Link(b"link"))
+    it.table.apply(event)
+    it.check()
+    job = it.table.job(running.id)
+    assert (job.sequence, job.link, job.sent) == (12, b"link", 7)
+    assert (job.output_bytes, job.output_bytes_cut) == (100, 20)
 
 
 # Agenda

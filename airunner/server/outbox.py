@@ -1,0 +1,123 @@
+"""What is decided and not yet in the log, on its way there.
+
+One task moves it, as many events at a time as gathered while the last append was under
+way: batching by being busy, without a timer. Whoever waits for a place is woken once the
+log has it.
+
+A log that fails ends the server: its memory is then ahead of what is durable, and only a
+replay can tell by how much. A log that is full is the one exception, because its append was
+undone whole: the same append is tried again and again. Until it succeeds nobody may decide
+anything more, nor be told anything.
+"""
+
+from collections.abc import Callable, Collection
+from typing import Final
+
+from airunner.errors import ShuttingDown, Stalled
+from airunner.facts import Event, sequences
+from airunner.jobs import Job, JobId, Place
+from airunner.log.log import Log, LogFull
+from airunner.server.parking import Parking
+
+Journal = Callable[[Event, Job | None], None]  # told of every event once it is durable
+
+RETRY_SECONDS: Final = 1.0  # between two tries to append to a full log
+
+_WORK, _DURABLE, _RETRY = "work", "durable", "retry"
+
+
+class Outbox:
+    """Events on their way to the log, each with its job as it was then.
+
+    `landed` is told which jobs have news in the log, and `recovered` is called when a log that
+    was full takes events again.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        tail: Place,
+        *,
+        landed: Callable[[Collection[JobId]], None],
+        recovered: Callable[[], None],
+        journal: Journal,
+    ) -> None:
+        self._log = log
+        self._durable = tail
+        self._landed = landed
+        self._recovered = recovered
+        self._journal = journal
+        self._waiting: list[tuple[Event, Job | None]] = []
+        self._parking = Parking()
+        self._stopping = False
+        self._ended = False  # nothing becomes durable any more
+        self._full = ""  # why nothing can be appended now
+
+    @property
+    def full(self) -> bool:
+        """Whether the log has no room now."""
+        return bool(self._full)
+
+    def check(self) -> None:
+        """Raise Stalled while the log has no room."""
+        if self._full:
+            raise Stalled(self._full)
+
+    def add(self, event: Event, job: Job | None) -> None:
+        self._waiting.append((event, job))
+        self._parking.wake(_WORK)
+
+    def is_durable(self, place: Place) -> bool:
+        return place <= self._durable
+
+    async def durable(self, place: Place) -> None:
+        """Return once the log has everything up to this place.
+
+        Raises ShuttingDown if it never will; Stalled if it may, but not soon.
+        """
+        while self._durable < place:
+            if self._ended:
+                raise ShuttingDown
+            self.check()
+            await self._parking.park(_DURABLE)
+
+    def stop(self) -> None:
+        """Let run() return once everything is in the log, or there is no room for it."""
+        self._stopping = True
+        self._parking.wake_all()
+
+    async def run(self) -> None:
+        """Move events to the log, until stop() or until the log fails."""
+        try:
+            while self._waiting or not self._stopping:
+                if not self._waiting:
+                    await self._parking.park(_WORK)
+                    continue
+                batch, self._waiting = self._waiting, []
+                if not await self._append([event for event, _ in batch]):
+                    return
+                for event, job in batch:
+                    self._journal(event, job)
+        finally:
+            self._ended = True
+            self._parking.wake_all()
+
+    async def _append(self, events: list[Event]) -> bool:
+        """Append, however long it takes; False if told to stop while there is no room."""
+        while True:
+            try:
+                await self._log.append(events)
+            except LogFull as full:
+                self._full = str(full)
+                self._parking.wake(_DURABLE)
+                if self._stopping:
+                    return False
+                await self._parking.park(_RETRY, seconds=RETRY_SECONDS)
+                continue
+            self._durable = events[-1].place
+            self._parking.wake(_DURABLE)
+            self._landed({event.fact.id for event in events if sequences(event.fact)})
+            if self._full:
+                self._full = ""
+                self._recovered()
+            return True

@@ -1,0 +1,20 @@
+"""From a log to the engine that wrote it: what every start of a server begins with."""
+
+from contextlib import aclosing
+
+from airunner.log.log import Log
+from airunner.store.engine import Engine
+
+
+async def replay(log: Log, engine: Engine) -> int:
+    """Bring a new engine to where the log ends; how many events that took.
+
+    Raises LogDamaged. The engine then asks for a clock that begins no sooner than `engine.now`.
+    """
+    count = 0
+    async with aclosing(log.read()) as events:
+        async for event in events:
+            engine.restore(event)
+            count += 1
+    engine.index()
+    return count
