@@ -5,6 +5,8 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import NewType
 
+from msgspec import Struct
+
 from airunner.seal import NOTHING, Link, Seal
 from airunner.spec import JobSpec
 
@@ -110,9 +112,11 @@ class Attempt:
     ending: Ending
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """A job as it is now."""
+class Job(Struct, frozen=True, kw_only=True, gc=False):
+    """A job as it is now.
+
+    Every fact about it makes a new one: a Struct is copied forty times as fast as a dataclass.
+    """
 
     id: JobId
     spec: JobSpec

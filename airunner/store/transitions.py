@@ -1,7 +1,8 @@
 """What each fact makes of a job: every change of state there is."""
 
-from dataclasses import replace
 from typing import assert_never
+
+from msgspec.structs import replace
 
 from airunner.facts import (
     CancelRequested,

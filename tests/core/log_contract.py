@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
+from msgspec import structs
+
 from airunner.facts import (
     CancelRequested,
     Event,
@@ -97,7 +99,7 @@ async def read(log: Log, id: JobId | None = None, after: int = 0) -> list[Event]
 def without_leases(jobs: Sequence[Job]) -> list[Job]:
     """The jobs but for when their leases lapse, which a log need not know: a restart renews."""
     return [
-        replace(job, lease=job.lease and replace(job.lease, until=NOW, span=Millis(1)))
+        structs.replace(job, lease=job.lease and replace(job.lease, until=NOW, span=Millis(1)))
         for job in jobs
     ]
 

@@ -2,9 +2,9 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from airunner.facts import Enqueued, Event, Tallied
 from airunner.jobs import (
@@ -60,7 +60,7 @@ def engine() -> Engine:
 
 def change(id: str, **changes: object) -> Callable[[Table], None]:
     def tamper(table: Table) -> None:
-        table._jobs[JobId(id)] = replace(table._jobs[JobId(id)], **changes)  # type: ignore[arg-type]  # any field
+        table._jobs[JobId(id)] = replace(table._jobs[JobId(id)], **changes)
 
     return tamper
 
