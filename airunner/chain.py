@@ -7,7 +7,7 @@ that a reader whose chain differs can say where that begins.
 
     link = SHA-256(link before, head, "\\n", data)
 
-`head` is a JSON list: the sequence, the attempt, the server's time in ms since the epoch, the
+`head` is a JSON list, in UTF-8 and without spaces: the sequence, the attempt, the server's time in ms since the epoch, the
 kind of event as entries.kind() names it, and then its fields in their order. Fields that
 stand at their defaults are left out from the end of the list, so that a field that is added
 later does not change an old chain. For output, which takes a sequence for each chunk, the fields
@@ -17,12 +17,13 @@ A cut has no link: it stands for what is not there. How many sequences it takes 
 numbers of those that follow, and how many bytes in the seal.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import fields
 from functools import cache
 from hashlib import sha256
 from typing import Any
+
+from msgspec.json import encode
 
 from airunner.entries import Ended, Entry, Happening, kind
 from airunner.jobs import Outcome
@@ -52,7 +53,7 @@ def linked(before: Link, entry: Entry) -> Link:
 
 def _head(entry: Entry, sequence: int, said: tuple[Any, ...]) -> bytes:  # Any: whatever JSON has
     head = [sequence, entry.attempt, entry.at, kind(entry.what), *said]
-    return json.dumps(head, separators=(",", ":")).encode() + b"\n"
+    return encode(head) + b"\n"
 
 
 def _said(what: Happening | Outcome) -> tuple[Any, ...]:  # Any: as above

@@ -33,6 +33,9 @@ def chained(*entries: Entry) -> Link:
 def test_a_link_is_what_the_contract_says() -> None:
     one = sha256(b'[1,1,1000,"enqueued","default",null]\n').digest()
     assert linked(NOTHING, told(InLine("default", None))) == one
+    named = told(InLine('é "/\\\n\x01', None))
+    said = '[1,1,1000,"enqueued","é \\"/\\\\\\n\\u0001",null]\n'
+    assert linked(NOTHING, named) == sha256(said.encode()).digest()
     two = sha256(one + b'[2,1,1000,"output","stdout",1000,1]\na').digest()
     assert linked(Link(one), told(Output((A,)), 2, 2)) == two
     outcome = Outcome(reason=Reason.EXITED, exit_code=0)

@@ -918,7 +918,7 @@ Global___FinishedEvent: _TypeAlias = FinishedEvent  # noqa: Y015
 class Seal(_message.Message):
     """Proves that a job's log is whole. The digest is the last link of a chain: each is the
     SHA-256 of the one before it (nothing, at first) and of one sequence, as a JSON list without
-    spaces, a newline, and for output its bytes. The list is the sequence, the attempt, the
+    spaces and in UTF-8, a newline, and for output its bytes. The list is the sequence, the attempt, the
     timestamp in Unix milliseconds, the event's type in lower case ("output" for either type of
     output), and the fields of the event; airunner/chain.py has them all.
     """
