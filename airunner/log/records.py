@@ -1,0 +1,248 @@
+"""Facts and reports as bytes, for every file that outlives a process.
+
+Rules
+- A record is a version byte, a kind byte and a body. A kind keeps its number for ever, and
+  means the same for ever.
+- A body is MessagePack: a map of the fields of the vocabulary's own dataclass by their names,
+  without those that stand at their defaults. So a field that is added with a default changes
+  no old record, and a plain job is a short one. A field is never renamed, and a limit that
+  a JobSpec checks never falls: either would make old records unreadable.
+- Output is raw: for each chunk its stream (1 byte), its time (8) and its size (4), and then
+  its bytes as they are.
+- What is not exactly one record raises Unreadable. Nothing is guessed.
+
+What was rejected
+- The wire contract's protobuf: its messages serve every client, change for other reasons than
+  a log, and say less than the facts do.
+- Positions instead of names: a quarter smaller, but a field could then only ever be added at
+  the end, and a record could not be read without the code that wrote it.
+- JSON: output would need base64, and it takes twice as long.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
+from struct import Struct
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from airunner.errors import InvalidRequest
+from airunner.facts import (
+    CancelRequested,
+    Enqueued,
+    Finished,
+    Forgotten,
+    Leased,
+    LifecycleFact,
+    OutputDropped,
+    Renewed,
+    RetentionFact,
+    Returned,
+)
+from airunner.jobs import Instant, Job, Outcome
+from airunner.reports import (
+    Alive,
+    Chunk,
+    CloneEnded,
+    CloneFailed,
+    CloneProgressed,
+    CloneStarted,
+    ContainerCreated,
+    ContainerRemoved,
+    ImagePullEnded,
+    ImagePullProgressed,
+    ImagePullStarted,
+    Output,
+    OutputCut,
+    ProcessEnded,
+    ProcessFailed,
+    ProcessStarted,
+    Remark,
+    Report,
+    Stream,
+    TerminalResized,
+)
+
+T = TypeVar("T")
+
+VERSION: Final = 1
+
+Told = LifecycleFact | RetentionFact  # every fact that has a record; what is Reported is a report
+
+FACTS: Final[Mapping[type[Told], int]] = {
+    Enqueued: 1,
+    Leased: 2,
+    Renewed: 3,
+    Returned: 4,
+    CancelRequested: 5,
+    Finished: 6,
+    OutputDropped: 7,
+    Forgotten: 8,
+}
+REPORTS: Final[Mapping[type[Report], int]] = {
+    Output: 32,
+    OutputCut: 33,
+    ProcessStarted: 34,
+    ProcessEnded: 35,
+    ProcessFailed: 36,
+    Alive: 37,
+    TerminalResized: 38,
+    CloneStarted: 39,
+    CloneProgressed: 40,
+    CloneEnded: 41,
+    CloneFailed: 42,
+    Remark: 43,
+    ContainerCreated: 44,
+    ContainerRemoved: 45,
+    ImagePullStarted: 46,
+    ImagePullProgressed: 47,
+    ImagePullEnded: 48,
+}
+OUTCOME: Final = 64
+JOB: Final = 65
+
+_HEAD: Final = 2  # bytes: version, kind
+_CHUNK: Final = Struct(">BqI")  # stream, time in ms since the epoch, size in bytes
+_STREAMS: Final[Mapping[Stream, int]] = {Stream.STDOUT: 1, Stream.STDERR: 2}
+_STREAM: Final = {code: stream for stream, code in _STREAMS.items()}
+_OUTPUT: Final = bytes((VERSION, REPORTS[Output]))
+_PLAIN: Final = frozenset({str, int, bool, bytes, dict, type(None)})  # packed as they are
+
+
+class Unreadable(Exception):
+    """The bytes are no record, or one of a later version; says which."""
+
+
+def encode_fact(fact: Told) -> bytes:
+    return _encode(FACTS[type(fact)], fact)
+
+
+def decode_fact(record: bytes) -> Told:
+    """The fact; raises Unreadable."""
+    return _decode(record, _FACT)
+
+
+def encode_report(report: Report) -> bytes:
+    if isinstance(report, Output):
+        return b"".join(_pieces(report))
+    return _encode(REPORTS[type(report)], report)
+
+
+def decode_report(record: bytes) -> Report:
+    """The report; raises Unreadable."""
+    if record[:_HEAD] == _OUTPUT:
+        return Output(tuple(_chunks(record)))
+    return _decode(record, _REPORT)
+
+
+def encode_outcome(outcome: Outcome) -> bytes:
+    return _encode(OUTCOME, outcome)
+
+
+def decode_outcome(record: bytes) -> Outcome:
+    """The outcome; raises Unreadable."""
+    return _decode(record, _OUTCOME)
+
+
+def encode_job(job: Job) -> bytes:
+    return _encode(JOB, job)
+
+
+def decode_job(record: bytes) -> Job:
+    """The job; raises Unreadable."""
+    return _decode(record, _JOB)
+
+
+# Output
+
+
+def _pieces(output: Output) -> Iterator[bytes]:
+    yield _OUTPUT
+    for chunk in output.chunks:
+        yield _CHUNK.pack(_STREAMS[chunk.stream], chunk.at, len(chunk.data))
+        yield chunk.data
+
+
+def _chunks(record: bytes) -> Iterator[Chunk]:
+    at, end = _HEAD, len(record)
+    if at == end:
+        raise Unreadable("an output without a chunk")
+    while at < end:
+        if end - at < _CHUNK.size:
+            raise Unreadable("an output that ends within the head of a chunk")
+        stream, time, size = _CHUNK.unpack_from(record, at)
+        at += _CHUNK.size
+        if size > end - at:
+            raise Unreadable("an output that ends within a chunk")
+        if stream not in _STREAM:
+            raise Unreadable(f"a chunk of a stream numbered {stream}, which is none")
+        yield Chunk(_STREAM[stream], record[at : at + size], Instant(time))
+        at += size
+
+
+# Everything else
+
+_packer: Final = msgspec.msgpack.Encoder()
+
+
+def _encode(kind: int, value: object) -> bytes:
+    return bytes((VERSION, kind)) + _packer.encode(_map(value))
+
+
+def _map(value: Any) -> dict[str, object]:  # Any: one of the vocabulary's dataclasses
+    """The fields of a dataclass that are not at their defaults."""
+    return {
+        name: field if type(field) in _PLAIN else _simple(field)
+        for name, default in _fields(type(value))  # type: ignore[arg-type]  # mypy thinks that a class has no hash
+        if (field := getattr(value, name)) != default
+    }
+
+
+def _simple(value: object) -> object:
+    """What MessagePack can say of a value that it does not know."""
+    if is_dataclass(value):
+        return _map(value)
+    if isinstance(value, tuple):
+        return [each if type(each) in _PLAIN else _simple(each) for each in value]
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value
+
+
+@cache
+def _fields(kind: type) -> tuple[tuple[str, object], ...]:
+    """Each field with its default; that of one without is MISSING, which is no field's value."""
+    return tuple(
+        (each.name, each.default if each.default_factory is MISSING else each.default_factory())
+        for each in fields(kind)
+    )
+
+
+def _unpackers(kinds: Mapping[type[T], int]) -> Mapping[int, msgspec.msgpack.Decoder[T]]:
+    return {code: msgspec.msgpack.Decoder(kind) for kind, code in kinds.items()}
+
+
+_FACT: Final[Mapping[int, msgspec.msgpack.Decoder[Told]]] = _unpackers(FACTS)
+_REPORT: Final[Mapping[int, msgspec.msgpack.Decoder[Report]]] = _unpackers(
+    {kind: code for kind, code in REPORTS.items() if kind is not Output}
+)
+_OUTCOME: Final = _unpackers({Outcome: OUTCOME})
+_JOB: Final = _unpackers({Job: JOB})
+
+
+def _decode(record: bytes, known: Mapping[int, msgspec.msgpack.Decoder[T]]) -> T:
+    """The body as its kind says."""
+    if len(record) < _HEAD:
+        raise Unreadable(f"{len(record)} bytes, too few for a record")
+    if record[0] != VERSION:
+        raise Unreadable(
+            f"a record of version {record[0]}; this airunner reads version {VERSION}"
+            + (": a later one wrote it" if record[0] > VERSION else "")
+        )
+    if record[1] not in known:
+        raise Unreadable(f"a record of kind {record[1]}, which is not known here")
+    try:
+        return known[record[1]].decode(memoryview(record)[_HEAD:])
+    except (msgspec.DecodeError, InvalidRequest, UnicodeDecodeError) as error:
+        raise Unreadable(f"a record that makes no sense: {error}") from error
