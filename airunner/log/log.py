@@ -15,6 +15,10 @@ class LogDamaged(Exception):
     """What was appended cannot be read back as it was; says where, and what to do about it."""
 
 
+class LogRefused(Exception):
+    """The file is no log, or none that can be served here. It was not touched."""
+
+
 class Log(Protocol):
     """Appends in order; reads back what was appended.
 

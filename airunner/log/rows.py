@@ -1,0 +1,144 @@
+"""Events as rows of the two tables, and back.
+
+A row's checksum is the CRC-32 of its columns in one order of bytes: the numbers, big-endian, 8
+bytes each but the kind (2), the size of the job's id in bytes (2) and that of the link (2); then
+the id, the link and the record. So neither a value, nor its column, nor its row can change and
+still be believed.
+"""
+
+from collections.abc import Sequence
+from struct import Struct
+from struct import error as StructError  # noqa: N812  # a name of its own says too little
+from typing import Final, TypeAlias
+from zlib import crc32
+
+from airunner.facts import Event, Reported, Tallied
+from airunner.jobs import Instant, JobId, Place
+from airunner.jobs import Sequence as EventSequence
+from airunner.log.records import (
+    FACTS,
+    REPORTS,
+    Unreadable,
+    decode_fact,
+    decode_report,
+    encode_fact,
+    encode_report,
+)
+from airunner.reports import Output, OutputCut, Report, width
+from airunner.seal import Link
+
+FACT_COLUMNS: Final = "place, job, kind, at, last, link, record, crc"
+REPORT_COLUMNS: Final = "place, job, kind, at, last, attempt, sent, size, cut, link, record, crc"
+FactRow: TypeAlias = tuple[int, str, int, int, int, bytes, bytes, int]
+ReportRow: TypeAlias = tuple[int, str, int, int, int, int, int, int, int, bytes, bytes, int]
+
+_FACT: Final = Struct(">qqqHHH")
+_REPORT: Final = Struct(">qqqqqqqHHH")
+_WRONG: Final = "its checksum does not fit what is there"
+
+
+class DamagedRow(Exception):
+    """An event cannot be read back as it was written."""
+
+    def __init__(self, row: Sequence[object], why: str) -> None:
+        self.place, self.job, self.last = row[0], row[1], row[4]
+        self.why = why
+        super().__init__(
+            f"the event at place {self.place} (job {self.job}, up to sequence {self.last}) "
+            f"is damaged: {why}"
+        )
+
+
+def fact_row(event: Event) -> FactRow:
+    """The row of any fact but what was Reported."""
+    fact = event.fact
+    assert not isinstance(fact, Reported | Tallied)
+    record, kind = encode_fact(fact), FACTS[type(fact)]
+    crc = _fact_crc(event.place, fact.id, kind, event.at, event.last, event.link, record)
+    return (event.place, fact.id, kind, event.at, event.last, event.link, record, crc)
+
+
+def report_row(event: Event) -> ReportRow:
+    """The row of what was Reported."""
+    fact = event.fact
+    assert isinstance(fact, Reported)
+    report = fact.report
+    row = (
+        event.place,
+        fact.id,
+        REPORTS[type(report)],
+        event.at,
+        event.last,
+        fact.attempt,
+        fact.sent,
+        report.size if isinstance(report, Output) else 0,
+        report.size if isinstance(report, OutputCut) else 0,
+        event.link,
+        encode_report(report),
+    )
+    return (*row, _report_crc(*row))
+
+
+def fact_event(row: FactRow) -> Event:
+    """The event of a row of facts; raises DamagedRow."""
+    place, job, kind, at, last, link, record, crc = row
+    try:
+        if _fact_crc(place, job, kind, at, last, link, record) != crc:
+            raise DamagedRow(row, _WRONG)
+        fact = decode_fact(record)
+    except Unreadable as error:
+        raise DamagedRow(row, str(error)) from error
+    except (StructError, AttributeError, TypeError) as error:
+        raise DamagedRow(row, _WRONG) from error
+    return Event(Place(place), Instant(at), fact, EventSequence(last), Link(link))
+
+
+def report_event(row: ReportRow, *, dropped: bool = False) -> Event:
+    """The event of a row of reports, with a mark in the place of output that was dropped.
+
+    Raises DamagedRow.
+    """
+    place, job, _, at, last, attempt, sent, _, _, link, record, crc = row
+    try:
+        if _report_crc(*row[:-1]) != crc:
+            raise DamagedRow(row, _WRONG)
+        report = decode_report(record)
+    except Unreadable as error:
+        raise DamagedRow(row, str(error)) from error
+    except (StructError, AttributeError, TypeError) as error:
+        raise DamagedRow(row, _WRONG) from error
+    if dropped:
+        report = _mark(report)
+    first = EventSequence(last - max(width(report), 1) + 1)
+    fact = Reported(JobId(job), attempt, sent, report)
+    return Event(Place(place), Instant(at), fact, first, Link(link))
+
+
+def _mark(report: Report) -> Report:
+    return OutputCut(width(report), report.size) if isinstance(report, Output) else report
+
+
+def _fact_crc(
+    place: int, job: str, kind: int, at: int, last: int, link: bytes, record: bytes
+) -> int:
+    name = job.encode()
+    head = _FACT.pack(place, at, last, kind, len(name), len(link))
+    return crc32(b"".join((head, name, link, record)))
+
+
+def _report_crc(  # noqa: PLR0913, PLR0917  # a column each
+    place: int,
+    job: str,
+    kind: int,
+    at: int,
+    last: int,
+    attempt: int,
+    sent: int,
+    size: int,
+    cut: int,
+    link: bytes,
+    record: bytes,
+) -> int:
+    name = job.encode()
+    numbers = (place, at, last, attempt, sent, size, cut, kind, len(name), len(link))
+    return crc32(record, crc32(b"".join((_REPORT.pack(*numbers), name, link))))

@@ -1,0 +1,151 @@
+"""The file that a durable log is: one SQLite database with three tables.
+
+Rules
+- `facts` has a row for each fact of a job's life and of retention, `reports` one for each
+  Reported, and `trims` the place of each retention fact whose work is not done yet.
+- Both tables of events share one order of places. A row is written once; only retention
+  changes one, and only from output to a mark in its place (trim.py).
+- `crc` covers every other column of its row (rows.py) and is checked whenever the row is read.
+- Every page carries a checksum of its own where SQLite's extension for that is there, in 8
+  bytes at its end. A file that was made with them is never written without them.
+- application_id says that the file is ours, and user_version which format it has.
+
+Why two tables, and not one with a partial index: a replay reads facts in order of place. In
+one table these lie between pages of output, and each would be a seek; here they are next to
+each other, and ten GiB of output cost a start nothing. A watcher merges two short ranges.
+
+Why pages of 8 KiB: a commit of one small fact writes 4 or 5 pages to the write-ahead log, so
+small pages are good; a report of 64 KiB takes a chain of pages, so large ones are. From 4 to 8
+KiB output gained more than half, and from 8 to 32 a fifth, while each doubling doubles what a
+small commit writes.
+
+Small columns come before the record, and the index of reports has the sizes, so that a tally
+of a job reads no output.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+import apsw
+from apsw import sqlite_extra
+
+from airunner.limits import KIB
+from airunner.log.log import LogRefused
+
+APPLICATION_ID: Final = 0x61697272  # "airr"
+FORMAT: Final = 1  # of the file, its user_version
+PAGE_BYTES: Final = 8 * KIB
+CHECKSUM_BYTES: Final = 8  # reserved at the end of each page for its checksum
+BUSY_MILLIS: Final = 5_000  # how long to wait for another process, such as a backup
+
+_CHECKSUMS: Final = "cksmvfs"  # the name under which SQLite's extension offers page checksums
+_MAGIC: Final = b"SQLite format 3\0"
+_HEADER_BYTES: Final = 100
+_TABLES: Final = """
+CREATE TABLE facts(
+  place INTEGER PRIMARY KEY,
+  job TEXT NOT NULL,
+  kind INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  last INTEGER NOT NULL,
+  link BLOB NOT NULL,
+  record BLOB NOT NULL,
+  crc INTEGER NOT NULL
+) STRICT;
+CREATE INDEX facts_of_job ON facts(job, last, kind);
+CREATE TABLE reports(
+  place INTEGER PRIMARY KEY,
+  job TEXT NOT NULL,
+  kind INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  last INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  sent INTEGER NOT NULL,
+  size INTEGER NOT NULL,
+  cut INTEGER NOT NULL,
+  link BLOB NOT NULL,
+  record BLOB NOT NULL,
+  crc INTEGER NOT NULL
+) STRICT;
+CREATE INDEX reports_of_job ON reports(job, last, size, cut);
+CREATE TABLE trims(place INTEGER PRIMARY KEY) STRICT;
+"""
+
+
+def checksum_vfs() -> str | None:
+    """The name of the VFS that keeps page checksums; None: this platform's apsw has none."""
+    if _CHECKSUMS not in apsw.vfs_names():
+        memory = apsw.Connection(":memory:")
+        try:
+            sqlite_extra.load(memory, "cksumvfs")
+        except (sqlite_extra.NotAvailable, LookupError, apsw.Error):
+            return None
+        finally:
+            memory.close()
+    return _CHECKSUMS
+
+
+def is_empty(path: Path) -> bool:
+    """Whether the file is there and a log may be made in it.
+
+    False: it is a log. Raises LogRefused if it is neither, or FileNotFoundError.
+    """
+    with path.open("rb") as file:
+        header = file.read(_HEADER_BYTES)
+    if not header:
+        return True
+    if not header.startswith(_MAGIC):
+        raise LogRefused(f"{path} is no log of airunner: it is no SQLite file; name another file")
+    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        raise LogRefused(f"{path} is a SQLite file, but no log of airunner: name another file")
+    if header[20] and checksum_vfs() is None:
+        raise LogRefused(
+            f"{path} has page checksums, which SQLite here cannot keep "
+            "(its extension cksumvfs is missing): serve it where airunner was installed from wheels"
+        )
+    return False
+
+
+def connect(path: Path, *, vfs: str | None = None, write: bool = False) -> apsw.Connection:
+    """A connection to a file that exists, for one thread at a time.
+
+    `vfs` names another way to the disk than the usual one; such a connection neither makes nor
+    checks page checksums.
+    """
+    flags = apsw.SQLITE_OPEN_READWRITE if write else apsw.SQLITE_OPEN_READONLY
+    connection = apsw.Connection(str(path), flags=flags, vfs=vfs or checksum_vfs())
+    connection.set_busy_timeout(BUSY_MILLIS)
+    connection.execute("PRAGMA cell_size_check=ON")
+    connection.wal_autocheckpoint(0)
+    return connection
+
+
+def has_page_checksums(connection: apsw.Connection) -> bool:
+    return bool(connection.pragma("checksum_verification") == 1)
+
+
+def create(connection: apsw.Connection, *, checksums: bool = True) -> None:
+    """Make an empty file a log, all or nothing; the connection may write."""
+    if checksums:
+        connection.reserve_bytes("main", CHECKSUM_BYTES)
+    connection.execute(f"PRAGMA page_size={PAGE_BYTES}; PRAGMA auto_vacuum=INCREMENTAL")
+    with connection:
+        connection.execute(f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={FORMAT}")
+        connection.execute(_TABLES)
+    connection.execute("PRAGMA journal_mode=WAL")
+
+
+def touch(path: Path) -> None:
+    """Make sure that the file is there, for its owner alone; its folder must exist."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(descriptor, 0o600)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
