@@ -1,0 +1,194 @@
+"""Every state in which a crash may leave a folder, from the journal of what was done to it.
+
+The model
+=========
+
+    killed     the process dies: the system has everything that it did
+    powerless  the power goes: what was synced is there, and of what was not, in the order in
+               which it was done, the first so many
+    torn       as either, and of the last write the beginning alone is there, cut at the
+               end of a sector or within one; behind that are the old bytes, or zeros
+    shuffled   as powerless, but any of what was not synced is there, whole or torn
+
+A file that is synced has its name: SQLite syncs the folder with the first sync of a file
+that it has made. Until then that it was made, and that another was removed, are like
+writes that were not synced: they come in their order, or (shuffled) at all or not. A file whose name is
+not there is not there. No write damages what it does not write to: SQLite counts on that
+too, unless it is built otherwise.
+"""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, assert_never
+
+from tests.log.recording_vfs import Answered, Cut, Done, Gone, Made, Synced, Wrote
+
+SECTOR_BYTES: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a crash has left."""
+
+    crash: str  # what happened, and when
+    answered: int  # the highest place of which somebody was told that it is durable
+    files: Mapping[str, bytes]
+
+    def put(self, folder: Path) -> None:
+        """Write the files into a folder, which is empty."""
+        for name, data in self.files.items():
+            (folder / name).write_bytes(data)
+
+
+class Disk:
+    """The files of a folder, as far as somebody has done something to them."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, int] = {}
+        self.data: dict[int, bytearray] = {}
+
+    def copy(self) -> "Disk":
+        twin = Disk()
+        twin.names = dict(self.names)
+        twin.data = {file: bytearray(data) for file, data in self.data.items()}
+        return twin
+
+    def do(self, done: Done) -> None:
+        """One step; what is done to a file without a name is done to nothing that is left."""
+        match done:
+            case Made(file, name, data):
+                self.names[name] = file
+                self.data.setdefault(file, bytearray())[:0] = data
+            case Gone(file, name):
+                if self.names.get(name) == file:
+                    del self.names[name]
+            case Wrote(file, offset, data):
+                held = self.data.setdefault(file, bytearray())
+                held.extend(bytes(max(0, offset - len(held))))
+                held[offset : offset + len(data)] = data
+            case Cut(file, size):
+                held = self.data.setdefault(file, bytearray())
+                held.extend(bytes(max(0, size - len(held))))
+                del held[size:]
+            case Synced() | Answered():
+                pass
+            case _:
+                assert_never(done)
+
+    def files(self) -> dict[str, bytes]:
+        return {name: bytes(self.data[file]) for name, file in self.names.items()}
+
+
+class Crashes:
+    """The states after a crash at any point of a journal, each different one once."""
+
+    def __init__(self, journal: Sequence[Done], dice: random.Random) -> None:
+        self._journal = journal
+        self._dice = dice
+        self._seen: dict[bytes, int] = {}  # what was answered, by the digest of the files
+
+    def killed(self) -> Iterator[State]:
+        """After each step, and within each write."""
+        disk, answered = Disk(), 0
+        yield from self._state("killed before anything", answered, disk)
+        for number, done in enumerate(self._journal, 1):
+            for torn in _torn(done, self._dice):
+                twin = disk.copy()
+                twin.do(torn)
+                yield from self._state(f"killed within step {number}", answered, twin)
+            disk.do(done)
+            answered = done.place if isinstance(done, Answered) else answered
+            yield from self._state(f"killed after step {number}", answered, disk)
+
+    def powerless(self) -> Iterator[State]:
+        """After each step: what was synced, and the first so many of what was not."""
+        for number, last, moment in self._moments():
+            disk = moment.synced.copy()
+            fresh = isinstance(last, Synced | Answered)  # else all but the newest was told before
+            for count, done in enumerate([None, *moment.pending]):
+                told = fresh or count == len(moment.pending)
+                where = f"power cut after step {number}"
+                if done is not None:
+                    for torn in _torn(done, self._dice) if told else ():
+                        twin = disk.copy()
+                        twin.do(torn)
+                        said = f"{where}, within unsynced step {count}"
+                        yield from self._state(said, moment.answered, twin)
+                    disk.do(done)
+                if told:
+                    said = f"{where}, {count} unsynced steps there"
+                    yield from self._state(said, moment.answered, disk)
+
+    def shuffled(self, samples: int) -> Iterator[State]:
+        """After each step: what was synced, and so many samples of what was not."""
+        for number, _, moment in self._moments():
+            for _ in range(samples if moment.pending else 0):
+                disk = moment.synced.copy()
+                for done in moment.pending:
+                    lot = self._dice.random()
+                    if lot < 0.4:
+                        disk.do(done)
+                    elif lot < 0.6 and (torn := _torn(done, self._dice)):
+                        disk.do(self._dice.choice(torn))
+                said = f"power cut after step {number}, shuffled"
+                yield from self._state(said, moment.answered, disk)
+
+    def _moments(self) -> Iterator[tuple[int, Done, "_Moment"]]:
+        """Each step with its number, and what was so after it."""
+        moment = _Moment()
+        for number, done in enumerate(self._journal, 1):
+            moment.do(done)
+            yield number, done, moment
+
+    def _state(self, crash: str, answered: int, disk: Disk) -> Iterator[State]:
+        """The state, unless it was there before with as much answered."""
+        state = State(crash, answered, disk.files())
+        told = sha256()
+        for name in sorted(state.files):
+            told.update(b"%s %d " % (name.encode(), len(state.files[name])))
+            told.update(state.files[name])
+        digest = told.digest()
+        if self._seen.get(digest, -1) < answered:
+            self._seen[digest] = answered
+            yield state
+
+
+class _Moment:
+    """What has been answered, what has been synced, and what has not, in its order."""
+
+    def __init__(self) -> None:
+        self.answered = 0
+        self.synced = Disk()
+        self.pending: list[Made | Gone | Wrote | Cut] = []
+
+    def do(self, done: Done) -> None:
+        match done:
+            case Answered(place):
+                self.answered = place
+            case Synced(file):
+                left = list[Made | Gone | Wrote | Cut]()
+                for each in self.pending:
+                    if isinstance(each, Made | Gone) or each.file == file:
+                        self.synced.do(each)
+                    else:
+                        left.append(each)
+                self.pending = left
+            case _:
+                self.pending.append(done)
+
+
+def _torn(done: Done, dice: random.Random) -> list[Done]:
+    """Some ways in which a write may be there in part."""
+    if not isinstance(done, Wrote) or len(done.data) < 2:
+        return []
+    size = len(done.data)
+    ends = range(SECTOR_BYTES - done.offset % SECTOR_BYTES, size, SECTOR_BYTES)
+    cuts = {dice.randrange(1, size), *dice.sample(ends, min(len(ends), 2))}
+    return [
+        replace(done, data=rest)
+        for cut in sorted(cuts)
+        for rest in (done.data[:cut], done.data[:cut] + bytes(size - cut))
+    ]
