@@ -14,10 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from airunner.log.log import LogRefused
+
 _PID_BYTES_MAX: Final = 32
 
 
-class LogInUse(Exception):
+class LogInUse(LogRefused):
     """Another process serves this log."""
 
 

@@ -322,6 +322,11 @@ def _is_checkpointed(wal: Path, head: _Head) -> bool:
     return True
 
 
+def wal_of(database: Path) -> Path:
+    """The write-ahead log of a database."""
+    return database.with_name(f"{database.name}-wal")
+
+
 def _database(wal: Path) -> Path:
     """The database that a write-ahead log belongs to."""
     return wal.with_name(wal.name.removesuffix("-wal"))
