@@ -32,6 +32,7 @@ from airunner.reports import (
     ProcessFailed,
     Remark,
 )
+from airunner.seal import Seal
 from airunner.waiting import Waiting
 
 Json = dict[str, object]
@@ -155,12 +156,14 @@ def statistics_json(each: QueueStatistics) -> Json:
     }
 
 
-def _members(what: Happening | Outcome) -> Json:
+def _members(what: Happening | Outcome | Seal) -> Json:
     found: Json = {}
     for each in fields(what):
         value = getattr(what, each.name)
         if isinstance(value, Outcome):
             found |= _members(value)
+        elif isinstance(value, Seal):
+            found[each.name] = {**_members(value), "digest": value.digest.hex()}
         elif each.name.endswith("_at"):
             found[each.name] = show_instant(value)
         elif each.name in _SPANS:

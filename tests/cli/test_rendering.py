@@ -1,6 +1,7 @@
 """Jobs and entries as JSON, as tables and as prose."""
 
 import base64
+import json
 
 import pytest
 from rich.cells import cell_len
@@ -30,6 +31,7 @@ from airunner.jobs import (
     WorkerId,
 )
 from airunner.reports import Chunk, CloneFailed, Output, OutputCut, ProcessFailed, Stream
+from airunner.seal import Link, Seal
 from airunner.spec import JobSpec
 from airunner.waiting import Waiting
 
@@ -96,6 +98,14 @@ def test_the_end_is_told_with_its_outcome() -> None:
     (said,) = entry_json(entry(Ended(JobState.FAILED, outcome)))
     assert (said["type"], said["state"], said["reason"]) == ("finished", "failed", "signaled")
     assert (said["exit_code"], said["signal"], said["ended_at"]) == (137, 9, show_instant(NOW))
+
+
+def test_a_seal_is_shown_with_its_digest_in_hexadecimal() -> None:
+    seal = Seal(count=4, size=9, cut=0, digest=Link(bytes(range(32))))
+    outcome = Outcome(reason=Reason.EXITED, exit_code=0)
+    (said,) = entry_json(entry(Ended(JobState.COMPLETED, outcome, seal)))
+    assert said["seal"] == {"count": 4, "size": 9, "cut": 0, "digest": bytes(range(32)).hex()}
+    assert json.loads(json.dumps(said)) == said
 
 
 def test_a_job_that_waits_says_why() -> None:
