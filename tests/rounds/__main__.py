@@ -1,0 +1,68 @@
+"""Many rounds: `python -m tests.rounds --rounds 200 --seed 1`, or `make fuzz`."""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from random import SystemRandom
+from time import monotonic
+from typing import Final
+
+from tests.rounds.campaign import Campaign
+from tests.rounds.checker import complaints
+from tests.support.site import Site
+
+ROUNDS_PER_SITE: Final = 25  # then a new one begins, so that a complaint has a short story
+
+
+def fight(folder: Path, seed: str, rounds: int, *, durable: bool) -> tuple[Counter[str], list[str]]:
+    """One campaign on a site of its own: what was done and seen, and what is wrong."""
+    site = Site(folder)
+    campaign = Campaign(site, seed, durable=durable)
+    try:
+        seen = asyncio.run(campaign.run(rounds))
+        wrong = complaints(seen)
+    finally:
+        site.close()
+    counts = campaign.deeds
+    counts["jobs"] = len(seen.ids)
+    counts["watchers"] = len(seen.views)
+    counts["events"] = sum(len(view.items) for view in seen.views)
+    counts["commands"] = len(seen.exits)
+    counts["ended"] = sum(len(view.ends) for view in seen.audits.values())
+    for view in seen.audits.values():
+        counts.update(f"as {end.outcome.reason.value}" for end in view.ends)
+        counts["attempts"] += view.entries[-1].attempt if view.entries else 0
+    return counts, wrong
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Kill servers and workers while they work.")
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--minutes", type=float, help="instead of so many rounds")
+    parser.add_argument("--seed", type=int, default=SystemRandom().randrange(10**6))
+    parser.add_argument("--memory", action="store_true", help="kill workers alone")
+    parser.add_argument("--keep", action="store_true", help="keep the folder of what is wrong")
+    options = parser.parse_args()
+    began, done, bad, number, total = monotonic(), 0, 0, options.seed, Counter[str]()
+    while monotonic() - began < options.minutes * 60 if options.minutes else done < options.rounds:
+        rounds = ROUNDS_PER_SITE if options.minutes else min(ROUNDS_PER_SITE, options.rounds - done)
+        folder = tempfile.TemporaryDirectory(prefix="rounds-", ignore_cleanup_errors=True)
+        if options.keep:
+            folder._finalizer.detach()  # type: ignore[attr-defined]  # until Python 3.12 has delete=False
+        counts, wrong = fight(
+            Path(folder.name) / "site", str(number), rounds, durable=not options.memory
+        )
+        total += counts
+        done += rounds
+        bad += bool(wrong)
+        print(f"seed {number}, {rounds} rounds:", *wrong or ["sound"], sep="\n  ", flush=True)
+        number += 1
+    print(f"{done} rounds in {monotonic() - began:.0f} s:", dict(total.most_common()))
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""Rounds of death: under load, somebody is killed at a random moment and comes back.
+
+    round     so many things are heard by clients -> SIGKILL (or SIGTERM) -> back, sooner or later
+    campaign  rounds; then everybody comes back, all that is open ends, and every job is read again
+
+The seed decides the moments and the victims. What the machine makes of them in between it
+does not decide, so the same seed is the same attack, and not the same story.
+"""
+
+import asyncio
+import signal
+from collections import Counter
+from contextlib import aclosing
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from airunner.entries import Ended
+from airunner.errors import Refused
+from airunner.jobs import JobId
+from airunner.wire.client import JobsClient
+from airunner.wire.follow import follow
+from tests.rounds.people import Crowd
+from tests.rounds.testimony import Testimony, View
+from tests.rounds.wishes import is_alive
+from tests.support.site import Process, Site
+
+LEASE_SECONDS: Final = 3
+PEOPLE: Final = 4
+WORKERS: Final = 3
+DRAIN_SECONDS_MAX: Final = 120.0  # from the last round until every job has ended
+MOMENT_SECONDS_MAX: Final = 4.0  # for which a round waits for things to be heard
+
+SERVER, WORKER, BOTH, STOP, DRAIN = "server", "worker", "both", "stop", "drain"
+DEEDS: Final = {SERVER: 5, WORKER: 5, BOTH: 2, STOP: 1, DRAIN: 1}
+
+
+class Campaign:
+    """One site, whose server keeps its jobs in a file, and who attacks it."""
+
+    def __init__(self, site: Site, seed: str, *, durable: bool = True) -> None:
+        """`durable`: the server's log outlives it; else workers alone are killed."""
+        self.site = site
+        self._dice = Random(f"{seed} campaign")
+        self._marks = site.folder / "marks"
+        self._marks.mkdir()
+        self._deeds = {
+            deed: weight for deed, weight in DEEDS.items() if durable or deed in (WORKER, DRAIN)
+        }
+        self.crowd = Crowd(site, self._marks, seed)
+        self._server = ("--store", f"sqlite:{site.folder / 'jobs.db'}") if durable else ()
+        self._workers: list[Process | None] = [None] * WORKERS
+        self._tasks: asyncio.TaskGroup
+        self.deeds: Counter[str] = Counter()
+
+    @property
+    def file(self) -> Path:
+        return self.site.folder / "jobs.db"
+
+    async def run(self, rounds: int) -> Testimony:
+        """All of it: what clients saw."""
+        await self._start_server()
+        for index in range(WORKERS):
+            self._hire(index)
+        async with asyncio.TaskGroup() as living:
+            lives = living.create_task(self.crowd.live(PEOPLE))
+            async with asyncio.TaskGroup() as self._tasks:
+                for _ in range(rounds):
+                    await self._round()
+            self.crowd.closed.set()
+            done, _ = await asyncio.wait([lives], timeout=DRAIN_SECONDS_MAX)
+            if not done:
+                self._complain_of_what_is_open()
+                lives.cancel()
+        async with self.crowd.connection() as jobs:
+            for id in self.crowd.seen.ids:
+                await self._audit(jobs, id)
+        return self.crowd.seen
+
+    async def _round(self) -> None:
+        """Wait for a moment, kill, and see to it that they come back."""
+        dice = self._dice
+        await self.crowd.hears(dice.randrange(1, 60), MOMENT_SECONDS_MAX)
+        await self.crowd.pause(dice.choice((0.0, 0.0, 0.05, 0.3)))
+        self._check_who_lives()
+        deed = dice.choices(list(self._deeds), list(self._deeds.values()))[0]
+        self.deeds[deed] += 1
+        if deed in (WORKER, BOTH, DRAIN):
+            index = dice.randrange(WORKERS)
+            away = dice.choice((0.0, 0.0, 0.5, 1.5, LEASE_SECONDS + 1.0))
+            number = signal.SIGTERM if deed == DRAIN else signal.SIGKILL
+            self._tasks.create_task(self._replace(index, number, away))
+        if deed in (SERVER, BOTH, STOP):
+            assert self.site.server
+            self.site.server.signal(signal.SIGTERM if deed == STOP else signal.SIGKILL)
+            await asyncio.to_thread(self.site.server.wait)
+            await self.crowd.pause(dice.choice((0.0, 0.0, 0.5, 1.5)))
+            await self._start_server()
+
+    async def _start_server(self) -> None:
+        await asyncio.to_thread(self.site.start_server, *self._server)
+
+    async def _replace(self, index: int, number: signal.Signals, away: float) -> None:
+        """End a worker; another one comes back to its folder after a while."""
+        worker, self._workers[index] = self._workers[index], None
+        if worker is None:
+            return  # it is away already
+        worker.signal(number)
+        await asyncio.to_thread(worker.wait)
+        await self.crowd.pause(away)
+        self._hire(index)
+
+    def _hire(self, index: int) -> None:
+        self._workers[index] = self.site.start(
+            "worker",
+            *("--name", f"worker-{index}", "--slots", "3", "--drain-timeout", "0.5"),
+            *("--work-dir", str(self.site.folder / f"work-{index}"), "--log-format", "json"),
+            *("--visibility-timeout", str(LEASE_SECONDS)),
+        )
+
+    async def _audit(self, jobs: JobsClient, id: JobId) -> None:
+        """Read a job from its beginning once more, as one who comes when all is over."""
+        view = self.crowd.seen.audits[id] = View(id, 1, "the audit")
+        try:
+            async with aclosing(follow(jobs, id, stop_at_tail=True, known=True)) as entries:
+                async for entry in entries:
+                    view.entries.append(entry)
+        except Refused as refusal:
+            self.crowd.alarm(f"the audit was told of {id}: {refusal.status}: {refusal}")
+        if view.ends and is_alive(self._marks, id):
+            self.crowd.alarm(f"a process of {id} lives though all is over")
+
+    def _check_who_lives(self) -> None:
+        """Nobody ends whom nobody has ended."""
+        named = {f"worker {index}": each for index, each in enumerate(self._workers)}
+        for name, process in {"the server": self.site.server, **named}.items():
+            if process and process.popen.poll() is not None:
+                last = "".join(process.journal[-20:])
+                self.crowd.alarm(f"{name} ended by itself ({process.popen.returncode}): {last}")
+                raise AssertionError(self.crowd.seen.alarms[-1])
+
+    def _complain_of_what_is_open(self) -> None:
+        for view in self.crowd.seen.views:
+            if not view.entries or not isinstance(view.entries[-1].what, Ended):
+                last = view.entries[-1] if view.entries else None
+                self.crowd.alarm(
+                    f"{view.id} has not ended {DRAIN_SECONDS_MAX:g} s after the last round: {last}"
+                )
