@@ -21,7 +21,7 @@ from airunner.jobs import JobId
 from airunner.wire.client import JobsClient
 from airunner.wire.follow import follow
 from tests.rounds.people import Crowd
-from tests.rounds.testimony import Testimony, View
+from tests.rounds.sightings import Sightings, View
 from tests.rounds.wishes import is_alive
 from tests.support.site import Process, Site
 
@@ -57,7 +57,7 @@ class Campaign:
     def file(self) -> Path:
         return self.site.folder / "jobs.db"
 
-    async def run(self, rounds: int) -> Testimony:
+    async def run(self, rounds: int) -> Sightings:
         """All of it: what clients saw."""
         await self._start_server()
         for index in range(WORKERS):

@@ -1,6 +1,6 @@
 """What must be so, whatever was killed when; read off what clients saw and nothing else.
 
-Each check is a function from a Testimony to complaints. A campaign is sound if none has any.
+Each check is a function from Sightings to complaints. A campaign is sound if none has any.
 """
 
 from collections import Counter, defaultdict
@@ -15,35 +15,35 @@ from airunner.jobs import Ending, JobId, JobState, Reason
 from airunner.limits import ATTEMPTS_DEFAULT
 from airunner.reports import Chunk, Output, Stream
 from airunner.seal import NOTHING
-from tests.rounds.testimony import Testimony, View
+from tests.rounds.sightings import Sightings, View
 
-Check = Callable[[Testimony], Iterator[str]]
+Check = Callable[[Sightings], Iterator[str]]
 
 _FAILURES: Final = (Ending.LAPSED, Ending.LOST)
 
 
-def complaints(seen: Testimony) -> list[str]:
+def complaints(seen: Sightings) -> list[str]:
     """Everything that is wrong, each with the name of its check."""
     return [f"{check.__name__}: {wrong}" for check in CHECKS for wrong in check(seen)]
 
 
-def nobody_was_told_what_must_never_be_said(seen: Testimony) -> Iterator[str]:
+def nobody_was_told_what_must_never_be_said(seen: Sightings) -> Iterator[str]:
     yield from seen.alarms
 
 
-def acknowledged_jobs_exist_and_have_ended(seen: Testimony) -> Iterator[str]:
+def acknowledged_jobs_exist_and_have_ended(seen: Sightings) -> Iterator[str]:
     for id in seen.ids:
         if id not in seen.audits or not seen.audits[id].ends:
             yield f"{id} was acknowledged, and has no end"
 
 
-def a_job_ends_once_and_last(seen: Testimony) -> Iterator[str]:
+def a_job_ends_once_and_last(seen: Sightings) -> Iterator[str]:
     for view in _views(seen):
         if len(view.ends) > 1 or (view.ends and not isinstance(view.entries[-1].what, Ended)):
             yield f"{view.who} saw {view.id} end, and go on"
 
 
-def sequences_are_without_gap_or_double(seen: Testimony) -> Iterator[str]:
+def sequences_are_without_gap_or_double(seen: Sightings) -> Iterator[str]:
     for view in _views(seen):
         numbers = [item.sequence for item in view.items]
         if numbers != list(range(view.start, view.start + len(numbers))):
@@ -54,7 +54,7 @@ def sequences_are_without_gap_or_double(seen: Testimony) -> Iterator[str]:
             yield f"`airunner {exit.command}` printed {exit.id} as {_shape(printed)}"
 
 
-def every_watcher_saw_the_same(seen: Testimony) -> Iterator[str]:
+def every_watcher_saw_the_same(seen: Sightings) -> Iterator[str]:
     for view in seen.views:
         whole = seen.audits.get(view.id)
         if whole is None:
@@ -62,11 +62,12 @@ def every_watcher_saw_the_same(seen: Testimony) -> Iterator[str]:
         if view.items != whole.items[view.start - 1 :]:
             yield f"{view.who} saw another {view.id} than whoever came last"
     for exit in seen.exits:
-        if exit.lines and exit.lines != _printed(seen.audits[exit.id]):
+        whole = seen.audits.get(exit.id)
+        if exit.lines and whole and exit.lines != _printed(whole):
             yield f"`airunner {exit.command}` printed another {exit.id} than whoever came last saw"
 
 
-def output_is_whole_and_in_order(seen: Testimony) -> Iterator[str]:
+def output_is_whole_and_in_order(seen: Sightings) -> Iterator[str]:
     """Of the attempt that finished all of it; of any other a beginning."""
     for id, tag in seen.ids.items():
         if id not in seen.audits or not seen.audits[id].ends:
@@ -86,7 +87,7 @@ def output_is_whole_and_in_order(seen: Testimony) -> Iterator[str]:
                 yield f"{id} ({tag}): its worker said that its log is not complete"
 
 
-def jobs_end_as_they_must(seen: Testimony) -> Iterator[str]:
+def jobs_end_as_they_must(seen: Sightings) -> Iterator[str]:
     for id, tag in seen.ids.items():
         for end in seen.audits[id].ends if id in seen.audits else ():
             code, outcome = seen.wishes[tag].code, end.outcome
@@ -102,7 +103,7 @@ def jobs_end_as_they_must(seen: Testimony) -> Iterator[str]:
                 yield f"{id} ({tag}) ended as {outcome.reason}: {outcome.error}"
 
 
-def cancelled_is_the_only_end_of_what_was_cancelled(seen: Testimony) -> Iterator[str]:
+def cancelled_is_the_only_end_of_what_was_cancelled(seen: Sightings) -> Iterator[str]:
     for id, view in seen.audits.items():
         cancelled = any(end.state is JobState.CANCELLED for end in view.ends)
         if cancelled and id not in seen.cancels:
@@ -111,7 +112,7 @@ def cancelled_is_the_only_end_of_what_was_cancelled(seen: Testimony) -> Iterator
             yield f"the cancel of {id} was acknowledged, and it ended otherwise"
 
 
-def a_key_made_one_job(seen: Testimony) -> Iterator[str]:
+def a_key_made_one_job(seen: Sightings) -> Iterator[str]:
     keyed: dict[str, set[JobId]] = defaultdict(set)
     made: dict[str, set[JobId]] = defaultdict(set)
     for each in seen.accepted:
@@ -129,7 +130,7 @@ def a_key_made_one_job(seen: Testimony) -> Iterator[str]:
             yield f"{tag} was asked for {seen.asked[tag]} times, and made {len(ids)} jobs"
 
 
-def no_two_attempts_ran_at_once(seen: Testimony) -> Iterator[str]:
+def no_two_attempts_ran_at_once(seen: Sightings) -> Iterator[str]:
     """By the jobs' own locks; nor did one attempt run twice."""
     for path in seen.marks.glob("*[!k]"):
         begun = Counter[int]()
@@ -142,7 +143,7 @@ def no_two_attempts_ran_at_once(seen: Testimony) -> Iterator[str]:
                 yield f"{path.name}: attempt {attempt} began {times} times"
 
 
-def what_finished_has_run(seen: Testimony) -> Iterator[str]:
+def what_finished_has_run(seen: Sightings) -> Iterator[str]:
     for id, view in seen.audits.items():
         marked = {(mark.what, mark.attempt) for mark in seen.marked(id)}
         taken = [each.attempt for each in view.entries if isinstance(each.what, Taken)]
@@ -156,7 +157,7 @@ def what_finished_has_run(seen: Testimony) -> Iterator[str]:
                 yield f"{id}: attempt {last} is said to have exited, and did not come to its end"
 
 
-def commands_exit_as_their_jobs_ended(seen: Testimony) -> Iterator[str]:
+def commands_exit_as_their_jobs_ended(seen: Sightings) -> Iterator[str]:
     for exit in seen.exits:
         view = seen.audits.get(exit.id)
         if view is None or not view.ends:
@@ -171,7 +172,7 @@ def commands_exit_as_their_jobs_ended(seen: Testimony) -> Iterator[str]:
             yield f"`airunner submit` of {exit.id} printed other output than its log has"
 
 
-def seals_hold(seen: Testimony) -> Iterator[str]:
+def seals_hold(seen: Sightings) -> Iterator[str]:
     """The chain through all that was seen is what the server says of each event, and of the end."""
     for id, view in seen.audits.items():
         link, size = NOTHING, 0
@@ -188,7 +189,7 @@ def seals_hold(seen: Testimony) -> Iterator[str]:
                     yield f"{id}: its seal does not say what its log does"
 
 
-def _views(seen: Testimony) -> Iterator[View]:
+def _views(seen: Sightings) -> Iterator[View]:
     yield from seen.views
     yield from seen.audits.values()
 

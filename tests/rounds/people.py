@@ -21,11 +21,11 @@ from airunner.jobs import JobId, RequestId
 from airunner.wire.client import JobsClient
 from airunner.wire.dial import Destination
 from airunner.wire.follow import follow
-from tests.rounds.testimony import Accepted, Exit, Testimony, View
+from tests.rounds.sightings import Accepted, Exit, Sightings, View
 from tests.rounds.wishes import Wish, is_alive, thrown
 from tests.support.site import AIRUNNER, Site
 
-OPEN_MAX: Final = 12  # jobs under way, over all people
+OPEN_MAX: Final = 24  # watchers of jobs under way, over all people
 PAUSES: Final = (0.0, 0.1, 0.3, 0.6)  # seconds between two deeds of one person
 
 Away = (Unreachable, ShuttingDown, Stalled)
@@ -37,7 +37,7 @@ class Crowd:
     def __init__(self, site: Site, marks: Path, seed: str) -> None:
         self.site = site
         self.seed = seed
-        self.seen = Testimony(marks)
+        self.seen = Sightings(marks)
         self.closed = asyncio.Event()  # nobody begins anything new
         self.heard = 0  # how often anybody was told anything
         self.open = 0  # jobs that somebody watches and that have not ended

@@ -75,7 +75,7 @@ class Exit:
 
 
 @dataclass(slots=True)
-class Testimony:
+class Sightings:
     """What was seen in one campaign."""
 
     marks: Path  # where jobs' own commands leave theirs
