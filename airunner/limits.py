@@ -60,11 +60,26 @@ BATCH_BYTES_MAX: Final = 64 * KIB  # of output that a worker gathers before it s
 BATCH_MILLIS_MAX: Final = 25  # for which it gathers
 REPORT_BYTES_MAX: Final = 4 * MIB  # of output in one batch that the server takes
 REPORTS_PER_BATCH_MAX: Final = 10_000
-UNACKNOWLEDGED_BYTES_MAX: Final = 4 * MIB  # per attempt; past it the child blocks
+UNACKNOWLEDGED_BYTES_MAX: Final = 4 * MIB  # on their way, per attempt; without a disk, kept at all
+SPOOL_BYTES_DEFAULT: Final = 64 * MIB  # that wait on a worker's disk, per attempt; then it blocks
+SPOOL_BYTES_MIN: Final = 64 * KIB
+SPOOL_BYTES_MAX: Final = 1024 * GIB
+SPOOL_SEGMENT_BYTES: Final = 1 * MIB  # of one file of a spool; its space comes back as a whole
+REFUSED_BYTES_MAX: Final = 256 * MIB  # in a worker's refused/, the newest spool apart
+REFUSED_SPOOLS_MAX: Final = 1_000
 
 # The memory log
 MEMORY_OUTPUT_BYTES_PER_JOB: Final = 256 * MIB
 MEMORY_OUTPUT_BYTES_TOTAL: Final = 1 * GIB
+
+# The durable log
+SQLITE_OUTPUT_BYTES_TOTAL: Final = 10 * GIB
+FREE_BYTES_MIN: Final = 256 * MIB  # on the log's disk; with less, no jobs and no output are taken
+RECENT_BYTES_MAX: Final = 16 * MIB  # of the newest events in memory, for watchers that keep up
+WAL_BYTES_MAX: Final = 4 * MIB  # of the write-ahead log, from which on it is checkpointed
+TRIM_BYTES_MAX: Final = 4 * MIB  # of reports that retention rewrites between two appends
+VACUUM_BYTES_MAX: Final = 2 * MIB  # of the file that is given back between two appends
+FREE_BYTES_KEPT: Final = 1 * MIB  # of the file that stay free in it, to be used again
 
 # The server
 JOBS_MAX: Final = 1_000_000  # queued, running and finished together

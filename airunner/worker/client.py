@@ -29,6 +29,7 @@ from structlog.typing import FilteringBoundLogger
 from airunner.channel import Channel, ChannelClosed
 from airunner.errors import Refused
 from airunner.jobs import Ending, TaskToken
+from airunner.limits import HEARTBEAT_TOKENS_MAX, WORKER_SLOTS_MAX
 from airunner.session import (
     Assignment,
     CancelOrder,
@@ -46,13 +47,16 @@ from airunner.session import (
     Welcome,
 )
 from airunner.worker.backoff import Backoff
+from airunner.worker.endings import Patience, cause
 from airunner.worker.halt import Why
-from airunner.worker.spool import MemorySpool, Spool
+from airunner.worker.spool import Spool
+from airunner.worker.spools import MemorySpools, Spools
 from airunner.worker.tenure import Tenure
 
 Connect = Callable[[], Awaitable[Channel[FromWorker, FromServer]]]
 
 WELCOME_SECONDS_MAX: Final = 10  # from connecting to the server's Welcome
+LEFT_MAX: Final = HEARTBEAT_TOKENS_MAX - WORKER_SLOTS_MAX  # leases of dead workers at a time
 
 
 class Client:
@@ -70,16 +74,18 @@ class Client:
         take: Callable[[Tenure], None],
         news: Callable[[], None],
         log: FilteringBoundLogger,
-        spool: Callable[[Assignment], Spool] = lambda assignment: MemorySpool(),
+        spools: Spools | None = None,
     ) -> None:
         self._connect = connect
         self._hello = hello
         self._span = hello.span / 1000  # seconds
         self._take = take
         self._news = news
-        self._spool = spool
+        self._spools = spools or MemorySpools()
+        self._left = {left.assignment.token: left for left in self._spools.left()[:LEFT_MAX]}
         self._log = log
         self._loop = asyncio.get_running_loop()
+        self._dice = dice
         self._backoff = Backoff(dice, self._span / 10)
         self._tenures: dict[TaskToken, Tenure] = {}
         self._talkers: dict[Tenure, None] = {}  # who may have something to say, in turn
@@ -92,7 +98,7 @@ class Client:
         self._beats: deque[tuple[float, bool]] = deque()  # unanswered: sent when, after farewell?
         self._renewed_at = -1.0  # when the last acknowledged renewal was sent
         self._beaten_at = 0.0  # when the last renewal was sent, or asked for
-        self._refused_since: float | None = None
+        self._patience = Patience(self._span)
         self.welcomed = False  # ever
         self.connected = False
         self.dismissed = False  # no Assignment can come any more
@@ -142,7 +148,7 @@ class Client:
                 self._log.warning("disconnected", why=why, holding=self.holding)
             except Refused as refusal:
                 self._log.warning("refused", why=str(refusal), status=refusal.status)
-                if self._is_final(refusal):
+                if self._patience.ends(refusal, self._loop.time(), holding=bool(self._tenures)):
                     return refusal
             finally:
                 self.connected = False
@@ -152,16 +158,6 @@ class Client:
                 # comes while it waits for its tasks.
                 raise asyncio.CancelledError
             await asyncio.sleep(self._backoff.next())
-
-    def _is_final(self, refusal: Refused) -> bool:
-        """Whether to give up: a token file may be renewed late, which must not cost a job."""
-        if refusal.retry:
-            return False
-        now = self._loop.time()
-        if self._refused_since is None:
-            self._refused_since = now
-        patient = self._tenures or now - self._refused_since <= self._span
-        return not (self.welcomed and patient)
 
     async def _converse(self) -> None:
         """One connection, from Hello to its end, which is always an exception."""
@@ -184,24 +180,25 @@ class Client:
                 while True:
                     self._hear(await channel.receive())
         except BaseExceptionGroup as group:
-            raise _cause(group) from None
+            raise cause(group) from None
         finally:
             if channel:
                 await channel.close()
 
     def _introduction(self) -> Hello:
         free = 0 if self._leaving else self._free
-        return replace(self._hello, credit=free, holding=tuple(self._tenures))
+        return replace(self._hello, credit=free, holding=(*self._tenures, *self._left))
 
     def _resume(self, welcome: Welcome, sent_at: float) -> None:
         self.connected = self.welcomed = True
-        self._refused_since = None
+        self._patience.welcome()
         self._backoff.reset()
         self._renewed_at = sent_at
         self._log.info(
             "connected", server=welcome.server, worker=self._hello.worker, queues=self._hello.queues
         )
         self._talkers.clear()
+        self._inherit(sent_at)
         for held in welcome.held:
             if tenure := self._tenures.get(held.token):
                 tenure.renewed(sent_at)
@@ -291,8 +288,7 @@ class Client:
                     self._cancel(tenure)
             case Settled(token):
                 if tenure := self._tenures.pop(token, None):
-                    tenure.settled()
-                    self._news()
+                    self._settled(tenure)
             case Rejected():
                 self._rejected(message)
             case Drain():
@@ -304,14 +300,8 @@ class Client:
         """Take a lease: it is not older than the last renewal acknowledged before it came."""
         now, span = self._loop.time(), assignment.span / 1000
         fresh = self._renewed_at + span / 2 > now
-        tenure = Tenure(
-            assignment,
-            self._spool(assignment),
-            until=(self._renewed_at if fresh else now) + span,
-            confirmed=fresh,
-            wake=self._wake,
-        )
-        self._tenures[tenure.token] = tenure
+        until = (self._renewed_at if fresh else now) + span
+        tenure = self._hold(assignment, self._spools.open(assignment), until, confirmed=fresh)
         self._free -= 1
         if not fresh:
             self._ask_beat()
@@ -321,6 +311,30 @@ class Client:
             tenure.end(Ending.RELEASED)
         else:
             self._take(tenure)
+
+    def _inherit(self, sent_at: float) -> None:
+        """Take over what dead workers have left, once: this Welcome says which leases live."""
+        for left in self._left.values():
+            given = left.assignment
+            until = sent_at + given.span / 1000
+            self._hold(given, left.spool, until, confirmed=True).inherit(left)
+            self._log.info("spool_taken", job=given.job.id, attempt=given.job.attempt)
+        self._left.clear()
+        self._changed.set()
+
+    def _hold(
+        self, assignment: Assignment, spool: Spool, until: float, *, confirmed: bool
+    ) -> Tenure:
+        tenure = Tenure(
+            assignment,
+            spool,
+            until=until,
+            confirmed=confirmed,
+            wake=self._wake,
+            backoff=Backoff(self._dice, self._span / 10),
+        )
+        self._tenures[tenure.token] = tenure
+        return tenure
 
     def _acknowledged(self, renewed: tuple[TaskToken, ...], lost: tuple[TaskToken, ...]) -> None:
         if not self._beats:
@@ -343,6 +357,9 @@ class Client:
             if message.lease_lost:
                 self._lose(tenure, message.why)
                 return
+            if tenure.postponed(message.status):
+                self._log.info("postponed", job=tenure.job.id, why=message.why)
+                return
             if tenure.strike():
                 self._lose(tenure, message.why)
             self._log.error("rejected", job=tenure.job.id, why=message.why, status=message.status)
@@ -351,6 +368,15 @@ class Client:
     def _cancel(self, tenure: Tenure) -> None:
         self._log.info("cancel_requested", job=tenure.job.id, attempt=tenure.job.attempt)
         tenure.halt.ask(Why.CANCEL)
+
+    def _settled(self, tenure: Tenure) -> None:
+        tenure.settled()
+        if tenure.inherited:
+            lost = tenure.verdict is Ending.LOST
+            self._log.info(
+                "spool_delivered", job=tenure.job.id, attempt=tenure.job.attempt, lost=lost
+            )
+        self._news()
 
     # Losing
 
@@ -371,14 +397,3 @@ class Client:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(soonest):
                     await self._changed.wait()
-
-
-def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What ended a connection: a defect, else the server's refusal, else that it closed."""
-    if group.split((Refused, ChannelClosed))[1] is not None:
-        return group
-    wanted = group.subgroup(Refused) or group
-    cause: BaseException = wanted
-    while isinstance(cause, BaseExceptionGroup):
-        cause = cause.exceptions[0]
-    return cause

@@ -21,8 +21,10 @@ PREFIX: Final = "worker-"  # of folders that may be removed; nothing else below 
 class Estate:
     """One worker's folder."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, prefix: str = PREFIX) -> None:
+        """`prefix` begins the names of folders of one purpose; others are not touched."""
         self._root = root
+        self._prefix = prefix
         self._folder: Path | None = None
         self._locks: list[int] = []
 
@@ -31,7 +33,7 @@ class Estate:
         if self._folder is None:
             self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
             while self._folder is None:
-                made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._root)).resolve()
+                made = Path(tempfile.mkdtemp(prefix=self._prefix, dir=self._root)).resolve()
                 if self._lock(made):  # else somebody took it for a dead one's, and removes it
                     self._folder = made
         return self._folder
@@ -39,7 +41,7 @@ class Estate:
     def abandoned(self) -> list[Path]:
         """The folders of dead workers, which are locked now until this is closed."""
         try:
-            found = sorted(self._root.glob(f"{PREFIX}*"))
+            found = sorted(self._root.glob(f"{self._prefix}*"))
         except OSError:
             return []
         return [each for each in found if each != self._folder and self._lock(each)]

@@ -16,7 +16,7 @@ Rules
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from structlog.typing import FilteringBoundLogger
 
@@ -38,6 +38,7 @@ from airunner.worker.process import (
     Process,
     ProcessLost,
 )
+from airunner.worker.spools import MemorySpools, Spools
 from airunner.worker.tenure import LeaseLost, Tenure
 from airunner.worker.workspace import CheckoutFailed, SetupFailed, Workspace, Workspaces
 
@@ -52,6 +53,7 @@ class Place:
     workspaces: Workspaces
     clock: Clock
     log: FilteringBoundLogger
+    spools: Spools = field(default_factory=MemorySpools)
 
 
 class Run:

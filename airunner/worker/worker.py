@@ -71,6 +71,7 @@ class Worker:
             take=self._take,
             news=self._look,
             log=place.log,
+            spools=place.spools,
         )
         self._tasks: asyncio.TaskGroup | None = None
         self._jobs: dict[Tenure, asyncio.Task[None]] = {}
@@ -102,6 +103,7 @@ class Worker:
             session.cancel()
             sweep.cancel()
         self._place.workspaces.close()
+        self._place.spools.close()
         self._log.info("stopped", worker=self.id)
         if self._failure:
             raise self._failure

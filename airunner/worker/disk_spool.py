@@ -1,0 +1,175 @@
+"""The spool of one attempt on disk: what its worker has said survives the worker.
+
+    FOLDER/                     0700, one for each attempt, below its worker's (disk_spools.py)
+        lease, word             what was assigned, and the last word, once it is known (slips.py)
+        00000000000000000001    reports (segments.py), each on disk before it is sent
+
+Rules
+
+1. A report that waits to be sent for the first time is in memory too, UNSENT_BYTES_MAX of the newest;
+   everything else is read back, about a file at a time.
+2. At `bytes_max` the spool is full, and whoever has more to say waits.
+3. If the disk fails, the job goes on: from the very report that could not be written, what follows is
+   kept in memory, as by a worker without a disk. That is remarked once in the job's log.
+
+Its calls write and read on the event loop: 64 KiB into the page cache take some 50 us, less than it
+takes to hand them to a thread and to hear back.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+from airunner.limits import MIB, SPOOL_SEGMENT_BYTES
+from airunner.log.records import Unreadable, decode_report, encode_report
+from airunner.reports import Remark, Report, width
+from airunner.session import Assignment
+from airunner.worker.segments import Segments
+from airunner.worker.slips import write_word
+from airunner.worker.spool import LastWord, MemorySpool, SpoolDamaged, size_of
+
+UNSENT_BYTES_MAX: Final = 1 * MIB  # of reports that were not sent yet, in memory
+SEGMENTS_MIN: Final = 4  # files that a full spool has at least, so that space comes back in parts
+
+
+class Home(Protocol):
+    """Whoever keeps the spool's folder."""
+
+    def failed(self, spool: "DiskSpool", why: str) -> None:
+        """The spool is in memory from now on."""
+        ...
+
+    def discard(self, spool: "DiskSpool") -> None: ...
+
+    def refuse(self, spool: "DiskSpool") -> None: ...
+
+
+class DiskSpool:
+    """A Spool in a folder of its own, until the disk fails."""
+
+    def __init__(
+        self, assignment: Assignment, folder: Path | None, home: Home, bytes_max: int
+    ) -> None:
+        """A new spool, or a dead worker's. Without a folder it is in memory from the start."""
+        self.assignment = assignment
+        self.folder = folder
+        self._home = home
+        self._bytes_max = bytes_max
+        segment_bytes = min(SPOOL_SEGMENT_BYTES, bytes_max // SEGMENTS_MIN)
+        self._disk = Segments(folder, segment_bytes) if folder else None
+        self._recent: deque[tuple[int, Report]] = deque()  # the newest on disk, not read yet
+        self._recent_bytes = 0
+        self._memory: MemorySpool | None = None  # where everything goes since the disk failed
+        self._remark: Remark | None = None  # not made yet
+        if not folder:
+            self._give_up("it could not be made")
+
+    @property
+    def size(self) -> int:
+        return self._bytes_on_disk + (self._memory.size if self._memory else 0)
+
+    @property
+    def full(self) -> bool:
+        return self._memory.full if self._memory else self._bytes_on_disk >= self._bytes_max
+
+    @property
+    def last(self) -> int:
+        return max(self._disk.last if self._disk else 0, self._memory.last if self._memory else 0)
+
+    def append(self, first: int, report: Report) -> Remark | None:
+        if self._disk and not self._memory:
+            try:
+                self._disk.append(first, width(report), encode_report(report))
+            except OSError as error:
+                self._give_up(error.strerror or str(error))
+            else:
+                self._recent.append((first, report))
+                self._recent_bytes += size_of(report)
+                while self._recent_bytes > UNSENT_BYTES_MAX:
+                    self._drop_recent()
+                return None
+        assert self._memory
+        self._memory.append(first, report)
+        remark, self._remark = self._remark, None
+        return remark
+
+    def read(self, after: int, size: int, count: int) -> tuple[int, Sequence[Report]]:
+        while self._recent and self._recent[0][0] + width(self._recent[0][1]) - 1 <= after:
+            self._drop_recent()
+        if self._memory and (not self._disk or after >= self._disk.last):
+            return self._memory.read(after, size, count)
+        recent = bool(self._recent) and self._recent[0][0] <= after + 1
+        start, reports = 0, list[Report]()
+        for first, report in self._recent if recent else self._stored(after, reports):
+            size -= size_of(report)
+            if reports and (size < 0 or len(reports) == count):
+                break
+            start = start or first
+            reports.append(report)
+        return start, reports
+
+    def forget(self, upto: int) -> None:
+        if self._disk:
+            self._disk.forget(upto)
+        if self._memory:
+            self._memory.forget(upto)
+
+    def conclude(self, word: LastWord) -> None:
+        if self.folder:
+            try:
+                write_word(self.folder, word)
+            except OSError as error:
+                self._give_up(error.strerror or str(error))
+        if self._disk:
+            self._disk.close()
+
+    def discard(self) -> None:
+        self.close()
+        self._home.discard(self)
+
+    def refuse(self) -> None:
+        self.close()
+        self._home.refuse(self)
+
+    def close(self) -> None:
+        """Let go of the files, which stay."""
+        if self._disk:
+            self._disk.close()
+
+    @property
+    def _bytes_on_disk(self) -> int:
+        return self._disk.size if self._disk else 0
+
+    def _stored(self, after: int, before: Sequence[Report]) -> Iterator[tuple[int, Report]]:
+        """What is on disk behind a number. Damage is raised only if nothing came `before` it."""
+        assert self._disk
+        try:
+            expected = after + 1
+            for record in self._disk.read(after):
+                if record.first > expected:
+                    raise SpoolDamaged(f"numbers {expected} to {record.first - 1} are missing")
+                expected = record.first + record.width
+                try:
+                    report = decode_report(record.body)
+                except Unreadable as error:
+                    raise SpoolDamaged(str(error)) from None
+                if width(report) != record.width:
+                    raise SpoolDamaged(f"the report numbered {record.first} has another width")
+                yield record.first, report
+        except SpoolDamaged:
+            if not before:
+                raise
+
+    def _drop_recent(self) -> None:
+        self._recent_bytes -= size_of(self._recent.popleft()[1])
+
+    def _give_up(self, why: str) -> None:
+        if self._memory:
+            return
+        self._memory = MemorySpool()
+        self._remark = Remark(
+            f"the worker's spool failed ({why}): the job goes on without one, and if its worker "
+            "is killed, the end of this attempt's log is lost"
+        )
+        self._home.failed(self, why)

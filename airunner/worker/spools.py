@@ -1,0 +1,104 @@
+"""Where a worker's spools are kept, and what dead workers have left there.
+
+Rules
+
+1. Each living worker has spools of its own, which no other touches. What belongs to nobody
+   is taken by the next worker that looks, by one alone.
+2. Whoever takes a spool lists its token in the next Hello. While the lease lives, it delivers what
+   the server lacks, and then the last word; if there is none, the attempt died with its
+   worker, and is given back as lost as soon as no process of it can be left.
+3. What the server will not hear is set aside, and never said again.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from airunner.limits import REFUSED_SPOOLS_MAX
+from airunner.session import Assignment
+from airunner.worker.spool import LastWord, MemorySpool, Spool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """An attempt whose worker is dead. `when_gone` calls back once no process of it is left."""
+
+    assignment: Assignment  # the job without its environment
+    spool: Spool
+    word: LastWord | None  # None: the worker died before the attempt had ended
+    when_gone: Callable[[Callable[[], None]], None]
+
+
+class Spools(Protocol):
+    def open(self, assignment: Assignment) -> Spool:
+        """An empty spool for a new attempt."""
+        ...
+
+    def left(self) -> Sequence[Left]:
+        """What dead workers have left; it is ours from now on."""
+        ...
+
+    def close(self) -> None:
+        """Nothing is kept here any more; what is left is for the next worker."""
+        ...
+
+
+@dataclass(slots=True)
+class _Place:
+    """A spool on a shelf, and whose it is."""
+
+    assignment: Assignment
+    spool: MemorySpool
+    owner: "MemorySpools"
+
+
+@dataclass(slots=True)
+class Shelf:
+    """What survives the workers that share it, in memory."""
+
+    places: list[_Place] = field(default_factory=list)
+    refused: deque[tuple[Assignment, MemorySpool]] = field(
+        default_factory=lambda: deque(maxlen=REFUSED_SPOOLS_MAX)
+    )
+
+
+class MemorySpools:
+    """Spools in memory; without a shelf that others share, they end with the worker."""
+
+    def __init__(self, shelf: Shelf | None = None) -> None:
+        self._shelf = shelf or Shelf()
+        self.closed = False
+
+    def open(self, assignment: Assignment) -> Spool:
+        def over(refused: bool) -> None:
+            self._shelf.places.remove(place)
+            if refused:
+                self._shelf.refused.append((assignment, place.spool))
+
+        place = _Place(assignment, MemorySpool(over), self)
+        self._shelf.places.append(place)
+        return place.spool
+
+    def left(self) -> Sequence[Left]:
+        found: list[Left] = []
+        for place in self._shelf.places:
+            if place.owner.closed:
+                place.owner = self
+                found.append(
+                    Left(
+                        assignment=place.assignment,
+                        spool=place.spool,
+                        word=place.spool.word,
+                        when_gone=_at_once,
+                    )
+                )
+        return found
+
+    def close(self) -> None:
+        """The worker ends, or dies: for its spools that is the same."""
+        self.closed = True
+
+
+def _at_once(told: Callable[[], None]) -> None:
+    told()
