@@ -3,7 +3,7 @@
 Rules
 - A record is a version byte, a kind byte and a body. A kind keeps its number for ever, and
   means the same for ever.
-- A body is MessagePack: a map of the fields of the vocabulary's own dataclass by their names,
+- A body is MessagePack: a map of the fields of the vocabulary's own class by their names,
   without those that stand at their defaults. So a field that is added with a default changes
   no old record, and a plain job is a short one. A field is never renamed, and a limit that
   a JobSpec checks never falls: either would make old records unreadable.
@@ -20,7 +20,7 @@ What was rejected
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from struct import Struct
 from typing import Any, Final, TypeVar
@@ -213,10 +213,14 @@ def _simple(value: object) -> object:
 @cache
 def _fields(kind: type) -> tuple[tuple[str, object], ...]:
     """Each field with its default; that of one without is MISSING, which is no field's value."""
-    return tuple(
-        (each.name, each.default if each.default_factory is MISSING else each.default_factory())
-        for each in fields(kind)
-    )
+    known = msgspec.structs.fields(kind) if issubclass(kind, msgspec.Struct) else fields(kind)  # type: ignore[arg-type]  # a dataclass
+    return tuple((each.name, _default(each)) for each in known)
+
+
+def _default(field: Field[Any] | msgspec.structs.FieldInfo) -> object:
+    if field.default_factory in (MISSING, msgspec.NODEFAULT):
+        return MISSING if field.default is msgspec.NODEFAULT else field.default
+    return field.default_factory()
 
 
 def _unpackers(kinds: Mapping[type[T], int]) -> Mapping[int, msgspec.msgpack.Decoder[T]]:

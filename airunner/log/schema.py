@@ -89,11 +89,12 @@ def checksum_vfs() -> str | None:
 def is_empty(path: Path) -> bool:
     """Whether the file is there and a log may be made in it.
 
-    False: it is a log. Raises LogRefused if it is neither, or FileNotFoundError.
+    False: it is a log. Raises LogRefused if it is neither, or FileNotFoundError. A file that
+    begins with zeros and has a journal is one whose making was interrupted.
     """
     with path.open("rb") as file:
         header = file.read(_HEADER_BYTES)
-    if not header:
+    if not any(header) and (not header or path.with_name(f"{path.name}-journal").exists()):
         return True
     if not header.startswith(_MAGIC):
         raise LogRefused(f"{path} is no log of airunner: it is no SQLite file; name another file")
@@ -125,14 +126,27 @@ def has_page_checksums(connection: apsw.Connection) -> bool:
     return bool(connection.pragma("checksum_verification") == 1)
 
 
+def is_new(connection: apsw.Connection) -> bool:
+    """Whether there is nothing at all in the file, once what was interrupted is undone."""
+    return bool(connection.pragma("page_count") == 0)
+
+
 def create(connection: apsw.Connection, *, checksums: bool = True) -> None:
-    """Make an empty file a log, all or nothing; the connection may write."""
+    """Make an empty file a log, all or nothing; the connection may write.
+
+    The journal that makes this so is SQLite's older one: so what says that the file is ours
+    stands in the file itself from then on. use_wal() comes next.
+    """
     if checksums:
         connection.reserve_bytes("main", CHECKSUM_BYTES)
     connection.execute(f"PRAGMA page_size={PAGE_BYTES}; PRAGMA auto_vacuum=INCREMENTAL")
     with connection:
         connection.execute(f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={FORMAT}")
         connection.execute(_TABLES)
+
+
+def use_wal(connection: apsw.Connection) -> None:
+    """Have the log's write-ahead log, from now on and for every connection."""
     connection.execute("PRAGMA journal_mode=WAL")
 
 

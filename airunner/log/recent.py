@@ -1,0 +1,91 @@
+"""The newest events in memory, so that whoever keeps up is told without the disk.
+
+A window holds what was appended last, whatever the job, up to a size; what is oldest leaves
+first. For a job it answers with what the disk would say, or not at all: it knows nothing of
+a job that left it, and nothing before the first event that it holds.
+"""
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Final
+
+from airunner.facts import Event, Forgotten, OutputDropped, Reported, sequences
+from airunner.jobs import JobId, Place
+from airunner.limits import RECENT_BYTES_MAX
+from airunner.reports import Output, width
+
+PAGE_EVENTS: Final = 256  # in one answer
+
+_EVENT_BYTES: Final = 1024  # what an event takes besides its output, about
+_CHUNK_BYTES: Final = 256
+
+
+class Recent:
+    """A window on the newest events that watchers see, at most `size_max` bytes of them."""
+
+    def __init__(self, size_max: int = RECENT_BYTES_MAX) -> None:
+        self._size_max = size_max
+        self._size = 0
+        self._order: deque[tuple[JobId, Place, int]] = deque()  # each with its size in bytes
+        self._jobs: dict[JobId, _Run] = {}
+
+    def add(self, events: Sequence[Event]) -> None:
+        """Take in events that have been appended."""
+        for event in events:
+            fact = event.fact
+            if isinstance(fact, OutputDropped | Forgotten):
+                self._jobs.pop(fact.id, None)  # what is left of it, only the disk knows
+            elif sequences(fact):
+                size = _size(event)
+                run = self._jobs.get(fact.id)
+                if run is None or run.events[-1].last + 1 != event.first:
+                    run = self._jobs[fact.id] = _Run()  # an append was not waited for
+                run.events.append(event)
+                self._order.append((fact.id, event.place, size))
+                self._size += size
+        while self._size > self._size_max:
+            id, place, size = self._order.popleft()
+            self._size -= size
+            if (run := self._jobs.get(id)) is not None and run.drop(place):
+                del self._jobs[id]
+
+    def since(self, id: JobId, after: int) -> Sequence[Event] | None:
+        """The next of the job's events whose last sequence is higher than `after`.
+
+        None: the window does not reach back that far.
+        """
+        if (run := self._jobs.get(id)) is None or run.events[run.start].first > after + 1:
+            return None
+        at = bisect_right(run.events, after, lo=run.start, key=attrgetter("last"))
+        return run.events[at : at + PAGE_EVENTS]
+
+
+class _Run:
+    """One job's events in the window: those from `start` on."""
+
+    __slots__ = ("events", "start")
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.start = 0
+
+    def drop(self, place: Place) -> bool:
+        """Let go of the first event if it is the one at this place; True: it was the last."""
+        if self.events[self.start].place != place:
+            return False
+        self.start += 1
+        if self.start == len(self.events):
+            return True
+        if self.start > len(self.events) // 2:
+            del self.events[: self.start]
+            self.start = 0
+        return False
+
+
+def _size(event: Event) -> int:
+    fact = event.fact
+    if isinstance(fact, Reported) and isinstance(fact.report, Output):
+        return _EVENT_BYTES + _CHUNK_BYTES * width(fact.report) + fact.report.size
+    return _EVENT_BYTES
