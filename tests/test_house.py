@@ -29,6 +29,7 @@ HEIGHT = {
 }
 PURE = ("", "store")
 IMPURE = {
+    "apsw",
     "asyncio",
     "grpc",
     "logging",

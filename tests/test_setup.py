@@ -66,10 +66,12 @@ def test_every_locked_package_has_a_hash() -> None:
 def test_every_dependency_is_imported_or_is_a_tool() -> None:
     """What nothing imports, nobody needs to install."""
     called = {
+        "apsw": "apsw",
         "cryptography": "cryptography",
         "grpcio": "grpc",
         "grpcio-health-checking": "grpc_health",
         "grpcio-reflection": "grpc_reflection",
+        "msgspec": "msgspec",
         "platformdirs": "platformdirs",
         "protobuf": "google",
         "pyjwt": "jwt",
