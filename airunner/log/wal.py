@@ -130,18 +130,23 @@ def scan(wal: Path) -> Scan:
     Raises LogDamaged, which names the first bad frame.
     """
     found = survey(wal)
-    if (damage := found.damage) is None:
-        return found
+    if found.damage:
+        raise LogDamaged(explained(wal, found.damage))
+    return found
+
+
+def explained(wal: Path, damage: Damage) -> str:
+    """What is damaged, and what to do about it."""
     database = _database(wal)
     what = (
         f"frame {damage.frame} (page {damage.page}, at byte {damage.offset})"
         if damage.frame
         else "the header"
     )
-    raise LogDamaged(
+    return (
         f"{wal}: {what} is damaged, and {damage.good_after} good frames follow it, which hold what "
-        f"was acknowledged: see `airunner log check {database}`; `airunner log salvage {database} "
-        "OUT` writes what can still be read to a new log"
+        f"was acknowledged: `airunner log check {database}` names all that is damaged; `airunner log "
+        f"salvage {database} OUT` writes what can still be read to a new log"
     )
 
 

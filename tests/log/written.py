@@ -19,7 +19,7 @@ from airunner.log.rows import (
     fact_row,
     report_row,
 )
-from airunner.log.schema import checksum_vfs, connect, create, touch
+from airunner.log.schema import checksum_vfs, connect, create, touch, use_wal
 from tests.core.log_contract import Writer, output
 
 JOBS = tuple(JobId(name) for name in ("one", "two", "three", "four", "five"))
@@ -33,6 +33,7 @@ class Rows(MemoryLog):
         touch(path)
         self.connection = connect(path, write=True)
         create(self.connection, checksums=checksums and checksum_vfs() is not None)
+        use_wal(self.connection)
 
     async def append(self, events: Sequence[Event]) -> None:
         await super().append(events)
