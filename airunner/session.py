@@ -23,7 +23,7 @@ Rules
    is the number of the last report, so that the server can prove that it has all.
 3. A worker holds a token from the Assignment until Settled or until it is lost. A
    Hello lists every token that it holds. A lease of the same worker that a Hello
-   does not list was never delivered, and goes back to its place in line.
+   does not list was never delivered, or is lost, and goes back to its place in line.
 4. After a Hello, the worker sends again whatever follows `sent` of each Held.
 5. A Heartbeat and a Hello renew each lease by its whole span. The worker counts that
    span from when it sent them. A worker sends one every third of its span, also while it

@@ -132,7 +132,7 @@ class Session:
     # What comes in
 
     def _welcome(self, hello: Hello) -> None:
-        """Renew what the worker holds; take back what it was given but never received."""
+        """Renew what the worker holds; take back what it never received, or has lost."""
         broker, facts = self._broker, list[Fact]()
         holding = {digest(token): token for token in hello.holding}
         lost: list[TaskToken] = []
@@ -147,7 +147,7 @@ class Session:
         for job in broker.table.leased_to(hello.worker):
             assert job.lease
             if job.lease.token not in holding:
-                facts += broker.queue.give_back(job.lease.token)
+                facts += broker.queue.give_back(job.lease.token, heard=False)
         place = broker.decide(facts)
         jobs = [(token, broker.table.held_by(held)) for held, token in self._tokens.items()]
         welcome = Welcome(

@@ -223,12 +223,18 @@ class Queue:
             Finished(job.id, job.attempt, outcome.state, outcome, Ending.FINISHED, job.failures),
         )
 
-    def give_back(self, token: TokenDigest, ending: Ending = Ending.RELEASED) -> Sequence[Fact]:
-        """Return a job to its old place in line; LOST counts as a failure, RELEASED does not."""
+    def give_back(
+        self, token: TokenDigest, ending: Ending = Ending.RELEASED, *, heard: bool = True
+    ) -> Sequence[Fact]:
+        """Return a job to its old place in line; LOST counts as a failure, RELEASED does not.
+
+        `heard`: nothing that the worker has to say of the attempt can be missing.
+        """
         assert ending in (Ending.RELEASED, Ending.LOST)
         if self._ended(token, ending):
             return ()
-        return self._end_attempt(self._table.held_by(token), ending)
+        whole = heard and ending is Ending.RELEASED
+        return self._end_attempt(self._table.held_by(token), ending, whole=whole)
 
     def cancel(self, id: JobId, by: Subject) -> Sequence[Fact]:
         """Ask for the end of a job; nothing if somebody already has."""
@@ -277,14 +283,14 @@ class Queue:
             return job
         return None
 
-    def _end_attempt(self, job: Job, ending: Ending) -> Sequence[Fact]:
-        """An attempt is over without a completion."""
+    def _end_attempt(self, job: Job, ending: Ending, *, whole: bool = False) -> Sequence[Fact]:
+        """An attempt is over without a completion; `whole`: its log is all here."""
         failures = job.failures + (ending is not Ending.RELEASED)
         if job.cancel_requested_at is not None:
             outcome = Outcome(
                 reason=Reason.CANCELLED,
-                error="" if ending is Ending.RELEASED else f"the worker was lost ({ending})",
-                log_complete=ending is Ending.RELEASED,
+                error="" if whole else f"the worker was lost ({ending})",
+                log_complete=whole,
             )
             return (Finished(job.id, job.attempt, JobState.CANCELLED, outcome, ending, failures),)
         if failures < job.spec.attempts_max:

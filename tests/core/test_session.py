@@ -251,6 +251,22 @@ async def test_a_lease_that_a_hello_does_not_list_was_never_delivered_and_goes_b
 
 
 @virtually
+async def test_a_cancelled_job_that_a_hello_does_not_list_has_no_complete_log() -> None:
+    """Its worker may have had it, written, and lost it while the server was away."""
+    async with site() as at:
+        job = await at.enqueue()
+        worker, session = await at.greet(hello())
+        await assigned(worker)
+        await at.broker.cancel(job.id, SUE)
+        worker.cut()
+        await session
+        await at.greet(hello(credit=0))
+        outcome = (await at.broker.get(job.id)).outcome
+        assert outcome
+        assert (outcome.reason, outcome.log_complete) == (Reason.CANCELLED, False)
+
+
+@virtually
 async def test_another_workers_lease_stays_with_it() -> None:
     async with site() as at:
         job = await at.enqueue()
