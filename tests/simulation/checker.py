@@ -1,0 +1,441 @@
+"""What airunner promises, held against what clients saw and what processes did.
+
+The checker knows neither the engine nor its log. Each promise is a function of one Case: it returns
+nothing, and raises an AssertionError that names the job. CHECKS is the list of them all.
+
+When may a process of an attempt live? From when the server gave the lease to when it says that the
+attempt is over, however it ended: also one whose worker was out of touch has been killed by then, since
+a worker counts its lease from when it sent what was acknowledged, and the server from when that
+arrived. A kill takes no time here, so that is exact, to the millisecond in which server time is told.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import Final
+
+from airunner.chain import linked
+from airunner.entries import BackInLine, Cancelling, Ended, Entry, InLine, Taken
+from airunner.jobs import Ending, Instant, Job, JobId, JobState, Place, Reason
+from airunner.reports import Chunk, Output, OutputCut, Stream
+from airunner.seal import NOTHING
+from tests.simulation.commands import Performance
+from tests.simulation.testimony import Testimony
+
+MOMENT: Final = 0.0015  # seconds: server time is told in ms
+IDLE_SECONDS_MAX: Final = 8.0  # for which a free worker may leave a job in line, in a calm world
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One attempt, as the job's story tells it."""
+
+    number: int
+    host: str
+    worker: str
+    taken_at: Instant
+    ended_at: Instant
+    entries: tuple[Entry, ...]  # what was reported in it
+    end: BackInLine | Ended
+
+
+class Case:
+    """A testimony, and what follows from it."""
+
+    def __init__(self, testimony: Testimony) -> None:
+        self.testimony = testimony
+
+    @cached_property
+    def stories(self) -> dict[JobId, list[Entry]]:
+        return self.testimony.whole()
+
+    @cached_property
+    def jobs(self) -> dict[JobId, Job]:
+        """Every job, as the last list showed it."""
+        return {job.id: job for job in self.testimony.lists[-1].jobs}
+
+    @cached_property
+    def turns(self) -> dict[JobId, list[Turn]]:
+        return {id: list(_turns(story)) for id, story in self.stories.items()}
+
+    @cached_property
+    def performances(self) -> dict[tuple[JobId, int], list[Performance]]:
+        found: dict[tuple[JobId, int], list[Performance]] = defaultdict(list)
+        for each in self.testimony.performances:
+            found[each.job, each.attempt].append(each)
+        return found
+
+
+def _turns(story: Sequence[Entry]) -> Iterator[Turn]:
+    taken: Entry | None = None
+    said: list[Entry] = []
+    for entry in story:
+        match entry.what:
+            case Taken():
+                taken, said = entry, []
+            case BackInLine() | Ended() as end if taken:
+                assert isinstance(taken.what, Taken)
+                worker = taken.what.worker
+                host = worker.partition(".")[0]
+                yield Turn(taken.attempt, host, worker, taken.at, entry.at, tuple(said), end)
+                taken = None
+            case _:
+                said.append(entry)
+
+
+# Jobs
+
+
+def everything_ends(case: Case) -> None:
+    assert not case.testimony.stuck, case.testimony.stuck
+    assert case.testimony.lists, "nobody could list"
+    for id in case.jobs:
+        assert id in case.stories, f"{id} was never seen whole"
+
+
+def acknowledged_jobs_exist(case: Case) -> None:
+    """In the end, and in every list that was asked for after the client knew."""
+    for listed in case.testimony.lists:
+        there = {job.id for job in listed.jobs}
+        for each in case.testimony.acknowledged:
+            if each.told_at <= listed.asked_at:
+                assert each.id in there, f"{each.id} was acknowledged and is not in the list"
+
+
+def a_key_makes_one_job(case: Case) -> None:
+    made = Counter(job.request for job in case.jobs.values() if job.request)
+    assert all(count == 1 for count in made.values()), made
+    ids = {job.request: job.id for job in case.jobs.values()}
+    for each in case.testimony.acknowledged:
+        if each.key:
+            assert ids[each.key] == each.id, f"{each.key} stands for {each.id} and another"
+
+
+def a_job_is_what_was_asked_for(case: Case) -> None:
+    for each in case.testimony.acknowledged:
+        job = case.jobs[each.id]
+        assert (job.spec, job.request, job.retry_of) == (each.spec, each.key, each.retry_of), job
+    for job in case.jobs.values():
+        assert not job.request or job.request in case.testimony.keys, job
+
+
+def nothing_is_taken_back(case: Case) -> None:
+    """Whoever was told something is never told less, and nobody is refused what is there."""
+    assert not case.testimony.refusals, case.testimony.refusals
+    glimpses = defaultdict(list)
+    for each in case.testimony.glimpses:
+        glimpses[each.job.id].append(each)
+    for listed in case.testimony.lists:
+        for job in listed.jobs:
+            for each in glimpses[job.id]:
+                if each.told_at <= listed.asked_at:
+                    assert each.job.sequence <= job.sequence, f"{job.id} went back"
+    for all_of_it in glimpses.values():
+        for one in all_of_it:
+            for other in all_of_it:
+                if one.told_at <= other.asked_at:
+                    assert one.job.sequence <= other.job.sequence, f"{one.job.id} went back"
+                    assert one.job.attempt <= other.job.attempt, f"{one.job.id} went back"
+                    assert one.job.failures <= other.job.failures, f"{one.job.id} went back"
+
+
+def a_job_ends_once(case: Case) -> None:
+    """With one end, the same for everyone, and nothing after it."""
+    for id, story in case.stories.items():
+        *before, last = story
+        assert isinstance(last.what, Ended), id
+        assert not any(isinstance(entry.what, Ended) for entry in before), id
+        listed = case.jobs[id]
+        assert (listed.state, listed.outcome) == (last.what.state, last.what.outcome), id
+        assert listed.sequence == last.last, id
+    seen = [each.job for each in case.testimony.glimpses]
+    seen += [job for listed in case.testimony.lists for job in listed.jobs]
+    for job in seen:
+        if job.state.final:
+            assert job.outcome == case.jobs[job.id].outcome, f"{job.id} ended twice"
+            assert job.state == case.jobs[job.id].state, f"{job.id} ended twice"
+
+
+def attempts_follow_each_other(case: Case) -> None:
+    """1, 2, 3 ..., one at a time, and what is reported is of the one that runs."""
+    for id, story in case.stories.items():
+        assert isinstance(story[0].what, InLine), id
+        number, running, cancelling = 0, False, False
+        for entry in story[1:]:
+            match entry.what:
+                case Taken():
+                    assert not running, f"{id}: taken twice"
+                    number, running = number + 1, True
+                    assert entry.attempt == number, f"{id}: attempt {entry.attempt}, not {number}"
+                case BackInLine():
+                    assert running, id
+                    assert not cancelling, id
+                    assert entry.attempt == number, id
+                    running = False
+                case Cancelling():
+                    assert running, id
+                    assert not cancelling, id
+                    cancelling = True
+                case Ended():
+                    assert entry.attempt == (number if running else 0), id
+                case _:
+                    assert running, f"{id}: written after the end of an attempt"
+                    assert entry.attempt == number, f"{id}: written by attempt {entry.attempt}"
+
+
+def failures_are_bounded(case: Case) -> None:
+    for id, turns in case.turns.items():
+        job, failures = case.jobs[id], 0
+        for turn in turns:
+            if isinstance(turn.end, BackInLine):
+                failures += turn.end.ending is not Ending.RELEASED
+                assert turn.end.failures == failures < job.spec.attempts_max, id
+        assert failures <= job.failures <= min(failures + 1, job.spec.attempts_max), id
+        assert job.outcome
+        if job.outcome.reason is Reason.LOST:
+            assert job.failures == job.spec.attempts_max, id
+
+
+def queues_are_first_in_first_out(case: Case) -> None:
+    lines: dict[str, list[tuple[Place, JobId, Instant, Instant, bool]]] = defaultdict(list)
+    for id, story in case.stories.items():
+        job = case.jobs[id]
+        lines[job.spec.queue] += [(job.place, id, *wait) for wait in _waits(story)]
+    for line in lines.values():
+        for place, id, _, until, taken in line:
+            for other_place, other, since, other_until, _ in line:
+                passed_over = other_place < place and since < until < other_until
+                assert not (taken and passed_over), f"{id} was taken before {other}"
+
+
+def _waits(story: Sequence[Entry]) -> Iterator[tuple[Instant, Instant, bool]]:
+    """From when to when the job was in line, and whether a worker took it then."""
+    since: Instant | None = None
+    for entry in story:
+        match entry.what:
+            case InLine() | BackInLine():
+                since = entry.at
+            case Taken() | Ended() if since is not None:
+                yield since, entry.at, isinstance(entry.what, Taken)
+                since = None
+
+
+def a_cancel_that_was_answered_is_the_only_end(case: Case) -> None:
+    for glimpse in case.testimony.cancelled:
+        job = case.jobs[glimpse.job.id]
+        assert glimpse.job.cancel_requested_at is not None or glimpse.job.state.final, job.id
+        assert job.state is JobState.CANCELLED, f"{job.id} was to be cancelled: {job.state}"
+    for id, story in case.stories.items():
+        if any(isinstance(entry.what, Cancelling) for entry in story):
+            assert case.jobs[id].state is JobState.CANCELLED, id
+
+
+def time_goes_forward(case: Case) -> None:
+    for viewing in case.testimony.viewings:
+        for one, other in pairwise(viewing.entries):
+            assert one.at <= other.at, f"{viewing.id}: time went back before {other.first}"
+
+
+def lists_are_in_one_order(case: Case) -> None:
+    for listed in case.testimony.lists:
+        places = [job.place for job in listed.jobs]
+        assert places == sorted(set(places), reverse=True), places
+
+
+def nobody_idles_while_there_is_work(case: Case) -> None:
+    """In a calm world no job stays in line while a worker that serves its queue is free."""
+    testimony = case.testimony
+    busy: dict[str, list[tuple[float, int]]] = defaultdict(list)
+    for turns in case.turns.values():
+        for turn in turns:
+            start, end = map(testimony.loop_time, (turn.taken_at, turn.ended_at))
+            busy[turn.worker] += [(start, 1), (end, -1)]
+    for id, story in case.stories.items():
+        for since, until, _ in _waits(story):
+            begin = max(testimony.loop_time(since), testimony.calm_from)
+            end = testimony.loop_time(until)
+            for worker, queues in testimony.serves.items():
+                if case.jobs[id].spec.queue in queues and worker in testimony.slots:
+                    free = _free(busy[worker], testimony.slots[worker], begin, end)
+                    assert free < IDLE_SECONDS_MAX, f"{id} waited for {free} s beside {worker}"
+
+
+def _free(steps: list[tuple[float, int]], slots: int, begin: float, end: float) -> float:
+    """The longest time between two times for which so many slots were not all taken."""
+    longest, taken, since = 0.0, 0, begin
+    for at, step in [*sorted(steps), (end, 0)]:
+        if taken < slots:
+            longest = max(longest, min(at, end) - since)
+        taken += step
+        since = max(begin, at)
+    return longest
+
+
+# Logs
+
+
+def every_sequence_is_seen_once(case: Case) -> None:
+    """1, 2, 3 ..., whoever watches and however often its connection broke."""
+    for viewing in case.testimony.viewings:
+        expected = viewing.start
+        for entry in viewing.entries:
+            assert entry.first == expected, f"{viewing.id}: {entry.first}, not {expected}"
+            expected = entry.last + 1
+
+
+def everybody_sees_the_same(case: Case) -> None:
+    seen: dict[tuple[JobId, int], object] = {}
+    for viewing in case.testimony.viewings:
+        for entry in viewing.entries:
+            for sequence, what in _pieces(entry):
+                known = seen.setdefault((viewing.id, sequence), what)
+                assert known == what, f"{viewing.id}, {sequence}: {known} and {what}"
+
+
+def _pieces(entry: Entry) -> Iterator[tuple[int, object]]:
+    """What is said at each sequence."""
+    if isinstance(entry.what, Output):
+        for sequence, chunk in enumerate(entry.what.chunks, entry.first):
+            yield sequence, (entry.at, entry.attempt, chunk)
+    elif isinstance(entry.what, OutputCut):
+        for sequence in range(entry.first, entry.last + 1):
+            yield sequence, (entry.attempt, "cut")
+    else:
+        yield entry.first, (entry.at, entry.attempt, entry.what)
+
+
+def seals_hold(case: Case) -> None:
+    """The chain that a watcher makes of what it saw is the one that the server has sealed."""
+    for id, story in case.stories.items():
+        link, size, cut = NOTHING, 0, 0
+        for entry in story:
+            if isinstance(entry.what, Ended):
+                unsealed = replace(entry, what=replace(entry.what, seal=None))
+                link = linked(link, unsealed)
+                seal = entry.what.seal
+                assert seal, f"{id} is not sealed"
+                assert (seal.count, seal.size, seal.cut) == (entry.last, size, cut), id
+                assert seal.digest == link, f"{id}: its seal is of something else"
+            else:
+                link = linked(link, entry)
+            assert entry.link == link, f"{id}: the chain breaks at {entry.first}"
+            size += entry.what.size if isinstance(entry.what, Output) else 0
+            cut += entry.what.size if isinstance(entry.what, OutputCut) else 0
+
+
+def output_is_what_was_written(case: Case) -> None:
+    """Whole and in order if a worker said how the attempt ended, else a beginning of it."""
+    for id, turns in case.turns.items():
+        for turn in turns:
+            performances = case.performances.get((id, turn.number), [])
+            wrote = performances[0].wrote if performances else {}
+            kept, cut = _kept(turn.entries)
+            for stream, data in kept.items():
+                written = bytes(wrote.get(stream, b""))
+                assert written.startswith(data), f"{id}: {stream} of attempt {turn.number}"
+            outcome = turn.end.outcome if isinstance(turn.end, Ended) else None
+            if outcome and outcome.log_complete:
+                total = sum(map(len, wrote.values()))
+                assert total == cut + sum(map(len, kept.values())), f"{id}: its end is missing"
+            elif outcome:
+                lost = outcome.reason is Reason.LOST or "was lost" in outcome.error
+                assert lost, f"{id}: nothing was refused, and yet its log is said to be incomplete"
+
+
+def _kept(entries: Sequence[Entry]) -> tuple[dict[Stream, bytes], int]:
+    chunks: list[Chunk] = []
+    cut = 0
+    for entry in entries:
+        if isinstance(entry.what, Output):
+            assert not cut, "output follows a cut"
+            chunks += entry.what.chunks
+        elif isinstance(entry.what, OutputCut):
+            cut += entry.what.size
+    return {
+        stream: b"".join(chunk.data for chunk in chunks if chunk.stream is stream)
+        for stream in Stream
+    }, cut
+
+
+# Processes
+
+
+def an_attempt_has_one_process(case: Case) -> None:
+    """At most one, on the worker that has the lease, and not before it had it."""
+    attempts = {(id, turn.number): turn for id, turns in case.turns.items() for turn in turns}
+    for key, performances in case.performances.items():
+        assert key in attempts, f"{key} ran without a lease"
+        turn, (performance, *others) = attempts[key], performances
+        assert not others, f"{key} ran {1 + len(others)} times"
+        assert performance.host == turn.host, f"{key} ran on {performance.host}"
+        assert performance.began >= case.testimony.loop_time(turn.taken_at) - MOMENT, key
+
+
+def no_process_outlives_its_attempt(case: Case) -> None:
+    """So no two of one job ever run at once, and none when it is told to be CANCELLED."""
+    for id, turns in case.turns.items():
+        for turn in turns:
+            over = case.testimony.loop_time(turn.ended_at) + MOMENT
+            for each in case.performances.get((id, turn.number), []):
+                late = each.ended is None or each.ended > over
+                assert not late, f"{id}: attempt {turn.number} ran on after {over}: {each}"
+
+
+def ends_are_true(case: Case) -> None:
+    """An exit code is that of the process; a command that was not found never ran."""
+    for id, turns in case.turns.items():
+        for turn in turns:
+            if not isinstance(turn.end, Ended):
+                continue
+            outcome = turn.end.outcome
+            performances = case.performances.get((id, turn.number), [])
+            exit = performances[0].exit if performances else None
+            match outcome.reason:
+                case Reason.EXITED | Reason.SIGNALED | Reason.TIMEOUT:
+                    assert exit, f"{id} never ran, and yet it {outcome.reason}"
+                    assert (exit.code, exit.signal) == (outcome.exit_code, outcome.signal), id
+                case Reason.NOT_FOUND | Reason.NOT_EXECUTABLE | Reason.SETUP_FAILED:
+                    assert not performances, f"{id} ran, and yet it is {outcome.reason}"
+                case Reason.CANCELLED | Reason.LOST:
+                    pass
+                case _:
+                    raise AssertionError(f"{id} ended with {outcome}")
+
+
+Check = Callable[[Case], None]
+
+CHECKS: Final[tuple[Check, ...]] = (
+    everything_ends,
+    nothing_is_taken_back,
+    acknowledged_jobs_exist,
+    a_key_makes_one_job,
+    a_job_is_what_was_asked_for,
+    a_job_ends_once,
+    attempts_follow_each_other,
+    failures_are_bounded,
+    queues_are_first_in_first_out,
+    a_cancel_that_was_answered_is_the_only_end,
+    time_goes_forward,
+    lists_are_in_one_order,
+    nobody_idles_while_there_is_work,
+    every_sequence_is_seen_once,
+    everybody_sees_the_same,
+    seals_hold,
+    output_is_what_was_written,
+    an_attempt_has_one_process,
+    no_process_outlives_its_attempt,
+    ends_are_true,
+)
+
+
+def complaints(testimony: Testimony) -> list[str]:
+    """What was promised and not kept, by the names of the checks."""
+    case, found = Case(testimony), list[str]()
+    for check in CHECKS:
+        try:
+            check(case)
+        except AssertionError as broken:
+            found.append(f"{check.__name__}: {str(broken)[:400]}")
+    return found

@@ -1,0 +1,157 @@
+"""Commands of simulated jobs, and who remembers what their processes did.
+
+A job says in its arguments what its command does; so nobody needs to tell the worker. Every write
+begins with the attempt and its number in it, so that what a watcher sees can be held against
+what was written. A process dies with its worker, as the keeper sees to. Commands live in virtual time.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from random import Random
+from typing import Final
+
+from airunner.jobs import JobId
+from airunner.reports import Stream
+from airunner.worker.process import (
+    Command,
+    CommandNotFound,
+    Exit,
+    KeeperLost,
+    NotExecutable,
+)
+from tests.support.stage import Actor, Script
+
+
+@dataclass(slots=True)
+class Performance:
+    """What one process did, by the loop's time."""
+
+    job: JobId
+    attempt: int
+    host: str  # the worker's
+    began: float
+    ended: float | None = None
+    exit: Exit | None = None  # None: it died with its worker, or lives
+    wrote: dict[Stream, bytearray] = field(default_factory=dict)
+
+
+class Player(Actor):
+    """A process that keeps record."""
+
+    def __init__(self, pid: int, command: Command, performance: Performance) -> None:
+        super().__init__(pid, command)
+        self.performance = performance
+
+    async def write(self, data: bytes, stream: Stream = Stream.STDOUT) -> None:
+        await super().write(data, stream)
+        self.performance.wrote.setdefault(stream, bytearray()).extend(data)
+
+    async def crash(self, number: int) -> None:
+        """End by a signal of its own making."""
+        await self._end(Exit(128 + number, number))
+
+    async def _end(self, how: Exit | None) -> None:
+        if self.performance.ended is None:
+            self.performance.ended = asyncio.get_running_loop().time()
+            self.performance.exit = how
+        await super()._end(how)
+
+
+async def _say(actor: Actor, *numbers: str) -> int:
+    """Write so many times, of a size, with pauses of so many ms; and exit with a code."""
+    times, size, pause, code = map(int, numbers)
+    attempt = actor.command.environment["AIRUNNER_ATTEMPT"]
+    for number in range(times):
+        stream = Stream.STDERR if number % 5 == 4 else Stream.STDOUT
+        head = f"{attempt}.{number};".encode()
+        await actor.write(head + b"x" * size, stream)
+        if pause:
+            await asyncio.sleep(pause / 1000)
+    return code
+
+
+async def _stubborn(actor: Actor, *numbers: str) -> int:
+    actor.traps = True
+    return await _say(actor, *numbers)
+
+
+async def _fault(actor: Actor, *numbers: str) -> int:
+    code = await _say(actor, *numbers)
+    assert isinstance(actor, Player)
+    await actor.crash(11)
+    return code
+
+
+SCRIPTS: Final[Mapping[str, Script]] = {
+    name: lambda actor, play=play: play(actor, *actor.command.argv[1:])  # type: ignore[misc]  # bound now
+    for name, play in (("say", _say), ("stubborn", _stubborn), ("fault", _fault))
+}
+LOCKED: Final = "locked"
+
+
+def any_command(dice: Random) -> tuple[str, tuple[str, ...]]:
+    """A command and its arguments."""
+    kind = dice.choice(["say"] * 7 + ["stubborn", "stubborn", "fault", "missing", LOCKED])
+    code = dice.choice([0, 0, 0, 1, 77])
+    match dice.randrange(6):
+        case 0:  # one that has much to say at once
+            numbers = (dice.randint(1, 12), dice.choice([3_000, 30_000]), 0, code)
+        case 1:  # a quiet one that runs for long
+            numbers = (2, 1, dice.randint(2_000, 20_000), code)
+        case 2:
+            numbers = (0, 0, 0, code)
+        case _:
+            numbers = (dice.randint(1, 40), dice.choice([1, 10, 200]), dice.randint(1, 400), code)
+    return kind, tuple(map(str, numbers))
+
+
+class Theatre:
+    """The Launcher of one worker process."""
+
+    def __init__(
+        self, host: str, tasks: asyncio.TaskGroup, record: list[Performance], pids: "count[int]"
+    ) -> None:
+        self._host = host
+        self._tasks = tasks
+        self._record = record
+        self._pids = pids
+        self._players: list[Player] = []
+        self._closed = False
+
+    async def launch(self, command: Command) -> Player:
+        await asyncio.sleep(0)
+        if self._closed:
+            raise KeeperLost("the keeper of this worker's processes has ended")
+        name = command.argv[0]
+        if name == LOCKED:
+            raise NotExecutable(f"{name} cannot be executed")
+        if name not in SCRIPTS:
+            raise CommandNotFound(f"there is no command {name}")
+        player = self._player(command)
+        self._players.append(player)
+        player.task = self._tasks.create_task(player.play(SCRIPTS[name]))
+        return player
+
+    async def close(self) -> None:
+        self._closed = True
+        for player in self._players:
+            await player.close()
+
+    async def die(self) -> None:
+        """The worker is gone, and everything that it ran with it."""
+        self._closed = True
+        for player in self._players:
+            if player.alive:
+                await player.lose()
+
+    def _player(self, command: Command) -> Player:
+        performance = Performance(
+            job=JobId(command.environment["AIRUNNER_JOB_ID"]),
+            attempt=int(command.environment["AIRUNNER_ATTEMPT"]),
+            host=self._host,
+            began=asyncio.get_running_loop().time(),
+        )
+        self._record.append(performance)
+        return Player(next(self._pids), command, performance)

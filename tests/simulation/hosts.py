@@ -1,0 +1,184 @@
+"""The real server and the real workers, each on a simulated machine that can lose them.
+
+A machine runs one life after another. A life that dies is dead first and cleaned up then: nothing
+that it still does on its way out reaches the network, the disk or a spool. All of it lives in virtual time.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from random import Random
+from typing import Any
+
+import structlog
+from structlog.typing import EventDict
+
+from airunner.channel import ChannelClosed
+from airunner.entries import Entry, entry, trimmed
+from airunner.errors import Refused
+from airunner.facts import Event
+from airunner.jobs import Instant, Job, JobId, Sequence
+from airunner.retention import Retention
+from airunner.server.broker import Broker
+from airunner.server.clock import LoopClock
+from airunner.server.ids import Ids
+from airunner.server.replay import replay
+from airunner.server.session import Session
+from airunner.session import FromServer, FromWorker
+from airunner.store.engine import Engine
+from airunner.worker.clock import LoopClock as WorkerClock
+from airunner.worker.run import Place
+from airunner.worker.worker import Worker, WorkerOptions
+from tests.simulation.commands import Theatre
+from tests.simulation.disk import Disk, DiskLog
+from tests.simulation.network import End, Stream
+from tests.simulation.testimony import Epoch
+from tests.support.stage import Rooms
+
+Tell = Callable[[str], None]
+WorkEnd = End[FromServer, FromWorker]
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    """Let virtual time pass until something has happened."""
+    for _ in range(100_000):
+        if happened():
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError("it never happened")
+
+
+class ServerLife:
+    """One server process."""
+
+    def __init__(self, disk: Disk, ids: Ids, tell: Tell) -> None:
+        self.log = self.open(disk)
+        self.dead = False
+        self.killed = False
+        self._ids = ids
+        self._tell = tell
+        self._tasks: asyncio.TaskGroup | None = None
+        self.streams: list[Stream[Any, Any]] = []  # Any: of workers and of watchers
+        self.broker: Broker | None = None
+
+    def open(self, disk: Disk) -> DiskLog:
+        return DiskLog(disk)
+
+    async def live(self, wall: Instant, begun: Callable[[Epoch], None]) -> None:
+        """Serve, from what the disk has, until die() or until the log fails."""
+        watched: Counter[JobId] = Counter()
+        engine = Engine(Retention(), watched)
+        await replay(self.log, engine)
+        engine.check()
+        clock = LoopClock(epoch=wall, floor=engine.now)
+        now, loop = clock.now(), asyncio.get_running_loop()
+        begun(Epoch(now, now - round(loop.time() * 1000)))
+        broker = Broker(
+            engine, self.log, clock=clock, ids=self._ids, watched=watched, journal=self._note
+        )
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                running = self._tasks.create_task(broker.run())
+                self.broker = broker
+                await asyncio.wait([running])
+        finally:
+            self.dead = True
+
+    def begin(self, doing: Callable[[], Awaitable[None]]) -> Callable[[], None] | None:
+        if self.dead or not self.broker:
+            return None
+        assert self._tasks
+
+        async def do() -> None:
+            await doing()
+
+        task = self._tasks.create_task(do())
+
+        def call_off() -> None:
+            task.cancel()
+
+        return call_off
+
+    def accept(self, stream: Stream[FromWorker, FromServer]) -> bool:
+        """Serve a worker's stream; False if nobody listens."""
+        self.streams = [each for each in self.streams if not each.is_over]
+        self.streams.append(stream)
+        return self.begin(lambda: self._serve(stream.far)) is not None
+
+    async def _serve(self, end: WorkEnd) -> None:
+        assert self.broker
+        why: Refused | ChannelClosed = ChannelClosed("the server has ended the stream")
+        try:
+            await self.session(self.broker, end).run()
+        except Refused as refusal:
+            why = refusal
+        end.hang_up(why)
+
+    def session(self, broker: Broker, end: WorkEnd) -> Session:
+        return Session(broker, end, version="1")
+
+    async def watch(
+        self, id: JobId, from_sequence: int, stop_at_tail: bool
+    ) -> AsyncGenerator[Entry, None]:
+        """As the door of events does it."""
+        assert self.broker
+        events = self.broker.watch(id, after=Sequence(from_sequence - 1), stop_at_tail=stop_at_tail)
+        async with aclosing(events):
+            async for event in events:
+                if told := entry(event):
+                    yield trimmed(told, from_sequence)
+
+    async def die(self) -> None:
+        """Be gone, in the middle of everything."""
+        if self.killed:
+            return
+        self.dead = self.killed = True
+        await self.log.die()
+        for stream in self.streams:
+            stream.die(stream.far)
+
+    def _note(self, event: Event, job: Job | None) -> None:
+        if not self.dead:
+            self._tell(f"server: {event.fact}"[:160])
+
+
+class WorkerLife:
+    """One worker process."""
+
+    def __init__(
+        self,
+        options: WorkerOptions,
+        theatre: Theatre,
+        connect: "Callable[[WorkerLife], Awaitable[End[FromWorker, FromServer]]]",
+        wall: Instant,
+        dice: Random,
+        tell: Tell,
+    ) -> None:
+        self.dead = False
+        self.killed = False
+        self.theatre = theatre
+        self.streams: list[Stream[FromWorker, FromServer]] = []
+        self._tell = tell
+        place = Place(
+            launcher=theatre,
+            workspaces=Rooms(),
+            clock=WorkerClock(wall),
+            log=structlog.wrap_logger(None, processors=[self._note]),
+        )
+        self.worker = Worker(options, lambda: connect(self), place, dice)
+
+    async def die(self) -> None:
+        """Be gone, and all that was run here."""
+        if self.killed:
+            return
+        self.dead = self.killed = True
+        for stream in self.streams:
+            stream.die(stream.near)
+        await self.theatre.die()
+
+    def _note(self, logger: object, method: str, event: EventDict) -> str:
+        if not self.dead:
+            name = event.pop("event")
+            self._tell(f"{self.worker.id}: {name} {event}"[:160])
+        raise structlog.DropEvent

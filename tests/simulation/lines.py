@@ -1,0 +1,105 @@
+"""A client's line to the server: the verbs of the real client, over a simulated network."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import aclosing
+from typing import TYPE_CHECKING, TypeVar
+
+from airunner.channel import ChannelClosed
+from airunner.entries import Entry
+from airunner.errors import Refused, ShuttingDown, Unreachable
+from airunner.jobs import Enqueue, Job, JobId, RequestId, Subject
+from airunner.listing import Listing, Page
+from airunner.server.broker import Broker
+from tests.simulation.hosts import ServerLife
+from tests.simulation.network import KEEPALIVE_SECONDS, Call, End, Stream
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+Answer = TypeVar("Answer")
+
+
+class Line:
+    """How one host reaches the server."""
+
+    def __init__(self, world: "World", host: str) -> None:
+        self._world, self._host = world, host
+        self._loop = asyncio.get_running_loop()
+
+    async def enqueue(self, wish: Enqueue) -> Job:
+        return await self._ask(lambda broker: broker.enqueue(wish))
+
+    async def retry(self, id: JobId, request: RequestId, by: Subject) -> Job:
+        return await self._ask(lambda broker: broker.retry(id, request, by))
+
+    async def cancel(self, id: JobId, by: Subject) -> Job:
+        return await self._ask(lambda broker: broker.cancel(id, by))
+
+    async def get(self, id: JobId) -> Job:
+        return await self._ask(lambda broker: broker.get(id))
+
+    async def page(self, listing: Listing) -> Page:
+        return await self._ask(lambda broker: broker.page(listing))
+
+    async def check(self) -> None:
+        async def nothing(broker: Broker) -> None:
+            if broker.stopping:
+                raise ShuttingDown
+
+        await self._ask(nothing)
+
+    async def watch(
+        self,
+        id: JobId,
+        *,
+        from_sequence: int = 1,
+        stop_at_tail: bool = False,
+        kinds: Iterable[str] = (),
+    ) -> AsyncGenerator[Entry, None]:
+        """One stream of entries, until it ends or breaks."""
+        try:
+            stream: Stream[None, Entry | None] = await self._world.connect(self._host)
+            life = self._world.server()
+            call_off = life and life.begin(
+                lambda: _tell(life, stream.far, life.watch(id, from_sequence, stop_at_tail))
+            )
+            if not call_off:
+                raise ChannelClosed("nobody listens")
+        except ChannelClosed as why:
+            raise Unreachable(str(why)) from None
+        assert life
+        life.streams.append(stream)
+        try:
+            while (each := await stream.near.receive()) is not None:
+                yield each
+        except ChannelClosed as why:
+            raise Unreachable(str(why)) from None
+        finally:
+            await stream.near.close()
+            heard = 0.01 if not self._world.route(self._host).cut_off else KEEPALIVE_SECONDS
+            self._loop.call_later(heard, call_off)
+
+    async def _ask(self, verb: Callable[[Broker], Awaitable[Answer]]) -> Answer:
+        async def ask(life: ServerLife) -> Answer:
+            assert life.broker
+            return await verb(life.broker)
+
+        return await Call(self._world.route(self._host), self._world.server, ask).answer()
+
+
+async def _tell(
+    life: ServerLife, end: End[Entry | None, None], entries: AsyncGenerator[Entry, None]
+) -> None:
+    """Say what there is, until nothing more will come or nobody listens."""
+    why: Refused | ChannelClosed = ChannelClosed("the server has ended the stream")
+    try:
+        async with aclosing(entries):
+            async for entry in entries:
+                await end.send(entry)
+        await end.send(None)
+    except ChannelClosed:
+        return
+    except Refused as refusal:
+        why = refusal
+    end.hang_up(why)

@@ -1,0 +1,28 @@
+"""The simulated disk keeps the contract of every log, and leaves after a crash what a disk may leave."""
+
+from random import Random
+
+import pytest
+
+from airunner.log.log import Log, LogFull
+from tests.core.log_contract import ONE, LogContract, Writer, read
+from tests.simulation.disk import Disk, DiskLog
+from tests.support.loop import virtually
+
+
+class TestDiskLog(LogContract):
+    def make(self) -> Log:
+        return DiskLog(Disk(Random(1)))
+
+
+@virtually
+async def test_a_full_disk_takes_nothing_and_then_everything() -> None:
+    disk = Disk(Random(1))
+    writer = Writer(log := DiskLog(disk))
+    disk.full = True
+    with pytest.raises(LogFull):
+        await writer.run(ONE)
+    assert await read(log) == []
+    disk.full = False
+    await log.append(writer.events)
+    assert await read(log) == writer.events
