@@ -70,7 +70,7 @@ class JobsClient:
     ) -> None:
         self.destination = destination
         self._pauses = pauses
-        self._dice = dice
+        self.dice = dice
         self._channel = dial(destination)
         self._jobs = job_pb2_grpc.JobServiceStub(self._channel)
         self._check: grpc.aio.UnaryUnaryMultiCallable[
@@ -206,7 +206,7 @@ class JobsClient:
             away = isinstance(refused, Unreachable | ShuttingDown)
             if pause is None or not away:
                 raise refused from None
-            await asyncio.sleep(self._dice(0, pause))
+            await asyncio.sleep(self.dice(0, pause))
         raise AssertionError("the last try returns or raises")
 
 

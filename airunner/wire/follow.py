@@ -8,7 +8,6 @@ nothing comes twice, however often that happens.
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
-from random import SystemRandom
 from typing import Final
 
 from airunner.entries import Ended, Entry
@@ -19,8 +18,6 @@ from airunner.wire.client import JobsClient
 PAUSE_SECONDS: Final = (0.1, 5.0)  # before a further try: at first, at most; doubled in between
 AWAY_SECONDS_MAX: Final = 900.0  # for which a server may be gone before a watcher gives up
 CONNECTED_SECONDS: Final = 60.0  # after which a stream must have had a server, though it was silent
-
-_DICE: Final = SystemRandom()
 
 
 async def follow(
@@ -33,14 +30,13 @@ async def follow(
     stop_at_tail: bool = False,
     known: bool = False,
     patience: float = AWAY_SECONDS_MAX,
-    dice: Callable[[float, float], float] = _DICE.uniform,
 ) -> AsyncGenerator[Entry, None]:
     """A job's stream until the job has ended, however often the server goes away.
 
     With `stop_at_tail`, only what is there already. `lost` is told once each time that the
     server goes away. Raises what no further try can mend, and Unreachable if the server stays
     away for longer than `patience` seconds or the very first connection fails; that one may
-    fail as well if the job is `known` to be there. `dice` chooses each pause. A token that ran out is read again from its
+    fail as well if the job is `known` to be there. A token that ran out is read again from its
     file, once for each time that it has worked.
     """
     kinds, pause, seen = tuple(kinds), PAUSE_SECONDS[0], known
@@ -75,5 +71,5 @@ async def follow(
                 raise
             seen = False
             lost(refusal)
-        await asyncio.sleep(dice(0, pause))
+        await asyncio.sleep(jobs.dice(0, pause))
         pause = min(2 * pause, PAUSE_SECONDS[1])

@@ -26,6 +26,7 @@ class Line:
     def __init__(self, world: "World", host: str) -> None:
         self._world, self._host = world, host
         self._loop = asyncio.get_running_loop()
+        self.dice = world.dice_of(f"line {host}").uniform
 
     async def enqueue(self, wish: Enqueue) -> Job:
         return await self._ask(lambda broker: broker.enqueue(wish))

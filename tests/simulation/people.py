@@ -51,6 +51,8 @@ class Server(Protocol):
 
     async def check(self) -> None: ...
 
+    def dice(self, low: float, high: float) -> float: ...
+
 
 def any_spec(dice: Random) -> JobSpec:
     command, args = any_command(dice)
@@ -199,7 +201,6 @@ class Client:
             viewing.id,
             from_sequence=after + 1,
             known=True,
-            dice=self._dice.uniform,
         )
         try:
             async with aclosing(entries):
