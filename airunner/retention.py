@@ -1,6 +1,7 @@
 """How much is kept, and for how long."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from airunner import limits
 from airunner.jobs import Millis
@@ -22,3 +23,10 @@ class Retention:
     spared: Millis = SPARED
     output_bytes_per_job: int = limits.MEMORY_OUTPUT_BYTES_PER_JOB
     output_bytes_total: int = limits.MEMORY_OUTPUT_BYTES_TOTAL
+
+
+IN_MEMORY: Final = Retention()
+ON_DISK: Final = Retention(
+    output_bytes_per_job=limits.OUTPUT_BYTES_MAX,  # whatever the job's own limit allows
+    output_bytes_total=limits.SQLITE_OUTPUT_BYTES_TOTAL,
+)

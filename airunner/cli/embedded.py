@@ -12,6 +12,7 @@ The folder (0700) holds what a first start makes and later ones use again:
     signing.pem, public.pem     the key pair
     token, worker.token         for the commands of this user, and for the worker; new at each start
     server.toml                 where the server is, while it runs
+    jobs.db                     the jobs and their output, unless `up` was told another place
 """
 
 import asyncio

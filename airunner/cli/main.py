@@ -28,6 +28,7 @@ from airunner.cli.show import show
 from airunner.cli.submit import submit
 from airunner.cli.token import token
 from airunner.cli.up import up
+from airunner.cli.verify import verify
 from airunner.cli.version import version
 from airunner.cli.worker import worker
 from airunner.errors import Refused
@@ -52,7 +53,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _panel, _commands in (
-    (_JOBS, (submit, monitor, list_jobs, show, logs, cancel, retry, queues)),
+    (_JOBS, (submit, monitor, list_jobs, show, logs, verify, cancel, retry, queues)),
     (_RUNNING, (up, server, worker, bench)),
     (_SETTING_UP, (certs, keys, token, version)),
 ):

@@ -1,24 +1,37 @@
 """`airunner server`: the queue, behind a gRPC port with TLS."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from airunner.cli.exits import CommandFailed
 from airunner.cli.options import Lifeline
+from airunner.cli.secrets import make_private_folder
+from airunner.cli.settings import JOBS_FILE, data_folder
 from airunner.limits import (
     FINISHED_JOBS_KEPT,
     FINISHED_SECONDS_KEPT,
+    FREE_BYTES_MIN,
+    GIB,
     JOBS_MAX,
     MEMORY_OUTPUT_BYTES_PER_JOB,
     MEMORY_OUTPUT_BYTES_TOTAL,
+    MIB,
+    SQLITE_OUTPUT_BYTES_TOTAL,
 )
 
 if TYPE_CHECKING:
+    from airunner.cli.storing import Store
+    from airunner.retention import Retention
     from airunner.server.auth import Gate
 
 _TLS, _AUTH, _KEEPING = "TLS", "Who may call", "What is kept"
+_PER_JOB: Final = f"{MEMORY_OUTPUT_BYTES_PER_JOB // MIB} MiB in memory, else what the job may write"
+_TOTAL: Final = (
+    f"{MEMORY_OUTPUT_BYTES_TOTAL // GIB} GiB in memory, else {SQLITE_OUTPUT_BYTES_TOTAL // GIB} GiB"
+)
 
 
 def server(
@@ -63,8 +76,33 @@ def server(
         ),
     ] = None,
     store: Annotated[
-        str, typer.Option("--store", help="Where jobs are kept: memory.", rich_help_panel=_KEEPING)
-    ] = "memory",
+        str | None,
+        typer.Option(
+            "--store",
+            metavar="memory|sqlite:PATH",
+            help="Where jobs are kept (default: sqlite, in jobs.db in your data folder).",
+            rich_help_panel=_KEEPING,
+        ),
+    ] = None,
+    fsync: Annotated[
+        str | None,
+        typer.Option(
+            "--fsync",
+            metavar="full|normal",
+            help="What an answer outlives: a power cut (full, the default), or only the end of "
+            "the server (normal).",
+            rich_help_panel=_KEEPING,
+        ),
+    ] = None,
+    free_bytes_min: Annotated[
+        str,
+        typer.Option(
+            "--free-bytes-min",
+            metavar="SIZE",
+            help="With less free on the disk of its file, jobs and output are refused.",
+            rich_help_panel=_KEEPING,
+        ),
+    ] = f"{FREE_BYTES_MIN // MIB}MiB",
     jobs_max: Annotated[
         int,
         typer.Option("--jobs-max", min=1, help="Jobs, of every state.", rich_help_panel=_KEEPING),
@@ -80,15 +118,23 @@ def server(
         ),
     ] = f"{FINISHED_SECONDS_KEPT // 86_400}d",
     output_per_job: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--output-per-job", metavar="SIZE", help="Output kept.", rich_help_panel=_KEEPING
+            "--output-per-job",
+            metavar="SIZE",
+            help=f"Output kept (default: {_PER_JOB}).",
+            rich_help_panel=_KEEPING,
         ),
-    ] = f"{MEMORY_OUTPUT_BYTES_PER_JOB >> 20}MiB",
+    ] = None,
     output_total: Annotated[
-        str,
-        typer.Option("--output-total", metavar="SIZE", help="In all.", rich_help_panel=_KEEPING),
-    ] = f"{MEMORY_OUTPUT_BYTES_TOTAL >> 20}MiB",
+        str | None,
+        typer.Option(
+            "--output-total",
+            metavar="SIZE",
+            help=f"In all (default: {_TOTAL}).",
+            rich_help_panel=_KEEPING,
+        ),
+    ] = None,
     log_format: Annotated[
         str, typer.Option("--log-format", help="console or json, on standard error.")
     ] = "console",
@@ -105,44 +151,67 @@ def server(
     TLS always: `airunner certs` makes a certificate. Callers show a token, which JWT_PUBLIC_KEY checks:
     `airunner keys` makes a pair, `airunner token` a token.
 
+    Jobs and their output are kept in a SQLite file, and are there again after a restart.
+
     [bold]Example[/bold]
 
     airunner server --listen 0.0.0.0:8443 --tls-cert certs/server.pem --tls-key certs/server-key.pem
     """
     import asyncio
 
-    from airunner.cli.flags import duration, size
+    from airunner.cli.flags import duration
     from airunner.cli.journal import log_format_named
     from airunner.cli.serving import Serving, serve
     from airunner.jobs import Millis
-    from airunner.retention import Retention
 
-    _check_store(store)
+    keeping = _store(store, fsync, free_bytes_min)
     _check_listen(listen)
     gate = _gate(listen, no_auth, jwt_public_key_file, jwt_audience, default_role)
-    retention = Retention(
+    retention = replace(
+        _retention(keeping, output_per_job, output_total),
         jobs_max=jobs_max,
         finished_max=finished_max,
         finished_age=Millis((duration("--finished-age", finished_age) or 0) * 1000),
-        output_bytes_per_job=size("--output-per-job", output_per_job) or 0,
-        output_bytes_total=size("--output-total", output_total) or 0,
     )
     serving = Serving(
         listen=listen,
         certificate=_pem("--tls-cert", tls_cert),
         key=_pem("--tls-key", tls_key),
         gate=gate,
+        store=keeping,
         retention=retention,
         log_format=log_format_named(log_format),
         ready=ready_fd,
         lifeline=lifeline_fd,
     )
+    if store is None:
+        make_private_folder(data_folder())
     raise typer.Exit(asyncio.run(serve(serving)))
 
 
-def _check_store(store: str) -> None:
-    if store != "memory":
-        raise CommandFailed(f"--store: there is no store {store!r}; use memory", 2)
+def _store(store: str | None, fsync: str | None, free_bytes_min: str) -> "Store":
+    from airunner.cli.flags import size
+    from airunner.cli.storing import Store, fsync_named, sqlite_path
+
+    path = data_folder() / JOBS_FILE if store is None else sqlite_path(store)
+    return Store(
+        path=path,
+        fsync=fsync_named(fsync, path),
+        free_bytes_min=size("--free-bytes-min", free_bytes_min) or 0,
+    )
+
+
+def _retention(store: "Store", output_per_job: str | None, output_total: str | None) -> "Retention":
+    from airunner.cli.flags import size
+    from airunner.retention import IN_MEMORY, ON_DISK
+
+    usual = IN_MEMORY if store.path is None else ON_DISK
+    per_job, total = size("--output-per-job", output_per_job), size("--output-total", output_total)
+    return replace(
+        usual,
+        output_bytes_per_job=usual.output_bytes_per_job if per_job is None else per_job,
+        output_bytes_total=usual.output_bytes_total if total is None else total,
+    )
 
 
 def _check_listen(listen: str) -> None:

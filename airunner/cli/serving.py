@@ -1,16 +1,25 @@
-"""A server's life: one engine, one log, one broker, one port, until a signal."""
+"""A server's life: one log, one engine, one broker, one port, until a signal.
+
+At the start the engine learns from the log where it was, before anybody can call. At the end
+nobody is answered any more, then what was decided reaches the log, then the log is closed. A
+log that fails ends the server in the same order; what it did not take, nobody was told of.
+"""
 
 import asyncio
 import os
 import signal
+import time
 from collections import Counter
 from dataclasses import dataclass
 
+from structlog.typing import FilteringBoundLogger
+
 from airunner import __version__
+from airunner.cli.exits import OURS
 from airunner.cli.journal import LogFormat, open_journal
 from airunner.cli.lifeline import on_end
+from airunner.cli.storing import LogFailed, Opened, Store, log_failures, opened
 from airunner.jobs import JobId
-from airunner.log.memory import MemoryLog
 from airunner.retention import Retention
 from airunner.server.auth import Gate
 from airunner.server.broker import Broker
@@ -18,6 +27,7 @@ from airunner.server.clock import LoopClock
 from airunner.server.grpc import GrpcServer
 from airunner.server.ids import RandomIds
 from airunner.server.journal import job_lines
+from airunner.server.replay import replay
 from airunner.store.engine import Engine
 
 
@@ -29,6 +39,7 @@ class Serving:
     certificate: bytes
     key: bytes
     gate: Gate
+    store: Store
     retention: Retention
     log_format: LogFormat
     ready: int | None = None  # a descriptor that is told the address, and closed
@@ -36,21 +47,44 @@ class Serving:
 
 
 async def serve(serving: Serving) -> int:
-    """Serve until SIGTERM or SIGINT; 0 after an orderly end."""
+    """Serve until SIGTERM or SIGINT; 0 after an orderly end, OURS if the log failed."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     on_end(serving.lifeline, stopping.set)
     journal = open_journal(serving.log_format)
+    code = 0
+    try:
+        async with opened(serving.store) as store:
+            await _serve(serving, store, journal, stopping)
+    except* LogFailed as failed:
+        journal.critical("log_failed", error=str(failed.exceptions[0]))
+        code = OURS
+    journal.info("stopped")
+    return code
+
+
+async def _serve(
+    serving: Serving, store: Opened, journal: FilteringBoundLogger, stopping: asyncio.Event
+) -> None:
     watched: Counter[JobId] = Counter()
+    engine = Engine(serving.retention, watched)
+    began = time.monotonic()
+    for note in store.notes:
+        journal.warning("store_note", note=note)
+    with log_failures(serving.store):
+        await replay(store.log, engine)
+    took = round(1000 * (time.monotonic() - began))
+    journal.info("store", **serving.store.said(), jobs=len(engine.table), replayed_ms=took)
     broker = Broker(
-        Engine(serving.retention, watched),
-        MemoryLog(),
-        clock=LoopClock(),
+        engine,
+        store.log,
+        clock=LoopClock(floor=engine.now),
         ids=RandomIds(),
         watched=watched,
         journal=job_lines(journal),
+        room=store.room,
     )
     port = GrpcServer(
         broker,
@@ -62,7 +96,7 @@ async def serve(serving: Serving) -> int:
         version=__version__,
     )
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(broker.run())
+        tasks.create_task(_keep(broker, serving.store))
         breaking = tasks.create_task(port.broken())
         async with port:
             address = f"{serving.listen.rpartition(':')[0]}:{port.port}"
@@ -73,5 +107,8 @@ async def serve(serving: Serving) -> int:
             await stopping.wait()
             journal.info("stopping")
         breaking.cancel()
-    journal.info("stopped")
-    return 0
+
+
+async def _keep(broker: Broker, store: Store) -> None:
+    with log_failures(store):
+        await broker.run()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from airunner.wire.dial import Destination
 
 DEFAULT_SERVER: Final = "localhost:8080"
+JOBS_FILE: Final = "jobs.db"  # of a server that was not told where
 _KEYS: Final = ("server", "token_file", "ca_cert")
 
 
@@ -66,9 +67,14 @@ def config_file() -> Path:
     return user_config_path("airunner") / "config.toml"
 
 
+def data_folder() -> Path:
+    """Where a server keeps its jobs unless it is told otherwise."""
+    return user_data_path("airunner")
+
+
 def embedded_folder() -> Path:
     """Where `airunner up` keeps its certificates, keys and token, and says where its server is."""
-    return user_data_path("airunner") / "embedded"
+    return data_folder() / "embedded"
 
 
 def settings(

@@ -17,14 +17,23 @@ def up(
     slots: Annotated[
         int, typer.Option("--slots", min=1, metavar="N", help="Jobs at once.")
     ] = os.cpu_count() or 1,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            metavar="memory|sqlite:PATH",
+            help="Where jobs are kept (default: sqlite, in jobs.db there).",
+        ),
+    ] = None,
     log_format: Annotated[
         str, typer.Option("--log-format", help="console or json, on standard error.")
     ] = "console",
 ) -> None:
     """Run a server and a worker until Ctrl-C.
 
-    Certificates, keys and a token are made on first use, in your data folder. While it runs, the
-    other commands find it by themselves. The worker may clone repositories of this machine.
+    Certificates, keys and a token are made on first use, in your data folder. Jobs and their output
+    are kept there too, and are there again the next time. While it runs, the other commands find it
+    by themselves. The worker may clone repositories of this machine.
 
     [bold]Example[/bold]   airunner up   and in another terminal   airunner submit -- echo hello
     """
@@ -32,12 +41,15 @@ def up(
 
     from airunner.cli.embedded import prepare, run_both
     from airunner.cli.journal import log_format_named
-    from airunner.cli.settings import embedded_folder
+    from airunner.cli.settings import JOBS_FILE, embedded_folder
 
     folder = embedded_folder()
     prepare(folder)
     options = ["--log-format", log_format_named(log_format).value]
+    keeping = ["--store", store or f"sqlite:{folder / JOBS_FILE}"]
     worker = [*options, "--slots", str(slots)]
     for name in queue or ["default"]:
         worker += ["--queue", name]
-    raise typer.Exit(asyncio.run(run_both(folder, ["--listen", listen, *options], worker)))
+    raise typer.Exit(
+        asyncio.run(run_both(folder, ["--listen", listen, *keeping, *options], worker))
+    )

@@ -84,11 +84,15 @@ class Process:
 
 
 class Site:
-    """One server with its own certificates and keys in a folder; `close()` ends all of it."""
+    """One server with its own certificates and keys in a folder; `close()` ends all of it.
 
-    def __init__(self, folder: Path, *, auth: bool = False) -> None:
+    Its jobs are in a file there, unless `store` says otherwise.
+    """
+
+    def __init__(self, folder: Path, *, auth: bool = False, store: str | None = None) -> None:
         self.folder = folder
         self.auth = auth
+        self.store = store or f"sqlite:{folder / 'jobs.db'}"
         self.certs = folder / "certs"
         self.address = "127.0.0.1:0"
         self.server: Process | None = None
@@ -107,7 +111,7 @@ class Site:
         """Start (again) on the same address, and return once it listens."""
         command = ["server", "--listen", self.address, "--log-format", "json"]
         command += ["--tls-cert", str(self.certs / "server.pem")]
-        command += ["--tls-key", str(self.certs / "server-key.pem"), "--store", "memory"]
+        command += ["--tls-key", str(self.certs / "server-key.pem"), "--store", self.store]
         command += [] if self.auth else ["--no-auth"]
         self.server = self.start(*command, *arguments)
         self.address = str(self.server.said("listening")["address"])
@@ -200,9 +204,11 @@ class Site:
 
 
 @contextmanager
-def site(folder: Path, *, auth: bool = False, server: Sequence[str] = ()) -> Iterator[Site]:
+def site(
+    folder: Path, *, auth: bool = False, store: str | None = None, server: Sequence[str] = ()
+) -> Iterator[Site]:
     """A site with a running server, for the length of a block."""
-    it = Site(folder, auth=auth)
+    it = Site(folder, auth=auth, store=store)
     try:
         it.start_server(*server)
         yield it
