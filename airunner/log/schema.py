@@ -89,12 +89,11 @@ def checksum_vfs() -> str | None:
 def is_empty(path: Path) -> bool:
     """Whether the file is there and a log may be made in it.
 
-    False: it is a log. Raises LogRefused if it is neither, or FileNotFoundError. A file that
-    begins with zeros and has a journal is one whose making was interrupted.
+    False: it is a log. Raises LogRefused if it is neither, or FileNotFoundError.
     """
     with path.open("rb") as file:
         header = file.read(_HEADER_BYTES)
-    if not any(header) and (not header or path.with_name(f"{path.name}-journal").exists()):
+    if not header:
         return True
     if not header.startswith(_MAGIC):
         raise LogRefused(f"{path} is no log of airunner: it is no SQLite file; name another file")
@@ -126,17 +125,35 @@ def has_page_checksums(connection: apsw.Connection) -> bool:
     return bool(connection.pragma("checksum_verification") == 1)
 
 
-def is_new(connection: apsw.Connection) -> bool:
-    """Whether there is nothing at all in the file, once what was interrupted is undone."""
-    return bool(connection.pragma("page_count") == 0)
+def make(path: Path, *, vfs: str | None = None) -> None:
+    """Make a log of a file that is not there, or is empty; all of it, or nothing.
+
+    It is made under another name, synced, and only then given its own: so whoever finds a file of
+    this name finds a whole log, whenever the power went. What an interrupted make() has left is
+    removed. Raises LogRefused if what is beside it belongs to a log that was there before.
+    """
+    for name in _beside(path):
+        if name.is_file() and name.stat().st_size:
+            raise LogRefused(
+                f"{name} belongs to a log that was at {path} and is gone: bring that back, or move "
+                "this file away"
+            )
+    new = path.with_name(f"{path.name}.new")
+    for name in (new, *_beside(new)):
+        name.unlink(missing_ok=True)
+    touch(new)
+    connection = connect(new, vfs=vfs, write=True)
+    try:
+        create(connection, checksums=vfs is None and checksum_vfs() is not None)
+        use_wal(connection)
+    finally:
+        connection.close()
+    touch(new)
+    new.replace(path)
 
 
 def create(connection: apsw.Connection, *, checksums: bool = True) -> None:
-    """Make an empty file a log, all or nothing; the connection may write.
-
-    The journal that makes this so is SQLite's older one: so what says that the file is ours
-    stands in the file itself from then on. use_wal() comes next.
-    """
+    """Make an empty file a log; the connection may write. use_wal() comes next."""
     if checksums:
         connection.reserve_bytes("main", CHECKSUM_BYTES)
     connection.execute(f"PRAGMA page_size={PAGE_BYTES}; PRAGMA auto_vacuum=INCREMENTAL")
@@ -151,7 +168,7 @@ def use_wal(connection: apsw.Connection) -> None:
 
 
 def touch(path: Path) -> None:
-    """Make sure that the file is there, for its owner alone; its folder must exist."""
+    """Make sure that the file is there, for its owner alone, and synced; its folder must exist."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.fchmod(descriptor, 0o600)
@@ -163,3 +180,8 @@ def touch(path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _beside(path: Path) -> tuple[Path, Path]:
+    """What SQLite keeps beside a database and would believe."""
+    return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-journal")

@@ -92,12 +92,14 @@ class SqliteLog:
             schema.is_empty(path)  # refuses what is not ours, before anything is touched
         lock = FileLock(path)
         try:
+            if not path.exists() or schema.is_empty(path):
+                schema.make(path, vfs=vfs)
             schema.touch(path)
             notes = scan(path.with_name(f"{path.name}-wal")).notes
             connection = schema.connect(path, vfs=vfs, write=True)
             try:
                 with named(path, "opening it"):
-                    notes += _prepare(path, connection, vfs)
+                    notes += _prepare(path, connection)
                 return cls(path, connection, lock, fsync=fsync, vfs=vfs, notes=notes)
             except BaseException:
                 connection.close()
@@ -172,14 +174,9 @@ class SqliteLog:
         self._writer.close()
 
 
-def _prepare(path: Path, connection: apsw.Connection, vfs: str | None) -> tuple[str, ...]:
-    """Make a new file a log, and an old one a log of today's format; what is worth saying."""
-    checksums = vfs is None and schema.checksum_vfs() is not None
-    notes: tuple[str, ...] = ()
-    if schema.is_new(connection):
-        schema.create(connection, checksums=checksums)
-    else:
-        notes = migrate(connection, path)
+def _prepare(path: Path, connection: apsw.Connection) -> tuple[str, ...]:
+    """Make an old log one of today's format; what is worth saying."""
+    notes = migrate(connection, path)
     schema.use_wal(connection)
     if not schema.has_page_checksums(connection):
         notes += (f"{path} has no page checksums: only what is read can be found damaged",)
