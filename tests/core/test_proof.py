@@ -1,0 +1,177 @@
+"""What a reader can prove of a job's log, and where it finds what was changed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+
+from airunner.chain import linked
+from airunner.entries import Ended, Entry, entry
+from airunner.jobs import Instant
+from airunner.log.memory import MemoryLog
+from airunner.proof import Differs, Proof, Unproven, Unsealed, Verdict, Whole
+from airunner.reports import Output, OutputCut
+from airunner.seal import NOTHING, Seal
+from tests.core.log_contract import ONE, Writer, output, read
+from tests.support.loop import virtually
+
+SIZE = 9  # bytes of output of told()
+Tamper = Callable[[list[Entry]], None]
+
+
+async def told(*, dropped: bool = False) -> list[Entry]:
+    """1 enqueued, 2 leased, 3 and 4 output, 5 output, 6 and 7 cut, 8 finished."""
+    writer = Writer(MemoryLog())
+    await writer.run(ONE, output("one", "two"), output("six"), OutputCut(2, 30))
+    if dropped:
+        await writer.drop(ONE)
+    shown = [entry(event) for event in await read(writer.log, ONE)]
+    return [each for each in shown if each]
+
+
+def verdict(entries: Sequence[Entry], kept: int = SIZE) -> Verdict:
+    proof = Proof()
+    for each in entries:
+        proof.see(each)
+    return proof.verdict(kept)
+
+
+def seal_of(entries: Sequence[Entry]) -> Seal:
+    end = entries[-1].what
+    assert isinstance(end, Ended)
+    assert end.seal
+    return end.seal
+
+
+def changed(entry: Entry, text: str) -> Entry:
+    assert isinstance(entry.what, Output)
+    first, *rest = entry.what.chunks
+    return replace(entry, what=Output((replace(first, data=text.encode()), *rest)))
+
+
+def with_seal(entries: list[Entry], seal: Seal | None) -> None:
+    end = entries[-1].what
+    assert isinstance(end, Ended)
+    entries[-1] = replace(entries[-1], what=replace(end, seal=seal))
+
+
+@virtually
+async def test_a_log_that_was_not_touched_is_whole() -> None:
+    entries = await told()
+    assert verdict(entries) == Whole(seal_of(entries))
+    assert seal_of(entries).count == 8
+
+
+@virtually
+async def test_a_job_that_has_not_ended_is_not_sealed() -> None:
+    assert verdict((await told())[:-1]) == Unsealed((await told())[-2].last)
+
+
+def one_byte(entries: list[Entry]) -> None:
+    entries[2] = changed(entries[2], "onf")
+
+
+def a_time(entries: list[Entry]) -> None:
+    entries[1] = replace(entries[1], at=Instant(entries[1].at + 1))
+
+
+def a_missing_event(entries: list[Entry]) -> None:
+    del entries[3]
+
+
+def a_doubled_event(entries: list[Entry]) -> None:
+    entries.insert(3, entries[2])
+
+
+def two_in_another_order(entries: list[Entry]) -> None:
+    one, other = entries[2], entries[3]
+    entries[2] = replace(other, first=one.first, last=one.last)
+
+
+def something_behind_the_end(entries: list[Entry]) -> None:
+    entries.append(replace(entries[1], first=entries[-1].last, last=entries[-1].last))
+
+
+def output_taken_for_dropped(entries: list[Entry]) -> None:
+    entries[3] = replace(entries[3], what=OutputCut(1, 3))
+
+
+def a_larger_cut(entries: list[Entry]) -> None:
+    entries[4] = replace(entries[4], what=OutputCut(2, 31))
+
+
+def a_seal_that_counts_less(entries: list[Entry]) -> None:
+    with_seal(entries, replace(seal_of(entries), count=7))
+
+
+def another_digest(entries: list[Entry]) -> None:
+    with_seal(entries, replace(seal_of(entries), digest=NOTHING))
+
+
+def no_seal(entries: list[Entry]) -> None:
+    with_seal(entries, None)
+
+
+@pytest.mark.parametrize(
+    ("tamper", "first", "last"),
+    [
+        (one_byte, 3, 4),
+        (a_time, 2, 2),
+        (a_missing_event, 5, 5),
+        (a_doubled_event, 3, 4),
+        (two_in_another_order, 3, 4),
+        (something_behind_the_end, 8, 8),
+        (output_taken_for_dropped, 5, 5),
+        (a_larger_cut, 8, 8),
+        (a_seal_that_counts_less, 8, 8),
+        (another_digest, 8, 8),
+        (no_seal, 8, 8),
+    ],
+)
+@virtually
+async def test_what_was_changed_is_found_where_it_begins(
+    tamper: Tamper, first: int, last: int
+) -> None:
+    entries = await told()
+    tamper(entries)
+    found = verdict(entries)
+    assert isinstance(found, Differs)
+    assert (found.first, found.last) == (first, last)
+    assert found.why
+
+
+@virtually
+async def test_a_change_whose_link_was_made_anew_is_found_by_the_next_event() -> None:
+    entries = await told()
+    forged = changed(entries[2], "onf")
+    entries[2] = replace(forged, link=linked(entries[1].link, forged))
+    found = verdict(entries)
+    assert isinstance(found, Differs)
+    assert found.first == 5
+
+
+@virtually
+async def test_output_that_retention_took_is_named_and_all_else_proven() -> None:
+    whole, entries = await told(), await told(dropped=True)
+    found = verdict(entries, kept=0)
+    assert isinstance(found, Unproven)
+    assert found.seal == seal_of(whole)
+    assert (found.size, found.dropped[0][0], found.dropped[-1][1]) == (SIZE, 3, 7)
+
+
+@virtually
+async def test_a_change_beside_output_that_retention_took_is_found() -> None:
+    entries = await told(dropped=True)
+    entries[-1] = replace(entries[-1], attempt=2)
+    found = verdict(entries, kept=0)
+    assert isinstance(found, Differs)
+    assert found.first == 8
+
+
+@virtually
+async def test_more_output_gone_than_was_there_differs() -> None:
+    entries = await told(dropped=True)
+    cut = entries[2].what
+    assert isinstance(cut, OutputCut)
+    entries[2] = replace(entries[2], what=replace(cut, size=cut.size + 1))
+    assert isinstance(verdict(entries, kept=0), Differs)
