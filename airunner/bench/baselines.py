@@ -9,62 +9,63 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
+from functools import partial
 from time import perf_counter
+from typing import Final
 
 import grpc
 
 from airunner.bench.echo import SERVICE
-from airunner.bench.figures import Figure, latencies, rate
+from airunner.bench.figures import Sample, latency, rate
+from airunner.bench.rounds import Contender
+from airunner.bench.setting import Setting
 
 Echo = grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
 Stream = grpc.aio.StreamStreamMultiCallable[bytes, bytes]
 
-CALLERS = 32  # at once, where a baseline has several
-PIECE = bytes(64 * 1024)
-WINDOW = 32  # pieces on their way
+PIECE: Final = bytes(64 * 1024)
+WINDOW: Final = 32  # pieces on their way
+
+SPAWN: Final = "bare spawn of /bin/true"
+ECHO: Final = "bare TLS echo"
+STREAM: Final = "bare 64 KiB TLS stream"
 
 
-async def baselines(
-    seconds: float, certs: Path, environment: Mapping[str, str]
-) -> AsyncIterator[Figure]:
-    """Every baseline, each for so many seconds."""
-    yield spawns(seconds, environment)
-    async with echo_channel(certs, environment) as channel:
-        for figure in await unary_echoes(seconds, channel):
-            yield figure
-        yield await concurrent_echoes(seconds, channel)
-        yield await streamed_bytes(seconds, channel)
-
-
-def spawns(seconds: float, environment: Mapping[str, str]) -> Figure:
-    """Processes that start and end, one after the other: posix_spawn of /bin/true, and wait.
-
-    Leaves out pipes, control groups, workspaces and everybody who would be told.
-    """
-    count, start = 0, perf_counter()
-    while perf_counter() < start + seconds:
-        os.waitpid(os.posix_spawn("/bin/true", ["true"], dict(environment)), 0)
-        count += 1
-    return rate(
-        "bare spawn of /bin/true",
-        count,
-        perf_counter() - start,
-        "processes",
-        baseline=True,
+def spawn(setting: Setting) -> Contender:
+    return Contender(
+        name=SPAWN, unit="processes/s", run=partial(_spawns, setting.environment), baseline=True
     )
 
 
+def round_trip(channel: grpc.aio.Channel) -> Contender:
+    return Contender(
+        name=f"{ECHO}, p50", unit="ms", run=partial(_round_trips, channel), baseline=True
+    )
+
+
+def echoes(channels: list[grpc.aio.Channel]) -> Contender:
+    """As many callers as channels, each on a connection of its own."""
+    name = f"{ECHO}, {callers(len(channels))}"
+    return Contender(name=name, unit="calls/s", run=partial(_echoes, channels), baseline=True)
+
+
+def stream(channel: grpc.aio.Channel) -> Contender:
+    return Contender(name=STREAM, unit="MB/s", run=partial(_streamed, channel), baseline=True)
+
+
+def callers(count: int) -> str:
+    return "1 client" if count == 1 else f"{count} clients"
+
+
 @asynccontextmanager
-async def echo_channel(
-    certs: Path, environment: Mapping[str, str]
-) -> AsyncIterator[grpc.aio.Channel]:
-    """A TLS channel to an echo server in a process of its own."""
+async def echo_channels(setting: Setting, count: int = 1) -> AsyncIterator[list[grpc.aio.Channel]]:
+    """TLS connections to an echo server in a process of its own."""
+    certs = setting.certs
     server = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "airunner.bench.echo"),
         *(str(certs / "server.pem"), str(certs / "server-key.pem")),
-        env=dict(environment),
+        env=dict(setting.environment),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -73,44 +74,63 @@ async def echo_channel(
     try:
         port = int(await server.stdout.readline())
         credentials = grpc.ssl_channel_credentials((certs / "ca.pem").read_bytes())
-        async with grpc.aio.secure_channel(f"localhost:{port}", credentials) as channel:
-            yield channel
+        alone = (("grpc.use_local_subchannel_pool", 1),)  # or all would share one connection
+        channels = [
+            grpc.aio.secure_channel(f"localhost:{port}", credentials, options=alone)
+            for _ in range(count)
+        ]
+        try:
+            yield channels
+        finally:
+            for channel in channels:
+                await channel.close()
     finally:
         server.stdin.close()
         await server.wait()
 
 
-async def unary_echoes(seconds: float, channel: grpc.aio.Channel) -> tuple[Figure, ...]:
+async def _spawns(environment: Mapping[str, str], seconds: float) -> Sample:
+    return await asyncio.to_thread(_spawn, environment, seconds)
+
+
+def _spawn(environment: Mapping[str, str], seconds: float) -> Sample:
+    """Processes that start and end, one after the other: posix_spawn of /bin/true, and wait.
+
+    Leaves out pipes, control groups, workspaces and everybody who would be told.
+    """
+    count, start = 0, perf_counter()
+    while perf_counter() < start + seconds:
+        os.waitpid(os.posix_spawn("/bin/true", ["true"], dict(environment)), 0)
+        count += 1
+    return rate(count, perf_counter() - start)
+
+
+async def _round_trips(channel: grpc.aio.Channel, seconds: float) -> Sample:
     """Bare gRPC calls over TLS, one at a time: how long the shortest way there and back takes."""
     echo: Echo = channel.unary_unary(f"/{SERVICE}/Unary")
-    await echo(b"warm")
     times, end = list[float](), perf_counter() + seconds
     while (start := perf_counter()) < end:
         await echo(b"hello")
         times.append(perf_counter() - start)
-    return latencies("bare TLS echo", times, baseline=True)
+    return latency(times)
 
 
-async def concurrent_echoes(seconds: float, channel: grpc.aio.Channel) -> Figure:
-    """Bare gRPC calls over TLS from 32 callers on one connection: the most calls a second."""
-    echo: Echo = channel.unary_unary(f"/{SERVICE}/Unary")
-    start = perf_counter()
+async def _echoes(channels: list[grpc.aio.Channel], seconds: float) -> Sample:
+    """Bare gRPC calls over TLS, from several callers at once: the most calls a second."""
+    times, start = list[float](), perf_counter()
 
-    async def call() -> int:
-        count = 0
-        while perf_counter() < start + seconds:
+    async def call(echo: Echo) -> None:
+        while (now := perf_counter()) < start + seconds:
             await echo(b"hello")
-            count += 1
-        return count
+            times.append(perf_counter() - now)
 
     async with asyncio.TaskGroup() as tasks:
-        callers = [tasks.create_task(call()) for _ in range(CALLERS)]
-    count = sum(caller.result() for caller in callers)
-    elapsed = perf_counter() - start
-    return rate(f"bare TLS echo, {CALLERS} callers", count, elapsed, "calls", baseline=True)
+        for channel in channels:
+            tasks.create_task(call(channel.unary_unary(f"/{SERVICE}/Unary")))
+    return rate(len(times), perf_counter() - start, times=times)
 
 
-async def streamed_bytes(seconds: float, channel: grpc.aio.Channel) -> Figure:
+async def _streamed(channel: grpc.aio.Channel, seconds: float) -> Sample:
     """Bytes down one gRPC stream over TLS, in messages of 64 KiB, sent and sent back."""
     stream: Stream = channel.stream_stream(f"/{SERVICE}/Stream")
     call = stream()
@@ -123,5 +143,4 @@ async def streamed_bytes(seconds: float, channel: grpc.aio.Channel) -> Figure:
         await call.write(PIECE)
     elapsed = perf_counter() - start
     call.cancel()
-    megabytes = count * len(PIECE) / 1e6
-    return rate("bare 64 KiB TLS stream", megabytes, elapsed, "MB", baseline=True)
+    return rate(count * len(PIECE) / 1e6, elapsed)

@@ -1,38 +1,96 @@
-"""What a measurement says: a number with its unit, and what it leaves out."""
+"""What a measurement says: a number with its unit, beside a baseline, and whether it is enough.
+
+Machines differ and are shared, so what a number of airunner's says is a ratio: how many times
+the baseline, measured in the same run, it is. A bar is what the project holds itself to.
+"""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What a number must be at least, or at most."""
+
+    limit: float
+    most: bool = False  # at most
+
+    def met(self, value: float) -> bool:
+        return value <= self.limit if self.most else value >= self.limit
+
+    def __str__(self) -> str:
+        return f"{'≤' if self.most else '≥'} {self.limit:g}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """What one contender did in one round."""
+
+    value: float  # in the contender's unit
+    count: int  # of what was counted or timed
+    times: Sequence[float] = ()  # seconds that each of them took, where each was timed
+    busy: float | None = None  # seconds of processor that the server spent on all of them
+    note: str = ""  # what else to know of it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """How long each of many took, in milliseconds."""
+
+    p50: float
+    p99: float
+    max: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A figure as a ratio of a baseline."""
+
+    baseline: str  # its name
+    value: float  # of the baseline, in its own unit
+    unit: str
+    ratio: float
+    bar: Bar | None = None  # of the ratio
+    met: bool | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One measured number. `samples` is how many things were counted or timed for it.
+    """One measured number: the median of `rounds`, which lie between `low` and `high`."""
 
-    Machines differ and are shared, so what a number of airunner's says is `ratio`: how many
-    times the baseline `against`, measured in the same run, it is.
-    """
-
+    scenario: str
     name: str
     value: float
     unit: str
-    samples: int
-    seconds: float  # that the measurement took
-    baseline: bool = False  # of the libraries and the machine, without airunner
-    against: str = ""  # the name of a baseline
-    ratio: float | None = None
+    low: float
+    high: float
+    rounds: int
+    count: int  # of what was counted or timed in all rounds
+    times: Times | None = None
+    busy_micros: float | None = None  # of processor that the server spent on each
+    baseline: bool = False  # of the libraries and the machine: there to be compared with
+    bar: Bar | None = None  # of the value
+    met: bool | None = None
+    against: tuple[Comparison, ...] = ()
+    note: str = ""
 
 
-def rate(name: str, count: float, seconds: float, unit: str, *, baseline: bool = False) -> Figure:
+def judged(bar: Bar | None, value: float) -> bool | None:
+    """Whether the bar is met; None if there is none."""
+    return None if bar is None else bar.met(value)
+
+
+def rate(
+    count: float, seconds: float, *, times: Sequence[float] = (), busy: float | None = None
+) -> Sample:
     """So many things in so many seconds, as a number each second."""
-    return Figure(
-        name=name,
-        value=count / seconds,
-        unit=f"{unit}/s",
-        samples=round(count),
-        seconds=seconds,
-        baseline=baseline,
-    )
+    return Sample(value=count / seconds, count=round(count), times=times, busy=busy)
+
+
+def latency(times: Sequence[float]) -> Sample:
+    """The median of some times in seconds, as milliseconds."""
+    return Sample(value=percentile(sorted(times), 0.5) * 1000, count=len(times), times=times)
 
 
 def percentile(sorted_values: Sequence[float], share: float) -> float:
@@ -40,20 +98,11 @@ def percentile(sorted_values: Sequence[float], share: float) -> float:
     return sorted_values[max(0, math.ceil(share * len(sorted_values)) - 1)]
 
 
-def latencies(
-    name: str, seconds: Sequence[float], *, baseline: bool = False
-) -> tuple[Figure, Figure]:
-    """The median and the 99th percentile of some times, in milliseconds."""
+def spread(seconds: Sequence[float]) -> Times:
+    """The percentiles of at least one time."""
     values = sorted(seconds)
-
-    def figure(label: str, share: float) -> Figure:
-        return Figure(
-            name=f"{name}, {label}",
-            value=percentile(values, share) * 1000,
-            unit="ms",
-            samples=len(values),
-            seconds=sum(values),
-            baseline=baseline,
-        )
-
-    return figure("p50", 0.5), figure("p99", 0.99)
+    return Times(
+        p50=percentile(values, 0.5) * 1000,
+        p99=percentile(values, 0.99) * 1000,
+        max=values[-1] * 1000,
+    )

@@ -1,50 +1,79 @@
-"""A real server and a real worker, as processes of their own, for as long as a block lasts."""
+"""Real servers and workers, as processes of their own, for as long as a block lasts."""
 
 import asyncio
 import json
+import os
+import signal
 import subprocess
 import sys
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-COMMAND = str(Path(sys.executable).with_name("airunner"))
-START_SECONDS_MAX = 30
+from airunner.bench.setting import Setting, Store
+
+COMMAND: Final = str(Path(sys.executable).with_name("airunner"))
+START_SECONDS_MAX: Final = 120
+ANY_PORT: Final = "127.0.0.1:0"
+_PIECE_BYTES: Final = 64 * 1024
 
 
 class NotStarted(Exception):
     """A process of ours ended, or said nothing, before it was ready."""
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server that listens."""
+
+    address: str
+    process: Process
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+
 @asynccontextmanager
-async def server(certs: Path, environment: Mapping[str, str]) -> AsyncIterator[str]:
-    """A server without authentication on a free port of the loopback; its address."""
+async def server(
+    setting: Setting, store: Store, *options: str, listen: str = ANY_PORT
+) -> AsyncIterator[Served]:
+    """A server without authentication, on the loopback."""
     arguments = [
-        *("server", "--listen", "127.0.0.1:0", "--no-auth", "--log-format", "json"),
-        *("--tls-cert", str(certs / "server.pem"), "--tls-key", str(certs / "server-key.pem")),
+        *("server", "--listen", listen, "--no-auth", "--log-format", "json"),
+        *("--tls-cert", str(setting.certs / "server.pem")),
+        *("--tls-key", str(setting.certs / "server-key.pem")),
+        *store.arguments(),
+        *options,
     ]
-    async with running(arguments, "listening", environment) as entry:
-        yield str(entry["address"])
+    async with running(arguments, "listening", setting.environment) as (process, entry):
+        yield Served(str(entry["address"]), process)
 
 
 @asynccontextmanager
 async def worker(
-    address: str, certs: Path, work: Path, *, slots: int, environment: Mapping[str, str]
+    setting: Setting, address: str, *, slots: int | None = None
 ) -> AsyncIterator[None]:
-    """A worker of the default queue, connected."""
+    """A worker of the default queue, connected, in a folder of its own."""
+    work = setting.folder / f"work-{address.rpartition(':')[2]}"
+    work.mkdir(mode=0o700)
     arguments = [
-        *("worker", "--server", address, "--ca-cert", str(certs / "ca.pem")),
-        *("--slots", str(slots), "--work-dir", str(work), "--log-format", "json"),
+        *("worker", "--server", address, "--ca-cert", str(setting.certs / "ca.pem")),
+        *("--slots", str(slots or setting.slots), "--work-dir", str(work)),
+        *("--log-format", "json", "--drain-timeout", "0"),
     ]
-    async with running(arguments, "connected", environment):
+    async with running(arguments, "connected", setting.environment):
         yield
 
 
 @asynccontextmanager
 async def running(
     arguments: list[str], ready: str, environment: Mapping[str, str]
-) -> AsyncIterator[Mapping[str, object]]:
-    """An airunner command that has logged the event `ready`; that line of its log."""
+) -> AsyncIterator[tuple[Process, Mapping[str, object]]]:
+    """An airunner command that has logged the event `ready`, and that line of its log."""
     process = await asyncio.create_subprocess_exec(
         COMMAND,
         *arguments,
@@ -59,12 +88,21 @@ async def running(
             entry = await _first(process.stderr, ready)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_drain(process.stderr))
-            yield entry
-            process.terminate()
+            yield process, entry
+            _terminate(process)
     finally:
-        if process.returncode is None:
-            process.terminate()
+        _terminate(process)
         await process.wait()
+
+
+def _terminate(process: Process) -> None:
+    """Ask it to end, unless it has.
+
+    Not through Popen, which would look whether it has ended and take that from who waits for it.
+    """
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGTERM)
 
 
 async def _first(log: asyncio.StreamReader, event: str) -> Mapping[str, object]:
@@ -79,5 +117,5 @@ async def _first(log: asyncio.StreamReader, event: str) -> Mapping[str, object]:
 
 
 async def _drain(log: asyncio.StreamReader) -> None:
-    async for _ in log:
+    while await log.read(_PIECE_BYTES):
         pass

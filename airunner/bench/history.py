@@ -1,0 +1,81 @@
+"""A log with many finished jobs in it, made by the engine itself and without a network."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from airunner.facts import Enqueued, Event, Fact, Finished, Leased, Reported
+from airunner.jobs import (
+    Ending,
+    Instant,
+    JobId,
+    JobState,
+    Lease,
+    Millis,
+    Outcome,
+    Reason,
+    RequestId,
+    Subject,
+    TokenDigest,
+    WorkerId,
+)
+from airunner.limits import BATCH_BYTES_MAX, GIB, MIB
+from airunner.log.log import Log
+from airunner.reports import Chunk, Output, ProcessEnded, ProcessStarted, Report, Stream
+from airunner.retention import Retention
+from airunner.spec import JobSpec
+from airunner.store.engine import Engine
+
+SPEC: Final = JobSpec(command="make", args=("test",), queue="bench-history")
+EVERYTHING: Final = Retention(
+    jobs_max=10**9,
+    finished_max=10**9,
+    output_bytes_per_job=1024 * GIB,
+    output_bytes_total=1024 * GIB,
+)
+APPEND_BYTES: Final = 4 * MIB  # about, of output in one append
+APPEND_EVENTS: Final = 2_000
+
+
+async def write(log: Log, jobs: int, output_bytes: int, now: Instant) -> int:
+    """Append jobs that ran once and ended well, with so much output in all; the number of events.
+
+    The output is shared out evenly, in reports as large as a worker makes them.
+    """
+    engine, written = Engine(EVERYTHING), 0
+    events, size = list[Event](), 0
+    piece = bytes(range(256)) * (BATCH_BYTES_MAX // 256)
+    for number in range(jobs):
+        share = output_bytes * (number + 1) // jobs - output_bytes * number // jobs
+        id = JobId(f"019a9d5e-7a5c-7000-8000-{number:012x}")
+        events += engine.record(list(_life(id, number, piece, share, now)), now)
+        size += share
+        if len(events) >= APPEND_EVENTS or size >= APPEND_BYTES:
+            await log.append(events)
+            written, events, size = written + len(events), [], 0
+    if events:
+        await log.append(events)
+    return written + len(events)
+
+
+def _life(id: JobId, number: int, piece: bytes, share: int, now: Instant) -> Iterator[Fact]:
+    """What happens to one job, output included."""
+    lease = Lease(
+        token=TokenDigest(number.to_bytes(16, "big")),
+        worker=WorkerId("bench"),
+        span=Millis(60_000),
+        until=Instant(now + 60_000),
+    )
+    yield Enqueued(id, SPEC, RequestId(""), Subject("bench"), None)
+    yield Leased(id, 1, lease)
+    sent = 0
+    for sent, report in enumerate(_reports(piece, share, now), 1):
+        yield Reported(id, 1, sent, report)
+    outcome = Outcome(reason=Reason.EXITED, exit_code=0, started_at=now, ended_at=now)
+    yield Finished(id, 1, JobState.COMPLETED, outcome, Ending.FINISHED, 0)
+
+
+def _reports(piece: bytes, share: int, now: Instant) -> Iterator[Report]:
+    yield ProcessStarted(1, now)
+    for start in range(0, share, len(piece)):
+        yield Output((Chunk(Stream.STDOUT, piece[: share - start], now),))
+    yield ProcessEnded(1, 0, Millis(1))

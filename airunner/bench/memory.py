@@ -1,0 +1,158 @@
+"""The scenario `memory`: what jobs and output cost a server to remember."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from airunner.bench.figures import Bar, Comparison, Figure, judged
+from airunner.bench.processes import server, worker
+from airunner.bench.procfs import forget_peak, peak_bytes, resident_bytes
+from airunner.bench.session import PROTOCOL_QUEUE, Session
+from airunner.bench.setting import MEMORY, Setting, Store
+from airunner.jobs import RequestId
+from airunner.limits import ENQUEUE_JOBS_MAX, MIB
+from airunner.reports import Output
+from airunner.spec import JobSpec
+from airunner.wire.client import JobsClient
+
+NO_KEY: Final = RequestId("")
+NOTHING: Final = JobSpec(command="true", queue=PROTOCOL_QUEUE)
+SLOTS: Final = 64  # of the worker that ends the jobs
+GROWTH_BAR: Final = Bar(100, most=True)  # MiB, while output goes through
+SERVER_BAR: Final = Bar(256, most=True)  # MiB, ever
+WARM_UP_BYTES: Final = 4 * MIB  # of output, so that what is made once is there
+VOLATILE_BYTES_MAX: Final = 128 * MIB  # of output through the memory log, which keeps it
+
+
+async def memory(setting: Setting) -> list[Figure]:
+    """Resident memory of a real server: for each job in line, each finished job, and for output.
+
+    Once for each store, as the kernel counts it, on servers that had nothing before. Output is
+    one job's, from a real worker, with one monitor that reads it all; the peak is the kernel's
+    own, so nothing between two looks is missed. Leaves out what the kernel caches of files.
+    """
+    durable = setting.sqlite("memory")
+    volatile_jobs, durable_jobs = await _jobs(setting, MEMORY), await _jobs(setting, durable)
+    volatile = await _output(setting, MEMORY, min(setting.output_bytes, VOLATILE_BYTES_MAX))
+    kept = await _output(setting, durable, setting.output_bytes)
+    figures = []
+    for name, (one, other) in {
+        "a job in line": (volatile_jobs.waiting, durable_jobs.waiting),
+        "a finished job": (volatile_jobs.finished, durable_jobs.finished),
+        "a MiB of output": (volatile.per_mib, kept.per_mib),
+    }.items():
+        figures += _beside(name, one, other, durable)
+    through = f"{setting.output_bytes // MIB:,} MiB of output through {durable.name}"
+    return [
+        *figures,
+        _figure(f"growth by {through}", kept.growth / MIB, "MiB", bar=GROWTH_BAR),
+        _figure(f"peak with {through}", kept.peak / MIB, "MiB", bar=SERVER_BAR),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class JobBytes:
+    """Resident bytes for each job."""
+
+    waiting: float
+    finished: float
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """Resident bytes of a server before and while output went through."""
+
+    before: int
+    peak: int
+    output: int  # bytes
+
+    @property
+    def growth(self) -> int:
+        return self.peak - self.before
+
+    @property
+    def per_mib(self) -> float:
+        return self.growth * MIB / self.output
+
+
+async def _jobs(setting: Setting, store: Store) -> JobBytes:
+    """Put jobs in line, and then end them all without running any."""
+    async with (
+        server(setting, replace(store, path=_beside_path(store, "jobs"))) as served,
+        setting.client(served.address) as client,
+    ):
+        await client.enqueue_many([(NOTHING, NO_KEY)])
+        before = resident_bytes(served.pid)
+        left = setting.jobs
+        while left:
+            some = min(left, ENQUEUE_JOBS_MAX)
+            await client.enqueue_many([(NOTHING, NO_KEY)] * some)
+            left -= some
+        waiting = resident_bytes(served.pid)
+        session = Session(await setting.connect(served.address))
+        await session.hello(SLOTS)
+        while session.settled <= setting.jobs:
+            await session.step()
+        finished = resident_bytes(served.pid)
+        await session.close()
+    return JobBytes((waiting - before) / setting.jobs, (finished - before) / setting.jobs)
+
+
+async def _output(setting: Setting, store: Store, size: int) -> Growth:
+    """Let one job write so many bytes, and one monitor read them."""
+    async with (
+        server(setting, store) as served,
+        worker(setting, served.address),
+        setting.client(served.address) as client,
+    ):
+        await _write(client, WARM_UP_BYTES)
+        before = resident_bytes(served.pid)
+        forget_peak(served.pid)
+        await _write(client, size)
+        return Growth(before, peak_bytes(served.pid), size)
+
+
+async def _write(client: JobsClient, size: int) -> None:
+    job = await client.enqueue(JobSpec(command="head", args=("-c", str(size), "/dev/zero")))
+    received = 0
+    async for entry in client.watch(job.id):
+        if isinstance(entry.what, Output):
+            received += entry.what.size
+    assert received == size, f"{received} bytes of {size} arrived"
+
+
+def _beside(name: str, volatile: float, kept: float, store: Store) -> list[Figure]:
+    """A figure of the memory log, and that of a durable store as a ratio of it."""
+    one = _figure(f"{name}, {MEMORY.name}", volatile, "bytes")
+    against = Comparison(
+        baseline=one.name, value=volatile, unit="bytes", ratio=kept / volatile if volatile else 0.0
+    )
+    return [one, _figure(f"{name}, {store.name}", kept, "bytes", against=(against,))]
+
+
+def _figure(
+    name: str,
+    value: float,
+    unit: str,
+    *,
+    bar: Bar | None = None,
+    against: tuple[Comparison, ...] = (),
+) -> Figure:
+    return Figure(
+        scenario="memory",
+        name=name,
+        value=value,
+        unit=unit,
+        low=value,
+        high=value,
+        rounds=1,
+        count=1,
+        bar=bar,
+        met=judged(bar, value),
+        against=against,
+    )
+
+
+def _beside_path(store: Store, name: str) -> Path | None:
+    """Another file for the same kind of store."""
+    return store.path and store.path.with_name(f"{name}-{store.path.name}")

@@ -1,0 +1,46 @@
+"""A worker that runs nothing: it completes each job as soon as it has it."""
+
+from time import perf_counter
+from typing import Final
+
+from airunner.channel import Channel
+from airunner.jobs import Millis, Outcome, Reason, WorkerId
+from airunner.session import Assignment, Completion, Credit, FromServer, FromWorker, Hello, Settled
+
+PROTOCOL_QUEUE: Final = "bench-protocol"
+SPAN: Final = Millis(60_000)
+OUTCOME: Final = Outcome(reason=Reason.EXITED, exit_code=0)
+
+
+class Session:
+    """One stream to a server, of a worker of PROTOCOL_QUEUE."""
+
+    def __init__(self, channel: Channel[FromWorker, FromServer]) -> None:
+        self._channel = channel
+        self.settled = 0  # jobs whose end is in the log
+
+    async def hello(self, slots: int) -> None:
+        await self._channel.send(
+            Hello(
+                worker=WorkerId(f"bench-{perf_counter()}"),
+                name="bench",
+                queues=(PROTOCOL_QUEUE,),
+                span=SPAN,
+                slots=slots,
+                credit=slots,
+            )
+        )
+
+    async def step(self) -> bool:
+        """Receive one message and answer it; whether another job is settled."""
+        match await self._channel.receive():
+            case Assignment(token=token):
+                await self._channel.send(Completion(token, 0, OUTCOME))
+            case Settled():
+                self.settled += 1
+                await self._channel.send(Credit(1))
+                return True
+        return False
+
+    async def close(self) -> None:
+        await self._channel.close()
