@@ -85,23 +85,25 @@ class Disk:
 class Crashes:
     """The states after a crash at any point of a journal, each different one once."""
 
-    def __init__(self, journal: Sequence[Done], dice: random.Random) -> None:
+    def __init__(self, journal: Sequence[Done], seed: int, found: int = 0) -> None:
+        """`found` steps of the journal only say what was there before."""
+        self._found = found
         self._journal = journal
-        self._dice = dice
+        self._seed, self._dice = seed, random.Random(seed)
         self._seen: dict[bytes, int] = {}  # what was answered, by the digest of the files
 
     def killed(self) -> Iterator[State]:
         """After each step, and within each write."""
         disk, answered = Disk(), 0
-        yield from self._state("killed before anything", answered, disk)
         for number, done in enumerate(self._journal, 1):
-            for torn in _torn(done, self._dice):
+            for torn in self._torn(done) if number > self._found else ():
                 twin = disk.copy()
                 twin.do(torn)
                 yield from self._state(f"killed within step {number}", answered, twin)
             disk.do(done)
             answered = done.place if isinstance(done, Answered) else answered
-            yield from self._state(f"killed after step {number}", answered, disk)
+            if number >= self._found:
+                yield from self._state(f"killed after step {number}", answered, disk)
 
     def powerless(self) -> Iterator[State]:
         """After each step: what was synced, and the first so many of what was not."""
@@ -112,7 +114,7 @@ class Crashes:
                 told = fresh or count == len(moment.pending)
                 where = f"power cut after step {number}"
                 if done is not None:
-                    for torn in _torn(done, self._dice) if told else ():
+                    for torn in self._torn(done) if told else ():
                         twin = disk.copy()
                         twin.do(torn)
                         said = f"{where}, within unsynced step {count}"
@@ -131,17 +133,32 @@ class Crashes:
                     lot = self._dice.random()
                     if lot < 0.4:
                         disk.do(done)
-                    elif lot < 0.6 and (torn := _torn(done, self._dice)):
+                    elif lot < 0.6 and (torn := self._torn(done)):
                         disk.do(self._dice.choice(torn))
                 said = f"power cut after step {number}, shuffled"
                 yield from self._state(said, moment.answered, disk)
+
+    def _torn(self, done: Done) -> list[Done]:
+        """Some ways in which a write may be there in part; always the same ones of the same write."""
+        if not isinstance(done, Wrote) or len(done.data) < 2:
+            return []
+        size = len(done.data)
+        dice = random.Random(f"{self._seed} {done.offset} {size}")
+        ends = range(SECTOR_BYTES - done.offset % SECTOR_BYTES, size, SECTOR_BYTES)
+        cuts = {dice.randrange(1, size), *dice.sample(ends, min(len(ends), 2))}
+        return [
+            replace(done, data=rest)
+            for cut in sorted(cuts)
+            for rest in (done.data[:cut], done.data[:cut] + bytes(size - cut))
+        ]
 
     def _moments(self) -> Iterator[tuple[int, Done, "_Moment"]]:
         """Each step with its number, and what was so after it."""
         moment = _Moment()
         for number, done in enumerate(self._journal, 1):
             moment.do(done)
-            yield number, done, moment
+            if number >= self._found:
+                yield number, done, moment
 
     def _state(self, crash: str, answered: int, disk: Disk) -> Iterator[State]:
         """The state, unless it was there before with as much answered."""
@@ -178,17 +195,3 @@ class _Moment:
                 self.pending = left
             case _:
                 self.pending.append(done)
-
-
-def _torn(done: Done, dice: random.Random) -> list[Done]:
-    """Some ways in which a write may be there in part."""
-    if not isinstance(done, Wrote) or len(done.data) < 2:
-        return []
-    size = len(done.data)
-    ends = range(SECTOR_BYTES - done.offset % SECTOR_BYTES, size, SECTOR_BYTES)
-    cuts = {dice.randrange(1, size), *dice.sample(ends, min(len(ends), 2))}
-    return [
-        replace(done, data=rest)
-        for cut in sorted(cuts)
-        for rest in (done.data[:cut], done.data[:cut] + bytes(size - cut))
-    ]

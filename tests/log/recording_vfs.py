@@ -74,7 +74,10 @@ Done = Made | Wrote | Cut | Synced | Gone | Answered
 
 
 class Recording(apsw.VFS):
-    """Passes everything on, and keeps a journal of what was done to the files of a folder."""
+    """Passes everything on, and keeps a journal of what was done to the files of a folder.
+
+    What it finds in the folder has been synced by whoever put it there.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -83,6 +86,9 @@ class Recording(apsw.VFS):
         self._files: dict[str, int] = {}
         self._made = itertools.count(1)
         super().__init__(self.name, _SYSTEM)
+        for path in sorted(folder.iterdir()):
+            self._note_found(path.name, path.read_bytes())
+        self.found = len(self.journal)  # steps that are no part of what was done
 
     def xOpen(  # noqa: N802 - SQLite's name
         self, name: str | apsw.URIFilename | None, flags: list[int]
@@ -93,8 +99,7 @@ class Recording(apsw.VFS):
         found = Path(path).read_bytes() if Path(path).exists() else None
         opened = self.file(Path(path).name, name, flags)
         if opened.name not in self._files and Path(path).exists():
-            self._files[opened.name] = next(self._made)
-            self.journal.append(Made(self._files[opened.name], opened.name, found or b""))
+            self._note_found(opened.name, found or b"")
         return opened
 
     def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: N802 - SQLite's name
@@ -108,6 +113,12 @@ class Recording(apsw.VFS):
     ) -> "RecordedFile":
         """One that is being opened; another kind of recording opens another kind of file."""
         return RecordedFile(self, name, path, flags)
+
+    def _note_found(self, name: str, data: bytes) -> None:
+        self._files[name] = next(self._made)
+        self.journal.append(Made(self._files[name], name, data))
+        if data:
+            self.journal.append(Synced(self._files[name]))
 
     def number(self, name: str) -> int:
         """Of the file that has this name now."""

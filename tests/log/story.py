@@ -1,0 +1,115 @@
+"""What a log is given batch by batch, and what it must say after each."""
+
+import random
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from msgspec import structs
+
+from airunner.entries import Entry, entry
+from airunner.facts import Event
+from airunner.jobs import Instant, Job, JobId
+from airunner.jobs import Sequence as EventSequence
+from airunner.log.log import Log
+from airunner.log.memory import MemoryLog
+from airunner.reports import Output, OutputCut, Report
+from airunner.server.replay import replay
+from airunner.store.engine import Engine, replayed
+from tests.core.log_contract import by_id, read
+from tests.core.walk import KEEP, Walk
+
+RETENTION = replace(KEEP, output_bytes_per_job=20_000, output_bytes_total=30_000)
+
+
+class Torrent(Walk):
+    """A walk whose jobs write so much that a row does not fit a page."""
+
+    def __init__(self, dice: random.Random) -> None:
+        super().__init__(dice)
+        self.engine = Engine(RETENTION, self.watched)
+
+    def _report(self, number: int) -> Report:
+        report = super()._report(number)
+        if not isinstance(report, Output) or self.dice.random() < 0.6:
+            return report
+        more = b"y" * self.dice.randrange(4_000)
+        return Output(tuple(replace(chunk, data=chunk.data + more) for chunk in report.chunks))
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """All that can be known of a log when it ends at this place."""
+
+    place: int
+    jobs: Sequence[Job]
+    streams: Mapping[JobId, Sequence[Entry]]
+
+
+class Story:
+    """Batches of events as a server makes them, of jobs to which everything happens."""
+
+    def __init__(self, seed: int, steps: int, batch_max: int) -> None:
+        dice = random.Random(seed)
+        walk = Torrent(dice)
+        walk.run(steps)
+        self.now, self.batches = walk.now, list[Sequence[Event]]()
+        left = walk.log
+        while left:
+            size = dice.randint(1, batch_max)
+            self.batches.append(left[:size])
+            left = left[size:]
+        self.ids = sorted({event.fact.id for event in walk.log})
+
+    async def chapters(self) -> Mapping[int, Chapter]:
+        """Each by its place; that of an empty log is at 0."""
+        return {chapter.place: chapter async for chapter in self._chapters()}
+
+    async def _chapters(self) -> AsyncIterator[Chapter]:
+        memory, told, place = MemoryLog(), list[Event](), 0
+        for batch in [[], *self.batches]:
+            await memory.append(batch)
+            told += batch
+            place = told[-1].place if told else 0
+            streams = {id: seen(await read(memory, id)) for id in self.ids}
+            yield Chapter(place, known(replayed(told, RETENTION)), streams)
+
+
+async def engine_of(log: Log) -> Engine:
+    """What a server that starts on the log has."""
+    engine = Engine(RETENTION)
+    await replay(log, engine)
+    engine.check()
+    return engine
+
+
+async def is_chapter(log: Log, chapters: Mapping[int, Chapter]) -> Engine:
+    """Assert that the log says what it was given up to the end of a batch, and nothing else."""
+    engine = await engine_of(log)
+    assert engine.tail in chapters, f"place {engine.tail} is within a batch"
+    chapter = chapters[engine.tail]
+    assert known(engine) == chapter.jobs
+    for id, stream in chapter.streams.items():
+        assert seen(await read(log, id)) == stream, id
+    return engine
+
+
+def known(engine: Engine) -> list[Job]:
+    """The jobs as a log must know them: of one that has ended it need not keep who said what last."""
+    return [structs.replace(job, sent=0) if job.state.final else job for job in by_id(engine)]
+
+
+def seen(events: Sequence[Event]) -> list[Entry]:
+    """What a watcher is told; cuts that follow each other are one, whenever they were made."""
+    entries = list[Entry]()
+    for each in filter(None, map(entry, events)):
+        if not isinstance(each.what, OutputCut):
+            entries.append(each)
+            continue
+        cut, first = each.what, each.first
+        before = entries[-1] if entries else None
+        if before and isinstance(before.what, OutputCut) and before.attempt == each.attempt:
+            entries.pop()
+            cut = OutputCut(cut.items + before.what.items, cut.size + before.what.size)
+            first = EventSequence(before.first)
+        entries.append(replace(each, first=first, at=Instant(0), what=cut))
+    return entries
