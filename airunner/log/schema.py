@@ -122,7 +122,7 @@ def connect(path: Path, *, vfs: str | None = None, write: bool = False) -> apsw.
 
 
 def has_page_checksums(connection: apsw.Connection) -> bool:
-    return bool(connection.pragma("checksum_verification") == 1)
+    return str(connection.pragma("checksum_verification")) == "1"
 
 
 def make(path: Path, *, vfs: str | None = None) -> None:
