@@ -8,7 +8,7 @@ A mark in the place of output that retention dropped keeps the link of what was 
 nobody can make again: the chain is believed there, and checked from there on.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from heapq import merge
 from typing import Any, Final
 
@@ -41,7 +41,7 @@ class History:
         self.last = 0  # the sequence up to which it holds together
         self.ended = False
         self.output_bytes = 0
-        self._dropped = dropped
+        self.dropped = dropped
         self._place, self._link = 0, NOTHING
         self._cut = 0
 
@@ -73,7 +73,7 @@ class History:
 
     def _links(self, event: Event) -> bool:
         fact = event.fact
-        if self._dropped and isinstance(fact, Reported) and isinstance(fact.report, OutputCut):
+        if self.dropped and isinstance(fact, Reported) and isinstance(fact.report, OutputCut):
             return True
         seen = entry(event)
         assert seen
@@ -92,7 +92,7 @@ class History:
         if seal is None:
             return True
         same = (self.output_bytes, self._cut) == (seal.size, seal.cut)
-        if self._dropped:  # how much of it was cut before retention cut all cannot be told
+        if self.dropped:  # how much of it was cut before retention cut all cannot be told
             same = self.output_bytes + self._cut == seal.size + seal.cut
         return same and (seal.count, seal.digest) == (event.last, event.link)
 
@@ -104,7 +104,7 @@ def jobs(connection: apsw.Connection) -> Iterator[str]:
         yield job
 
 
-def events(connection: apsw.Connection, job: str) -> Iterator[Event | DamagedRow]:
+def events(connection: apsw.Connection, job: str) -> Generator[Event | DamagedRow, None, None]:
     """The rows of a job in order of their sequences; of one that is damaged, how."""
     facts: Any = connection.execute(_FACTS, (job,))  # Any: rows of that query
     reports: Any = connection.execute(_REPORTS, (job,))  # Any: as above

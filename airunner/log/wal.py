@@ -167,19 +167,28 @@ def survey(wal: Path) -> Scan:
         return Scan(page_size=guessed.page_size, damage=Damage(0, 0, 0, good))
 
 
-def good_frames(wal: Path) -> Iterator[Frame]:
-    """Every good frame of a transaction that ends, read around whatever is damaged."""
-    if not wal.is_file():
+def kept_frames(wal: Path) -> Iterator[Frame]:
+    """The frames that SQLite keeps; if the file is damaged, what was written of all that it should.
+
+    Those are the frames of this round up to the last good one that ends a transaction. The damaged
+    ones are among them, because of a page that is wrong in one place the rest may still do.
+    """
+    found = survey(wal)
+    last = found.committed
+    if not found.page_size:
         return
     with wal.open("rb") as file:
         header = file.read(HEADER_BYTES)
         head = _head(header) or _guess(file, header, wal)
-        if head is None:
-            return
-        last = max(
-            (each.number for each in _frames(file, head) if each.good and each.commit), default=0
-        )
-        yield from (each for each in _frames(file, head) if each.good and each.number <= last)
+        assert head
+        if found.damage:
+            ends = (frame for frame in _frames(file, head) if frame.good and frame.commit)
+            last = max((frame.number for frame in ends), default=0)
+        for frame in _frames(file, head):
+            if frame.number > last:
+                return
+            if frame.current or frame.checked:
+                yield frame
 
 
 def checksum(order: str, data: bytes, before: Checksum = (0, 0)) -> Checksum:

@@ -14,7 +14,7 @@ from airunner.log.wal import (
     Damage,
     Scan,
     checksum,
-    good_frames,
+    kept_frames,
     scan,
     survey,
 )
@@ -213,10 +213,15 @@ def test_a_torn_header_over_a_round_that_is_in_the_database_is_no_damage(tmp_pat
         assert survey(copies.leave(torn)).damage is None, cut
 
 
-def test_good_frames_are_read_around_damage(copies: Copies) -> None:
+def test_the_frames_of_a_damaged_one_are_read_around_the_damage(copies: Copies) -> None:
     at = HEADER_BYTES + FRAME_HEADER_BYTES + 7
-    numbers = [frame.number for frame in good_frames(copies.leave(flipped(copies.wal, at, 0)))]
-    assert numbers == list(range(2, copies.frames + 1))
-    torn = copies.wal[: -STEP // 2]
-    kept = [frame.number for frame in good_frames(copies.leave(torn))]
+    frames = list(kept_frames(copies.leave(flipped(copies.wal, at, 0))))
+    assert [frame.number for frame in frames] == list(range(1, copies.frames + 1))
+    assert [frame.number for frame in frames if not frame.good] == [1]
+    without_header = list(kept_frames(copies.leave(flipped(copies.wal, 2, 0))))
+    assert len(without_header) == copies.frames
+
+
+def test_the_frames_of_a_torn_one_are_what_sqlite_keeps(copies: Copies) -> None:
+    kept = [frame.number for frame in kept_frames(copies.leave(copies.wal[: -STEP // 2]))]
     assert kept == list(range(1, copies.commits[-2] + 1))
