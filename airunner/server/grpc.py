@@ -33,6 +33,7 @@ _OPTIONS: Final = (
     ("grpc.max_metadata_size", 2 * TOKEN_BYTES_MAX),
     ("grpc.keepalive_time_ms", 30_000),  # a silent peer is asked this often whether it lives
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),  # without it the answer has a minute
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),  # long polls are silent for hours

@@ -24,8 +24,6 @@ _CONNECT_MILLIS: Final = 10_000  # for TCP and TLS; a busy server's handshake ta
 OPTIONS: Final = (
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.keepalive_time_ms", KEEPALIVE_MILLIS),
-    ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MILLIS),
     ("grpc.http2.max_pings_without_data", 0),  # 0: no bound, so long polls stay alive
     ("grpc.initial_reconnect_backoff_ms", _RECONNECT_MILLIS[0]),
     ("grpc.min_reconnect_backoff_ms", _CONNECT_MILLIS),  # gRPC's name for that timeout
@@ -43,6 +41,7 @@ class Destination:
     ca_cert: Path | None = None  # PEM; None: what the system trusts
     token: str = field(default="", repr=False)  # "": none, for a server that asks for none
     token_file: Path | None = None  # wins over `token`
+    keepalive_millis: tuple[int, int] = (KEEPALIVE_MILLIS, KEEPALIVE_TIMEOUT_MILLIS)
 
     def __post_init__(self) -> None:
         host, colon, port = self.server.rpartition(":")
@@ -69,7 +68,14 @@ class Destination:
 
 def dial(destination: Destination) -> grpc.aio.Channel:
     """A channel, which connects with its first call."""
-    return grpc.aio.secure_channel(destination.server, destination.credentials(), options=OPTIONS)
+    every, answer = destination.keepalive_millis
+    options = (
+        *OPTIONS,
+        ("grpc.keepalive_time_ms", every),
+        ("grpc.keepalive_timeout_ms", answer),
+        ("grpc.http2.ping_timeout_ms", answer),  # without it the answer has a minute
+    )
+    return grpc.aio.secure_channel(destination.server, destination.credentials(), options=options)
 
 
 def _read(option: str, path: Path) -> bytes:

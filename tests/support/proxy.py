@@ -1,10 +1,19 @@
-"""A network between a worker and its server that a test can break: cut, take away or silence."""
+"""A network between somebody and a server that a test can break: cut, take away, silence or strand."""
 
 import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from enum import Enum
+
+
+class Way(Enum):
+    """Which way bytes go."""
+
+    IN = "towards the server"
+    OUT = "from the server"
+
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on close, a reset instead of an orderly end
 
@@ -18,8 +27,9 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self.away = False  # new connections are closed at once
-        self._open = threading.Event()  # bytes may pass
-        self._open.set()
+        self._open = {way: threading.Event() for way in Way}  # bytes may pass this way
+        self._stranded: list[threading.Event] = []
+        self.speak()
         self._ends: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self._begin(self._accept)
@@ -32,17 +42,31 @@ class Proxy:
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                 end.shutdown(socket.SHUT_RDWR)
 
-    def silence(self) -> None:
-        """Pass nothing on, and close nothing."""
-        self._open.clear()
+    def silence(self, *ways: Way) -> None:
+        """Pass nothing on, one way or both, on old connections and new ones; close nothing."""
+        for way in ways or Way:
+            self._open[way].clear()
+
+    def strand(self) -> None:
+        """Pass nothing on for ever on the connections that there are, and close none of them.
+
+        So it is when a machine on the way has lost its memory of them. New ones are as usual.
+        """
+        self._stranded += self._open.values()
+        self.silence()
+        self._open = {way: threading.Event() for way in Way}
+        self.speak()
 
     def speak(self) -> None:
         """Pass on again, what has come meanwhile first."""
-        self._open.set()
+        for each in self._open.values():
+            each.set()
 
     def close(self) -> None:
         self.away = True
         self.speak()
+        for each in self._stranded:
+            each.set()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -50,7 +74,7 @@ class Proxy:
         for thread in self._threads:
             thread.join(10)
 
-    def _begin(self, call: Callable[..., None], *arguments: socket.socket) -> None:
+    def _begin(self, call: Callable[..., None], *arguments: object) -> None:
         thread = threading.Thread(target=call, args=arguments, daemon=True)
         self._threads.append(thread)
         thread.start()
@@ -70,14 +94,15 @@ class Proxy:
                 near.close()
                 continue
             self._ends += [near, far]
-            self._begin(self._pass, near, far)
-            self._begin(self._pass, far, near)
+            self._begin(self._pass, near, far, self._open[Way.IN])
+            self._begin(self._pass, far, near, self._open[Way.OUT])
 
-    def _pass(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pass(self, source: socket.socket, sink: socket.socket, open: threading.Event) -> None:
         with suppress(OSError):
             while data := source.recv(64 * 1024):
-                self._open.wait()
+                open.wait()
                 sink.sendall(data)
+        open.wait()  # an end is passed on like a byte
         for end in (source, sink):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)

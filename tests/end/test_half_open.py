@@ -1,0 +1,130 @@
+"""Networks that carry one way only, or nothing, or whose connections die without a word."""
+
+import asyncio
+import subprocess
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from airunner.entries import Entry
+from airunner.errors import Refused
+from airunner.jobs import JobId
+from airunner.reports import Output
+from airunner.wire.client import JobsClient
+from airunner.wire.dial import Destination
+from airunner.wire.follow import follow
+from tests.rounds.wishes import Wish, marks_of
+from tests.support.proxy import Proxy, Way, proxy
+from tests.support.site import Site
+
+WAYS = pytest.mark.parametrize(
+    "ways", [(Way.IN,), (Way.OUT,), (Way.IN, Way.OUT)], ids=["in", "out", "both"]
+)
+
+
+def marked(it: Site) -> Path:
+    marks = it.folder / "marks"
+    marks.mkdir()
+    return marks
+
+
+@WAYS
+def test_a_worker_that_is_not_heard_or_hears_nothing_kills_its_job_before_the_next_one_begins(
+    own: Site, ways: tuple[Way, ...]
+) -> None:
+    """The job's own lock tells: no process of the first attempt lives when the second begins."""
+    marks = marked(own)
+    wish = Wish(tag="stalled", blocks=60, lines=1, pause=0.1, code=0, child=True)
+    with proxy(own.address) as network:
+        there = {"AIRUNNER_SERVER": network.address}
+        lost = own.start_worker("--visibility-timeout", "2", environment=there)
+        id = own.submit("--", *wish.argv(marks))
+        own.wait_for(id, "output")
+        network.silence(*ways)
+        own.start_worker("--visibility-timeout", "2")
+        assert own.run("monitor", id).returncode == 0
+        lost.said("lease_lost")
+        assert [mark.what for mark in marks_of(marks, JobId(id))] == ["begin", "begin", "end"]
+        events = [(each["type"], each["attempt"]) for each in own.events(id)]
+        network.speak()
+    assert events[-1] == ("finished", 2)
+    attempts = [int(str(attempt)) for _, attempt in events]
+    assert attempts == sorted(attempts)  # nothing of the first came behind the second's start
+    assert own.run("logs", id, check=True).stdout.endswith(wish.output(2))
+
+
+@WAYS
+def test_a_worker_whose_network_heals_before_its_lease_has_lapsed_loses_nothing(
+    own: Site, ways: tuple[Way, ...]
+) -> None:
+    marks = marked(own)
+    wish = Wish(tag="healed", blocks=30, lines=50, pause=0.1, code=77)
+    with proxy(own.address) as network:
+        there = {"AIRUNNER_SERVER": network.address}
+        worker = own.start_worker("--visibility-timeout", "9", environment=there)
+        id = own.submit("--", *wish.argv(marks))
+        own.wait_for(id, "output")
+        network.silence(*ways)
+        worker.said("disconnected")
+        network.speak()
+        assert own.run("monitor", id).returncode == 77
+        assert own.run("logs", id, check=True).stdout == wish.output(1)
+        job = own.show(id)
+        assert (job["attempt"], job["failures"], job["log_complete"]) == (1, 0, True)
+
+
+def test_a_monitor_whose_connection_died_without_a_word_finds_out_and_misses_nothing(
+    own: Site,
+) -> None:
+    """A parked watcher says nothing by itself: keepalive asks for it, sooner here than usual."""
+    own.start_worker()
+    go = own.folder / "go"
+    script = f"echo one; until [ -e {go} ]; do sleep 0.05; done; echo two; exit 7"
+    id = JobId(own.submit("--", "sh", "-c", script))
+
+    async def watch(network: Proxy) -> tuple[list[Entry], list[str]]:
+        seen, away = list[Entry](), list[str]()
+
+        def lost(refusal: Refused) -> None:
+            away.append(str(refusal))
+            go.touch()
+
+        destination = Destination(
+            server=network.address, ca_cert=own.certs / "ca.pem", keepalive_millis=(1_000, 1_000)
+        )
+        async with (
+            asyncio.timeout(30),  # gRPC's own patience is a minute
+            JobsClient(destination) as jobs,
+            aclosing(follow(jobs, id, lost=lost)) as entries,
+        ):
+            async for entry in entries:
+                seen.append(entry)
+                if isinstance(entry.what, Output) and not away:
+                    network.strand()
+        return seen, away
+
+    with proxy(own.address) as network:
+        seen, away = asyncio.run(watch(network))
+    assert len(away) == 1
+    numbers = [number for each in seen for number in range(each.first, each.last + 1)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert own.run("logs", id, check=True).stdout == b"one\ntwo\n"
+
+
+def test_a_submit_whose_connection_is_cut_exits_with_the_code_of_its_job(own: Site) -> None:
+    own.start_worker()
+    go = own.folder / "go"
+    script = f"echo one; until [ -e {go} ]; do sleep 0.05; done; echo two; exit 77"
+    with proxy(own.address) as network:
+        there = {"AIRUNNER_SERVER": network.address}
+        words = ("submit", "--", "sh", "-c", script)
+        submit = own.start(*words, environment=there, stdout=subprocess.PIPE)
+        assert submit.popen.stdout
+        with submit.popen.stdout as output:
+            assert output.readline() == b"one\n"
+            network.cut()
+            submit.heard("trying again")
+            go.touch()
+            assert output.read() == b"two\n"
+        assert submit.wait() == 77
