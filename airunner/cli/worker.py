@@ -8,9 +8,14 @@ from typing import Annotated
 import typer
 
 from airunner.cli.exits import CommandFailed
+from airunner.cli.flags import size
 from airunner.cli.options import CaCert, Lifeline, Server, Token, TokenFile
 from airunner.cli.settings import settings
+from airunner.cli.units import show_size
 from airunner.limits import (
+    SPOOL_BYTES_DEFAULT,
+    SPOOL_BYTES_MAX,
+    SPOOL_BYTES_MIN,
     VISIBILITY_SECONDS_MAX,
     VISIBILITY_SECONDS_MIN,
     WORKER_SLOTS_MAX,
@@ -56,7 +61,18 @@ def worker(
     ] = 60.0,
     work_dir: Annotated[
         Path | None,
-        typer.Option("--work-dir", metavar="DIR", help="For workspaces (your cache folder)."),
+        typer.Option(
+            "--work-dir", metavar="DIR", help="For workspaces and spools (your cache folder)."
+        ),
+    ] = None,
+    spool_bytes_max: Annotated[
+        str | None,
+        typer.Option(
+            "--spool-bytes-max",
+            metavar="SIZE",
+            help="Of one job, that may wait there for the server; then the job waits "
+            f"({show_size(SPOOL_BYTES_DEFAULT)}).",
+        ),
     ] = None,
     keep_workspace: Annotated[
         bool, typer.Option("--keep-workspace", help="Do not delete them, for debugging.")
@@ -89,8 +105,10 @@ def worker(
     """
     from platformdirs import user_cache_path
 
-    from airunner.cli.journal import log_format_named
+    from airunner.checks import check_within
+    from airunner.cli.journal import log_format_named, open_journal
     from airunner.spec import check_queue
+    from airunner.worker.disk_spools import DiskSpools
     from airunner.worker.keeper import start_keeper
     from airunner.worker.process import LaunchError
 
@@ -99,9 +117,18 @@ def worker(
     for each in queues:
         check_queue(each, "--queue")
     said = settings(server, token, token_file, ca_cert)
+    log = open_journal(lines)
+    work_root = (work_dir or user_cache_path("airunner") / "work").absolute()
+    spool_size = size("--spool-bytes-max", spool_bytes_max)
+    if spool_size is None:
+        spool_size = SPOOL_BYTES_DEFAULT
+    check_within("--spool-bytes-max", spool_size, SPOOL_BYTES_MIN, SPOOL_BYTES_MAX, "bytes")
+    spools = DiskSpools(work_root, log, bytes_max=spool_size)
     try:
-        keeper = start_keeper()  # before gRPC, which starts threads: no process with threads forks
+        # Before gRPC, which starts threads: no process with threads forks.
+        keeper = start_keeper(lifeline=spools.lifeline())
     except LaunchError as error:
+        spools.close()
         raise CommandFailed(str(error)) from None
 
     import asyncio
@@ -122,10 +149,11 @@ def worker(
     site = Site(
         destination=said.destination(),
         keeper=keeper,
-        work_root=(work_dir or user_cache_path("airunner") / "work").absolute(),
+        work_root=work_root,
         keep_workspace=keep_workspace,
         allow_local_repositories=allow_local_repositories,
-        log_format=lines,
+        log=log,
+        spools=spools,
         lifeline=lifeline_fd,
     )
     raise typer.Exit(asyncio.run(work(options, site)))

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import SystemRandom
 
+from structlog.typing import FilteringBoundLogger
+
 from airunner.cli.exits import CommandFailed, exit_code
-from airunner.cli.journal import LogFormat, open_journal
 from airunner.cli.lifeline import on_end
 from airunner.jobs import Instant, Outcome
 from airunner.wire.dial import Destination
 from airunner.worker.checkout import Folders
 from airunner.worker.clock import LoopClock
+from airunner.worker.disk_spools import DiskSpools
 from airunner.worker.grpc import connect
 from airunner.worker.keeper import Keeper
 from airunner.worker.process import KeeperLost
@@ -31,13 +33,14 @@ class Site:
     work_root: Path  # workspaces are made below it
     keep_workspace: bool
     allow_local_repositories: bool
-    log_format: LogFormat
+    log: FilteringBoundLogger
+    spools: DiskSpools
     lifeline: int | None = None  # a pipe whose end is as a signal
 
 
 async def work(options: WorkerOptions, site: Site) -> int:
     """Work until SIGTERM or SIGINT; the exit code, which is the job's with `once`."""
-    log = open_journal(site.log_format)
+    log = site.log
     clock = LoopClock(Instant(time.time_ns() // 1_000_000))
     folders = Folders(
         site.work_root,
@@ -52,10 +55,13 @@ async def work(options: WorkerOptions, site: Site) -> int:
         folders.check()
     except OSError as error:
         await site.keeper.close()
+        site.spools.close()
         raise CommandFailed(
             f"--work-dir: cannot make workspaces in {site.work_root}: {error.strerror}"
         ) from None
-    place = Place(launcher=site.keeper, workspaces=folders, clock=clock, log=log)
+    place = Place(
+        launcher=site.keeper, workspaces=folders, clock=clock, log=log, spools=site.spools
+    )
     worker = Worker(options, lambda: connect(site.destination), place, SystemRandom())
     _obey_signals(worker)
     on_end(site.lifeline, worker.drain)
@@ -66,6 +72,7 @@ async def work(options: WorkerOptions, site: Site) -> int:
         raise CommandFailed(str(lost)) from None
     finally:
         await site.keeper.close()
+        site.spools.close()
     return exit_code(outcome.state, outcome) if options.once and outcome else 0
 
 

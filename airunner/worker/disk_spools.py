@@ -99,7 +99,7 @@ class DiskSpools:
         return found
 
     def close(self) -> None:
-        """As Spools.close."""
+        """As Spools.close; it may be said again."""
         while self._wakes:
             self._wakes.pop().close()
         if self._folder:

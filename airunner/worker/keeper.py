@@ -58,8 +58,11 @@ _BOOT: Final = (
 )
 
 
-def start_keeper(tree: Tree = "auto") -> "Keeper":
+def start_keeper(tree: Tree = "auto", lifeline: int | None = None) -> "Keeper":
     """Start a keeper and wait until it is ready; to be called before any thread exists.
+
+    A `lifeline` is a pipe that the keeper, and what holds the trees of its jobs, keep open until
+    they end; the jobs themselves do not have it.
 
     Raises LaunchFailed if it does not start, or if that kind of tree cannot be had here.
     """
@@ -72,7 +75,7 @@ def start_keeper(tree: Tree = "auto") -> "Keeper":
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own code
             [sys.executable, "-I", "-S", "-c", _BOOT, root, tree],
             stdin=theirs.fileno(),
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL if lifeline is None else lifeline,
             env={},  # the worker's own variables are none of a job's business
             cwd="/",
             start_new_session=True,

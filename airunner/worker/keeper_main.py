@@ -121,7 +121,7 @@ def _receive(reins: socket.socket) -> tuple[bytes, list[int]]:
 def main(kind: str) -> None:
     """Be the keeper of the worker that holds the other end of standard input."""
     reins = socket.socket(fileno=os.dup(0))
-    os.dup2(1, 0)  # standard output is /dev/null
+    os.dup2(1, 0)  # standard output is /dev/null or the lifeline, of which nobody reads
     for number in signal.valid_signals():
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)

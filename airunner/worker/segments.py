@@ -21,7 +21,6 @@ that is written anew, shorter, which copies a long tail again and again; a table
 which does more for each record than this does for a thousand.
 """
 
-import errno
 import os
 import struct
 from collections import deque
@@ -88,8 +87,9 @@ class Segments:
         parts = (head, _CRC.pack(crc32(body, crc32(head))), body)
         size = HEAD_BYTES + len(body)
         try:
-            if os.writev(self._output, parts) != size:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            written = os.writev(self._output, parts)
+            while written < size:  # the disk is full, and says so when it is asked for the rest
+                written += os.write(self._output, b"".join(parts)[written:])
         except OSError:
             with suppress(OSError):
                 os.ftruncate(self._output, newest.size)

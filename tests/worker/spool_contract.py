@@ -1,0 +1,256 @@
+"""What every Spools promises, and every Spool that it opens.
+
+class TestMySpools(SpoolContract):
+    def make(self) -> Spools: ...       a worker that starts where others were before it
+    def kill(self, spools) -> None: ... its worker dies
+    def refused(self) -> Sequence[str]  the jobs whose spools were set aside
+"""
+
+from collections.abc import Sequence
+
+import pytest
+
+from airunner.jobs import Ending, Instant, Job, JobId, Millis, Outcome, Place, Reason, TaskToken
+from airunner.reports import Alive, Chunk, CloneProgressed, Output, Report, Stream, width
+from airunner.session import Assignment
+from airunner.spec import JobSpec
+from airunner.worker.spool import LastWord, Spool, size_of
+from airunner.worker.spools import Left, Spools
+from tests.support.loop import virtually
+
+PLENTY = 1 << 30
+ALIVE = Alive(Millis(1), True)
+DONE = Outcome(reason=Reason.EXITED, exit_code=0, error="all's well")
+
+
+def output(*sizes: int) -> Output:
+    return Output(tuple(Chunk(Stream.STDOUT, b"x" * size, Instant(0)) for size in sizes))
+
+
+def assignment(name: str = "one", **environment: str) -> Assignment:
+    job = Job(
+        id=JobId(name),
+        spec=JobSpec(command="true", environment=environment),
+        place=Place(1),
+        created_at=Instant(0),
+        updated_at=Instant(0),
+        attempt=2,
+    )
+    return Assignment(
+        job=job, token=TaskToken(f"t {name}"), span=Millis(60_000), output_bytes_max=9
+    )
+
+
+def fill(spool: Spool, *reports: Report) -> Spool:
+    """Append reports behind what is there."""
+    for report in reports:
+        assert spool.append(spool.last + 1, report) is None
+    return spool
+
+
+def read_all(spool: Spool, after: int = 0) -> list[Report]:
+    """What is there behind a number, a little at a time, as it would be sent."""
+    found: list[Report] = []
+    while (got := spool.read(after, 1000, 10))[1]:
+        first, reports = got
+        assert first <= after + 1
+        after = first + sum(map(width, reports)) - 1
+        found += reports
+    return found
+
+
+class SpoolContract:
+    def make(self) -> Spools:
+        raise NotImplementedError
+
+    def kill(self, spools: Spools) -> None:
+        raise NotImplementedError
+
+    def refused(self) -> Sequence[str]:
+        raise NotImplementedError
+
+    # One spool
+
+    @virtually
+    async def test_an_empty_spool_has_nothing_to_read(self) -> None:
+        spool = self.make().open(assignment())
+        assert (spool.last, spool.full) == (0, False)
+        assert spool.read(0, PLENTY, 10) == (0, [])
+        spool.forget(7)
+
+    @pytest.mark.parametrize(
+        ("after", "first", "count"),
+        [(0, 1, 3), (1, 2, 2), (2, 2, 2), (3, 2, 2), (4, 5, 1), (5, 0, 0)],
+    )
+    @virtually
+    async def test_reading_begins_with_the_report_that_has_the_next_number(
+        self, after: int, first: int, count: int
+    ) -> None:
+        spool = fill(self.make().open(assignment()), ALIVE, output(1, 2, 3), ALIVE)
+        number, reports = spool.read(after, PLENTY, 10)
+        assert (number, len(reports)) == (first, count)
+        assert spool.last == 5
+
+    @virtually
+    async def test_what_was_read_can_be_read_again_from_any_number(self) -> None:
+        reports = [output(n) for n in range(1, 200)]
+        spool = fill(self.make().open(assignment()), *reports)
+        for after in (0, 150, 198, 7, 199, 0):
+            assert read_all(spool, after) == reports[after:]
+
+    @virtually
+    async def test_a_read_keeps_to_its_size_and_count_but_gives_at_least_one(self) -> None:
+        spool = fill(self.make().open(assignment()), output(1000), output(1000), output(1000))
+        for _ in range(2):
+            assert len(spool.read(0, 1, 10)[1]) == 1
+            assert len(spool.read(0, 2 * size_of(output(1000)), 10)[1]) == 2
+            assert len(spool.read(0, PLENTY, 2)[1]) == 2
+            assert len(spool.read(3, PLENTY, 2)[1]) == 0
+
+    @virtually
+    async def test_forgetting_lets_go_of_no_report_that_has_a_higher_number(self) -> None:
+        spool = fill(self.make().open(assignment()), ALIVE, output(1, 2, 3), ALIVE)
+        spool.forget(3)
+        assert spool.read(3, PLENTY, 10) == (2, [output(1, 2, 3), ALIVE])
+        spool.forget(4)
+        assert spool.read(4, PLENTY, 10) == (5, [ALIVE])
+        spool.forget(5)
+        assert spool.read(5, PLENTY, 10)[1] == []
+        assert read_all(fill(spool, output(4)), 5) == [output(4)]
+
+    @virtually
+    async def test_every_report_comes_back_as_it_was(self) -> None:
+        odd = Output((Chunk(Stream.STDERR, b"\0\xff\n", Instant(7)), *output(0, 3).chunks))
+        reports: list[Report] = [odd, CloneProgressed("half \N{SNOWMAN}"), ALIVE]
+        spools = self.make()
+        fill(spools.open(assignment()), *reports)
+        self.kill(spools)
+        (left,) = self.make().left()
+        assert read_all(left.spool) == reports
+
+    @virtually
+    async def test_a_spool_is_full_in_the_end_and_has_room_again_when_it_is_forgotten(self) -> None:
+        spool, block = self.make().open(assignment()), output(100_000)
+        room = 10_000
+        while room and not spool.full:
+            fill(spool, block)
+            room -= 1
+        spool.forget(spool.last)
+        assert room
+        assert not spool.full
+        assert spool.size < 5 * 1024 * 1024
+
+    @virtually
+    async def test_space_comes_back_while_an_attempt_goes_on(self) -> None:
+        spool, block = self.make().open(assignment()), output(60_000)
+        sizes: list[int] = []
+        for number in range(1, 500):
+            fill(spool, block)
+            spool.forget(number - 1)
+            sizes.append(spool.size)
+        assert max(sizes) < 3 * 1024 * 1024
+
+    # What a dead worker leaves
+
+    @virtually
+    async def test_a_worker_that_starts_finds_what_a_dead_one_has_said(self) -> None:
+        spools = self.make()
+        fill(spools.open(assignment()), ALIVE, output(1, 2))
+        self.kill(spools)
+        (left,) = self.make().left()
+        assert left.assignment == assignment()
+        assert (left.word, left.spool.last) == (None, 3)
+        assert read_all(left.spool) == [ALIVE, output(1, 2)]
+
+    @virtually
+    async def test_no_environment_of_a_job_is_kept_on_disk(self) -> None:
+        spools = self.make()
+        spools.open(assignment(KEY="secret"))
+        self.kill(spools)
+        (left,) = self.make().left()
+        assert not {"secret"} & set(self.exposed(left))
+
+    def exposed(self, left: Left) -> Sequence[str]:
+        """What others could see of the environment; nothing of what is in memory."""
+        return ()
+
+    @virtually
+    async def test_what_was_forgotten_is_not_found_again(self) -> None:
+        spools, reports = self.make(), [output(50_000) for _ in range(100)]
+        spool = fill(spools.open(assignment()), *reports)
+        spool.forget(90)
+        self.kill(spools)
+        (left,) = self.make().left()
+        assert left.spool.last == 100
+        assert read_all(left.spool, 90) == reports[90:]
+        assert left.spool.size < 60 * 50_000
+
+    @pytest.mark.parametrize("verdict", [DONE, Ending.RELEASED, Ending.LOST])
+    @virtually
+    async def test_the_last_word_is_found_as_it_was_said(self, verdict: Outcome | Ending) -> None:
+        spools = self.make()
+        spool = fill(spools.open(assignment()), ALIVE)
+        spool.conclude(LastWord(1, Ending.RELEASED))
+        spool.conclude(LastWord(1, verdict))
+        self.kill(spools)
+        (left,) = self.make().left()
+        assert left.word == LastWord(1, verdict)
+
+    @virtually
+    async def test_a_living_worker_keeps_its_own(self) -> None:
+        spools = self.make()
+        fill(spools.open(assignment()), ALIVE)
+        other = self.make()
+        assert other.left() == []
+        self.kill(spools)
+        assert len(other.left()) == 1
+
+    @virtually
+    async def test_what_is_left_is_taken_by_one_worker_alone_until_that_dies_too(self) -> None:
+        spools = self.make()
+        fill(spools.open(assignment("one")), ALIVE)
+        fill(spools.open(assignment("two")), ALIVE)
+        self.kill(spools)
+        heir, late = self.make(), self.make()
+        assert {left.assignment.job.id for left in heir.left()} == {"one", "two"}
+        assert (heir.left(), late.left()) == ([], [])
+        self.kill(heir)
+        (first, second) = late.left()
+        assert read_all(first.spool) == read_all(second.spool) == [ALIVE]
+
+    @virtually
+    async def test_what_was_delivered_is_left_to_nobody(self) -> None:
+        spools = self.make()
+        fill(spools.open(assignment("one")), ALIVE).discard()
+        fill(spools.open(assignment("two")), ALIVE)
+        self.kill(spools)
+        heir = self.make()
+        (left,) = heir.left()
+        assert left.assignment.job.id == "two"
+        left.spool.discard()
+        self.kill(heir)
+        assert self.make().left() == []
+        assert self.refused() == []
+
+    @virtually
+    async def test_what_is_refused_is_set_aside_and_left_to_nobody(self) -> None:
+        spools = self.make()
+        fill(spools.open(assignment("one")), ALIVE).refuse()
+        fill(spools.open(assignment("two")), ALIVE)
+        self.kill(spools)
+        heir = self.make()
+        (left,) = heir.left()
+        left.spool.refuse()
+        assert sorted(self.refused()) == ["one", "two"]
+        self.kill(heir)
+        assert self.make().left() == []
+
+    @virtually
+    async def test_the_attempt_of_a_dead_worker_is_gone_with_all_its_processes(self) -> None:
+        spools = self.make()
+        spools.open(assignment())
+        self.kill(spools)
+        (left,) = self.make().left()
+        told: list[str] = []
+        left.when_gone(lambda: told.append("gone"))
+        assert told == ["gone"]
