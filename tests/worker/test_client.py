@@ -47,6 +47,7 @@ from airunner.session import (
 from airunner.spec import JobSpec
 from airunner.worker.client import WELCOME_SECONDS_MAX, Client
 from airunner.worker.halt import Why
+from airunner.worker.spools import Spools
 from airunner.worker.tenure import LeaseLost, Tenure
 from tests.support.channel import End, channel_pair
 from tests.support.loop import until_idle, virtually
@@ -79,7 +80,7 @@ def output(size: int) -> Output:
 class Desk:
     """A client, what it was given, and the server's end of its connections."""
 
-    def __init__(self) -> None:
+    def __init__(self, spools: Spools | None = None) -> None:
         self.taken: list[Tenure] = []
         self.connections: asyncio.Queue[Server] = asyncio.Queue()
         self.client = Client(
@@ -96,6 +97,7 @@ class Desk:
             take=self.taken.append,
             news=lambda: None,
             log=structlog.wrap_logger(None, processors=[_drop]),
+            spools=spools,
         )
 
     async def _connect(self) -> End[FromWorker, FromServer]:
@@ -140,14 +142,21 @@ async def heard(server: Server, kind: type[M]) -> M:
     return message
 
 
+async def heard_but_beats(server: Server) -> FromWorker:
+    """The next message that is no Heartbeat; those are answered."""
+    while isinstance(message := await server.receive(), Heartbeat):
+        await server.send(Renewal(message.tokens, ()))
+    return message
+
+
 async def silence(server: Server) -> None:
     await until_idle()
     assert not server.incoming.messages
 
 
 @asynccontextmanager
-async def desk() -> AsyncIterator[Desk]:
-    it = Desk()
+async def desk(spools: Spools | None = None) -> AsyncIterator[Desk]:
+    it = Desk(spools)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(it.client.run())
         yield it
@@ -436,3 +445,93 @@ async def test_attempts_with_much_to_say_take_turns() -> None:
         server.incoming._news.set()
         tokens = [(await heard(server, Batch)).token for _ in range(4)]
         assert "t2" in tokens[:3]
+
+
+# Rejected for want of room
+
+
+NO_ROOM = Rejected(TOKEN, "RESOURCE_EXHAUSTED", "the disk is low", lease_lost=False)
+TOO_SOON = Rejected(TOKEN, "FAILED_PRECONDITION", "expected 1, got 2", lease_lost=False)
+
+
+@virtually
+async def test_what_there_is_no_room_for_is_said_again_until_there_is() -> None:
+    async with desk() as it:
+        server, _ = await it.welcome()
+        tenure = await it.lease(server)
+        await tenure.report(ALIVE)
+        tenure.end(DONE)
+        for _ in range(10):
+            assert await heard_but_beats(server) == Batch(TOKEN, 1, (ALIVE,))
+            assert await heard_but_beats(server) == Completion(TOKEN, 1, DONE)
+            await server.send(NO_ROOM)
+            await server.send(TOO_SOON)
+        await server.send(Stored(TOKEN, 1))
+        await server.send(Settled(TOKEN))
+        assert await tenure.over()
+
+
+@virtually
+async def test_nothing_is_said_between_a_refusal_and_the_answers_to_what_went_after_it() -> None:
+    async with desk() as it:
+        server, _ = await it.welcome()
+        tenure = await it.lease(server)
+        for _ in range(3):
+            await tenure.report(ALIVE)
+            await heard(server, Batch)
+        await server.send(NO_ROOM)
+        await server.send(TOO_SOON)
+        await tenure.report(ALIVE)
+        await asyncio.sleep(SPAN / 4)
+        await silence(server)
+        await server.send(TOO_SOON)
+        assert await heard_but_beats(server) == Batch(TOKEN, 1, (ALIVE,) * 4)
+        assert not tenure.lost
+
+
+@virtually
+async def test_what_is_stored_before_a_refusal_is_not_said_again() -> None:
+    async with desk() as it:
+        server, _ = await it.welcome()
+        tenure = await it.lease(server)
+        for _ in range(2):
+            await tenure.report(ALIVE)
+            await heard(server, Batch)
+        await server.send(Stored(TOKEN, 1))
+        await server.send(NO_ROOM)
+        assert await heard_but_beats(server) == Batch(TOKEN, 2, (ALIVE,))
+
+
+@virtually
+async def test_a_lease_is_renewed_and_its_command_waits_while_there_is_no_room() -> None:
+    async with desk() as it, asyncio.TaskGroup() as tasks:
+        server, _ = await it.welcome()
+        tenure = await it.lease(server)
+        await tenure.report(output(UNACKNOWLEDGED_BYTES_MAX))
+        waiting = tasks.create_task(tenure.report(ALIVE))
+        for _ in range(20):
+            message = await server.receive()
+            if isinstance(message, Heartbeat):
+                await server.send(Renewal(message.tokens, ()))
+            else:
+                await server.send(NO_ROOM)
+        assert not waiting.done()
+        assert not tenure.lost
+        await server.send(Stored(TOKEN, 1))
+        await waiting
+
+
+@virtually
+async def test_a_new_connection_ends_the_wait_for_room() -> None:
+    async with desk() as it:
+        server, _ = await it.welcome()
+        tenure = await it.lease(server)
+        await tenure.report(ALIVE)
+        await heard(server, Batch)
+        await server.send(NO_ROOM)
+        await until_idle()
+        server.cut()
+        server, _ = await it.welcome(Held(TOKEN, 0, False))
+        assert await heard(server, Batch) == Batch(TOKEN, 1, (ALIVE,))
+        await asyncio.sleep(SPAN / 4)
+        await silence(server)
