@@ -250,12 +250,13 @@ def nobody_idles_while_there_is_work(case: Case) -> None:
     busy: dict[str, list[tuple[float, int]]] = defaultdict(list)
     for turns in case.turns.values():
         for turn in turns:
-            start, end = map(testimony.loop_time, (turn.taken_at, turn.ended_at))
+            start, _ = testimony.loop_times(turn.taken_at)
+            _, end = testimony.loop_times(turn.ended_at)
             busy[turn.worker] += [(start, 1), (end, -1)]
     for id, story in case.stories.items():
         for since, until, _ in _waits(story):
-            begin = max(testimony.loop_time(since), testimony.calm_from)
-            end = testimony.loop_time(until)
+            begin = max(testimony.loop_times(since)[1], testimony.calm_from)
+            end, _ = testimony.loop_times(until)
             for worker, queues in testimony.serves.items():
                 if case.jobs[id].spec.queue in queues and worker in testimony.slots:
                     free = _free(busy[worker], testimony.slots[worker], begin, end)
@@ -370,14 +371,15 @@ def an_attempt_has_one_process(case: Case) -> None:
         turn, (performance, *others) = attempts[key], performances
         assert not others, f"{key} ran {1 + len(others)} times"
         assert performance.host == turn.host, f"{key} ran on {performance.host}"
-        assert performance.began >= case.testimony.loop_time(turn.taken_at) - MOMENT, key
+        taken_at, _ = case.testimony.loop_times(turn.taken_at)
+        assert performance.began >= taken_at - MOMENT, f"{key} began before its lease"
 
 
 def no_process_outlives_its_attempt(case: Case) -> None:
     """So no two of one job ever run at once, and none when it is told to be CANCELLED."""
     for id, turns in case.turns.items():
         for turn in turns:
-            over = case.testimony.loop_time(turn.ended_at) + MOMENT
+            over = case.testimony.loop_times(turn.ended_at)[1] + MOMENT
             for each in case.performances.get((id, turn.number), []):
                 late = each.ended is None or each.ended > over
                 assert not late, f"{id}: attempt {turn.number} ran on after {over}: {each}"

@@ -27,6 +27,7 @@ In = TypeVar("In")
 Message = TypeVar("Message")
 Answer = TypeVar("Answer")
 
+ONE_CONNECTION: Final = True  # carries all streams of a host: what a later one says arrives later
 ROOM: Final = 16  # messages that a direction holds before its sender waits
 DEADLINE_SECONDS: Final = 8.0  # of a call
 KEEPALIVE_SECONDS: Final = 25.0  # after which an end hears that the other one has died silently
@@ -42,6 +43,7 @@ class Route:
         self.twice = 0.0  # ... that a request comes twice
         self.slow = 1.0  # times the usual delay
         self.held: list[Callable[[], None]] = []  # arrivals that wait for the end of a cut
+        self.latest = 0.0  # arrival at the server of what streams carry
 
     def delay(self) -> float:
         """Seconds on the way: mostly short, now and then long."""
@@ -62,8 +64,10 @@ class Route:
 class Direction(Generic[Message]):
     """One way through a stream."""
 
-    def __init__(self, route: Route) -> None:
+    def __init__(self, route: Route, *, shared: bool = False) -> None:
+        """`shared`: with all of the host's streams, as one connection carries them."""
         self._route = route
+        self._shared = shared
         self._loop = asyncio.get_running_loop()
         self._flying: deque[Message | ChannelClosed | Refused] = deque()
         self._inbox: deque[Message | ChannelClosed | Refused] = deque()
@@ -82,7 +86,10 @@ class Direction(Generic[Message]):
             self._sunk += 1
             return
         self._flying.append(message)
-        self._arrives_at = max(self._arrives_at, self._loop.time() + self._route.delay())
+        before = self._route.latest if self._shared else self._arrives_at
+        self._arrives_at = max(before, self._loop.time() + self._route.delay())
+        if self._shared:
+            self._route.latest = self._arrives_at
         self._loop.call_at(self._arrives_at, self._arrive)
 
     def take(self) -> Message | None:
@@ -182,7 +189,7 @@ class Stream(Generic[Out, In]):
     def __init__(self, route: Route) -> None:
         self._loop = asyncio.get_running_loop()
         self._dice = route.dice
-        self._there: Direction[Out] = Direction(route)
+        self._there: Direction[Out] = Direction(route, shared=ONE_CONNECTION)
         self._back: Direction[In] = Direction(route)
         self.near: End[Out, In] = End(self._there, self._back)
         self.far: End[In, Out] = End(self._back, self._there, handled=True)

@@ -129,9 +129,10 @@ class Client:
         wish = Enqueue(spec=spec, request=key, submitter=self._by)
         if key:
             self._testimony.keys.add(key)
+        asked_at = self._loop.time()
         job = await self._patiently(lambda: self._server.enqueue(wish), repeat=bool(key))
         if job:
-            self._acknowledged(job, key, spec)
+            self._acknowledged(job, key, spec, asked_at)
             if self._dice.random() < 0.7:
                 await self._follow(job.id)
 
@@ -142,15 +143,16 @@ class Client:
         self._keys += 1
         key = RequestId(f"{self._name}-{self._keys}")
         self._testimony.keys.add(key)
+        asked_at = self._loop.time()
         job = await self._patiently(lambda: self._server.retry(old, key, self._by))
         if job:
-            self._acknowledged(job, key, job.spec)
+            self._acknowledged(job, key, job.spec, asked_at)
 
-    def _acknowledged(self, job: Job, key: RequestId, spec: JobSpec) -> None:
+    def _acknowledged(self, job: Job, key: RequestId, spec: JobSpec, asked_at: float) -> None:
         self._jobs.append(job.id)
         now = self._loop.time()
         self._testimony.acknowledged.append(Acknowledged(job.id, key, spec, job.retry_of, now))
-        self._testimony.glimpses.append(Glimpse(job, now, now))
+        self._testimony.glimpses.append(Glimpse(job, asked_at, now))
 
     async def _cancel(self) -> None:
         if self._jobs:

@@ -75,13 +75,15 @@ class Testimony:
     calm_from: float = 0.0  # nothing is broken any more
     stuck: list[str] = field(default_factory=list)  # what never ended
 
-    def loop_time(self, at: Instant) -> float:
-        """When a server's clock showed this."""
-        offset = 0
-        for epoch in self.epochs:
-            if epoch.began <= at:
-                offset = epoch.offset
-        return (at - offset) / 1000
+    def loop_times(self, at: Instant) -> tuple[float, float]:
+        """When a server's clock showed this: at the earliest, and at the latest.
+
+        A server that begins where the log ends shows a time that the one before it has shown.
+        """
+        offsets = [epoch.offset for epoch in self.epochs if epoch.began < at]
+        latest = [epoch.offset for epoch in self.epochs if epoch.began <= at][-1]
+        earliest = max((offsets or [latest])[-1], latest)
+        return (at - earliest) / 1000, (at - latest) / 1000
 
     def by_job(self) -> dict[JobId, list[Viewing]]:
         viewings: dict[JobId, list[Viewing]] = defaultdict(list)
