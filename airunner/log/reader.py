@@ -68,7 +68,8 @@ class Reader:
             try:
                 return self._page(id, after)
             finally:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # an error may have ended it
+                    self._connection.execute("ROLLBACK")
 
     def close(self) -> None:
         self._connection.close()

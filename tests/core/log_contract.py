@@ -62,8 +62,10 @@ class Writer:
         self.engine = Engine()
         self.events: list[Event] = []
 
-    async def run(self, id: JobId, *reports: Output | OutputCut | ProcessStarted) -> None:
-        """A job from its enqueueing to its end; what it reports, in a batch each."""
+    async def run(
+        self, id: JobId, *reports: Output | OutputCut | ProcessStarted, ends: bool = True
+    ) -> None:
+        """A job from its enqueueing to its end, if it ends; what it reports, in a batch each."""
         queue, token = self.engine.queue, digest(TaskToken(f"token of {id}"))
         wish = Enqueue(spec=JobSpec(command="x", queue=str(id)))
         await self.append(self.engine.record(queue.enqueue(id, wish, NOW), NOW))
@@ -77,7 +79,8 @@ class Writer:
             first = sum(map(width, reports[:number])) + 1
             facts = queue.publish(token, [(first, report)], now=NOW)
             await self.append(self.engine.record(facts, NOW))
-        await self.append(self.engine.record(queue.finish(token, DONE), NOW))
+        if ends:
+            await self.append(self.engine.record(queue.finish(token, DONE), NOW))
 
     async def append(self, events: Sequence[Event]) -> None:
         self.events += events
@@ -188,6 +191,49 @@ class LogContract:
         twin = replayed(await read(log), KEEP)
         twin.check()
         assert by_id(twin) == by_id(walk.engine)
+
+    @on_its_loop
+    async def test_a_replay_knows_how_far_the_reports_of_each_attempt_have_come(self) -> None:
+        log, engine = self.make(), Engine()
+        wish = Enqueue(spec=JobSpec(command="x"))
+        await log.append(engine.record(engine.queue.enqueue(ONE, wish, NOW), NOW))
+        for name in ("first", "second", "third"):
+            token = digest(TaskToken(name))
+            facts = engine.queue.lease(
+                ["default"], token=token, worker=WorkerId(name), span=Millis(9_000), now=NOW
+            )
+            await log.append(engine.record(facts, NOW))
+            assert by_id(replayed(await read(log))) == by_id(engine)
+            if name == "third":
+                break
+            for first, report in ((1, output("a", "b")), (3, OutputCut(4, 40)), (0, output("c"))):
+                facts = engine.queue.publish(token, [(first, report)], now=NOW)
+                await log.append(engine.record(facts, NOW))
+                assert by_id(replayed(await read(log))) == by_id(engine)
+            await log.append(engine.record(engine.queue.give_back(token), NOW))
+            assert by_id(replayed(await read(log))) == by_id(engine)
+
+    @on_its_loop
+    async def test_a_replay_of_a_job_whose_reports_have_no_number_knows_of_none(self) -> None:
+        log, engine, token = self.make(), Engine(), digest(TaskToken("t"))
+        wish = Enqueue(spec=JobSpec(command="x"))
+        await log.append(engine.record(engine.queue.enqueue(ONE, wish, NOW), NOW))
+        facts = engine.queue.lease(
+            ["default"], token=token, worker=WorkerId("w"), span=Millis(9_000), now=NOW
+        )
+        await log.append(engine.record(facts, NOW))
+        facts = engine.queue.publish(token, [(0, output("a"))], now=NOW)
+        await log.append(engine.record(facts, NOW))
+        assert by_id(replayed(await read(log))) == by_id(engine)
+
+    @on_its_loop
+    async def test_of_a_forgotten_job_a_replay_is_told_no_more_than_that(self) -> None:
+        writer = Writer(log := self.make())
+        await writer.run(ONE, output("a"))
+        await writer.forget(ONE)
+        await writer.run(TWO)
+        told = [event.fact for event in await read(log) if event.fact.id == ONE]
+        assert told in ([], [Forgotten(ONE)])
 
     @on_its_loop
     async def test_what_is_forgotten_is_gone(self) -> None:
