@@ -18,6 +18,7 @@ from airunner.cli.certs import certs
 from airunner.cli.exits import INTERRUPTED, OURS, USAGE, CommandFailed
 from airunner.cli.keys import keys
 from airunner.cli.list import list_jobs
+from airunner.cli.log import backup, check, salvage
 from airunner.cli.logs import logs
 from airunner.cli.monitor import monitor
 from airunner.cli.output import StdoutClosed, note, open_missing, quiet_exit
@@ -60,6 +61,15 @@ for _panel, _commands in (
     for _command in _commands:
         _name = "list" if _command is list_jobs else _command.__name__
         app.command(_name, rich_help_panel=_panel, help=_unwrapped(_command.__doc__))(_command)
+
+log = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="Look after the file that a server keeps its jobs in.",
+)
+for _of_a_log in (check, backup, salvage):
+    log.command(_of_a_log.__name__, help=_unwrapped(_of_a_log.__doc__))(_of_a_log)
+app.add_typer(log, name="log", rich_help_panel=_RUNNING)
 
 
 def _print_version(wanted: bool) -> None:
@@ -142,8 +152,13 @@ def _without_command(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _named(words: list[str]) -> str:
-    known = {each.name for each in app.registered_commands}
-    return f"{words[0]} " if words and words[0] in known else ""
+    """The command that a command line begins with, and a space."""
+    known = {f"log {each.name}" for each in log.registered_commands}
+    known |= {f"{each.name}" for each in app.registered_commands} | {"log"}
+    for count in (2, 1):
+        if (name := " ".join(words[:count])) in known:
+            return f"{name} "
+    return ""
 
 
 def _of(words: list[str], code: int) -> int:

@@ -1,0 +1,114 @@
+"""`airunner log`: look after the file that a server keeps its jobs in."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from airunner.cli.exits import OURS, USAGE, CommandFailed
+from airunner.cli.output import note, printable, say
+from airunner.cli.units import show_size
+
+DAMAGED: Final = 1
+
+FileArgument = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A server's log: PATH of --store sqlite:PATH.")
+]
+OutArgument = Annotated[
+    Path, typer.Argument(metavar="OUT", help="The file to write; there is none of that name yet.")
+]
+
+
+def check(file: FileArgument) -> None:
+    """Read all of a log and name everything in it that is not as it was written.
+
+    Its pages, rows, numbers, links and seals are checked, and so is the end of it that a crash may
+    have torn. Nothing is changed, and a server may go on beside it. Exits with 0 if the log is
+    sound, 1 if there are findings, 2 if there is no log.
+
+    [bold]Example[/bold]   airunner log check ~/.local/share/airunner/jobs.db
+    """
+    from airunner.log.check import check as checked
+
+    with _explained(file):
+        seen = checked(file, _tell)
+    for line in seen.notes:
+        note(line)
+    count = f"{_number(seen.findings, 'finding')}" if seen.findings else "sound"
+    say(
+        f"{_number(seen.jobs, 'job')}, {_number(seen.events, 'event')}, "
+        f"{show_size(seen.output_bytes)} of output: {count}"
+    )
+    if seen.findings:
+        raise typer.Exit(DAMAGED)
+
+
+def salvage(file: FileArgument, out: OutArgument) -> None:
+    """Write what can still be read of a damaged log to a new one, and name what is lost.
+
+    Each job keeps its events up to the first that is missing or damaged; a job whose beginning is
+    lost is left out, and one whose end is lost runs again on the next server. FILE stays as
+    it is, and no server may be using it. Exits with 0 if nothing is lost, 1 if something is, 2 if
+    there is no log.
+
+    [bold]Example[/bold]   airunner log salvage jobs.db saved.db
+    """
+    from airunner.log.salvage import salvage as salvaged
+
+    with _explained(file):
+        done = salvaged(file, out, _tell)
+    said = f"{_number(done.jobs, 'job')} and {_number(done.events, 'event')} are in {out}"
+    if done.lost:
+        said += f": {done.shortened} lost their end, and {done.left_out} more are left out"
+    if done.lost and done.open:
+        said += f"; a server will go on with {_number(done.open, 'job')} that have no end there"
+    say(said)
+    if done.lost:
+        raise typer.Exit(DAMAGED)
+
+
+def backup(file: FileArgument, out: OutArgument) -> None:
+    """Copy a log as it is now, whether a server is using it or not.
+
+    The copy is complete once it has its name, and is itself a log that a server can use. A
+    damaged log is not copied: that exits with 1.
+
+    [bold]Example[/bold]   airunner log backup jobs.db "jobs-$(date +%F).db"
+    """
+    from airunner.log.backup import backup as copied
+
+    with _explained(file):
+        copied(file, out)
+    note(f"wrote {out} ({show_size(out.stat().st_size)})")
+
+
+def _tell(finding: str) -> None:
+    say(printable(finding))
+
+
+def _number(count: int, of: str) -> str:
+    return f"{count} {of}" if count == 1 else f"{count} {of}s"
+
+
+@contextmanager
+def _explained(file: Path) -> Iterator[None]:
+    """CommandFailed, in one sentence, for what stands in the way."""
+    import apsw
+
+    from airunner.log.log import LogDamaged, LogRefused
+
+    try:
+        yield
+    except LogRefused as error:
+        raise CommandFailed(str(error), USAGE) from None
+    except LogDamaged as error:
+        raise CommandFailed(str(error), DAMAGED) from None
+    except OSError as error:
+        named = f"{error.filename}: " if error.filename else ""
+        raise CommandFailed(f"{named}{error.strerror}", OURS) from None
+    except apsw.FullError:
+        raise CommandFailed("there is no room left to write to", OURS) from None
+    except apsw.Error as error:
+        raise CommandFailed(f"{file}: SQLite says: {error}", OURS) from None

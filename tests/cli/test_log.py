@@ -1,0 +1,115 @@
+"""`airunner log` on real files, and beside a real server."""
+
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from airunner.log.schema import PAGE_BYTES
+from tests.cli.conftest import Shell
+from tests.log.written import write
+
+
+@pytest.fixture
+def path(shell: Shell) -> Path:
+    write(path := shell.home / "jobs.db")
+    return path
+
+
+def damage(path: Path) -> None:
+    """Other bytes in the last of the pages that have rows."""
+    with path.open("r+b") as file:
+        for at in range(path.stat().st_size - PAGE_BYTES, 0, -PAGE_BYTES):
+            file.seek(at)
+            if file.read(1) == b"\x0d":  # a leaf of a table
+                file.seek(at + PAGE_BYTES - 500)
+                file.write(b"something else")
+                return
+
+
+def test_a_sound_log_is_counted(shell: Shell, path: Path) -> None:
+    done = shell.run("log", "check", str(path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "5 jobs, 30 events, 29.3 KiB of output: sound\n"
+
+
+def test_a_damaged_log_is_found_out_and_what_is_left_is_saved(shell: Shell, path: Path) -> None:
+    damage(path)
+    done = shell.run("log", "check", str(path))
+    assert done.returncode == 1
+    *findings, summary = done.stdout.splitlines()
+    assert findings
+    assert re.fullmatch(r"\d jobs, \d+ events, .* of output: \d+ findings?", summary)
+    done = shell.run("log", "salvage", str(path), "saved.db")
+    assert done.returncode == 1
+    *told, summary = done.stdout.splitlines()
+    assert any("is damaged" in line for line in told)
+    assert "events are in saved.db: " in summary
+    assert shell.run("log", "check", "saved.db").returncode == 0
+
+
+def test_a_sound_log_loses_nothing_when_it_is_saved(shell: Shell, path: Path) -> None:
+    done = shell.run("log", "salvage", str(path), "saved.db")
+    assert (done.returncode, done.stdout) == (0, "5 jobs and 30 events are in saved.db\n")
+
+
+def test_a_backup_is_a_log(shell: Shell, path: Path) -> None:
+    done = shell.run("log", "backup", str(path), "copy.db")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.startswith("airunner: wrote copy.db (")
+    checked = shell.run("log", "check", "copy.db")
+    assert checked.stdout == "5 jobs, 30 events, 29.3 KiB of output: sound\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["log", "check", "none.db"], "there is no log at none.db"),
+        (["log", "check", "letter"], "letter is no log of airunner"),
+        (["log", "check", "other.db"], "other.db is a SQLite file, but no log of airunner"),
+        (["log", "backup", "none.db", "out"], "there is no log at none.db"),
+        (["log", "backup", "jobs.db", "jobs.db"], "jobs.db is the log itself"),
+        (["log", "backup", "jobs.db", "letter"], "letter is there already"),
+        (["log", "salvage", "letter", "out"], "letter is no log of airunner"),
+        (["log", "salvage", "jobs.db", "nowhere/out"], "there is no folder nowhere"),
+        (["log", "check"], "see `airunner log check --help`"),
+        (["log", "chek", "jobs.db"], "see `airunner log --help`"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(
+    shell: Shell, path: Path, words: list[str], sentence: str
+) -> None:
+    (path.parent / "letter").write_text("Dear reader")
+    with closing(sqlite3.connect(path.parent / "other.db")) as other:
+        other.execute("CREATE TABLE t(x)")
+    done = shell.run(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert sentence in line
+
+
+def test_a_damaged_log_is_not_copied(shell: Shell, path: Path) -> None:
+    damage(path)
+    done = shell.run("log", "backup", str(path), "copy.db")
+    assert done.returncode == 1
+    assert "airunner log salvage" in done.stderr
+    assert not (path.parent / "copy.db").exists()
+
+
+def test_a_server_goes_on_beside_a_check_and_a_backup(embedded: Shell) -> None:
+    log = next(embedded.home.rglob("jobs.db"))
+    id = embedded.submit("--", "echo", "before")
+    assert embedded.run("monitor", id).returncode == 0
+    done = embedded.run("log", "backup", str(log), "copy.db")
+    assert done.returncode == 0, done.stderr
+    assert embedded.run("submit", "--", "echo", "after").returncode == 0
+    checked = embedded.run("log", "check", str(log))
+    assert (checked.returncode, checked.stdout[:7]) == (0, "2 jobs,")
+    assert "a server has the log open" in checked.stderr
+    copied = embedded.run("log", "check", "copy.db")
+    assert (copied.returncode, copied.stdout[:6], copied.stderr) == (0, "1 job,", "")
+    refused = embedded.run("log", "salvage", str(log), "saved.db")
+    assert refused.returncode == 2
+    assert re.search(r"is in use by process \d+: ", refused.stderr)
