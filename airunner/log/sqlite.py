@@ -95,11 +95,13 @@ class SqliteLog:
             if not path.exists() or schema.is_empty(path):
                 schema.make(path, vfs=vfs)
             schema.touch(path)
-            notes = scan(path.with_name(f"{path.name}-wal")).notes
+            found = scan(path.with_name(f"{path.name}-wal"))
             connection = schema.connect(path, vfs=vfs, write=True)
             try:
                 with named(path, "opening it"):
-                    notes += _prepare(path, connection)
+                    notes = found.notes + _prepare(path, connection)
+                    if found.dropped:  # its frames would stand behind new ones, and look like them
+                        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
                 return cls(path, connection, lock, fsync=fsync, vfs=vfs, notes=notes)
             except BaseException:
                 connection.close()
