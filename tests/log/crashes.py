@@ -129,11 +129,11 @@ class Crashes:
         for number, _, moment in self._moments():
             for _ in range(samples if moment.pending else 0):
                 disk = moment.synced.copy()
+                kept = self._dice.choice([0.1, 0.5, 0.9])
                 for done in moment.pending:
-                    lot = self._dice.random()
-                    if lot < 0.4:
+                    if self._dice.random() < kept:
                         disk.do(done)
-                    elif lot < 0.6 and (torn := self._torn(done)):
+                    elif self._dice.random() < 0.3 and (torn := self._torn(done)):
                         disk.do(self._dice.choice(torn))
                 said = f"power cut after step {number}, shuffled"
                 yield from self._state(said, moment.answered, disk)

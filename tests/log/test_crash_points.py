@@ -10,7 +10,8 @@ was given, batch by batch; all that was answered is in it; and it goes on.
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +23,7 @@ from airunner.jobs import Enqueue, Instant, JobId
 from airunner.log.log import LogDamaged
 from airunner.log.schema import checksum_vfs
 from airunner.log.sqlite import SqliteLog
+from airunner.log.wal import survey
 from airunner.log.writer import Fsync
 from airunner.spec import JobSpec
 from airunner.store.engine import Engine
@@ -39,6 +41,7 @@ from tests.log.story import Chapter, Story, engine_of, is_chapter, known
 
 SEEDS = max(1, int(os.environ.get("AIRUNNER_SEEDS", "1")) // 100)  # a log has a thousand states
 NAME = "log"
+NOW = Instant(1_000)
 Chapters = Mapping[int, Chapter]
 
 
@@ -88,21 +91,12 @@ def test_a_power_cut_without_a_sync_for_each_answer_leaves_a_prefix_or_is_refuse
 
 
 def test_a_crash_after_a_crash_is_no_worse(tmp_path: Path) -> None:
-    story = short(0)
-    first, second = tmp_path / "first", tmp_path / "second"
-    for folder in (first, second):
-        folder.mkdir()
-    crashes = Crashes(recorded(story, Recording(first)), 0).shuffled(samples=2)
-    for number, state in enumerate(islice(sampled(crashes), 40)):
-        folder = second / str(number)
-        folder.mkdir()
-        state.put(folder)
-        recording = Recording(folder)
-        with beneath_checksums(recording):
-            chapters = asyncio.run(a_second_life(recording, story))
-        again = Crashes(recording.journal, number, recording.found).shuffled(samples=2)
-        for state_again in sampled(again):
-            asyncio.run(outlives(state_again, chapters, story.now))
+    first = lived(tmp_path / "first", "first", [2, 12])  # the torn tail of so many jobs is longer
+    longest = sorted(first.crashes(samples=4), key=tail)[-3:]
+    for number, state in enumerate(longest):
+        second = lived(tmp_path / str(number), "second", [1], state)  # than that of one
+        for state_again in sampled(second.crashes(samples=10), every=3):
+            asyncio.run(outlives(state_again, second.chapters, NOW))
 
 
 def test_every_answer_waits_until_all_that_was_written_for_it_is_synced(tmp_path: Path) -> None:
@@ -136,11 +130,18 @@ def test_a_log_that_answers_before_it_commits_is_found_out(tmp_path: Path) -> No
 
 
 def short(seed: int) -> Story:
-    return Story(seed, steps=70, batch_max=6)
+    return Story(seed, steps=50, batch_max=5)
 
 
 def sampled(states: Iterable[State], every: int = 5) -> Iterable[State]:
     return islice(states, 0, None, every)
+
+
+def tail(state: State) -> int:
+    """How many frames of a transaction that was never answered stand in the write-ahead log."""
+    with TemporaryDirectory() as folder:
+        state.put(Path(folder))
+        return survey(Path(folder) / f"{NAME}-wal").dropped
 
 
 def recorded(
@@ -176,24 +177,48 @@ def checkpoint(path: Path) -> None:
     connection.close()
 
 
-async def a_second_life(recording: Recording, story: Story) -> Chapters:
-    """A server that starts on what a crash has left: what the log must say from then on."""
-    log = SqliteLog.open(recording.folder / NAME)
-    engine = await is_chapter(log, await story.chapters())
-    chapters: dict[int, Chapter] = {engine.tail: Chapter(engine.tail, known(engine), {})}
-    for number in range(3):
-        await add_job(log, engine, story.now, JobId(f"later {number}"))
-        recording.answered(engine.tail)
+@dataclass(frozen=True, slots=True)
+class Life:
+    """What happened to the files of a log that was served once, and what it had to say."""
+
+    recording: Recording
+    chapters: Chapters
+
+    def crashes(self, samples: int) -> Iterator[State]:
+        recording = self.recording
+        return Crashes(recording.journal, samples, recording.found).shuffled(samples)
+
+
+def lived(folder: Path, name: str, batches: Sequence[int], found: State | None = None) -> Life:
+    """A server's life on what was found, in which it is given batches of so many jobs."""
+    folder.mkdir()
+    if found:
+        found.put(folder)
+    recording, chapters = Recording(folder), dict[int, Chapter]()
+
+    async def live() -> None:
+        log = SqliteLog.open(folder / NAME)
+        engine = await engine_of(log)
         chapters[engine.tail] = Chapter(engine.tail, known(engine), {})
-    await log.close()
-    return chapters
+        for batch, size in enumerate(batches):
+            ids = [JobId(f"{name} {batch} {number}") for number in range(size)]
+            await add_jobs(log, engine, NOW, ids)
+            recording.answered(engine.tail)
+            chapters[engine.tail] = Chapter(engine.tail, known(engine), {})
+        await log.close()
+
+    with beneath_checksums(recording):
+        asyncio.run(live())
+    return Life(recording, chapters)
 
 
-async def add_job(log: SqliteLog, engine: Engine, now: Instant, id: JobId) -> None:
-    """Append what a server that starts says, and a job."""
+async def add_jobs(log: SqliteLog, engine: Engine, now: Instant, ids: Sequence[JobId]) -> None:
+    """Append what a server that starts says, and some jobs, each half a page long."""
     events = engine.record(engine.queue.resume(now), now)
-    wish = Enqueue(spec=JobSpec(command="x"))
-    await log.append([*events, *engine.record(engine.queue.enqueue(id, wish, now), now)])
+    wish = Enqueue(spec=JobSpec(command="x" * 3_000))
+    for id in ids:
+        events += engine.record(engine.queue.enqueue(id, wish, now), now)
+    await log.append(events)
 
 
 def unsynced_answers(journal: Sequence[Done]) -> int:
@@ -245,7 +270,7 @@ async def is_sound(path: Path, answered: int, chapters: Chapters, now: Instant) 
         assert engine.tail >= answered, (
             f"{answered} was answered, and the log ends at {engine.tail}"
         )
-        await add_job(log, engine, now, JobId("the next"))
+        await add_jobs(log, engine, now, [JobId("the next")])
     finally:
         await log.close()
     log = SqliteLog.open(path)
