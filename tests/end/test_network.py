@@ -8,9 +8,11 @@ from contextlib import suppress
 
 import pytest
 
-from airunner.limits import MIB, UNACKNOWLEDGED_BYTES_MAX
+from airunner.limits import MIB
 from tests.support.proxy import Proxy, proxy
 from tests.support.site import PATIENCE, Process, Site, site
+
+SPOOL_BYTES = 4 * MIB  # for which a worker has room while its server does not answer
 
 # Writes numbered lines, a hundred at a time, until it is told to end. How far it has come it says
 # by datagrams, which hold it up in nothing.
@@ -35,12 +37,12 @@ while not end:
 class Counter:
     """A job that counts until it is told to end; each line has `width` digits."""
 
-    def __init__(self, it: Site, *, width: int = 9) -> None:
+    def __init__(self, it: Site, *, width: int = 9, script: str = COUNT) -> None:
         self._site, self._width = it, width
         self._link = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._link.bind(("127.0.0.1", 0))
         port = str(self._link.getsockname()[1])
-        self.id = it.submit("--", sys.executable, "-c", COUNT, port, str(width))
+        self.id = it.submit("--", sys.executable, "-c", script, port, str(width))
         self._link.settimeout(PATIENCE)
         said, self._job = self._link.recvfrom(32)
         self._reached = int(said)
@@ -65,10 +67,15 @@ class Counter:
                 self._reached = int(self._link.recv(32))
         return (self._reached - start) * (self._width + 1)
 
-    def end(self) -> None:
-        """Let it end, and see that every line is there once and in order, in one attempt."""
+    def stop(self) -> int:
+        """Tell it to end; how far it has come at least."""
         self._link.sendto(b"end", self._job)
         self._link.close()
+        return self._reached
+
+    def end(self) -> None:
+        """Let it end, and see that every line is there once and in order, in one attempt."""
+        self.stop()
         assert self._site.run("monitor", self.id).returncode == 0
         lines = self._site.run("logs", self.id, check=True).stdout.splitlines()
         assert len(lines) >= self._reached
@@ -126,7 +133,7 @@ def test_a_network_that_is_silent_is_left_and_costs_nothing(
 
 
 def test_a_server_that_is_stopped_holds_the_command_up_and_costs_nothing(own: Site) -> None:
-    own.start_worker("--visibility-timeout", "60")
+    own.start_worker("--visibility-timeout", "60", "--spool-bytes-max", "4MiB")
     count = Counter(own, width=999)
     assert own.server
     count.goes_on()
@@ -135,6 +142,6 @@ def test_a_server_that_is_stopped_holds_the_command_up_and_costs_nothing(own: Si
         written = count.stands_still()
     finally:
         own.server.signal(signal.SIGCONT)
-    assert written < UNACKNOWLEDGED_BYTES_MAX + 2 * MIB
+    assert written < 6 * MIB
     count.goes_on()
     count.end()
