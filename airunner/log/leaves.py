@@ -73,12 +73,12 @@ def _record(pages: Pages, data: bytes, at: int, size: int) -> bytes:
     parts, left = [data[at : at + local]], size - local
     number = int.from_bytes(data[at + local : at + local + 4], "big")
     while left > 0:
-        page = pages.newest(number) if 0 < number <= pages.count else None
-        if page is None:
+        page = pages.data(number) if 0 < number <= pages.count else b""
+        if len(page) < usable:
             raise Nonsense
-        parts.append(page.data[4 : min(usable, 4 + left)])
+        parts.append(page[4 : min(usable, 4 + left)])
         left -= len(parts[-1])
-        number = int.from_bytes(page.data[:4], "big")
+        number = int.from_bytes(page[:4], "big")
     return b"".join(parts)
 
 

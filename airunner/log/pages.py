@@ -66,6 +66,14 @@ class Pages:
     def newest(self, number: int) -> Page | None:
         return next(self.versions(number), None)
 
+    def data(self, number: int) -> bytes:
+        """What the newest version says, sound or not; nothing if there is none."""
+        if number in self._frames:
+            page = self.newest(number)
+            return page.data if page else b""
+        self._file.seek((number - 1) * self.size)
+        return self._file.read(self.size)
+
     def used(self) -> Iterator[int]:
         """The number of every page that may be part of a tree, page by page of the pointer map."""
         each = self.usable // 5  # entries in a page of it
