@@ -19,7 +19,7 @@ ROUNDS_PER_SITE: Final = 25  # then a new one begins, so that a complaint has a 
 
 def fight(folder: Path, seed: str, rounds: int, *, durable: bool) -> tuple[Counter[str], list[str]]:
     """One campaign on a site of its own: what was done and seen, and what is wrong."""
-    site = Site(folder)
+    site = Site(folder, store=None if durable else "memory")
     campaign = Campaign(site, seed, durable=durable)
     try:
         seen = asyncio.run(campaign.run(rounds))

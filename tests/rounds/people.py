@@ -26,7 +26,7 @@ from tests.rounds.wishes import Wish, is_alive, thrown
 from tests.support.site import AIRUNNER, Site
 
 OPEN_MAX: Final = 24  # watchers of jobs under way, over all people
-PAUSES: Final = (0.0, 0.1, 0.3, 0.6)  # seconds between two deeds of one person
+PAUSES: Final = (0.0, 0.05, 0.1, 0.3)  # seconds between two deeds of one person
 
 Away = (Unreachable, ShuttingDown, Stalled)
 
@@ -169,7 +169,7 @@ class Person:
         """Late, or from the middle; of a job that has ended, or that has not."""
         if self._known:
             id = self._dice.choice(self._known)
-            most = max((len(view.items) for view in self._seen.views if view.id == id), default=1)
+            most = max(1, *(len(view.items) for view in self._seen.views if view.id == id), 1)
             start = self._dice.choice((1, self._dice.randrange(1, most + 1)))
             self._tasks.create_task(self._watch(id, start))
 
