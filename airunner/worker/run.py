@@ -78,6 +78,7 @@ class Run:
             except SetupFailed as failure:
                 verdict = await self._fail(Reason.SETUP_FAILED, str(failure))
             self._tenure.end(verdict)
+            self._log.info("attempt_over")
         except* LeaseLost:
             pass  # and the session has said so
         finally:

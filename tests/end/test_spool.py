@@ -1,0 +1,169 @@
+"""What a job said survives its worker: killed, frozen, restarted, out of disk."""
+
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.end.test_crashes import alive
+from tests.end.test_network import COUNT, Counter
+from tests.support.site import Process, Site
+
+WIDTH = 999  # digits of a line: 1,000 bytes each
+ON_ITS_WAY = 300  # lines that a pipe and a batch hold, and more, when a worker is killed
+
+# Counts in its first attempt; the second says so and ends.
+ONCE = f"""
+import os
+if os.environ["AIRUNNER_ATTEMPT"] != "1":
+    print("second")
+    raise SystemExit
+{COUNT}
+raise SystemExit(7)
+"""
+
+
+@contextmanager
+def stopped(process: Process | None) -> Iterator[None]:
+    assert process
+    process.signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.signal(signal.SIGCONT)
+
+
+def kill(worker: Process) -> None:
+    worker.signal(signal.SIGKILL)
+    worker.wait()
+
+
+def elsewhere(it: Site, *arguments: str) -> Process:
+    """A worker on a folder of its own."""
+    return it.start_worker("--work-dir", str(it.folder / "elsewhere"), *arguments)
+
+
+def spools(it: Site) -> list[Path]:
+    return list((it.folder / "work").glob("spools-*/*.*"))
+
+
+def refused(it: Site, id: str) -> list[Path]:
+    return list((it.folder / "work" / "refused").glob(f"{id}.*"))
+
+
+def counted(it: Site, id: str) -> int:
+    """How many whole lines the job counted: 1, 2, 3 ... without a gap."""
+    lines = it.run("logs", id, check=True).stdout.splitlines()
+    count = sum(len(line) == WIDTH and line.isdigit() for line in lines)
+    assert [int(line) for line in lines[:count]] == list(range(1, count + 1))
+    return count
+
+
+def test_killed_worker_loses_nothing_that_its_job_wrote_and_the_job_runs_again_at_once(
+    own: Site,
+) -> None:
+    worker = own.start_worker("--visibility-timeout", "600")
+    count = Counter(own, width=WIDTH, script=ONCE)
+    with stopped(own.server):
+        count.goes_on(3_000)
+        kill(worker)
+    heir = own.start_worker("--visibility-timeout", "600")
+    heir.said("spool_delivered", job=count.id, attempt=1, lost=True)
+    assert own.run("monitor", count.id).returncode == 0
+    assert counted(own, count.id) > count.stop() - ON_ITS_WAY
+    assert own.run("logs", count.id).stdout.endswith(b"second\n")
+    job = own.show(count.id)
+    assert (job["attempt"], job["failures"], job["log_complete"]) == (2, 1, True)
+    assert heir.stop() == 0
+    assert not spools(own)
+    assert not refused(own, count.id)
+
+
+def test_true_end_of_a_job_is_told_though_its_worker_was_killed_before_it_could(own: Site) -> None:
+    worker = own.start_worker("--visibility-timeout", "600")
+    count = Counter(own, width=WIDTH, script=ONCE)
+    with stopped(own.server):
+        count.goes_on(3_000)
+        reached = count.stop()
+        worker.said("attempt_over", job=count.id)
+        kill(worker)
+    own.start_worker("--visibility-timeout", "600")
+    assert own.run("monitor", count.id).returncode == 7
+    assert counted(own, count.id) >= reached
+    job = own.show(count.id)
+    assert (job["attempt"], job["failures"], job["log_complete"]) == (1, 0, True)
+    assert own.run("verify", count.id).returncode == 0
+
+
+def test_what_a_dead_worker_left_for_a_lease_that_is_over_is_set_aside(own: Site) -> None:
+    worker = own.start_worker("--visibility-timeout", "2")
+    count = Counter(own, width=WIDTH, script=ONCE)
+    count.goes_on()
+    kill(worker)
+    elsewhere(own)
+    assert own.run("monitor", count.id).returncode == 0
+    before = own.run("logs", count.id, check=True).stdout
+    heir = own.start_worker()
+    said = heir.said("spool_refused", job=count.id, attempt=1)
+    assert refused(own, count.id) == [Path(str(said["path"]))]
+    assert heir.stop() == 0
+    assert not spools(own)
+    assert own.run("logs", count.id, check=True).stdout == before
+    count.stop()
+
+
+def test_frozen_worker_sets_aside_what_it_could_not_say_in_time(own: Site) -> None:
+    frozen = own.start_worker("--visibility-timeout", "5")
+    count = Counter(own, width=WIDTH, script=ONCE)
+    with stopped(own.server):
+        count.goes_on(10_000)
+        frozen.signal(signal.SIGSTOP)
+    elsewhere(own)
+    assert own.run("monitor", count.id).returncode == 0
+    before = own.run("logs", count.id, check=True).stdout
+    frozen.signal(signal.SIGCONT)
+    frozen.said("spool_refused", job=count.id, attempt=1)
+    assert frozen.stop() == 0
+    assert len(refused(own, count.id)) == 1
+    assert not spools(own)
+    assert own.run("logs", count.id, check=True).stdout == before
+    assert before.endswith(b"second\n")
+    count.stop()
+
+
+def test_living_worker_on_the_same_folder_keeps_its_job(own: Site) -> None:
+    own.start_worker()
+    count = Counter(own)
+    second = own.start_worker()
+    count.goes_on()
+    count.end()
+    assert not [line for line in second.journal if "spool_taken" in line]
+
+
+def test_full_disk_costs_a_worker_its_spool_and_no_job_anything(own: Site) -> None:
+    worker = own.start_worker()
+    resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
+    count = Counter(own)
+    count.goes_on(10_000)
+    worker.said("spool_failed", job=count.id)
+    count.end()
+    remarks = [event for event in own.events(count.id) if event["type"] == "remark"]
+    assert len(remarks) == 1
+    assert "File too large" in str(remarks[0])
+
+
+def test_no_process_of_a_killed_worker_lives_when_its_job_runs_again(own: Site) -> None:
+    worker = own.start_worker("--visibility-timeout", "600")
+    script = (
+        "if [ $AIRUNNER_ATTEMPT = 1 ]; then trap '' TERM; setsid sh -c \"$1\" old-$0 & echo up; "
+    )
+    script += "while :; do sleep 1; done; fi; "
+    script += "! grep -lsz '^old-killed[-]tree$' /proc/[0-9]*/cmdline"
+    id = own.submit("--", "sh", "-c", script, "killed-tree", "while :; do sleep 1; done")
+    own.wait_for(id, "output")
+    assert alive("old-killed-tree")
+    kill(worker)
+    own.start_worker("--visibility-timeout", "600")
+    assert own.run("monitor", id).returncode == 0
+    assert own.run("logs", id).stdout == b"up\n"
