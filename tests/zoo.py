@@ -94,8 +94,8 @@ def shell(line: str) -> tuple[str, ...]:
 class Pen:
     """A keeper, what was started through it, and the tag of that."""
 
-    def __init__(self, tree: Tree) -> None:
-        self.keeper: Keeper = start_keeper(tree)
+    def __init__(self, tree: Tree, lifeline: int | None = None) -> None:
+        self.keeper: Keeper = start_keeper(tree, lifeline)
         self.tag = uuid.uuid4().hex
 
     async def __aenter__(self) -> Self:
