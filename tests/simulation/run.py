@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from selectors import SelectorKey, SelectSelector
 
 from tests.simulation.checker import complaints
 from tests.simulation.testimony import Testimony
@@ -10,6 +11,13 @@ from tests.simulation.world import World, numbered_tasks
 from tests.support.loop import VirtualLoop
 
 Tell = Callable[[float, str], None]
+
+
+class _Nothing(SelectSelector):
+    """Nothing comes from outside of a simulation, so the system is not asked."""
+
+    def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
+        return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +39,7 @@ def simulate(seed: int, tell: Tell | None = None, world: type[World] = World) ->
         asyncio.get_running_loop().set_task_factory(numbered_tasks())
         return await world(seed, tell).run()
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(_Nothing())) as runner:
         return runner.run(main())
 
 
