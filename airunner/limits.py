@@ -45,6 +45,7 @@ ATTEMPTS_KEPT: Final = 32  # past attempts in a job's history; the oldest go fir
 TERMINAL_SIZE_MAX: Final = 1_000  # columns or rows
 OUTPUT_BYTES_DEFAULT: Final = 1 * GIB  # what a job may write before its output is cut
 OUTPUT_BYTES_MAX: Final = 1024 * GIB
+COUNT_MAX: Final = 2**53  # sequences of a job, or bytes of it that are cut: what any client counts
 
 # One lease
 VISIBILITY_SECONDS_MIN: Final = 1

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 
-from airunner.errors import OutOfSequence
+from airunner import limits
+from airunner.errors import InvalidRequest, OutOfSequence
+from airunner.facts import Fact, Reported
 from airunner.jobs import Job
 from airunner.reports import Output, OutputCut, Report, tail, width
 from airunner.retention import Retention
@@ -30,6 +32,23 @@ def unseen(
                 raise OutOfSequence(sent + 1, first)
             yield last, tail(report, max(0, sent + 1 - first))
             sent = last
+
+
+def check_countable(job: Job, facts: Iterable[Fact]) -> None:
+    """Raise InvalidRequest if the job would have more than COUNT_MAX of anything.
+
+    A worker may say of a mark that it stands for anything; whoever adds that up must be able to.
+    """
+    reports = [fact.report for fact in facts if isinstance(fact, Reported)]
+    cut = sum(report.size for report in reports if isinstance(report, OutputCut))
+    for count, unit in (
+        (job.sequence + sum(map(width, reports)), "sequences"),
+        (job.output_bytes_cut + cut, "bytes that are cut"),
+    ):
+        if count > limits.COUNT_MAX:
+            raise InvalidRequest(
+                "output_cut", f"the job would have more than COUNT_MAX ({limits.COUNT_MAX}) {unit}"
+            )
 
 
 def fit(output: Output, room: int) -> tuple[Output, OutputCut | None]:

@@ -76,7 +76,7 @@ from airunner.jobs import (
 from airunner.reports import Output, Report
 from airunner.retention import Retention
 from airunner.spec import first_difference
-from airunner.store.intake import fit, room_for, unseen
+from airunner.store.intake import check_countable, fit, room_for, unseen
 from airunner.store.table import Table
 
 NOBODY: frozenset[JobId] = frozenset()
@@ -200,6 +200,7 @@ class Queue:
                 facts.append(Reported(job.id, job.attempt, number, kept))
             if cut:
                 facts.append(Reported(job.id, job.attempt, sent, cut))
+        check_countable(job, facts)
         return facts
 
     def finish(

@@ -2,9 +2,12 @@
 
 import pytest
 
-from airunner.errors import OutOfSequence
-from airunner.jobs import Instant, Millis
+from airunner.errors import InvalidRequest, OutOfSequence
+from airunner.jobs import Enqueue, Instant, JobId, Millis, TaskToken, WorkerId, digest
+from airunner.limits import COUNT_MAX
 from airunner.reports import Alive, Chunk, Output, OutputCut, Report, Stream
+from airunner.spec import JobSpec
+from airunner.store.engine import Engine
 from airunner.store.intake import fit, unseen
 
 
@@ -64,3 +67,20 @@ def test_the_leading_chunks_that_fit_are_kept_and_the_rest_is_marked(
 ) -> None:
     whole = output("a", "bc", "def")
     assert fit(whole, room) == (Output(whole.chunks[:kept]), cut)
+
+
+@pytest.mark.parametrize("report", [OutputCut(COUNT_MAX, 1), OutputCut(1, COUNT_MAX + 1)])
+def test_what_nobody_can_count_is_refused_before_it_is_a_fact(report: OutputCut) -> None:
+    engine, token = Engine(), digest(TaskToken("t"))
+    wish = Enqueue(spec=JobSpec(command="x"))
+    engine.record(engine.queue.enqueue(JobId("j"), wish, Instant(1)), Instant(1))
+    leased = engine.queue.lease(
+        ["default"], token=token, worker=WorkerId("w"), span=Millis(9), now=Instant(1)
+    )
+    engine.record(leased, Instant(1))
+    with pytest.raises(InvalidRequest, match="COUNT_MAX"):
+        engine.queue.publish(token, [(1, report)], now=Instant(1))
+    fits = OutputCut(COUNT_MAX - 2, COUNT_MAX)
+    engine.record(engine.queue.publish(token, [(1, fits)], now=Instant(1)), Instant(1))
+    with pytest.raises(InvalidRequest, match="COUNT_MAX"):
+        engine.queue.publish(token, [(COUNT_MAX, OutputCut(1, 1))], now=Instant(1), gaps=True)
