@@ -84,6 +84,7 @@ class Tenure:
         self._told = 0  # ... of the last that was sent on this connection
         self._stored = 0  # ... of the last that the server has
         self._flight: deque[tuple[int, int]] = deque()  # unanswered: last number, bytes
+        self._flying = 0  # bytes of them all
         self._last_word_told = False  # on this connection
         self._last_word_heard = False  # perhaps: it was sent on some connection
         self._muted = False
@@ -157,17 +158,17 @@ class Tenure:
         if self.is_over or self._pause or self._loop.time() >= self.until:
             return None
         if self._told < self._last:
-            if sum(size for _, size in self._flight) >= UNACKNOWLEDGED_BYTES_MAX:
+            if self._flying >= UNACKNOWLEDGED_BYTES_MAX:
                 return None
             first, reports = self._read()
             if reports:
                 self._told = first + sum(map(width, reports)) - 1
-                self._flight.append((self._told, sum(map(size_of, reports))))
+                self._send(self._told, sum(map(size_of, reports)))
                 return Batch(self.token, first, tuple(reports))
         if self.verdict is None or self._last_word_told:
             return None
         self._last_word_told = self._last_word_heard = True
-        self._flight.append((self._last + 1, 0))  # which nothing stores
+        self._send(self._last + 1, 0)  # a number that nothing stores
         if isinstance(self.verdict, Ending):
             return GiveBack(self.token, lost=self.verdict is Ending.LOST)
         return Completion(self.token, self._last, self.verdict)
@@ -179,7 +180,7 @@ class Tenure:
 
     def resumed(self, stored: int) -> None:
         """A new connection, on which the server has this much."""
-        self._flight.clear()
+        self._forget_flight()
         if stored < self._stored or self._strikes > 1:
             self._stored = self._last = stored
             self._mute()
@@ -196,7 +197,7 @@ class Tenure:
         It then no longer knows the token as one that is held, but answers the same last word again.
         """
         if self._last_word_heard:
-            self._flight.clear()
+            self._forget_flight()
             self._go_on()
             self._told = self._last
         return self._last_word_heard
@@ -204,7 +205,7 @@ class Tenure:
     def postponed(self, status: str) -> bool:
         """Whether what was rejected is to be said again later; else it is a disagreement."""
         if self._flight:
-            self._flight.popleft()
+            self._answered()
         if status == LimitReached.status and not self._pause:
             self._pause = self._loop.call_later(self._backoff.next(), self._end_pause)
         return self._pause is not None
@@ -220,7 +221,7 @@ class Tenure:
             self._stored = upto
             self._backoff.reset()
         while self._flight and self._flight[0][0] <= upto:
-            self._flight.popleft()
+            self._answered()
         self._spool.forget(upto)
         self._room.set()
         self._wake(self)
@@ -284,6 +285,17 @@ class Tenure:
         self._spool.conclude(LastWord(self._last, self.verdict))
 
     # When it is said
+
+    def _send(self, last: int, size: int) -> None:
+        self._flight.append((last, size))
+        self._flying += size
+
+    def _answered(self) -> None:
+        self._flying -= self._flight.popleft()[1]
+
+    def _forget_flight(self) -> None:
+        self._flight.clear()
+        self._flying = 0
 
     def _go_on(self) -> None:
         """Say again what the server does not have."""
