@@ -74,13 +74,16 @@ async def run_both(folder: Path, server: Sequence[str], worker: Sequence[str]) -
     said = {"server": address, "ca_cert": str(folder / "ca.pem")}
     said["token_file"] = str(folder / "token")
     lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in said.items())
-    write_private(folder / "server.toml", lines.encode())
+    lines += f"# while process {os.getpid()} runs\n"
+    where = folder / "server.toml"
+    write_private(where, lines.encode())
     try:
         children.append(await _start_worker(folder, address, worker, listening.pid, lifeline[1]))
         note(f"ready at {address}; try `airunner submit -- echo hello` in another terminal")
         return await _attend(children[1], listening, signals)
     finally:
-        (folder / "server.toml").unlink(missing_ok=True)
+        if where.exists() and where.read_text(encoding="utf-8") == lines:
+            where.unlink()  # and not that of the next `up`, which may have begun already
 
 
 async def _attend(

@@ -289,6 +289,19 @@ def test_up_keeps_its_secrets_and_stops_both_in_order(shell: Shell) -> None:
     assert not (folder / "server.toml").exists()
 
 
+def test_an_up_that_ends_late_leaves_the_next_ones_address_alone(shell: Shell) -> None:
+    up = shell.start("up", "--listen", "127.0.0.1:0", "--log-format", "json")
+    assert up.stderr
+    while b'"connected"' not in up.stderr.readline():
+        pass
+    path = shell.home / ".local/share/airunner/embedded/server.toml"
+    path.write_text('server = "localhost:1"\n')
+    up.terminate()
+    assert up.stderr.read()
+    assert up.wait(PATIENCE) == 0
+    assert path.read_text() == 'server = "localhost:1"\n'
+
+
 def test_an_up_that_is_killed_leaves_neither_worker_nor_server(shell: Shell) -> None:
     up = shell.start("up", "--listen", "127.0.0.1:0", "--log-format", "json")
     assert up.stderr
