@@ -8,6 +8,7 @@
     125        anything of ours: a job that was lost, never started or waited too long,
                no server, no permission, a bad job file, wrong usage
     2          wrong usage of the command line, of commands that stand for no other
+    1          `airunner log` has found damage
     1          what was to be checked is not as it should be (verify, log check)
 
 The table is that of timeout(1) and env(1), so that a script can put `airunner

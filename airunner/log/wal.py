@@ -127,11 +127,18 @@ class _Head:
 def scan(wal: Path) -> Scan:
     """What the write-ahead log holds; nothing if there is no such file.
 
-    Raises LogDamaged, which names the first bad frame.
+    Raises LogDamaged, which names the first bad frame; also if the database is not there, because
+    SQLite would then delete what is.
     """
     found = survey(wal)
     if found.damage:
         raise LogDamaged(explained(wal, found.damage))
+    database = _database(wal)
+    if found.committed and not (database.is_file() and database.stat().st_size):
+        raise LogDamaged(
+            f"{wal} has {found.committed} frames of a log, but {database} is not there or empty: put "
+            "that back, or move this file away to begin a new log"
+        )
     return found
 
 
@@ -325,6 +332,8 @@ def _is_checkpointed(wal: Path, head: _Head) -> bool:
                 newest |= pending
                 pages = frame.commit
                 pending = {}
+        if not _database(wal).is_file():
+            return False
         with _database(wal).open("rb") as database:
             reserved = database.read(_DATABASE_HEADER_BYTES)[20:21] or b"\0"
             used = head.page_size - reserved[0]  # the rest is a checksum that a checkpoint adds

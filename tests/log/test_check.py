@@ -16,8 +16,8 @@ from airunner.log.lock import FileLock
 from airunner.log.log import LogRefused
 from airunner.log.schema import PAGE_BYTES, connect
 from airunner.log.wal import FRAME_HEADER_BYTES, HEADER_BYTES, wal_of
-from tests.core.log_contract import Writer
-from tests.log.written import JOBS, Rows, events_of, run, store, write
+from tests.core.log_contract import Writer, walked
+from tests.log.written import JOBS, Rows, events_of, run, store, write, write_walk
 
 
 @pytest.fixture
@@ -50,6 +50,12 @@ def test_a_sound_log_has_no_findings_and_is_counted(path: Path) -> None:
     seen = check(path, findings.append)
     assert not findings
     assert seen == Checked(jobs=5, events=5 * 6, output_bytes=5 * 2_001)
+
+
+@pytest.mark.parametrize("trimmed", [False, True])
+def test_whatever_a_server_does_leaves_a_sound_log(path: Path, trimmed: bool) -> None:
+    write_walk(path, walked(), trimmed=trimmed)
+    assert not found(path)
 
 
 def test_a_log_beside_its_server_is_checked_as_it_is_now(path: Path) -> None:

@@ -22,8 +22,8 @@ from airunner.log.sqlite import SqliteLog
 from airunner.log.wal import FRAME_HEADER_BYTES, HEADER_BYTES, wal_of
 from airunner.server.replay import replay
 from airunner.store.engine import Engine
-from tests.core.log_contract import Writer, output, read
-from tests.log.written import JOBS, Rows, run, write
+from tests.core.log_contract import Writer, output, read, walked
+from tests.log.written import JOBS, Rows, run, write, write_walk
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def crashed(path: Path, out: Path, *, checkpoint: bool = False) -> Writer:
     return writer
 
 
-def a_prefix(events: Sequence[Event], whole: Sequence[Event]) -> bool:
+def a_prefix(events: Sequence[object], whole: Sequence[object]) -> bool:
     return list(events) == list(whole[: len(events)])
 
 
@@ -218,6 +218,26 @@ def test_what_retention_took_stays_away(path: Path, tmp_path: Path) -> None:
     assert contents(out) == before
     assert not before[JOBS[1]]
     assert done.jobs == 5
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_server_goes_on_with_what_random_damage_has_left(
+    path: Path, tmp_path: Path, seed: int
+) -> None:
+    dice = random.Random(seed)
+    write_walk(path, walk := walked(), trimmed=seed % 2 == 0)
+    ids = sorted({event.fact.id for event in walk.log})
+    before = contents(path, ids)
+    damaged(path, *(dice.randrange(path.stat().st_size) for _ in range(seed // 2)))
+    done, _ = saved(path, out := tmp_path / "out")
+    kept = contents(out, ids)
+    assert all(a_prefix(marked(kept[id]), marked(before[id])) for id in ids)
+    assert done.lost or kept == before
+
+
+def marked(events: Sequence[Event]) -> list[tuple[int, int]]:
+    """What stays when output becomes a mark, as it may at any time."""
+    return [(event.place, event.last) for event in events]
 
 
 def test_a_log_that_is_served_or_none_is_refused(path: Path, tmp_path: Path) -> None:

@@ -213,6 +213,20 @@ def test_a_torn_header_over_a_round_that_is_in_the_database_is_no_damage(tmp_pat
         assert survey(copies.leave(torn)).damage is None, cut
 
 
+def test_one_without_its_database_is_not_given_up_for_nothing(copies: Copies) -> None:
+    """SQLite deletes it, for it belongs to no page of the new database."""
+    path = copies.leave(copies.wal)
+    path.with_name("copy.db").write_bytes(b"")
+    with pytest.raises(LogDamaged, match=r"copy.db is not there or empty: put that back"):
+        scan(path)
+    path.with_name("copy.db").unlink()
+    with pytest.raises(LogDamaged, match=rf"has {copies.frames} frames of a log"):
+        scan(path)
+    path.write_bytes(flipped(copies.wal, 2, 0))
+    with pytest.raises(LogDamaged, match="the header is damaged"):
+        scan(path)
+
+
 def test_the_frames_of_a_damaged_one_are_read_around_the_damage(copies: Copies) -> None:
     at = HEADER_BYTES + FRAME_HEADER_BYTES + 7
     frames = list(kept_frames(copies.leave(flipped(copies.wal, at, 0))))

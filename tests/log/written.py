@@ -20,7 +20,9 @@ from airunner.log.rows import (
     report_row,
 )
 from airunner.log.schema import checksum_vfs, connect, create, touch, use_wal
+from airunner.log.sqlite import SqliteLog
 from tests.core.log_contract import Writer, output
+from tests.core.walk import Walk
 
 JOBS = tuple(JobId(name) for name in ("one", "two", "three", "four", "five"))
 
@@ -75,3 +77,20 @@ def events_of(log: Log, id: JobId) -> list[Event]:
         return [event async for event in log.read(id)]
 
     return asyncio.run(read())
+
+
+def write_walk(path: Path, walk: Walk, *, trimmed: bool) -> None:
+    """All that a random walk has left, by a server's own log; with retention's work done, or not."""
+
+    async def append() -> None:
+        log = SqliteLog.open(path)
+        rest = walk.log
+        while rest:
+            size = walk.dice.randrange(1, 40)
+            await log.append(rest[:size])
+            rest = rest[size:]
+        if trimmed:
+            await log.trimmed()
+        await log.close()
+
+    asyncio.run(append())
