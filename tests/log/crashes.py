@@ -85,10 +85,11 @@ class Disk:
 class Crashes:
     """The states after a crash at any point of a journal, each different one once."""
 
-    def __init__(self, journal: Sequence[Done], seed: int, found: int = 0) -> None:
-        """`found` steps of the journal only say what was there before."""
-        self._found = found
-        self._journal = journal
+    def __init__(
+        self, journal: Sequence[Done], seed: int, *, found: int = 0, part: float = 1
+    ) -> None:
+        """`found` steps of the journal only say what was there before; `part` of all states will do."""
+        self._journal, self._found, self._part = journal, found, part
         self._seed, self._dice = seed, random.Random(seed)
         self._seen: dict[bytes, int] = {}  # what was answered, by the digest of the files
 
@@ -97,9 +98,7 @@ class Crashes:
         disk, answered = Disk(), 0
         for number, done in enumerate(self._journal, 1):
             for torn in self._torn(done) if number > self._found else ():
-                twin = disk.copy()
-                twin.do(torn)
-                yield from self._state(f"killed within step {number}", answered, twin)
+                yield from self._state(f"killed within step {number}", answered, disk, [torn])
             disk.do(done)
             answered = done.place if isinstance(done, Answered) else answered
             if number >= self._found:
@@ -108,35 +107,30 @@ class Crashes:
     def powerless(self) -> Iterator[State]:
         """After each step: what was synced, and the first so many of what was not."""
         for number, last, moment in self._moments():
-            disk = moment.synced.copy()
             fresh = isinstance(last, Synced | Answered)  # else all but the newest was told before
-            for count, done in enumerate([None, *moment.pending]):
-                told = fresh or count == len(moment.pending)
-                where = f"power cut after step {number}"
-                if done is not None:
-                    for torn in self._torn(done) if told else ():
-                        twin = disk.copy()
-                        twin.do(torn)
-                        said = f"{where}, within unsynced step {count}"
-                        yield from self._state(said, moment.answered, twin)
-                    disk.do(done)
-                if told:
-                    said = f"{where}, {count} unsynced steps there"
-                    yield from self._state(said, moment.answered, disk)
+            pending, there = moment.pending, f"power cut after step {number}"
+            for count in range(0 if fresh else len(pending), len(pending) + 1):
+                for torn in self._torn(pending[count - 1]) if count else ():
+                    said, left = (
+                        f"{there}, within unsynced step {count}",
+                        [*pending[: count - 1], torn],
+                    )
+                    yield from self._state(said, moment.answered, moment.synced, left)
+                said = f"{there}, {count} unsynced steps there"
+                yield from self._state(said, moment.answered, moment.synced, pending[:count])
 
     def shuffled(self, samples: int) -> Iterator[State]:
         """After each step: what was synced, and so many samples of what was not."""
         for number, _, moment in self._moments():
             for _ in range(samples if moment.pending else 0):
-                disk = moment.synced.copy()
-                kept = self._dice.choice([0.1, 0.5, 0.9])
+                left, kept = list[Done](), self._dice.choice([0.1, 0.5, 0.9])
                 for done in moment.pending:
                     if self._dice.random() < kept:
-                        disk.do(done)
+                        left.append(done)
                     elif self._dice.random() < 0.3 and (torn := self._torn(done)):
-                        disk.do(self._dice.choice(torn))
+                        left.append(self._dice.choice(torn))
                 said = f"power cut after step {number}, shuffled"
-                yield from self._state(said, moment.answered, disk)
+                yield from self._state(said, moment.answered, moment.synced, left)
 
     def _torn(self, done: Done) -> list[Done]:
         """Some ways in which a write may be there in part; always the same ones of the same write."""
@@ -160,10 +154,17 @@ class Crashes:
             if number >= self._found:
                 yield number, done, moment
 
-    def _state(self, crash: str, answered: int, disk: Disk) -> Iterator[State]:
-        """The state, unless it was there before with as much answered."""
-        state = State(crash, answered, disk.files())
-        told = sha256()
+    def _state(
+        self, crash: str, answered: int, disk: Disk, more: Sequence[Done] = ()
+    ) -> Iterator[State]:
+        """The disk with some more done to it, unless it was there before with as much answered."""
+        if self._part < 1 and self._dice.random() >= self._part:
+            return
+        if more:
+            disk = disk.copy()
+        for done in more:
+            disk.do(done)
+        state, told = State(crash, answered, disk.files()), sha256()
         for name in sorted(state.files):
             told.update(b"%s %d " % (name.encode(), len(state.files[name])))
             told.update(state.files[name])

@@ -10,12 +10,13 @@ from airunner.entries import Entry, entry
 from airunner.facts import Event
 from airunner.jobs import Instant, Job, JobId
 from airunner.jobs import Sequence as EventSequence
+from airunner.limits import KIB
 from airunner.log.log import Log
 from airunner.log.memory import MemoryLog
 from airunner.reports import Output, OutputCut, Report
 from airunner.server.replay import replay
 from airunner.store.engine import Engine, replayed
-from tests.core.log_contract import by_id, read
+from tests.core.log_contract import Writer, by_id, output, read
 from tests.core.walk import KEEP, Walk
 
 RETENTION = replace(KEEP, output_bytes_per_job=20_000, output_bytes_total=30_000)
@@ -46,19 +47,11 @@ class Chapter:
 
 
 class Story:
-    """Batches of events as a server makes them, of jobs to which everything happens."""
+    """Batches of events as a server makes them."""
 
-    def __init__(self, seed: int, steps: int, batch_max: int) -> None:
-        dice = random.Random(seed)
-        walk = Torrent(dice)
-        walk.run(steps)
-        self.now, self.batches = walk.now, list[Sequence[Event]]()
-        left = walk.log
-        while left:
-            size = dice.randint(1, batch_max)
-            self.batches.append(left[:size])
-            left = left[size:]
-        self.ids = sorted({event.fact.id for event in walk.log})
+    def __init__(self, batches: Sequence[Sequence[Event]], now: Instant) -> None:
+        self.batches, self.now = batches, now
+        self.ids = sorted({event.fact.id for batch in batches for event in batch})
 
     async def chapters(self) -> Mapping[int, Chapter]:
         """Each by its place; that of an empty log is at 0."""
@@ -72,6 +65,43 @@ class Story:
             place = told[-1].place if told else 0
             streams = {id: seen(await read(memory, id)) for id in self.ids}
             yield Chapter(place, known(replayed(told, RETENTION)), streams)
+
+
+def walked(seed: int, steps: int, batch_max: int) -> Story:
+    """Of jobs to which everything happens."""
+    dice, batches = random.Random(seed), list[Sequence[Event]]()
+    walk = Torrent(dice)
+    walk.run(steps)
+    left = walk.log
+    while left:
+        size = dice.randint(1, batch_max)
+        batches.append(left[:size])
+        left = left[size:]
+    return Story(batches, walk.now)
+
+
+async def flooded() -> Story:
+    """Of a job whose output is large enough for its space to be given back when it is dropped."""
+    writer = Writer(heard := _Heard())
+    one, two = JobId("one"), JobId("two")
+    await writer.run(one, *[output("y" * 64 * KIB) for _ in range(24)])
+    await writer.drop(one)
+    await writer.run(two, output("z" * 64 * KIB))
+    await writer.forget(one)
+    await writer.forget(two)
+    return Story(heard.batches, Instant(2_000))
+
+
+class _Heard(MemoryLog):
+    """Remembers what it was given together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[Sequence[Event]] = []
+
+    async def append(self, events: Sequence[Event]) -> None:
+        await super().append(events)
+        self.batches.append(events)
 
 
 async def engine_of(log: Log) -> Engine:

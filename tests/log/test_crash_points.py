@@ -20,6 +20,8 @@ import apsw
 import pytest
 
 from airunner.jobs import Enqueue, Instant, JobId
+from airunner.limits import MIB
+from airunner.log.check import check
 from airunner.log.log import LogDamaged
 from airunner.log.schema import checksum_vfs
 from airunner.log.sqlite import SqliteLog
@@ -30,6 +32,7 @@ from airunner.store.engine import Engine
 from tests.log.crashes import Crashes, State
 from tests.log.recording_vfs import (
     Answered,
+    Cut,
     Done,
     Forgetful,
     Recording,
@@ -37,10 +40,11 @@ from tests.log.recording_vfs import (
     Wrote,
     beneath_checksums,
 )
-from tests.log.story import Chapter, Story, engine_of, is_chapter, known
+from tests.log.story import Chapter, Story, engine_of, flooded, is_chapter, known, walked
 
 SEEDS = max(1, int(os.environ.get("AIRUNNER_SEEDS", "1")) // 100)  # a log has a thousand states
 NAME = "log"
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # where a sync costs nothing
 NOW = Instant(1_000)
 Chapters = Mapping[int, Chapter]
 
@@ -61,10 +65,20 @@ def test_a_power_cut_may_keep_any_of_what_was_not_synced(seed: int, tmp_path: Pa
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_a_crash_in_a_long_life_loses_nothing_that_was_answered(seed: int, tmp_path: Path) -> None:
-    story = Story(seed, steps=300, batch_max=20)
-    crashes = Crashes(recorded(story, Recording(tmp_path)), seed)
+    story = walked(seed, steps=300, batch_max=20)
+    crashes = Crashes(recorded(story, Recording(tmp_path)), seed, part=0.006)
     states = chain(crashes.killed(), crashes.powerless(), crashes.shuffled(samples=1))
-    outlived(sampled(states, every=101), story)
+    outlived(states, story)
+
+
+def test_a_crash_while_space_is_given_back_loses_nothing(tmp_path: Path) -> None:
+    story = asyncio.run(flooded())
+    journal = recorded(story, Recording(tmp_path), tidied=True)
+    largest = max(done.size for done in journal if isinstance(done, Cut))
+    assert largest > 1 * MIB, "no space was given back"
+    crashes = Crashes(journal, 0, part=0.006)
+    states = chain(crashes.killed(), crashes.powerless(), crashes.shuffled(samples=1))
+    outlived(states, story)
 
 
 def test_a_kill_loses_nothing_that_was_answered_without_a_sync_for_each_answer(
@@ -130,7 +144,7 @@ def test_a_log_that_answers_before_it_commits_is_found_out(tmp_path: Path) -> No
 
 
 def short(seed: int) -> Story:
-    return Story(seed, steps=50, batch_max=5)
+    return walked(seed, steps=70, batch_max=6)
 
 
 def sampled(states: Iterable[State], every: int = 5) -> Iterable[State]:
@@ -139,17 +153,23 @@ def sampled(states: Iterable[State], every: int = 5) -> Iterable[State]:
 
 def tail(state: State) -> int:
     """How many frames of a transaction that was never answered stand in the write-ahead log."""
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory(dir=MEMORY) as folder:
         state.put(Path(folder))
         return survey(Path(folder) / f"{NAME}-wal").dropped
 
 
 def recorded(
-    story: Story, recording: Recording, fsync: Fsync = Fsync.FULL, *, hasty: bool = False
+    story: Story,
+    recording: Recording,
+    fsync: Fsync = Fsync.FULL,
+    *,
+    hasty: bool = False,
+    tidied: bool = False,
 ) -> Sequence[Done]:
     """What happens to the files while a log that is served three times is told the story.
 
-    `hasty`: the answers go out before the log has been asked.
+    `hasty`: the answers go out before the log has been asked. `tidied`: each batch waits until
+    the log has done all of its housekeeping.
     """
 
     async def tell() -> None:
@@ -161,7 +181,9 @@ def recorded(
                     recording.answered(batch[-1].place)
                 await log.append(batch)
                 recording.answered(batch[-1].place)
-                if number % 3 == 2:
+                if tidied:
+                    await log.trimmed()
+                elif number % 3 == 2:
                     checkpoint(recording.folder / NAME)
             await log.close()
 
@@ -186,7 +208,7 @@ class Life:
 
     def crashes(self, samples: int) -> Iterator[State]:
         recording = self.recording
-        return Crashes(recording.journal, samples, recording.found).shuffled(samples)
+        return Crashes(recording.journal, samples, found=recording.found).shuffled(samples)
 
 
 def lived(folder: Path, name: str, batches: Sequence[int], found: State | None = None) -> Life:
@@ -252,7 +274,7 @@ def outlived(states: Iterable[State], story: Story) -> list[str]:
 
 async def outlives(state: State, chapters: Chapters, now: Instant) -> tuple[str, ...]:
     """Assert that a server can go on from the state, and that nothing that was answered is lost."""
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory(dir=MEMORY) as folder:
         path = Path(folder) / NAME
         state.put(path.parent)
         try:
@@ -279,4 +301,7 @@ async def is_sound(path: Path, answered: int, chapters: Chapters, now: Instant) 
         assert known(await engine_of(log)) == known(engine)
     finally:
         await log.close()
+    found = list[str]()
+    check(path, found.append)
+    assert not found
     return notes
