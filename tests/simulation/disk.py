@@ -32,6 +32,7 @@ class Disk:
     def __init__(self, dice: Random) -> None:
         self.dice = dice
         self.full = False
+        self.low = False  # little room is left: no more jobs or output, please
         self.broken = False  # the next append fails
         self.slow = 1.0  # times the usual time
         self.events: list[Event] = []

@@ -16,7 +16,7 @@ from structlog.typing import EventDict
 
 from airunner.channel import ChannelClosed
 from airunner.entries import Entry, entry, trimmed
-from airunner.errors import Refused
+from airunner.errors import LimitReached, Refused
 from airunner.facts import Event
 from airunner.jobs import Instant, Job, JobId, Sequence
 from airunner.retention import Retention
@@ -33,6 +33,7 @@ from airunner.worker.worker import Worker, WorkerOptions
 from tests.simulation.commands import Theatre
 from tests.simulation.disk import Disk, DiskLog
 from tests.simulation.network import End, Stream
+from tests.simulation.spools import MortalSpools
 from tests.simulation.testimony import Epoch
 from tests.support.stage import Rooms
 
@@ -54,6 +55,7 @@ class ServerLife:
 
     def __init__(self, disk: Disk, ids: Ids, tell: Tell) -> None:
         self.log = self.open(disk)
+        self._disk = disk
         self.dead = False
         self.killed = False
         self._ids = ids
@@ -75,7 +77,13 @@ class ServerLife:
         now, loop = clock.now(), asyncio.get_running_loop()
         begun(Epoch(now, now - round(loop.time() * 1000)))
         broker = Broker(
-            engine, self.log, clock=clock, ids=self._ids, watched=watched, journal=self._note
+            engine,
+            self.log,
+            clock=clock,
+            ids=self._ids,
+            watched=watched,
+            journal=self._note,
+            room=self._room,
         )
         try:
             async with asyncio.TaskGroup() as self._tasks:
@@ -138,6 +146,10 @@ class ServerLife:
         for stream in self.streams:
             stream.die(stream.far)
 
+    def _room(self) -> None:
+        if self._disk.low:
+            raise LimitReached("there is little room on the disk")
+
     def _note(self, event: Event, job: Job | None) -> None:
         if not self.dead:
             self._tell(f"server: {event.fact}"[:160])
@@ -150,6 +162,7 @@ class WorkerLife:
         self,
         options: WorkerOptions,
         theatre: Theatre,
+        spools: MortalSpools,
         connect: "Callable[[WorkerLife], Awaitable[End[FromWorker, FromServer]]]",
         wall: Instant,
         dice: Random,
@@ -158,11 +171,13 @@ class WorkerLife:
         self.dead = False
         self.killed = False
         self.theatre = theatre
+        self._spools = spools
         self.streams: list[Stream[FromWorker, FromServer]] = []
         self._tell = tell
         place = Place(
             launcher=theatre,
             workspaces=Rooms(),
+            spools=spools,
             clock=WorkerClock(wall),
             log=structlog.wrap_logger(None, processors=[self._note]),
         )
@@ -173,6 +188,7 @@ class WorkerLife:
         if self.killed:
             return
         self.dead = self.killed = True
+        self._spools.die()
         for stream in self.streams:
             stream.die(stream.near)
         await self.theatre.die()

@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING
 
 from airunner.channel import ChannelClosed
 from airunner.jobs import Instant, Millis
-from airunner.session import FromServer, FromWorker
+from airunner.session import Assignment, FromServer, FromWorker
+from airunner.worker.spools import Shelf
 from airunner.worker.worker import WorkerOptions
 from tests.simulation.hosts import WorkerLife, until
 from tests.simulation.network import End
 from tests.simulation.people import QUEUES
+from tests.simulation.spools import MortalSpools
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -26,6 +28,8 @@ class Post:
         self._loop = asyncio.get_running_loop()
         self._dice = world.dice_of(name)
         self._life: WorkerLife | None = None
+        self._shelf = Shelf()
+        self._damage = self._dice.choice([0.0, 0.0, 0.0, 0.002])  # of a spool, at each read
         self._working: asyncio.Task[None] | None = None
         # The first serves every queue, so that no job can wait for ever.
         some = QUEUES if name == "w0" else self._dice.sample(QUEUES, self._dice.randint(1, 3))
@@ -50,6 +54,7 @@ class Post:
                 world.make_theatre(
                     self.name, self._tasks, world.testimony.performances, world.pids
                 ),
+                MortalSpools(self._shelf, self._dice, self._damage, self._damaged),
                 self._connect,
                 Instant(self._dice.randint(1, 10**12)),
                 self._dice,
@@ -76,6 +81,9 @@ class Post:
         if server is None or not server.accept(stream):
             raise ChannelClosed("nobody listens")
         return stream.near
+
+    def _damaged(self, assignment: Assignment) -> None:
+        self._world.testimony.damaged.add((assignment.job.id, assignment.job.attempt))
 
     async def crash(self, away: float = 0.0) -> None:
         """Kill the worker, and all that it runs; another begins after so many seconds."""

@@ -69,6 +69,7 @@ class Testimony:
     viewings: list[Viewing] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)  # that nobody should have heard
     performances: list[Performance] = field(default_factory=list)
+    damaged: set[tuple[JobId, int]] = field(default_factory=set)  # attempts whose spools were
     epochs: list[Epoch] = field(default_factory=list)
     slots: dict[str, int] = field(default_factory=dict)  # of each worker that lives at the end
     serves: dict[str, tuple[str, ...]] = field(default_factory=dict)  # the queues that it names

@@ -31,6 +31,7 @@ class Trouble:
             self._slow_network,
             self._slow_disk,
             self._full_disk,
+            self._low_disk,
             self._break_disk,
         ]
         self._kinds = dice.sample(kinds, dice.randint(1, len(kinds)))
@@ -112,6 +113,13 @@ class Trouble:
         self._world.disk.full = True
         await asyncio.sleep(away)
         self._world.disk.full = False
+
+    async def _low_disk(self) -> None:
+        away = self._while()
+        self._world.tell(f"TROUBLE the disk is nearly full for {away} s")
+        self._world.disk.low = True
+        await asyncio.sleep(away)
+        self._world.disk.low = False
 
     async def _break_disk(self) -> None:
         self._world.tell("TROUBLE the disk breaks")

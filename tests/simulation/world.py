@@ -148,7 +148,7 @@ class World:
         """Break nothing any more, and mend what is broken."""
         self.tell("healed")
         self._down_until = 0.0
-        self.disk.full = self.disk.broken = False
+        self.disk.full = self.disk.low = self.disk.broken = False
         self.disk.slow = 1.0
         for route in self.routes.values():
             route.heal()

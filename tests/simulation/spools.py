@@ -1,0 +1,92 @@
+"""Spools that outlive their worker, of which a dead worker writes no more.
+
+They are those of the memory, on a shelf that stays with the machine; now and then one cannot be read.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from random import Random
+
+from airunner.reports import Remark, Report
+from airunner.session import Assignment
+from airunner.worker.spool import LastWord, Spool, SpoolDamaged
+from airunner.worker.spools import Left, MemorySpools, Shelf
+
+Damaged = Callable[[Assignment], None]
+
+
+class MortalSpools:
+    """One worker process's spools, until it dies."""
+
+    def __init__(self, shelf: Shelf, dice: Random, chance: float, damaged: Damaged) -> None:
+        """`chance` is that of a read to fail, and `damaged` is told whose spool that was."""
+        self.dead = False
+        self._inner = MemorySpools(shelf)
+        self._dice, self._chance, self._damaged = dice, chance, damaged
+
+    def open(self, assignment: Assignment) -> Spool:
+        return MortalSpool(self, assignment, self._inner.open(assignment))
+
+    def left(self) -> Sequence[Left]:
+        return [
+            replace(left, spool=MortalSpool(self, left.assignment, left.spool))
+            for left in self._inner.left()
+        ]
+
+    def close(self) -> None:
+        if not self.dead:
+            self._inner.close()
+
+    def die(self) -> None:
+        """The process is gone; what it has written is there."""
+        if not self.dead:
+            self.dead = True
+            self._inner.close()
+
+    def is_damaged(self, assignment: Assignment) -> bool:
+        """Whether this read fails."""
+        fails = self._dice.random() < self._chance
+        if fails and not self.dead:
+            self._damaged(assignment)
+        return fails
+
+
+class MortalSpool:
+    def __init__(self, spools: MortalSpools, assignment: Assignment, inner: Spool) -> None:
+        self._spools, self._assignment, self._inner = spools, assignment, inner
+
+    @property
+    def size(self) -> int:
+        return self._inner.size
+
+    @property
+    def full(self) -> bool:
+        return self._inner.full
+
+    @property
+    def last(self) -> int:
+        return self._inner.last
+
+    def append(self, first: int, report: Report) -> Remark | None:
+        return None if self._spools.dead else self._inner.append(first, report)
+
+    def read(self, after: int, size: int, count: int) -> tuple[int, Sequence[Report]]:
+        if self._spools.is_damaged(self._assignment):
+            raise SpoolDamaged("the dice fell badly")
+        return self._inner.read(after, size, count)
+
+    def forget(self, upto: int) -> None:
+        if not self._spools.dead:
+            self._inner.forget(upto)
+
+    def conclude(self, word: LastWord) -> None:
+        if not self._spools.dead:
+            self._inner.conclude(word)
+
+    def discard(self) -> None:
+        if not self._spools.dead:
+            self._inner.discard()
+
+    def refuse(self) -> None:
+        if not self._spools.dead:
+            self._inner.refuse()
