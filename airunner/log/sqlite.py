@@ -102,7 +102,7 @@ class SqliteLog:
                     notes = found.notes + _prepare(path, connection)
                     if found.dropped:  # its frames would stand behind new ones, and look like them
                         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-                return cls(path, connection, lock, fsync=fsync, vfs=vfs, notes=notes)
+                    return cls(path, connection, lock, fsync=fsync, vfs=vfs, notes=notes)
             except BaseException:
                 connection.close()
                 raise

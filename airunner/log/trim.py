@@ -69,31 +69,36 @@ class Trim:
         return bool(self._work)
 
     def add(self, tasks: Iterable[Task]) -> None:
-        """More work, which the table has already; or None: something newer is in the log."""
+        """More work, which the table has already; and the log has something newer in any case."""
         self._work.extend(tasks)
         if self._newest is not None:
             self._work.append(self._newest)
             self._newest = None
 
     def slice(self) -> None:
-        """Do a bounded part of the first task, in a transaction."""
-        task = self._work[0]
-        place, job, kind = task
-        with self._connection:
-            if kind != _FORGOTTEN:
-                at = self._mark_some(job)
-                done = at is None
-                if done:
-                    self._settle(place)
-            else:
-                at, done = 0, not self._delete_some(job)
-                newest = done and self._finish(place, job)
+        """Do a bounded part of the first task, in a transaction.
+
+        After an error the caller rolls back what SQLite itself has not.
+        """
+        place, job, kind = task = self._work[0]
+        at: int | None = 0
+        newest = False
+        self._connection.execute("BEGIN IMMEDIATE")
+        if kind == _FORGOTTEN:
+            done = not self._delete_some(job)
+            newest = done and self._finish(place, job)
+        else:
+            at = self._mark_some(job)
+            done = at is None
+            if done:
+                self._settle(place)
+        self._connection.execute("COMMIT")
         # Only now is it in the log, so only now is it true here.
         self._at = at or 0
         if done:
             self._work.popleft()
-            if kind == _FORGOTTEN and newest:
-                self._newest = task
+        if newest:
+            self._newest = task
 
     def _mark_some(self, job: str) -> int | None:
         """Put marks in the place of some output; up to which sequence, None: there is no more."""

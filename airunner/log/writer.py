@@ -38,7 +38,7 @@ from airunner.facts import (
 )
 from airunner.jobs import JobId, Place
 from airunner.limits import FREE_BYTES_KEPT, VACUUM_BYTES_MAX, WAL_BYTES_MAX
-from airunner.log.damage import extended, is_damage, named
+from airunner.log.damage import extended, named
 from airunner.log.log import LogFull
 from airunner.log.records import FACTS
 from airunner.log.rows import FACT_COLUMNS, REPORT_COLUMNS, FactRow, ReportRow, fact_row, report_row
@@ -135,14 +135,19 @@ class Writer:
             self._failure = error
 
     def close(self) -> None:
-        """Leave a database without a write-ahead log, if there is room for that."""
+        """Leave a database without a write-ahead log, if there is room for that.
+
+        After a failure all is left as it is: what a checkpoint would overwrite may be needed.
+        """
         try:
             if self._failure is None:
-                self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        except apsw.Error as error:
-            if is_damage(error):
-                raise
+                with named(self._path, "closing it"):
+                    self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except apsw.Error as error:  # nothing is lost: the write-ahead log is read at the next start
+            self._failure = error
         finally:
+            if self._failure is not None:
+                self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             self._connection.close()
 
     def _write(self, batch: "_Batch") -> None:

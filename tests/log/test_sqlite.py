@@ -406,6 +406,44 @@ def test_a_log_that_has_failed_once_takes_nothing_more(path: Path) -> None:
     opened(path, story)
 
 
+def test_a_log_that_has_failed_is_left_as_it_is(path: Path) -> None:
+    async def story(log: SqliteLog) -> None:
+        writer = Writer(log)
+        await writer.run(ONE)
+        with pytest.raises(apsw.ConstraintError):
+            await log.append(writer.events[:1])
+
+    opened(path, story)
+    assert size_of(wal_of(path)) > 0
+
+    async def read_back(log: SqliteLog) -> None:
+        assert len(await read(log, ONE)) == 3
+
+    opened(path, read_back)
+
+
+def test_damage_that_housekeeping_meets_is_told_by_the_next_append(path: Path) -> None:
+    ended: list[Writer] = []
+
+    async def write(log: SqliteLog) -> None:
+        writer = Writer(log)
+        await writer.run(ONE, *[large(20 * KIB)] * 5)
+        ended.append(writer)
+
+    async def trim(log: SqliteLog) -> None:
+        ended[0].log = log
+        await ended[0].drop(ONE)
+        await log.trimmed()
+        with pytest.raises(LogDamaged, match=r"making room in it: `airunner log check .*jobs\.db`"):
+            await ended[0].run(TWO)
+
+    opened(path, write)
+    whole = bytearray(path.read_bytes())
+    whole[-schema.PAGE_BYTES + 100] ^= 1  # in the last page, which is of output
+    path.write_bytes(whole)
+    opened(path, trim)
+
+
 def change(path: Path, query: str) -> None:
     """Change the file behind the log's back."""
     with closing(schema.connect(path, write=True)) as connection:
