@@ -145,6 +145,13 @@ class MemorySpool:
     def refuse(self) -> None:
         self._over(True)
 
+    def copy(self, over: Callable[[bool], None]) -> "MemorySpool":
+        """Another with the same in it, which nobody changes through this one."""
+        twin = MemorySpool(over)
+        twin.word, twin._kept = self.word, self._kept.copy()
+        twin._size, twin._last = self._size, self._last
+        return twin
+
 
 def size_of(report: Report) -> int:
     """About how many bytes a report takes, here as on its way."""

@@ -12,7 +12,7 @@ Rules
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from airunner.limits import REFUSED_SPOOLS_MAX
@@ -44,39 +44,36 @@ class Spools(Protocol):
         ...
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Place:
     """A spool on a shelf, and whose it is."""
 
     assignment: Assignment
-    spool: MemorySpool
     owner: "MemorySpools"
+    spool: MemorySpool
 
 
-@dataclass(slots=True)
 class Shelf:
     """What survives the workers that share it, in memory."""
 
-    places: list[_Place] = field(default_factory=list)
-    refused: deque[tuple[Assignment, MemorySpool]] = field(
-        default_factory=lambda: deque(maxlen=REFUSED_SPOOLS_MAX)
-    )
+    def __init__(self) -> None:
+        self.places: list[_Place] = []
+        self.refused: deque[Assignment] = deque(maxlen=REFUSED_SPOOLS_MAX)
 
 
 class MemorySpools:
-    """Spools in memory; without a shelf that others share, they end with the worker."""
+    """Spools in memory; without a shelf that others share, they end with the worker.
+
+    What a worker has when it is closed stays as it is, whatever is left of that worker does then.
+    """
 
     def __init__(self, shelf: Shelf | None = None) -> None:
         self._shelf = shelf or Shelf()
         self.closed = False
 
     def open(self, assignment: Assignment) -> Spool:
-        def over(refused: bool) -> None:
-            self._shelf.places.remove(place)
-            if refused:
-                self._shelf.refused.append((assignment, place.spool))
-
-        place = _Place(assignment, MemorySpool(over), self)
+        place = _Place(assignment, self, MemorySpool())
+        self._own(place)
         self._shelf.places.append(place)
         return place.spool
 
@@ -84,7 +81,7 @@ class MemorySpools:
         found: list[Left] = []
         for place in self._shelf.places:
             if place.owner.closed:
-                place.owner = self
+                self._own(place)
                 found.append(
                     Left(
                         assignment=place.assignment,
@@ -98,6 +95,20 @@ class MemorySpools:
     def close(self) -> None:
         """The worker ends, or dies: for its spools that is the same."""
         self.closed = True
+        for place in self._shelf.places:
+            if place.owner is self:
+                self._own(place)
+
+    def _own(self, place: _Place) -> None:
+        """Have the place, with a spool that nobody else holds."""
+
+        def over(refused: bool) -> None:
+            if place.spool is spool:
+                self._shelf.places.remove(place)
+                if refused:
+                    self._shelf.refused.append(place.assignment)
+
+        place.owner, place.spool = self, (spool := place.spool.copy(over))
 
 
 def _at_once(told: Callable[[], None]) -> None:

@@ -21,6 +21,7 @@ from airunner.session import FromServer, FromWorker
 from airunner.spec import JobSpec
 from airunner.worker.clock import LoopClock
 from airunner.worker.run import Place
+from airunner.worker.spools import MemorySpools, Shelf
 from airunner.worker.worker import Worker, WorkerOptions
 from tests.core.serving import SlowLog, served
 from tests.support.channel import End, channel_pair
@@ -72,6 +73,7 @@ class Shop:
         self.streams: list[Tapped] = []
         self.connects = 0
         self.journal: list[EventDict] = []
+        self.shelf = Shelf()  # which all workers share
 
     # The worker's side
 
@@ -83,6 +85,7 @@ class Shop:
             workspaces=self.rooms,
             clock=LoopClock(Instant(0)),
             log=log,
+            spools=MemorySpools(self.shelf),
         )
         return Worker(chosen, self.connect, place, Random(1))
 
@@ -165,8 +168,12 @@ class Shop:
 
 
 @asynccontextmanager
-async def shop(retention: Retention | None = None) -> AsyncIterator[Shop]:
-    async with served(retention, seconds=0.001) as (broker, log), asyncio.TaskGroup() as tasks:
+async def shop(
+    retention: Retention | None = None, room: Callable[[], None] = lambda: None
+) -> AsyncIterator[Shop]:
+    """`room` is the broker's."""
+    serving = served(retention, seconds=0.001, room=room)
+    async with serving as (broker, log), asyncio.TaskGroup() as tasks:
         it = Shop(broker, log, tasks)
         yield it
         await it.stage.close()

@@ -219,6 +219,16 @@ class SpoolContract:
         assert read_all(first.spool) == read_all(second.spool) == [ALIVE]
 
     @virtually
+    async def test_what_is_set_aside_by_a_worker_is_no_other_workers(self) -> None:
+        spools = self.make()
+        fill(spools.open(assignment("one")), ALIVE)
+        other = self.make()
+        fill(other.open(assignment("two")), ALIVE).refuse()
+        self.kill(spools)
+        assert [left.assignment.job.id for left in other.left()] == ["one"]
+        assert self.refused() == ["two"]
+
+    @virtually
     async def test_what_was_delivered_is_left_to_nobody(self) -> None:
         spools = self.make()
         fill(spools.open(assignment("one")), ALIVE).discard()

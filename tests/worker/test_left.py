@@ -102,7 +102,7 @@ async def test_what_belongs_to_no_lease_any_more_is_set_aside_and_nothing_is_sai
     async with desk(MemorySpools(shelf)) as it:
         server, _ = await it.welcome(lost=(TOKEN,))
         await silence(server)
-        assert [given.token for given, _ in shelf.refused] == [TOKEN]
+        assert [given.token for given in shelf.refused] == [TOKEN]
         server.cut()
         _, hello = await it.welcome()
         assert hello.holding == ()
@@ -318,7 +318,7 @@ async def test_what_a_lost_lease_leaves_undelivered_is_set_aside() -> None:
         await heard(server, Batch)
         await server.send(Rejected(TOKEN, "FAILED_PRECONDITION", "gone", lease_lost=True))
         assert not await tenure.over()
-        assert [given.token for given, _ in shelf.refused] == [TOKEN]
+        assert [given.token for given in shelf.refused] == [TOKEN]
         assert not shelf.places
 
 

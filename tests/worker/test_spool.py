@@ -46,7 +46,7 @@ class TestMemorySpools(SpoolContract):
         spools.close()
 
     def refused(self) -> Sequence[str]:
-        return [given.job.id for given, _ in self.shelf.refused]
+        return [given.job.id for given in self.shelf.refused]
 
 
 class TestDiskSpools(SpoolContract):
