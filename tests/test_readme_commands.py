@@ -139,6 +139,7 @@ def test_every_block_is_run_by_a_test_here() -> None:
         "airunner": {""},
         "A tour": {"up", "", "exits=3"},
         "A server of its own, and workers elsewhere": {"serve", "worker", ""},
+        "Backups and repairs": {""},
         "Working on it": {"make"},
     }
     assert {block.section for block in blocks()} == set(known)
@@ -194,6 +195,19 @@ def test_a_server_with_tokens_works_as_described(
         with running(f"{worker} {JSON}", tmp_path, environment) as builder:
             builder.said("connected")
             assert len(shell(client, tmp_path, environment)) == 1
+
+
+def test_backups_and_repairs_go_as_described(
+    tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    with running(f"airunner up --listen 127.0.0.1:0 {JSON}", tmp_path, environment) as site:
+        site.said("connected")
+        shell("airunner submit -- true", tmp_path, environment)
+        said = shell(script("Backups and repairs"), tmp_path, environment)
+    checked, saved = said
+    assert checked.startswith("1 job, ")
+    assert checked.endswith("sound")
+    assert saved.startswith("1 job and ")
 
 
 def test_the_developers_commands_work(environment: Mapping[str, str]) -> None:
