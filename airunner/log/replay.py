@@ -26,6 +26,8 @@ from airunner.seal import Link
 
 PAGE_ROWS: Final = 2_000
 
+_LOWEST: Final = -(1 << 63)  # of all rows: one whose place is damaged must be met, not passed by
+
 _FINISHED, _FORGOTTEN, _LEASED = FACTS[Finished], FACTS[Forgotten], FACTS[Leased]
 _UNUSUAL: Final = (
     "SELECT job, max(kind = ?) AS gone FROM facts GROUP BY job "
@@ -64,7 +66,7 @@ def _pages(connection: apsw.Connection, after: int) -> Iterator[list[Event]]:
         elif (tally := _tally(connection, job)) is not None:
             tallies.append(tally)
     tallies = sorted((each for each in tallies if each.place > after), key=_place, reverse=True)
-    rows: Any = connection.execute(_FACTS, (after,))
+    rows: Any = connection.execute(_FACTS, (after or _LOWEST,))
     while some := list(islice(rows, PAGE_ROWS)):
         events = [
             fact_event(row) for row in some if row[1] not in forgotten or row[2] == _FORGOTTEN
