@@ -21,3 +21,10 @@ def own(tmp_path: Path) -> Iterator[Site]:
     """A server, and no worker yet."""
     with site(tmp_path / "site") as it:
         yield it
+
+
+@pytest.fixture
+def forgetful(tmp_path: Path) -> Iterator[Site]:
+    """A server that keeps its jobs in memory, and no worker yet."""
+    with site(tmp_path / "site", store="memory") as it:
+        yield it

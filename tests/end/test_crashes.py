@@ -85,22 +85,24 @@ def test_worker_that_is_frozen_past_its_lease_stops_its_job_and_writes_nothing(o
     assert before.endswith(b"second\n")
 
 
-def test_server_that_restarts_forgets_and_everybody_recovers(own: Site) -> None:
-    worker = own.start_worker("--visibility-timeout", "5")
-    id = own.submit("--", *stubborn("forgotten-job"))
-    until_ready(own, id)
-    monitor = own.start("monitor", id, "--raw", stdout=subprocess.PIPE)
-    assert own.server
+def test_server_that_keeps_jobs_in_memory_forgets_them_and_everybody_recovers(
+    forgetful: Site,
+) -> None:
+    worker = forgetful.start_worker("--visibility-timeout", "5")
+    id = forgetful.submit("--", *stubborn("forgotten-job"))
+    until_ready(forgetful, id)
+    monitor = forgetful.start("monitor", id, "--raw", stdout=subprocess.PIPE)
+    assert forgetful.server
     assert monitor.popen.stdout
     with monitor.popen.stdout as output:
         assert output.read(6) == b"ready\n"
-        own.server.signal(signal.SIGKILL)
-        own.server.wait()
-        own.start_server()
+        forgetful.server.signal(signal.SIGKILL)
+        forgetful.server.wait()
+        forgetful.start_server()
         assert monitor.wait() == 125
     assert "no job" in "".join(monitor.journal)
     worker.said("lease_lost")
-    assert own.run("submit", "--", "echo", "again").stdout == b"again\n"
+    assert forgetful.run("submit", "--", "echo", "again").stdout == b"again\n"
     assert not alive("forgotten-job")
 
 
