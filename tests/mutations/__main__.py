@@ -1,0 +1,59 @@
+"""Break every rule of the list, one at a time: `python -m tests.mutations`, or `make mutate`."""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+from tests.mutations.copy import Copy
+from tests.mutations.mutations import MUTATIONS, Mutation
+
+SECONDS_MAX: Final = 120.0  # for one test; one that hangs has noticed, too
+
+
+def run(copy: Copy, *tests: str) -> int | None:
+    """The exit code of pytest; None: it did not end in time."""
+    try:
+        return copy.run("pytest", "-q", "-x", *tests, seconds=SECONDS_MAX).returncode
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def verdict(copy: Copy, mutation: Mutation) -> str:
+    """Whether the test of a mutation fails with it."""
+    with copy.replaced(mutation.file, mutation.old, mutation.new):
+        code = run(copy, mutation.test)
+    match code:
+        case 0:
+            return "SURVIVED"
+        case 1 | None:  # failed, or never came to an end
+            return "CAUGHT"
+        case _:
+            return f"BROKEN ({code})"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Break rules, and see that tests notice.")
+    parser.add_argument("words", nargs="*", help="only mutations with one of these in their name")
+    words = parser.parse_args().words
+    chosen = [each for each in MUTATIONS if not words or any(word in each.name for word in words)]
+    with tempfile.TemporaryDirectory(prefix="mutations-") as folder:
+        copy = Copy(Path(folder) / "copy")
+        if code := run(copy, *dict.fromkeys(each.test for each in chosen)):
+            print(f"the tests fail ({code}) although nothing is broken")
+            return 1
+        bad = 0
+        for mutation in chosen:
+            began = monotonic()
+            said = verdict(copy, mutation)
+            bad += said != "CAUGHT"
+            print(f"{said:8} {monotonic() - began:5.1f} s  {mutation.name}", flush=True)
+    print(f"{len(chosen) - bad} of {len(chosen)} mutations were caught")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

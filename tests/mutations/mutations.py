@@ -1,0 +1,328 @@
+"""Every rule that is broken on purpose: where, how, and which test has to notice.
+
+A promise that can be broken without a test that fails is held by nobody. `make mutate` breaks
+each in a copy of the project and runs its test there. The texts stand in the code exactly once;
+when code that is named here changes, so does this list.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutation:
+    name: str  # what is broken
+    promise: str  # what is not true any more, as ARCHITECTURE.md has it or in its words
+    file: str
+    old: str
+    new: str
+    test: str  # the one that must fail, as pytest names it
+
+
+BROKER: Final = "tests/core/test_broker.py::"
+CLIENT: Final = "tests/worker/test_client.py::"
+SESSION: Final = "tests/core/test_session.py::"
+SQLITE: Final = "tests/log/test_sqlite.py::"
+CRASHES: Final = "tests/log/test_crash_points.py::"
+WORKER: Final = "tests/worker/test_worker.py::"
+
+ON_THE_SERVER: Final = (
+    Mutation(
+        name="a token that is not forgotten when its lease ends",
+        promise="A job is one worker's at a time",
+        file="airunner/store/table.py",
+        old="            del self._tokens[job.lease.token]\n",
+        new="",
+        test=f"{SESSION}test_whatever_is_said_with_a_dead_token_is_rejected_as_lost",
+    ),
+    Mutation(
+        name="an answer before the log has what it says",
+        promise="Write, then answer",
+        file="airunner/server/outbox.py",
+        old="        while self._durable < place:\n",
+        new="        while False:\n",
+        test=f"{BROKER}test_no_reply_leaves_before_the_log_has_what_it_says",
+    ),
+    Mutation(
+        name="an acknowledgement of output before the log has it",
+        promise="Write, then answer",
+        file="airunner/server/session.py",
+        old="            await self._broker.durable(self._replies[0][0])\n",
+        new="",
+        test=f"{SESSION}test_what_is_stored_is_acknowledged_only_once_it_is_durable",
+    ),
+    Mutation(
+        name="events that count as durable although the log has failed",
+        promise="Write, then answer",
+        file="airunner/server/outbox.py",
+        old="            self._durable = events[-1].place\n            self._parking",
+        new="            self._parking",
+        test=f"{BROKER}test_a_watcher_sees_everything_in_order_and_then_ends_by_itself",
+    ),
+    Mutation(
+        name="a wake-up that goes with a sleeper who is cancelled",
+        promise="A job that waits and a worker that waits find each other",
+        file="airunner/server/parking.py",
+        old="                self.wake(spot.result(), 1)  # Called",
+        new="                pass  # Called",
+        test="tests/core/test_parking.py::test_one_who_was_called_and_cannot_go_calls_the_next",
+    ),
+    Mutation(
+        name="a job that wakes no worker",
+        promise="A job that waits and a worker that waits find each other",
+        file="airunner/server/broker.py",
+        old="                self._idle.wake(job.spec.queue, 1)\n",
+        new="                pass\n",
+        test=f"{SESSION}test_credit_waits_for_a_job_to_come",
+    ),
+    Mutation(
+        name="a deadline that comes sooner and arms no timer",
+        promise="Leases and waits end on time",
+        file="airunner/server/broker.py",
+        old="        if self._engine.next_deadline() != self._deadline:\n",
+        new="        if False:\n",
+        test=f"{BROKER}test_a_lease_lapses_on_time_and_the_next_worker_gets_the_job",
+    ),
+    Mutation(
+        name="a batch that is stored twice",
+        promise="What is sent twice is stored once",
+        file="airunner/store/intake.py",
+        old="        elif last > sent:\n",
+        new="        elif last > sent or last <= sent:\n",
+        test=f"{SESSION}test_a_batch_that_is_sent_again_is_stored_once_and_acknowledged_twice",
+    ),
+    Mutation(
+        name="a completion that overtakes its output",
+        promise="Completion never overtakes output",
+        file="airunner/store/queue.py",
+        old="        if sent is not None and sent != job.sent:\n",
+        new="        if sent is None:\n",
+        test=f"{SESSION}test_a_completion_whose_batch_is_missing_is_rejected_until_it_has_come",
+    ),
+    Mutation(
+        name="a resume that begins one chunk too early",
+        promise="Every event has a number, without a gap or a double",
+        file="airunner/reports.py",
+        old="            return Output(chunks[skip:])\n",
+        new="            return Output(chunks[max(0, skip - 1) :])\n",
+        test="tests/server/test_published_client.py::test_a_monitor_resumes_inside_a_batch",
+    ),
+    Mutation(
+        name="a watcher who resumes at what it has seen",
+        promise="Every event has a number, without a gap or a double",
+        file="airunner/log/memory.py",
+        old='        at, end = bisect_right(events, after, key=attrgetter("last")), len(events)\n',
+        new='        at, end = bisect_right(events, after - 1, key=attrgetter("last")), len(events)\n',
+        test="tests/core/test_memory_log.py",
+    ),
+    Mutation(
+        name="a seal without the last event",
+        promise="A finished job's log is sealed",
+        file="airunner/store/engine.py",
+        old="                digest=event.link,\n",
+        new="                digest=before,\n",
+        test="tests/core/test_chain.py::test_a_job_is_sealed_by_its_end_and_every_event_has_its_link",
+    ),
+    Mutation(
+        name="a chain that does not follow from the link before",
+        promise="A finished job's log is sealed",
+        file="airunner/chain.py",
+        old="                digest = sha256(before + _head(entry, sequence, said))\n",
+        new="                digest = sha256(_head(entry, sequence, said))\n",
+        test="tests/core/test_chain.py::test_nothing_can_change_without_the_link",
+    ),
+    Mutation(
+        name="leases that are as old after a restart as before",
+        promise="A server that is away for less than the visibility timeout costs nothing",
+        file="airunner/server/broker.py",
+        old='        """Keep the log and the time, until stop() or until either fails."""\n'
+        "        self.decide(self.queue.resume(self.now()))\n",
+        new="",
+        test=f"{BROKER}test_a_restarted_server_gives_every_lease_its_whole_span_anew",
+    ),
+    Mutation(
+        name="a clock that goes back with the wall clock",
+        promise="Time never goes back",
+        file="airunner/server/clock.py",
+        old="max(wall, floor or 0)",
+        new="wall",
+        test="tests/core/test_clock_and_ids.py::"
+        "test_a_wall_clock_that_was_set_back_starts_where_the_log_ended",
+    ),
+    Mutation(
+        name="a natural exit that wins over a cancel",
+        promise="Once cancelled, CANCELLED is the only end",
+        file="airunner/store/queue.py",
+        old="        if job.cancel_requested_at is not None:\n            outcome = _cancelled(outcome)\n",
+        new="",
+        test=f"{WORKER}test_an_exit_code_that_races_a_cancel_is_kept",
+    ),
+)
+
+IN_THE_LOG: Final = (
+    Mutation(
+        name="an append that is answered before it is committed",
+        promise="A job that was acknowledged is there",
+        file="airunner/log/sqlite.py",
+        old="        await _on(self._writing, self._append, events)\n",
+        new="        self._writing.submit(self._append, events)\n",
+        test=f"{SQLITE}test_an_append_to_a_full_disk_leaves_nothing_and_may_be_tried_again",
+    ),
+    Mutation(
+        name="an fsync that is skipped",
+        promise="A job that was acknowledged is there",
+        file="airunner/log/writer.py",
+        old='        connection.execute(f"PRAGMA synchronous={fsync.value.upper()}")\n',
+        new='        connection.execute("PRAGMA synchronous=OFF")\n',
+        test=f"{CRASHES}test_every_answer_waits_until_all_that_was_written_for_it_is_synced",
+    ),
+    Mutation(
+        name="a transaction that is left open",
+        promise="A job that was acknowledged is there",
+        file="airunner/log/writer.py",
+        old='        connection.execute("COMMIT")\n',
+        new="        pass\n",
+        test=f"{SQLITE}test_an_append_that_was_answered_is_on_disk_while_the_log_is_open",
+    ),
+    Mutation(
+        name="a full disk that leaves half an append",
+        promise="A full log's append is undone whole",
+        file="airunner/log/writer.py",
+        old="            connection.executemany(_ADD_FACTS, batch.facts)\n",
+        new="            connection.executemany(_ADD_FACTS, batch.facts)\n"
+        '            connection.execute("COMMIT; BEGIN IMMEDIATE")\n',
+        test=f"{SQLITE}test_an_append_to_a_full_disk_leaves_nothing_and_may_be_tried_again",
+    ),
+    Mutation(
+        name="a log that goes on after its disk has failed",
+        promise="If the log fails, nothing is answered",
+        file="airunner/log/writer.py",
+        old="                self._failure = error\n                raise\n            self._checkpoint_at",
+        new="                raise\n            self._checkpoint_at",
+        test=f"{SQLITE}test_a_log_that_has_failed_once_takes_nothing_more",
+    ),
+    Mutation(
+        name="a checksum of a row that nobody compares",
+        promise="Damage is told, and never skipped",
+        file="airunner/log/rows.py",
+        old="        if _report_crc(*row[:-1]) != crc:\n",
+        new="        if False:\n",
+        test=f"{SQLITE}test_no_column_of_a_row_can_change_and_be_believed",
+    ),
+    Mutation(
+        name="a scan of the write-ahead log that stops at the first bad frame",
+        promise="Damage is told, and never skipped",
+        file="airunner/log/wal.py",
+        old="        if bad is None:\n            bad = frame\n",
+        new="        if bad is None:\n            bad = frame\n            break\n",
+        test="tests/log/test_wal.py::"
+        "test_a_flip_in_any_transaction_but_the_last_is_found_and_named",
+    ),
+    Mutation(
+        name="a second server on the same file",
+        promise="A log has one server",
+        file="airunner/log/lock.py",
+        old="            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        new="            fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)\n",
+        test="tests/log/test_lock.py::test_a_second_process_is_refused_and_told_who_has_it",
+    ),
+    Mutation(
+        name="a page of the durable log that begins at what was seen",
+        promise="Every event has a number, without a gap or a double",
+        file="airunner/log/reader.py",
+        old='    f"SELECT {REPORT_COLUMNS} FROM reports WHERE job = ? AND last > ? "',
+        new='    f"SELECT {REPORT_COLUMNS} FROM reports WHERE job = ? AND last >= ? "',
+        test=f"{SQLITE}TestSqliteLog::test_a_job_is_read_on_from_any_sequence_with_the_whole_batch",
+    ),
+    Mutation(
+        name="a start that does not know how far the reports had come",
+        promise="What is sent twice is stored once",
+        file="airunner/log/replay.py",
+        old="        fact=Tallied(JobId(job), sent, *sizes),\n",
+        new="        fact=Tallied(JobId(job), 0, *sizes),\n",
+        test=f"{SQLITE}TestSqliteLog::"
+        "test_a_replay_knows_how_far_the_reports_of_each_attempt_have_come",
+    ),
+)
+
+AT_THE_WORKER: Final = (
+    Mutation(
+        name="a lapsed lease whose tree lives on",
+        promise="A worker stops before the server redelivers",
+        file="airunner/worker/tenure.py",
+        old="        self.halt.ask(Why.LOST, at_once=True)\n",
+        new="",
+        test=f"{WORKER}test_a_lapsed_lease_kills_the_tree_and_writes_nothing_after",
+    ),
+    Mutation(
+        name="a lease that counts from its answer",
+        promise="A worker stops before the server redelivers",
+        file="airunner/worker/client.py",
+        old="                tenure.renewed(sent_at)\n        for token in lost:\n",
+        new="                tenure.renewed(self._loop.time())\n        for token in lost:\n",
+        test=f"{CLIENT}test_a_lease_holds_for_its_span_since_the_acknowledged_renewal_was_sent",
+    ),
+    Mutation(
+        name="a lapsed lease for which more is said",
+        promise="Nothing is written after a lease has ended",
+        file="airunner/worker/tenure.py",
+        old="        if self.is_over or self._pause or self._loop.time() >= self.until:\n",
+        new="        if self._pause:\n",
+        test=f"{WORKER}test_a_lapsed_lease_kills_the_tree_and_writes_nothing_after",
+    ),
+    Mutation(
+        name="a spool that forgets before the acknowledgement",
+        promise="What is sent twice is stored once, over a network that breaks at any message",
+        file="airunner/worker/tenure.py",
+        old="                self._told = first + sum(map(width, reports)) - 1\n",
+        new="                self._told = first + sum(map(width, reports)) - 1\n"
+        "                self._spool.forget(self._told)\n",
+        test=f"{CLIENT}test_what_the_server_has_not_stored_is_sent_again_and_nothing_else",
+    ),
+    Mutation(
+        name="a spool whose damage is passed on",
+        promise="Damage is told, and never skipped",
+        file="airunner/worker/segments.py",
+        old="        if crc != crc32(view[body : body + size], crc32(view[at : at + _HEAD.size])):\n",
+        new="        if False:\n",
+        test="tests/worker/test_spool.py::"
+        "test_any_flipped_bit_is_damage_and_what_is_before_it_is_read",
+    ),
+    Mutation(
+        name="a dead attempt that is given back while its processes live",
+        promise="No two attempts run at once",
+        file="airunner/worker/tenure.py",
+        old="            left.when_gone(lambda: self.end(Ending.LOST))\n",
+        new="            self.end(Ending.LOST)\n",
+        test="tests/worker/test_left.py::"
+        "test_nothing_is_given_up_while_a_process_of_a_dead_attempt_may_live",
+    ),
+    Mutation(
+        name="a log that lacks something and says nothing of it",
+        promise="A log that is incomplete says so",
+        file="airunner/worker/tenure.py",
+        old="            self.verdict = replace(self.verdict, log_complete=False)\n",
+        new="            pass\n",
+        test="tests/worker/test_left.py::"
+        "test_a_log_that_cannot_be_read_back_ends_there_and_its_job_as_it_did",
+    ),
+    Mutation(
+        name="a confirmed cancel whose processes live",
+        promise="A worker confirms a cancel when no process is left",
+        file="airunner/worker/run.py",
+        old="                await asyncio.wait([output])\n                if why is not None:",
+        new="                if why is not None:",
+        test=f"{WORKER}test_a_cancel_is_confirmed_when_no_process_is_left",
+    ),
+    Mutation(
+        name="a dead connection that nobody notices for a minute",
+        promise="Whoever watches over a connection that died without a word finds out",
+        file="airunner/wire/dial.py",
+        old='        ("grpc.http2.ping_timeout_ms", answer),  # without it the answer has a minute\n',
+        new="",
+        test="tests/end/test_half_open.py::"
+        "test_a_monitor_whose_connection_died_without_a_word_finds_out_and_misses_nothing",
+    ),
+)
+
+MUTATIONS: Final = ON_THE_SERVER + IN_THE_LOG + AT_THE_WORKER
