@@ -73,15 +73,24 @@ async def worker(
 async def running(
     arguments: list[str], ready: str, environment: Mapping[str, str]
 ) -> AsyncIterator[tuple[Process, Mapping[str, object]]]:
-    """An airunner command that has logged the event `ready`, and that line of its log."""
-    process = await asyncio.create_subprocess_exec(
-        COMMAND,
-        *arguments,
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
+    """An airunner command that has logged the event `ready`, and that line of its log.
+
+    It ends with the block, and with this process however that ends.
+    """
+    theirs, lifeline = os.pipe()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            COMMAND,
+            *arguments,
+            *("--lifeline-fd", str(theirs)),
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=(theirs,),
+        )
+    finally:
+        os.close(theirs)
     assert process.stderr
     try:
         async with asyncio.timeout(START_SECONDS_MAX):
@@ -91,6 +100,7 @@ async def running(
             yield process, entry
             _terminate(process)
     finally:
+        os.close(lifeline)
         _terminate(process)
         await process.wait()
 

@@ -1,0 +1,65 @@
+"""The logs that starts are measured with."""
+
+import asyncio
+from pathlib import Path
+
+from airunner.bench.history import EVERYTHING, write
+from airunner.facts import Event
+from airunner.jobs import Instant, JobState
+from airunner.limits import BATCH_BYTES_MAX
+from airunner.log.memory import MemoryLog
+from airunner.log.sqlite import SqliteLog
+from airunner.store.engine import Engine, replayed
+
+NOW = Instant(1_700_000_000_000)
+
+
+def written(jobs: int, output_bytes: int) -> tuple[int, list[Event]]:
+    """How many events a history says that it has, and what a memory log has of it."""
+
+    async def main() -> tuple[int, list[Event]]:
+        log = MemoryLog()
+        count = await write(log, jobs, output_bytes, NOW)
+        return count, [event async for event in log.read()]
+
+    return asyncio.run(main())
+
+
+def engine_of(events: list[Event]) -> Engine:
+    engine = replayed(events, EVERYTHING)
+    engine.check()
+    return engine
+
+
+def test_every_job_of_a_history_has_ended_well_and_is_sealed() -> None:
+    count, events = written(7, 0)
+    engine = engine_of(events)
+    jobs = [engine.table.job(id) for id in {event.fact.id for event in events}]
+    assert len(jobs) == 7
+    assert all(job.state is JobState.COMPLETED and job.seal for job in jobs)
+    assert count == len(events)
+
+
+def test_a_history_has_exactly_as_much_output_as_asked_for() -> None:
+    size = 5 * BATCH_BYTES_MAX + 123
+    _, events = written(3, size)
+    engine = engine_of(events)
+    ids = {event.fact.id for event in events}
+    assert sum(engine.table.job(id).output_bytes for id in ids) == size
+
+
+def test_a_durable_history_replays_to_the_same_jobs(tmp_path: Path) -> None:
+    async def main() -> Engine:
+        log = SqliteLog.open(tmp_path / "history.db")
+        try:
+            await write(log, 20, 100_000, NOW)
+            return engine_of([event async for event in log.read()])
+        finally:
+            await log.close()
+
+    _, events = written(20, 100_000)
+    same = engine_of(events)
+    again = asyncio.run(main())
+    for id in {event.fact.id for event in events}:
+        assert again.table.job(id).seal == same.table.job(id).seal
+        assert again.table.job(id).output_bytes == same.table.job(id).output_bytes

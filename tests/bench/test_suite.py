@@ -1,0 +1,87 @@
+"""Every scenario runs from end to end, on sizes that take no time, and says what it found."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from airunner.bench.suite import SCENARIOS, summary
+from tests.cli.conftest import Shell
+
+SMALL = ("--duration", "0.05", "--rounds", "1", "--slots", "1", "--jobs", "50", "--output", "1MiB")
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+def measured(shell: Shell, *words: str) -> list[dict[str, object]]:
+    done = shell.run("bench", *words, *SMALL, "--json")
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_scenario_says_what_it_leaves_out(name: str) -> None:
+    assert "Leaves out" in (SCENARIOS[name].__doc__ or "") or name == "replay"
+    assert summary(name).endswith(".")
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_scenario_has_each_of_its_figures_beside_what_it_is_compared_with(
+    shell: Shell, name: str
+) -> None:
+    words = ("--clients", "2") if name == "enqueue" else ()
+    _, *figures = measured(shell, name, *words)
+    names = {figure["name"] for figure in figures}
+    assert figures
+    assert all(figure["scenario"] == name for figure in figures)
+    for figure in figures:
+        against = figure["against"]
+        assert isinstance(against, list)
+        assert all(each["baseline"] in names and each["ratio"] >= 0 for each in against)
+
+
+def test_a_run_says_what_it_ran_on(shell: Shell) -> None:
+    first, *_ = measured(shell, "enqueue", "--clients", "1", "--fsync", "normal")
+    setting = first["setting"]
+    assert isinstance(setting, dict)
+    assert {"machine", "Python", "grpcio", "SQLite", "store", "disk"} <= set(setting)
+    assert setting["store"] == "SQLite, fsync normal"
+
+
+def test_a_run_leaves_no_file_behind(shell: Shell) -> None:
+    folder = shell.home / "disk"
+    folder.mkdir()
+    measured(shell, "enqueue", "--clients", "1", "--folder", str(folder))
+    assert not list(folder.iterdir())
+
+
+def test_a_table_is_for_people(shell: Shell) -> None:
+    done = shell.run("bench", "enqueue", "--clients", "1", *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert "SQLite full, 1 client" in done.stdout
+    assert "rows a transaction" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("nonsense",), "SCENARIO: 'nonsense' is not one of jobs, enqueue"),
+        (("--store", "tape"), "--store: 'tape' is not one of memory, sqlite"),
+        (("--fsync", "maybe"), "--fsync: 'maybe' is not one of full, normal"),
+        (("--folder", "nowhere"), "--folder: cannot make files in nowhere"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_anything_starts(
+    shell: Shell, words: tuple[str, ...], said: str
+) -> None:
+    done = shell.run("bench", *words)
+    assert done.returncode
+    assert said in done.stderr
+
+
+def test_the_help_names_every_scenario(shell: Shell) -> None:
+    said = shell.run("bench", "--help", environment={"COLUMNS": "200"}).stdout
+    assert ", ".join(SCENARIOS) in said
