@@ -266,8 +266,13 @@ def _frames(file: BinaryIO, head: _Head) -> Iterator[Frame]:
         number += 1
         page, commit, *salts, one, two = struct.unpack_from(">6I", raw)
         start, data, stored = raw[:8], raw[FRAME_HEADER_BYTES:], (one, two)
+        current = tuple(salts) == head.salts
+        if not current and not followed:  # a left-over behind another: most of a file may be these
+            yield Frame(number, page, commit, data, current=False, checked=False, ends=False)
+            befores = (stored,)
+            continue
         computed = [_summed(head, start, data, before) for before in befores]
-        current, checked = tuple(salts) == head.salts, stored in computed
+        checked = stored in computed
         if current and not checked and not commit:
             ends = any(_was_commit(head, page, data, before, stored) for before in befores)
         else:  # what left-overs say of each other is no word about this round

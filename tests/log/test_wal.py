@@ -199,6 +199,24 @@ def test_a_last_transaction_that_left_overs_show_through_is_torn(tmp_path: Path)
     assert found.dropped == last - first + 1
 
 
+def test_what_a_rolled_back_transaction_has_left_is_no_damage(tmp_path: Path) -> None:
+    """Its frames are of this round, and follow each other; but none of them ends a transaction."""
+    copies = Copies(tmp_path, rounds=0)
+    path = copies.leave(copies.wal)
+    connection = connect(path.with_name("copy.db"))
+    connection.pragma("cache_size", 5)  # pages; the rest spill into the write-ahead log
+    transactions(connection, (10,))
+    connection.execute("BEGIN")
+    transactions(connection, (9_000, 9_000))
+    connection.execute("ROLLBACK")
+    transactions(connection, (700,))
+    wal = path.read_bytes()
+    connection.close()
+    found = scan(copies.leave(wal))
+    assert found.dropped > 10
+    assert copies.recovered() == found.committed > copies.frames
+
+
 def test_a_torn_header_over_a_round_that_is_in_the_database_is_no_damage(tmp_path: Path) -> None:
     copies = Copies(tmp_path, rounds=0)
     path = copies.leave(copies.wal)
