@@ -123,7 +123,8 @@ def worker(
     if spool_size is None:
         spool_size = SPOOL_BYTES_DEFAULT
     check_within("--spool-bytes-max", spool_size, SPOOL_BYTES_MIN, SPOOL_BYTES_MAX, "bytes")
-    spools = DiskSpools(work_root, log, bytes_max=spool_size)
+    destination = said.destination()
+    spools = DiskSpools(work_root, log, server=destination.server, bytes_max=spool_size)
     try:
         # Before gRPC, which starts threads: no process with threads forks.
         keeper = start_keeper(lifeline=spools.lifeline())
@@ -147,7 +148,7 @@ def worker(
         drain_timeout=drain_timeout,
     )
     site = Site(
-        destination=said.destination(),
+        destination=destination,
         keeper=keeper,
         work_root=work_root,
         keep_workspace=keep_workspace,

@@ -315,9 +315,8 @@ class Client:
     def _inherit(self, sent_at: float) -> None:
         """Take over what dead workers have left, once: this Welcome says which leases live."""
         for left in self._left.values():
-            given = left.assignment
-            until = sent_at + given.span / 1000
-            self._hold(given, left.spool, until, confirmed=True).inherit(left)
+            given = replace(left.assignment, span=self._hello.span)  # which the Hello has asked for
+            self._hold(given, left.spool, sent_at + self._span, confirmed=True).inherit(left)
             self._log.info("spool_taken", job=given.job.id, attempt=given.job.attempt)
         self._left.clear()
         self._changed.set()

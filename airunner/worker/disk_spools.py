@@ -1,14 +1,16 @@
 """A worker's spools on disk, below the folder that it shares with those before it.
 
-    ROOT/spools-xxxxxxxx/              0700, one for each worker; locked while it lives (estate.py)
-        alive                          a pipe: its writers are the worker, its keeper and what
+    ROOT/spools-SERVER-xxxxxxxx/       0700, one for each worker; locked while it lives (estate.py)
+        alive                          a named pipe: its writers are the worker, its keeper and what
                                        holds the trees of its jobs
         JOB.ATTEMPT-xxxxxxxx/          one for each attempt (disk_spool.py)
     ROOT/refused/JOB.ATTEMPT-xxxxxxxx/ what the server would not hear
 
 Rules
 
-1. A folder that nobody has locked belongs to nobody; the next worker that starts takes it.
+1. A folder that nobody has locked belongs to nobody; the next worker of the same server that
+   starts takes it. Another server is never told of it: its tokens are no business of that one. Once no
+   lease can be left, after STRANGERS_SECONDS_KEPT, any worker sets it aside.
 2. The lock ends with the worker, but its processes end a moment later: by the keeper's hand. So an
    attempt that is to be given back as lost waits for the end of `alive`, which is seen when the last
    of those that hold its other end is gone.
@@ -24,14 +26,21 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from airunner.limits import REFUSED_BYTES_MAX, REFUSED_SPOOLS_MAX, SPOOL_BYTES_DEFAULT
+from airunner.limits import (
+    REFUSED_BYTES_MAX,
+    REFUSED_SPOOLS_MAX,
+    SPOOL_BYTES_DEFAULT,
+    VISIBILITY_SECONDS_MAX,
+)
 from airunner.session import Assignment
 from airunner.worker.disk_spool import DiskSpool
 from airunner.worker.estate import Estate
@@ -41,20 +50,29 @@ from airunner.worker.spools import Left
 
 PREFIX: Final = "spools-"
 ALIVE: Final = "alive"
+STRANDED: Final = "stranded"  # when a worker of another server first saw that its owner is dead
 REFUSED: Final = "refused"
+STRANGERS_SECONDS_KEPT: Final = 2 * VISIBILITY_SECONDS_MAX
 
 
 class DiskSpools:
     """Spools below one folder; Spools."""
 
     def __init__(
-        self, root: Path, log: FilteringBoundLogger, *, bytes_max: int = SPOOL_BYTES_DEFAULT
+        self,
+        root: Path,
+        log: FilteringBoundLogger,
+        *,
+        server: str = "",
+        bytes_max: int = SPOOL_BYTES_DEFAULT,
     ) -> None:
-        """`bytes_max` is for each attempt."""
+        """`server` is its address; `bytes_max` is for each attempt."""
         self._root = root
         self._log = log
         self._bytes_max = bytes_max
-        self._estate = Estate(root, PREFIX)
+        self._estate = Estate(
+            root, f"{PREFIX}{blake2b(server.encode(), digest_size=4).hexdigest()}-"
+        )
         self._folder: Path | None = None  # this worker's
         self._lifeline: int | None = None  # the end of `alive` that we hold
         self._wakes: list[_Wake] = []
@@ -93,10 +111,31 @@ class DiskSpools:
         for folder in self._estate.abandoned():
             wake = _Wake(folder / ALIVE)
             self._wakes.append(wake)
+            with suppress(OSError):
+                (folder / STRANDED).unlink(missing_ok=True)
             paths = sorted(each for each in folder.iterdir() if each.is_dir())
             found += filter(None, [self._take(path, wake) for path in paths])
             self._tidy(folder)
+        self._sweep()
         return found
+
+    def _sweep(self) -> None:
+        """Set aside what other servers' workers left so long ago that nobody will come for it.
+
+        How long that is counts from when somebody first saw that they were dead: their jobs may
+        have been silent for days before.
+        """
+        strangers = Estate(self._root, PREFIX)
+        with suppress(OSError):
+            for folder in strangers.abandoned():
+                seen = folder / STRANDED
+                if not seen.exists():
+                    seen.touch(mode=0o600)
+                elif seen.stat().st_mtime < time.time() - STRANGERS_SECONDS_KEPT:
+                    for path in [each for each in folder.iterdir() if each.is_dir()]:
+                        self._set_aside(path)
+                _remove(folder)
+        strangers.close()
 
     def close(self) -> None:
         """As Spools.close; it may be said again."""
@@ -224,9 +263,10 @@ def _trim(refused: Path) -> None:
 def _remove(folder: Path) -> None:
     """Remove a worker's folder if no spool is in it."""
     with suppress(OSError):
-        if [path.name for path in folder.iterdir()] == [ALIVE]:
-            (folder / ALIVE).unlink()
-        folder.rmdir()
+        if {path.name for path in folder.iterdir()} <= {ALIVE, STRANDED}:
+            for name in (ALIVE, STRANDED):
+                (folder / name).unlink(missing_ok=True)
+            folder.rmdir()
 
 
 def _size(folder: Path) -> int:

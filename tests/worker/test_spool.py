@@ -16,7 +16,7 @@ from structlog.typing import EventDict
 from airunner.limits import KIB, MIB, REFUSED_SPOOLS_MAX, UNACKNOWLEDGED_BYTES_MAX
 from airunner.reports import Remark
 from airunner.worker.disk_spool import UNSENT_BYTES_MAX
-from airunner.worker.disk_spools import DiskSpools
+from airunner.worker.disk_spools import STRANDED, DiskSpools
 from airunner.worker.segments import HEAD_BYTES
 from airunner.worker.spool import LastWord, SpoolDamaged, size_of
 from airunner.worker.spools import Left, MemorySpools, Shelf, Spools
@@ -304,6 +304,35 @@ def test_what_is_refused_is_bounded_and_the_oldest_goes(tmp_path: Path, spools: 
     assert len(names) == REFUSED_SPOOLS_MAX
     assert "new" in names
     assert "old-0000" not in names
+
+
+def test_what_is_left_of_one_servers_jobs_is_kept_from_another(tmp_path: Path) -> None:
+    dead = DiskSpools(tmp_path, quiet(), server="one:8443")
+    fill(dead.open(assignment()), output(1))
+    dead.close()
+    other, heir = (DiskSpools(tmp_path, quiet(), server=f"{name}:8443") for name in ("two", "one"))
+    assert other.left() == []
+    assert len(heir.left()) == 1
+    other.close()
+    heir.close()
+
+
+def test_what_nobody_has_come_for_is_set_aside(tmp_path: Path) -> None:
+    dead = DiskSpools(tmp_path, quiet(), server="one:8443")
+    dead.lifeline()
+    fill(dead.open(assignment()), output(1))
+    dead.close()
+    (folder,) = tmp_path.iterdir()
+    os.utime(folder, (1, 1))  # a job that was silent for long before its worker died
+    for _ in range(2):
+        other = DiskSpools(tmp_path, quiet(), server="two:8443")
+        assert other.left() == []
+        other.close()
+        assert list(tmp_path.iterdir()) == [folder]
+    os.utime(folder / STRANDED, (1, 1))
+    assert DiskSpools(tmp_path, quiet(), server="two:8443").left() == []
+    assert [path.name for path in tmp_path.iterdir()] == ["refused"]
+    assert len(list((tmp_path / "refused").iterdir())) == 1
 
 
 def test_an_attempt_is_gone_only_with_the_last_who_holds_its_trees(tmp_path: Path) -> None:
