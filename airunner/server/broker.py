@@ -193,7 +193,10 @@ class Broker:
                         yield event
                 if job.state.final or (stop_at_tail and after >= job.sequence):
                     return
-                if self.table.job(id).sequence <= after:
+                now = self.table.job(id)
+                if now.sequence <= after:
+                    if now.state.final:
+                        return  # It ended while its last events were read: no news will come.
                     await self._park(self._news, id)
         finally:
             self._watched[id] -= 1

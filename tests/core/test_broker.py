@@ -1,7 +1,7 @@
 """The broker in virtual time: what is answered, when, and who waits for what."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 
 import pytest
@@ -404,6 +404,34 @@ async def test_news_that_come_while_a_watcher_reads_are_read_on_at_once() -> Non
             await anext(slow)
             await broker.cancel(job.id, Subject("sue"))
             assert [told(event) async for event in slow] == ["Finished 2"]
+
+
+class PagedLog(SlowLog):
+    """Reads on into what came meanwhile, as one on a disk does, a page of one event at a time."""
+
+    async def read(self, id: JobId | None = None, after: int = 0) -> AsyncGenerator[Event, None]:
+        while event := await self._next(id, after):
+            yield event
+            after = event.last
+
+    async def _next(self, id: JobId | None, after: int) -> Event | None:
+        async with aclosing(super().read(id, after)) as events:
+            async for event in events:
+                return event
+        return None
+
+
+@virtually
+async def test_a_watcher_ends_though_the_job_has_ended_while_it_read() -> None:
+    broker = broker_over(PagedLog())
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(broker.run())
+        job = await broker.enqueue(wish())
+        async with aclosing(broker.watch(job.id)) as slow:
+            first = told(await anext(slow))
+            await work(broker)
+            assert [first, *[told(event) async for event in slow]] == EVENTS
+        broker.stop()
 
 
 # How it ends
