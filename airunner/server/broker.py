@@ -193,11 +193,8 @@ class Broker:
                         yield event
                 if job.state.final or (stop_at_tail and after >= job.sequence):
                     return
-                now = self.table.job(id)
-                if now.sequence <= after:
-                    if now.state.final:
-                        return  # It ended while its last events were read: no news will come.
-                    await self._park(self._news, id)
+                if (now := self.table.job(id)).sequence <= after and not now.state.final:
+                    await self._park(self._news, id)  # of an end that was read there is no news
         finally:
             self._watched[id] -= 1
             if not self._watched[id]:
