@@ -47,7 +47,7 @@ class Copies:
         for _ in range(rounds):
             transactions(connection, (1_500, 100, 3_000, 20, 900))
             connection.pragma("wal_checkpoint", "PASSIVE")
-        transactions(connection, (100, 1_500, 10, 2_000))
+        transactions(connection, (100, 1_500, 10, 1_000))
         self.database = path.read_bytes()
         self.wal = path.with_name("made.db-wal").read_bytes()
         connection.close()
@@ -69,7 +69,8 @@ class Copies:
 
     def leave(self, wal: bytes) -> Path:
         """The path of the write-ahead log."""
-        self._path.write_bytes(self.database)
+        if not self._path.exists() or self._path.read_bytes() != self.database:
+            self._path.write_bytes(self.database)
         path = self._path.with_name("copy.db-wal")
         path.write_bytes(wal)
         return path
@@ -93,9 +94,10 @@ def flipped(wal: bytes, at: int, bit: int) -> bytes:
 
 
 def bits(frame: int) -> Iterator[tuple[int, int]]:
-    """Every bit of the frame's header, and some of its page, as offset and bit."""
+    """Every bit of the frame's numbers, two of each other byte of its head, some of its page."""
     start = HEADER_BYTES + (frame - 1) * STEP
-    yield from ((start + at, bit) for at in range(FRAME_HEADER_BYTES) for bit in range(8))
+    yield from ((start + at, bit) for at in range(8) for bit in range(8))
+    yield from ((start + at, bit) for at in range(8, FRAME_HEADER_BYTES) for bit in (0, 7))
     yield from ((start + FRAME_HEADER_BYTES + at, 3) for at in (0, 1, 100, PAGE - 1))
 
 
