@@ -80,6 +80,14 @@ def walked(seed: int, steps: int, batch_max: int) -> Story:
     return Story(batches, walk.now)
 
 
+async def quiet() -> Story:
+    """Of jobs that are kept, so that each batch is one transaction and nothing follows it."""
+    writer = Writer(heard := _Heard())
+    for id in ("one", "two", "three"):
+        await writer.run(JobId(id), output("a" * 500), output("b" * 9 * KIB))
+    return Story(heard.batches, Instant(2_000))
+
+
 async def flooded() -> Story:
     """Of a job whose output is large enough for its space to be given back when it is dropped."""
     writer = Writer(heard := _Heard())
@@ -89,6 +97,18 @@ async def flooded() -> Story:
     await writer.run(two, output("z" * 64 * KIB))
     await writer.forget(one)
     await writer.forget(two)
+    return Story(heard.batches, Instant(2_000))
+
+
+async def crowded() -> Story:
+    """Of so many jobs that an index of theirs needs more than a page, some of them forgotten."""
+    writer, ids = Writer(heard := _Heard()), [JobId(f"job-{number:060}") for number in range(40)]
+    for id in ids:
+        await writer.run(id, output("a"), output("b" * 500))
+    await writer.run(JobId("loud"), output("c" * 20 * KIB), output("d" * 20 * KIB))
+    for id in ids[:3]:
+        await writer.forget(id)
+    await writer.drop(JobId("loud"))
     return Story(heard.batches, Instant(2_000))
 
 

@@ -16,11 +16,13 @@ index differ. Nor does anybody else find what is wrong with an index itself.
 
 In the write-ahead log a start finds every flip but those in the last transaction, which looks
 like a torn tail: it is dropped, and said.
+
+What a salvage writes is sound, says no more than was written, and says what was lost.
 """
 
 import asyncio
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +36,23 @@ from airunner.jobs import Job, JobId
 from airunner.log.check import check
 from airunner.log.log import LogDamaged, LogRefused
 from airunner.log.rows import FACT_COLUMNS, REPORT_COLUMNS
+from airunner.log.salvage import salvage
+from airunner.log.schema import PAGE_BYTES, connect
 from airunner.log.sqlite import SqliteLog
+from airunner.log.wal import FRAME_HEADER_BYTES, HEADER_BYTES, survey
 from tests.core.log_contract import read
 from tests.log.btree import Btree, Row
-from tests.log.story import Story, engine_of, known, seen, walked
+from tests.log.story import (
+    Chapter,
+    Story,
+    crowded,
+    engine_of,
+    is_chapter,
+    known,
+    quiet,
+    seen,
+    walked,
+)
 from tests.log.test_crash_points import MEMORY, NAME
 
 SYSTEM = "unix"  # SQLite's own way to the disk, which knows nothing of page checksums
@@ -103,8 +118,10 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Truth:
 
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory: pytest.TempPathFactory) -> Truth:
-    """With pages of every kind: trees of two levels, rows of several pages, and free pages."""
-    return written(tmp_path_factory.mktemp("wide") / NAME, walked(8, steps=250, batch_max=20))
+    """With pages of every kind."""
+    truth = written(tmp_path_factory.mktemp("wide") / NAME, asyncio.run(crowded()))
+    assert {2, 5, 10, 13} <= set(kinds(truth.data).values())  # trees of two levels
+    return truth
 
 
 def test_a_flip_in_any_column_of_a_fact_is_found_by_a_start(small: Truth) -> None:
@@ -151,6 +168,167 @@ def test_a_flip_on_a_page_that_is_free_changes_nothing(wide: Truth) -> None:
     for page, at in spots(wide):
         if page in free:
             assert noticed(wide, at) == Found(start=False, reading=False, checking=False)
+
+
+# The write-ahead log
+
+
+def test_a_flip_in_any_frame_but_the_last_transaction_s_refuses_a_start_and_names_it(
+    unfinished: "Unfinished",
+) -> None:
+    for frame, at in unfinished.bytes_of(range(1, unfinished.ends[-2] + 1)):
+        with unfinished.flipped(at) as path:
+            if at % 5 == 0:
+                assert is_found_wrong(path)
+            with pytest.raises(LogDamaged, match=f"frame {frame} .*airunner log salvage"):
+                SqliteLog.open(path)
+
+
+def test_a_flip_in_the_head_of_the_write_ahead_log_refuses_a_start(
+    unfinished: "Unfinished",
+) -> None:
+    for at in range(HEADER_BYTES):
+        with (
+            unfinished.flipped(at) as path,
+            pytest.raises(LogDamaged, match=r"the header .*airunner log salvage"),
+        ):
+            SqliteLog.open(path)
+
+
+def test_a_flip_in_the_last_transaction_is_a_torn_tail_which_is_dropped_and_said(
+    unfinished: "Unfinished",
+) -> None:
+    """But for the number that says whether a frame ends one: wrong, it looks like two transactions."""
+    last = {place: unfinished.chapters[place] for place in unfinished.places[-2:-1]}
+    for _, at in unfinished.bytes_of(range(unfinished.ends[-2] + 1, unfinished.ends[-1] + 1)):
+        with unfinished.flipped(at) as path:
+            try:
+                log = SqliteLog.open(path)
+            except LogDamaged:
+                assert part_of_frame(at) in range(4, 8)
+                continue
+            try:
+                assert [note for note in log.notes if "torn tail" in note]
+                asyncio.run(is_chapter(log, last))
+            finally:
+                asyncio.run(log.close())
+
+
+def test_without_the_scan_sqlite_drops_what_follows_a_flip_without_a_word(
+    unfinished: "Unfinished",
+) -> None:
+    """What the scan is for: these logs would be shorter, and nobody told."""
+    for _, at in unfinished.bytes_of(range(1, unfinished.ends[-2] + 1)):
+        with unfinished.flipped(at) as path:
+            connection = connect(path)
+            highest = connection.execute("SELECT max(place) FROM facts").get
+            connection.close()
+            assert highest is None or highest < unfinished.places[-2]
+
+
+# What a salvage saves
+
+
+def test_a_salvage_of_a_damaged_log_is_sound_and_says_what_was_lost(
+    wide: Truth, tmp_path: Path
+) -> None:
+    free = free_leaves(wide.data)
+    lossy = 0
+    for number, (_, at) in enumerate(spot for spot in spots(wide) if spot[0] not in free):
+        if number % 13 == 0:
+            with flipped(wide, at) as path:
+                lossy += salvaged(path, tmp_path / f"{number}", wide.streams)
+    assert lossy
+
+
+def test_a_salvage_reads_around_a_flip_in_the_write_ahead_log(
+    unfinished: "Unfinished", tmp_path: Path
+) -> None:
+    streams = unfinished.chapters[unfinished.places[-1]].streams
+    frames = unfinished.bytes_of(range(1, unfinished.ends[-2] + 1))
+    for number, (_, at) in enumerate(frames):
+        if number % 11 == 0:
+            with unfinished.flipped(at) as path:
+                salvaged(path, tmp_path / f"{number}", streams)
+
+
+def salvaged(path: Path, out: Path, streams: Mapping[JobId, Sequence[Entry]]) -> bool:
+    """Salvage a log; whether something of it was lost. Asserts that no more than the end of a job is."""
+    told = list[str]()
+    before = {each.name: each.read_bytes() for each in path.parent.iterdir()}
+    lost = salvage(path, out, told.append).lost
+    after = {each.name: each.read_bytes() for each in path.parent.iterdir()}
+    assert before == {name: after[name] for name in before}
+    assert bool(told) == lost
+    assert not is_found_wrong(out)
+
+    async def hold() -> None:
+        log = SqliteLog.open(out)
+        try:
+            await engine_of(log)
+            for id, stream in streams.items():
+                left = seen(await read(log, id))
+                assert left == stream[: len(left)]
+                assert left == stream or told
+        finally:
+            await log.close()
+
+    asyncio.run(hold())
+    return lost
+
+
+def part_of_frame(at: int) -> int:
+    """How many bytes behind the beginning of its frame a byte of a write-ahead log stands."""
+    return (at - HEADER_BYTES) % (FRAME_HEADER_BYTES + PAGE_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A log whose server was killed before anything was checkpointed."""
+
+    files: Mapping[str, bytes]
+    chapters: Mapping[int, Chapter]
+    places: Sequence[int]  # the highest after each transaction
+    ends: Sequence[int]  # the last frame of each transaction: 1, 2, 3 ...
+
+    def bytes_of(self, frames: Iterable[int]) -> Iterator[tuple[int, int]]:
+        """Each frame with a byte of every part of it."""
+        step = FRAME_HEADER_BYTES + PAGE_BYTES
+        for frame in frames:
+            dice, start = random.Random(frame), HEADER_BYTES + (frame - 1) * step
+            for part in range(0, FRAME_HEADER_BYTES, 4):  # page, commit, salts, checksums
+                yield frame, start + part + dice.randrange(4)
+            for _ in range(3):
+                yield frame, start + dice.randrange(FRAME_HEADER_BYTES, step)
+
+    @contextmanager
+    def flipped(self, at: int) -> Iterator[Path]:
+        """The log with one bit of this byte of its write-ahead log another."""
+        with TemporaryDirectory(dir=MEMORY) as folder:
+            for name, data in self.files.items():
+                (Path(folder) / name).write_bytes(data)
+            wal = Path(folder) / f"{NAME}-wal"
+            flipped = bytearray(wal.read_bytes())
+            flipped[at] ^= 1 << random.Random(at).randrange(8)
+            wal.write_bytes(flipped)
+            yield Path(folder) / NAME
+
+
+@pytest.fixture(scope="module")
+def unfinished(tmp_path_factory: pytest.TempPathFactory) -> Unfinished:
+    folder, story = tmp_path_factory.mktemp("unfinished"), asyncio.run(quiet())
+
+    async def live() -> Unfinished:
+        log, ends = SqliteLog.open(folder / NAME), list[int]()
+        for batch in story.batches:
+            await log.append(batch)
+            ends.append(survey(folder / f"{NAME}-wal").committed)
+        files = {name: (folder / name).read_bytes() for name in (NAME, f"{NAME}-wal")}
+        await log.close()
+        places = [batch[-1].place for batch in story.batches]
+        return Unfinished(files, await story.chapters(), places, ends)
+
+    return asyncio.run(live())
 
 
 # A log with one flipped bit
@@ -230,6 +408,12 @@ def spots(truth: Truth) -> Iterator[tuple[int, int]]:
         ranges = [(0, 12), (12, 40), (40, tree.page_size - 8), (tree.page_size - 8, tree.page_size)]
         for low, high in ranges * (FLIPS_A_PAGE // len(ranges)):
             yield page, start + dice.randrange(low, high)
+
+
+def kinds(data: bytes) -> dict[int, int]:
+    """What each page is, as its first byte says; that of a page outside of any tree says nothing."""
+    size = Btree(data).page_size
+    return {1 + at // size: data[at + 100 * (at == 0)] for at in range(0, len(data), size)}
 
 
 def free_leaves(data: bytes) -> set[int]:
