@@ -6,7 +6,8 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 SEEDS ?= 1000
 MINUTES ?= 10
-DURATION ?= 5
+DURATION ?= 1
+ROUNDS ?= 5
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
@@ -52,8 +53,8 @@ fuzz: $(STAMP) ## walk the core at random, crashing at every step, from SEEDS=n 
 soak: $(STAMP) ## run real jobs for MINUTES=n while workers are killed, and account for each
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)
 
-bench: $(STAMP) ## measure jobs/s, latency and log throughput, for DURATION=n seconds each
-	$(BIN)/airunner bench --duration $(DURATION)
+bench: $(STAMP) ## measure throughput, latency, durability and memory, in ROUNDS=n of DURATION=n s
+	$(BIN)/airunner bench --duration $(DURATION) --rounds $(ROUNDS) --fsync full --fsync normal
 
 start: $(STAMP) certs ## run the Procfile: a server and a worker, until Ctrl-C
 	PATH="$(CURDIR)/$(BIN):$$PATH" honcho start
