@@ -176,6 +176,31 @@ class _UnsyncedFile(RecordedFile):
         pass
 
 
+class Narrow(Recording):
+    """A disk that has room for so many writes more."""
+
+    room = 1_000_000
+
+    def file(
+        self, name: str, path: str | apsw.URIFilename | None, flags: list[int]
+    ) -> RecordedFile:
+        return _NarrowFile(self, name, path, flags)
+
+
+class _NarrowFile(RecordedFile):
+    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802 - SQLite's name
+        disk = self.recording
+        assert isinstance(disk, Narrow)
+        if not disk.room:
+            raise apsw.FullError("no room")
+        disk.room -= 1
+        super().xWrite(data, offset)
+
+    def excepthook(self, *_: object) -> bool:
+        """Say nothing: SQLite knows what to do about a full disk."""
+        return True
+
+
 @contextmanager
 def beneath_checksums(recording: Recording) -> Iterator[None]:
     """All logs that are opened within write through the recording; one at a time."""

@@ -19,10 +19,11 @@ from tempfile import TemporaryDirectory
 import apsw
 import pytest
 
+from airunner.facts import Event
 from airunner.jobs import Enqueue, Instant, JobId
 from airunner.limits import MIB
 from airunner.log.check import check
-from airunner.log.log import LogDamaged
+from airunner.log.log import LogDamaged, LogFull
 from airunner.log.schema import checksum_vfs
 from airunner.log.sqlite import SqliteLog
 from airunner.log.wal import survey
@@ -35,6 +36,7 @@ from tests.log.recording_vfs import (
     Cut,
     Done,
     Forgetful,
+    Narrow,
     Recording,
     Synced,
     Wrote,
@@ -111,6 +113,18 @@ def test_a_crash_after_a_crash_is_no_worse(tmp_path: Path) -> None:
         second = lived(tmp_path / str(number), "second", [1], state)  # than that of one
         for state_again in sampled(second.crashes(samples=10), every=3):
             asyncio.run(outlives(state_again, second.chapters, NOW))
+
+
+def test_a_crash_after_the_disk_was_full_is_no_worse(tmp_path: Path) -> None:
+    for room in range(1, 20, 6):
+        folder = tmp_path / str(room)
+        folder.mkdir()
+        recording, chapters = Narrow(folder), dict[int, Chapter]()
+        with beneath_checksums(recording):
+            asyncio.run(filled(recording, chapters, room))
+        crashes = Crashes(recording.journal, room, part=0.1)
+        for state in chain(crashes.killed(), crashes.powerless(), crashes.shuffled(samples=2)):
+            asyncio.run(outlives(state, chapters, NOW))
 
 
 def test_every_answer_waits_until_all_that_was_written_for_it_is_synced(tmp_path: Path) -> None:
@@ -234,13 +248,38 @@ def lived(folder: Path, name: str, batches: Sequence[int], found: State | None =
     return Life(recording, chapters)
 
 
+async def filled(recording: Narrow, chapters: dict[int, Chapter], room: int) -> None:
+    """A life in which the disk is full after so many writes of an append, which is tried again."""
+    log, engine = SqliteLog.open(recording.folder / NAME), Engine()
+    chapters[0] = Chapter(0, [], {})
+    for size in (1, 10, 1):
+        ids = [JobId(f"{size} {engine.tail} {number}") for number in range(size)]
+        if size > 1:
+            recording.room = room
+        events = enqueued(engine, NOW, ids)
+        try:
+            await log.append(events)
+        except LogFull:
+            recording.room = 1_000_000
+            await log.append(events)
+        recording.answered(engine.tail)
+        chapters[engine.tail] = Chapter(engine.tail, known(engine), {})
+    assert recording.room > 1_000, "it was never full"
+    await log.close()
+
+
 async def add_jobs(log: SqliteLog, engine: Engine, now: Instant, ids: Sequence[JobId]) -> None:
-    """Append what a server that starts says, and some jobs, each half a page long."""
-    events = engine.record(engine.queue.resume(now), now)
+    """Append what a server that starts says, and some jobs."""
+    resumed = engine.record(engine.queue.resume(now), now)
+    await log.append([*resumed, *enqueued(engine, now, ids)])
+
+
+def enqueued(engine: Engine, now: Instant, ids: Sequence[JobId]) -> list[Event]:
+    """Jobs of half a page each."""
     wish = Enqueue(spec=JobSpec(command="x" * 3_000))
-    for id in ids:
-        events += engine.record(engine.queue.enqueue(id, wish, now), now)
-    await log.append(events)
+    return [
+        event for id in ids for event in engine.record(engine.queue.enqueue(id, wish, now), now)
+    ]
 
 
 def unsynced_answers(journal: Sequence[Done]) -> int:
