@@ -47,8 +47,9 @@ lock: ## resolve pyproject.toml's dependencies into requirements.lock, anew
 	  --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade --quiet \
 	  --output-file requirements.lock
 
-fuzz: $(STAMP) ## walk the core at random, crashing at every step, from SEEDS=n seeds
-	AIRUNNER_SEEDS=$(SEEDS) $(BIN)/python -m pytest -q tests/core/test_walk.py
+fuzz: $(STAMP) ## walk core and log at random, crashing at every step, from SEEDS=n seeds
+	AIRUNNER_SEEDS=$(SEEDS) $(BIN)/python -m pytest -q tests/core/test_walk.py \
+	  tests/log/test_crash_points.py
 
 soak: $(STAMP) ## run real jobs for MINUTES=n while workers are killed, and account for each
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)
