@@ -54,7 +54,8 @@ class Case:
     @cached_property
     def jobs(self) -> dict[JobId, Job]:
         """Every job, as the last list showed it."""
-        return {job.id: job for job in self.testimony.lists[-1].jobs}
+        lists = self.testimony.lists
+        return {job.id: job for job in lists[-1].jobs} if lists else {}
 
     @cached_property
     def turns(self) -> dict[JobId, list[Turn]]:
@@ -441,4 +442,6 @@ def complaints(testimony: Testimony) -> list[str]:
             check(case)
         except AssertionError as broken:
             found.append(f"{check.__name__}: {str(broken)[:400]}")
+        except KeyError as missing:  # somebody has seen what is not in the list
+            found.append(f"{check.__name__}: {missing} is not there")
     return found

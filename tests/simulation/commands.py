@@ -154,4 +154,7 @@ class Theatre:
             began=asyncio.get_running_loop().time(),
         )
         self._record.append(performance)
-        return Player(next(self._pids), command, performance)
+        return self.make(next(self._pids), command, performance)
+
+    def make(self, pid: int, command: Command, performance: Performance) -> Player:
+        return Player(pid, command, performance)

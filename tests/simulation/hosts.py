@@ -53,6 +53,8 @@ async def until(happened: Callable[[], bool]) -> None:
 class ServerLife:
     """One server process."""
 
+    make_broker: type[Broker] = Broker
+
     def __init__(self, disk: Disk, ids: Ids, tell: Tell) -> None:
         self.log = self.open(disk)
         self._disk = disk
@@ -67,16 +69,19 @@ class ServerLife:
     def open(self, disk: Disk) -> DiskLog:
         return DiskLog(disk)
 
+    def clock(self, wall: Instant, floor: Instant) -> LoopClock:
+        return LoopClock(epoch=wall, floor=floor)
+
     async def live(self, wall: Instant, begun: Callable[[Epoch], None]) -> None:
         """Serve, from what the disk has, until die() or until the log fails."""
         watched: Counter[JobId] = Counter()
         engine = Engine(Retention(), watched)
         await replay(self.log, engine)
         engine.check()
-        clock = LoopClock(epoch=wall, floor=engine.now)
+        clock = self.clock(wall, engine.now)
         now, loop = clock.now(), asyncio.get_running_loop()
         begun(Epoch(now, now - round(loop.time() * 1000)))
-        broker = Broker(
+        broker = self.make_broker(
             engine,
             self.log,
             clock=clock,
@@ -135,7 +140,8 @@ class ServerLife:
         async with aclosing(events):
             async for event in events:
                 if told := entry(event):
-                    yield trimmed(told, from_sequence)
+                    yield (each := trimmed(told, from_sequence))
+                    from_sequence = each.last + 1
 
     async def die(self) -> None:
         """Be gone, in the middle of everything."""

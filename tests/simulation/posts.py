@@ -11,7 +11,6 @@ from airunner.worker.worker import WorkerOptions
 from tests.simulation.hosts import WorkerLife, until
 from tests.simulation.network import End
 from tests.simulation.people import QUEUES
-from tests.simulation.spools import MortalSpools
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -29,7 +28,7 @@ class Post:
         self._dice = world.dice_of(name)
         self._life: WorkerLife | None = None
         self._shelf = Shelf()
-        self._damage = self._dice.choice([0.0, 0.0, 0.0, 0.002])  # of a spool, at each read
+        self._damage = self._dice.choice([0.0, 0.0, 0.0, 0.03])  # of a spool, at each read
         self._working: asyncio.Task[None] | None = None
         # The first serves every queue, so that no job can wait for ever.
         some = QUEUES if name == "w0" else self._dice.sample(QUEUES, self._dice.randint(1, 3))
@@ -54,7 +53,7 @@ class Post:
                 world.make_theatre(
                     self.name, self._tasks, world.testimony.performances, world.pids
                 ),
-                MortalSpools(self._shelf, self._dice, self._damage, self._damaged),
+                world.make_spools(self._shelf, self._dice, self._damage, self._damaged),
                 self._connect,
                 Instant(self._dice.randint(1, 10**12)),
                 self._dice,

@@ -25,13 +25,16 @@ class MortalSpools:
         self._dice, self._chance, self._damaged = dice, chance, damaged
 
     def open(self, assignment: Assignment) -> Spool:
-        return MortalSpool(self, assignment, self._inner.open(assignment))
+        return self.wrap(assignment, self._inner.open(assignment))
 
     def left(self) -> Sequence[Left]:
         return [
-            replace(left, spool=MortalSpool(self, left.assignment, left.spool))
+            replace(left, spool=self.wrap(left.assignment, left.spool))
             for left in self._inner.left()
         ]
+
+    def wrap(self, assignment: Assignment, inner: Spool) -> Spool:
+        return MortalSpool(self, assignment, inner)
 
     def close(self) -> None:
         if not self.dead:

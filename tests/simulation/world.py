@@ -25,6 +25,7 @@ from tests.simulation.lines import Line
 from tests.simulation.network import KEEPALIVE_SECONDS, Route, Stream
 from tests.simulation.people import Client
 from tests.simulation.posts import Post
+from tests.simulation.spools import MortalSpools
 from tests.simulation.testimony import Epoch, Testimony, Viewing
 from tests.simulation.trouble import Trouble
 from tests.support.ids import CountingIds
@@ -63,6 +64,7 @@ class World:
     server_life: type[ServerLife] = ServerLife
     make_theatre: type[Theatre] = Theatre
     make_disk: type[Disk] = Disk
+    make_spools: type[MortalSpools] = MortalSpools
 
     def __init__(self, seed: int, tell: Callable[[float, str], None] | None = None) -> None:
         self._seed = seed

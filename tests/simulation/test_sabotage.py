@@ -1,0 +1,194 @@
+"""The checker can fail: worlds in which one promise is broken on purpose, and what catches each.
+
+Each sabotage is a part that takes the place of a true one where the world is wired. It must be caught by
+the check that is named, in one of a few seeds.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+
+import pytest
+
+from airunner.entries import Entry, entry
+from airunner.facts import Enqueued, Event
+from airunner.jobs import Instant, JobId, RequestId
+from airunner.jobs import Sequence as EventSequence
+from airunner.log.memory import MemoryLog
+from airunner.server.broker import Broker
+from airunner.server.clock import LoopClock
+from airunner.server.session import Session
+from airunner.session import Assignment, Batch, Completion, GiveBack
+from airunner.worker.process import Command
+from airunner.worker.spool import Spool
+from tests.simulation.commands import Performance, Player, Theatre
+from tests.simulation.disk import Disk, DiskLog
+from tests.simulation.hosts import ServerLife, WorkEnd
+from tests.simulation.run import judge
+from tests.simulation.spools import MortalSpool, MortalSpools
+from tests.simulation.world import World
+
+SEEDS = 40  # in one of which a sabotage must be caught
+
+
+class ForgetfulLog(DiskLog):
+    """Loses, in a crash, some of what it had answered for."""
+
+    async def die(self) -> None:
+        if not self._dead:
+            disk = self._disk
+            events = disk.events[: max(0, len(disk.events) - disk.dice.randint(1, 8))]
+            disk.events, disk.jobs = [], MemoryLog()
+            await disk.keep(events)
+        await super().die()
+
+
+class HastyLog(DiskLog):
+    """Answers, and shows what it has not written yet."""
+
+    async def append(self, events: Sequence[Event]) -> None:
+        await asyncio.sleep(self._disk.pause())
+        if not self._dead:
+            await self._disk.jobs.append(events)
+            asyncio.get_running_loop().call_later(0.5, self._write, tuple(events))
+
+    async def die(self) -> None:
+        if not self._dead:
+            self._disk.jobs = MemoryLog()
+            await self._disk.jobs.append(self._disk.events)
+        await super().die()
+
+    def _write(self, events: Sequence[Event]) -> None:
+        if not self._dead:
+            self._disk.events += events
+
+
+class KeylessLog(DiskLog):
+    """Forgets idempotency keys when it is replayed."""
+
+    async def read(self, id: JobId | None = None, after: int = 0) -> AsyncGenerator[Event, None]:
+        async for event in super().read(id, after):
+            if id is None and isinstance(event.fact, Enqueued):
+                yield replace(event, fact=replace(event.fact, request=RequestId("")))
+            else:
+                yield event
+
+
+class DoublingSession(Session):
+    """Stores each batch twice."""
+
+    def _settle(self, message: Batch | Completion | GiveBack) -> None:
+        super()._settle(message)
+        if isinstance(message, Batch):
+            unnumbered = [(0, report) for report in message.reports]
+            self._broker.take(message.token, unnumbered, gaps=True)
+
+
+class DoublingServer(ServerLife):
+    def session(self, broker: Broker, end: WorkEnd) -> Session:
+        return DoublingSession(broker, end, version="1")
+
+
+class HoppingServer(ServerLife):
+    """Skips a sequence when a watcher comes back."""
+
+    async def watch(
+        self, id: JobId, from_sequence: int, stop_at_tail: bool
+    ) -> AsyncGenerator[Entry, None]:
+        assert self.broker
+        skip = from_sequence > 1
+        events = self.broker.watch(id, after=EventSequence(from_sequence - 1 + skip))
+        async with aclosing(events):
+            async for event in events:
+                if told := entry(event):
+                    yield told
+
+
+class TimelessServer(ServerLife):
+    """Believes the wall clock, whatever the log says."""
+
+    def clock(self, wall: Instant, floor: Instant) -> LoopClock:
+        return LoopClock(epoch=wall)
+
+
+class SleepyBroker(Broker):
+    """Does not wake the next worker in line."""
+
+    async def run(self) -> None:
+        self._idle.wake = lambda key, count=None: None  # type: ignore[method-assign]  # the sabotage
+        await super().run()
+
+
+class SleepyServer(ServerLife):
+    make_broker = SleepyBroker
+
+
+class Immortal(Player):
+    """A process whose end is told, and does not come."""
+
+    async def terminate(self, grace: float) -> None:
+        pass
+
+
+class ImmortalTheatre(Theatre):
+    def make(self, pid: int, command: Command, performance: Performance) -> Player:
+        return Immortal(pid, command, performance)
+
+
+class LeakySpool(MortalSpool):
+    """Forgets one more than was acknowledged."""
+
+    def forget(self, upto: int) -> None:
+        super().forget(upto + 1)
+
+
+class LeakySpools(MortalSpools):
+    def wrap(self, assignment: Assignment, inner: Spool) -> Spool:
+        return LeakySpool(self, assignment, inner)
+
+
+def logging(log: type[DiskLog]) -> type[ServerLife]:
+    """A server that keeps such a log."""
+
+    class Logging(ServerLife):
+        def open(self, disk: Disk) -> DiskLog:
+            return log(disk)
+
+    return Logging
+
+
+def world(
+    *,
+    server: type[ServerLife] = ServerLife,
+    theatre: type[Theatre] = Theatre,
+    spools: type[MortalSpools] = MortalSpools,
+) -> type[World]:
+    class Sabotaged(World):
+        server_life = server
+        make_theatre = theatre
+        make_spools = spools
+
+    return Sabotaged
+
+
+@pytest.mark.parametrize(
+    ("sabotaged", "check"),
+    [
+        (world(server=logging(ForgetfulLog)), "acknowledged_jobs_exist"),
+        (world(server=logging(ForgetfulLog)), "nothing_is_taken_back"),
+        (world(server=logging(HastyLog)), "nothing_is_taken_back"),
+        (world(server=logging(KeylessLog)), "a_key_makes_one_job"),
+        (world(server=DoublingServer), "output_is_what_was_written"),
+        (world(server=HoppingServer), "every_sequence_is_seen_once"),
+        (world(server=TimelessServer), "time_goes_forward"),
+        (world(server=SleepyServer), "nobody_idles_while_there_is_work"),
+        (world(theatre=ImmortalTheatre), "no_process_outlives_its_attempt"),
+        (world(spools=LeakySpools), "output_is_what_was_written"),
+    ],
+)
+def test_a_sabotage_is_caught(sabotaged: type[World], check: str) -> None:
+    for seed in range(SEEDS):
+        if any(each.startswith(f"{check}:") for each in judge(seed, world=sabotaged).complaints):
+            return
+    raise AssertionError(f"{check} noticed nothing in {SEEDS} seeds")
