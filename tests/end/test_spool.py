@@ -97,8 +97,8 @@ def test_true_end_of_a_job_is_told_though_its_worker_was_killed_before_it_could(
 
 
 def test_what_a_dead_worker_left_for_a_lease_that_is_over_is_set_aside(own: Site) -> None:
-    worker = own.start_worker("--visibility-timeout", "2")
-    count = Counter(own, width=WIDTH, script=ONCE)
+    worker = own.start_worker("--visibility-timeout", "5")
+    count = Counter(own, script=ONCE)
     count.goes_on()
     kill(worker)
     elsewhere(own)
