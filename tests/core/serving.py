@@ -57,7 +57,7 @@ def broker_over(
     return Broker(
         engine or Engine(retention, watched),
         log,
-        clock=LoopClock(epoch=Instant(0)),
+        clock=LoopClock(epoch=Instant(0), floor=engine.now if engine else None),
         ids=CountingIds(),
         watched=watched,
         journal=journal or (lambda event, job: None),

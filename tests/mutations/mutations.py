@@ -33,7 +33,7 @@ ON_THE_SERVER: Final = (
         file="airunner/store/table.py",
         old="            del self._tokens[job.lease.token]\n",
         new="",
-        test=f"{SESSION}test_whatever_is_said_with_a_dead_token_is_rejected_as_lost",
+        test=f"{BROKER}test_a_lease_lapses_on_time_and_the_next_worker_gets_the_job",
     ),
     Mutation(
         name="an answer before the log has what it says",
@@ -129,7 +129,7 @@ ON_THE_SERVER: Final = (
         file="airunner/chain.py",
         old="                digest = sha256(before + _head(entry, sequence, said))\n",
         new="                digest = sha256(_head(entry, sequence, said))\n",
-        test="tests/core/test_chain.py::test_nothing_can_change_without_the_link",
+        test="tests/core/test_chain.py::test_a_link_is_what_the_contract_says",
     ),
     Mutation(
         name="leases that are as old after a restart as before",
@@ -155,7 +155,7 @@ ON_THE_SERVER: Final = (
         file="airunner/store/queue.py",
         old="        if job.cancel_requested_at is not None:\n            outcome = _cancelled(outcome)\n",
         new="",
-        test=f"{WORKER}test_an_exit_code_that_races_a_cancel_is_kept",
+        test="tests/core/test_stories.py",
     ),
 )
 
@@ -188,9 +188,12 @@ IN_THE_LOG: Final = (
         name="a full disk that leaves half an append",
         promise="A full log's append is undone whole",
         file="airunner/log/writer.py",
-        old="            connection.executemany(_ADD_FACTS, batch.facts)\n",
-        new="            connection.executemany(_ADD_FACTS, batch.facts)\n"
-        '            connection.execute("COMMIT; BEGIN IMMEDIATE")\n',
+        old="            connection.executemany(_ADD_REPORTS, batch.reports)\n",
+        new=(
+            "            for row in batch.reports:\n"
+            "                connection.execute(_ADD_REPORTS, row)\n"
+            '                connection.execute("COMMIT; BEGIN IMMEDIATE")\n'
+        ),
         test=f"{SQLITE}test_an_append_to_a_full_disk_leaves_nothing_and_may_be_tried_again",
     ),
     Mutation(
@@ -232,7 +235,7 @@ IN_THE_LOG: Final = (
         file="airunner/log/reader.py",
         old='    f"SELECT {REPORT_COLUMNS} FROM reports WHERE job = ? AND last > ? "',
         new='    f"SELECT {REPORT_COLUMNS} FROM reports WHERE job = ? AND last >= ? "',
-        test=f"{SQLITE}TestSqliteLog::test_a_job_is_read_on_from_any_sequence_with_the_whole_batch",
+        test=f"{SQLITE}TestSqliteLogReadFromDisk::test_a_job_is_read_on_from_any_sequence_with_the_whole_batch",
     ),
     Mutation(
         name="a start that does not know how far the reports had come",
@@ -268,7 +271,7 @@ AT_THE_WORKER: Final = (
         file="airunner/worker/tenure.py",
         old="        if self.is_over or self._pause or self._loop.time() >= self.until:\n",
         new="        if self._pause:\n",
-        test=f"{WORKER}test_a_lapsed_lease_kills_the_tree_and_writes_nothing_after",
+        test="tests/worker/test_left.py::test_what_belongs_to_no_lease_any_more_is_set_aside_and_nothing_is_said",
     ),
     Mutation(
         name="a spool that forgets before the acknowledgement",
@@ -307,11 +310,11 @@ AT_THE_WORKER: Final = (
         "test_a_log_that_cannot_be_read_back_ends_there_and_its_job_as_it_did",
     ),
     Mutation(
-        name="a confirmed cancel whose processes live",
+        name="a cancel that stops nothing",
         promise="A worker confirms a cancel when no process is left",
         file="airunner/worker/run.py",
-        old="                await asyncio.wait([output])\n                if why is not None:",
-        new="                if why is not None:",
+        old="        await self._halt.asked()\n        await process.terminate(self._spec.grace_seconds)\n",
+        new="        await self._halt.asked()\n",
         test=f"{WORKER}test_a_cancel_is_confirmed_when_no_process_is_left",
     ),
     Mutation(

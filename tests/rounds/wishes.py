@@ -18,6 +18,7 @@ from airunner.spec import JobSpec, ProcessType
 # $1: the folder of marks, $2: the tag, $3: blocks, $4: lines in each, $5: the pause after each,
 # $6: the exit code, $7: "child" leaves one behind in a session of its own.
 SCRIPT: Final = """
+exec 2>/dev/null  # where shells tell of children that a signal has ended
 mark=$1/$AIRUNNER_JOB_ID
 exec 9>>"$mark.lock"
 flock -n 9 || echo "overlap $AIRUNNER_ATTEMPT $2" >>"$mark"
