@@ -156,6 +156,10 @@ def statistics_json(each: QueueStatistics) -> Json:
     }
 
 
+def seal_json(seal: Seal) -> Json:
+    return {**_members(seal), "digest": seal.digest.hex()}
+
+
 def _members(what: Happening | Outcome | Seal) -> Json:
     found: Json = {}
     for each in fields(what):
@@ -163,7 +167,7 @@ def _members(what: Happening | Outcome | Seal) -> Json:
         if isinstance(value, Outcome):
             found |= _members(value)
         elif isinstance(value, Seal):
-            found[each.name] = {**_members(value), "digest": value.digest.hex()}
+            found[each.name] = seal_json(value)
         elif each.name.endswith("_at"):
             found[each.name] = show_instant(value)
         elif each.name in _SPANS:

@@ -67,16 +67,15 @@ async def _verify(jobs: "JobsClient", id: str, as_json: bool) -> int:
 
 def verdict_json(job: "Job", verdict: "Verdict") -> dict[str, object]:
     """`verdict` is whole, unproven, differs or unsealed; the rest is null where it says nothing."""
+    from airunner.cli.rendering import seal_json
     from airunner.proof import Differs, Unproven, Unsealed, Whole
 
     seal = verdict.seal if isinstance(verdict, Whole | Unproven) else None
     return {
         "id": job.id,
         "verdict": type(verdict).__name__.lower(),
+        "seal": seal_json(seal) if seal else None,
         "events": verdict.last if isinstance(verdict, Unsealed) else seal.count if seal else None,
-        "output_bytes": seal.size if seal else None,
-        "output_bytes_cut": seal.cut if seal else None,
-        "sha256": seal.digest.hex() if seal else None,
         "log_complete": job.outcome.log_complete if job.outcome else None,
         "differs": (
             {"first": verdict.first, "last": verdict.last, "why": verdict.why}

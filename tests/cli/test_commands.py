@@ -339,7 +339,18 @@ def test_the_version_is_printed_alone(shell: Shell) -> None:
 
 
 def test_every_command_explains_itself_with_an_example(shell: Shell) -> None:
-    commands = ["submit", "monitor", "show", "logs", "cancel", "retry", "queues", "list", "up"]
+    commands = [
+        "submit",
+        "monitor",
+        "show",
+        "logs",
+        "verify",
+        "cancel",
+        "retry",
+        "queues",
+        "list",
+        "up",
+    ]
     for command in [*commands, "server", "worker", "certs", "keys", "token", "bench"]:
         done = shell.run(command, "--help")
         assert done.returncode == 0

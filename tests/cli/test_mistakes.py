@@ -86,6 +86,7 @@ def test_a_full_disk_is_told(embedded: Shell, words: list[str]) -> None:
         ["submit", "--", "true"],
         ["monitor", "id"],
         ["logs", "id"],
+        ["verify", "id"],
         ["list"],
         ["show", "id"],
         ["cancel", "id"],
