@@ -62,7 +62,7 @@ class EventsDoor(JobEventsServiceServicer):
         raise ShuttingDown
 
     async def _entries(self, request: pb.StreamJobEventsRequest) -> AsyncGenerator[Entry, None]:
-        """What follows, trimmed to where the caller wants to begin."""
+        """What follows, trimmed to what the caller has not seen: a cut may have grown since."""
         if request.from_sequence < 0:
             raise InvalidRequest("from_sequence", f"{request.from_sequence} is below 0")
         start = request.from_sequence or 1
@@ -75,3 +75,4 @@ class EventsDoor(JobEventsServiceServicer):
             async for event in events:
                 if (told := entry(event)) is not None:
                     yield trimmed(told, start)
+                    start = told.last + 1

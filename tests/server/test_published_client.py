@@ -332,6 +332,23 @@ async def test_a_monitor_resumes_inside_a_batch(site: Served) -> None:
 
 
 @served
+async def test_a_monitor_sees_a_cut_that_grows_without_a_double(site: Served) -> None:
+    params = pb.JobParams()
+    params.CopyFrom(PARAMS)
+    params.output_bytes_max = 1
+    id = (await site.jobs().EnqueueJob(pb.EnqueueJobRequest(job_params=params))).job_id
+    (response,) = await lease(site)
+    call = site.events().StreamJobEvents(pb.StreamJobEventsRequest(job_id=id))
+    await publish(site, response.task_token, batch(1, b"a", b"b"))  # sequences 3 and 4
+    seen = [(await anext(aiter(call))).event for _ in range(4)]
+    await publish(site, response.task_token, batch(3, b"c"))
+    seen.append((await anext(aiter(call))).event)
+    assert [each.sequence for each in seen] == [1, 2, 3, 4, 5]
+    assert [each.output_cut.end_sequence for each in seen[3:]] == [4, 5]
+    call.cancel()
+
+
+@served
 async def test_a_filter_leaves_out_what_was_not_asked_for_live_and_stored(site: Served) -> None:
     id, token = await leased(site)
     await publish(site, token, started(1), batch(2, b"x"))
