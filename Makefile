@@ -8,10 +8,11 @@ SEEDS ?= 1000
 MINUTES ?= 10
 DURATION ?= 1
 ROUNDS ?= 5
+KILLS ?= 200
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test cover lint types format proto lock fuzz soak bench start certs clean
+.PHONY: help demo test cover lint types format proto lock fuzz mutate soak bench start certs clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -47,12 +48,17 @@ lock: ## resolve pyproject.toml's dependencies into requirements.lock, anew
 	  --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade --quiet \
 	  --output-file requirements.lock
 
-fuzz: $(STAMP) ## walk core and log at random, crashing at every step, from SEEDS=n seeds
+fuzz: $(STAMP) ## crash everything: the core, its log (SEEDS=n), processes (KILLS=n)
 	AIRUNNER_SEEDS=$(SEEDS) $(BIN)/python -m pytest -q tests/core/test_walk.py \
 	  tests/log/test_crash_points.py
+	$(BIN)/python -m tests.rounds --rounds $(KILLS)
+	$(BIN)/python -m tests.mutations
 
-soak: $(STAMP) ## run real jobs for MINUTES=n while workers are killed, and account for each
-	$(BIN)/python -m tests.soak --minutes $(MINUTES)
+mutate: $(STAMP) ## break rules on purpose, and see that a test notices each
+	$(BIN)/python -m tests.mutations
+
+soak: $(STAMP) ## run real jobs for MINUTES=n while servers and workers are killed
+	$(BIN)/python -m tests.rounds --minutes $(MINUTES)
 
 bench: $(STAMP) ## measure throughput, latency, durability and memory, in ROUNDS=n of DURATION=n s
 	$(BIN)/airunner bench --duration $(DURATION) --rounds $(ROUNDS) --fsync full --fsync normal
