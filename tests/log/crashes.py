@@ -10,11 +10,11 @@ The model
                end of a sector or within one; behind that are the old bytes, or zeros
     shuffled   as powerless, but any of what was not synced is there, whole or torn
 
-A file that is synced has its name: SQLite syncs the folder with the first sync of a file
-that it has made. Until then that it was made, and that another was removed, are like
-writes that were not synced: they come in their order, or (shuffled) at all or not. A file whose name is
-not there is not there. No write damages what it does not write to: SQLite counts on that
-too, unless it is built otherwise.
+A file that is synced has its name: SQLite syncs the folder with the first sync of a file that
+it has made. Until then that it was made, and that another was removed, are like writes that
+were not synced: they come in their order, or (shuffled) at all or not. A file whose name is not
+there is not there. No write damages what it does not write to: SQLite counts on that too, unless
+it is built otherwise.
 """
 
 import random
@@ -88,7 +88,10 @@ class Crashes:
     def __init__(
         self, journal: Sequence[Done], seed: int, *, found: int = 0, part: float = 1
     ) -> None:
-        """`found` steps of the journal only say what was there before; `part` of all states will do."""
+        """`found` steps of the journal only say what was there before.
+
+        `part`: of all states so many will do, 1 being all.
+        """
         self._journal, self._found, self._part = journal, found, part
         self._seed, self._dice = seed, random.Random(seed)
         self._seen: dict[bytes, int] = {}  # what was answered, by the digest of the files
@@ -133,7 +136,7 @@ class Crashes:
                 yield from self._state(said, moment.answered, moment.synced, left)
 
     def _torn(self, done: Done) -> list[Done]:
-        """Some ways in which a write may be there in part; always the same ones of the same write."""
+        """Some ways in which a write may be there in part: of the same write always the same."""
         if not isinstance(done, Wrote) or len(done.data) < 2:
             return []
         size = len(done.data)

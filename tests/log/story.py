@@ -3,6 +3,7 @@
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from msgspec import structs
 
@@ -19,6 +20,8 @@ from airunner.store.engine import Engine, replayed
 from tests.core.log_contract import Writer, by_id, output, read
 from tests.core.walk import KEEP, Walk
 
+NAME = "log"  # of the file
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # where a sync costs nothing
 RETENTION = replace(KEEP, output_bytes_per_job=20_000, output_bytes_total=30_000)
 
 
@@ -144,7 +147,7 @@ async def is_chapter(log: Log, chapters: Mapping[int, Chapter]) -> Engine:
 
 
 def known(engine: Engine) -> list[Job]:
-    """The jobs as a log must know them: of one that has ended it need not keep who said what last."""
+    """The jobs as a log must know them: of one that has ended not the number of its last report."""
     return [structs.replace(job, sent=0) if job.state.final else job for job in by_id(engine)]
 
 

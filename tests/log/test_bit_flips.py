@@ -1,6 +1,6 @@
 """One flipped bit, wherever it is, and who finds it.
 
-A small log is written and closed; then one bit of a copy is flipped, and everything is done that can be
+A small log is written and closed; then one bit of a copy is flipped, and all is done that can be
 done with a log: a server starts on it and replays it, every job is read, and it is checked. What
 is said must be what was written, or an error; never something else, and never less.
 
@@ -11,8 +11,8 @@ is said must be what was written, or an error; never something else, and never l
     in a free page           found by nobody: nothing that was written is there
 
 Without page checksums rows have only their own. Those hold for every column of every row that
-is read from it; a reader takes some of them from the index, and then only a check finds that row and
-index differ. Nor does anybody else find what is wrong with an index itself.
+is read from it; a reader takes some of them from the index, and then only a check finds that the
+two differ. Nor does anybody else find what is wrong with an index itself.
 
 In the write-ahead log a start finds every flip but those in the last transaction, which looks
 like a torn tail: it is dropped, and said.
@@ -43,6 +43,8 @@ from airunner.log.wal import FRAME_HEADER_BYTES, HEADER_BYTES, survey
 from tests.core.log_contract import read
 from tests.log.btree import Btree, Row
 from tests.log.story import (
+    MEMORY,
+    NAME,
     Chapter,
     Story,
     crowded,
@@ -53,7 +55,6 @@ from tests.log.story import (
     seen,
     walked,
 )
-from tests.log.test_crash_points import MEMORY, NAME
 
 SYSTEM = "unix"  # SQLite's own way to the disk, which knows nothing of page checksums
 FLIPS_A_PAGE = 12
@@ -198,7 +199,7 @@ def test_a_flip_in_the_head_of_the_write_ahead_log_refuses_a_start(
 def test_a_flip_in_the_last_transaction_is_a_torn_tail_which_is_dropped_and_said(
     unfinished: "Unfinished",
 ) -> None:
-    """But for the number that says whether a frame ends one: wrong, it looks like two transactions."""
+    """But for the number that says whether a frame ends one, which makes it look like two."""
     last = {place: unfinished.chapters[place] for place in unfinished.places[-2:-1]}
     for _, at in unfinished.bytes_of(range(unfinished.ends[-2] + 1, unfinished.ends[-1] + 1)):
         with unfinished.flipped(at) as path:
@@ -253,7 +254,7 @@ def test_a_salvage_reads_around_a_flip_in_the_write_ahead_log(
 
 
 def salvaged(path: Path, out: Path, streams: Mapping[JobId, Sequence[Entry]]) -> bool:
-    """Salvage a log; whether something of it was lost. Asserts that no more than the end of a job is."""
+    """Salvage a log; whether something of it was lost, of each job no more than its end."""
     told = list[str]()
     before = {each.name: each.read_bytes() for each in path.parent.iterdir()}
     lost = salvage(path, out, told.append).lost
@@ -411,7 +412,7 @@ def spots(truth: Truth) -> Iterator[tuple[int, int]]:
 
 
 def kinds(data: bytes) -> dict[int, int]:
-    """What each page is, as its first byte says; that of a page outside of any tree says nothing."""
+    """What each page is, as its first byte says; outside of any tree that says nothing."""
     size = Btree(data).page_size
     return {1 + at // size: data[at + 100 * (at == 0)] for at in range(0, len(data), size)}
 

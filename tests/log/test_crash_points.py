@@ -42,11 +42,19 @@ from tests.log.recording_vfs import (
     Wrote,
     beneath_checksums,
 )
-from tests.log.story import Chapter, Story, engine_of, flooded, is_chapter, known, walked
+from tests.log.story import (
+    MEMORY,
+    NAME,
+    Chapter,
+    Story,
+    engine_of,
+    flooded,
+    is_chapter,
+    known,
+    walked,
+)
 
 SEEDS = max(1, int(os.environ.get("AIRUNNER_SEEDS", "1")) // 100)  # a log has a thousand states
-NAME = "log"
-MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # where a sync costs nothing
 NOW = Instant(1_000)
 Chapters = Mapping[int, Chapter]
 
