@@ -23,6 +23,7 @@ from airunner.jobs import JobId
 from airunner.jobs import Sequence as EventSequence
 from airunner.log.log import LogFull
 from airunner.log.memory import MemoryLog
+from airunner.log.records import decode_fact, decode_report, encode_fact, encode_report
 from airunner.reports import Output, OutputCut
 
 
@@ -44,8 +45,9 @@ class Disk:
         return self.slow * (short if self.dice.random() < 0.97 else self.dice.uniform(0.1, 0.8))
 
     async def keep(self, events: Sequence[Event]) -> None:
-        self.events += events
-        await self.jobs.append(events)
+        kept = [_through_bytes(event) for event in events]
+        self.events += kept
+        await self.jobs.append(kept)
 
     def left(self, events: Sequence[Event]) -> Sequence[Event]:
         """How much of an append that was under way is there after a crash."""
@@ -106,13 +108,15 @@ def condensed(events: Iterable[Event]) -> Sequence[Event]:
     known: dict[JobId, list[int]] = {}  # the places of a job
     renewed: dict[JobId, int] = {}  # where the last renewal of its lease is
     tallied: dict[JobId, Event] = {}  # how far its reports had come
+    attempts: dict[JobId, int] = {}  # the one that these were of
     for event in events:
         fact, id = event.fact, event.fact.id
         match fact:
             case Reported():
                 if id in tallied:
                     del kept[tallied[id].place]
-                tallied[id] = _tally(tallied.get(id), event, fact)
+                tallied[id] = _tally(tallied.get(id), event, fact, attempts.get(id, 0))
+                attempts[id] = fact.attempt
             case Forgotten():
                 for place in known.pop(id, ()):
                     kept.pop(place, None)
@@ -132,15 +136,27 @@ def condensed(events: Iterable[Event]) -> Sequence[Event]:
     return [kept[place] for place in sorted(kept)]
 
 
-def _tally(before: Event | None, event: Event, fact: Reported) -> Event:
-    """The sums of what was reported up to an event, in its place."""
+def _tally(before: Event | None, event: Event, fact: Reported, attempt: int) -> Event:
+    """The sums of what was reported up to an event, in its place; `attempt`: of the sums before."""
     old = before.fact if before else None
-    kept, cut = (old.output_bytes, old.output_bytes_cut) if isinstance(old, Tallied) else (0, 0)
+    sent, kept, cut = 0, 0, 0
+    if isinstance(old, Tallied):
+        sent, kept, cut = old.sent, old.output_bytes, old.output_bytes_cut
+    sent = fact.sent or (sent if attempt == fact.attempt else 0)
     match fact.report:
         case Output() as output:
             kept += output.size
         case OutputCut(size=size):
             cut += size
-    sent = fact.sent
     tally = Tallied(fact.id, sent, kept, cut)
     return replace(event, fact=tally, first=EventSequence(event.last))
+
+
+def _through_bytes(event: Event) -> Event:
+    """The event as a file gives it back."""
+    fact = event.fact
+    if isinstance(fact, Reported):
+        report = decode_report(encode_report(fact.report))
+        return replace(event, fact=replace(fact, report=report))
+    assert not isinstance(fact, Tallied)
+    return replace(event, fact=decode_fact(encode_fact(fact)))

@@ -1,7 +1,7 @@
 """The checker can fail: worlds in which one promise is broken on purpose, and what catches each.
 
 Each sabotage is a part that takes the place of a true one where the world is wired. It must be caught by
-the check that is named, in one of a few seeds.
+the check that is named, in one of a few seeds. All of them live in virtual time.
 """
 
 import asyncio
