@@ -51,6 +51,7 @@ lock: ## resolve pyproject.toml's dependencies into requirements.lock, anew
 fuzz: $(STAMP) ## crash everything: the core, its log (SEEDS=n), processes (KILLS=n)
 	AIRUNNER_SEEDS=$(SEEDS) $(BIN)/python -m pytest -q tests/core/test_walk.py \
 	  tests/log/test_crash_points.py
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 	$(BIN)/python -m tests.rounds --rounds $(KILLS)
 	$(BIN)/python -m tests.mutations
 
