@@ -143,7 +143,7 @@ class Writer:
             if self._failure is None:
                 with named(self._path, "closing it"):
                     self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        except apsw.Error as error:  # nothing is lost: the write-ahead log is read at the next start
+        except apsw.Error as error:  # nothing is lost: the next start reads the write-ahead log
             self._failure = error
         finally:
             if self._failure is not None:
