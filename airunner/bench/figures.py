@@ -30,7 +30,7 @@ class Sample:
     value: float  # in the contender's unit
     count: int  # of what was counted or timed
     times: Sequence[float] = ()  # seconds that each of them took, where each was timed
-    busy: float | None = None  # seconds of processor that the server spent on all of them
+    busy: float | None = None  # seconds of processor that who is measured spent on all of them
     note: str = ""  # what else to know of it
 
 
@@ -68,7 +68,7 @@ class Figure:
     rounds: int
     count: int  # of what was counted or timed in all rounds
     times: Times | None = None
-    busy_micros: float | None = None  # of processor that the server spent on each
+    busy_micros: float | None = None  # of processor, for each
     baseline: bool = False  # of the libraries and the machine: there to be compared with
     bar: Bar | None = None  # of the value
     met: bool | None = None

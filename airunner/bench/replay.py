@@ -5,13 +5,14 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from time import perf_counter, time_ns
+from time import perf_counter, process_time, thread_time, time_ns
 from typing import Final
 
 from airunner.bench.commits import BareTable, row_bytes
 from airunner.bench.figures import Bar, Figure, Sample
 from airunner.bench.history import EVERYTHING, write
 from airunner.bench.processes import server
+from airunner.bench.procfs import busy_seconds
 from airunner.bench.rounds import Contender, compare
 from airunner.bench.setting import Setting, Store
 from airunner.facts import Event
@@ -20,6 +21,7 @@ from airunner.limits import MIB
 from airunner.log.rows import fact_row
 from airunner.log.sqlite import SqliteLog
 from airunner.log.writer import Fsync
+from airunner.server.replay import uncollected
 from airunner.store.engine import Engine
 
 MANY: Final = 100_000  # jobs, to which figures are scaled, and which have a bar
@@ -63,9 +65,9 @@ class History:
     path: Path
     jobs: int
 
-    def scaled(self, seconds: float) -> Sample:
-        """Seconds for as many jobs as MANY are."""
-        return Sample(value=seconds * MANY / self.jobs, count=self.jobs)
+    def scaled(self, seconds: float, busy: float) -> Sample:
+        """Seconds for as many jobs as MANY are; `busy` are those of a processor, for these jobs."""
+        return Sample(value=seconds * MANY / self.jobs, count=self.jobs, busy=busy)
 
 
 def _contenders(
@@ -132,54 +134,58 @@ async def _fill(bare: BareTable, history: History) -> None:
 
 
 async def _scan(bare: BareTable, history: History, _seconds: float) -> Sample:
-    start = perf_counter()
+    start, busy = perf_counter(), process_time()
     await asyncio.to_thread(bare.scan)
-    return history.scaled(perf_counter() - start)
+    return history.scaled(perf_counter() - start, process_time() - busy)
 
 
 async def _log_side(history: History, _seconds: float) -> Sample:
     """Open the file and read what a replay needs."""
-    start = perf_counter()
+    start, busy = perf_counter(), process_time()
     log = SqliteLog.open(history.path, fsync=Fsync.NORMAL)
     try:
-        async with aclosing(log.read()) as events:
-            async for _ in events:
-                pass
-        return history.scaled(perf_counter() - start)
+        with uncollected():
+            async with aclosing(log.read()) as events:
+                async for _ in events:
+                    pass
+            return history.scaled(perf_counter() - start, process_time() - busy)
     finally:
         await log.close()
 
 
 async def _engine_side(history: History, _seconds: float) -> Sample:
     """Apply what was read, a page at a time, and be ready for requests."""
-    engine, elapsed, page = Engine(EVERYTHING), 0.0, list[Event]()
+    engine, page = Engine(EVERYTHING), list[Event]()
+    elapsed = busy = 0.0
 
-    def apply() -> float:
-        start = perf_counter()
+    def apply(*, last: bool = False) -> None:
+        nonlocal elapsed, busy
+        start, before = perf_counter(), thread_time()
         for event in page:
             engine.restore(event)
         page.clear()
-        return perf_counter() - start
+        if last:
+            engine.index()
+        elapsed += perf_counter() - start
+        busy += thread_time() - before
 
     log = SqliteLog.open(history.path, fsync=Fsync.NORMAL)
     try:
-        async with aclosing(log.read()) as events:
-            async for event in events:
-                page.append(event)
-                if len(page) == PAGE_EVENTS:
-                    elapsed += apply()
+        with uncollected():
+            async with aclosing(log.read()) as events:
+                async for event in events:
+                    page.append(event)
+                    if len(page) == PAGE_EVENTS:
+                        apply()
+            apply(last=True)
     finally:
         await log.close()
-    elapsed += apply()
-    start = perf_counter()
-    engine.index()
-    elapsed += perf_counter() - start
     assert len(engine.table) == history.jobs
-    return history.scaled(elapsed)
+    return history.scaled(elapsed, busy)
 
 
 async def _serve(setting: Setting, store: Store, _seconds: float) -> Sample:
     """From exec to an open port, and whatever the server does before that."""
     start = perf_counter()
-    async with server(setting, store, *KEPT):
-        return Sample(value=perf_counter() - start, count=1)
+    async with server(setting, store, *KEPT) as served:
+        return Sample(value=perf_counter() - start, count=1, busy=busy_seconds(served.pid))

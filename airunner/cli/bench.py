@@ -195,7 +195,7 @@ def _print_table(scenario: str, figures: list["Figure"]) -> None:
     from airunner.bench.suite import summary
 
     table = Table(box=None, pad_edge=False)
-    for name in ("", "measured", "ratio", "of", "bar", "p50/p99/max ms", "server µs"):
+    for name in ("", "measured", "ratio", "of", "bar", "p50/p99/max ms", "CPU µs each"):
         table.add_column(name, justify="left" if name in {"", "of", "bar"} else "right")
     for figure in figures:
         if figure.baseline:
