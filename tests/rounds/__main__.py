@@ -26,6 +26,10 @@ def fight(folder: Path, seed: str, rounds: int, *, durable: bool) -> tuple[Count
         wrong = complaints(seen)
     finally:
         site.close()
+    if durable:
+        checked = site.run("log", "check", str(folder / "jobs.db"))
+        if checked.returncode:
+            wrong.append(f"`airunner log check` says {checked.stdout!r} {checked.stderr!r}")
     counts = campaign.deeds
     counts["jobs"] = len(seen.ids)
     counts["watchers"] = len(seen.views)

@@ -1,6 +1,7 @@
 """Rounds of death: under load, somebody is killed at a random moment and comes back.
 
-    round     so many things are heard by clients -> SIGKILL (or SIGTERM) -> back, sooner or later
+    round     so many things are heard by clients -> SIGKILL, SIGTERM or SIGSTOP -> back, sooner
+              or later
     campaign  rounds; then everybody comes back, all that is open ends, and every job is read again
 
 The seed decides the moments and the victims. What the machine makes of them in between it
@@ -28,10 +29,21 @@ LEASE_SECONDS: Final = 3
 PEOPLE: Final = 5
 WORKERS: Final = 3
 DRAIN_SECONDS_MAX: Final = 120.0  # from the last round until every job has ended
+PROVED: Final = 3  # jobs, by `airunner verify`
 MOMENT_SECONDS_MAX: Final = 1.5  # for which a round waits for things to be heard
 
 SERVER, WORKER, BOTH, STOP, DRAIN = "server", "worker", "both", "stop", "drain"
-DEEDS: Final = {SERVER: 5, WORKER: 5, BOTH: 2, STOP: 1, DRAIN: 1}
+FREEZE_SERVER, FREEZE_WORKER = "frozen server", "frozen worker"
+DEEDS: Final = {
+    SERVER: 10,
+    WORKER: 10,
+    BOTH: 4,
+    STOP: 2,
+    DRAIN: 2,
+    FREEZE_SERVER: 2,
+    FREEZE_WORKER: 3,
+}
+OF_WORKERS: Final = (WORKER, DRAIN, FREEZE_WORKER)
 
 
 class Campaign:
@@ -41,13 +53,16 @@ class Campaign:
         """`durable`: the server's log outlives it; else only workers are killed."""
         self.site = site
         self._dice = Random(f"{seed} campaign")
+        self._durable = durable
         self._marks = site.folder / "marks"
         self._marks.mkdir()
         self._deeds = {
-            deed: weight for deed, weight in DEEDS.items() if durable or deed in (WORKER, DRAIN)
+            deed: weight for deed, weight in DEEDS.items() if durable or deed in OF_WORKERS
         }
         self.crowd = Crowd(site, self._marks, seed)
         self._workers: list[Process | None] = [None] * WORKERS
+        self._hired = 0
+        self._names: dict[Process, str] = {}
         self._tasks: asyncio.TaskGroup
         self.deeds: Counter[str] = Counter()
 
@@ -69,6 +84,7 @@ class Campaign:
         async with self.crowd.connection() as jobs:
             for id in self.crowd.seen.ids:
                 await self._audit(jobs, id)
+        await self._prove()
         return self.crowd.seen
 
     async def _round(self) -> None:
@@ -79,17 +95,22 @@ class Campaign:
         self._check_who_lives()
         deed = dice.choices(list(self._deeds), list(self._deeds.values()))[0]
         self.deeds[deed] += 1
-        if deed in (WORKER, BOTH, DRAIN):
+        if deed in (WORKER, BOTH, DRAIN, FREEZE_WORKER):
             index = dice.randrange(WORKERS)
             away = dice.choice((0.0, 0.0, 0.5, 1.5, LEASE_SECONDS + 1.0))
             number = signal.SIGTERM if deed == DRAIN else signal.SIGKILL
-            self._tasks.create_task(self._replace(index, number, away))
+            treat = self._freeze(index) if deed == FREEZE_WORKER else None
+            self._tasks.create_task(treat or self._replace(index, number, away))
+        assert self.site.server
         if deed in (SERVER, BOTH, STOP):
-            assert self.site.server
             self.site.server.signal(signal.SIGTERM if deed == STOP else signal.SIGKILL)
             await asyncio.to_thread(self.site.server.wait)
             await self.crowd.pause(dice.choice((0.0, 0.0, 0.5, 1.5)))
             await self._start_server()
+        elif deed == FREEZE_SERVER:
+            self.site.server.signal(signal.SIGSTOP)
+            await self.crowd.pause(dice.choice((0.5, LEASE_SECONDS + 1.0)))
+            self.site.server.signal(signal.SIGCONT)
 
     async def _start_server(self) -> None:
         await asyncio.to_thread(self.site.start_server)
@@ -104,13 +125,27 @@ class Campaign:
         await self.crowd.pause(away)
         self._hire(index)
 
+    async def _freeze(self, index: int) -> None:
+        """Stop a worker for longer than its leases hold, and let it go on."""
+        worker, self._workers[index] = self._workers[index], None
+        if worker is None:
+            return
+        self.crowd.seen.frozen.add(self._names[worker])
+        worker.signal(signal.SIGSTOP)
+        await self.crowd.pause(LEASE_SECONDS + 1.5)
+        worker.signal(signal.SIGCONT)
+        self._workers[index] = worker
+
     def _hire(self, index: int) -> None:
-        self._workers[index] = self.site.start(
+        self._hired += 1
+        name = f"worker-{index}-{self._hired}"
+        self._workers[index] = worker = self.site.start(
             "worker",
-            *("--name", f"worker-{index}", "--slots", "3", "--drain-timeout", "0.5"),
+            *("--name", name, "--slots", "3", "--drain-timeout", "0.5"),
             *("--work-dir", str(self.site.folder / f"work-{index}"), "--log-format", "json"),
             *("--visibility-timeout", str(LEASE_SECONDS)),
         )
+        self._names[worker] = name
 
     async def _audit(self, jobs: JobsClient, id: JobId) -> None:
         """Read a job from its beginning once more, as one who comes when all is over."""
@@ -123,6 +158,19 @@ class Campaign:
             self.crowd.alarm(f"the audit was told of {id}: {refusal.status}: {refusal}")
         if view.ends and is_alive(self._marks, id):
             self.crowd.alarm(f"a process of {id} lives though all is over")
+
+    async def _prove(self) -> None:
+        """Have airunner itself look at some of the jobs, and at the file while it is served."""
+        ids = [id for id, view in self.crowd.seen.audits.items() if view.ends]
+        commands: list[tuple[str, ...]] = [
+            ("verify", id) for id in self._dice.sample(ids, min(len(ids), PROVED))
+        ]
+        if self._durable:
+            commands.append(("log", "check", str(self.site.folder / "jobs.db")))
+        for words in commands:
+            done = await asyncio.to_thread(self.site.run, *words)
+            if done.returncode:
+                self.crowd.alarm(f"{words}: {done.returncode}: {done.stdout!r} {done.stderr!r}")
 
     def _check_who_lives(self) -> None:
         """Nobody ends whom nobody has ended."""

@@ -131,16 +131,25 @@ def a_key_made_one_job(seen: Sightings) -> Iterator[str]:
 
 
 def no_two_attempts_ran_at_once(seen: Sightings) -> Iterator[str]:
-    """By the jobs' own locks; nor did one attempt run twice."""
+    """By the jobs' own locks; nor did one attempt run twice.
+
+    But a worker that was frozen cannot stop its job's processes before it goes on.
+    """
     for path in seen.marks.glob("*[!k]"):
         begun = Counter[int]()
         for mark in seen.marked(JobId(path.name)):
             begun[mark.attempt] += mark.what == "begin"
-            if mark.what == "overlap":
+            if mark.what == "overlap" and not seen.was_frozen(JobId(path.name)):
                 yield f"{path.name}: attempt {mark.attempt} began while another one lived"
         for attempt, times in begun.items():
             if times > 1:
                 yield f"{path.name}: attempt {attempt} began {times} times"
+
+
+def no_process_outlives_its_job(seen: Sightings) -> Iterator[str]:
+    for id in seen.lingering:
+        if not seen.was_frozen(id):
+            yield f"{id} had ended, and a process of it lived"
 
 
 def what_finished_has_run(seen: Sightings) -> Iterator[str]:
@@ -234,6 +243,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     cancelled_is_the_only_end_of_what_was_cancelled,
     a_key_made_one_job,
     no_two_attempts_ran_at_once,
+    no_process_outlives_its_job,
     what_finished_has_run,
     commands_exit_as_their_jobs_ended,
     seals_hold,

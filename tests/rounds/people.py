@@ -192,7 +192,7 @@ class Person:
                     view.entries.append(entry)
                     self._crowd.hear()
                     if isinstance(entry.what, Ended) and is_alive(self._seen.marks, id):
-                        self._crowd.alarm(f"{id} has ended, and a process of it lives")
+                        self._seen.lingering.add(id)
         except Refused as refusal:
             self._crowd.alarm(f"{self._name} was told of {id}: {refusal.status}: {refusal}")
         finally:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from airunner.entries import Ended, Entry, Happening
+from airunner.entries import Ended, Entry, Happening, Taken
 from airunner.jobs import Instant, JobId
 from airunner.reports import Chunk, Output
 from tests.rounds.wishes import Mark, Wish, marks_of
@@ -87,12 +87,26 @@ class Sightings:
     views: list[View] = field(default_factory=list)
     audits: dict[JobId, View] = field(default_factory=dict)  # read from 1 when all was over
     exits: list[Exit] = field(default_factory=list)
+    frozen: set[str] = field(
+        default_factory=set
+    )  # names of workers that were out of touch too long
+    lingering: set[JobId] = field(default_factory=set)  # that had a process when they had ended
     alarms: list[str] = field(default_factory=list)  # what nobody should ever have been told
 
     @property
     def ids(self) -> dict[JobId, str]:
         """The tag of every acknowledged job."""
         return {each.id: each.tag for each in self.accepted}
+
+    def was_frozen(self, id: JobId) -> bool:
+        """Whether a worker of this job could not know for a while that its lease was over."""
+        if id not in self.audits:  # nobody was told of it, so nobody knows its workers
+            return bool(self.frozen)
+        takers = [each.what for each in self.audits[id].entries]
+        return any(
+            isinstance(what, Taken) and what.worker.rpartition(".")[0] in self.frozen
+            for what in takers
+        )
 
     def marked(self, id: JobId) -> list[Mark]:
         return list(marks_of(self.marks, id))

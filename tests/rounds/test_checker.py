@@ -41,7 +41,7 @@ def seen(tmp_path: Path) -> Sightings:
     (marks / ID).write_text(f"begin 1 {WISH.tag}\nend 1 {WISH.tag}\n")
     (marks / f"{ID}.lock").touch()
     lease = Lease(
-        token=TokenDigest(b"t"), worker=WorkerId("w"), span=Millis(9), until=Instant(9_000)
+        token=TokenDigest(b"t"), worker=WorkerId("w.1"), span=Millis(9), until=Instant(9_000)
     )
     chunks = [
         Chunk(Stream.STDOUT, line, Instant(5)) for line in WISH.output(1).splitlines(keepends=True)
@@ -150,6 +150,7 @@ SABOTAGES: dict[str, list[Callable[[Sightings], None]]] = {
         lambda seen: seen.asked.clear(),
     ],
     "no_two_attempts_ran_at_once": [say("overlap 2"), say("begin 1")],
+    "no_process_outlives_its_job": [lambda seen: seen.lingering.add(ID)],
     "what_finished_has_run": [say("begin 2"), lambda seen: (seen.marks / ID).unlink()],
     "commands_exit_as_their_jobs_ended": [
         lambda seen: seen.exits.append(Exit(ID, "monitor", 1, b"", b"")),
@@ -172,6 +173,13 @@ def test_each_check_finds_what_it_is_there_for(
 ) -> None:
     sabotage(seen)
     assert check in {complaint.split(":")[0] for complaint in complaints(seen)}
+
+
+def test_a_worker_that_was_frozen_could_not_stop_its_job(seen: Sightings) -> None:
+    say("overlap 2")(seen)
+    seen.lingering.add(ID)
+    seen.frozen.add("w")
+    assert not complaints(seen)
 
 
 def test_every_check_is_sabotaged() -> None:
