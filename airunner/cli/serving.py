@@ -6,10 +6,13 @@ log that fails ends the server in the same order; what it did not take, nobody w
 """
 
 import asyncio
+import gc
 import os
 import signal
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from structlog.typing import FilteringBoundLogger
@@ -73,7 +76,7 @@ async def _serve(
     began = time.monotonic()
     for note in store.notes:
         journal.warning("store_note", note=note)
-    with log_failures(serving.store):
+    with log_failures(serving.store), _uncollected():
         await replay(store.log, engine)
     took = round(1000 * (time.monotonic() - began))
     journal.info("store", **serving.store.said(), jobs=len(engine.table), replayed_ms=took)
@@ -112,3 +115,18 @@ async def _serve(
 async def _keep(broker: Broker, store: Store) -> None:
     with log_failures(store):
         await broker.run()
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the garbage collector from what is made within, now and ever after.
+
+    A replay makes no garbage in cycles. With 100,000 jobs the collector takes a tenth of its
+    3.8 s, and each full collection later would hold everybody up for 0.4 s.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
