@@ -91,4 +91,5 @@ SHUTDOWN_SECONDS_MAX: Final = 10
 CALLS_MAX: Final = 20_000  # at once: parked polls, monitors and worker streams included
 TOKEN_BYTES_MAX: Final = 8 * KIB  # of one caller's token
 TOKENS_CACHED_MAX: Final = 10_000  # verified tokens that are remembered until they expire
+CONNECTIONS_REMEMBERED_MAX: Final = 20_000  # workers whose latest stream is known
 PENDING_REPLIES_MAX: Final = 1_024  # per worker session; past it, its stream is not read

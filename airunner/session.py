@@ -29,6 +29,7 @@ Rules
    span from when it sent them. A worker sends one every third of its span, also while it
    holds nothing: a server gives no job to a worker that has been silent for two thirds.
 6. Credit adds up. A Hello sets it. An Assignment takes one.
+7. A Hello that comes after one of a later connection is void: the network had kept it.
 """
 
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ class Hello:
     slots: int  # jobs that it can run at once
     credit: int  # jobs that it can take now
     holding: tuple[TaskToken, ...] = ()
+    connection: int = 0  # 1, 2, 3 ... of this incarnation; 0: not said
 
 
 @dataclass(frozen=True, slots=True)

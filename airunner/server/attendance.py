@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from airunner.facts import CancelRequested
 from airunner.jobs import Job, WorkerId
+from airunner.limits import CONNECTIONS_REMEMBERED_MAX
 from airunner.listing import QueueStatistics
 from airunner.waiting import Waiting
 
@@ -33,6 +34,7 @@ class Attendance:
     def __init__(self) -> None:
         self._serving: dict[str, dict[Presence, None]] = {}
         self._workers: dict[WorkerId, Presence] = {}
+        self._connections: dict[WorkerId, int] = {}  # the latest of each, last heard of last
 
     @contextmanager
     def enter(self, presence: Presence) -> Iterator[None]:
@@ -47,6 +49,17 @@ class Attendance:
             yield
         finally:
             self._leave(presence)
+
+    def is_void(self, worker: WorkerId, connection: int) -> bool:
+        """Whether a later connection of the worker has come already; else this is the latest."""
+        latest = self._connections.get(worker, 0)
+        if 0 < connection < latest:
+            return True
+        self._connections.pop(worker, None)
+        self._connections[worker] = max(connection, latest)
+        if len(self._connections) > CONNECTIONS_REMEMBERED_MAX:
+            del self._connections[next(iter(self._connections))]
+        return False
 
     def serving(self, queue: str) -> Sequence[Presence]:
         return tuple(each for each in self._serving.get(queue, ()) if each.attentive())

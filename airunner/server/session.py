@@ -111,6 +111,8 @@ class Session:
         if not isinstance(hello, Hello):
             raise InvalidRequest("message", "the first one on the stream must be a Hello")
         _check(hello)
+        if self._broker.attendance.is_void(hello.worker, hello.connection):
+            raise ChannelClosed("the worker has opened a later stream")
         self._hello = hello
         self._presence = Presence(
             worker=hello.worker,
@@ -350,4 +352,5 @@ def _check(hello: Hello) -> None:
     check_within("hello.span_millis", hello.span, low, high, "ms")
     check_within("hello.slots", hello.slots, 1, WORKER_SLOTS_MAX, "jobs")
     check_within("hello.credit", hello.credit, 0, hello.slots, "jobs")
+    check_within("hello.connection", hello.connection, 0, 2**63 - 1, "connections")
     check_count("hello.holding", hello.holding, HEARTBEAT_TOKENS_MAX, "HEARTBEAT_TOKENS_MAX")

@@ -44,6 +44,7 @@ def encode_from_worker(message: FromWorker) -> pb.WorkRequest:
                     slots=message.slots,
                     credit=message.credit,
                     holding=message.holding,
+                    connection=message.connection,
                 )
             )
         case Credit(more):
@@ -171,6 +172,7 @@ def _decode_hello(hello: pb.Hello) -> Hello:
         slots=hello.slots,
         credit=hello.credit,
         holding=_tokens(hello.holding),
+        connection=hello.connection,
     )
 
 

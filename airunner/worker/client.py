@@ -187,6 +187,7 @@ class Client:
 
     def _introduction(self) -> Hello:
         free = 0 if self._leaving else self._free
+        self._hello = replace(self._hello, connection=self._hello.connection + 1)
         return replace(self._hello, credit=free, holding=(*self._tenures, *self._left))
 
     def _resume(self, welcome: Welcome, sent_at: float) -> None:

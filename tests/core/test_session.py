@@ -68,6 +68,7 @@ def hello(
     slots: int = 4,
     credit: int = 4,
     name: str = "",
+    connection: int = 0,
 ) -> Hello:
     return Hello(
         worker=WorkerId(worker),
@@ -77,6 +78,7 @@ def hello(
         slots=slots,
         credit=credit,
         holding=holding,
+        connection=connection,
     )
 
 
@@ -248,6 +250,28 @@ async def test_a_lease_that_a_hello_does_not_list_was_never_delivered_and_goes_b
         await at.greet(hello(credit=0))
         back = await at.broker.get(job.id)
         assert (back.state, back.failures, back.place) == (JobState.SCHEDULED, 0, job.place)
+
+
+@virtually
+async def test_a_hello_that_comes_after_a_later_one_is_void() -> None:
+    """The network may bring what an abandoned connection carried when the next one lives already."""
+    async with site() as at:
+        job = await at.enqueue()
+        worker, session = await at.greet(hello(connection=2))
+        await assigned(worker)
+        late, serving = at.connect()
+        await late.send(hello(connection=1))
+        assert await serving is None
+        with pytest.raises(ChannelClosed):
+            await late.receive()
+        assert await at.state(job.id) == (JobState.RUNNING, 0)
+        assert not session.done()
+        worker.cut()
+        await session
+        again, serving = at.connect()
+        await again.send(hello(connection=1))
+        assert await serving is None
+        assert await at.state(job.id) == (JobState.RUNNING, 0)
 
 
 @virtually

@@ -208,6 +208,7 @@ FROM_WORKER: tuple[session.FromWorker, ...] = (
         slots=4,
         credit=3,
         holding=(_TOKEN, _OTHER),
+        connection=7,
     ),
     session.Credit(2),
     session.Heartbeat((_TOKEN, _OTHER)),

@@ -2315,6 +2315,7 @@ class Hello(_message.Message):
     SLOTS_FIELD_NUMBER: _builtins.int
     CREDIT_FIELD_NUMBER: _builtins.int
     HOLDING_FIELD_NUMBER: _builtins.int
+    CONNECTION_FIELD_NUMBER: _builtins.int
     worker: _builtins.str
     """this incarnation of it"""
     name: _builtins.str
@@ -2322,6 +2323,8 @@ class Hello(_message.Message):
     """the visibility timeout"""
     slots: _builtins.int
     credit: _builtins.int
+    connection: _builtins.int
+    """1, 2, 3 ... of this incarnation; one that comes after a later one is void"""
     @_builtins.property
     def queues(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """a later one is served when the earlier are empty"""
@@ -2340,10 +2343,11 @@ class Hello(_message.Message):
         slots: _builtins.int = ...,
         credit: _builtins.int = ...,
         holding: _abc.Iterable[_builtins.str] | None = ...,
+        connection: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "holding", b"holding", "name", b"name", "queues", b"queues", "slots", b"slots", "span_millis", b"span_millis", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection", b"connection", "credit", b"credit", "holding", b"holding", "name", b"name", "queues", b"queues", "slots", b"slots", "span_millis", b"span_millis", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
