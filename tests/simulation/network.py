@@ -27,7 +27,6 @@ In = TypeVar("In")
 Message = TypeVar("Message")
 Answer = TypeVar("Answer")
 
-ONE_CONNECTION: Final = True  # carries all streams of a host: what a later one says arrives later
 ROOM: Final = 16  # messages that a direction holds before its sender waits
 DEADLINE_SECONDS: Final = 8.0  # of a call
 KEEPALIVE_SECONDS: Final = 25.0  # after which an end hears that the other one has died silently
@@ -38,6 +37,8 @@ class Route:
 
     def __init__(self, dice: Random) -> None:
         self.dice = dice
+        # What a host says on a later stream comes later, or connections race with each other.
+        self.is_one_connection = dice.random() < 0.5
         self.cut_off = False  # messages wait, and nobody connects
         self.loss = 0.0  # of calls, the chance that a message is lost
         self.twice = 0.0  # ... that a request comes twice
@@ -189,7 +190,7 @@ class Stream(Generic[Out, In]):
     def __init__(self, route: Route) -> None:
         self._loop = asyncio.get_running_loop()
         self._dice = route.dice
-        self._there: Direction[Out] = Direction(route, shared=ONE_CONNECTION)
+        self._there: Direction[Out] = Direction(route, shared=route.is_one_connection)
         self._back: Direction[In] = Direction(route)
         self.near: End[Out, In] = End(self._there, self._back)
         self.far: End[In, Out] = End(self._back, self._there, handled=True)
