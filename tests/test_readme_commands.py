@@ -167,6 +167,7 @@ def test_the_tour_goes_as_described(shop: Path, environment: Mapping[str, str]) 
     assert "made check" in said
     assert [line for line in said if line in ("one", "two")] == ["one", "two"] * 2
     assert any("no worker polls queue gpu" in line for line in said)
+    assert any(re.match(r"whole: \d+ events, 8 bytes of output, sha256 ", line) for line in said)
 
 
 def test_the_same_request_twice_is_one_job(shop: Path, environment: Mapping[str, str]) -> None:
