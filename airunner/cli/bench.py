@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -103,7 +104,10 @@ def bench(
             output_bytes=output_bytes,
             seed=seed,
         )
-        asyncio.run(_measure(setting, scenarios or list(SCENARIOS), as_json=as_json))
+        try:
+            asyncio.run(_measure(setting, scenarios or list(SCENARIOS), as_json=as_json))
+        except asyncio.CancelledError:
+            raise typer.Exit(128 + signal.SIGTERM) from None
 
 
 def _check(what: str, given: Sequence[str], known: tuple[str, ...]) -> None:
@@ -170,6 +174,9 @@ async def _measure(setting: "Setting", scenarios: list[str], *, as_json: bool) -
     from airunner.bench.setting import header
     from airunner.bench.suite import measure
 
+    # What it has started ends, and its files go, however it is told to stop.
+    if task := asyncio.current_task():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     if as_json:
         print(json.dumps({"setting": header(setting)}), flush=True)
     else:

@@ -1,12 +1,13 @@
 """Every scenario runs from end to end, on sizes that take no time, and says what it found."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
 
 from airunner.bench.suite import SCENARIOS, summary
-from tests.cli.conftest import Shell
+from tests.cli.conftest import PATIENCE, Shell
 
 SMALL = ("--duration", "0.05", "--rounds", "1", "--slots", "1", "--jobs", "50", "--output", "1MiB")
 
@@ -55,6 +56,18 @@ def test_a_run_leaves_no_file_behind(shell: Shell) -> None:
     folder = shell.home / "disk"
     folder.mkdir()
     measured(shell, "enqueue", "--clients", "1", "--folder", str(folder))
+    assert not list(folder.iterdir())
+
+
+def test_a_run_that_is_stopped_leaves_no_file_behind(shell: Shell) -> None:
+    folder = shell.home / "disk"
+    folder.mkdir()
+    words = ("enqueue", "--duration", "600", "--folder", str(folder), "--json")
+    with shell.start("bench", *words) as bench:
+        assert bench.stdout
+        bench.stdout.readline()  # it has begun
+        bench.terminate()
+        assert bench.wait(PATIENCE) == 128 + signal.SIGTERM
     assert not list(folder.iterdir())
 
 
