@@ -6,6 +6,7 @@ from pathlib import Path
 
 import apsw
 
+from airunner.jobs import JobId
 from airunner.log.log import LogDamaged
 from airunner.log.rows import DamagedRow
 
@@ -31,7 +32,16 @@ def named(path: Path, doing: str) -> Iterator[None]:
         if not is_damage(error):
             raise
         what = str(error) if isinstance(error, DamagedRow) else f"SQLite reports {error}"
-        raise LogDamaged(
-            f"{path}: {what}, found while {doing}: `airunner log check {path}` names all that is "
-            f"damaged; `airunner log salvage {path} OUT` writes what can still be read to a new log"
-        ) from error
+        raise LogDamaged(f"{path}: {what}, found while {doing}: {_remedy(path)}") from error
+
+
+def missing(path: Path, id: JobId, first: int, last: int) -> str:
+    """What is said of events that are not there, though later ones are."""
+    return f"{path}: job {id} has no sequences {first} to {last}, but later ones: {_remedy(path)}"
+
+
+def _remedy(path: Path) -> str:
+    return (
+        f"`airunner log check {path}` names all that is damaged; `airunner log salvage {path} OUT` "
+        "writes what can still be read to a new log"
+    )

@@ -38,9 +38,9 @@ import apsw
 from airunner.facts import Event
 from airunner.jobs import JobId
 from airunner.log import replay, schema
-from airunner.log.damage import named
+from airunner.log.damage import missing, named
 from airunner.log.lock import FileLock
-from airunner.log.log import LogRefused
+from airunner.log.log import LogDamaged, LogRefused
 from airunner.log.migrations import migrate
 from airunner.log.reader import Reader
 from airunner.log.recent import Recent
@@ -133,8 +133,10 @@ class SqliteLog:
             if not recent:
                 return
             for event in recent:
+                if event.first > after + 1:
+                    raise LogDamaged(missing(self.path, id, after + 1, event.first - 1))
                 yield event
-            after = recent[-1].last
+                after = event.last
 
     async def trimmed(self) -> None:
         """Return when there is no housekeeping left to do now."""

@@ -525,6 +525,20 @@ def test_nor_can_what_only_reports_have(path: Path, column: str) -> None:
     opened(path, read_back)
 
 
+@pytest.mark.parametrize(("table", "gone"), [("reports", "3 to 3"), ("facts", "1 to 2")])
+def test_a_row_that_is_gone_leaves_a_gap_that_is_told(path: Path, table: str, gone: str) -> None:
+    async def write(log: SqliteLog) -> None:
+        await Writer(log).run(ONE, output("a"), output("b"))
+
+    async def read_back(log: SqliteLog) -> None:
+        with pytest.raises(LogDamaged, match=f"job one has no sequences {gone}, but later ones"):
+            await read(log, ONE)
+
+    opened(path, write)
+    change(path, f"DELETE FROM {table} WHERE last < 4")
+    opened(path, read_back)
+
+
 def test_a_flipped_bit_in_any_page_of_events_is_found(path: Path) -> None:
     async def write(log: SqliteLog) -> None:
         await Writer(log).run(ONE, *[large(20 * KIB)] * 5)
