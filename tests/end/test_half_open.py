@@ -105,7 +105,10 @@ def test_a_monitor_whose_connection_died_without_a_word_finds_out_and_misses_not
         return seen, away
 
     with proxy(own.address) as network:
-        seen, away = asyncio.run(watch(network))
+        try:
+            seen, away = asyncio.run(watch(network))
+        finally:
+            go.touch()
     assert len(away) == 1
     numbers = [number for each in seen for number in range(each.first, each.last + 1)]
     assert numbers == list(range(1, len(numbers) + 1))
