@@ -11,7 +11,7 @@
       AlreadyFinished     FAILED_PRECONDITION
       OutOfSequence       FAILED_PRECONDITION   reports are missing before these
       LimitReached        RESOURCE_EXHAUSTED    retry when there is room
-      DataLoss            DATA_LOSS             the caller has seen more than the log holds
+      DataLoss            DATA_LOSS             the log holds less than the caller has seen, or is damaged
       ShuttingDown        UNAVAILABLE           retry, with backoff
       Stalled             UNAVAILABLE           the log is full: retry, with backoff
       Unreachable         UNAVAILABLE           nobody answered; says what to look at
@@ -103,7 +103,7 @@ class LimitReached(Refused):
 
 
 class DataLoss(Refused):
-    """The caller has seen more of a job than the log holds."""
+    """The caller has seen more of a job than the log holds, or asks for what is damaged there."""
 
     status = "DATA_LOSS"
 

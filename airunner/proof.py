@@ -72,6 +72,11 @@ class Proof:
         if self._differs is None:
             self._differs = self._checked(entry)
 
+    def lose(self, why: str) -> None:
+        """Take in that what follows cannot be read."""
+        lost = Sequence(self._last + 1)
+        self._differs = self._differs or Differs(lost, lost, f"it cannot be read: {why}")
+
     def verdict(self, kept: int | None = None) -> Verdict:
         """What has been proven; `kept` is how many bytes of output the server says it has."""
         if self._differs:

@@ -39,6 +39,7 @@ async def _verify(jobs: "JobsClient", id: str, as_json: bool) -> int:
     from contextlib import aclosing
 
     from airunner.cli.output import note, say
+    from airunner.errors import DataLoss
     from airunner.jobs import JobId
     from airunner.proof import Differs, Proof, Whole
     from airunner.wire.follow import follow
@@ -51,8 +52,11 @@ async def _verify(jobs: "JobsClient", id: str, as_json: bool) -> int:
         lost=lambda refusal: note(f"{refusal}; trying again"),
     )
     async with aclosing(stream) as entries:
-        async for entry in entries:
-            proof.see(entry)
+        try:
+            async for entry in entries:
+                proof.see(entry)
+        except DataLoss as loss:
+            proof.lose(str(loss))
     job, _ = await jobs.get(JobId(id))  # after the stream, whose output was safe while it was read
     verdict = proof.verdict(job.output_bytes)
     if as_json:

@@ -2,7 +2,8 @@
 
 A call to anything but the health service is admitted by its token, held against the table
 of roles, and ended with UNAUTHENTICATED when its token expires. A refusal becomes its
-gRPC status. Anything else that goes wrong is ours: it is logged, and the caller learns
+gRPC status. Events that cannot be read back as they were are DATA_LOSS to their reader, and
+cost nobody else anything. Anything else that goes wrong is ours: it is logged, and the caller learns
 no more than that. A broken invariant ends the server, because nobody can tell any
 more which of its answers are true. Once the server stops, a new call is told so before
 anything else: gRPC itself would end it with CANCELLED, which tells nobody to try again.
@@ -21,7 +22,8 @@ from typing import Final, NoReturn, TypeVar
 import grpc
 from structlog.typing import FilteringBoundLogger
 
-from airunner.errors import NotAllowed, Refused, ShuttingDown, Unauthenticated
+from airunner.errors import DataLoss, NotAllowed, Refused, ShuttingDown, Unauthenticated
+from airunner.log.log import LogDamaged
 from airunner.server.auth import Caller, Gate
 from airunner.server.roles import OPEN, may_call
 from airunner.wire.refusals import REFUSAL_KEY, status_of
@@ -30,6 +32,7 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 DETAILS_CHARS_MAX: Final = 2_000  # of a message, which travels in a header
+_DAMAGED: Final = "what the server has of this job is damaged; the server's log says where, and what to do about it"
 _caller: ContextVar[Caller] = ContextVar("caller")
 
 
@@ -77,6 +80,9 @@ class Guard(grpc.aio.ServerInterceptor):
                 return await self._serve(method, behaviour, request, context)
             except Refused as refusal:
                 await _refuse(context, refusal)
+            except LogDamaged as damage:
+                self._journal.error("log_damaged", method=method, error=str(damage))
+                await _refuse(context, DataLoss(_DAMAGED))
             except grpc.aio.AbortError:
                 raise
             except Exception as error:  # whatever it is, it is ours

@@ -111,6 +111,28 @@ def test_a_changed_byte_is_found_though_its_row_was_made_to_fit(own: Site) -> No
     assert (said["verdict"], said["differs"]["first"]) == ("differs", event.first)
 
 
+def test_a_damaged_row_is_told_to_whoever_reads_it_and_to_the_servers_log(own: Site) -> None:
+    own.start_worker()
+    id = own.submit(*TALKING)
+    own.run("monitor", id)
+    path = stop(own)
+    connection = connect(path, write=True)
+    connection.execute("UPDATE reports SET at = at + 1 WHERE kind = ?", (REPORTS[Output],))
+    connection.close()
+    own.start_server()
+    done = own.run("logs", id)
+    assert done.returncode == 125
+    assert b"what the server has of this job is damaged" in done.stderr
+    done = own.run("verify", id)
+    assert done.returncode == 1
+    assert done.stdout.startswith(b"differs at sequence ")
+    assert own.server
+    damage = str(own.server.said("log_damaged")["error"])
+    assert f"job {id}" in damage
+    assert f"airunner log check {path}" in damage
+    assert own.run("submit", "--", "echo", "on").stdout == b"on\n"
+
+
 def test_output_that_retention_took_is_not_proven_and_all_else_is(own: Site) -> None:
     own.start_worker()
     id = own.submit(*TALKING)
