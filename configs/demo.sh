@@ -31,6 +31,16 @@ wait_for() { # EVENT FILE: copy log lines to the file until one tells of the eve
     echo "ended before it was $1" >&2
     exit 1
 }
+serve() { # ADDRESS: start the server on the demo's own file of jobs, until it listens
+    JWT_PUBLIC_KEY=$(cat keys/public.pem) "$airunner" server --listen "$1" --log-format json \
+        --store "sqlite:$demo/jobs.db" \
+        --tls-cert certs/server.pem --tls-key certs/server-key.pem 2>server &
+    server=$!
+    exec 3<server
+    wait_for listening server.log <&3
+    cat <&3 >>server.log &
+    journals="$journals $!"
+}
 show() {
     printf '$ airunner %s\n' "$*"
     "$airunner" "$@"
@@ -60,13 +70,7 @@ show keys --dir keys
 
 say "A server, and a worker that may run two jobs at once"
 mkfifo server worker
-JWT_PUBLIC_KEY=$(cat keys/public.pem) "$airunner" server --listen 127.0.0.1:0 --log-format json \
-    --tls-cert certs/server.pem --tls-key certs/server-key.pem 2>server &
-server=$!
-exec 3<server
-wait_for listening server.log <&3
-cat <&3 >>server.log &
-journals=$!
+serve 127.0.0.1:0
 AIRUNNER_SERVER=$(sed -n 's/.*"address": *"\([^"]*\)".*/\1/p' server.log)
 echo "the server listens on $AIRUNNER_SERVER"
 
@@ -94,6 +98,14 @@ code=0
 show submit shop -- sh test.sh || code=$?
 echo "exit code $code"
 [ "$code" -eq 3 ]
+
+say "A job that kills the server which it came from: the next one on its file goes on"
+show submit -- sh -c "echo before; kill -9 $server; sleep 1; echo after" &
+job=$!
+wait "$server" 2>/dev/null || true
+serve "$AIRUNNER_SERVER"
+wait "$job"
+show verify "$("$airunner" list --json | sed -n '1s/^{"id": "\([^"]*\)".*/\1/p')"
 
 say "A job in a terminal of its own, from a job file"
 cat >job.yaml <<'JOB'
