@@ -82,6 +82,7 @@ class GiveBack:
 
     token: TaskToken
     lost: bool = False
+    log_complete: bool = True  # False: reports of the attempt are missing before this
 
 
 @dataclass(frozen=True, slots=True)

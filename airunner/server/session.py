@@ -221,9 +221,9 @@ class Session:
                 place = broker.decide(broker.queue.finish(digest(token), outcome, sent=last))
                 self._forget(token)
                 self._reply(place, Settled(token))
-            case GiveBack(_, lost):
+            case GiveBack(_, lost, complete):
                 ending = Ending.LOST if lost else Ending.RELEASED
-                place = broker.decide(broker.queue.give_back(digest(token), ending))
+                place = broker.decide(broker.queue.give_back(digest(token), ending, heard=complete))
                 self._forget(token)
                 self._reply(place, Settled(token))
             case _:

@@ -59,8 +59,10 @@ def encode_from_worker(message: FromWorker) -> pb.WorkRequest:
             return pb.WorkRequest(
                 completion=pb.Completion(task_token=token, last=last, result=result)
             )
-        case GiveBack(token, lost):
-            return pb.WorkRequest(give_back=pb.GiveBack(task_token=token, lost=lost))
+        case GiveBack(token, lost, complete):
+            return pb.WorkRequest(
+                give_back=pb.GiveBack(task_token=token, lost=lost, log_incomplete=not complete)
+            )
         case Farewell():
             return pb.WorkRequest(farewell=pb.Farewell())
         case _:
@@ -84,7 +86,8 @@ def decode_from_worker(request: pb.WorkRequest) -> FromWorker:
             outcome = decode_outcome(completion.result)
             return Completion(TaskToken(completion.task_token), completion.last, outcome)
         case "give_back":
-            return GiveBack(TaskToken(request.give_back.task_token), request.give_back.lost)
+            back = request.give_back
+            return GiveBack(TaskToken(back.task_token), back.lost, not back.log_incomplete)
         case "farewell":
             return Farewell()
         case _:

@@ -170,7 +170,8 @@ class Tenure:
         self._last_word_told = self._last_word_heard = True
         self._send(self._last + 1, 0)  # a number that nothing stores
         if isinstance(self.verdict, Ending):
-            return GiveBack(self.token, lost=self.verdict is Ending.LOST)
+            lost = self.verdict is Ending.LOST
+            return GiveBack(self.token, lost=lost, log_complete=not self._muted)
         return Completion(self.token, self._last, self.verdict)
 
     def renewed(self, sent_at: float) -> None:

@@ -275,6 +275,21 @@ async def test_a_hello_that_comes_after_a_later_one_is_void() -> None:
 
 
 @virtually
+async def test_a_cancelled_job_that_is_given_back_without_all_reports_has_no_complete_log() -> None:
+    async with site() as at:
+        job = await at.enqueue()
+        worker, _ = await at.greet(hello())
+        task = await assigned(worker)
+        await at.broker.cancel(job.id, SUE)
+        await worker.send(GiveBack(task.token, log_complete=False))
+        await until_idle()
+        await asyncio.sleep(1)
+        outcome = (await at.broker.get(job.id)).outcome
+        assert outcome
+        assert (outcome.reason, outcome.log_complete) == (Reason.CANCELLED, False)
+
+
+@virtually
 async def test_a_cancelled_job_that_a_hello_does_not_list_has_no_complete_log() -> None:
     """Its worker may have had it, written, and lost it while the server was away."""
     async with site() as at:

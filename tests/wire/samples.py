@@ -216,6 +216,7 @@ FROM_WORKER: tuple[session.FromWorker, ...] = (
     *(session.Completion(_TOKEN, 9, outcome) for outcome in OUTCOMES),
     session.GiveBack(_TOKEN),
     session.GiveBack(_TOKEN, lost=True),
+    session.GiveBack(_TOKEN, log_complete=False),
     session.Farewell(),
 )
 
