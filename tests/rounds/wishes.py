@@ -75,7 +75,15 @@ class Wish:
 def thrown(dice: Random, tag: str, *, endless: bool = False) -> Wish:
     """A wish by the dice: mostly quick, some chatty, some that take their time."""
     blocks, lines, pause = dice.choice(
-        ((1, 3, 0), (1, 1, 0.2), (1, 3_000, 0), (4, 200, 0.1), (12, 20, 0.1), (20, 300, 0.15))
+        (
+            (1, 3, 0),
+            (1, 1, 0.2),
+            (1, 3_000, 0),
+            (4, 200, 0.1),
+            (12, 20, 0.1),
+            (20, 300, 0.15),
+            (40, 4_000, 0.05),
+        )
     )
     return Wish(
         tag=tag,
