@@ -53,6 +53,7 @@ def main() -> int:
     began, done, bad, number, total = monotonic(), 0, 0, options.seed, Counter[str]()
     while monotonic() - began < options.minutes * 60 if options.minutes else done < options.rounds:
         rounds = ROUNDS_PER_SITE if options.minutes else min(ROUNDS_PER_SITE, options.rounds - done)
+        print(f"{rounds} rounds, seed {number}:", flush=True)
         folder = tempfile.TemporaryDirectory(prefix="rounds-", ignore_cleanup_errors=True)
         if options.keep:
             folder._finalizer.detach()  # type: ignore[attr-defined]  # until Python 3.12 has delete=False
@@ -62,7 +63,7 @@ def main() -> int:
         total += counts
         done += rounds
         bad += bool(wrong)
-        print(f"seed {number}, {rounds} rounds:", *wrong or ["sound"], sep="\n  ", flush=True)
+        print(*wrong or ["sound"], sep="\n", flush=True)
         number += 1
     print(f"{done} rounds in {monotonic() - began:.0f} s:", dict(total.most_common()))
     return 1 if bad else 0
