@@ -151,6 +151,37 @@ def test_a_file_that_can_be_no_log_is_refused_in_a_sentence(
     assert not path.is_file() or path.read_bytes() == before
 
 
+def killed(it: Site) -> Path:
+    """The write-ahead log of a server that was killed with three jobs in it."""
+    for _ in range(3):
+        it.submit("--", "true")
+    assert it.server
+    it.server.signal(signal.SIGKILL)
+    it.server.wait()
+    return it.folder / "jobs.db-wal"
+
+
+def test_a_torn_tail_is_dropped_and_said_at_the_start(own: Site) -> None:
+    wal = killed(own)
+    os.truncate(wal, wal.stat().st_size - 100)
+    note = str(own.start_server().said("store_note")["note"])
+    assert note.startswith("dropped a torn tail of ")
+    assert own.server
+    assert own.server.said("store")["jobs"] == 2
+
+
+def test_a_damaged_file_is_not_served_and_what_to_do_is_said(own: Site) -> None:
+    wal = killed(own)
+    data = bytearray(wal.read_bytes())
+    data[len(data) // 2] ^= 1
+    wal.write_bytes(data)
+    done = own.run(*own.server_command())
+    assert done.returncode == 125
+    (line,) = done.stderr.decode().splitlines()
+    assert "is damaged" in line
+    assert "airunner log salvage" in line
+
+
 def test_a_disk_that_fails_ends_the_server_which_loses_nothing_that_it_answered(own: Site) -> None:
     assert own.server
     answered = [own.submit("--", "true")]

@@ -137,10 +137,7 @@ def test_a_worker_that_was_away_for_the_restart_keeps_its_job(own: Site, tmp_pat
 
 def test_a_second_server_on_the_file_is_refused_and_told_whose_it_is(own: Site) -> None:
     assert own.server
-    cert, key = own.certs / "server.pem", own.certs / "server-key.pem"
-    tls = ("--tls-cert", str(cert), "--tls-key", str(key))
-    second = ("server", "--listen", "127.0.0.1:0", *tls, "--no-auth", "--store", own.store)
-    done = own.run(*second)
+    done = own.run(*own.server_command())
     assert done.returncode == 125
     assert f"is in use by process {own.server.pid}" in done.stderr.decode()
     own.submit("--", "true")

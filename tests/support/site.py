@@ -109,14 +109,17 @@ class Site:
 
     def start_server(self, *arguments: str) -> Process:
         """Start (again) on the same address, and return once it listens."""
+        self.server = self.start(*self.server_command(), *arguments)
+        self.address = str(self.server.said("listening")["address"])
+        self.environment["AIRUNNER_SERVER"] = self.address
+        return self.server
+
+    def server_command(self) -> list[str]:
         command = ["server", "--listen", self.address, "--log-format", "json"]
         command += ["--tls-cert", str(self.certs / "server.pem")]
         command += ["--tls-key", str(self.certs / "server-key.pem"), "--store", self.store]
         command += [] if self.auth else ["--no-auth"]
-        self.server = self.start(*command, *arguments)
-        self.address = str(self.server.said("listening")["address"])
-        self.environment["AIRUNNER_SERVER"] = self.address
-        return self.server
+        return command
 
     def start_worker(self, *arguments: str, environment: Mapping[str, str] = {}) -> Process:
         """Start a worker, and return once the server has welcomed it."""
