@@ -14,6 +14,7 @@ from airunner.jobs import (
     WorkerId,
     digest,
 )
+from airunner.limits import CONNECTIONS_REMEMBERED_MAX
 from airunner.listing import QueueStatistics
 from airunner.server.attendance import Attendance, Presence
 from airunner.spec import JobSpec
@@ -96,3 +97,13 @@ def test_statistics_and_explanations_add_up_who_is_there() -> None:
         full = attendance.complete(QueueStatistics(queue="a", counts={}, oldest=None))
     assert (waiting.workers, waiting.slots, waiting.busy, waiting.ahead) == (2, 5, 3, 4)
     assert (full.workers, full.slots, full.busy) == (2, 5, 3)
+
+
+def test_only_the_latest_workers_connections_are_remembered() -> None:
+    attendance = Attendance()
+    assert not attendance.is_void(WorkerId("first"), 2)
+    assert attendance.is_void(WorkerId("first"), 1)
+    for number in range(CONNECTIONS_REMEMBERED_MAX):
+        assert not attendance.is_void(WorkerId(f"worker {number}"), 1)
+    assert not attendance.is_void(WorkerId("first"), 1)
+    assert len(attendance._connections) == CONNECTIONS_REMEMBERED_MAX
