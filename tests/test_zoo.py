@@ -14,7 +14,7 @@ import pytest
 
 from airunner.reports import Stream
 from airunner.spec import ProcessType, TerminalSize
-from airunner.worker.keeper import Tree
+from airunner.worker.keeper.keeper import Tree
 from airunner.worker.process import (
     CommandNotFound,
     Exit,

@@ -15,7 +15,7 @@ from typing import Final, Self
 
 from airunner.reports import Stream
 from airunner.spec import ProcessType, TerminalSize
-from airunner.worker.keeper import Keeper, Tree, start_keeper
+from airunner.worker.keeper.keeper import Keeper, Tree, start_keeper
 from airunner.worker.process import Command, Exit, Launcher, Process
 
 TREES: Final[tuple[Tree, ...]] = ("cgroup", "subreaper")

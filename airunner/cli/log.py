@@ -30,7 +30,7 @@ def check(file: FileArgument) -> None:
 
     [bold]Example[/bold]   airunner log check ~/.local/share/airunner/jobs.db
     """
-    from airunner.log.check import check as checked
+    from airunner.log.repair.check import check as checked
 
     with _explained(file):
         seen = checked(file, _tell)
@@ -55,7 +55,7 @@ def salvage(file: FileArgument, out: OutArgument) -> None:
 
     [bold]Example[/bold]   airunner log salvage jobs.db saved.db
     """
-    from airunner.log.salvage import salvage as salvaged
+    from airunner.log.repair.salvage import salvage as salvaged
 
     with _explained(file):
         done = salvaged(file, out, _tell)
@@ -77,7 +77,7 @@ def backup(file: FileArgument, out: OutArgument) -> None:
 
     [bold]Example[/bold]   airunner log backup jobs.db "jobs-$(date +%F).db"
     """
-    from airunner.log.backup import backup as copied
+    from airunner.log.repair.backup import backup as copied
 
     with _explained(file):
         copied(file, out)

@@ -108,9 +108,9 @@ def worker(
     from airunner.checks import check_within
     from airunner.cli.journal import log_format_named, open_journal
     from airunner.spec import check_queue
-    from airunner.worker.disk_spools import DiskSpools
-    from airunner.worker.keeper import start_keeper
+    from airunner.worker.keeper.keeper import start_keeper
     from airunner.worker.process import LaunchError
+    from airunner.worker.spool.disk_spools import DiskSpools
 
     lines = log_format_named(log_format)
     queues = tuple(dict.fromkeys(queue or ["default"]))

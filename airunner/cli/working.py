@@ -16,11 +16,11 @@ from airunner.jobs import Instant, Outcome
 from airunner.wire.dial import Destination
 from airunner.worker.checkout import Folders
 from airunner.worker.clock import LoopClock
-from airunner.worker.disk_spools import DiskSpools
 from airunner.worker.grpc import connect
-from airunner.worker.keeper import Keeper
+from airunner.worker.keeper.keeper import Keeper
 from airunner.worker.process import KeeperLost
 from airunner.worker.run import Place
+from airunner.worker.spool.disk_spools import DiskSpools
 from airunner.worker.worker import Worker, WorkerOptions
 
 

@@ -16,8 +16,8 @@ from typing import Final
 
 import apsw
 
-from airunner.log.backup import backup
 from airunner.log.log import LogRefused
+from airunner.log.repair.backup import backup
 
 Migration = Callable[[apsw.Connection], None]
 

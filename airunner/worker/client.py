@@ -49,8 +49,8 @@ from airunner.session import (
 from airunner.worker.backoff import Backoff
 from airunner.worker.endings import Patience, cause
 from airunner.worker.halt import Why
-from airunner.worker.spool import Spool
-from airunner.worker.spools import MemorySpools, Spools
+from airunner.worker.spool.spool import Spool
+from airunner.worker.spool.spools import MemorySpools, Spools
 from airunner.worker.tenure import Tenure
 
 Connect = Callable[[], Awaitable[Channel[FromWorker, FromServer]]]

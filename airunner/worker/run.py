@@ -38,7 +38,7 @@ from airunner.worker.process import (
     Process,
     ProcessLost,
 )
-from airunner.worker.spools import MemorySpools, Spools
+from airunner.worker.spool.spools import MemorySpools, Spools
 from airunner.worker.tenure import LeaseLost, Tenure
 from airunner.worker.workspace import CheckoutFailed, SetupFailed, Workspace, Workspaces
 

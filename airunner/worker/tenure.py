@@ -40,8 +40,8 @@ from airunner.reports import Report, width
 from airunner.session import Assignment, Batch, Completion, GiveBack
 from airunner.worker.backoff import Backoff
 from airunner.worker.halt import Halt, Why
-from airunner.worker.spool import LastWord, Spool, SpoolDamaged, size_of
-from airunner.worker.spools import Left
+from airunner.worker.spool.spool import LastWord, Spool, SpoolDamaged, size_of
+from airunner.worker.spool.spools import Left
 
 MESSAGE_BYTES: Final = 1024 * 1024  # of reports in one Batch, unless a single one is larger
 

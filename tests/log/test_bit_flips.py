@@ -33,10 +33,10 @@ import pytest
 
 from airunner.entries import Entry
 from airunner.jobs import Job, JobId
-from airunner.log.check import check
 from airunner.log.log import LogDamaged, LogRefused
+from airunner.log.repair.check import check
+from airunner.log.repair.salvage import salvage
 from airunner.log.rows import FACT_COLUMNS, REPORT_COLUMNS
-from airunner.log.salvage import salvage
 from airunner.log.schema import PAGE_BYTES, connect
 from airunner.log.sqlite import SqliteLog
 from airunner.log.wal import FRAME_HEADER_BYTES, HEADER_BYTES, survey

@@ -11,9 +11,9 @@ import pytest
 
 from airunner.facts import Event, Finished, Reported
 from airunner.jobs import Place, Sequence
-from airunner.log.check import Checked, check
 from airunner.log.lock import FileLock
 from airunner.log.log import LogRefused
+from airunner.log.repair.check import Checked, check
 from airunner.log.schema import PAGE_BYTES, connect
 from airunner.log.wal import FRAME_HEADER_BYTES, HEADER_BYTES, wal_of
 from tests.core.log_contract import Writer, walked

@@ -22,8 +22,8 @@ import pytest
 from airunner.facts import Event
 from airunner.jobs import Enqueue, Instant, JobId
 from airunner.limits import MIB
-from airunner.log.check import check
 from airunner.log.log import LogDamaged, LogFull
+from airunner.log.repair.check import check
 from airunner.log.schema import checksum_vfs
 from airunner.log.sqlite import SqliteLog
 from airunner.log.wal import survey

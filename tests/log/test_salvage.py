@@ -13,10 +13,10 @@ import pytest
 
 from airunner.facts import Enqueued, Event, Finished, Renewed, Reported
 from airunner.jobs import JobId
-from airunner.log.check import check
 from airunner.log.lock import FileLock
 from airunner.log.log import LogRefused
-from airunner.log.salvage import Salvaged, salvage
+from airunner.log.repair.check import check
+from airunner.log.repair.salvage import Salvaged, salvage
 from airunner.log.schema import PAGE_BYTES, connect
 from airunner.log.sqlite import SqliteLog
 from airunner.log.wal import FRAME_HEADER_BYTES, HEADER_BYTES, wal_of

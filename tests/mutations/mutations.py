@@ -285,7 +285,7 @@ AT_THE_WORKER: Final = (
     Mutation(
         name="a spool whose damage is passed on",
         promise="Damage is told, and never skipped",
-        file="airunner/worker/segments.py",
+        file="airunner/worker/spool/segments.py",
         old="        if crc != crc32(view[body : body + size], crc32(view[at : at + _HEAD.size])):\n",
         new="        if False:\n",
         test="tests/worker/test_spool.py::"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from airunner.channel import ChannelClosed
 from airunner.jobs import Instant, Millis
 from airunner.session import Assignment, FromServer, FromWorker
-from airunner.worker.spools import Shelf
+from airunner.worker.spool.spools import Shelf
 from airunner.worker.worker import WorkerOptions
 from tests.simulation.hosts import WorkerLife, until
 from tests.simulation.network import End

@@ -9,8 +9,8 @@ from random import Random
 
 from airunner.reports import Remark, Report
 from airunner.session import Assignment
-from airunner.worker.spool import LastWord, Spool, SpoolDamaged
-from airunner.worker.spools import Left, MemorySpools, Shelf
+from airunner.worker.spool.spool import LastWord, Spool, SpoolDamaged
+from airunner.worker.spool.spools import Left, MemorySpools, Shelf
 
 Damaged = Callable[[Assignment], None]
 

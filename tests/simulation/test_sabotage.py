@@ -21,7 +21,7 @@ from airunner.server.clock import LoopClock
 from airunner.server.session import Session
 from airunner.session import Assignment, Batch, Completion, GiveBack
 from airunner.worker.process import Command
-from airunner.worker.spool import Spool
+from airunner.worker.spool.spool import Spool
 from tests.simulation.commands import Performance, Player, Theatre
 from tests.simulation.disk import Disk, DiskLog
 from tests.simulation.hosts import ServerLife, WorkEnd

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from airunner.worker.keeper import Tree
-from airunner.worker.keeper_leaf import own_group
+from airunner.worker.keeper.keeper import Tree
+from airunner.worker.keeper.leaf import own_group
 from tests.zoo import SECONDS_MAX, Pen, Scene
 
 

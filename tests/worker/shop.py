@@ -21,7 +21,7 @@ from airunner.session import FromServer, FromWorker
 from airunner.spec import JobSpec
 from airunner.worker.clock import LoopClock
 from airunner.worker.run import Place
-from airunner.worker.spools import MemorySpools, Shelf
+from airunner.worker.spool.spools import MemorySpools, Shelf
 from airunner.worker.worker import Worker, WorkerOptions
 from tests.core.serving import SlowLog, served
 from tests.support.channel import End, channel_pair

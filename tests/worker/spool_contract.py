@@ -14,8 +14,8 @@ from airunner.jobs import Ending, Instant, Job, JobId, Millis, Outcome, Place, R
 from airunner.reports import Alive, Chunk, CloneProgressed, Output, Report, Stream, width
 from airunner.session import Assignment
 from airunner.spec import JobSpec
-from airunner.worker.spool import LastWord, Spool, size_of
-from airunner.worker.spools import Left, Spools
+from airunner.worker.spool.spool import LastWord, Spool, size_of
+from airunner.worker.spool.spools import Left, Spools
 from tests.support.loop import virtually
 
 PLENTY = 1 << 30

@@ -13,9 +13,9 @@ from typing import Final
 import pytest
 
 from airunner.spec import ProcessType
-from airunner.worker.keeper import Tree, start_keeper
-from airunner.worker.keeper_leaf import PREFIX, _place, own_group
-from airunner.worker.keeper_words import pack, unpack
+from airunner.worker.keeper.keeper import Tree, start_keeper
+from airunner.worker.keeper.leaf import PREFIX, _place, own_group
+from airunner.worker.keeper.words import pack, unpack
 from airunner.worker.process import Exit, KeeperLost, ProcessLost
 from tests.worker.keeping import needs, play
 from tests.zoo import (
@@ -257,7 +257,7 @@ def test_a_keeper_is_small_and_has_one_thread() -> None:
 
 def test_what_a_keeper_imports_is_of_the_standard_library_and_light() -> None:
     program = (
-        "import sys; sys.path.append(sys.argv[1]); import airunner.worker.keeper_main, ctypes; "
+        "import sys; sys.path.append(sys.argv[1]); import airunner.worker.keeper.main, ctypes; "
         "print(*sys.modules)"
     )
     root = str(Path(__file__).parents[2])
@@ -265,7 +265,8 @@ def test_what_a_keeper_imports_is_of_the_standard_library_and_light() -> None:
     loaded = subprocess.run(line, capture_output=True, text=True, check=True).stdout.split()
     assert not {"asyncio", "dataclasses", "inspect", "logging", "threading"} & {*loaded}
     ours = {name for name in loaded if name.startswith("airunner.")} - {"airunner.worker"}
-    assert all(name.startswith("airunner.worker.keeper_") for name in ours)
+    assert all(f"{name}.".startswith("airunner.worker.keeper.") for name in ours)
+    assert "airunner.worker.keeper.keeper" not in ours  # which is the worker's side
 
 
 def test_a_keeper_starts_from_any_directory(

@@ -20,8 +20,8 @@ from airunner.session import (
     Settled,
     Stored,
 )
-from airunner.worker.spool import LastWord, MemorySpool, SpoolDamaged
-from airunner.worker.spools import Left, MemorySpools, Shelf
+from airunner.worker.spool.spool import LastWord, MemorySpool, SpoolDamaged
+from airunner.worker.spool.spools import Left, MemorySpools, Shelf
 from tests.support.loop import until_idle, virtually
 from tests.worker.test_client import (
     ALIVE,

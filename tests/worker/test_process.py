@@ -10,8 +10,8 @@ from typing import Final
 import pytest
 
 from airunner.spec import ProcessType
-from airunner.worker.keeper import Tree
-from airunner.worker.keeper_output import PIPE_BYTES
+from airunner.worker.keeper.keeper import Tree
+from airunner.worker.keeper.output import PIPE_BYTES
 from airunner.worker.process import Exit, LaunchFailed
 from tests.worker.keeping import play
 from tests.zoo import KINDS, PATH, SLEEPER, TREES, Pen, python, read_all, read_until, shell, tagged

@@ -15,11 +15,11 @@ from structlog.typing import EventDict
 
 from airunner.limits import KIB, MIB, REFUSED_SPOOLS_MAX, UNACKNOWLEDGED_BYTES_MAX
 from airunner.reports import Remark
-from airunner.worker.disk_spool import UNSENT_BYTES_MAX
-from airunner.worker.disk_spools import STRANDED, DiskSpools
-from airunner.worker.segments import HEAD_BYTES
-from airunner.worker.spool import LastWord, SpoolDamaged, size_of
-from airunner.worker.spools import Left, MemorySpools, Shelf, Spools
+from airunner.worker.spool.disk_spool import UNSENT_BYTES_MAX
+from airunner.worker.spool.disk_spools import STRANDED, DiskSpools
+from airunner.worker.spool.segments import HEAD_BYTES
+from airunner.worker.spool.spool import LastWord, SpoolDamaged, size_of
+from airunner.worker.spool.spools import Left, MemorySpools, Shelf, Spools
 from tests.support.loop import virtually
 from tests.worker.spool_contract import (
     DONE,

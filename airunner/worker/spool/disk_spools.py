@@ -42,11 +42,11 @@ from airunner.limits import (
     VISIBILITY_SECONDS_MAX,
 )
 from airunner.session import Assignment
-from airunner.worker.disk_spool import DiskSpool
 from airunner.worker.estate import Estate
-from airunner.worker.slips import read_lease, read_word, write_lease
-from airunner.worker.spool import LastWord, Spool, SpoolDamaged
-from airunner.worker.spools import Left
+from airunner.worker.spool.disk_spool import DiskSpool
+from airunner.worker.spool.slips import read_lease, read_word, write_lease
+from airunner.worker.spool.spool import LastWord, Spool, SpoolDamaged
+from airunner.worker.spool.spools import Left
 
 PREFIX: Final = "spools-"
 ALIVE: Final = "alive"

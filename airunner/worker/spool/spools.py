@@ -17,7 +17,7 @@ from typing import Protocol
 
 from airunner.limits import REFUSED_SPOOLS_MAX
 from airunner.session import Assignment
-from airunner.worker.spool import LastWord, MemorySpool, Spool
+from airunner.worker.spool.spool import LastWord, MemorySpool, Spool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,9 +26,9 @@ from airunner.limits import MIB, SPOOL_SEGMENT_BYTES
 from airunner.log.records import Unreadable, decode_report, encode_report
 from airunner.reports import Remark, Report, width
 from airunner.session import Assignment
-from airunner.worker.segments import Segments
-from airunner.worker.slips import write_word
-from airunner.worker.spool import LastWord, MemorySpool, SpoolDamaged, size_of
+from airunner.worker.spool.segments import Segments
+from airunner.worker.spool.slips import write_word
+from airunner.worker.spool.spool import LastWord, MemorySpool, SpoolDamaged, size_of
 
 UNSENT_BYTES_MAX: Final = 1 * MIB  # of reports that were not sent yet, in memory
 SEGMENTS_MIN: Final = 4  # files that a full spool has at least, so that space comes back in parts

@@ -14,7 +14,7 @@ import stat
 import termios
 from typing import NoReturn
 
-from airunner.worker.keeper_words import (
+from airunner.worker.keeper.words import (
     BROKEN,
     FAILED,
     NO_DIRECTORY,
@@ -33,7 +33,7 @@ READ_BYTES = 1 << 20
 
 
 class Unstartable(Exception):
-    """The command cannot be started; `kind` is a word of keeper_words."""
+    """The command cannot be started; `kind` is a word of words.py."""
 
     def __init__(self, kind: str, code: int, path: bytes) -> None:
         super().__init__(kind, code, path)

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Final
 from zlib import crc32
 
-from airunner.worker.spool import SpoolDamaged
+from airunner.worker.spool.spool import SpoolDamaged
 
 _HEAD: Final = struct.Struct(">IQI")
 _CRC: Final = struct.Struct(">I")

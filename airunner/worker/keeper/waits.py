@@ -5,7 +5,7 @@ import os
 import select
 from collections.abc import Callable
 
-from airunner.worker.keeper_leaf import Leaf, populated
+from airunner.worker.keeper.leaf import Leaf, populated
 
 
 async def readable(descriptor: int) -> None:

@@ -17,8 +17,8 @@ from typing import Final
 import apsw
 
 from airunner.log.damage import is_damage
-from airunner.log.history import begun, events, jobs
 from airunner.log.migrations import check_format
+from airunner.log.repair.history import begun, events, jobs
 from airunner.log.rows import DamagedRow
 from airunner.log.snapshot import snapshot
 from airunner.log.wal import Scan, explained, wal_of

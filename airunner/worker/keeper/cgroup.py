@@ -1,14 +1,14 @@
-"""Trees as control groups, seen from the keeper; keeper_leaf.py has the rules."""
+"""Trees as control groups, seen from the keeper; leaf.py has the rules."""
 
 import os
 import select
 import signal
 import socket
 
-from airunner.worker.keeper_child import Parts, become
-from airunner.worker.keeper_leaf import Leaf, populated
-from airunner.worker.keeper_loop import Loop, said
-from airunner.worker.keeper_words import EXIT, GONE, KILL, TERM, hear, tell
+from airunner.worker.keeper.child import Parts, become
+from airunner.worker.keeper.leaf import Leaf, populated
+from airunner.worker.keeper.loop import Loop, said
+from airunner.worker.keeper.words import EXIT, GONE, KILL, TERM, hear, tell
 
 
 class Leaves:

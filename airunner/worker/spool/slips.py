@@ -20,7 +20,7 @@ from msgspec import structs
 
 from airunner.errors import InvalidRequest
 from airunner.session import Assignment
-from airunner.worker.spool import LastWord, SpoolDamaged
+from airunner.worker.spool.spool import LastWord, SpoolDamaged
 
 LEASE: Final = "lease"
 WORD: Final = "word"

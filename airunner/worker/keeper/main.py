@@ -18,12 +18,12 @@ import socket
 import struct
 from typing import Protocol
 
-from airunner.worker.keeper_cgroup import Leaves
-from airunner.worker.keeper_child import DEAF_TO, Parts, report
-from airunner.worker.keeper_leaf import claim, own_group
-from airunner.worker.keeper_loop import Loop
-from airunner.worker.keeper_subreaper import Subreapers, set_subreaper
-from airunner.worker.keeper_words import (
+from airunner.worker.keeper.cgroup import Leaves
+from airunner.worker.keeper.child import DEAF_TO, Parts, report
+from airunner.worker.keeper.leaf import claim, own_group
+from airunner.worker.keeper.loop import Loop
+from airunner.worker.keeper.subreaper import Subreapers, set_subreaper
+from airunner.worker.keeper.words import (
     AUTO,
     BROKEN,
     CGROUP,
@@ -38,7 +38,7 @@ _INT = struct.Struct("i")
 
 
 class Trees(Protocol):
-    """One way to keep a job's processes together; keeper_cgroup and keeper_subreaper are two."""
+    """One way to keep a job's processes together; cgroup.py and subreaper.py are two."""
 
     @property
     def empty(self) -> bool:

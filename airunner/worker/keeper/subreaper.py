@@ -23,9 +23,9 @@ import signal
 import socket
 from typing import NoReturn
 
-from airunner.worker.keeper_child import Parts, become
-from airunner.worker.keeper_loop import Loop, said
-from airunner.worker.keeper_words import EXIT, GONE, KILL, LOST, TERM, hear, tell
+from airunner.worker.keeper.child import Parts, become
+from airunner.worker.keeper.loop import Loop, said
+from airunner.worker.keeper.words import EXIT, GONE, KILL, LOST, TERM, hear, tell
 
 
 class Subreapers:

@@ -25,14 +25,14 @@ import apsw
 
 from airunner.facts import Forgotten, OutputDropped
 from airunner.limits import MIB
-from airunner.log.backup import new, sync
-from airunner.log.history import History, begun, events, jobs
-from airunner.log.leaves import FACT, Row, is_leaf, rows
 from airunner.log.lock import FileLock
 from airunner.log.log import LogRefused
 from airunner.log.migrations import check_format
-from airunner.log.pages import Page, Pages
 from airunner.log.records import FACTS
+from airunner.log.repair.backup import new, sync
+from airunner.log.repair.history import History, begun, events, jobs
+from airunner.log.repair.leaves import FACT, Row, is_leaf, rows
+from airunner.log.repair.pages import Page, Pages
 from airunner.log.rows import (
     FACT_COLUMNS,
     REPORT_COLUMNS,

@@ -3,7 +3,7 @@
 import errno
 import os
 
-from airunner.worker import keeper_words as words
+from airunner.worker.keeper import words
 from airunner.worker.process import (
     Command,
     CommandNotFound,
@@ -32,7 +32,7 @@ def read_status(said: bytes, command: Command) -> int:
 
 
 def failure(kind: str, code: int, path: str, command: Command) -> LaunchError:
-    """The error for one of the kinds of keeper_words, with a sentence that says what to do."""
+    """The error for one of the kinds of words.py, with a sentence that says what to do."""
     why = os.strerror(code)
     match kind:
         case words.NO_DIRECTORY:

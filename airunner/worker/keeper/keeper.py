@@ -7,11 +7,11 @@
       read()   <---------------------------- pipes or terminal --- output
 
 start_keeper() is called before the worker starts any thread, so that no process with threads
-in it ever forks. keeper_main.py is what runs over there, keeper_words.py what the two
+in it ever forks. main.py is what runs over there, words.py what the two
 say. How a tree is kept together is the keeper's choice at its start:
 
-    "cgroup"      a control group a job (keeper_leaf.py)
-    "subreaper"   a small process a job (keeper_subreaper.py)
+    "cgroup"      a control group a job (leaf.py)
+    "subreaper"   a small process a job (subreaper.py)
     "auto"        the first if the worker may make control groups, else the second
 
 Whoever dies first, no process of a job survives:
@@ -35,11 +35,11 @@ from typing import Final, Literal
 
 from airunner.reports import Stream
 from airunner.spec import ProcessType, TerminalSize
-from airunner.worker import keeper_words as words
-from airunner.worker.keeper_failure import KEEPER_GONE, read_status
-from airunner.worker.keeper_leaf import Leaf
-from airunner.worker.keeper_output import Output, memory_file
-from airunner.worker.keeper_waits import Burial, read_to_end, readable, writable
+from airunner.worker.keeper import words
+from airunner.worker.keeper.failure import KEEPER_GONE, read_status
+from airunner.worker.keeper.leaf import Leaf
+from airunner.worker.keeper.output import Output, memory_file
+from airunner.worker.keeper.waits import Burial, read_to_end, readable, writable
 from airunner.worker.process import (
     LINGER,
     Command,
@@ -54,7 +54,7 @@ Tree = Literal["auto", "cgroup", "subreaper"]
 START_SECONDS_MAX: Final = 15  # for which a keeper may take to start
 _BOOT: Final = (
     "import sys; sys.path.append(sys.argv[1]); "
-    "from airunner.worker.keeper_main import main; main(sys.argv[2])"
+    "from airunner.worker.keeper.main import main; main(sys.argv[2])"
 )
 
 
@@ -69,7 +69,7 @@ def start_keeper(tree: Tree = "auto", lifeline: int | None = None) -> "Keeper":
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs, contextlib.ExitStack() as undo:
         undo.callback(ours.close)
-        root = str(Path(__file__).resolve().parents[2])
+        root = str(Path(__file__).resolve().parents[3])
         # Isolated (-I) and without site (-S): nothing of the environment, the current directory
         # or installed .pth files runs in it, and it starts in a few milliseconds.
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own code

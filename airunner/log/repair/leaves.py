@@ -13,7 +13,7 @@ row that it is in, and a row is only what its own checksum says.
 from collections.abc import Iterator
 from typing import Final
 
-from airunner.log.pages import Page, Pages
+from airunner.log.repair.pages import Page, Pages
 from airunner.log.rows import FACT_COLUMNS, REPORT_COLUMNS
 
 Value = int | str | bytes | None
