@@ -9,6 +9,7 @@ MINUTES ?= 10
 DURATION ?= 1
 ROUNDS ?= 5
 KILLS ?= 200
+BREAK ?=
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
@@ -53,10 +54,10 @@ fuzz: $(STAMP) ## crash everything: the core, its log (SEEDS=n), processes (KILL
 	  tests/log/test_crash_points.py
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 	$(BIN)/python -m tests.rounds --rounds $(KILLS)
-	$(BIN)/python -m tests.mutations
+	$(BIN)/python -m tests.mutations $(BREAK)
 
-mutate: $(STAMP) ## break rules on purpose, and see that a test notices each
-	$(BIN)/python -m tests.mutations
+mutate: $(STAMP) ## break rules on purpose (BREAK=word: some), and see that a test notices each
+	$(BIN)/python -m tests.mutations $(BREAK)
 
 soak: $(STAMP) ## run real jobs for MINUTES=n while servers and workers are killed
 	$(BIN)/python -m tests.rounds --minutes $(MINUTES)

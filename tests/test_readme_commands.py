@@ -26,7 +26,7 @@ BIN = Path(sys.executable).parent
 BLOCK = re.compile(r"^```sh ?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MAKE = f"make --old-file .venv/.installed BIN={BIN}"  # with this very installation
 JSON = "--log-format json"
-SHORTER = ("SEEDS=2", "MINUTES=0.02", "DURATION=0.3")
+SHORTER = ("SEEDS=2", "KILLS=1", "BREAK=sleeper", "MINUTES=0.02", "DURATION=0.1", "ROUNDS=1")
 
 
 @dataclass(frozen=True, slots=True)

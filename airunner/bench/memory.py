@@ -68,7 +68,7 @@ class Growth:
 
     @property
     def growth(self) -> int:
-        return self.peak - self.before
+        return max(0, self.peak - self.before)
 
     @property
     def per_mib(self) -> float:
@@ -95,7 +95,9 @@ async def _jobs(setting: Setting, store: Store) -> JobBytes:
             await session.step()
         finished = resident_bytes(served.pid)
         await session.close()
-    return JobBytes((waiting - before) / setting.jobs, (finished - before) / setting.jobs)
+    # A little may have been given back meanwhile, which is nothing that a job took.
+    taken = (max(0, each - before) for each in (waiting, finished))
+    return JobBytes(*(each / setting.jobs for each in taken))
 
 
 async def _output(setting: Setting, store: Store, size: int) -> Growth:
