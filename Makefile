@@ -10,6 +10,7 @@ DURATION ?= 1
 ROUNDS ?= 5
 KILLS ?= 200
 BREAK ?=
+BENCH ?=
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
@@ -62,8 +63,8 @@ mutate: $(STAMP) ## break rules on purpose (BREAK=word: some), and see that a te
 soak: $(STAMP) ## run real jobs for MINUTES=n while servers and workers are killed
 	$(BIN)/python -m tests.rounds --minutes $(MINUTES)
 
-bench: $(STAMP) ## measure throughput, latency, durability and memory, in ROUNDS=n of DURATION=n s
-	$(BIN)/airunner bench --duration $(DURATION) --rounds $(ROUNDS) --fsync full --fsync normal
+bench: $(STAMP) ## measure throughput, latency, durability, memory (BENCH=scenario: some)
+	$(BIN)/airunner bench $(BENCH) --duration $(DURATION) --rounds $(ROUNDS) --fsync full --fsync normal
 
 start: $(STAMP) certs ## run the Procfile: a server and a worker, until Ctrl-C
 	PATH="$(CURDIR)/$(BIN):$$PATH" honcho start

@@ -1,6 +1,8 @@
 """The list of mutations fits the code; `make mutate` shows that each is caught."""
 
 import ast
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -44,3 +46,11 @@ def test_no_name_is_given_twice() -> None:
     assert not [
         name for name, count in Counter(each.name for each in MUTATIONS).items() if count > 1
     ]
+
+
+def test_a_mutation_is_made_in_a_copy_and_caught_there() -> None:
+    name = "a wake-up that goes with a sleeper who is cancelled"
+    command = [sys.executable, "-m", "tests.mutations", name]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("1 of 1 mutations were caught\n")
