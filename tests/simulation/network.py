@@ -29,6 +29,7 @@ Answer = TypeVar("Answer")
 
 ROOM: Final = 16  # messages that a direction holds before its sender waits
 DEADLINE_SECONDS: Final = 8.0  # of a call
+LATE_SECONDS: Final = 4.0  # by which a call may come after another that was sent with it
 KEEPALIVE_SECONDS: Final = 25.0  # after which an end hears that the other one has died silently
 
 
@@ -249,7 +250,7 @@ class Call(Generic[Host, Answer]):
         """What the server says; Unreachable if that does not come."""
         dice, route = self._route.dice, self._route
         for _ in range(1 + (dice.random() < route.twice)):
-            late = dice.choice([0, 0, 4.0]) if route.twice else 0
+            late = dice.choice([0, 0, LATE_SECONDS]) if route.twice else 0
             if not self._is_lost():
                 self._loop.call_later(route.delay() + late, self._arrive)
         try:

@@ -22,7 +22,7 @@ from tests.simulation.commands import Theatre
 from tests.simulation.disk import Disk
 from tests.simulation.hosts import ServerLife, until
 from tests.simulation.lines import Line
-from tests.simulation.network import KEEPALIVE_SECONDS, Route, Stream
+from tests.simulation.network import KEEPALIVE_SECONDS, LATE_SECONDS, Route, Stream
 from tests.simulation.people import Client
 from tests.simulation.posts import Post
 from tests.simulation.spools import MortalSpools
@@ -135,6 +135,7 @@ class World:
 
     async def _audit(self, client: Client) -> None:
         """See every job from its beginning to its end, and then in the list."""
+        await asyncio.sleep(2 * LATE_SECONDS)  # so that no second copy of a call comes any more
         await client.list_all()
         async with asyncio.TaskGroup() as auditors:
             for job in self.testimony.lists[-1].jobs:
