@@ -83,6 +83,7 @@ class GiveBack:
     token: TaskToken
     lost: bool = False
     log_complete: bool = True  # False: reports of the attempt are missing before this
+    last: int = 0  # the number of the last report; 0: not said, or there is none
 
 
 @dataclass(frozen=True, slots=True)

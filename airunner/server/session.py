@@ -221,9 +221,10 @@ class Session:
                 place = broker.decide(broker.queue.finish(digest(token), outcome, sent=last))
                 self._forget(token)
                 self._reply(place, Settled(token))
-            case GiveBack(_, lost, complete):
+            case GiveBack(_, lost, complete, last):
                 ending = Ending.LOST if lost else Ending.RELEASED
-                place = broker.decide(broker.queue.give_back(digest(token), ending, heard=complete))
+                facts = broker.queue.give_back(digest(token), ending, heard=complete, sent=last)
+                place = broker.decide(facts)
                 self._forget(token)
                 self._reply(place, Settled(token))
             case _:

@@ -225,17 +225,25 @@ class Queue:
         )
 
     def give_back(
-        self, token: TokenDigest, ending: Ending = Ending.RELEASED, *, heard: bool = True
+        self,
+        token: TokenDigest,
+        ending: Ending = Ending.RELEASED,
+        *,
+        heard: bool = True,
+        sent: int = 0,
     ) -> Sequence[Fact]:
         """Return a job to its old place in line; LOST counts as a failure, RELEASED does not.
 
-        `heard`: nothing that the worker has to say of the attempt can be missing.
+        `heard`: nothing that the worker has to say of the attempt can be missing. `sent`: the
+        number of its last report, which must be here already; 0: not said.
         """
         assert ending in (Ending.RELEASED, Ending.LOST)
         if self._ended(token, ending):
             return ()
-        whole = heard and ending is Ending.RELEASED
-        return self._end_attempt(self._table.held_by(token), ending, whole=whole)
+        job = self._table.held_by(token)
+        if sent > job.sent:
+            raise OutOfSequence(job.sent + 1, sent + 1)
+        return self._end_attempt(job, ending, whole=heard and ending is Ending.RELEASED)
 
     def cancel(self, id: JobId, by: Subject) -> Sequence[Fact]:
         """Ask for the end of a job; nothing if somebody already has."""

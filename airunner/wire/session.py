@@ -59,9 +59,11 @@ def encode_from_worker(message: FromWorker) -> pb.WorkRequest:
             return pb.WorkRequest(
                 completion=pb.Completion(task_token=token, last=last, result=result)
             )
-        case GiveBack(token, lost, complete):
+        case GiveBack(token, lost, complete, last):
             return pb.WorkRequest(
-                give_back=pb.GiveBack(task_token=token, lost=lost, log_incomplete=not complete)
+                give_back=pb.GiveBack(
+                    task_token=token, lost=lost, log_incomplete=not complete, last=last
+                )
             )
         case Farewell():
             return pb.WorkRequest(farewell=pb.Farewell())
@@ -87,7 +89,8 @@ def decode_from_worker(request: pb.WorkRequest) -> FromWorker:
             return Completion(TaskToken(completion.task_token), completion.last, outcome)
         case "give_back":
             back = request.give_back
-            return GiveBack(TaskToken(back.task_token), back.lost, not back.log_incomplete)
+            complete = not back.log_incomplete
+            return GiveBack(TaskToken(back.task_token), back.lost, complete, back.last)
         case "farewell":
             return Farewell()
         case _:

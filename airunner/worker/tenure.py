@@ -171,7 +171,7 @@ class Tenure:
         self._send(self._last + 1, 0)  # a number that nothing stores
         if isinstance(self.verdict, Ending):
             lost = self.verdict is Ending.LOST
-            return GiveBack(self.token, lost=lost, log_complete=not self._muted)
+            return GiveBack(self.token, lost, not self._muted, self._last)
         return Completion(self.token, self._last, self.verdict)
 
     def renewed(self, sent_at: float) -> None:

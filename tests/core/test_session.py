@@ -290,6 +290,23 @@ async def test_a_cancelled_job_that_is_given_back_without_all_reports_has_no_com
 
 
 @virtually
+async def test_a_job_that_is_given_back_before_its_last_report_has_come_stays_where_it_is() -> None:
+    async with site() as at:
+        job = await at.enqueue()
+        worker, _ = await at.greet(hello())
+        task = await assigned(worker)
+        await worker.send(GiveBack(task.token, last=1))
+        missing = "expected the report numbered 1, got 2"
+        rejected = Rejected(task.token, "FAILED_PRECONDITION", missing, lease_lost=False)
+        assert await worker.receive() == rejected
+        assert await at.state(job.id) == (JobState.RUNNING, 0)
+        await worker.send(Batch(task.token, 1, (Alive(Millis(1), True),)))
+        await worker.send(GiveBack(task.token, last=1))
+        assert await worker.receive() == Stored(task.token, 1)
+        assert await worker.receive() == Settled(task.token)
+
+
+@virtually
 async def test_a_cancelled_job_that_a_hello_does_not_list_has_no_complete_log() -> None:
     """Its worker may have had it, written, and lost it while the server was away."""
     async with site() as at:

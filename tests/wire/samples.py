@@ -217,6 +217,7 @@ FROM_WORKER: tuple[session.FromWorker, ...] = (
     session.GiveBack(_TOKEN),
     session.GiveBack(_TOKEN, lost=True),
     session.GiveBack(_TOKEN, log_complete=False),
+    session.GiveBack(_TOKEN, last=7),
     session.Farewell(),
 )
 

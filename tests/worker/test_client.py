@@ -472,6 +472,21 @@ async def test_what_there_is_no_room_for_is_said_again_until_there_is() -> None:
 
 
 @virtually
+async def test_a_job_goes_back_behind_the_output_that_there_was_no_room_for() -> None:
+    async with desk() as it:
+        server, _ = await it.welcome()
+        tenure = await it.lease(server)
+        await tenure.report(ALIVE)
+        tenure.end(Ending.RELEASED)
+        for _ in range(3):
+            assert await heard_but_beats(server) == Batch(TOKEN, 1, (ALIVE,))
+            assert await heard_but_beats(server) == GiveBack(TOKEN, last=1)
+            await server.send(NO_ROOM)
+            await server.send(TOO_SOON)
+        assert not tenure.is_over
+
+
+@virtually
 async def test_nothing_is_said_between_a_refusal_and_the_answers_to_what_went_after_it() -> None:
     async with desk() as it:
         server, _ = await it.welcome()

@@ -68,7 +68,7 @@ async def test_the_tail_and_then_the_loss_of_a_dead_attempt_are_said_to_the_serv
         server, hello = await it.welcome(Held(TOKEN, 1, False))
         assert (hello.holding, hello.credit) == ((TOKEN,), 3)
         assert await heard(server, Batch) == Batch(TOKEN, 2, (ALIVE, ALIVE))
-        assert await heard(server, GiveBack) == GiveBack(TOKEN, lost=True)
+        assert await heard(server, GiveBack) == GiveBack(TOKEN, lost=True, last=3)
         await server.send(Stored(TOKEN, 3))
         await server.send(Settled(TOKEN))
         await until_idle()
@@ -148,7 +148,7 @@ async def test_nothing_is_given_up_while_a_process_of_a_dead_attempt_may_live() 
         await silence(server)
         assert spools.told
         spools.told()
-        assert await heard(server, GiveBack) == GiveBack(TOKEN, lost=True)
+        assert await heard(server, GiveBack) == GiveBack(TOKEN, lost=True, last=1)
 
 
 @virtually
@@ -160,7 +160,7 @@ async def test_what_is_left_waits_for_a_server_that_is_away() -> None:
             assert hello.holding == (TOKEN,)
             server.cut()
         server, _ = await it.welcome(Held(TOKEN, 1, False))
-        assert await heard(server, GiveBack) == GiveBack(TOKEN, lost=True)
+        assert await heard(server, GiveBack) == GiveBack(TOKEN, lost=True, last=1)
 
 
 @virtually

@@ -2459,21 +2459,25 @@ class GiveBack(_message.Message):
     TASK_TOKEN_FIELD_NUMBER: _builtins.int
     LOST_FIELD_NUMBER: _builtins.int
     LOG_INCOMPLETE_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
     task_token: _builtins.str
     lost: _builtins.bool
     """the attempt died, which counts as a failure"""
     log_incomplete: _builtins.bool
     """reports of the attempt are missing before this"""
+    last: _builtins.int
+    """the number of the attempt's last report, which must be here; 0: not said"""
     def __init__(
         self,
         *,
         task_token: _builtins.str = ...,
         lost: _builtins.bool = ...,
         log_incomplete: _builtins.bool = ...,
+        last: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_incomplete", b"log_incomplete", "lost", b"lost", "task_token", b"task_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last", b"last", "log_incomplete", b"log_incomplete", "lost", b"lost", "task_token", b"task_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
