@@ -8,7 +8,6 @@
     125        anything of ours: a job that was lost, never started or waited too long,
                no server, no permission, a bad job file, wrong usage
     2          wrong usage of the command line, of commands that stand for no other
-    1          `airunner log` has found damage
     1          what was to be checked is not as it should be (verify, log check)
 
 The table is that of timeout(1) and env(1), so that a script can put `airunner
@@ -66,3 +65,10 @@ def _own(state: JobState, outcome: Outcome) -> int:
     else:
         code = 0 if state is JobState.COMPLETED else OURS
     return code if code or state is JobState.COMPLETED else OURS
+
+
+def innermost(error: BaseException) -> BaseException:
+    """What went wrong first, of all that task groups in each other tell."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -3,15 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-from airunner.cli.exits import OURS, USAGE, CommandFailed
+from airunner.cli.exits import DIFFERS, OURS, USAGE, CommandFailed
 from airunner.cli.output import note, printable, say
 from airunner.cli.units import show_size
-
-DAMAGED: Final = 1
 
 FileArgument = Annotated[
     Path, typer.Argument(metavar="FILE", help="A server's log: PATH of --store sqlite:PATH.")
@@ -42,7 +40,7 @@ def check(file: FileArgument) -> None:
         f"{show_size(seen.output_bytes)} of output: {count}"
     )
     if seen.findings:
-        raise typer.Exit(DAMAGED)
+        raise typer.Exit(DIFFERS)
 
 
 def salvage(file: FileArgument, out: OutArgument) -> None:
@@ -66,7 +64,7 @@ def salvage(file: FileArgument, out: OutArgument) -> None:
         said += f"; a server will go on with {_number(done.open, 'job')} that have no end there"
     say(said)
     if done.lost:
-        raise typer.Exit(DAMAGED)
+        raise typer.Exit(DIFFERS)
 
 
 def backup(file: FileArgument, out: OutArgument) -> None:
@@ -104,7 +102,7 @@ def _explained(file: Path) -> Iterator[None]:
     except LogRefused as error:
         raise CommandFailed(str(error), USAGE) from None
     except LogDamaged as error:
-        raise CommandFailed(str(error), DAMAGED) from None
+        raise CommandFailed(str(error), DIFFERS) from None
     except OSError as error:
         named = f"{error.filename}: " if error.filename else ""
         raise CommandFailed(f"{named}{error.strerror}", OURS) from None

@@ -15,7 +15,7 @@ import typer
 from airunner.cli.bench import bench
 from airunner.cli.cancel import cancel
 from airunner.cli.certs import certs
-from airunner.cli.exits import INTERRUPTED, OURS, USAGE, CommandFailed
+from airunner.cli.exits import INTERRUPTED, OURS, USAGE, CommandFailed, innermost
 from airunner.cli.keys import keys
 from airunner.cli.list import list_jobs
 from airunner.cli.log import backup, check, salvage
@@ -112,7 +112,7 @@ def _run(words: list[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001, RUF100 - every end of a command has its sentence
-        return _of(words, _explained(_innermost(error)))
+        return _of(words, _explained(innermost(error)))
 
 
 def _explained(error: BaseException) -> int:
@@ -134,13 +134,6 @@ def _explained(error: BaseException) -> int:
                 "AIRUNNER_DEBUG=1 shows"
             )
             return OURS
-
-
-def _innermost(error: BaseException) -> BaseException:
-    """What went wrong first, of all that a task group tells."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def _without_command(words: list[str]) -> tuple[list[str], list[str]]:

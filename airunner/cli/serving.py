@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from structlog.typing import FilteringBoundLogger
 
 from airunner import __version__
-from airunner.cli.exits import OURS
+from airunner.cli.exits import OURS, innermost
 from airunner.cli.journal import LogFormat, open_journal
 from airunner.cli.lifeline import on_end
 from airunner.cli.storing import LogFailed, Opened, Store, log_failures, opened
@@ -60,7 +60,7 @@ async def serve(serving: Serving) -> int:
         async with opened(serving.store) as store:
             await _serve(serving, store, journal, stopping)
     except* LogFailed as failed:
-        journal.critical("log_failed", error=str(failed.exceptions[0]))
+        journal.critical("log_failed", error=str(innermost(failed)))
         code = OURS
     journal.info("stopped")
     return code

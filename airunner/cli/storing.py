@@ -8,7 +8,7 @@ from typing import Final
 
 import apsw
 
-from airunner.cli.exits import USAGE, CommandFailed
+from airunner.cli.exits import USAGE, CommandFailed, innermost
 from airunner.log.log import Log, LogDamaged, LogRefused
 from airunner.log.memory import MemoryLog
 from airunner.log.room import DiskRoom
@@ -95,9 +95,7 @@ def log_failures(store: Store) -> Iterator[None]:
     try:
         yield
     except* (OSError, apsw.Error, LogDamaged) as failed:
-        error: BaseException = failed
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
+        error = innermost(failed)
         why = str(error) or type(error).__name__
         raise LogFailed(f"the log {store.path} failed, so the server stops: {why}") from error
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from airunner.cli.exits import exit_code
+from airunner.cli.exits import exit_code, innermost
 from airunner.jobs import JobState, Outcome, Reason
 
 
@@ -38,3 +38,10 @@ def test_a_cancelled_job_is_130_whatever_its_command_had_to_say() -> None:
 def test_no_failed_job_is_0(reason: Reason) -> None:
     for code in (None, 0, 256):
         assert exit_code(JobState.FAILED, Outcome(reason=reason, exit_code=code)) != 0
+
+
+def test_what_went_wrong_first_is_told_however_deep_it_lies() -> None:
+    first = OSError("the disk is gone")
+    groups = ExceptionGroup("tasks", [ExceptionGroup("more", [first, ValueError()]), KeyError()])
+    assert innermost(groups) is first
+    assert innermost(first) is first
