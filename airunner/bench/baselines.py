@@ -1,13 +1,12 @@
-"""What this machine and these libraries can do without airunner, in the same run.
+"""What gRPC can do on this machine without airunner, in the same run: calls and streams over TLS.
 
 A number without its baseline says more about the machine than about the program.
 """
 
 import asyncio
-import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from time import perf_counter
@@ -26,15 +25,8 @@ Stream = grpc.aio.StreamStreamMultiCallable[bytes, bytes]
 PIECE: Final = bytes(64 * 1024)
 WINDOW: Final = 32  # pieces on their way
 
-SPAWN: Final = "bare spawn of /bin/true"
 ECHO: Final = "bare TLS echo"
 STREAM: Final = "bare 64 KiB TLS stream"
-
-
-def spawn(setting: Setting) -> Contender:
-    return Contender(
-        name=SPAWN, unit="processes/s", run=partial(_spawns, setting.environment), baseline=True
-    )
 
 
 def round_trip(channel: grpc.aio.Channel) -> Contender:
@@ -87,22 +79,6 @@ async def echo_channels(setting: Setting, count: int = 1) -> AsyncIterator[list[
     finally:
         server.stdin.close()
         await server.wait()
-
-
-async def _spawns(environment: Mapping[str, str], seconds: float) -> Sample:
-    return await asyncio.to_thread(_spawn, environment, seconds)
-
-
-def _spawn(environment: Mapping[str, str], seconds: float) -> Sample:
-    """Processes that start and end, one after the other: posix_spawn of /bin/true, and wait.
-
-    Leaves out pipes, control groups, workspaces and everybody who would be told.
-    """
-    count, start = 0, perf_counter()
-    while perf_counter() < start + seconds:
-        os.waitpid(os.posix_spawn("/bin/true", ["true"], dict(environment)), 0)
-        count += 1
-    return rate(count, perf_counter() - start)
 
 
 async def _round_trips(channel: grpc.aio.Channel, seconds: float) -> Sample:

@@ -7,6 +7,7 @@ the baseline, measured in the same run, it is. A bar is what the project holds i
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +32,19 @@ class Sample:
     count: int  # of what was counted or timed
     times: Sequence[float] = ()  # seconds that each of them took, where each was timed
     busy: float | None = None  # seconds of processor that who is measured spent on all of them
+    resident: int | None = None  # bytes of memory that who is measured has at the end
     note: str = ""  # what else to know of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Times:
-    """How long each of many took, in milliseconds."""
+    """How long each of many took, in milliseconds: medians of the rounds, and the most of all."""
 
     p50: float
     p99: float
     max: float
+    bar: Bar | None = None  # of p99
+    met: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +73,7 @@ class Figure:
     count: int  # of what was counted or timed in all rounds
     times: Times | None = None
     busy_micros: float | None = None  # of processor, for each
+    resident_bytes: int | None = None  # at most, at the end of a round
     baseline: bool = False  # of the libraries and the machine: there to be compared with
     bar: Bar | None = None  # of the value
     met: bool | None = None
@@ -81,16 +86,34 @@ def judged(bar: Bar | None, value: float) -> bool | None:
     return None if bar is None else bar.met(value)
 
 
+def more_is_better(unit: str) -> bool:
+    """Of whatever is counted a second; of time, memory and what is lost, less is."""
+    return unit.endswith("/s")
+
+
 def rate(
-    count: float, seconds: float, *, times: Sequence[float] = (), busy: float | None = None
+    count: float,
+    seconds: float,
+    *,
+    times: Sequence[float] = (),
+    busy: float | None = None,
+    resident: int | None = None,
 ) -> Sample:
     """So many things in so many seconds, as a number each second."""
-    return Sample(value=count / seconds, count=round(count), times=times, busy=busy)
+    value = count / seconds
+    return Sample(value=value, count=round(count), times=times, busy=busy, resident=resident)
 
 
-def latency(times: Sequence[float]) -> Sample:
-    """The median of some times in seconds, as milliseconds."""
-    return Sample(value=percentile(sorted(times), 0.5) * 1000, count=len(times), times=times)
+def latency(
+    times: Sequence[float],
+    share: float = 0.5,
+    *,
+    busy: float | None = None,
+    resident: int | None = None,
+) -> Sample:
+    """The median, or another percentile, of at least one time in seconds, as milliseconds."""
+    value = percentile(sorted(times), share) * 1000
+    return Sample(value=value, count=len(times), times=times, busy=busy, resident=resident)
 
 
 def percentile(sorted_values: Sequence[float], share: float) -> float:
@@ -98,11 +121,11 @@ def percentile(sorted_values: Sequence[float], share: float) -> float:
     return sorted_values[max(0, math.ceil(share * len(sorted_values)) - 1)]
 
 
-def spread(seconds: Sequence[float]) -> Times:
-    """The percentiles of at least one time."""
-    values = sorted(seconds)
-    return Times(
-        p50=percentile(values, 0.5) * 1000,
-        p99=percentile(values, 0.99) * 1000,
-        max=values[-1] * 1000,
+def spread(rounds: Sequence[Sequence[float]], bar: Bar | None = None) -> Times:
+    """The percentiles of the times of some rounds, of which each has at least one."""
+    values = [sorted(seconds) for seconds in rounds]
+    p50, p99, most = (
+        [percentile(each, share) * 1000 for each in values] for share in (0.5, 0.99, 1.0)
     )
+    slow = median(p99)
+    return Times(p50=median(p50), p99=slow, max=max(most), bar=bar, met=judged(bar, slow))

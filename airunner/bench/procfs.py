@@ -7,6 +7,24 @@ from typing import Final
 _TICKS: Final = os.sysconf("SC_CLK_TCK")  # a second
 
 
+class Meter:
+    """What a process spends from now on."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._before = busy_seconds(pid)
+
+    @property
+    def busy(self) -> float:
+        """Seconds on a processor since then."""
+        return busy_seconds(self._pid) - self._before
+
+    @property
+    def resident(self) -> int:
+        """Bytes of memory that it has now."""
+        return resident_bytes(self._pid)
+
+
 def busy_seconds(pid: int) -> float:
     """Time on a processor, of all threads, in the process and in the kernel for it."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()

@@ -26,6 +26,7 @@ class Contender:
     run: Callable[[float], Awaitable[Sample]]
     against: Mapping[str, Bar | None] = field(default_factory=dict)  # baselines by name, with bars
     bar: Bar | None = None  # of the value
+    p99_bar: Bar | None = None  # of the slowest in a hundred, in milliseconds
     baseline: bool = False
 
 
@@ -58,9 +59,10 @@ def _figure(
 ) -> Figure:
     mine = samples[contender.name]
     values = [sample.value for sample in mine]
-    times = [time for sample in mine for time in sample.times]
+    times = [sample.times for sample in mine if sample.times]
     count = sum(sample.count for sample in mine)
     busy = [sample.busy for sample in mine if sample.busy is not None]
+    resident = [sample.resident for sample in mine if sample.resident is not None]
     value = median(values)
     return Figure(
         scenario=scenario,
@@ -71,8 +73,9 @@ def _figure(
         high=max(values),
         rounds=len(mine),
         count=count,
-        times=spread(times) if times else None,
+        times=spread(times, contender.p99_bar) if times else None,
         busy_micros=sum(busy) / count * 1e6 if busy and count else None,
+        resident_bytes=max(resident, default=None),
         baseline=contender.baseline,
         bar=contender.bar,
         met=judged(contender.bar, value),

@@ -18,6 +18,7 @@ class Session:
     def __init__(self, channel: Channel[FromWorker, FromServer]) -> None:
         self._channel = channel
         self.settled = 0  # jobs whose end is in the log
+        self.taken_at = 0.0  # when it had its latest job, by perf_counter()
 
     async def hello(self, slots: int) -> None:
         await self._channel.send(
@@ -35,6 +36,7 @@ class Session:
         """Receive one message and answer it; whether another job is settled."""
         match await self._channel.receive():
             case Assignment(token=token):
+                self.taken_at = perf_counter()
                 await self._channel.send(Completion(token, 0, OUTCOME))
             case Settled():
                 self.settled += 1

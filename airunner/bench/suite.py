@@ -7,10 +7,12 @@ its baselines measured beside its figures, and leaves nothing behind.
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
+from airunner.bench.dispatch import dispatch
 from airunner.bench.enqueue import enqueue
 from airunner.bench.figures import Figure
-from airunner.bench.jobs import jobs
+from airunner.bench.jobs import pty, true
 from airunner.bench.memory import memory
+from airunner.bench.noop import noop
 from airunner.bench.output import log
 from airunner.bench.replay import replay
 from airunner.bench.restart import restart
@@ -19,8 +21,11 @@ from airunner.bench.setting import Setting
 Scenario = Callable[[Setting], Awaitable[list[Figure]]]
 
 SCENARIOS: Final[Mapping[str, Scenario]] = {
-    "jobs": jobs,
     "enqueue": enqueue,
+    "noop": noop,
+    "true": true,
+    "pty": pty,
+    "dispatch": dispatch,
     "log": log,
     "replay": replay,
     "restart": restart,

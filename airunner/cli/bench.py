@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from airunner.bench.setting import Setting
 
 _SIZES: Final = "Sizes"
-_WIDTH: Final = 200  # cells, where no terminal says
+_MIB: Final = 1024 * 1024
+_WIDTH: Final = 220  # cells, where no terminal says
+_WORDS: Final = ("", "of", "bar", "bar of p99")  # columns that are not numbers
 
 
 def bench(
@@ -29,7 +31,7 @@ def bench(
         list[str] | None,
         typer.Argument(
             metavar="[SCENARIO]...",
-            help="jobs, enqueue, log, replay, restart, memory (default: all).",
+            help="enqueue, noop, true, pty, dispatch, log, replay, restart, memory (default: all).",
         ),
     ] = None,
     duration: Annotated[
@@ -202,13 +204,16 @@ def _print_table(scenario: str, figures: list["Figure"]) -> None:
     from airunner.bench.suite import summary
 
     table = Table(box=None, pad_edge=False)
-    for name in ("", "measured", "ratio", "of", "bar", "p50/p99/max ms", "CPU µs each"):
-        table.add_column(name, justify="left" if name in {"", "of", "bar"} else "right")
+    for name in (
+        *("", "measured", "ratio", "of", "bar"),
+        *("p50/p99/max ms", "bar of p99", "CPU µs each", "resident"),
+    ):
+        table.add_column(name, justify="left" if name in _WORDS else "right")
     for figure in figures:
         if figure.baseline:
             continue
         left = [figure.name, _number(figure.value, figure.unit)]
-        right = [_times(figure), "" if figure.busy_micros is None else f"{figure.busy_micros:,.0f}"]
+        right = _right(figure)
         own = _verdict(figure.bar, figure.met)
         notes = {each.name: each.note for each in figures}
         for at, each in enumerate(figure.against):
@@ -218,7 +223,7 @@ def _print_table(scenario: str, figures: list["Figure"]) -> None:
                 f"{each.ratio:.3g}",
                 f"{each.baseline}: {_number(each.value, each.unit)}{note}",
                 " ".join(filter(None, (own if at == 0 else "", _verdict(each.bar, each.met)))),
-                *(right if at == 0 else ("", "")),
+                *(right if at == 0 else ()),
             )
         if not figure.against:
             table.add_row(*left, "", "", own, *right)
@@ -232,9 +237,15 @@ def _number(value: float, unit: str) -> str:
     return f"{value:,.{digits}f} {unit}"
 
 
-def _times(figure: "Figure") -> str:
-    times = figure.times
-    return f"{times.p50:.3g} / {times.p99:.3g} / {times.max:.3g}" if times else ""
+def _right(figure: "Figure") -> list[str]:
+    """What else is known of who was measured."""
+    times, busy, resident = figure.times, figure.busy_micros, figure.resident_bytes
+    return [
+        f"{times.p50:.3g} / {times.p99:.3g} / {times.max:.3g}" if times else "",
+        _verdict(times.bar, times.met) if times else "",
+        "" if busy is None else f"{busy:,.0f}",
+        "" if resident is None else f"{resident / _MIB:,.0f} MiB",
+    ]
 
 
 def _verdict(bar: "Bar | None", met: bool | None) -> str:

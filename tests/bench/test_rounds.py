@@ -103,7 +103,7 @@ def test_percentiles_are_values_that_were_measured() -> None:
 
 
 def test_times_are_told_in_milliseconds() -> None:
-    times = spread([0.003, 0.001, 0.002])
+    times = spread([[0.003, 0.001, 0.002]])
     assert (times.p50, times.p99, times.max) == (2.0, 3.0, 3.0)
     assert latency([0.003, 0.001, 0.002]).value == 2.0
 

@@ -81,7 +81,7 @@ def test_a_table_is_for_people(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("nonsense",), "SCENARIO: 'nonsense' is not one of jobs, enqueue"),
+        (("nonsense",), "SCENARIO: 'nonsense' is not one of enqueue, noop"),
         (("--store", "tape"), "--store: 'tape' is not one of memory, sqlite"),
         (("--fsync", "maybe"), "--fsync: 'maybe' is not one of full, normal"),
         (("--folder", "nowhere"), "--folder: cannot make files in nowhere"),
