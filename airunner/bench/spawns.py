@@ -71,9 +71,13 @@ def _read_pipes(arguments: Sequence[str], environment: Mapping[str, str]) -> int
     )
     os.close(its_out)
     os.close(its_err)
-    size = _drain(out) + _drain(err)
-    _reap(pid)
-    return size
+    try:
+        size = _drain(out) + _drain(err)
+        _reap(pid)
+        return size
+    finally:
+        os.close(out)
+        os.close(err)
 
 
 def _read_terminal(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -90,13 +94,16 @@ def _read_terminal(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         ],
     )
     os.close(theirs)
-    size = _drain(ours)
-    _reap(pid)
-    return size
+    try:
+        size = _drain(ours)
+        _reap(pid)  # first, or its terminal might hang up on it while it still ends
+        return size
+    finally:
+        os.close(ours)
 
 
 def _drain(file: int) -> int:
-    """Read until nobody can write any more, and close; how many bytes there were."""
+    """Read until nobody can write any more; how many bytes there were."""
     size = 0
     try:
         while piece := os.read(file, _READ_BYTES):
@@ -104,8 +111,6 @@ def _drain(file: int) -> int:
     except OSError as error:
         if error.errno != errno.EIO:  # as a terminal says that nobody has it open any more
             raise
-    finally:
-        os.close(file)
     return size
 
 
