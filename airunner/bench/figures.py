@@ -86,6 +86,46 @@ def judged(bar: Bar | None, value: float) -> bool | None:
     return None if bar is None else bar.met(value)
 
 
+def figure(
+    scenario: str,
+    name: str,
+    values: Sequence[float],
+    unit: str,
+    *,
+    bar: Bar | None = None,
+    against: Sequence[tuple["Figure", Bar | None]] = (),
+    note: str = "",
+) -> Figure:
+    """The median of at least one value that was not measured by a contender."""
+    value = median(values)
+    return Figure(
+        scenario=scenario,
+        name=name,
+        value=value,
+        unit=unit,
+        low=min(values),
+        high=max(values),
+        rounds=len(values),
+        count=len(values),
+        bar=bar,
+        met=judged(bar, value),
+        against=tuple(_beside(value, other, ratio_bar) for other, ratio_bar in against),
+        note=note,
+    )
+
+
+def _beside(value: float, other: Figure, bar: Bar | None) -> Comparison:
+    ratio = value / other.value if other.value else 0.0
+    return Comparison(
+        baseline=other.name,
+        value=other.value,
+        unit=other.unit,
+        ratio=ratio,
+        bar=bar,
+        met=judged(bar, ratio),
+    )
+
+
 def more_is_better(unit: str) -> bool:
     """Of whatever is counted a second; of time, memory and what is lost, less is."""
     return unit.endswith("/s")

@@ -4,19 +4,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from airunner.bench.figures import Bar, Comparison, Figure, judged
+from airunner.bench.figures import Bar, Figure, figure
+from airunner.bench.filling import UNLIMITED, fill
 from airunner.bench.processes import server, worker
 from airunner.bench.procfs import forget_peak, peak_bytes, resident_bytes
 from airunner.bench.session import PROTOCOL_QUEUE, Session
 from airunner.bench.setting import MEMORY, Setting, Store
-from airunner.jobs import RequestId
-from airunner.limits import ENQUEUE_JOBS_MAX, MIB
+from airunner.limits import MIB
 from airunner.reports import Output
 from airunner.spec import JobSpec
 from airunner.wire.client import JobsClient
 
-NO_KEY: Final = RequestId("")
 NOTHING: Final = JobSpec(command="true", queue=PROTOCOL_QUEUE)
+IN_LINE: Final = "a job in line, beyond its parameters"
+PARAMETER_BYTES: Final = len("true") + len(PROTOCOL_QUEUE)  # which is all that a client has said
+QUEUED_BAR: Final = Bar(2048, most=True)  # bytes
 SLOTS: Final = 64  # of the worker that ends the jobs
 GROWTH_BAR: Final = Bar(100, most=True)  # MiB, while output goes through
 SERVER_BAR: Final = Bar(256, most=True)  # MiB, ever
@@ -27,7 +29,8 @@ VOLATILE_BYTES_MAX: Final = 128 * MIB  # of output through the memory log, which
 async def memory(setting: Setting) -> list[Figure]:
     """Resident memory of a real server: for each job in line, each finished job, and for output.
 
-    Once for each store, as the kernel counts it, on servers that had nothing before. Output is
+    Once for each store, as the kernel counts it, on servers that had nothing before. The bytes of
+    what a job in line was asked with are not counted for it. Output is
     one job's, from a real worker, with one monitor that reads it all; the peak is the kernel's
     own, so nothing between two looks is missed. Leaves out what the kernel caches of files.
     """
@@ -37,7 +40,7 @@ async def memory(setting: Setting) -> list[Figure]:
     kept = await _output(setting, durable, setting.output_bytes)
     figures = []
     for name, (one, other) in {
-        "a job in line": (volatile_jobs.waiting, durable_jobs.waiting),
+        IN_LINE: (volatile_jobs.queued, durable_jobs.queued),
         "a finished job": (volatile_jobs.finished, durable_jobs.finished),
         "a MiB of output": (volatile.per_mib, kept.per_mib),
     }.items():
@@ -45,8 +48,8 @@ async def memory(setting: Setting) -> list[Figure]:
     through = f"{setting.output_bytes // MIB:,} MiB of output through {durable.name}"
     return [
         *figures,
-        _figure(f"growth by {through}", kept.growth / MIB, "MiB", bar=GROWTH_BAR),
-        _figure(f"peak with {through}", kept.peak / MIB, "MiB", bar=SERVER_BAR),
+        figure("memory", f"growth by {through}", [kept.growth / MIB], "MiB", bar=GROWTH_BAR),
+        figure("memory", f"peak with {through}", [kept.peak / MIB], "MiB", bar=SERVER_BAR),
     ]
 
 
@@ -56,6 +59,10 @@ class JobBytes:
 
     waiting: float
     finished: float
+
+    @property
+    def queued(self) -> float:
+        return max(0.0, self.waiting - PARAMETER_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +85,12 @@ class Growth:
 async def _jobs(setting: Setting, store: Store) -> JobBytes:
     """Put jobs in line, and then end them all without running any."""
     async with (
-        server(setting, replace(store, path=_beside_path(store, "jobs"))) as served,
+        server(setting, replace(store, path=_beside_path(store, "jobs")), *UNLIMITED) as served,
         setting.client(served.address) as client,
     ):
-        await client.enqueue_many([(NOTHING, NO_KEY)])
+        await fill(client, NOTHING, 1)
         before = resident_bytes(served.pid)
-        left = setting.jobs
-        while left:
-            some = min(left, ENQUEUE_JOBS_MAX)
-            await client.enqueue_many([(NOTHING, NO_KEY)] * some)
-            left -= some
+        await fill(client, NOTHING, setting.jobs)
         waiting = resident_bytes(served.pid)
         session = Session(await setting.connect(served.address))
         await session.hello(SLOTS)
@@ -125,34 +128,12 @@ async def _write(client: JobsClient, size: int) -> None:
 
 def _beside(name: str, volatile: float, kept: float, store: Store) -> list[Figure]:
     """A figure of the memory log, and that of a durable store as a ratio of it."""
-    one = _figure(f"{name}, {MEMORY.name}", volatile, "bytes")
-    against = Comparison(
-        baseline=one.name, value=volatile, unit="bytes", ratio=kept / volatile if volatile else 0.0
-    )
-    return [one, _figure(f"{name}, {store.name}", kept, "bytes", against=(against,))]
-
-
-def _figure(
-    name: str,
-    value: float,
-    unit: str,
-    *,
-    bar: Bar | None = None,
-    against: tuple[Comparison, ...] = (),
-) -> Figure:
-    return Figure(
-        scenario="memory",
-        name=name,
-        value=value,
-        unit=unit,
-        low=value,
-        high=value,
-        rounds=1,
-        count=1,
-        bar=bar,
-        met=judged(bar, value),
-        against=against,
-    )
+    bar = QUEUED_BAR if name == IN_LINE else None
+    one = figure("memory", f"{name}, {MEMORY.name}", [volatile], "bytes", bar=bar)
+    return [
+        one,
+        figure("memory", f"{name}, {store.name}", [kept], "bytes", bar=bar, against=[(one, None)]),
+    ]
 
 
 def _beside_path(store: Store, name: str) -> Path | None:

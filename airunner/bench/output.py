@@ -7,6 +7,7 @@ from typing import Final
 
 from airunner.bench.baselines import STREAM, echo_channels, stream
 from airunner.bench.figures import Figure, Sample, rate
+from airunner.bench.filling import UNLIMITED
 from airunner.bench.processes import Served, server, worker
 from airunner.bench.procfs import busy_seconds
 from airunner.bench.rounds import Contender, compare
@@ -17,7 +18,6 @@ from airunner.spec import JobSpec
 from airunner.wire.client import JobsClient
 
 JOB_BYTES: Final = 64 * MIB  # written by one job, which is one measurement however long it takes
-KEPT: Final = ("--output-total", "1TiB")  # so that retention has no part in it
 
 
 async def log(setting: Setting) -> list[Figure]:
@@ -49,7 +49,7 @@ async def log(setting: Setting) -> list[Figure]:
 async def _contender(
     stack: AsyncExitStack, setting: Setting, store: Store, *, against: tuple[str, ...]
 ) -> Contender:
-    served = await stack.enter_async_context(server(setting, store, *KEPT))
+    served = await stack.enter_async_context(server(setting, store, *UNLIMITED))
     await stack.enter_async_context(worker(setting, served.address))
     client = await stack.enter_async_context(setting.client(served.address))
     return Contender(

@@ -11,6 +11,7 @@ from typing import Final
 
 from airunner.bench.commits import BareTable, row_bytes
 from airunner.bench.figures import Bar, Figure, Sample
+from airunner.bench.filling import UNLIMITED
 from airunner.bench.history import EVERYTHING, write
 from airunner.bench.processes import server
 from airunner.bench.procfs import busy_seconds
@@ -28,7 +29,6 @@ from airunner.store.engine import Engine
 MANY: Final = 100_000  # jobs, to which figures are scaled, and which have a bar
 START_BAR: Final = Bar(5.0, most=True)  # seconds, with MANY jobs
 OUTPUT_BAR: Final = Bar(1.25, most=True)  # of the same start without output: no more than noise
-KEPT: Final = ("--finished-max", "1000000000", "--jobs-max", "1000000000", "--output-total", "1TiB")
 PAGE_EVENTS: Final = 1_000
 UNIT: Final = f"s per {MANY:,} jobs"
 
@@ -202,5 +202,5 @@ async def _engine_side(history: History, _seconds: float) -> Sample:
 async def _serve(setting: Setting, store: Store, _seconds: float) -> Sample:
     """From exec to an open port, and whatever the server does before that."""
     start = perf_counter()
-    async with server(setting, store, *KEPT) as served:
+    async with server(setting, store, *UNLIMITED) as served:
         return Sample(value=perf_counter() - start, count=1, busy=busy_seconds(served.pid))

@@ -7,13 +7,12 @@ from functools import partial
 from time import perf_counter
 from typing import Final
 
-from airunner.bench.figures import Bar, Figure, Sample
+from airunner.bench.figures import Bar, Figure, Sample, figure
+from airunner.bench.filling import UNLIMITED, fill
 from airunner.bench.processes import ANY_PORT, Served, server, worker
 from airunner.bench.rounds import Contender, compare
 from airunner.bench.setting import Setting, Store
-from airunner.errors import Refused
-from airunner.jobs import JobId, JobState, RequestId
-from airunner.limits import ENQUEUE_JOBS_MAX
+from airunner.jobs import JobId, JobState
 from airunner.listing import Listing
 from airunner.spec import JobSpec
 from airunner.wire.client import JobsClient
@@ -26,7 +25,6 @@ START_BAR: Final = Bar(2.0, most=True)  # seconds
 LOST_BAR: Final = Bar(0, most=True)  # attempts
 LOOK_SECONDS: Final = 0.05  # between two looks at what the worker does
 PATIENCE_SECONDS: Final = 60.0
-NO_KEY: Final = RequestId("")
 
 
 async def restart(setting: Setting) -> list[Figure]:
@@ -44,9 +42,9 @@ async def restart(setting: Setting) -> list[Figure]:
         address = site.served.address
         await stack.enter_async_context(worker(setting, address, slots=RUNNING))
         async with setting.client(address) as client:
-            await _enqueue(client, SLEEP, RUNNING)
+            await fill(client, SLEEP, RUNNING)
             await _until_running(client)
-            site.job = await _enqueue(client, WAITING, setting.jobs)
+            site.job = await fill(client, WAITING, setting.jobs)
         loaded = f"{setting.jobs:,} in line, {RUNNING} running"
         new = Contender(
             name="a new server's first answer", unit="s", run=site.try_new, baseline=True
@@ -93,7 +91,7 @@ class Site:
 
     async def start(self, listen: str = ANY_PORT) -> None:
         self.served = await self._stack.enter_async_context(
-            server(self._setting, self._store, listen=listen)
+            server(self._setting, self._store, *UNLIMITED, listen=listen)
         )
 
     async def leave(self) -> None:
@@ -126,18 +124,6 @@ class Site:
             return Sample(value=perf_counter() - start, count=1)
 
 
-async def _enqueue(client: JobsClient, spec: JobSpec, count: int) -> JobId:
-    """Put so many jobs in line, at least one; the last one's id."""
-    last = None
-    while count:
-        some = min(count, ENQUEUE_JOBS_MAX)
-        last = (await client.enqueue_many([(spec, NO_KEY)] * some))[-1]
-        count -= some
-    if last is None or isinstance(last, Refused):
-        raise last or ValueError("no jobs")
-    return last.id
-
-
 async def _until_running(client: JobsClient) -> int:
     """Return once a worker holds as many jobs as there are; how many are in their first attempt."""
     async with asyncio.timeout(PATIENCE_SECONDS):
@@ -151,15 +137,5 @@ async def _until_running(client: JobsClient) -> int:
 
 
 def _lost(site: Site) -> Figure:
-    return Figure(
-        scenario="restart",
-        name=f"attempts lost of {RUNNING * site.restarts:,}",
-        value=site.lost,
-        unit="attempts",
-        low=site.lost,
-        high=site.lost,
-        rounds=site.restarts,
-        count=RUNNING * site.restarts,
-        bar=LOST_BAR,
-        met=LOST_BAR.met(site.lost),
-    )
+    name = f"attempts lost of {RUNNING * site.restarts:,}"
+    return figure("restart", name, [site.lost], "attempts", bar=LOST_BAR)

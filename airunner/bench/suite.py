@@ -11,6 +11,7 @@ from airunner.bench.dispatch import dispatch
 from airunner.bench.enqueue import enqueue
 from airunner.bench.figures import Figure
 from airunner.bench.jobs import pty, true
+from airunner.bench.lines import lines
 from airunner.bench.memory import memory
 from airunner.bench.noop import noop
 from airunner.bench.output import log
@@ -27,6 +28,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "pty": pty,
     "dispatch": dispatch,
     "log": log,
+    "lines": lines,
     "replay": replay,
     "restart": restart,
     "memory": memory,

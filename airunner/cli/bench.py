@@ -31,7 +31,8 @@ def bench(
         list[str] | None,
         typer.Argument(
             metavar="[SCENARIO]...",
-            help="enqueue, noop, true, pty, dispatch, log, replay, restart, memory (default: all).",
+            help="enqueue, noop, true, pty, dispatch, log, lines, replay, restart, memory "
+            "(default: all).",
         ),
     ] = None,
     duration: Annotated[
