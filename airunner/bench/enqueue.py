@@ -1,7 +1,7 @@
-"""The scenario `enqueue`: jobs that clients put in line, one in a call."""
+"""The scenario `enqueue`: jobs that clients put in line, one in a call and many in a call."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,7 +12,7 @@ from airunner.bench.baselines import callers, echo_channels, echoes
 from airunner.bench.commits import BareTable, row_bytes, transactions
 from airunner.bench.figures import Bar, Figure, Sample, rate
 from airunner.bench.processes import Served, server
-from airunner.bench.procfs import busy_seconds
+from airunner.bench.procfs import Meter
 from airunner.bench.rounds import Contender, compare
 from airunner.bench.setting import MEMORY, Setting, Store
 from airunner.facts import Enqueued
@@ -23,17 +23,23 @@ from airunner.store.engine import Engine
 from airunner.wire.client import JobsClient
 
 SPEC: Final = JobSpec(command="make", args=("test",), queue="bench-enqueue")
-MANY: Final = 64  # clients, at which there is a bar
-DURABLE_BAR: Final = Bar(0.7)  # of the memory log, with that many
+MANY: Final = 64  # clients, at which a durable log has its bar
+BATCH: Final = 100  # jobs in one EnqueueJobs
+MEMORY_BAR: Final = Bar(0.7)  # of as many bare echoes
+DURABLE_BAR: Final = Bar(0.7)  # of the memory log, with fsync full
+BATCH_BAR: Final = Bar(8)  # times one in a call
+ROOM: Final = ("--jobs-max", "1000000000")
+NO_KEY: Final = RequestId("")
 
 
 async def enqueue(setting: Setting) -> list[Figure]:
     """Jobs that clients put in line, one in a call, each durable before it is answered.
 
     Every client has a connection of its own to a real server and waits for each answer; all of
-    them are in one process, whose cost is in every number. Beside them: bare TLS
-    echoes; the memory log; and transactions of bare SQLite, as large as they really were and
-    with the same fsync. Leaves out keys, tokens, workers and lines shorter than the queue grows.
+    them are in one process, whose cost is in every number. The most clients do the same with 100 in a
+    call. Beside them: bare TLS echoes; the memory log; and transactions of bare SQLite, as
+    large as they really were and with the same fsync. Leaves out keys, tokens, workers and lines
+    shorter than the queue grows.
     """
     async with AsyncExitStack() as stack:
         channels = await stack.enter_async_context(echo_channels(setting, max(setting.clients)))
@@ -45,10 +51,10 @@ async def enqueue(setting: Setting) -> list[Figure]:
         contenders: list[Contender] = []
         for count in setting.clients:
             bare = echoes(channels[:count])
-            volatile = _memory(memory, count, against=bare.name)
-            contenders += [bare, volatile]
-            for party in durable:
-                contenders += _durable(party, count, against=volatile.name)
+            contenders += [bare, *_contenders(memory, durable, Way(count), {bare.name: MEMORY_BAR})]
+        most = max(setting.clients)
+        one_by_one = memory.name(Way(most))
+        contenders += _contenders(memory, durable, Way(most, BATCH), {one_by_one: BATCH_BAR})
         return await compare(
             "enqueue",
             contenders,
@@ -56,6 +62,18 @@ async def enqueue(setting: Setting) -> list[Figure]:
             seconds=setting.seconds,
             dice=setting.dice("enqueue"),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """So many clients, who enqueue so many jobs in each call."""
+
+    clients: int
+    size: int = 1
+
+    def __str__(self) -> str:
+        at_once = "" if self.size == 1 else f", {self.size} in a call"
+        return f"{callers(self.clients)}{at_once}"
 
 
 @dataclass(slots=True)
@@ -66,22 +84,42 @@ class Party:
     served: Served
     clients: Sequence[JobsClient]
     bare: BareTable | None
-    rows: dict[int, float] = field(default_factory=dict)  # by number of clients
+    rows: dict[Way, float] = field(default_factory=dict)
 
-    async def enqueue(self, count: int, seconds: float) -> Sample:
+    def name(self, way: Way) -> str:
+        return f"{self.store.name}, {way}"
+
+    async def enqueue(self, way: Way, seconds: float) -> Sample:
         """Let so many of the clients enqueue."""
         before = self._transactions()
-        sample = await _enqueues(self.clients[:count], self.served.pid, seconds)
+        sample = await self._enqueue(way, seconds)
         if self.store.path:
-            self.rows[count] = sample.count / max(1, self._transactions() - before)
+            self.rows[way] = sample.count / max(1, self._transactions() - before)
         return sample
 
-    async def commit(self, count: int, seconds: float) -> Sample:
+    async def commit(self, way: Way, seconds: float) -> Sample:
         """Let bare SQLite commit as many rows at a time."""
         assert self.bare
         return await asyncio.to_thread(
-            self.bare.commit, seconds, batch=self.rows[count], size=_row_bytes()
+            self.bare.commit, seconds, batch=self.rows[way], size=_row_bytes()
         )
+
+    async def _enqueue(self, way: Way, seconds: float) -> Sample:
+        times, start, meter = list[float](), perf_counter(), Meter(self.served.pid)
+
+        async def call(client: JobsClient) -> None:
+            while (now := perf_counter()) < start + seconds:
+                if way.size == 1:
+                    await client.enqueue(SPEC)
+                else:
+                    await client.enqueue_many([(SPEC, NO_KEY)] * way.size)
+                times.append(perf_counter() - now)
+
+        async with asyncio.TaskGroup() as tasks:
+            for client in self.clients[: way.clients]:
+                tasks.create_task(call(client))
+        elapsed, jobs = perf_counter() - start, len(times) * way.size
+        return rate(jobs, elapsed, times=times, busy=meter.busy, resident=meter.resident)
 
     def _transactions(self) -> int:
         return transactions(self.store.path) if self.store.path else 0
@@ -95,7 +133,7 @@ def _row_bytes() -> int:
 
 
 async def _party(stack: AsyncExitStack, setting: Setting, store: Store) -> Party:
-    served = await stack.enter_async_context(server(setting, store))
+    served = await stack.enter_async_context(server(setting, store, *ROOM))
     clients = [
         await stack.enter_async_context(setting.client(served.address))
         for _ in range(max(setting.clients))
@@ -107,42 +145,28 @@ async def _party(stack: AsyncExitStack, setting: Setting, store: Store) -> Party
     return Party(store, served, clients, bare)
 
 
-def _memory(party: Party, count: int, *, against: str) -> Contender:
-    return Contender(
-        name=f"memory, {callers(count)}",
-        unit="jobs/s",
-        run=partial(party.enqueue, count),
-        against={against: None},
+def _contenders(
+    memory: Party, durable: Sequence[Party], way: Way, against: Mapping[str, Bar | None]
+) -> list[Contender]:
+    """The memory log against these, and every durable one against the memory log."""
+    volatile = Contender(
+        name=memory.name(way), unit="jobs/s", run=partial(memory.enqueue, way), against=against
     )
+    return [volatile, *(each for party in durable for each in _durable(party, way, volatile.name))]
 
 
-def _durable(party: Party, count: int, *, against: str) -> list[Contender]:
+def _durable(party: Party, way: Way, memory: str) -> list[Contender]:
     bare = Contender(
-        name=f"bare group commit, {party.store.fsync}, {callers(count)}",
+        name=f"bare group commit, {party.store.fsync}, {way}",
         unit="rows/s",
-        run=partial(party.commit, count),
+        run=partial(party.commit, way),
         baseline=True,
     )
     durable = Contender(
-        name=f"{party.store.name}, {callers(count)}",
+        name=party.name(way),
         unit="jobs/s",
-        run=partial(party.enqueue, count),
-        against={against: DURABLE_BAR if count == MANY else None, bare.name: None},
+        run=partial(party.enqueue, way),
+        against={memory: DURABLE_BAR if way == Way(MANY) else None, bare.name: None},
     )
     # In this order: the first run of the durable one says how large the bare transactions are.
     return [durable, bare]
-
-
-async def _enqueues(clients: Sequence[JobsClient], server: int, seconds: float) -> Sample:
-    times, start, busy = list[float](), perf_counter(), busy_seconds(server)
-
-    async def call(client: JobsClient) -> None:
-        while (now := perf_counter()) < start + seconds:
-            await client.enqueue(SPEC)
-            times.append(perf_counter() - now)
-
-    async with asyncio.TaskGroup() as tasks:
-        for client in clients:
-            tasks.create_task(call(client))
-    elapsed = perf_counter() - start
-    return rate(len(times), elapsed, times=times, busy=busy_seconds(server) - busy)

@@ -6,6 +6,7 @@ from functools import partial
 from time import perf_counter
 from typing import Final
 
+from airunner.bench.enqueue import BATCH, NO_KEY
 from airunner.bench.figures import Bar, Figure, Sample, rate
 from airunner.bench.processes import server, worker
 from airunner.bench.procfs import Meter
@@ -14,14 +15,12 @@ from airunner.bench.setting import Setting
 from airunner.bench.spawns import spawn, terminal_spawn
 from airunner.entries import Ended
 from airunner.errors import Refused
-from airunner.jobs import JobId, JobState, RequestId
+from airunner.jobs import JobId, JobState
 from airunner.spec import JobSpec, ProcessType
 from airunner.wire.client import JobsClient
 
-BATCH: Final = 100  # jobs in one EnqueueJobs
 WARM_UP: Final = 20  # jobs
 BAR: Final = Bar(0.35)  # of bare spawns
-NO_KEY: Final = RequestId("")
 TRUE: Final = JobSpec(command="/bin/true")
 TERMINAL_TRUE: Final = replace(TRUE, process_type=ProcessType.PTY)
 

@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Final
 
 from airunner.bench.baselines import callers, echo_channels, echoes
-from airunner.bench.enqueue import DURABLE_BAR
+from airunner.bench.enqueue import BATCH, DURABLE_BAR, NO_KEY
 from airunner.bench.figures import Bar, Figure, Sample, rate
 from airunner.bench.processes import Served, server
 from airunner.bench.procfs import Meter
@@ -17,18 +17,15 @@ from airunner.bench.rounds import Contender, compare
 from airunner.bench.session import PROTOCOL_QUEUE, Session
 from airunner.bench.setting import MEMORY, Setting, Store
 from airunner.channel import Channel
-from airunner.jobs import RequestId
 from airunner.session import FromServer, FromWorker
 from airunner.spec import JobSpec
 from airunner.wire.client import JobsClient
 
 SLOTS: Final = 64  # of the worker
-BATCH: Final = 100  # jobs in one EnqueueJobs
 AHEAD: Final = 500  # jobs on their way to the worker, at most
 CLIENTS: Final = 32  # at once, where they enqueue one by one
 ONE_BY_ONE_BAR: Final = Bar(0.4)  # of as many bare echoes
 NOTHING: Final = JobSpec(command="true", queue=PROTOCOL_QUEUE)
-NO_KEY: Final = RequestId("")
 
 
 async def noop(setting: Setting) -> list[Figure]:

@@ -90,7 +90,11 @@ def _figure(
 def _comparison(
     mine: Sequence[Sample], name: str, theirs: Sequence[Sample], unit: str, bar: Bar | None
 ) -> Comparison:
-    ratio = median(one.value / other.value for one, other in zip(mine, theirs, strict=True))
+    # A baseline that did nothing in so short a time has no multiple.
+    ratio = median(
+        one.value / other.value if other.value else 0.0
+        for one, other in zip(mine, theirs, strict=True)
+    )
     return Comparison(
         baseline=name,
         value=median(sample.value for sample in theirs),
