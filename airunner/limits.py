@@ -19,6 +19,8 @@ PAGE_SIZE_DEFAULT: Final = 50
 PAGE_SIZE_MAX: Final = 1_000  # jobs in one page of ListJobs
 REQUEST_ID_BYTES_MAX: Final = 256
 HEARTBEAT_TOKENS_MAX: Final = 10_000
+MESSAGES_TOGETHER_MAX: Final = 1_000  # of a worker's stream, in one gRPC message
+MESSAGES_TOGETHER_BYTES: Final = 1 * MIB  # with which no more join them
 
 # One job
 QUEUE_NAME_CHARS_MAX: Final = 128

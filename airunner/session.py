@@ -30,6 +30,8 @@ Rules
    holds nothing: a server gives no job to a worker that has been silent for two thirds.
 6. Credit adds up. A Hello sets it. An Assignment takes one.
 7. A Hello that comes after one of a later connection is void: the network had kept it.
+8. What either side has to say at a moment may travel together. That changes neither its order
+   nor what any of it means.
 """
 
 from dataclasses import dataclass

@@ -32,17 +32,22 @@ class Session:
             )
         )
 
-    async def step(self) -> bool:
-        """Receive one message and answer it; whether another job is settled."""
-        match await self._channel.receive():
-            case Assignment(token=token):
-                self.taken_at = perf_counter()
-                await self._channel.send(Completion(token, 0, OUTCOME))
-            case Settled():
-                self.settled += 1
-                await self._channel.send(Credit(1))
-                return True
-        return False
+    async def step(self) -> None:
+        """Receive what comes next, and answer all of it at once.
+
+        A job that is completed makes room for the next, as with a real worker: it does not wait
+        until its end is settled.
+        """
+        said: list[FromWorker] = []
+        for message in await self._channel.receive_all():
+            match message:
+                case Assignment(token=token):
+                    self.taken_at = perf_counter()
+                    said.append(Completion(token, 0, OUTCOME))
+                case Settled():
+                    self.settled += 1
+        if said:
+            await self._channel.send_all((*said, Credit(len(said))))
 
     async def close(self) -> None:
         await self._channel.close()

@@ -17,6 +17,7 @@ its connection for a long time, and would make every job that it is given wait f
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import assert_never
 
@@ -88,6 +89,7 @@ class Session:
         self._heard_at = broker.now()
         self._replies: deque[tuple[Place, FromServer]] = deque()
         self._superseded = False
+        self._drained = False  # the last reply is said
         self._parking = Parking()
         self._lessor: asyncio.Task[None] | None = None
 
@@ -166,10 +168,11 @@ class Session:
         while True:
             while len(self._replies) > PENDING_REPLIES_MAX:
                 await self._parking.park(_ROOM)
-            message = await self._channel.receive()
+            messages = await self._channel.receive_all()
             self._heard_at = self._broker.now()
             self._parking.wake(_HEARD)
-            self._take(message)
+            for message in messages:
+                self._take(message)
 
     def _is_attentive(self) -> bool:
         """Whether the worker has been heard of lately; it says something every third of a span."""
@@ -258,12 +261,20 @@ class Session:
             while not self._replies:
                 await self._parking.park(_REPLIES)
             await self._broker.durable(self._replies[0][0])
-            _, message = self._replies.popleft()
-            if not self._says_more_soon(message):
-                await self._channel.send(message)
-            if isinstance(message, Drain):
+            await self._channel.send_all(self._ready())
+            if self._drained:
                 raise ChannelClosed("the server is stopping")
             self._parking.wake(_ROOM)
+
+    def _ready(self) -> Iterator[FromServer]:
+        """The first reply, which is durable, and those behind it as far as they are."""
+        while not self._drained:
+            _, message = self._replies.popleft()
+            self._drained = isinstance(message, Drain)
+            if not self._says_more_soon(message):
+                yield message
+            if not self._replies or not self._broker.is_durable(self._replies[0][0]):
+                return
 
     def _says_more_soon(self, message: FromServer) -> bool:
         """Whether the next reply, which can go as well, says all that this one does."""

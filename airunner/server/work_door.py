@@ -1,7 +1,8 @@
 """A native worker's gRPC stream as a Channel."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 import grpc
 
@@ -22,17 +23,35 @@ class WorkStream:
         self._requests = requests
         self._context = context
         self._closed = False
+        self._heard: deque[FromWorker] = deque()  # and not received yet
 
     async def send(self, message: FromServer) -> None:
+        await self.send_all((message,))
+
+    async def send_all(self, messages: Iterable[FromServer]) -> None:
         if self._closed:
             raise ChannelClosed("this end is closed")
-        try:
-            await self._context.write(encode_from_server(message))
-        except (grpc.aio.BaseError, grpc.RpcError, asyncio.InvalidStateError) as error:
-            raise ChannelClosed("the worker is gone") from error
+        rest = iter(messages)
+        while (response := encode_from_server(rest)).messages:
+            try:
+                await self._context.write(response)
+            except (grpc.aio.BaseError, grpc.RpcError, asyncio.InvalidStateError) as error:
+                raise ChannelClosed("the worker is gone") from error
 
     async def receive(self) -> FromWorker:
-        """The next message; InvalidRequest if it breaks a rule of the wire contract."""
+        """The next message; raises as receive_all()."""
+        if not self._heard:
+            self._heard.extend(await self._read())
+        return self._heard.popleft()
+
+    async def receive_all(self) -> Sequence[FromWorker]:
+        """The next messages; InvalidRequest if one breaks a rule of the wire contract."""
+        if self._heard:
+            heard, self._heard = self._heard, deque()
+            return heard
+        return await self._read()
+
+    async def _read(self) -> list[FromWorker]:
         if self._closed:
             raise ChannelClosed("this end is closed")
         try:

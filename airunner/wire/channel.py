@@ -1,6 +1,8 @@
 """The worker's end of its stream with the server, as a Channel."""
 
 import asyncio
+from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import grpc
@@ -26,6 +28,7 @@ class WorkChannel:
 
     def __init__(self, destination: Destination) -> None:
         self._server = destination.server
+        self._heard: deque[FromServer] = deque()  # and not received yet
         metadata = destination.metadata()
         self._channel = dial(destination)
         self._call: grpc.aio.StreamStreamCall[pb.WorkRequest, pb.WorkResponse] = JobServiceStub(
@@ -33,17 +36,34 @@ class WorkChannel:
         ).Work(metadata=metadata)
 
     async def send(self, message: FromWorker) -> None:
-        try:
-            await self._call.write(encode_from_worker(message))
-        except _DEADLY as error:
-            raise ChannelClosed(await self._why(error)) from error
+        await self.send_all((message,))
+
+    async def send_all(self, messages: Iterable[FromWorker]) -> None:
+        rest = iter(messages)
+        while (request := encode_from_worker(rest)).messages:
+            try:
+                await self._call.write(request)
+            except _DEADLY as error:
+                raise ChannelClosed(await self._why(error)) from error
 
     async def receive(self) -> FromServer:
-        """The next message.
+        """The next message; raises as receive_all()."""
+        if not self._heard:
+            self._heard.extend(await self._read())
+        return self._heard.popleft()
+
+    async def receive_all(self) -> Sequence[FromServer]:
+        """The next messages.
 
         Raises what the server refused, where a further try cannot mend it; ChannelClosed,
         with the reason in a sentence, where it can.
         """
+        if self._heard:
+            heard, self._heard = self._heard, deque()
+            return heard
+        return await self._read()
+
+    async def _read(self) -> list[FromServer]:
         try:
             response = await self._call.read()
         except grpc.aio.AioRpcError as error:

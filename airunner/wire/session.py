@@ -1,10 +1,12 @@
 """What a native worker and the server say to each other, on the wire, in both directions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sized
+from itertools import islice
 from typing import assert_never
 
 from airunner.errors import InvalidRequest
 from airunner.jobs import Millis, TaskToken, WorkerId
+from airunner.limits import MESSAGES_TOGETHER_BYTES, MESSAGES_TOGETHER_MAX
 from airunner.session import (
     Assignment,
     Batch,
@@ -32,63 +34,103 @@ from airunner.wire.reports import decode_reports, encode_reports
 from airunner.wire.results import decode_outcome, encode_outcome
 
 
-def encode_from_worker(message: FromWorker) -> pb.WorkRequest:
+def encode_from_worker(messages: Iterator[FromWorker]) -> pb.WorkRequest:
+    """As many of the messages as travel together; none when there are no more."""
+    request = pb.WorkRequest()
+    size = 0
+    for message in islice(messages, MESSAGES_TOGETHER_MAX):
+        _fill_from_worker(said := request.messages.add(), message)
+        size += said.ByteSize()
+        if size >= MESSAGES_TOGETHER_BYTES:
+            break
+    return request
+
+
+def decode_from_worker(request: pb.WorkRequest) -> list[FromWorker]:
+    """The messages; InvalidRequest if there is none, or if one of them breaks a rule."""
+    _check_together(request.messages)
+    return [_decode_from_worker(said) for said in request.messages]
+
+
+def encode_from_server(messages: Iterator[FromServer]) -> pb.WorkResponse:
+    """As encode_from_worker()."""
+    response = pb.WorkResponse()
+    size = 0
+    for message in islice(messages, MESSAGES_TOGETHER_MAX):
+        _fill_from_server(said := response.messages.add(), message)
+        size += said.ByteSize()
+        if size >= MESSAGES_TOGETHER_BYTES:
+            break
+    return response
+
+
+def decode_from_server(response: pb.WorkResponse) -> list[FromServer]:
+    """The messages; InvalidRequest if the server is newer and says what is not known here."""
+    _check_together(response.messages)
+    return [_decode_from_server(said) for said in response.messages]
+
+
+def _check_together(messages: Sized) -> None:
+    if not 1 <= len(messages) <= MESSAGES_TOGETHER_MAX:
+        raise InvalidRequest(
+            "messages",
+            f"has {len(messages)}; say 1 to MESSAGES_TOGETHER_MAX ({MESSAGES_TOGETHER_MAX}) at once",
+        )
+
+
+# Each is filled in where it travels: protobuf copies a message that is put into another by
+# writing it out and reading it again, which took most of the time.
+
+
+def _fill_from_worker(said: pb.FromWorker, message: FromWorker) -> None:
     match message:
-        case Hello():
-            return pb.WorkRequest(
-                hello=pb.Hello(
-                    worker=message.worker,
-                    name=message.name,
-                    queues=message.queues,
-                    span_millis=message.span,
-                    slots=message.slots,
-                    credit=message.credit,
-                    holding=message.holding,
-                    connection=message.connection,
-                )
-            )
-        case Credit(more):
-            return pb.WorkRequest(credit=pb.Credit(more=more))
-        case Heartbeat(tokens):
-            return pb.WorkRequest(heartbeat=pb.Heartbeat(task_tokens=tokens))
-        case Batch(token, first, reports):
-            events = encode_reports(reports, first)
-            return pb.WorkRequest(batch=pb.Batch(task_token=token, first=first, events=events))
         case Completion(token, last, outcome):
-            result = encode_outcome(outcome)
-            return pb.WorkRequest(
-                completion=pb.Completion(task_token=token, last=last, result=result)
-            )
+            completion = said.completion
+            completion.task_token, completion.last = token, last
+            completion.result.MergeFrom(encode_outcome(outcome))
+        case Credit(more):
+            said.credit.more = more
+        case Batch(token, first, reports):
+            said.batch.task_token, said.batch.first = token, first
+            said.batch.events.extend(encode_reports(reports, first))
+        case Heartbeat(tokens):
+            said.heartbeat.SetInParent()
+            said.heartbeat.task_tokens.extend(tokens)
         case GiveBack(token, lost, complete, last):
-            return pb.WorkRequest(
-                give_back=pb.GiveBack(
-                    task_token=token, lost=lost, log_incomplete=not complete, last=last
-                )
-            )
+            back = said.give_back
+            back.task_token, back.lost, back.last = token, lost, last
+            back.log_incomplete = not complete
+        case Hello():
+            hello = said.hello
+            hello.worker, hello.name = message.worker, message.name
+            hello.queues.extend(message.queues)
+            hello.span_millis = message.span
+            hello.slots, hello.credit = message.slots, message.credit
+            hello.holding.extend(message.holding)
+            hello.connection = message.connection
         case Farewell():
-            return pb.WorkRequest(farewell=pb.Farewell())
+            said.farewell.SetInParent()
         case _:
             assert_never(message)
 
 
-def decode_from_worker(request: pb.WorkRequest) -> FromWorker:
-    """The message; InvalidRequest if it is none or breaks a rule."""
-    match request.WhichOneof("message"):
+def _decode_from_worker(said: pb.FromWorker) -> FromWorker:
+    match said.WhichOneof("message"):
         case "hello":
-            return _decode_hello(request.hello)
+            return _decode_hello(said.hello)
         case "credit":
-            return Credit(request.credit.more)
+            return Credit(said.credit.more)
         case "heartbeat":
-            return Heartbeat(_tokens(request.heartbeat.task_tokens))
+            return Heartbeat(_tokens(said.heartbeat.task_tokens))
         case "batch":
-            reports = tuple(report for _, report in decode_reports(request.batch.events))
-            return Batch(TaskToken(request.batch.task_token), request.batch.first, reports)
+            reports = tuple(report for _, report in decode_reports(said.batch.events))
+            return Batch(TaskToken(said.batch.task_token), said.batch.first, reports)
         case "completion":
-            completion = request.completion
+            completion = said.completion
             outcome = decode_outcome(completion.result)
             return Completion(TaskToken(completion.task_token), completion.last, outcome)
         case "give_back":
-            back = request.give_back
+            back = said.give_back
             complete = not back.log_incomplete
             return GiveBack(TaskToken(back.task_token), back.lost, complete, back.last)
         case "farewell":
@@ -97,53 +139,51 @@ def decode_from_worker(request: pb.WorkRequest) -> FromWorker:
             raise InvalidRequest("message", "is empty, or of a kind that this server does not know")
 
 
-def encode_from_server(message: FromServer) -> pb.WorkResponse:
+def _fill_from_server(said: pb.FromServer, message: FromServer) -> None:
     match message:
-        case Welcome(server, held, lost):
-            kept = [
-                pb.Held(task_token=each.token, sent=each.sent, cancelled=each.cancelled)
-                for each in held
-            ]
-            return pb.WorkResponse(welcome=pb.Welcome(server=server, held=kept, lost=lost))
         case Assignment():
-            return pb.WorkResponse(
-                assignment=pb.Assignment(
-                    job=encode_job(message.job),
-                    task_token=message.token,
-                    span_millis=message.span,
-                    output_bytes_max=message.output_bytes_max,
-                )
-            )
-        case Stored(token, sent):
-            return pb.WorkResponse(stored=pb.Stored(task_token=token, sent=sent))
-        case Renewal(renewed, lost):
-            return pb.WorkResponse(renewal=pb.Renewal(renewed=renewed, lost=lost))
-        case CancelOrder(token):
-            return pb.WorkResponse(cancel_order=pb.CancelOrder(task_token=token))
+            assignment = said.assignment
+            assignment.job.MergeFrom(encode_job(message.job))
+            assignment.task_token = message.token
+            assignment.span_millis = message.span
+            assignment.output_bytes_max = message.output_bytes_max
         case Settled(token):
-            return pb.WorkResponse(settled=pb.Settled(task_token=token))
+            said.settled.task_token = token
+        case Stored(token, sent):
+            said.stored.task_token, said.stored.sent = token, sent
+        case Renewal(renewed, lost):
+            said.renewal.SetInParent()
+            said.renewal.renewed.extend(renewed)
+            said.renewal.lost.extend(lost)
+        case CancelOrder(token):
+            said.cancel_order.task_token = token
+        case Welcome(server, held, lost):
+            said.welcome.server = server
+            for each in held:
+                said.welcome.held.add(
+                    task_token=each.token, sent=each.sent, cancelled=each.cancelled
+                )
+            said.welcome.lost.extend(lost)
         case Rejected(token, status, why, lease_lost):
-            rejected = pb.Rejected(
-                task_token=token, code=code_numbered(status), message=why, lease_lost=lease_lost
-            )
-            return pb.WorkResponse(rejected=rejected)
+            rejected = said.rejected
+            rejected.task_token, rejected.code = token, code_numbered(status)
+            rejected.message, rejected.lease_lost = why, lease_lost
         case Drain():
-            return pb.WorkResponse(drain=pb.Drain())
+            said.drain.SetInParent()
         case _:
             assert_never(message)
 
 
-def decode_from_server(response: pb.WorkResponse) -> FromServer:
-    """The message; InvalidRequest if the server is newer and says what is not known here."""
-    match response.WhichOneof("message"):
+def _decode_from_server(said: pb.FromServer) -> FromServer:
+    match said.WhichOneof("message"):
         case "welcome":
-            welcome = response.welcome
+            welcome = said.welcome
             held = tuple(
                 Held(TaskToken(each.task_token), each.sent, each.cancelled) for each in welcome.held
             )
             return Welcome(welcome.server, held, _tokens(welcome.lost))
         case "assignment":
-            assignment = response.assignment
+            assignment = said.assignment
             return Assignment(
                 job=decode_job(assignment.job),
                 token=TaskToken(assignment.task_token),
@@ -151,15 +191,15 @@ def decode_from_server(response: pb.WorkResponse) -> FromServer:
                 output_bytes_max=assignment.output_bytes_max,
             )
         case "stored":
-            return Stored(TaskToken(response.stored.task_token), response.stored.sent)
+            return Stored(TaskToken(said.stored.task_token), said.stored.sent)
         case "renewal":
-            return Renewal(_tokens(response.renewal.renewed), _tokens(response.renewal.lost))
+            return Renewal(_tokens(said.renewal.renewed), _tokens(said.renewal.lost))
         case "cancel_order":
-            return CancelOrder(TaskToken(response.cancel_order.task_token))
+            return CancelOrder(TaskToken(said.cancel_order.task_token))
         case "settled":
-            return Settled(TaskToken(response.settled.task_token))
+            return Settled(TaskToken(said.settled.task_token))
         case "rejected":
-            rejected = response.rejected
+            rejected = said.rejected
             status = code_named(rejected.code).name
             token = TaskToken(rejected.task_token)
             return Rejected(token, status, rejected.message, rejected.lease_lost)

@@ -178,7 +178,8 @@ class Client:
                 tasks.create_task(self._speak(channel))
                 tasks.create_task(self._beat())
                 while True:
-                    self._hear(await channel.receive())
+                    for message in await channel.receive_all():
+                        self._hear(message)
         except BaseExceptionGroup as group:
             raise cause(group) from None
         finally:
@@ -221,11 +222,9 @@ class Client:
 
     async def _speak(self, channel: Channel[FromWorker, FromServer]) -> None:
         while True:
-            if (message := self._next()) is None:
-                self._words.clear()
-                await self._words.wait()
-            else:
-                await channel.send(message)
+            self._words.clear()
+            await channel.send_all(iter(self._next, None))
+            await self._words.wait()
 
     def _next(self) -> FromWorker | None:
         """What is most urgent to say."""

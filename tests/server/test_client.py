@@ -44,7 +44,10 @@ from airunner.session import (
     Batch,
     CancelOrder,
     Completion,
+    Credit,
     Drain,
+    FromServer,
+    FromWorker,
     Heartbeat,
     Hello,
     Rejected,
@@ -341,6 +344,30 @@ def test_a_workers_whole_session_travels(site_keys: Keys) -> None:
             assert entries[1].what == Taken(WorkerId("w1"))
             assert entries[3].what == Output((chunk,))
             await until(lambda: not site.broker.attendance.serving("default"))
+
+    asyncio.run(main())
+
+
+def test_what_a_worker_says_at_once_is_heard_in_its_order_and_answered_at_once(
+    site_keys: Keys,
+) -> None:
+    async def main() -> None:
+        async with serving(site_keys) as site, JobsClient(site.destination()) as jobs:
+            await jobs.enqueue_many([(SPEC, RequestId(""))] * 3)
+            channel = await connect(site.destination())
+            await channel.send_all((replace(HELLO, slots=9, credit=1), Credit(2)))
+            heard: list[FromServer] = [await channel.receive()]
+            while len(heard) < 4:
+                heard += await channel.receive_all()
+            tokens = [each.token for each in heard if isinstance(each, Assignment)]
+            assert len(tokens) == 3
+            said: list[FromWorker] = [Completion(token, 0, DONE) for token in tokens]
+            await channel.send_all([*said, Heartbeat(tuple(tokens))])
+            answers = list[FromServer]()
+            while len(answers) < 4:
+                answers += await channel.receive_all()
+            assert answers == [*map(Settled, tokens), Renewal((), tuple(tokens))]
+            await channel.close()
 
     asyncio.run(main())
 

@@ -14,7 +14,7 @@ after what was sent later.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from random import Random
 from typing import Final, Generic, Protocol, TypeVar
@@ -153,6 +153,13 @@ class End(Generic[Out, In]):
                 self._outgoing.fly(message)
                 return
             await self._outgoing.change()
+
+    async def send_all(self, messages: Iterable[Out]) -> None:
+        for message in messages:
+            await self.send(message)
+
+    async def receive_all(self) -> list[In]:
+        return [await self.receive()]
 
     async def receive(self) -> In:
         while True:

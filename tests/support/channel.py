@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 from airunner.channel import ChannelClosed
@@ -61,6 +62,13 @@ class End(Generic[Out, In]):
 
     async def send(self, message: Out) -> None:
         await self.outgoing.put(message)
+
+    async def send_all(self, messages: Iterable[Out]) -> None:
+        for message in messages:
+            await self.send(message)
+
+    async def receive_all(self) -> list[In]:
+        return [await self.receive()]
 
     async def receive(self) -> In:
         return await self.incoming.get()

@@ -5,6 +5,7 @@ from dataclasses import replace
 from enum import StrEnum
 
 import pytest
+from msgspec import structs
 
 from airunner.entries import Ended, Entry, Happening, InLine, kind, trimmed
 from airunner.errors import InvalidRequest
@@ -20,9 +21,14 @@ from airunner.jobs import (
     Sequence,
     TaskToken,
 )
+from airunner.limits import (
+    ENVIRONMENT_BYTES_MAX,
+    MESSAGES_TOGETHER_BYTES,
+    MESSAGES_TOGETHER_MAX,
+)
 from airunner.listing import Listing, Page, QueueStatistics
 from airunner.reports import Chunk, Output, OutputCut, ProcessEnded, Report, Stream, width
-from airunner.session import Batch, FromServer, FromWorker
+from airunner.session import Assignment, Batch, Credit, FromServer, FromWorker
 from airunner.spec import JobSpec, ProcessType
 from airunner.waiting import Waiting
 from airunner.wire.entries import decode_entry, decode_filter, encode_entry, encode_filter, passes
@@ -81,14 +87,39 @@ def test_an_entry_arrives(what: Happening) -> None:
 
 @pytest.mark.parametrize("message", named(samples.FROM_WORKER))
 def test_what_a_worker_says_arrives(message: FromWorker) -> None:
-    sent = encode_from_worker(message).SerializeToString()
-    assert decode_from_worker(pb.WorkRequest.FromString(sent)) == message
+    sent = encode_from_worker(iter([message])).SerializeToString()
+    assert decode_from_worker(pb.WorkRequest.FromString(sent)) == [message]
 
 
 @pytest.mark.parametrize("message", named(samples.FROM_SERVER))
 def test_what_a_server_says_arrives(message: FromServer) -> None:
-    sent = encode_from_server(message).SerializeToString()
-    assert decode_from_server(pb.WorkResponse.FromString(sent)) == message
+    sent = encode_from_server(iter([message])).SerializeToString()
+    assert decode_from_server(pb.WorkResponse.FromString(sent)) == [message]
+
+
+def test_what_is_said_at_once_travels_together_in_its_order() -> None:
+    up, down = iter(samples.FROM_WORKER), iter(samples.FROM_SERVER)
+    assert decode_from_worker(encode_from_worker(up)) == list(samples.FROM_WORKER)
+    assert decode_from_server(encode_from_server(down)) == list(samples.FROM_SERVER)
+    assert not encode_from_worker(up).messages
+    assert not encode_from_server(down).messages
+
+
+def test_no_more_than_a_bound_travels_together_and_the_rest_is_not_asked_for() -> None:
+    large = Output((Chunk(Stream.STDOUT, bytes(MESSAGES_TOGETHER_BYTES), AT),))
+    batches = iter([Batch(TaskToken("t"), n, (large,)) for n in (1, 2)])
+    assert len(encode_from_worker(batches).messages) == 1
+    assert len(list(batches)) == 1
+    credits = iter([Credit(1)] * (MESSAGES_TOGETHER_MAX + 1))
+    assert len(encode_from_worker(credits).messages) == MESSAGES_TOGETHER_MAX
+    assert len(list(credits)) == 1
+    spec = JobSpec(command="x", environment={"X": "x" * (ENVIRONMENT_BYTES_MAX - 1)})
+    job = structs.replace(samples.JOBS[0], spec=spec)
+    task = Assignment(job=job, token=TaskToken("t"), span=Millis(1), output_bytes_max=1)
+    tasks = iter([task] * 8)
+    assert (
+        len(encode_from_server(tasks).messages) == MESSAGES_TOGETHER_BYTES // ENVIRONMENT_BYTES_MAX
+    )
 
 
 @pytest.mark.parametrize("spec", samples.SPECS)
@@ -281,10 +312,20 @@ def test_a_page_token_of_somebody_elses_making_is_refused(token: str) -> None:
 
 
 def test_an_empty_message_on_a_stream_is_refused() -> None:
-    with pytest.raises(InvalidRequest, match="message"):
+    with pytest.raises(InvalidRequest, match="messages"):
         decode_from_worker(pb.WorkRequest())
-    with pytest.raises(InvalidRequest, match="message"):
+    with pytest.raises(InvalidRequest, match="messages"):
         decode_from_server(pb.WorkResponse())
+    with pytest.raises(InvalidRequest, match="message: is empty"):
+        decode_from_worker(pb.WorkRequest(messages=[pb.FromWorker()]))
+    with pytest.raises(InvalidRequest, match="message: is empty"):
+        decode_from_server(pb.WorkResponse(messages=[pb.FromServer()]))
+
+
+def test_more_messages_at_once_than_may_travel_together_are_refused() -> None:
+    one = pb.FromWorker(farewell=pb.Farewell())
+    with pytest.raises(InvalidRequest, match="MESSAGES_TOGETHER_MAX"):
+        decode_from_worker(pb.WorkRequest(messages=[one] * (MESSAGES_TOGETHER_MAX + 1)))
 
 
 def test_an_exited_command_without_an_exit_code_is_refused() -> None:
@@ -304,9 +345,10 @@ def test_a_time_that_no_calendar_has_is_refused(seconds: int) -> None:
 
 
 def test_the_events_of_a_batch_are_numbered_without_a_gap() -> None:
-    request = encode_from_worker(Batch(TaskToken("t"), 5, samples.REPORTS))
+    request = encode_from_worker(iter([Batch(TaskToken("t"), 5, samples.REPORTS)]))
     expected = 5
-    for event, report in zip(request.batch.events, samples.REPORTS, strict=True):
+    events = request.messages[0].batch.events
+    for event, report in zip(events, samples.REPORTS, strict=True):
         assert event.sequence == expected
         expected += width(report)
 

@@ -2204,8 +2204,53 @@ Global___JobResult: _TypeAlias = JobResult  # noqa: Y015
 
 @_typing.final
 class WorkRequest(_message.Message):
-    """The native worker protocol. Up: Hello first, then anything. Down: Welcome first."""
+    """The native worker protocol, up: a Hello first, then anything. What a worker has to say when it
+    says something travels together, in its order: at most 1,000 messages, and none behind the one
+    with which they come to 1 MiB.
+    """
 
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___FromWorker]: ...
+    def __init__(
+        self,
+        *,
+        messages: _abc.Iterable[Global___FromWorker] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkRequest: _TypeAlias = WorkRequest  # noqa: Y015
+
+@_typing.final
+class WorkResponse(_message.Message):
+    """The same, down: a Welcome first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___FromServer]: ...
+    def __init__(
+        self,
+        *,
+        messages: _abc.Iterable[Global___FromServer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkResponse: _TypeAlias = WorkResponse  # noqa: Y015
+
+@_typing.final
+class FromWorker(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     HELLO_FIELD_NUMBER: _builtins.int
@@ -2248,10 +2293,10 @@ class WorkRequest(_message.Message):
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
-Global___WorkRequest: _TypeAlias = WorkRequest  # noqa: Y015
+Global___FromWorker: _TypeAlias = FromWorker  # noqa: Y015
 
 @_typing.final
-class WorkResponse(_message.Message):
+class FromServer(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     WELCOME_FIELD_NUMBER: _builtins.int
@@ -2298,7 +2343,7 @@ class WorkResponse(_message.Message):
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
-Global___WorkResponse: _TypeAlias = WorkResponse  # noqa: Y015
+Global___FromServer: _TypeAlias = FromServer  # noqa: Y015
 
 @_typing.final
 class Hello(_message.Message):
