@@ -11,6 +11,7 @@ from typing import Final
 from airunner.bench.baselines import callers, echo_channels, echoes
 from airunner.bench.commits import BareTable, row_bytes, transactions
 from airunner.bench.figures import Bar, Figure, Sample, rate
+from airunner.bench.filling import NO_KEY, UNLIMITED
 from airunner.bench.processes import Served, server
 from airunner.bench.procfs import Meter
 from airunner.bench.rounds import Contender, compare
@@ -28,8 +29,6 @@ BATCH: Final = 100  # jobs in one EnqueueJobs
 MEMORY_BAR: Final = Bar(0.7)  # of as many bare echoes
 DURABLE_BAR: Final = Bar(0.7)  # of the memory log, with fsync full
 BATCH_BAR: Final = Bar(8)  # times one in a call
-ROOM: Final = ("--jobs-max", "1000000000")
-NO_KEY: Final = RequestId("")
 
 
 async def enqueue(setting: Setting) -> list[Figure]:
@@ -133,7 +132,7 @@ def _row_bytes() -> int:
 
 
 async def _party(stack: AsyncExitStack, setting: Setting, store: Store) -> Party:
-    served = await stack.enter_async_context(server(setting, store, *ROOM))
+    served = await stack.enter_async_context(server(setting, store, *UNLIMITED))
     clients = [
         await stack.enter_async_context(setting.client(served.address))
         for _ in range(max(setting.clients))

@@ -6,8 +6,9 @@ from functools import partial
 from time import perf_counter
 from typing import Final
 
-from airunner.bench.enqueue import BATCH, NO_KEY
+from airunner.bench.enqueue import BATCH
 from airunner.bench.figures import Bar, Figure, Sample, rate
+from airunner.bench.filling import NO_KEY
 from airunner.bench.processes import server, worker
 from airunner.bench.procfs import Meter
 from airunner.bench.rounds import Contender, compare

@@ -9,8 +9,9 @@ from time import perf_counter
 from typing import Final
 
 from airunner.bench.baselines import callers, echo_channels, echoes
-from airunner.bench.enqueue import BATCH, DURABLE_BAR, NO_KEY
+from airunner.bench.enqueue import BATCH, DURABLE_BAR
 from airunner.bench.figures import Bar, Figure, Sample, rate
+from airunner.bench.filling import NO_KEY, UNLIMITED
 from airunner.bench.processes import Served, server
 from airunner.bench.procfs import Meter
 from airunner.bench.rounds import Contender, compare
@@ -53,7 +54,7 @@ async def noop(setting: Setting) -> list[Figure]:
 
 
 async def _site(stack: AsyncExitStack, setting: Setting, store: Store) -> "Site":
-    served = await stack.enter_async_context(server(setting, store))
+    served = await stack.enter_async_context(server(setting, store, *UNLIMITED))
     clients = [
         await stack.enter_async_context(setting.client(served.address)) for _ in range(CLIENTS)
     ]

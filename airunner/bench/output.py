@@ -1,15 +1,16 @@
 """The scenario `log`: one job's output, from its pipe to storage and one monitor."""
 
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from time import perf_counter
 from typing import Final
 
 from airunner.bench.baselines import STREAM, echo_channels, stream
-from airunner.bench.figures import Figure, Sample, rate
+from airunner.bench.figures import Bar, Figure, Sample, rate
 from airunner.bench.filling import UNLIMITED
 from airunner.bench.processes import Served, server, worker
-from airunner.bench.procfs import busy_seconds
+from airunner.bench.procfs import Meter
 from airunner.bench.rounds import Contender, compare
 from airunner.bench.setting import MEMORY, Setting, Store
 from airunner.limits import MIB
@@ -17,6 +18,8 @@ from airunner.reports import Output
 from airunner.spec import JobSpec
 from airunner.wire.client import JobsClient
 
+MEMORY_BAR: Final = Bar(0.2)  # of a bare stream
+DURABLE_BAR: Final = Bar(0.12)
 JOB_BYTES: Final = 64 * MIB  # written by one job, which is one measurement however long it takes
 
 
@@ -30,10 +33,13 @@ async def log(setting: Setting) -> list[Figure]:
     async with AsyncExitStack() as stack:
         channels = await stack.enter_async_context(echo_channels(setting))
         bare = stream(channels[0])
-        volatile = await _contender(stack, setting, MEMORY, against=(STREAM,))
+        volatile = await _contender(stack, setting, MEMORY, {STREAM: MEMORY_BAR})
         durable = [
             await _contender(
-                stack, setting, setting.sqlite("log", fsync), against=(STREAM, volatile.name)
+                stack,
+                setting,
+                setting.sqlite("log", fsync),
+                {STREAM: DURABLE_BAR, volatile.name: None},
             )
             for fsync in setting.fsyncs
         ]
@@ -47,7 +53,7 @@ async def log(setting: Setting) -> list[Figure]:
 
 
 async def _contender(
-    stack: AsyncExitStack, setting: Setting, store: Store, *, against: tuple[str, ...]
+    stack: AsyncExitStack, setting: Setting, store: Store, against: Mapping[str, Bar | None]
 ) -> Contender:
     served = await stack.enter_async_context(server(setting, store, *UNLIMITED))
     await stack.enter_async_context(worker(setting, served.address))
@@ -56,13 +62,13 @@ async def _contender(
         name=f"log to one monitor, {store.name}",
         unit="MB/s",
         run=partial(_watched, client, served),
-        against=dict.fromkeys(against),
+        against=against,
     )
 
 
 async def _watched(client: JobsClient, served: Served, _seconds: float) -> Sample:
     start, last, received = 0.0, 0.0, 0
-    busy = busy_seconds(served.pid)
+    meter = Meter(served.pid)
     zeros = JobSpec(command="head", args=("-c", str(JOB_BYTES), "/dev/zero"))
     job = await client.enqueue(zeros)
     async for entry in client.watch(job.id):
@@ -71,5 +77,4 @@ async def _watched(client: JobsClient, served: Served, _seconds: float) -> Sampl
             start = start or last
             received += entry.what.size
     assert received == JOB_BYTES, f"{received} bytes of {JOB_BYTES} arrived"
-    busy = busy_seconds(served.pid) - busy
-    return rate(received / 1e6, last - start, busy=busy)
+    return rate(received / 1e6, last - start, busy=meter.busy, resident=meter.resident)

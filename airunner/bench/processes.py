@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ _PIECE_BYTES: Final = 64 * 1024
 
 
 class NotStarted(Exception):
-    """A process of ours ended, or said nothing, before it was ready."""
+    """A process of ours did not come as far as it should."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,23 @@ async def worker(
     ]
     async with running(arguments, "connected", setting.environment):
         yield
+
+
+async def completed(command: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Run a command to its end, which has to be a good one."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        code = await process.wait()
+    finally:
+        _terminate(process)
+        await process.wait()
+    if code:
+        raise NotStarted(f"{' '.join(command)!r} exited with {code}")
 
 
 @asynccontextmanager

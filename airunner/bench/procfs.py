@@ -31,6 +31,12 @@ def busy_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
+def children_seconds() -> float:
+    """Time on a processor of all children of this process that it has waited for."""
+    used = os.times()
+    return used.children_user + used.children_system
+
+
 def resident_bytes(pid: int) -> int:
     """Memory that is there for the process now."""
     return _status(pid, "VmRSS")
