@@ -18,6 +18,7 @@ from airunner.bench.output import log
 from airunner.bench.replay import replay
 from airunner.bench.restart import restart
 from airunner.bench.setting import Setting
+from airunner.bench.start import start
 
 Scenario = Callable[[Setting], Awaitable[list[Figure]]]
 
@@ -29,6 +30,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "dispatch": dispatch,
     "log": log,
     "lines": lines,
+    "start": start,
     "replay": replay,
     "restart": restart,
     "memory": memory,
