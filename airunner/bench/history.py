@@ -1,6 +1,7 @@
 """A log with many finished jobs in it, made by the engine itself and without a network."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from airunner.facts import Enqueued, Event, Fact, Finished, Leased, Reported
@@ -36,18 +37,27 @@ APPEND_BYTES: Final = 4 * MIB  # about, of output in one append
 APPEND_EVENTS: Final = 2_000
 
 
-async def write(log: Log, jobs: int, output_bytes: int, now: Instant) -> int:
+def queue_of(number: int) -> str:
+    """The queue of the jobs whose number is this one modulo the number of queues."""
+    return f"{SPEC.queue}-{number}"
+
+
+async def write(log: Log, jobs: int, output_bytes: int, now: Instant, *, queues: int = 1) -> int:
     """Append jobs that ran once and ended well, with so much output in all; the number of events.
 
-    The output is shared out evenly, in reports as large as a worker makes them.
+    The output is shared out evenly, in reports as large as a worker makes them. The jobs are of so
+    many queues, in turn.
     """
+    specs = [replace(SPEC, queue=queue_of(number)) for number in range(queues)]
     engine, written = Engine(EVERYTHING), 0
     events, size = list[Event](), 0
     piece = bytes(range(256)) * (BATCH_BYTES_MAX // 256)
     for number in range(jobs):
         share = output_bytes * (number + 1) // jobs - output_bytes * number // jobs
         id = JobId(f"019a9d5e-7a5c-7000-8000-{number:012x}")
-        events += engine.record(list(_life(id, number, piece, share, now)), now)
+        events += engine.record(
+            list(_life(id, specs[number % queues], number, piece, share, now)), now
+        )
         size += share
         if len(events) >= APPEND_EVENTS or size >= APPEND_BYTES:
             await log.append(events)
@@ -57,7 +67,9 @@ async def write(log: Log, jobs: int, output_bytes: int, now: Instant) -> int:
     return written + len(events)
 
 
-def _life(id: JobId, number: int, piece: bytes, share: int, now: Instant) -> Iterator[Fact]:
+def _life(
+    id: JobId, spec: JobSpec, number: int, piece: bytes, share: int, now: Instant
+) -> Iterator[Fact]:
     """What happens to one job, output included."""
     lease = Lease(
         token=TokenDigest(number.to_bytes(16, "big")),
@@ -65,7 +77,7 @@ def _life(id: JobId, number: int, piece: bytes, share: int, now: Instant) -> Ite
         span=Millis(60_000),
         until=Instant(now + 60_000),
     )
-    yield Enqueued(id, SPEC, RequestId(""), Subject("bench"), None)
+    yield Enqueued(id, spec, RequestId(""), Subject("bench"), None)
     yield Leased(id, 1, lease)
     sent = 0
     for sent, report in enumerate(_reports(piece, share, now), 1):

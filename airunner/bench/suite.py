@@ -7,11 +7,13 @@ its baselines measured beside its figures, and leaves nothing behind.
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
+from airunner.bench.backlog import backlog
 from airunner.bench.dispatch import dispatch
 from airunner.bench.enqueue import enqueue
 from airunner.bench.figures import Figure
 from airunner.bench.jobs import pty, true
 from airunner.bench.lines import lines
+from airunner.bench.listing import listing
 from airunner.bench.memory import memory
 from airunner.bench.noop import noop
 from airunner.bench.output import log
@@ -30,6 +32,8 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "dispatch": dispatch,
     "log": log,
     "lines": lines,
+    "backlog": backlog,
+    "list": listing,
     "start": start,
     "replay": replay,
     "restart": restart,

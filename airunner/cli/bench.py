@@ -31,8 +31,8 @@ def bench(
         list[str] | None,
         typer.Argument(
             metavar="[SCENARIO]...",
-            help="enqueue, noop, true, pty, dispatch, log, lines, replay, restart, memory "
-            "(default: all).",
+            help="enqueue, noop, true, pty, dispatch, log, lines, backlog, list, "
+            "replay, restart, memory (default: all).",
         ),
     ] = None,
     duration: Annotated[

@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from airunner.bench.history import EVERYTHING, write
+from airunner.bench.history import EVERYTHING, queue_of, write
 from airunner.facts import Event
 from airunner.jobs import Instant, JobState
 from airunner.limits import BATCH_BYTES_MAX
@@ -38,6 +38,17 @@ def test_every_job_of_a_history_has_ended_well_and_is_sealed() -> None:
     assert len(jobs) == 7
     assert all(job.state is JobState.COMPLETED and job.seal for job in jobs)
     assert count == len(events)
+
+
+def test_the_jobs_of_a_history_are_of_so_many_queues_in_turn() -> None:
+    async def main() -> list[Event]:
+        log = MemoryLog()
+        await write(log, 7, 0, NOW, queues=3)
+        return [event async for event in log.read()]
+
+    table = engine_of(asyncio.run(main())).table
+    counts = [table.lines.count(queue_of(number), JobState.COMPLETED) for number in range(3)]
+    assert counts == [3, 2, 2]
 
 
 def test_a_history_has_exactly_as_much_output_as_asked_for() -> None:
