@@ -1,29 +1,25 @@
 """`airunner bench`: what this machine can do with airunner, and without."""
 
 import asyncio
-import json
 import os
 import signal
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from airunner.cli.exits import USAGE, CommandFailed
+from airunner.cli.exits import DIFFERS, USAGE, CommandFailed
 
 if TYPE_CHECKING:
-    from airunner.bench.figures import Bar, Figure
+    from airunner.bench.figures import Figure
+    from airunner.bench.runs import Run
     from airunner.bench.setting import Setting
 
 _SIZES: Final = "Sizes"
-_MIB: Final = 1024 * 1024
-_WIDTH: Final = 220  # cells, where no terminal says
-_WORDS: Final = ("", "of", "bar", "bar of p99")  # columns that are not numbers
+_COMPARED: Final = "Compared with an earlier run"
 
 
 def bench(
@@ -31,7 +27,7 @@ def bench(
         list[str] | None,
         typer.Argument(
             metavar="[SCENARIO]...",
-            help="enqueue, noop, true, pty, dispatch, log, lines, backlog, list, "
+            help="enqueue, noop, true, pty, dispatch, log, lines, backlog, list, start, "
             "replay, restart, memory (default: all).",
         ),
     ] = None,
@@ -73,6 +69,22 @@ def bench(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a JSON object a line instead of tables.")
     ] = False,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Of an earlier run with --json: exit with 1 if a figure has become worse.",
+            rich_help_panel=_COMPARED,
+        ),
+    ] = None,
+    tolerance: Annotated[
+        str,
+        typer.Option(
+            metavar="SHARE",
+            help="By which a figure may be worse than that.",
+            rich_help_panel=_COMPARED,
+        ),
+    ] = "20%",
 ) -> None:
     """Measure throughput, latency, durability and memory, beside bare baselines.
 
@@ -85,15 +97,21 @@ def bench(
     airunner bench enqueue log --duration 2 --rounds 5 --fsync full --fsync normal
 
     airunner bench replay --jobs 100000 --output 10GiB
+
+    airunner bench --json > before.json; airunner bench --baseline before.json
     """
+    from airunner.bench.runs import Run
+    from airunner.bench.setting import header
     from airunner.bench.suite import SCENARIOS
     from airunner.cli.flags import size
+    from airunner.cli.scoring import print_missed, print_slips
 
     fsyncs = tuple(fsync or ["full"])
     _check("SCENARIO", scenarios or (), tuple(SCENARIOS))
     _check("--store", (store,), ("memory", "sqlite"))
     _check("--fsync", fsyncs, ("full", "normal"))
     output_bytes = size("--output", output) or 0
+    share, earlier = _share(tolerance), _earlier(baseline)
     with _place(folder) as place:
         setting = _setting(
             place,
@@ -108,9 +126,37 @@ def bench(
             seed=seed,
         )
         try:
-            asyncio.run(_measure(setting, scenarios or list(SCENARIOS), as_json=as_json))
+            figures = asyncio.run(_measure(setting, scenarios or list(SCENARIOS), as_json=as_json))
         except asyncio.CancelledError:
             raise typer.Exit(128 + signal.SIGTERM) from None
+        run = Run(header(setting), tuple(figures))
+    if not as_json:
+        print_missed(figures)
+    if earlier and print_slips(earlier, run, share, aside=as_json):
+        raise typer.Exit(DIFFERS)
+
+
+def _share(text: str) -> float:
+    digits = text.strip().removesuffix("%")
+    if not digits.isdecimal():
+        raise CommandFailed(f"--tolerance: {text!r} is not a share: write it as 20%", USAGE)
+    return int(digits) / 100
+
+
+def _earlier(path: Path | None) -> "Run | None":
+    """What an earlier run has found."""
+    from airunner.bench.runs import NotARun, read
+
+    if path is None:
+        return None
+    try:
+        return read(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CommandFailed(f"--baseline: cannot read {path}: {error.strerror}", USAGE) from None
+    except (NotARun, UnicodeDecodeError) as error:
+        raise CommandFailed(
+            f"--baseline: {path} is not what a run with --json has printed: {error}", USAGE
+        ) from None
 
 
 def _check(what: str, given: Sequence[str], known: tuple[str, ...]) -> None:
@@ -173,83 +219,26 @@ def _setting(
     )
 
 
-async def _measure(setting: "Setting", scenarios: list[str], *, as_json: bool) -> None:
+async def _measure(setting: "Setting", scenarios: list[str], *, as_json: bool) -> list["Figure"]:
+    """Print what there is as soon as it is known; all figures in the end."""
+    from airunner.bench.runs import figure_line, head_line
     from airunner.bench.setting import header
     from airunner.bench.suite import measure
+    from airunner.cli.scoring import print_figures, print_header
 
     # What it has started ends, and its files go, however it is told to stop.
     if task := asyncio.current_task():
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     if as_json:
-        print(json.dumps({"setting": header(setting)}), flush=True)
+        print(head_line(header(setting)), flush=True)
     else:
-        _print_header(header(setting))
+        print_header(header(setting))
+    found: list[Figure] = []
     async for name, figures in measure(setting, scenarios):
+        found += figures
         if not as_json:
-            _print_table(name, figures)
+            print_figures(name, figures)
             continue
         for figure in figures:
-            print(json.dumps(asdict(figure)), flush=True)
-
-
-def _print_header(header: Mapping[str, str]) -> None:
-    for name, value in header.items():
-        print(f"{name:10}{value}")
-
-
-def _print_table(scenario: str, figures: list["Figure"]) -> None:
-    """A row for each figure and baseline that it is compared with."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from airunner.bench.suite import summary
-
-    table = Table(box=None, pad_edge=False)
-    for name in (
-        *("", "measured", "ratio", "of", "bar"),
-        *("p50/p99/max ms", "bar of p99", "CPU µs each", "resident"),
-    ):
-        table.add_column(name, justify="left" if name in _WORDS else "right")
-    for figure in figures:
-        if figure.baseline:
-            continue
-        left = [figure.name, _number(figure.value, figure.unit)]
-        right = _right(figure)
-        own = _verdict(figure.bar, figure.met)
-        notes = {each.name: each.note for each in figures}
-        for at, each in enumerate(figure.against):
-            note = f" ({notes[each.baseline]})" if notes.get(each.baseline) else ""
-            table.add_row(
-                *(left if at == 0 else ("", "")),
-                f"{each.ratio:.3g}",
-                f"{each.baseline}: {_number(each.value, each.unit)}{note}",
-                " ".join(filter(None, (own if at == 0 else "", _verdict(each.bar, each.met)))),
-                *(right if at == 0 else ()),
-            )
-        if not figure.against:
-            table.add_row(*left, "", "", own, *right)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
-    console.print(f"\n[bold]{scenario}[/bold]   {summary(scenario)}")
-    console.print(table)
-
-
-def _number(value: float, unit: str) -> str:
-    digits = 0 if value >= 1000 or value == int(value) else 1 if value >= 100 else 2
-    return f"{value:,.{digits}f} {unit}"
-
-
-def _right(figure: "Figure") -> list[str]:
-    """What else is known of who was measured."""
-    times, busy, resident = figure.times, figure.busy_micros, figure.resident_bytes
-    return [
-        f"{times.p50:.3g} / {times.p99:.3g} / {times.max:.3g}" if times else "",
-        _verdict(times.bar, times.met) if times else "",
-        "" if busy is None else f"{busy:,.0f}",
-        "" if resident is None else f"{resident / _MIB:,.0f} MiB",
-    ]
-
-
-def _verdict(bar: "Bar | None", met: bool | None) -> str:
-    if bar is None:
-        return ""
-    return f"{bar} " + ("[green]met[/green]" if met else "[red]missed[/red]")
+            print(figure_line(figure), flush=True)
+    return found
