@@ -50,11 +50,14 @@ class Gate(Protocol):
         ...
 
 
+_ANYBODY: Final = Caller(subject=Subject("anonymous"), roles=frozenset({Role.ADMIN}), expires=None)
+
+
 class OpenGate:
     """Everybody is an administrator: for development, on loopback alone."""
 
     def admit(self, token: str | None) -> Caller:
-        return Caller(subject=Subject("anonymous"), roles=frozenset({Role.ADMIN}), expires=None)
+        return _ANYBODY
 
 
 class TokenGate:

@@ -2,7 +2,7 @@
 
 import asyncio
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, cast
 
 import grpc
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificates
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from structlog.typing import FilteringBoundLogger
 
 from airunner.errors import InvalidRequest
@@ -20,6 +20,7 @@ from airunner.server.broker import Broker
 from airunner.server.events_door import EventsDoor
 from airunner.server.guard import Guard
 from airunner.server.jobs_door import JobsDoor
+from airunner.server.methods import Methods
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1 import job_pb2_grpc
 
@@ -65,17 +66,19 @@ class GrpcServer:
         self._credentials = grpc.ssl_server_credentials([(key, certificate)])
         self._broken: asyncio.Future[AssertionError] = asyncio.get_running_loop().create_future()
         guard = Guard(gate, journal, broken=self._break, stopping=lambda: broker.stopping)
-        self._server = grpc.aio.server(
-            interceptors=(guard,), options=_OPTIONS, maximum_concurrent_rpcs=CALLS_MAX
-        )
+        methods = Methods(guard.wrap)
+        table = cast("grpc.aio.Server", methods)  # as far as the generated functions go
         self._health = health.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        job_pb2_grpc.add_JobServiceServicer_to_server(
-            JobsDoor(broker, version=version), self._server
-        )
-        job_pb2_grpc.add_JobEventsServiceServicer_to_server(EventsDoor(broker), self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, table)
+        job_pb2_grpc.add_JobServiceServicer_to_server(JobsDoor(broker, version=version), table)
+        job_pb2_grpc.add_JobEventsServiceServicer_to_server(EventsDoor(broker), table)
         names = (*_SERVICES, _HEALTH, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(  # type: ignore[no-untyped-call]  # no types yet
+            reflection.aio.ReflectionServicer(names), table
+        )
+        self._server = grpc.aio.server(
+            handlers=(methods,), options=_OPTIONS, maximum_concurrent_rpcs=CALLS_MAX
+        )
         self.port = 0
 
     async def start(self) -> None:

@@ -14,10 +14,10 @@ from __future__ import annotations  # the stubs make generic what is not so when
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from contextvars import ContextVar
-from typing import Final, NoReturn, TypeVar
+from typing import Final, NoReturn, TypeAlias, TypeVar
 
 import grpc
 from structlog.typing import FilteringBoundLogger
@@ -30,6 +30,7 @@ from airunner.wire.refusals import REFUSAL_KEY, status_of
 
 Q = TypeVar("Q")
 A = TypeVar("A")
+Serve: TypeAlias = Callable[..., Awaitable[A | None]]
 
 DETAILS_CHARS_MAX: Final = 2_000  # of a message, which travels in a header
 _DAMAGED: Final = "what the server has of this job is damaged; the server's log says where, and what to do about it"
@@ -41,8 +42,8 @@ def caller() -> Caller:
     return _caller.get()
 
 
-class Guard(grpc.aio.ServerInterceptor):
-    """Wraps every method that it is told of.
+class Guard:
+    """Wraps the methods of a server.
 
     `broken` gets the AssertionError of the first broken invariant.
     """
@@ -62,60 +63,68 @@ class Guard(grpc.aio.ServerInterceptor):
         self._stopping = stopping
         self._now = now
 
-    async def intercept_service(
-        self,
-        continuation: Callable[
-            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Q, A] | None]
-        ],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Q, A] | None:
-        handler = await continuation(handler_call_details)
-        method = handler_call_details.method
-        if handler is None or method in OPEN:
+    def wrap(
+        self, method: str, handler: grpc.RpcMethodHandler[Q, A]
+    ) -> grpc.RpcMethodHandler[Q, A]:
+        """The handler, behind the guard."""
+        if method in OPEN:
             return handler
-        make, behaviour = _shape(handler)
+        make, serve = _shape(handler)
+        if handler.request_streaming or handler.response_streaming:
+            serve = self._until_expired(serve)
 
         async def guarded(request: Q, context: grpc.aio.ServicerContext[Q, A]) -> A | None:
             try:
-                return await self._serve(method, behaviour, request, context)
-            except Refused as refusal:
-                await _refuse(context, refusal)
-            except LogDamaged as damage:
-                self._journal.error("log_damaged", method=method, error=str(damage))
-                await _refuse(context, DataLoss(_DAMAGED))
-            except grpc.aio.AbortError:
-                raise
-            except Exception as error:  # whatever it is, it is ours
-                await self._confess(method, context, error)
+                self._admit(method, context)
+                return await serve(request, context)
+            except Exception as error:
+                await self._fail(method, context, error)
 
         return make(guarded, handler.request_deserializer, handler.response_serializer)
 
-    async def _serve(
-        self,
-        method: str,
-        behaviour: Callable[..., Awaitable[A]],
-        request: Q,
-        context: grpc.aio.ServicerContext[Q, A],
-    ) -> A | None:
+    def _admit(self, method: str, context: grpc.aio.ServicerContext[Q, A]) -> None:
         if self._stopping():
             raise ShuttingDown
         who = self._gate.admit(_token(context))
         if not may_call(method, who.roles):
             raise NotAllowed(_not_allowed(method, who))
         _caller.set(who)
-        left = None if who.expires is None else who.expires - self._now()
-        try:
-            async with asyncio.timeout(left) as term:
-                if not inspect.isasyncgenfunction(behaviour):
-                    return await behaviour(request, context)
-                async with aclosing(behaviour(request, context)) as answers:
-                    async for answer in answers:
-                        await context.write(answer)
-                return None
-        except TimeoutError:
-            if term.expired():
-                raise Unauthenticated("the token has expired: call again with another") from None
-            raise
+
+    def _until_expired(self, serve: Serve[A]) -> Serve[A]:
+        """What serves a stream, and ends it with the caller's token.
+
+        A call with one request and one answer needs no such end: none of ours waits for
+        anything but the log.
+        """
+
+        async def bounded(request: Q, context: grpc.aio.ServicerContext[Q, A]) -> A | None:
+            expires = caller().expires
+            try:
+                left = None if expires is None else expires - self._now()
+                async with asyncio.timeout(left) as term:
+                    return await serve(request, context)
+            except TimeoutError:
+                if term.expired():
+                    raise Unauthenticated(
+                        "the token has expired: call again with another"
+                    ) from None
+                raise
+
+        return bounded
+
+    async def _fail(
+        self, method: str, context: grpc.aio.ServicerContext[Q, A], error: Exception
+    ) -> NoReturn:
+        match error:
+            case Refused():
+                await _refuse(context, error)
+            case LogDamaged():
+                self._journal.error("log_damaged", method=method, error=str(error))
+                await _refuse(context, DataLoss(_DAMAGED))
+            case grpc.aio.AbortError():
+                raise error
+            case _:  # whatever it is, it is ours
+                await self._confess(method, context, error)
 
     async def _confess(
         self, method: str, context: grpc.aio.ServicerContext[Q, A], error: Exception
@@ -130,13 +139,25 @@ class Guard(grpc.aio.ServerInterceptor):
 
 def _shape(
     handler: grpc.RpcMethodHandler[Q, A],
-) -> tuple[Callable[..., grpc.RpcMethodHandler[Q, A]], Callable[..., Awaitable[A]]]:
-    """How to make a handler of this kind, and what this one does."""
+) -> tuple[Callable[..., grpc.RpcMethodHandler[Q, A]], Serve[A]]:
+    """How to make a handler of this kind, and what this one does, as a coroutine."""
     name = (
         f"{'stream' if handler.request_streaming else 'unary'}_"
         f"{'stream' if handler.response_streaming else 'unary'}"
     )
-    return getattr(grpc, f"{name}_rpc_method_handler"), getattr(handler, name)
+    serve = getattr(handler, name)
+    if inspect.isasyncgenfunction(serve):
+        serve = _writing(serve)
+    return getattr(grpc, f"{name}_rpc_method_handler"), serve
+
+
+def _writing(generate: Callable[..., AsyncGenerator[A, None]]) -> Serve[A]:
+    async def serve(request: Q, context: grpc.aio.ServicerContext[Q, A]) -> None:
+        async with aclosing(generate(request, context)) as answers:
+            async for answer in answers:
+                await context.write(answer)
+
+    return serve
 
 
 def _token(context: grpc.aio.ServicerContext[Q, A]) -> str | None:

@@ -132,6 +132,18 @@ def test_reflection_tells_what_the_server_serves(site_keys: Keys) -> None:
     asyncio.run(main())
 
 
+def test_a_call_that_the_contract_does_not_have_is_unimplemented(site_keys: Keys) -> None:
+    async def main() -> None:
+        async with serving(site_keys, gate=guarded(site_keys)) as site:
+            call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
+            call = site.channel().unary_unary("/job.v1.JobService/EnqueueNothing")
+            with pytest.raises(grpc.aio.AioRpcError) as error:
+                await call(b"")
+            assert error.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+    asyncio.run(main())
+
+
 def test_the_port_speaks_nothing_but_tls(site_keys: Keys) -> None:
     async def main() -> None:
         async with (
