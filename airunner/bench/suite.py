@@ -10,6 +10,7 @@ from typing import Final
 from airunner.bench.backlog import backlog
 from airunner.bench.dispatch import dispatch
 from airunner.bench.enqueue import enqueue
+from airunner.bench.fanout import fanout
 from airunner.bench.figures import Figure
 from airunner.bench.jobs import pty, true
 from airunner.bench.lines import lines
@@ -32,6 +33,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "dispatch": dispatch,
     "log": log,
     "lines": lines,
+    "fanout": fanout,
     "backlog": backlog,
     "list": listing,
     "start": start,

@@ -27,8 +27,8 @@ def bench(
         list[str] | None,
         typer.Argument(
             metavar="[SCENARIO]...",
-            help="enqueue, noop, true, pty, dispatch, log, lines, backlog, list, start, "
-            "replay, restart, memory (default: all).",
+            help="enqueue, noop, true, pty, dispatch, log, lines, fanout, backlog, list, "
+            "start, replay, restart, memory (default: all).",
         ),
     ] = None,
     duration: Annotated[
