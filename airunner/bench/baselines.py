@@ -6,8 +6,10 @@ A number without its baseline says more about the machine than about the program
 import asyncio
 import subprocess
 import sys
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 from typing import Final
@@ -49,9 +51,17 @@ def callers(count: int) -> str:
     return "1 client" if count == 1 else f"{count} clients"
 
 
+@dataclass(frozen=True, slots=True)
+class EchoServer:
+    """One that listens."""
+
+    address: str
+    process: Process
+
+
 @asynccontextmanager
-async def echo_channels(setting: Setting, count: int = 1) -> AsyncIterator[list[grpc.aio.Channel]]:
-    """TLS connections to an echo server in a process of its own."""
+async def echo_server(setting: Setting) -> AsyncIterator[EchoServer]:
+    """In a process of its own."""
     certs = setting.certs
     server = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -64,11 +74,20 @@ async def echo_channels(setting: Setting, count: int = 1) -> AsyncIterator[list[
     assert server.stdin
     assert server.stdout
     try:
-        port = int(await server.stdout.readline())
-        credentials = grpc.ssl_channel_credentials((certs / "ca.pem").read_bytes())
+        yield EchoServer(f"localhost:{int(await server.stdout.readline())}", server)
+    finally:
+        server.stdin.close()
+        await server.wait()
+
+
+@asynccontextmanager
+async def echo_channels(setting: Setting, count: int = 1) -> AsyncIterator[list[grpc.aio.Channel]]:
+    """TLS connections to an echo server."""
+    async with echo_server(setting) as server:
+        credentials = grpc.ssl_channel_credentials((setting.certs / "ca.pem").read_bytes())
         alone = (("grpc.use_local_subchannel_pool", 1),)  # or all would share one connection
         channels = [
-            grpc.aio.secure_channel(f"localhost:{port}", credentials, options=alone)
+            grpc.aio.secure_channel(server.address, credentials, options=alone)
             for _ in range(count)
         ]
         try:
@@ -76,9 +95,6 @@ async def echo_channels(setting: Setting, count: int = 1) -> AsyncIterator[list[
         finally:
             for channel in channels:
                 await channel.close()
-    finally:
-        server.stdin.close()
-        await server.wait()
 
 
 async def _round_trips(channel: grpc.aio.Channel, seconds: float) -> Sample:
