@@ -1,8 +1,8 @@
 """Commands and workspaces that a test plays: they keep the rules of the real ones, in memory.
 
 A command is an async function, the script, that writes, waits and returns its exit code. What it
-writes fills a pipe of PIPE_BYTES and then makes it wait; SIGTERM ends it unless it traps
-that; SIGKILL always does.
+writes fills a pipe of PIPE_BYTES and then makes it wait, and what gathers there is read together;
+SIGTERM ends it unless it traps that; SIGKILL always does.
 """
 
 import asyncio
@@ -37,6 +37,7 @@ class Actor:
         self.terminated = asyncio.Event()  # SIGTERM has come
         self.traps = False  # SIGTERM does not end it
         self.written = 0
+        self.reads = 0
         self.task: asyncio.Task[None] | None = None
         self._exit: Exit | None = None
         self._lost = False
@@ -72,7 +73,10 @@ class Actor:
             await self._news.wait_for(lambda: self._pipe or not self.alive)
             if not self._pipe:
                 return None
+            self.reads += 1
             stream, data = self._pipe.popleft()
+            while self._pipe and self._pipe[0][0] is stream:
+                data += self._pipe.popleft()[1]
             self._fill -= len(data)
             self._news.notify_all()
             return stream, data

@@ -7,7 +7,11 @@ from airunner.jobs import Instant
 from airunner.limits import BATCH_BYTES_MAX, BATCH_MILLIS_MAX
 from airunner.reports import Output, OutputCut, Report, Stream
 from airunner.spec import ProcessType, TerminalSize
-from airunner.worker.batcher import MERGE_MILLIS, Batcher
+from airunner.worker.batcher import (
+    GATHER_MILLIS,
+    MERGE_MILLIS,
+    Batcher,
+)
 from airunner.worker.clock import LoopClock
 from airunner.worker.process import Command
 from tests.support.loop import virtually
@@ -56,18 +60,51 @@ async def pumped(script: Script, *, limit: int = PLENTY, seconds: float = 0) -> 
 
 
 @virtually
-async def test_a_few_bytes_go_soon_and_together() -> None:
+async def test_a_line_that_comes_alone_goes_almost_at_once() -> None:
     async def script(actor: Actor) -> int:
-        await asyncio.sleep(1)
-        await actor.write(b"a")
-        await asyncio.sleep(0.02)
-        await actor.write(b"b")
+        for line in (b"a", b"b"):
+            await asyncio.sleep(1)
+            await actor.write(line)
         await asyncio.sleep(10)
         return 0
 
     desk, _ = await pumped(script)
-    assert [chunk.data for chunk in desk.outputs[0].chunks] == [b"a", b"b"]
-    assert round(desk.times[0] * 1000) == 1000 + BATCH_MILLIS_MAX
+    assert [round(time * 1000) for time in desk.times] == [
+        1000 + GATHER_MILLIS,
+        2000 + GATHER_MILLIS,
+    ]
+
+
+@virtually
+async def test_lines_that_follow_each_other_go_together() -> None:
+    async def script(actor: Actor) -> int:
+        await asyncio.sleep(1)
+        for number in range(11):
+            await actor.write(b"%d\n" % number)
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(10)
+        return 0
+
+    desk, _ = await pumped(script)
+    gaps = [later - earlier for earlier, later in pairwise(desk.times)]
+    assert {round(gap * 1000) for gap in gaps} == {BATCH_MILLIS_MAX}
+    assert [len(each.chunks) for each in desk.outputs] == [1, 2, 3, 2, 3]
+
+
+@virtually
+async def test_one_who_writes_without_a_pause_is_not_read_line_by_line() -> None:
+    lines, micros = 10_000, 10
+
+    async def script(actor: Actor) -> int:
+        for _ in range(lines):
+            await actor.write(b"another line\n")
+            await asyncio.sleep(micros / 1e6)
+        return 0
+
+    desk, actor = await pumped(script)
+    assert len(desk.bytes_of(Stream.STDOUT)) == lines * 13
+    assert actor.reads < lines / 50
+    assert len(desk.reports) <= lines * micros / 1000 / BATCH_MILLIS_MAX + 1
 
 
 @virtually
@@ -107,13 +144,15 @@ async def test_a_full_batch_goes_at_once() -> None:
 @virtually
 async def test_reads_of_one_stream_merge_for_a_moment_only() -> None:
     async def script(actor: Actor) -> int:
+        await actor.write(b"the first goes alone")
+        await asyncio.sleep(0.004)
         for _ in range(10):
             await actor.write(b"x")
             await asyncio.sleep(0.002)
         return 0
 
     desk, _ = await pumped(script)
-    (output,) = desk.outputs
+    _, output = desk.outputs
     times = [chunk.at for chunk in output.chunks]
     assert all(later - earlier > MERGE_MILLIS for earlier, later in pairwise(times))
     assert 3 <= len(times) <= 5
@@ -128,8 +167,8 @@ async def test_reads_of_two_streams_stay_in_their_order() -> None:
         return 0
 
     desk, _ = await pumped(script)
-    (output,) = desk.outputs
-    assert b"".join(chunk.data for chunk in output.chunks) == b"o0e0o1e1o2e2o3e3o4e4"
+    chunks = [chunk for each in desk.outputs for chunk in each.chunks]
+    assert b"".join(chunk.data for chunk in chunks) == b"o0e0o1e1o2e2o3e3o4e4"
     assert desk.bytes_of(Stream.STDERR) == b"e0e1e2e3e4"
 
 

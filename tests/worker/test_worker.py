@@ -6,7 +6,7 @@ import pytest
 
 from airunner.errors import InvalidRequest, NotAllowed, Refused, Unauthenticated
 from airunner.jobs import JobState, Reason
-from airunner.limits import SETUP_TIMEOUT_SECONDS, UNACKNOWLEDGED_BYTES_MAX
+from airunner.limits import BATCH_BYTES_MAX, SETUP_TIMEOUT_SECONDS, UNACKNOWLEDGED_BYTES_MAX
 from airunner.reports import (
     CloneStarted,
     Output,
@@ -440,7 +440,7 @@ async def test_no_more_than_the_window_is_ever_unacknowledged() -> None:
         await asyncio.sleep(30)
         stored_at_gate = len(await it.stored(id))
         waiting = it.stage.actors[0].written - stored_at_gate
-        assert waiting <= UNACKNOWLEDGED_BYTES_MAX + 2 * PIPE_BYTES + 3 * 128 * 1024
+        assert waiting <= UNACKNOWLEDGED_BYTES_MAX + 2 * (BATCH_BYTES_MAX + PIPE_BYTES)
         it.log.gate.set()
         await it.broker.cancel(id, SUE)
         await it.ended(id)
