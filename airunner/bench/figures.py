@@ -5,7 +5,7 @@ the baseline, measured in the same run, it is. A bar is what the project holds i
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -79,6 +79,16 @@ class Figure:
     met: bool | None = None
     against: tuple[Comparison, ...] = ()
     note: str = ""
+
+    def bars(self) -> Iterator[tuple[str, float, Bar, bool]]:
+        """Everything that it is held to: what that is, how much it is, the bar, whether met."""
+        if self.bar:
+            yield self.unit, self.value, self.bar, bool(self.met)
+        if self.times and self.times.bar:
+            yield "ms, p99", self.times.p99, self.times.bar, bool(self.times.met)
+        for each in self.against:
+            if each.bar:
+                yield f"of {each.baseline}", each.ratio, each.bar, bool(each.met)
 
 
 def judged(bar: Bar | None, value: float) -> bool | None:

@@ -20,7 +20,8 @@ from airunner.wire.client import JobsClient
 
 MEMORY_BAR: Final = Bar(0.2)  # of a bare stream
 DURABLE_BAR: Final = Bar(0.12)
-JOB_BYTES: Final = 64 * MIB  # written by one job, which is one measurement however long it takes
+# Written by one job at most, which is one measurement however long it takes.
+JOB_BYTES_MAX: Final = 64 * MIB
 
 
 async def log(setting: Setting) -> list[Figure]:
@@ -61,20 +62,20 @@ async def _contender(
     return Contender(
         name=f"log to one monitor, {store.name}",
         unit="MB/s",
-        run=partial(_watched, client, served),
+        run=partial(_watched, client, served, min(JOB_BYTES_MAX, setting.output_bytes)),
         against=against,
     )
 
 
-async def _watched(client: JobsClient, served: Served, _seconds: float) -> Sample:
+async def _watched(client: JobsClient, served: Served, size: int, _seconds: float) -> Sample:
     start, last, received = 0.0, 0.0, 0
     meter = Meter(served.pid)
-    zeros = JobSpec(command="head", args=("-c", str(JOB_BYTES), "/dev/zero"))
+    zeros = JobSpec(command="head", args=("-c", str(size), "/dev/zero"))
     job = await client.enqueue(zeros)
     async for entry in client.watch(job.id):
         if isinstance(entry.what, Output):
             last = perf_counter()
             start = start or last
             received += entry.what.size
-    assert received == JOB_BYTES, f"{received} bytes of {JOB_BYTES} arrived"
+    assert received == size, f"{received} bytes of {size} arrived"
     return rate(received / 1e6, last - start, busy=meter.busy, resident=meter.resident)

@@ -28,7 +28,7 @@ def bench(
         typer.Argument(
             metavar="[SCENARIO]...",
             help="enqueue, noop, true, pty, dispatch, log, lines, fanout, backlog, list, "
-            "idle, start, replay, restart, memory (default: all).",
+            "growth, idle, start, replay, restart, memory (default: all).",
         ),
     ] = None,
     duration: Annotated[

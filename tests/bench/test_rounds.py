@@ -118,3 +118,54 @@ def test_the_servers_time_is_shared_out_over_all_that_it_did() -> None:
 
     (figure,) = compared(Contender(name="one", unit="jobs/s", run=run))
     assert figure.busy_micros == 1000.0
+
+
+def test_a_bar_on_the_slowest_in_a_hundred_is_on_the_median_of_the_rounds() -> None:
+    slow = iter([0.010, 0.020, 0.900])
+
+    async def run(_seconds: float) -> Sample:
+        return latency([0.001] * 98 + [next(slow)] * 2)
+
+    bar = Bar(20.0, most=True)
+    (figure,) = compared(Contender(name="one", unit="ms", run=run, p99_bar=bar))
+    assert figure.times
+    assert (figure.times.p50, figure.times.p99, figure.times.max) == (1.0, 20.0, 900.0)
+    assert (figure.times.bar, figure.times.met) == (bar, True)
+
+
+def test_every_bar_of_a_figure_is_told_with_what_it_is_on() -> None:
+    async def run(_seconds: float) -> Sample:
+        return latency([0.002])
+
+    bare = contender("bare", 1.0)
+    mine = Contender(
+        name="mine",
+        unit="ms",
+        run=run,
+        bar=Bar(1, most=True),
+        p99_bar=Bar(3, most=True),
+        against={"bare": Bar(2)},
+    )
+    _, figure = compared(bare, mine, rounds=1)
+    assert list(figure.bars()) == [
+        ("ms", 2.0, Bar(1, most=True), False),
+        ("ms, p99", 2.0, Bar(3, most=True), True),
+        ("of bare", 2.0, Bar(2), True),
+    ]
+
+
+def test_memory_is_the_most_that_any_round_has_seen() -> None:
+    sizes = iter([10, 30, 20])
+
+    async def run(_seconds: float) -> Sample:
+        return Sample(value=1.0, count=1, resident=next(sizes))
+
+    (figure,) = compared(Contender(name="one", unit="s", run=run))
+    assert figure.resident_bytes == 30
+
+
+def test_what_a_baseline_did_not_do_has_no_multiple() -> None:
+    _, mine = compared(
+        contender("bare", 0.0), contender("mine", 1.0, against={"bare": None}), rounds=1
+    )
+    assert mine.against[0].ratio == 0.0

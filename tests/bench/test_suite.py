@@ -1,12 +1,16 @@
 """Every scenario runs from end to end, on sizes that take no time, and says what it found."""
 
 import json
+import os
+import re
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from airunner.bench.suite import SCENARIOS, summary
+from airunner.cli.exits import DIFFERS, INTERRUPTED
 from tests.cli.conftest import PATIENCE, Shell
 
 SMALL = ("--duration", "0.05", "--rounds", "1", "--slots", "1", "--jobs", "50", "--output", "1MiB")
@@ -59,16 +63,45 @@ def test_a_run_leaves_no_file_behind(shell: Shell) -> None:
     assert not list(folder.iterdir())
 
 
-def test_a_run_that_is_stopped_leaves_no_file_behind(shell: Shell) -> None:
+@pytest.mark.parametrize(
+    ("name", "how", "code"),
+    [
+        *((name, signal.SIGTERM, 128 + signal.SIGTERM) for name in SCENARIOS),
+        ("dispatch", signal.SIGINT, INTERRUPTED),
+    ],
+)
+def test_a_scenario_that_is_stopped_leaves_nothing_behind(
+    shell: Shell, name: str, how: signal.Signals, code: int
+) -> None:
     folder = shell.home / "disk"
     folder.mkdir()
-    words = ("enqueue", "--duration", "600", "--folder", str(folder), "--json")
+    words = (name, *SMALL, "--duration", "600", "--folder", str(folder), "--json")
     with shell.start("bench", *words) as bench:
-        assert bench.stdout
-        bench.stdout.readline()  # it has begun
-        bench.terminate()
-        assert bench.wait(PATIENCE) == 128 + signal.SIGTERM
+        while not children(bench.pid):
+            os.sched_yield()
+        bench.send_signal(how)
+        assert bench.wait(PATIENCE) == code
     assert not list(folder.iterdir())
+    assert not session(bench.pid)
+
+
+def children(pid: int) -> list[str]:
+    """The processes that a process has started and not waited for."""
+    found = list[str]()
+    for each in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended
+            found += each.read_text().split()
+    return found
+
+
+def session(pid: int) -> list[Path]:
+    """The processes of a session, zombies included."""
+    found = list[Path]()
+    for each in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if each.read_text().rpartition(")")[2].split()[3] == str(pid):
+                found.append(each)
+    return found
 
 
 def test_a_table_is_for_people(shell: Shell) -> None:
@@ -76,6 +109,25 @@ def test_a_table_is_for_people(shell: Shell) -> None:
     assert done.returncode == 0, done.stderr
     assert "SQLite full, 1 client" in done.stdout
     assert "rows a transaction" in done.stdout
+    assert re.search(r"^bars   \d+ met, \d+ missed$", done.stdout, re.MULTILINE)
+
+
+def test_a_run_is_compared_with_an_earlier_one(shell: Shell) -> None:
+    """One that was a thousand times as slow, and then one that was a thousand times as quick."""
+    first = shell.run("bench", "pty", *SMALL, "--json").stdout
+    for times, code, said in ((0.001, 0, "0 of 1 figures"), (1000, DIFFERS, "1 of 1 figures")):
+        head, *figures = map(json.loads, first.splitlines())
+        head["setting"]["machine"] = "another one"
+        for figure in figures:
+            for each in figure["against"]:
+                each["ratio"] *= times
+        lines = "\n".join(map(json.dumps, (head, *figures)))
+        (shell.home / "earlier.json").write_text(lines)
+        done = shell.run("bench", "pty", *SMALL, "--json", "--baseline", "earlier.json")
+        assert done.returncode == code
+        assert said in done.stderr
+        assert ", and was another one" in done.stderr
+        assert all(json.loads(line) for line in done.stdout.splitlines())
 
 
 @pytest.mark.parametrize(
@@ -85,6 +137,12 @@ def test_a_table_is_for_people(shell: Shell) -> None:
         (("--store", "tape"), "--store: 'tape' is not one of memory, sqlite"),
         (("--fsync", "maybe"), "--fsync: 'maybe' is not one of full, normal"),
         (("--folder", "nowhere"), "--folder: cannot make files in nowhere"),
+        (("--tolerance", "little"), "--tolerance: 'little' is not a share: write it as 20%"),
+        (("--baseline", "nowhere"), "--baseline: cannot read nowhere: No such file"),
+        (
+            ("--baseline", "/dev/null"),
+            "is not what a run with --json has printed: there is nothing",
+        ),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_anything_starts(
