@@ -12,6 +12,7 @@ from airunner.bench.dispatch import dispatch
 from airunner.bench.enqueue import enqueue
 from airunner.bench.fanout import fanout
 from airunner.bench.figures import Figure
+from airunner.bench.growth import growth
 from airunner.bench.idle import idle
 from airunner.bench.jobs import pty, true
 from airunner.bench.lines import lines
@@ -37,6 +38,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "fanout": fanout,
     "backlog": backlog,
     "list": listing,
+    "growth": growth,
     "idle": idle,
     "start": start,
     "replay": replay,
