@@ -17,12 +17,13 @@ A cut has no link: it stands for what is not there. How many sequences it takes 
 numbers of those that follow, and how many bytes in the seal.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import cache
 from hashlib import sha256
 from typing import Any
 
+from msgspec import Struct, structs
 from msgspec.json import encode
 
 from airunner.entries import Ended, Entry, Happening, kind
@@ -57,15 +58,27 @@ def _head(entry: Entry, sequence: int, said: tuple[Any, ...]) -> bytes:  # Any: 
 
 
 def _said(what: Happening | Outcome) -> tuple[Any, ...]:  # Any: as above
-    """The values of a dataclass's fields, without those at the end that are at their defaults."""
-    known = _fields(type(what))  # type: ignore[arg-type]  # mypy thinks that a class has no hash
-    said = [getattr(what, name) for name, _ in known]
-    while said and said[-1] == known[len(said) - 1][1]:
-        said.pop()
-    return tuple(said)
+    """The values of its fields, without those at the end that are at their defaults."""
+    values, defaults = _fields(type(what))  # type: ignore[arg-type]  # mypy thinks that a class has no hash
+    said = values(what)
+    end = len(said)
+    while end and said[end - 1] == defaults[end - 1]:
+        end -= 1
+    return said[:end]
 
 
 @cache
-def _fields(kind: type[Happening | Outcome]) -> Sequence[tuple[str, object]]:
-    """Each field with its default; that of one without is MISSING, which is no field's value."""
-    return [(field.name, field.default) for field in fields(kind)]
+def _fields(
+    kind: type[Happening | Outcome],
+) -> tuple[Callable[[Any], tuple[Any, ...]], Sequence[object]]:  # Any: of this kind; as above
+    """What gives the values of its fields, and their defaults.
+
+    The default of a field without is MISSING or NODEFAULT, which is no field's value.
+    """
+    if issubclass(kind, Struct):
+        return structs.astuple, [field.default for field in structs.fields(kind)]
+    known = fields(kind)
+    return (
+        lambda what: tuple(getattr(what, field.name) for field in known),
+        [field.default for field in known],
+    )

@@ -8,8 +8,10 @@ missing and go on from there.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Final, assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from airunner.facts import (
     CancelRequested,
@@ -49,32 +51,27 @@ from airunner.reports import (
 from airunner.seal import NOTHING, Link, Seal
 
 
-@dataclass(frozen=True, slots=True)
-class InLine:
+class InLine(Struct, frozen=True, gc=False):
     queue: str
     retry_of: JobId | None
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(Struct, frozen=True, gc=False):
     """A worker has the job."""
 
     worker: WorkerId
 
 
-@dataclass(frozen=True, slots=True)
-class BackInLine:
+class BackInLine(Struct, frozen=True, gc=False):
     ending: Ending  # of the attempt that is over
     failures: int  # of the job
 
 
-@dataclass(frozen=True, slots=True)
-class Cancelling:
+class Cancelling(Struct, frozen=True, gc=False):
     by: Subject
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True, gc=False):
     """Nothing follows."""
 
     state: JobState
@@ -85,8 +82,7 @@ class Ended:
 Happening = Report | InLine | Taken | BackInLine | Cancelling | Ended
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Struct, frozen=True, kw_only=True, gc=False):
     """One happening, which takes the sequences `first` to `last`."""
 
     first: Sequence

@@ -8,8 +8,9 @@ it ("one more attempt"): whoever reads the log in five years need not know
 today's rules.
 """
 
-from dataclasses import dataclass
 from typing import assert_never
+
+from msgspec import Struct
 
 from airunner.jobs import (
     Ending,
@@ -28,8 +29,7 @@ from airunner.seal import NOTHING, Link, Seal
 from airunner.spec import JobSpec
 
 
-@dataclass(frozen=True, slots=True)
-class Enqueued:
+class Enqueued(Struct, frozen=True, gc=False):
     id: JobId
     spec: JobSpec
     request: RequestId
@@ -37,23 +37,20 @@ class Enqueued:
     retry_of: JobId | None
 
 
-@dataclass(frozen=True, slots=True)
-class Leased:
+class Leased(Struct, frozen=True, gc=False):
     id: JobId
     attempt: int
     lease: Lease
 
 
-@dataclass(frozen=True, slots=True)
-class Renewed:
+class Renewed(Struct, frozen=True, gc=False):
     """The lease holds until later; no watcher is told."""
 
     id: JobId
     lease: Lease
 
 
-@dataclass(frozen=True, slots=True)
-class Returned:
+class Returned(Struct, frozen=True, gc=False):
     """Back in line, at the job's old place."""
 
     id: JobId
@@ -62,8 +59,7 @@ class Returned:
     failures: int  # of the job, this one included if it counts
 
 
-@dataclass(frozen=True, slots=True)
-class CancelRequested:
+class CancelRequested(Struct, frozen=True, gc=False):
     """Whatever happens now, the job ends CANCELLED."""
 
     id: JobId
@@ -71,8 +67,7 @@ class CancelRequested:
     by: Subject
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(Struct, frozen=True, gc=False):
     """The one end that a job has; `state` is final."""
 
     id: JobId
@@ -84,8 +79,7 @@ class Finished:
     seal: Seal | None = None  # of the job's log; whoever records the fact puts it there
 
 
-@dataclass(frozen=True, slots=True)
-class Reported:
+class Reported(Struct, frozen=True, gc=False):
     """Something its worker said of the current attempt."""
 
     id: JobId
@@ -94,8 +88,7 @@ class Reported:
     report: Report
 
 
-@dataclass(frozen=True, slots=True)
-class Tallied:
+class Tallied(Struct, frozen=True, gc=False):
     """How far the reports of a job had come.
 
     Nobody decides this: it is what a log may tell a replay in the place of all that was
@@ -108,15 +101,13 @@ class Tallied:
     output_bytes_cut: int
 
 
-@dataclass(frozen=True, slots=True)
-class OutputDropped:
+class OutputDropped(Struct, frozen=True, gc=False):
     """Retention has taken the output of a finished job; its other events stay."""
 
     id: JobId
 
 
-@dataclass(frozen=True, slots=True)
-class Forgotten:
+class Forgotten(Struct, frozen=True, gc=False):
     """Retention has taken the job and all of its events."""
 
     id: JobId
@@ -140,8 +131,7 @@ def sequences(fact: Fact) -> int:
             assert_never(fact)
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True, gc=False):
     """A fact, where it stands in the log, and where in its job's stream.
 
     `first` is the sequence of the first of sequences(fact) numbers; for a fact

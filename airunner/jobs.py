@@ -1,6 +1,5 @@
 """What a job is; nothing about how it is queued, kept or run."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
 from typing import NewType
@@ -59,8 +58,7 @@ class Reason(StrEnum):
     FAILED = "failed"  # a worker of the published contract said no more than that
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Struct, frozen=True, kw_only=True, gc=False):
     """How a job ended. No exit code means that the command never ran or never ended."""
 
     reason: Reason
@@ -81,8 +79,7 @@ class Outcome:
         return JobState.FAILED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
+class Lease(Struct, frozen=True, kw_only=True, gc=False):
     """One worker's right to one job, until it lapses (the visibility timeout)."""
 
     token: TokenDigest
@@ -100,8 +97,7 @@ class Ending(StrEnum):
     LOST = "lost"  # reported dead by the worker that took over its spool; a failure
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class Attempt(Struct, frozen=True, kw_only=True, gc=False):
     """A lease that is over, as a job's history tells it."""
 
     number: int
@@ -145,8 +141,7 @@ class Job(Struct, frozen=True, kw_only=True, gc=False):
     output_bytes_cut: int = 0  # written by the command, but not kept
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Enqueue:
+class Enqueue(Struct, frozen=True, kw_only=True, gc=False):
     """A request for one job."""
 
     spec: JobSpec

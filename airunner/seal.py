@@ -6,15 +6,15 @@ reads the log from its first event on, makes the chain again and comes to the sa
 has seen every event and every byte of output, as they were when the job ended.
 """
 
-from dataclasses import dataclass
 from typing import NewType
+
+from msgspec import Struct
 
 Link = NewType("Link", bytes)  # SHA-256, 32 bytes; b"": of nothing
 NOTHING = Link(b"")  # before the first event
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seal:
+class Seal(Struct, frozen=True, kw_only=True, gc=False):
     count: int  # sequences, the end of the job included
     size: int  # bytes of output that were kept
     cut: int  # bytes of output that were written and not kept

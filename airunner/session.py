@@ -34,7 +34,7 @@ Rules
    nor what any of it means.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from airunner.jobs import Job, Millis, Outcome, TaskToken, WorkerId
 from airunner.reports import Report
@@ -42,8 +42,7 @@ from airunner.reports import Report
 # Up
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hello:
+class Hello(Struct, frozen=True, kw_only=True, gc=False):
     worker: WorkerId  # this incarnation
     name: str
     queues: tuple[str, ...]  # in order of preference
@@ -54,32 +53,27 @@ class Hello:
     connection: int = 0  # 1, 2, 3 ... of this incarnation; 0: not said
 
 
-@dataclass(frozen=True, slots=True)
-class Credit:
+class Credit(Struct, frozen=True, gc=False):
     more: int
 
 
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
+class Heartbeat(Struct, frozen=True, gc=False):
     tokens: tuple[TaskToken, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True, gc=False):
     token: TaskToken
     first: int
     reports: tuple[Report, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(Struct, frozen=True, gc=False):
     token: TaskToken
     last: int
     outcome: Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class GiveBack:
+class GiveBack(Struct, frozen=True, gc=False):
     """Return a job to its place in line; `lost`: the attempt died, which counts as a failure."""
 
     token: TaskToken
@@ -88,8 +82,7 @@ class GiveBack:
     last: int = 0  # the number of the last report; 0: not said, or there is none
 
 
-@dataclass(frozen=True, slots=True)
-class Farewell:
+class Farewell(Struct, frozen=True, gc=False):
     """The worker drains: no more assignments."""
 
 
@@ -98,8 +91,7 @@ FromWorker = Hello | Credit | Heartbeat | Batch | Completion | GiveBack | Farewe
 # Down
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True, gc=False):
     """A lease that has survived, and the number of its last stored report."""
 
     token: TaskToken
@@ -107,51 +99,44 @@ class Held:
     cancelled: bool  # a cancel was requested
 
 
-@dataclass(frozen=True, slots=True)
-class Welcome:
+class Welcome(Struct, frozen=True, gc=False):
     server: str  # its version
     held: tuple[Held, ...]
     lost: tuple[TaskToken, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Assignment:
+class Assignment(Struct, frozen=True, kw_only=True, gc=False):
     job: Job
     token: TaskToken
     span: Millis
     output_bytes_max: int  # the job's own limit, or less where the log holds less
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True, gc=False):
     """All reports of the attempt up to the number `sent` are durable."""
 
     token: TaskToken
     sent: int
 
 
-@dataclass(frozen=True, slots=True)
-class Renewal:
+class Renewal(Struct, frozen=True, gc=False):
     """The answer to one Heartbeat, in the order of the Heartbeats."""
 
     renewed: tuple[TaskToken, ...]
     lost: tuple[TaskToken, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class CancelOrder:
+class CancelOrder(Struct, frozen=True, gc=False):
     token: TaskToken
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(Struct, frozen=True, gc=False):
     """A Completion or a GiveBack is durable, and the token is dead."""
 
     token: TaskToken
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(Struct, frozen=True, gc=False):
     """The server will never take what was sent for this token."""
 
     token: TaskToken
@@ -160,8 +145,7 @@ class Rejected:
     lease_lost: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Drain:
+class Drain(Struct, frozen=True, gc=False):
     """The server is going away: reconnect, elsewhere or later."""
 
 

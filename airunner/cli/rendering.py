@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Final
 
+from msgspec import Struct
+
 from airunner.cli.output import printable
 from airunner.cli.table import aligned, fitted
 from airunner.cli.units import show_duration, show_size
@@ -162,19 +164,26 @@ def seal_json(seal: Seal) -> Json:
 
 def _members(what: Happening | Outcome | Seal) -> Json:
     found: Json = {}
-    for each in fields(what):
-        value = getattr(what, each.name)
+    for name in _names(what):
+        value = getattr(what, name)
         if isinstance(value, Outcome):
             found |= _members(value)
         elif isinstance(value, Seal):
-            found[each.name] = seal_json(value)
-        elif each.name.endswith("_at"):
-            found[each.name] = show_instant(value)
-        elif each.name in _SPANS:
-            found[f"{each.name}_ms"] = value
+            found[name] = seal_json(value)
+        elif name.endswith("_at"):
+            found[name] = show_instant(value)
+        elif name in _SPANS:
+            found[f"{name}_ms"] = value
         else:
-            found[each.name] = value.value if isinstance(value, Enum) else value
+            found[name] = value.value if isinstance(value, Enum) else value
     return found
+
+
+def _names(what: Happening | Outcome | Seal) -> Sequence[str]:
+    """Of its fields."""
+    if isinstance(what, Struct):
+        return what.__struct_fields__
+    return [each.name for each in fields(what)]
 
 
 def _plain(value: object) -> object:

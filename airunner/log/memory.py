@@ -7,9 +7,10 @@ running lease its whole span again.
 
 from bisect import bisect_right
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import replace
 from heapq import merge
 from operator import attrgetter
+
+from msgspec.structs import replace
 
 from airunner.facts import Event, Forgotten, OutputDropped, Renewed, Reported, sequences
 from airunner.jobs import JobId

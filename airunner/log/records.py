@@ -201,7 +201,7 @@ def _map(value: Any) -> dict[str, object]:  # Any: one of the vocabulary's datac
 
 def _simple(value: object) -> object:
     """What MessagePack can say of a value that it does not know."""
-    if is_dataclass(value):
+    if isinstance(value, msgspec.Struct) or is_dataclass(value):
         return _map(value)
     if isinstance(value, tuple):
         return [each if type(each) in _PLAIN else _simple(each) for each in value]

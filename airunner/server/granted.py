@@ -1,12 +1,11 @@
 """What a caller gets who asks for work."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from airunner.jobs import Job, TaskToken
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(Struct, frozen=True, gc=False):
     """A job on lease, and the one secret that speaks for the lease."""
 
     job: Job

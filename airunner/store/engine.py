@@ -1,7 +1,8 @@
 """The whole server without its network, disk and clock."""
 
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from airunner.chain import linked
 from airunner.entries import entry

@@ -36,7 +36,8 @@ period; next_deadline() lets the caller be on time); a dead state beside FAILED
 """
 
 from collections.abc import Container, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from airunner.errors import (
     AlreadyFinished,

@@ -20,10 +20,10 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import replace
 from random import Random
 from typing import Final
 
+from msgspec.structs import replace
 from structlog.typing import FilteringBoundLogger
 
 from airunner.channel import Channel, ChannelClosed

@@ -30,8 +30,9 @@ Rules
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from airunner.errors import LimitReached
 from airunner.jobs import Ending, Outcome

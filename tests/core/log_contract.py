@@ -12,10 +12,10 @@ import functools
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from typing import ClassVar, TypeVar
 
 from msgspec import structs
+from msgspec.structs import replace
 
 from airunner.facts import (
     CancelRequested,

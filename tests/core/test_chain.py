@@ -4,6 +4,7 @@ from dataclasses import replace
 from hashlib import sha256
 
 import pytest
+from msgspec import structs
 
 from airunner.chain import linked
 from airunner.entries import Ended, Entry, InLine, Taken, entry, trimmed
@@ -59,8 +60,8 @@ def test_a_chain_is_the_same_however_output_was_batched() -> None:
         told(Output((replace(A, at=Instant(1_001)),))),
         told(Output((replace(A, data=b"aa"),))),
         told(Output((A,)), 2, 2),
-        replace(told(Output((A,))), at=Instant(999)),
-        replace(told(Output((A,))), attempt=2),
+        structs.replace(told(Output((A,))), at=Instant(999)),
+        structs.replace(told(Output((A,))), attempt=2),
         told(Taken(WorkerId("a"))),
         told(ProcessEnded(1, 0, Millis(1))),
     ],

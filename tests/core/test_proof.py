@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from airunner.chain import linked
 from airunner.entries import Ended, Entry, entry
@@ -46,13 +47,13 @@ def seal_of(entries: Sequence[Entry]) -> Seal:
 def changed(entry: Entry, text: str) -> Entry:
     assert isinstance(entry.what, Output)
     first, *rest = entry.what.chunks
-    return replace(entry, what=Output((replace(first, data=text.encode()), *rest)))
+    return structs.replace(entry, what=Output((replace(first, data=text.encode()), *rest)))
 
 
 def with_seal(entries: list[Entry], seal: Seal | None) -> None:
     end = entries[-1].what
     assert isinstance(end, Ended)
-    entries[-1] = replace(entries[-1], what=replace(end, seal=seal))
+    entries[-1] = structs.replace(entries[-1], what=structs.replace(end, seal=seal))
 
 
 @virtually
@@ -72,7 +73,7 @@ def one_byte(entries: list[Entry]) -> None:
 
 
 def a_time(entries: list[Entry]) -> None:
-    entries[1] = replace(entries[1], at=Instant(entries[1].at + 1))
+    entries[1] = structs.replace(entries[1], at=Instant(entries[1].at + 1))
 
 
 def a_missing_event(entries: list[Entry]) -> None:
@@ -85,27 +86,27 @@ def a_doubled_event(entries: list[Entry]) -> None:
 
 def two_in_another_order(entries: list[Entry]) -> None:
     one, other = entries[2], entries[3]
-    entries[2] = replace(other, first=one.first, last=one.last)
+    entries[2] = structs.replace(other, first=one.first, last=one.last)
 
 
 def something_behind_the_end(entries: list[Entry]) -> None:
-    entries.append(replace(entries[1], first=entries[-1].last, last=entries[-1].last))
+    entries.append(structs.replace(entries[1], first=entries[-1].last, last=entries[-1].last))
 
 
 def output_taken_for_dropped(entries: list[Entry]) -> None:
-    entries[3] = replace(entries[3], what=OutputCut(1, 3))
+    entries[3] = structs.replace(entries[3], what=OutputCut(1, 3))
 
 
 def a_larger_cut(entries: list[Entry]) -> None:
-    entries[4] = replace(entries[4], what=OutputCut(2, 31))
+    entries[4] = structs.replace(entries[4], what=OutputCut(2, 31))
 
 
 def a_seal_that_counts_less(entries: list[Entry]) -> None:
-    with_seal(entries, replace(seal_of(entries), count=7))
+    with_seal(entries, structs.replace(seal_of(entries), count=7))
 
 
 def another_digest(entries: list[Entry]) -> None:
-    with_seal(entries, replace(seal_of(entries), digest=NOTHING))
+    with_seal(entries, structs.replace(seal_of(entries), digest=NOTHING))
 
 
 def no_seal(entries: list[Entry]) -> None:
@@ -144,7 +145,7 @@ async def test_what_was_changed_is_found_where_it_begins(
 async def test_a_change_whose_link_was_made_anew_is_found_by_the_next_event() -> None:
     entries = await told()
     forged = changed(entries[2], "onf")
-    entries[2] = replace(forged, link=linked(entries[1].link, forged))
+    entries[2] = structs.replace(forged, link=linked(entries[1].link, forged))
     found = verdict(entries)
     assert isinstance(found, Differs)
     assert found.first == 5
@@ -162,7 +163,7 @@ async def test_output_that_retention_took_is_named_and_all_else_proven() -> None
 @virtually
 async def test_a_change_beside_output_that_retention_took_is_found() -> None:
     entries = await told(dropped=True)
-    entries[-1] = replace(entries[-1], attempt=2)
+    entries[-1] = structs.replace(entries[-1], attempt=2)
     found = verdict(entries, kept=0)
     assert isinstance(found, Differs)
     assert found.first == 8
@@ -173,5 +174,5 @@ async def test_more_output_gone_than_was_there_differs() -> None:
     entries = await told(dropped=True)
     cut = entries[2].what
     assert isinstance(cut, OutputCut)
-    entries[2] = replace(entries[2], what=replace(cut, size=cut.size + 1))
+    entries[2] = structs.replace(entries[2], what=replace(cut, size=cut.size + 1))
     assert isinstance(verdict(entries, kept=0), Differs)

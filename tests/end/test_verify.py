@@ -6,6 +6,8 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
+from msgspec import structs
+
 from airunner.facts import Event, OutputDropped, Reported
 from airunner.jobs import JobId
 from airunner.log.records import REPORTS
@@ -35,7 +37,7 @@ def changed(event: Event) -> Event:
     assert isinstance(fact.report, Output)
     *before, last = fact.report.chunks
     last = replace(last, data=last.data[:-1] + bytes([last.data[-1] ^ 1]))
-    return replace(event, fact=replace(fact, report=Output((*before, last))))
+    return structs.replace(event, fact=structs.replace(fact, report=Output((*before, last))))
 
 
 def tamper(path: Path) -> Event:

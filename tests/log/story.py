@@ -164,5 +164,5 @@ def seen(events: Sequence[Event]) -> list[Entry]:
             entries.pop()
             cut = OutputCut(cut.items + before.what.items, cut.size + before.what.size)
             first = EventSequence(before.first)
-        entries.append(replace(each, first=first, at=Instant(0), what=cut))
+        entries.append(structs.replace(each, first=first, at=Instant(0), what=cut))
     return entries

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import apsw
 import pytest
+from msgspec import structs
 
 from airunner.facts import Event, Finished, Reported
 from airunner.jobs import Place, Sequence
@@ -97,11 +97,15 @@ def test_a_row_that_was_changed_is_named(path: Path) -> None:
 @pytest.mark.parametrize(
     ("index", "change", "says"),
     [
-        (2, lambda event: replace(event, link=b"x" * 32), "its link does not follow"),
-        (2, lambda event: replace(event, at=event.at + 1), "its link does not follow"),
+        (2, lambda event: structs.replace(event, link=b"x" * 32), "its link does not follow"),
+        (2, lambda event: structs.replace(event, at=event.at + 1), "its link does not follow"),
         (2, lambda event: shifted(event, 1), "the events of sequences 3 to 3 are missing"),
         (3, lambda event: shifted(event, -1), "from 4 on, which are taken up to 4"),
-        (3, lambda event: replace(event, place=Place(1_000)), "before the one that it follows"),
+        (
+            3,
+            lambda event: structs.replace(event, place=Place(1_000)),
+            "before the one that it follows",
+        ),
         (4, lambda event: resealed(event, count=7), "seal does not fit"),
         (4, lambda event: resealed(event, size=7), "seal does not fit"),
         (4, lambda event: resealed(event, cut=7), "seal does not fit"),
@@ -119,13 +123,14 @@ def test_what_does_not_hold_together_is_named(
 
 
 def shifted(event: Event, by: int) -> Event:
-    return replace(event, first=Sequence(event.first + by))
+    return structs.replace(event, first=Sequence(event.first + by))
 
 
 def resealed(event: Event, **fields: int) -> Event:
     assert isinstance(event.fact, Finished)
     assert event.fact.seal
-    return replace(event, fact=replace(event.fact, seal=replace(event.fact.seal, **fields)))  # type: ignore[arg-type]  # numbers
+    seal = structs.replace(event.fact.seal, **fields)
+    return structs.replace(event, fact=structs.replace(event.fact, seal=seal))
 
 
 def test_an_event_that_is_missing_is_named(path: Path) -> None:
@@ -142,7 +147,7 @@ def test_two_events_at_one_place_are_named(path: Path) -> None:
     fact, report = writer.visible(JOBS[1])[0], writer.visible(JOBS[1])[2]
     rewritten(path, report, report)
     with closing(connect(path, write=True)) as connection:
-        store(connection, replace(report, place=fact.place))
+        store(connection, structs.replace(report, place=fact.place))
     assert f"place {fact.place} has two events" in found(path)
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from airunner.entries import Ended, entry
 from airunner.facts import Enqueued, Fact, Finished, Leased, Reported
@@ -86,7 +87,7 @@ def say(*lines: str) -> Callable[[Sightings], None]:
 
 def another_stream(seen: Sightings) -> None:
     view = seen.views[0]
-    view.entries[1] = replace(view.entries[1], at=Instant(8))
+    view.entries[1] = structs.replace(view.entries[1], at=Instant(8))
 
 
 def a_gap(seen: Sightings) -> None:
@@ -103,21 +104,21 @@ def no_end(seen: Sightings) -> None:
 
 def two_ends(seen: Sightings) -> None:
     end = seen.views[0].entries[-1]
-    after = replace(end, first=Sequence(end.last + 1), last=Sequence(end.last + 1))
+    after = structs.replace(end, first=Sequence(end.last + 1), last=Sequence(end.last + 1))
     seen.views[0].entries.append(after)
 
 
 def a_line_too_few(seen: Sightings) -> None:
     output = seen.audits[ID].entries[2]
     assert isinstance(output.what, Output)
-    seen.audits[ID].entries[2] = replace(output, what=Output(output.what.chunks[:-1]))
+    seen.audits[ID].entries[2] = structs.replace(output, what=Output(output.what.chunks[:-1]))
 
 
 def another_line(seen: Sightings) -> None:
     output = seen.audits[ID].entries[2]
     assert isinstance(output.what, Output)
     one, two, three = output.what.chunks
-    seen.audits[ID].entries[2] = replace(output, what=Output((two, one, three)))
+    seen.audits[ID].entries[2] = structs.replace(output, what=Output((two, one, three)))
 
 
 def another_code(seen: Sightings) -> None:
@@ -128,12 +129,12 @@ def a_seal_that_lies(seen: Sightings) -> None:
     end = seen.audits[ID].entries[-1]
     assert isinstance(end.what, Ended)
     assert end.what.seal
-    lie = replace(end.what, seal=replace(end.what.seal, digest=NOTHING))
-    seen.audits[ID].entries[-1] = replace(end, what=lie)
+    lie = structs.replace(end.what, seal=structs.replace(end.what.seal, digest=NOTHING))
+    seen.audits[ID].entries[-1] = structs.replace(end, what=lie)
 
 
 def a_broken_chain(seen: Sightings) -> None:
-    seen.audits[ID].entries[1] = replace(seen.audits[ID].entries[1], at=Instant(8))
+    seen.audits[ID].entries[1] = structs.replace(seen.audits[ID].entries[1], at=Instant(8))
 
 
 SABOTAGES: dict[str, list[Callable[[Sightings], None]]] = {

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from msgspec import structs
 
 from airunner.channel import ChannelClosed
 from airunner.cli.certificates import make_certificates
@@ -355,7 +356,7 @@ def test_what_a_worker_says_at_once_is_heard_in_its_order_and_answered_at_once(
         async with serving(site_keys) as site, JobsClient(site.destination()) as jobs:
             await jobs.enqueue_many([(SPEC, RequestId(""))] * 3)
             channel = await connect(site.destination())
-            await channel.send_all((replace(HELLO, slots=9, credit=1), Credit(2)))
+            await channel.send_all((structs.replace(HELLO, slots=9, credit=1), Credit(2)))
             heard: list[FromServer] = [await channel.receive()]
             while len(heard) < 4:
                 heard += await channel.receive_all()
@@ -394,7 +395,7 @@ def test_a_worker_that_breaks_the_protocol_is_told_why(site_keys: Keys) -> None:
     async def main() -> None:
         async with serving(site_keys) as site:
             channel = await connect(site.destination())
-            await channel.send(replace(HELLO, queues=()))
+            await channel.send(structs.replace(HELLO, queues=()))
             with pytest.raises(InvalidRequest, match=r"hello\.queues"):
                 await channel.receive()
             await channel.close()

@@ -11,10 +11,12 @@ arrived. A kill takes no time here, so that is exact, to the millisecond in whic
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import Final
+
+from msgspec.structs import replace
 
 from airunner.chain import linked
 from airunner.entries import BackInLine, Cancelling, Ended, Entry, InLine, Taken

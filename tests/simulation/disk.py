@@ -7,8 +7,9 @@ once. A replay is told as little as a Log may tell it, so that nobody comes to d
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from dataclasses import replace
 from random import Random
+
+from msgspec.structs import replace
 
 from airunner.facts import (
     Event,

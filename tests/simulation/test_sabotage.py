@@ -7,9 +7,9 @@ the check that is named, in one of a few seeds. All of them live in virtual time
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from airunner.entries import Entry, entry
 from airunner.facts import Enqueued, Event

@@ -1,7 +1,6 @@
 """Whatever goes over the wire arrives as what it was."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from enum import StrEnum
 
 import pytest
@@ -31,7 +30,7 @@ from airunner.reports import Chunk, Output, OutputCut, ProcessEnded, Report, Str
 from airunner.session import Assignment, Batch, Credit, FromServer, FromWorker
 from airunner.spec import JobSpec, ProcessType
 from airunner.waiting import Waiting
-from airunner.wire.entries import decode_entry, decode_filter, encode_entry, encode_filter, passes
+from airunner.wire.entries import decode_entry, decode_filter, encode_filter, fill_entry, passes
 from airunner.wire.enums import ENDINGS, JOB_STATES, PROCESS_TYPES, REASONS, STREAMS, Enumeration
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.jobs import (
@@ -47,7 +46,7 @@ from airunner.wire.jobs import (
     encode_waiting,
 )
 from airunner.wire.params import decode_spec, encode_spec
-from airunner.wire.reports import decode_report, decode_reports, encode_report
+from airunner.wire.reports import decode_report, decode_reports, fill_report
 from airunner.wire.results import decode_outcome, encode_outcome
 from airunner.wire.session import (
     decode_from_server,
@@ -70,10 +69,15 @@ def test_the_samples_have_every_kind_of_message() -> None:
     assert {type(each) for each in samples.FROM_SERVER} == members(FromServer)
 
 
+def filled(entry: Entry) -> pb.JobEvent:
+    fill_entry(event := pb.JobEvent(), entry)
+    return event
+
+
 @pytest.mark.parametrize("report", named(samples.REPORTS))
 def test_a_report_arrives(report: Report) -> None:
-    sent = encode_report(report, 7).SerializeToString()
-    assert decode_report(pb.JobEvent.FromString(sent)) == report
+    fill_report(event := pb.JobEvent(), report, 7)
+    assert decode_report(pb.JobEvent.FromString(event.SerializeToString())) == report
 
 
 @pytest.mark.parametrize("what", named(samples.HAPPENINGS))
@@ -81,7 +85,7 @@ def test_an_entry_arrives(what: Happening) -> None:
     lifecycle = kind(what) in ("enqueued", "leased", "returned", "cancel_requested", "finished")
     last = 7 if lifecycle else 6 + width(what)  # type: ignore[arg-type] # reports only
     entry = Entry(first=Sequence(7), last=Sequence(last), at=AT, attempt=2, what=what)
-    sent = encode_entry(entry).SerializeToString()
+    sent = filled(entry).SerializeToString()
     assert decode_entry(pb.JobEvent.FromString(sent)) == entry
 
 
@@ -356,16 +360,16 @@ def test_the_events_of_a_batch_are_numbered_without_a_gap() -> None:
 @pytest.mark.parametrize("what", named(samples.HAPPENINGS))
 def test_every_kind_names_its_type_on_the_wire(what: Happening) -> None:
     last = 1 if isinstance(what, Ended | InLine) else 3
-    event = encode_entry(Entry(first=Sequence(1), last=Sequence(last), at=AT, attempt=0, what=what))
+    event = filled(Entry(first=Sequence(1), last=Sequence(last), at=AT, attempt=0, what=what))
     wanted = decode_filter(encode_filter([kind(what)]))
-    assert passes(event, wanted)
+    assert passes(event.event_type, wanted)
 
 
 def test_output_and_output_batch_are_one_to_a_filter() -> None:
     entry = Entry(first=Sequence(1), last=Sequence(1), at=AT, attempt=1, what=samples.REPORTS[0])
     for type in (pb.EVENT_TYPE_OUTPUT, pb.EVENT_TYPE_OUTPUT_BATCH):
-        assert passes(encode_entry(entry), decode_filter([type]))
-    assert not passes(encode_entry(entry), decode_filter([pb.EVENT_TYPE_PROCESS_END]))
+        assert passes(filled(entry).event_type, decode_filter([type]))
+    assert not passes(filled(entry).event_type, decode_filter([pb.EVENT_TYPE_PROCESS_END]))
 
 
 def test_our_types_pass_every_filter() -> None:
@@ -373,7 +377,7 @@ def test_our_types_pass_every_filter() -> None:
     entry = Entry(
         first=Sequence(1), last=Sequence(1), at=AT, attempt=0, what=InLine("default", None)
     )
-    assert passes(encode_entry(entry), wanted)
+    assert passes(filled(entry).event_type, wanted)
 
 
 @pytest.mark.parametrize("type", [0, 99, 12345])
@@ -389,7 +393,7 @@ def test_a_batch_is_trimmed_to_where_its_watcher_begins() -> None:
     assert isinstance(part.what, Output)
     assert isinstance(whole.what, Output)
     assert part.what.chunks == whole.what.chunks[1:]
-    batch = encode_entry(part).output_batch
+    batch = filled(part).output_batch
     assert (batch.start_sequence, batch.end_sequence) == (6, 7)
 
 
@@ -401,7 +405,7 @@ def test_a_cut_is_trimmed_too() -> None:
 def test_an_entry_that_begins_later_is_left_whole() -> None:
     whole = Entry(first=Sequence(5), last=Sequence(7), at=AT, attempt=1, what=samples.REPORTS[1])
     assert trimmed(whole, 2) == whole
-    ended = replace(whole, what=samples.HAPPENINGS[0])
+    ended = structs.replace(whole, what=samples.HAPPENINGS[0])
     assert trimmed(ended, 7) == ended
 
 

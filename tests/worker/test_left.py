@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from airunner.jobs import Ending, Outcome
 from airunner.limits import UNACKNOWLEDGED_BYTES_MAX

@@ -33,7 +33,9 @@ T = TypeVar("T")
 def write_lease(folder: Path, assignment: Assignment) -> None:
     """Raises OSError."""
     spec = replace(assignment.job.spec, environment={})
-    _write(folder / LEASE, replace(assignment, job=structs.replace(assignment.job, spec=spec)))
+    _write(
+        folder / LEASE, structs.replace(assignment, job=structs.replace(assignment.job, spec=spec))
+    )
 
 
 def read_lease(folder: Path) -> Assignment:
