@@ -132,22 +132,28 @@ class JobSpec:
             check_branch(self.branch)
         if self.commit:
             check_commit(self.commit)
-        path = self.working_directory
-        check_text("working_directory", path, limits.PATH_BYTES_MAX, "PATH_BYTES_MAX")
-        if path.startswith("/") or ".." in path.split("/"):
-            raise InvalidRequest("working_directory", "is not a path below the workspace")
+        if path := self.working_directory:
+            check_text("working_directory", path, limits.PATH_BYTES_MAX, "PATH_BYTES_MAX")
+            if path.startswith("/") or ".." in path.split("/"):
+                raise InvalidRequest("working_directory", "is not a path below the workspace")
 
     def _check_maps(self) -> None:
-        check_text("owner", self.owner, limits.OWNER_BYTES_MAX, "OWNER_BYTES_MAX")
+        if self.owner:
+            check_text("owner", self.owner, limits.OWNER_BYTES_MAX, "OWNER_BYTES_MAX")
+        if self.environment:
+            self._check_environment()
+        if self.metadata:
+            check_count("metadata", self.metadata, limits.METADATA_MAX, "METADATA_MAX")
+            pairs = [*self.metadata, *self.metadata.values()]
+            check_total("metadata", pairs, limits.METADATA_BYTES_MAX, "METADATA_BYTES_MAX")
+
+    def _check_environment(self) -> None:
         check_count("environment", self.environment, limits.ENVIRONMENT_MAX, "ENVIRONMENT_MAX")
         for name in self.environment:
             if not _VARIABLE.fullmatch(name):
                 raise InvalidRequest("environment", f"{name!r} is not a variable name")
         pairs = [*self.environment, *self.environment.values()]
         check_total("environment", pairs, limits.ENVIRONMENT_BYTES_MAX, "ENVIRONMENT_BYTES_MAX")
-        check_count("metadata", self.metadata, limits.METADATA_MAX, "METADATA_MAX")
-        pairs = [*self.metadata, *self.metadata.values()]
-        check_total("metadata", pairs, limits.METADATA_BYTES_MAX, "METADATA_BYTES_MAX")
 
 
 def first_difference(one: JobSpec, other: JobSpec) -> str | None:

@@ -2,7 +2,6 @@
 
 import secrets
 import time
-import uuid
 from typing import Protocol
 
 from airunner.jobs import JobId, TaskToken
@@ -31,9 +30,9 @@ class RandomIds:
     def job(self) -> JobId:
         millis, nanos = divmod(time.time_ns(), 1_000_000)
         self._last = max(self._last + 1, millis << 12 | nanos * 4096 // 1_000_000)
-        high = self._last >> 12 << 16 | 0x7000 | self._last & 0xFFF
         low = 0b10 << 62 | secrets.randbits(62)
-        return JobId(str(uuid.UUID(int=high << 64 | low)))
+        text = f"{self._last >> 12:012x}7{self._last & 0xFFF:03x}{low:016x}"
+        return JobId(f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}")
 
     def token(self) -> TaskToken:
         return TaskToken(secrets.token_urlsafe(24))

@@ -18,6 +18,7 @@ from airunner.spec import (
 from airunner.wire.enums import PROCESS_TYPES
 from airunner.wire.job.v1 import job_pb2 as pb
 
+_CHECKOUT, _TERMINAL = Checkout(), TerminalSize()
 _SUBMODULES = {
     "": Submodules.NONE,
     "none": Submodules.NONE,
@@ -62,17 +63,14 @@ def decode_spec(params: pb.JobParams, queue: str) -> JobSpec:
         repository=params.repository,
         commit=params.commit,
         branch=params.branch,
-        checkout=_decode_checkout(params.git_clone) if params.HasField("git_clone") else Checkout(),
+        checkout=_decode_checkout(params.git_clone) if params.HasField("git_clone") else _CHECKOUT,
         working_directory=params.working_directory,
         environment=dict(params.environment),
         metadata=dict(params.metadata),
         owner=params.owner,
         process_type=PROCESS_TYPES.decode(params.process_type, "process_type"),
-        terminal=TerminalSize(
-            columns=params.terminal.columns or TerminalSize().columns,
-            rows=params.terminal.rows or TerminalSize().rows,
-        ),
-        container=_decode_container(params.container),
+        terminal=_decode_terminal(params.terminal) if params.HasField("terminal") else _TERMINAL,
+        container=_decode_container(params.container) if params.HasField("container") else None,
         timeout_seconds=params.timeout_seconds,
         queue_timeout_seconds=params.queue_timeout_seconds,
         grace_seconds=(
@@ -108,6 +106,10 @@ def _decode_checkout(config: pb.GitCloneConfig) -> Checkout | None:
         single_branch=config.single_branch,
         submodules=_SUBMODULES[config.submodules],
     )
+
+
+def _decode_terminal(size: pb.TerminalSize) -> TerminalSize:
+    return TerminalSize(columns=size.columns or _TERMINAL.columns, rows=size.rows or _TERMINAL.rows)
 
 
 def _encode_container(container: Container) -> pb.ContainerConfig:
