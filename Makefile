@@ -4,6 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+PEERS := .venv-peers/.installed
 SEEDS ?= 1000
 MINUTES ?= 10
 DURATION ?= 1
@@ -14,10 +15,10 @@ BENCH ?=
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test cover lint types format proto lock fuzz mutate soak bench start certs clean
+.PHONY: help demo test cover lint types format proto lock fuzz mutate soak bench bench-peers start certs clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 demo: $(STAMP) ## see a real job run: TLS, tokens, a worker, live output, an exit code
 	@AIRUNNER=$(BIN)/airunner sh configs/demo.sh
@@ -43,12 +44,15 @@ format: $(STAMP) ## format the code and mend what can be mended without thought
 proto: $(STAMP) ## generate airunner/wire/job from proto/job
 	PYTHON=$(BIN)/python sh proto/generate.sh .
 
-lock: ## resolve pyproject.toml's dependencies into requirements.lock, anew
+lock: ## resolve the dependencies into requirements.lock and benchmarks/requirements.lock, anew
 	tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
 	$(PYTHON) -m venv "$$tmp" && "$$tmp/bin/python" -m pip install --quiet uv && \
 	"$$tmp/bin/uv" pip compile pyproject.toml --group dev --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade --quiet \
-	  --output-file requirements.lock
+	  --output-file requirements.lock && \
+	"$$tmp/bin/uv" pip compile benchmarks/requirements.in --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade --quiet \
+	  --output-file benchmarks/requirements.lock
 
 fuzz: $(STAMP) ## crash everything: the core, its log (SEEDS=n), processes (KILLS=n)
 	AIRUNNER_SEEDS=$(SEEDS) $(BIN)/python -m pytest -q tests/core/test_walk.py \
@@ -66,13 +70,16 @@ soak: $(STAMP) ## run real jobs for MINUTES=n while servers and workers are kill
 bench: $(STAMP) ## measure throughput, latency, durability, memory (BENCH=scenario: some)
 	$(BIN)/airunner bench $(BENCH) --duration $(DURATION) --rounds $(ROUNDS) --fsync full --fsync normal
 
+bench-peers: $(STAMP) $(PEERS) ## measure other job queues too, in the same run (docs/benchmarks.md)
+	$(BIN)/python -m benchmarks --duration $(DURATION) --rounds $(ROUNDS)
+
 start: $(STAMP) certs ## run the Procfile: a server and a worker, until Ctrl-C
 	PATH="$(CURDIR)/$(BIN):$$PATH" honcho start
 
 certs: certs/server.pem ## make a development certificate authority in certs/
 
 clean: ## remove .venv, caches and certificates
-	rm -rf .venv .mypy_cache .ruff_cache .coverage* build dist
+	rm -rf .venv .venv-peers .mypy_cache .ruff_cache .coverage* build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -f certs/*.pem
 
@@ -88,3 +95,9 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
+
+$(PEERS): benchmarks/requirements.lock
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --require-hashes -r benchmarks/requirements.lock
+	@touch $(PEERS)

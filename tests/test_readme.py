@@ -13,7 +13,7 @@ from airunner.spec import Checkout, Submodules
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "certs/README.md")
+PAGES = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/benchmarks.md", "certs/README.md")
 
 UNITS = {"": 1, "KiB": limits.KIB, "MiB": limits.MIB, "GiB": limits.GIB}
 
