@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Final
 
 from airunner.bench.figures import Sample, latency, rate
+from benchmarks.cpu import busy_seconds
 from benchmarks.party import Party
 
 FIRST: Final = 20  # jobs, where no rate is known yet
@@ -25,8 +26,10 @@ async def whole(party: Party, seconds: float) -> Sample:
     """
     count = _count(party, "whole", seconds)
     async with party.awake():
+        before = busy_seconds()
         sent, last = await party.run("nothing", count)
-    return _rated(party, "whole", count, last - sent.start)
+        busy = busy_seconds() - before
+    return _rated(party, "whole", count, last - sent.start, busy)
 
 
 async def worked_off(party: Party, seconds: float) -> Sample:
@@ -51,12 +54,14 @@ async def real(party: Party, seconds: float) -> Sample:
     """/bin/true as a process of its own, until the last has ended."""
     count = _count(party, "real", seconds)
     async with party.awake():
+        before = busy_seconds()
         if party.knows_ends:
             sent = await party.producer.send("true", count)
             last = sent.ended or sent.end
         else:
             sent, last = await party.run("true", count)
-    return _rated(party, "real", count, last - sent.start)
+        busy = busy_seconds() - before
+    return _rated(party, "real", count, last - sent.start, busy)
 
 
 async def soon(kind: str, dice: Random, party: Party, seconds: float) -> Sample:
@@ -76,6 +81,8 @@ def _count(party: Party, measure: str, seconds: float) -> int:
     return FIRST if known is None else max(FEWEST, round(known * seconds))
 
 
-def _rated(party: Party, measure: str, count: int, seconds: float) -> Sample:
+def _rated(
+    party: Party, measure: str, count: int, seconds: float, busy: float | None = None
+) -> Sample:
     party.rates[measure] = count / seconds
-    return rate(count, seconds)
+    return rate(count, seconds, busy=busy)

@@ -57,8 +57,9 @@ def into(page: str, tables: str) -> str:
 def _table(figures: Sequence[Record]) -> Iterator[str]:
     unit = str(figures[-1]["unit"])
     timed = unit == "ms"
+    busy = any(figure["busy_micros"] for figure in figures)
     columns = ["p50 ms", "p99 ms"] if timed else [unit]
-    heads = ["", *columns, "lowest to highest", REFERENCE]
+    heads = ["", *columns, "lowest to highest", REFERENCE, *(["CPU ms a job"] if busy else [])]
     yield f"| {' | '.join(heads)} |"
     yield f"|---{'|---:' * (len(heads) - 1)}|"
     for figure in figures:
@@ -69,6 +70,9 @@ def _table(figures: Sequence[Record]) -> Iterator[str]:
             cells.append(_number(_float(_mapping(figure["times"])["p99"])))
         cells.append(f"{_number(_float(figure['low']))} to {_number(_float(figure['high']))}")
         cells.append(_reference(figure))
+        if busy:
+            micros = figure["busy_micros"]
+            cells.append(_number(_float(micros) / 1000) if micros else "")
         yield f"| {' | '.join(cells)} |"
 
 

@@ -10,11 +10,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from benchmarks import leash
 from benchmarks.brokers import NO_REDIS, postgres_program, redis
+from benchmarks.cpu import busy_seconds
 from benchmarks.lineup import NAMES, QUEUES
 from benchmarks.marks import Marks
 from benchmarks.processes import Missing, leashed
@@ -138,7 +140,7 @@ def test_who_waits_for_marks_hears_that_nobody_can_leave_any(marks: Marks) -> No
         asyncio.run(marks.read(1, dead))
 
 
-TWO_PROCESSES = "sh -c 'kill -STOP $$' & exec sleep 600"
+TWO_PROCESSES: Final = "sh -c 'kill -STOP $$' & exec sleep 600"
 
 
 def test_a_leash_ends_a_program_and_its_children_though_they_are_stopped(tmp_path: Path) -> None:
@@ -151,6 +153,24 @@ def test_a_leash_ends_a_program_and_its_children_though_they_are_stopped(tmp_pat
 
     leader, *_ = asyncio.run(run())
     assert not list(leash.session(leader))
+
+
+WORK: Final = """
+import os, time
+while time.process_time() < 0.2: pass
+if os.fork(): os.wait(); input()
+else:
+    while time.process_time() < 0.2: pass
+"""
+
+
+def test_the_processor_time_of_what_was_started_counts_and_ours_does_not() -> None:
+    before = busy_seconds()
+    with subprocess.Popen([sys.executable, "-c", WORK], stdin=subprocess.PIPE) as program:
+        while busy_seconds() - before < 0.35:  # its own, and its child's, which it waits for
+            assert program.poll() is None
+        assert program.stdin
+        program.stdin.write(b"\n")
 
 
 def test_a_leash_ends_its_program_when_who_holds_it_is_killed() -> None:

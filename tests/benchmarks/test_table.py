@@ -1,7 +1,7 @@
 """Figures become tables, and a page has them where its marks are."""
 
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +48,13 @@ def test_a_table_has_a_row_for_each_with_its_ratio_to_airunner() -> None:
     assert "### Jobs of one kind\n" in said
     assert "| airunner | 2,000 | 2,000 to 4,000 |  |" in said
     assert "| other | 1,000 | 1,000 to 2,000 | 0.5 x |" in said
+
+
+def test_a_table_has_what_each_job_costs_where_that_was_measured() -> None:
+    ours = replace(figure("airunner", 2000.0), busy_micros=450.0)
+    said = markdown(run(ours, figure("bare", 1.0)))
+    assert "| airunner | 2,000 | 2,000 to 4,000 |  | 0.45 |" in said
+    assert "| bare | 1.00 | 1.00 to 2.00 |  |  |" in said
 
 
 def test_a_table_of_times_has_the_slowest_too() -> None:
