@@ -1,42 +1,77 @@
 """The event streams' calls: watching a job, and reporting on one."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
+from typing import Final
 
 import grpc
 
-from airunner.entries import Entry, entry, trimmed
+from airunner.entries import trimmed
 from airunner.errors import InvalidRequest, ShuttingDown
 from airunner.jobs import JobId, Sequence, TaskToken
 from airunner.server.broker import Broker
-from airunner.wire.entries import decode_filter, encode_entry, passes
+from airunner.server.methods import Methods
+from airunner.server.telling import Telling, made, seen
+from airunner.wire.entries import decode_filter, passes
 from airunner.wire.job.v1 import job_pb2 as pb
-from airunner.wire.job.v1.job_pb2_grpc import JobEventsServiceServicer
 from airunner.wire.reports import decode_reports
 
+_SERVICE: Final = pb.DESCRIPTOR.services_by_name["JobEventsService"].full_name
 
-class EventsDoor(JobEventsServiceServicer):
+
+class EventsDoor:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
+        self._telling = Telling()
+
+    def add_to(self, methods: Methods) -> None:
+        """As the generated function does, but that what watchers are told is bytes already."""
+        methods.add_registered_method_handlers(
+            _SERVICE,
+            {
+                "StreamJobEvents": grpc.unary_stream_rpc_method_handler(
+                    self.StreamJobEvents,
+                    request_deserializer=pb.StreamJobEventsRequest.FromString,
+                    response_serializer=bytes,
+                ),
+                "PublishJobEvents": grpc.stream_unary_rpc_method_handler(
+                    self.PublishJobEvents,
+                    request_deserializer=pb.PublishJobEventsRequest.FromString,
+                    response_serializer=pb.PublishJobEventsResponse.SerializeToString,
+                ),
+            },
+        )
 
     async def StreamJobEvents(
         self,
         request: pb.StreamJobEventsRequest,
-        context: grpc.aio.ServicerContext[pb.StreamJobEventsRequest, pb.StreamJobEventsResponse],
-    ) -> AsyncIterator[pb.StreamJobEventsResponse]:
-        """Each response is made when the caller has taken the one before it."""
+        context: grpc.aio.ServicerContext[pb.StreamJobEventsRequest, bytes],
+    ) -> AsyncIterator[bytes]:
+        """Each response is made when the caller has taken the one before it.
+
+        It is trimmed to what the caller has not seen: a cut may have grown since.
+        """
+        if request.from_sequence < 0:
+            raise InvalidRequest("from_sequence", f"{request.from_sequence} is below 0")
         wanted = decode_filter(request.event_filter)
-        scanned = sent = 0
-        async with aclosing(self._entries(request)) as entries:
-            async for each in entries:
-                scanned = each.last
-                event = encode_entry(each, JobId(request.job_id))
-                if each.at >= request.from_timestamp and passes(event, wanted):
-                    yield pb.StreamJobEventsResponse(event=event, scanned_through=scanned)
+        start = request.from_sequence or 1
+        sent, scanned = 0, 0
+        events = self._broker.watch(
+            JobId(request.job_id), after=Sequence(start - 1), stop_at_tail=request.stop_at_tail
+        )
+        async with aclosing(events):
+            async for event in events:
+                if event.first < start:
+                    told = made(event, trimmed(seen(event), start))
+                else:
+                    told = self._telling.of(event)
+                scanned, start = told.last, told.last + 1
+                if told.at >= request.from_timestamp and passes(told.type, wanted):
+                    yield told.response
                     sent = scanned
         if request.stop_at_tail and scanned > sent:
-            yield pb.StreamJobEventsResponse(scanned_through=scanned)
+            yield pb.StreamJobEventsResponse(scanned_through=scanned).SerializeToString()
 
     async def PublishJobEvents(
         self,
@@ -60,19 +95,3 @@ class EventsDoor(JobEventsServiceServicer):
         """A worker that has nothing to say for hours must not hold up the server's end."""
         await self._broker.stopped()
         raise ShuttingDown
-
-    async def _entries(self, request: pb.StreamJobEventsRequest) -> AsyncGenerator[Entry, None]:
-        """What follows, trimmed to what the caller has not seen: a cut may have grown since."""
-        if request.from_sequence < 0:
-            raise InvalidRequest("from_sequence", f"{request.from_sequence} is below 0")
-        start = request.from_sequence or 1
-        events = self._broker.watch(
-            JobId(request.job_id),
-            after=Sequence(start - 1),
-            stop_at_tail=request.stop_at_tail,
-        )
-        async with aclosing(events):
-            async for event in events:
-                if (told := entry(event)) is not None:
-                    yield trimmed(told, start)
-                    start = told.last + 1

@@ -71,7 +71,7 @@ class GrpcServer:
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, table)
         job_pb2_grpc.add_JobServiceServicer_to_server(JobsDoor(broker, version=version), table)
-        job_pb2_grpc.add_JobEventsServiceServicer_to_server(EventsDoor(broker), table)
+        EventsDoor(broker).add_to(methods)
         names = (*_SERVICES, _HEALTH, reflection.SERVICE_NAME)
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(  # type: ignore[no-untyped-call]  # no types yet
             reflection.aio.ReflectionServicer(names), table

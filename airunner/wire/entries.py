@@ -15,22 +15,27 @@ from airunner.reports import width
 from airunner.seal import Link
 from airunner.wire.enums import ENDINGS, JOB_STATES
 from airunner.wire.job.v1 import job_pb2 as pb
-from airunner.wire.reports import decode_report, encode_report
+from airunner.wire.reports import decode_report, fill_report
 from airunner.wire.results import decode_outcome, encode_outcome
 from airunner.wire.seals import decode_seal, encode_seal
-from airunner.wire.times import decode_instant
+from airunner.wire.times import decode_instant, fill_instant
 
 OURS = 100  # from this number up
 _OUTPUT = frozenset((int(pb.EVENT_TYPE_OUTPUT), int(pb.EVENT_TYPE_OUTPUT_BATCH)))
 
 
-def encode_entry(entry: Entry, id: JobId | None = None) -> pb.JobEvent:
-    """The event; `id` is the job's, which a result repeats."""
-    event = _encode(entry, id)
-    event.timestamp.FromMilliseconds(entry.at)
-    event.attempt = entry.attempt
-    event.link = entry.link
-    return event
+def fill_entry(event: pb.JobEvent, entry: Entry, id: JobId | None = None) -> None:
+    """Make an empty event say this; `id` is the job's, which a result repeats."""
+    _fill(event, entry, id)
+    fill_instant(event.timestamp, entry.at)
+    event.attempt, event.link = entry.attempt, entry.link
+
+
+def encode_told(entry: Entry, id: JobId) -> tuple[int, bytes]:
+    """The type of event, and a StreamJobEventsResponse that tells of it."""
+    response = pb.StreamJobEventsResponse(scanned_through=entry.last)
+    fill_entry(response.event, entry, id)
+    return response.event.event_type, response.SerializeToString()
 
 
 def decode_entry(event: pb.JobEvent) -> Entry:
@@ -84,38 +89,37 @@ def encode_filter(kinds: Iterable[str]) -> list[pb.EventType.ValueType]:
     return types
 
 
-def passes(event: pb.JobEvent, wanted: frozenset[int]) -> bool:
-    return not wanted or event.event_type >= OURS or event.event_type in wanted
+def passes(type: int, wanted: frozenset[int]) -> bool:
+    return not wanted or type >= OURS or type in wanted
 
 
-def _encode(entry: Entry, id: JobId | None) -> pb.JobEvent:
-    first = entry.first
+def _fill(event: pb.JobEvent, entry: Entry, id: JobId | None) -> None:
+    event.sequence = entry.first
     match entry.what:
         case InLine(queue, retry_of):
-            enqueued = pb.EnqueuedEvent(queue=queue, retry_of=retry_of or "")
-            return pb.JobEvent(sequence=first, event_type=pb.EVENT_TYPE_ENQUEUED, enqueued=enqueued)
+            event.event_type = pb.EVENT_TYPE_ENQUEUED
+            event.enqueued.queue, event.enqueued.retry_of = queue, retry_of or ""
         case Taken(worker):
-            leased = pb.LeasedEvent(attempt=entry.attempt, worker=worker)
-            return pb.JobEvent(sequence=first, event_type=pb.EVENT_TYPE_LEASED, leased=leased)
+            event.event_type = pb.EVENT_TYPE_LEASED
+            event.leased.attempt, event.leased.worker = entry.attempt, worker
         case BackInLine(ending, failures):
-            returned = pb.ReturnedEvent(
-                attempt=entry.attempt, ending=ENDINGS.encode(ending), failures=failures
-            )
-            return pb.JobEvent(sequence=first, event_type=pb.EVENT_TYPE_RETURNED, returned=returned)
+            event.event_type = pb.EVENT_TYPE_RETURNED
+            event.returned.attempt, event.returned.failures = entry.attempt, failures
+            event.returned.ending = ENDINGS.encode(ending)
         case Cancelling(by):
-            asked = pb.CancelRequestedEvent(by=by)
-            return pb.JobEvent(
-                sequence=first, event_type=pb.EVENT_TYPE_CANCEL_REQUESTED, cancel_requested=asked
-            )
+            event.event_type = pb.EVENT_TYPE_CANCEL_REQUESTED
+            event.cancel_requested.by = by
         case Ended(state, outcome, seal):
-            finished = pb.FinishedEvent(
-                state=JOB_STATES.encode(state),
-                result=encode_outcome(outcome, id),
-                seal=encode_seal(seal),
+            event.event_type = pb.EVENT_TYPE_FINISHED
+            event.finished.MergeFrom(
+                pb.FinishedEvent(
+                    state=JOB_STATES.encode(state),
+                    result=encode_outcome(outcome, id),
+                    seal=encode_seal(seal),
+                )
             )
-            return pb.JobEvent(sequence=first, event_type=pb.EVENT_TYPE_FINISHED, finished=finished)
         case report:
-            return encode_report(report, first)
+            fill_report(event, report, entry.first)
 
 
 def _entry(

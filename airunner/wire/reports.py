@@ -5,7 +5,7 @@ both are Output. The `sequence` of an event that a worker sends is its own numbe
 of the report (of the first item, for a batch), or 0 if it does not count.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Final, assert_never
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -50,21 +50,26 @@ _DELTA_MAX = 2**31 - 1
 PLAYBACK_MILLIS = limits.BATCH_MILLIS_MAX  # how far apart a player may show what one batch holds
 
 
-def encode_report(report: Report, first: int) -> pb.JobEvent:
-    """The event, with `first` as its sequence; its timestamp and attempt are the caller's."""
+def fill_report(event: pb.JobEvent, report: Report, first: int) -> None:
+    """Make an empty event say this, with `first` as its sequence.
+
+    Its timestamp and attempt are the caller's. Output is written where it travels: protobuf copies
+    a message that is put into another, which took 5 us for each level that 64 KiB went through.
+    """
     match report:
         case Output():
-            return _encode_output(report, first)
+            _fill_output(event, report, first)
         case OutputCut(items, size):
-            cut = pb.OutputCutEvent(bytes=size, end_sequence=first + items - 1)
-            return pb.JobEvent(sequence=first, event_type=pb.EVENT_TYPE_OUTPUT_CUT, output_cut=cut)
+            event.sequence, event.event_type = first, pb.EVENT_TYPE_OUTPUT_CUT
+            event.output_cut.bytes, event.output_cut.end_sequence = size, first + items - 1
         case ProcessStarted() | ProcessEnded() | ProcessFailed() | Alive() | TerminalResized():
-            return _encode_process(report, first)
+            event.MergeFrom(_encode_process(report, first))
         case CloneStarted() | CloneProgressed() | CloneEnded() | CloneFailed():
-            return _encode_clone(report, first)
+            event.MergeFrom(_encode_clone(report, first))
         case Remark(message):
-            remark = pb.RemarkEvent(message=message)
-            return pb.JobEvent(sequence=first, event_type=pb.EVENT_TYPE_REMARK, remark=remark)
+            event.sequence, event.event_type = first, pb.EVENT_TYPE_REMARK
+            event.remark.SetInParent()
+            event.remark.message = message
         case (
             ContainerCreated()
             | ContainerRemoved()
@@ -72,15 +77,15 @@ def encode_report(report: Report, first: int) -> pb.JobEvent:
             | ImagePullProgressed()
             | ImagePullEnded()
         ):
-            return _encode_container(report, first)
+            event.MergeFrom(_encode_container(report, first))
         case _:
             assert_never(report)
 
 
-def encode_reports(reports: Iterable[Report], first: int) -> Iterator[pb.JobEvent]:
-    """Events numbered from `first` without a gap."""
+def fill_reports(batch: pb.Batch, reports: Iterable[Report], first: int) -> None:
+    """Add an event for each, numbered from `first` without a gap."""
     for report in reports:
-        yield encode_report(report, first)
+        fill_report(batch.events.add(), report, first)
         first += width(report)
 
 
@@ -130,26 +135,17 @@ def decode_reports(events: Iterable[pb.JobEvent]) -> list[tuple[int, Report]]:
 # To the wire
 
 
-def _encode_output(output: Output, first: int) -> pb.JobEvent:
+def _fill_output(event: pb.JobEvent, output: Output, first: int) -> None:
     begun = output.chunks[0].at
-    return pb.JobEvent(
-        sequence=first,
-        event_type=pb.EVENT_TYPE_OUTPUT_BATCH,
-        output_batch=pb.OutputBatchEvent(
-            outputs=[
-                pb.OutputItem(
-                    output=chunk.data,
-                    stream_type=STREAMS.encode(chunk.stream),
-                    timestamp_delta_ms=max(-_DELTA_MAX, min(chunk.at - begun, _DELTA_MAX)),
-                )
-                for chunk in output.chunks
-            ],
-            start_sequence=first,
-            end_sequence=first + len(output.chunks) - 1,
-            first_timestamp_ms=begun,
-            playback_interval_millis=PLAYBACK_MILLIS,
-        ),
-    )
+    event.sequence, event.event_type = first, pb.EVENT_TYPE_OUTPUT_BATCH
+    batch = event.output_batch
+    batch.start_sequence, batch.end_sequence = first, first + len(output.chunks) - 1
+    batch.first_timestamp_ms = begun
+    batch.playback_interval_millis = PLAYBACK_MILLIS
+    for chunk in output.chunks:
+        item = batch.outputs.add()
+        item.output, item.stream_type = chunk.data, STREAMS.encode(chunk.stream)
+        item.timestamp_delta_ms = max(-_DELTA_MAX, min(chunk.at - begun, _DELTA_MAX))
 
 
 def _encode_process(

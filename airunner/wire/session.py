@@ -30,7 +30,7 @@ from airunner.session import (
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.jobs import decode_job, encode_job
 from airunner.wire.refusals import code_named, code_numbered
-from airunner.wire.reports import decode_reports, encode_reports
+from airunner.wire.reports import decode_reports, fill_reports
 from airunner.wire.results import decode_outcome, encode_outcome
 
 
@@ -92,7 +92,7 @@ def _fill_from_worker(said: pb.FromWorker, message: FromWorker) -> None:
             said.credit.more = more
         case Batch(token, first, reports):
             said.batch.task_token, said.batch.first = token, first
-            said.batch.events.extend(encode_reports(reports, first))
+            fill_reports(said.batch, reports, first)
         case Heartbeat(tokens):
             said.heartbeat.SetInParent()
             said.heartbeat.task_tokens.extend(tokens)

@@ -22,6 +22,11 @@ def encode_instant(at: Instant | None) -> Timestamp | None:
     return Timestamp(seconds=seconds, nanos=millis * 1_000_000)
 
 
+def fill_instant(stamp: Timestamp, at: Instant) -> None:
+    stamp.seconds, millis = divmod(at, 1000)
+    stamp.nanos = millis * 1_000_000
+
+
 def decode_instant(stamp: Timestamp, field: str) -> Instant | None:
     """None for a time before 1970, and for the default of an unset message."""
     if not -62_135_596_800 <= stamp.seconds <= _SECONDS_MAX or not 0 <= stamp.nanos < 10**9:
