@@ -15,6 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "airunner"
+BENCHMARKS = ROOT / "benchmarks"
 
 # An import points down, or stays in its own folder; folders of one height are strangers.
 HEIGHT = {
@@ -193,7 +194,8 @@ def test_every_task_belongs_to_a_group() -> None:
 
 
 def test_a_module_is_one_noun_and_not_a_long_one() -> None:
-    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in modules()}
+    paths = [*modules(), *modules(BENCHMARKS)]
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in paths}
     long = {where(path, n): n for path, n in lengths.items() if n > MODULE_LINES_MAX}
     assert not long
 
@@ -202,7 +204,7 @@ def test_a_function_fits_a_screen() -> None:
     """Below its signature: that of a command lists its flags, and is a table."""
     long = [
         f"{where(path, node.lineno)}: {node.name}"
-        for path in [*modules(), *modules(ROOT / "tests")]
+        for path in [*modules(), *modules(BENCHMARKS), *modules(ROOT / "tests")]
         for node in ast.walk(tree(path))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (node.end_lineno or 0) - node.body[0].lineno + 1 > FUNCTION_LINES_MAX
@@ -213,7 +215,7 @@ def test_a_function_fits_a_screen() -> None:
 def test_every_module_says_what_it_is() -> None:
     silent = [
         where(path, 1)
-        for path in modules()
+        for path in [*modules(), *modules(BENCHMARKS)]
         if tree(path).body and ast.get_docstring(tree(path)) is None
     ]
     assert not silent
@@ -269,5 +271,5 @@ def test_the_project_names_no_machine_and_no_registry(word: str) -> None:
 
 @pytest.mark.parametrize("mark", FORBIDDEN_MARKS)
 def test_nothing_is_left_for_later(mark: str) -> None:
-    paths = [*modules(), *modules(ROOT / "tests")]
+    paths = [*modules(), *modules(BENCHMARKS), *modules(ROOT / "tests")]
     assert not [path for path in paths if re.search(mark, path.read_text(encoding="utf-8"))]
