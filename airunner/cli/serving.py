@@ -17,7 +17,7 @@ from structlog.typing import FilteringBoundLogger
 
 from airunner import __version__
 from airunner.cli.exits import OURS, innermost
-from airunner.cli.journal import LogFormat, open_journal
+from airunner.cli.journal import LogFormat, open_journal, open_lines
 from airunner.cli.lifeline import on_end
 from airunner.cli.storing import LogFailed, Opened, Store, log_failures, opened
 from airunner.jobs import JobId
@@ -85,7 +85,7 @@ async def _serve(
         clock=LoopClock(floor=engine.now),
         ids=RandomIds(),
         watched=watched,
-        journal=job_lines(journal),
+        journal=job_lines(open_lines(serving.log_format)),
         room=store.room,
     )
     port = GrpcServer(

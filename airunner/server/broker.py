@@ -13,7 +13,7 @@ next deadline. An idle server does nothing at all.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Collection, Hashable, Sequence
+from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
 from contextlib import aclosing, suppress
 from typing import TypeVar
 
@@ -71,7 +71,7 @@ class Broker:
         clock: Clock,
         ids: Ids,
         watched: Counter[JobId],
-        journal: Journal = lambda event, job: None,
+        journal: Journal = lambda events: None,
         room: Callable[[], None] = lambda: None,
     ) -> None:
         self._engine = engine
@@ -80,14 +80,14 @@ class Broker:
         self._ids = ids
         self._watched = watched
         self._room = room
+        self._idle = Parking()  # workers, by the queues they would work on
+        self._news = Parking()  # everyone else, by what they wait to hear of
         self._outbox = Outbox(
-            log, engine.tail, landed=self._tell, recovered=self._recover, journal=journal
+            log, engine.tail, landed=self._news.wake, recovered=self._recover, journal=journal
         )
         self._untold: list[TaskToken] = []  # of leases to take back once there is room
         self._deadline: Instant | None = None
         self.stopping = False
-        self._idle = Parking()  # workers, by the queues they would work on
-        self._news = Parking()  # everyone else, by what they wait to hear of
         self.attendance = Attendance()
 
     @property
@@ -199,7 +199,7 @@ class Broker:
             self._watched[id] -= 1
             if not self._watched[id]:
                 del self._watched[id]
-                self._rearm()
+                self._rearm(self._engine.next_deadline())
 
     # Workers' verbs
 
@@ -285,15 +285,11 @@ class Broker:
         Raises Stalled while the log has no room.
         """
         self._outbox.check()
-        for event in self._engine.record(facts, self.now()):
-            fact = event.fact
-            job = self.table.find(fact.id)
-            self._outbox.add(event, job)
-            if isinstance(fact, Enqueued | Returned) and job:
-                self._idle.wake(job.spec.queue, 1)
-            elif isinstance(fact, CancelRequested) and job:
-                self.attendance.tell(fact, job)
-        self._rearm()
+        if events := self._engine.record(facts, self.now()):
+            self._outbox.add(events)
+            for event in events:
+                self._tell_of(event.fact)
+            self._rearm(self._engine.due)
         return self._engine.tail
 
     def take(
@@ -374,13 +370,17 @@ class Broker:
         if self.stopping:
             raise ShuttingDown
 
-    def _rearm(self) -> None:
-        if self._engine.next_deadline() != self._deadline:
+    def _rearm(self, due: Instant | None) -> None:
+        if due != self._deadline:
             self._news.wake(_DEADLINE)
 
-    def _tell(self, ids: Collection[JobId]) -> None:
-        for id in ids:
-            self._news.wake(id)
+    def _tell_of(self, fact: Fact) -> None:
+        """Tell at once who has to do with what was decided."""
+        match fact:
+            case Enqueued(id) | Returned(id) if job := self.table.find(id):
+                self._idle.wake(job.spec.queue, 1)
+            case CancelRequested(id) if job := self.table.find(id):
+                self.attendance.tell(fact, job)
 
     def _recover(self) -> None:
         """The log has room again."""

@@ -4,15 +4,14 @@ None has a token, a value of an environment variable or output in it: a line is 
 fields that are named here.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import assert_never
-
-from structlog.typing import FilteringBoundLogger
 
 from airunner.facts import (
     CancelRequested,
     Enqueued,
     Event,
+    Fact,
     Finished,
     Forgotten,
     Leased,
@@ -22,22 +21,22 @@ from airunner.facts import (
     Returned,
     Tallied,
 )
-from airunner.jobs import Job
+
+Line = tuple[str, Mapping[str, object]]  # the name of what happened, and its fields
 
 
-def job_lines(journal: FilteringBoundLogger) -> Callable[[Event, Job | None], None]:
-    """A listener that writes a line for each step of a job, once it is durable."""
+def job_lines(write: Callable[[Iterable[Line]], None]) -> Callable[[Iterable[Event]], None]:
+    """A listener that has a line written for each step of a job, once it is durable."""
 
-    def write(event: Event, job: Job | None) -> None:
-        if (told := _line(event)) is not None:
-            name, fields = told
-            journal.info(name, job=event.fact.id, **fields)
+    def tell(events: Iterable[Event]) -> None:
+        told = ((event.fact.id, _line(event.fact)) for event in events)
+        write((line[0], {"job": id, **line[1]}) for id, line in told if line is not None)
 
-    return write
+    return tell
 
 
-def _line(event: Event) -> tuple[str, Mapping[str, object]] | None:
-    match event.fact:
+def _line(fact: Fact) -> Line | None:
+    match fact:
         case Enqueued(spec=spec, submitter=submitter, retry_of=retry_of):
             fields = {"queue": spec.queue, "submitter": submitter, "command": spec.command}
             return "job_enqueued", fields | ({"retry_of": retry_of} if retry_of else {})
@@ -56,4 +55,4 @@ def _line(event: Event) -> tuple[str, Mapping[str, object]] | None:
         case Renewed() | Reported() | Tallied():
             return None
         case _:
-            assert_never(event.fact)
+            assert_never(fact)

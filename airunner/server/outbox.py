@@ -10,16 +10,16 @@ undone whole: the same append is tried again and again. Until it succeeds nobody
 anything more, nor be told anything.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from airunner.errors import ShuttingDown, Stalled
 from airunner.facts import Event, sequences
-from airunner.jobs import Job, JobId, Place
+from airunner.jobs import JobId, Place
 from airunner.log.log import Log, LogFull
 from airunner.server.parking import Parking
 
-Journal = Callable[[Event, Job | None], None]  # told of every event once it is durable
+Journal = Callable[[Iterable[Event]], None]  # told of events once they are durable
 
 RETRY_SECONDS: Final = 1.0  # between two tries to append to a full log
 
@@ -27,10 +27,10 @@ _WORK, _DURABLE, _RETRY = "work", "durable", "retry"
 
 
 class Outbox:
-    """Events on their way to the log, each with its job as it was then.
+    """Events on their way to the log.
 
-    `landed` is told which jobs have news in the log, and `recovered` is called when a log that
-    was full takes events again.
+    `landed` is told of each job that has news in the log, and `recovered` is called when a log
+    that was full takes events again.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Outbox:
         log: Log,
         tail: Place,
         *,
-        landed: Callable[[Collection[JobId]], None],
+        landed: Callable[[JobId], None],
         recovered: Callable[[], None],
         journal: Journal,
     ) -> None:
@@ -47,7 +47,7 @@ class Outbox:
         self._landed = landed
         self._recovered = recovered
         self._journal = journal
-        self._waiting: list[tuple[Event, Job | None]] = []
+        self._waiting: list[Event] = []
         self._parking = Parking()
         self._stopping = False
         self._ended = False  # nothing becomes durable any more
@@ -63,8 +63,8 @@ class Outbox:
         if self._full:
             raise Stalled(self._full)
 
-    def add(self, event: Event, job: Job | None) -> None:
-        self._waiting.append((event, job))
+    def add(self, events: Sequence[Event]) -> None:
+        self._waiting += events
         self._parking.wake(_WORK)
 
     def is_durable(self, place: Place) -> bool:
@@ -94,10 +94,9 @@ class Outbox:
                     await self._parking.park(_WORK)
                     continue
                 batch, self._waiting = self._waiting, []
-                if not await self._append([event for event, _ in batch]):
+                if not await self._append(batch):
                     return
-                for event, job in batch:
-                    self._journal(event, job)
+                self._journal(batch)
         finally:
             self._ended = True
             self._parking.wake_all()
@@ -116,7 +115,8 @@ class Outbox:
                 continue
             self._durable = events[-1].place
             self._parking.wake(_DURABLE)
-            self._landed({event.fact.id for event in events if sequences(event.fact)})
+            for id in {event.fact.id for event in events if sequences(event.fact)}:
+                self._landed(id)
             if self._full:
                 self._full = ""
                 self._recovered()

@@ -28,6 +28,7 @@ class Engine:
         self.queue = Queue(self.table, retention or Retention())
         self.tail = BEGINNING
         self.now = Instant(0)  # of the last event
+        self.due: Instant | None = None  # next_deadline() when something was recorded last
         self._watched = watched
 
     def restore(self, event: Event) -> None:
@@ -49,7 +50,9 @@ class Engine:
                 self.table.apply(event)
                 self.tail, self.now = event.place, max(self.now, now)
                 events.append(event)
-            facts = self.queue.expire(now, self._watched)
+            self.due = self.next_deadline()
+            is_due = self.due is not None and self.due <= now
+            facts = self.queue.expire(now, self._watched) if is_due else ()
         return events
 
     def settle(self, now: Instant) -> list[Event]:

@@ -21,7 +21,10 @@ class Lines:
         self._lines: dict[tuple[str, JobState], SortedList[tuple[Place, JobId]]] = {}
 
     def add(self, job: Job) -> None:
-        self._lines.setdefault((job.spec.queue, job.state), SortedList()).add((job.place, job.id))
+        key = (job.spec.queue, job.state)
+        if key not in self._lines:
+            self._lines[key] = SortedList()
+        self._lines[key].add((job.place, job.id))
 
     def drop(self, job: Job) -> None:
         key = (job.spec.queue, job.state)

@@ -60,7 +60,7 @@ def broker_over(
         clock=LoopClock(epoch=Instant(0), floor=engine.now if engine else None),
         ids=CountingIds(),
         watched=watched,
-        journal=journal or (lambda event, job: None),
+        journal=journal or (lambda events: None),
         room=room,
     )
 

@@ -79,7 +79,7 @@ ON_THE_SERVER: Final = (
         name="a deadline that comes sooner and arms no timer",
         promise="Leases and waits end on time",
         file="airunner/server/broker.py",
-        old="        if self._engine.next_deadline() != self._deadline:\n",
+        old="        if due != self._deadline:\n",
         new="        if False:\n",
         test=f"{BROKER}test_a_lease_lapses_on_time_and_the_next_worker_gets_the_job",
     ),

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from airunner.cli.certificates import make_certificates
-from airunner.cli.journal import LogFormat, open_journal
+from airunner.cli.journal import LogFormat, open_journal, open_lines
 from airunner.jobs import JobId
 from airunner.log.memory import MemoryLog
 from airunner.server.auth import Gate, OpenGate, TokenGate, sign_token
@@ -114,7 +114,7 @@ async def serving(
             clock=LoopClock(),
             ids=RandomIds(),
             watched=watched,
-            journal=job_lines(journal),
+            journal=job_lines(open_lines(LogFormat.JSON, lines)),
         )
         server = GrpcServer(
             broker,

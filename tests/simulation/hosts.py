@@ -6,7 +6,7 @@ that it still does on its way out reaches the network, the disk or a spool. All 
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from random import Random
 from typing import Any
@@ -18,7 +18,7 @@ from airunner.channel import ChannelClosed
 from airunner.entries import Entry, entry, trimmed
 from airunner.errors import LimitReached, Refused
 from airunner.facts import Event
-from airunner.jobs import Instant, Job, JobId, Sequence
+from airunner.jobs import Instant, JobId, Sequence
 from airunner.retention import Retention
 from airunner.server.broker import Broker
 from airunner.server.clock import LoopClock
@@ -156,9 +156,10 @@ class ServerLife:
         if self._disk.low:
             raise LimitReached("there is little room on the disk")
 
-    def _note(self, event: Event, job: Job | None) -> None:
-        if not self.dead:
-            self._tell(f"server: {event.fact}"[:160])
+    def _note(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if not self.dead:
+                self._tell(f"server: {event.fact}"[:160])
 
 
 class WorkerLife:

@@ -1,0 +1,60 @@
+"""How the server's log looks, whichever way a line comes into it."""
+
+import io
+import json
+import select
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+
+import pytest
+
+from airunner.cli.journal import LogFormat, open_journal, open_lines
+
+SAID: list[tuple[str, Mapping[str, object]]] = [
+    ("job_leased", {"job": "one", "attempt": 1}),
+    ("job_completed", {"job": "ä", "code": None}),
+]
+_WRITE = """
+from airunner.cli.journal import LogFormat, open_lines
+open_lines(LogFormat.JSON)([("said", {"number": n, "text": "x" * (n % 500)}) for n in range(1000)])
+open_lines(LogFormat.JSON)([("said", {"text": "x" * 100_000})])
+"""
+
+
+@pytest.mark.parametrize("format", list(LogFormat))
+def test_lines_that_are_written_together_look_as_if_each_had_been_by_itself(
+    format: LogFormat,
+) -> None:
+    one, many = io.StringIO(), io.StringIO()
+    journal = open_journal(format, one)
+    for name, fields in SAID:
+        journal.info(name, **fields)
+    open_lines(format, many)(SAID)
+    assert untimed(many.getvalue(), format) == untimed(one.getvalue(), format)
+    assert len(many.getvalue().splitlines()) == len(SAID)
+
+
+def test_lines_that_are_written_together_go_into_a_pipe_whole() -> None:
+    """So that another process, whose log is the same pipe, never writes into one."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # each write shows
+    writes = list[bytes]()
+    with ours, subprocess.Popen([sys.executable, "-c", _WRITE], stderr=theirs.fileno()):
+        theirs.close()
+        while written := ours.recv(200_000):
+            writes.append(written)
+    assert all(each.endswith(b"\n") for each in writes)
+    assert all(len(each) <= select.PIPE_BUF for each in writes[:-1])
+    assert sum(map(len, writes[:-1])) / len(writes[:-1]) > select.PIPE_BUF / 2
+    said = [json.loads(line) for line in b"".join(writes).splitlines()]
+    assert [line.get("number") for line in said] == [*range(1000), None]
+
+
+def untimed(text: str, format: LogFormat) -> list[object]:
+    """The lines without their times; of JSON, the order of the fields counts too."""
+    if format is LogFormat.CONSOLE:
+        return [line.split(" ", 1)[1] for line in text.splitlines()]
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert all(line.pop("timestamp").endswith("Z") for line in lines)
+    return [[*line.items()] for line in lines]
