@@ -1,9 +1,6 @@
 """`airunner bench`: what this machine can do with airunner, and without."""
 
-import asyncio
 import os
-import signal
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,6 +97,9 @@ def bench(
 
     airunner bench --json > before.json; airunner bench --baseline before.json
     """
+    import asyncio
+    import signal
+
     from airunner.bench.runs import Run
     from airunner.bench.setting import header
     from airunner.bench.suite import SCENARIOS
@@ -168,6 +168,8 @@ def _check(what: str, given: Sequence[str], known: tuple[str, ...]) -> None:
 @contextmanager
 def _place(folder: Path | None) -> Iterator[Path]:
     """A folder that is not there afterwards."""
+    import tempfile
+
     try:
         made = tempfile.TemporaryDirectory(prefix="airunner-bench-", dir=folder)
     except OSError as error:
@@ -221,6 +223,9 @@ def _setting(
 
 async def _measure(setting: "Setting", scenarios: list[str], *, as_json: bool) -> list["Figure"]:
     """Print what there is as soon as it is known; all figures in the end."""
+    import asyncio
+    import signal
+
     from airunner.bench.runs import figure_line, head_line
     from airunner.bench.setting import header
     from airunner.bench.suite import measure

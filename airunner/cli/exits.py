@@ -15,9 +15,10 @@ submit` before a command and keep its error handling. A command that itself
 exits with 124 to 130 looks like one of ours; `airunner show` tells them apart.
 """
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from airunner.jobs import JobState, Outcome, Reason
+if TYPE_CHECKING:
+    from airunner.jobs import JobState, Outcome
 
 OURS: Final = 125
 USAGE: Final = 2
@@ -36,8 +37,10 @@ class CommandFailed(Exception):
         self.code = code
 
 
-def exit_code(state: JobState, outcome: Outcome | None) -> int:
+def exit_code(state: "JobState", outcome: "Outcome | None") -> int:
     """The exit code that stands for how a job ended; `state` is final."""
+    from airunner.jobs import JobState, Reason
+
     assert state.final
     if state is JobState.CANCELLED:
         return INTERRUPTED
@@ -56,8 +59,10 @@ def exit_code(state: JobState, outcome: Outcome | None) -> int:
             return OURS
 
 
-def _own(state: JobState, outcome: Outcome) -> int:
+def _own(state: "JobState", outcome: "Outcome") -> int:
     """The command's own code, but never 0 for a job that has failed."""
+    from airunner.jobs import JobState
+
     if outcome.exit_code is not None:
         code = outcome.exit_code & 0xFF
     elif outcome.signal is not None:

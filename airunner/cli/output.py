@@ -9,7 +9,6 @@ writable pipe takes without blocking. Making the descriptor non-blocking instead
 would make it so for every process that shares the terminal.
 """
 
-import asyncio
 import contextlib
 import errno
 import os
@@ -70,6 +69,8 @@ async def send(descriptor: int, data: bytes) -> None:
 
 
 async def _room(descriptor: int) -> None:
+    import asyncio
+
     loop = asyncio.get_running_loop()
     writable = asyncio.Event()
     loop.add_writer(descriptor, writable.set)

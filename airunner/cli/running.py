@@ -1,6 +1,5 @@
 """How a client command runs: a connection, a coroutine, an exit code."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NoReturn
 
@@ -14,6 +13,8 @@ if TYPE_CHECKING:
 
 def ask(said: Settings, work: Callable[["JobsClient"], Awaitable[int]]) -> NoReturn:
     """Connect, do the work, and leave with the exit code that it returns."""
+    import asyncio
+
     from airunner.wire.client import JobsClient
 
     async def connected() -> int:

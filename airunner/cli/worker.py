@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from airunner.cli.exits import CommandFailed
-from airunner.cli.flags import size
 from airunner.cli.options import CaCert, Lifeline, Server, Token, TokenFile
 from airunner.cli.settings import settings
 from airunner.cli.units import show_size
@@ -106,6 +105,7 @@ def worker(
     from platformdirs import user_cache_path
 
     from airunner.checks import check_within
+    from airunner.cli.flags import size
     from airunner.cli.journal import log_format_named, open_journal
     from airunner.spec import check_queue
     from airunner.worker.keeper.keeper import start_keeper
