@@ -22,6 +22,7 @@ from airunner.wire.client import JobsClient
 LINE_BYTES: Final = 40  # with its newline; a terminal adds a carriage return
 LINES_A_SECOND: Final = 300_000  # about as many as fit in a measurement are written
 LINES_MIN: Final = 2_000
+LINES_MAX: Final = 1_000_000
 BAR: Final = Bar(150_000)  # lines/s
 
 
@@ -73,7 +74,7 @@ class Writer:
 
     def command(self, seconds: float) -> tuple[int, tuple[str, ...]]:
         """How many lines it writes, and its arguments."""
-        count = max(LINES_MIN, round(LINES_A_SECOND * seconds))
+        count = min(max(LINES_MIN, round(LINES_A_SECOND * seconds)), LINES_MAX)
         line = b"x" * (LINE_BYTES - 1) + b"\n"
         if not self.path.exists() or self.path.stat().st_size != count * LINE_BYTES:
             self.path.write_bytes(line * count)
