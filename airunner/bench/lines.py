@@ -15,7 +15,7 @@ from airunner.bench.procfs import Meter
 from airunner.bench.rounds import Contender, compare
 from airunner.bench.setting import Setting
 from airunner.bench.spawns import read_all
-from airunner.reports import Output, ProcessStarted
+from airunner.reports import Output
 from airunner.spec import JobSpec, ProcessType
 from airunner.wire.client import JobsClient
 
@@ -31,9 +31,9 @@ async def lines(setting: Setting) -> list[Figure]:
 
     A line has 40 bytes, and `dd` writes each by itself, from a file that the kernel has in its
     cache; into a pipe, and into a terminal. One real server with the store that the run has, one
-    real worker, one client in this process. The clock runs from the process's start, as the monitor
-    reads of it, to its last line there. Beside them: the same `dd` with a reader in this process,
-    from its spawn to its end. Leaves out lines that a program writes many of at a time.
+    real worker, one client in this process. The clock runs from the submit to the last line at the
+    monitor. Beside them: the same `dd` with a reader in this process, from its spawn to its end.
+    Leaves out lines that a program writes many of at a time.
     """
     async with AsyncExitStack() as stack:
         store = setting.store("lines")
@@ -95,15 +95,12 @@ async def _watched(
 ) -> Sample:
     count, (command, *arguments) = writer.command(seconds)
     kind = ProcessType.PTY if terminal else ProcessType.PIPE
-    start, last, size, meter = 0.0, 0.0, 0, Meter(served.pid)
+    start, last, size, meter = perf_counter(), 0.0, 0, Meter(served.pid)
     job = await client.enqueue(JobSpec(command=command, args=tuple(arguments), process_type=kind))
     async for entry in client.watch(job.id):
-        match entry.what:
-            case ProcessStarted():
-                start = perf_counter()
-            case Output() as output:
-                last = perf_counter()
-                size += output.size
+        if isinstance(entry.what, Output):
+            last = perf_counter()
+            size += entry.what.size
     _check(size, count, terminal)
     return rate(count, last - start, busy=meter.busy, resident=meter.resident)
 
