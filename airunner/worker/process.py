@@ -51,6 +51,10 @@ class KeeperLost(LaunchFailed):
     """Whoever starts processes here is gone: no command can be started any more."""
 
 
+class LaunchLost(LaunchError):
+    """Whoever was to start the command was killed; whether it has run is unknown."""
+
+
 class ProcessLost(Exception):
     """The command was killed because whoever watched over it is gone; how it ended is unknown."""
 

@@ -34,6 +34,7 @@ from airunner.worker.process import (
     KeeperLost,
     Launcher,
     LaunchError,
+    LaunchLost,
     NotExecutable,
     Process,
     ProcessLost,
@@ -150,6 +151,9 @@ class Run:
         except KeeperLost as error:
             self.keeper_lost = error
             return Ending.RELEASED  # not the job's fault, and it has not run
+        except LaunchLost as lost:
+            self._log.error("process_lost", why=str(lost))
+            return Ending.LOST
         except LaunchError as error:
             return await self._fail(Reason.SETUP_FAILED, str(error))
 

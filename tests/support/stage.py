@@ -18,6 +18,7 @@ from airunner.worker.process import (
     CommandNotFound,
     Exit,
     KeeperLost,
+    LaunchLost,
     NotExecutable,
     ProcessLost,
 )
@@ -137,6 +138,7 @@ class Stage:
     def __init__(self, tasks: asyncio.TaskGroup) -> None:
         self.scripts: dict[str, Script] = {}
         self.locked: set[str] = set()  # commands that cannot be executed
+        self.unwatched: set[str] = set()  # whose warden dies before it can tell that they run
         self.closed = False  # the keeper is gone
         self.actors: list[Actor] = []
         self._tasks = tasks
@@ -149,6 +151,8 @@ class Stage:
         name = command.argv[0]
         if name in self.locked:
             raise NotExecutable(f"{name} cannot be executed")
+        if name in self.unwatched:
+            raise LaunchLost("the warden that watches over this command was killed")
         if name not in self.scripts:
             raise CommandNotFound(f"there is no command {name}")
         actor = Actor(next(self._pids), command)

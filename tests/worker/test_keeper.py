@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +16,13 @@ from airunner.spec import ProcessType
 from airunner.worker.keeper.keeper import Tree, start_keeper
 from airunner.worker.keeper.leaf import PREFIX, _place, own_group
 from airunner.worker.keeper.words import pack, unpack
-from airunner.worker.process import Exit, KeeperLost, ProcessLost
+from airunner.worker.process import (
+    CommandNotFound,
+    Exit,
+    KeeperLost,
+    LaunchLost,
+    ProcessLost,
+)
 from tests.worker.keeping import needs, play
 from tests.zoo import (
     DOUBLE_FORK,
@@ -61,6 +67,10 @@ def folders() -> Folders:
     return lambda: [folder for folder in every() if folder not in strangers]
 
 
+def leaves(folder: Path) -> list[Path]:
+    return [entry for entry in folder.iterdir() if entry.is_dir()]
+
+
 def begin(tree: Tree, stack: ExitStack) -> tuple["subprocess.Popen[str]", str, int]:
     """A worker process with a stubborn job, the job's tag and the keeper's process id."""
     needs(tree)
@@ -75,6 +85,16 @@ def begin(tree: Tree, stack: ExitStack) -> tuple["subprocess.Popen[str]", str, i
     tag, keeper = worker.stdout.readline().split()
     assert len(tagged(tag)) >= 2
     return worker, tag, int(keeper)
+
+
+def wardens(keeper: int) -> list[int]:
+    """The process ids of a keeper's wardens."""
+    found: list[int] = []
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError):
+            if folder.name.isdigit() and int(status(int(folder.name))["PPid"]) == keeper:
+                found.append(int(folder.name))
+    return found
 
 
 @trees
@@ -98,9 +118,10 @@ def test_no_process_survives_the_death_of_the_keeper(tree: Tree) -> None:
         worker.kill()
 
 
-def test_subreapers_kill_their_trees_though_worker_and_keeper_die_at_once() -> None:
+@trees
+def test_wardens_kill_their_trees_though_worker_and_keeper_die_at_once(tree: Tree) -> None:
     with ExitStack() as stack:
-        worker, tag, keeper = begin("subreaper", stack)
+        worker, tag, keeper = begin(tree, stack)
         watch = Watch(tagged(tag))
         os.kill(worker.pid, signal.SIGSTOP)
         os.kill(keeper, signal.SIGKILL)
@@ -108,17 +129,18 @@ def test_subreapers_kill_their_trees_though_worker_and_keeper_die_at_once() -> N
         watch.wait()
 
 
-def test_the_next_keeper_kills_and_removes_what_two_deaths_at_once_have_left(
+def test_the_next_keeper_kills_and_removes_what_three_deaths_at_once_have_left(
     folders: Folders,
 ) -> None:
     with ExitStack() as stack:
         worker, tag, keeper = begin("cgroup", stack)
-        watch = Watch([keeper])
-        os.kill(worker.pid, signal.SIGSTOP)  # so that it cannot do the killing itself
-        os.kill(keeper, signal.SIGKILL)
-        watch.wait()
-        worker.kill()
+        dead = [keeper, worker.pid, *wardens(keeper)]
+        watch = Watch(dead)
+        for number in (signal.SIGSTOP, signal.SIGKILL):  # nobody can do the killing for another
+            for pid in dead:
+                os.kill(pid, number)
         worker.wait()
+        watch.wait()
         assert tagged(tag)
 
         async def scene(pen: Pen) -> None:
@@ -179,19 +201,81 @@ def test_a_keeper_s_death_is_told_to_what_runs_and_to_what_comes(
     assert folders() == []
 
 
-def test_a_job_whose_subreaper_is_killed_dies_with_it() -> None:
+@trees
+def test_a_job_whose_warden_is_killed_dies_with_it(tree: Tree) -> None:
     async def scene(pen: Pen) -> None:
         other = await pen.launch(*shell("echo ready; cat; read line"))
         process = await pen.launch(*python(DOUBLE_FORK + "\nimport time; time.sleep(1000)"))
         await read_until(process, b"ready")
         os.kill(int(status(process.pid)["PPid"]), signal.SIGKILL)
-        with pytest.raises(ProcessLost):
+        with pytest.raises(ProcessLost, match="warden"):
             await process.wait()
         await process.close()
         await read_until(other, b"ready")  # others are not touched
         await other.close()
 
-    play("subreaper", scene)
+    play(tree, scene)
+
+
+@trees
+def test_a_warden_runs_one_command_after_the_other(tree: Tree, folders: Folders) -> None:
+    async def scene(pen: Pen) -> None:
+        first, second = [await pen.run(*shell("echo $PPID; exit 3")) for _ in range(2)]
+        assert first == second
+        assert first[0] == Exit(3)
+        with pytest.raises(CommandNotFound):
+            await pen.launch("no-such-command")
+        assert await pen.run(*shell("echo $PPID; exit 3")) == first
+        for folder in folders():
+            assert len(leaves(folder)) <= 2  # with the one that stands by
+
+    play(tree, scene)
+
+
+@trees
+def test_a_warden_that_had_to_kill_goes_and_its_leaf_with_it(tree: Tree, folders: Folders) -> None:
+    async def scene(pen: Pen) -> None:
+        process = await pen.launch(*shell("sleep 1000 & echo $PPID"))
+        warden = await read_until(process, b"\n")
+        watch = Watch([int(warden)])
+        before = [leaf for folder in folders() for leaf in leaves(folder)]
+        await process.close()
+        watch.wait()
+        assert (await pen.run(*shell("echo $PPID")))[1] != warden
+        assert sum(leaf.exists() for leaf in before) == max(len(before) - 1, 0)
+
+    play(tree, scene)
+
+
+@trees
+def test_a_free_warden_that_is_killed_is_not_missed(tree: Tree) -> None:
+    async def scene(pen: Pen) -> None:
+        assert (await pen.run("true"))[0] == Exit(0)
+        free = wardens(pen.keeper.pid)
+        watch = Watch(free)
+        for warden in free:
+            os.kill(warden, signal.SIGKILL)
+        watch.wait()
+        end: Exit | None = None
+        while end is None:
+            with suppress(LaunchLost):  # one of them was given the command, before it was known
+                end, _ = await pen.run("true")
+        assert end == Exit(0)
+
+    play(tree, scene)
+
+
+@trees
+def test_a_warden_that_does_not_answer_is_killed_with_its_tree(tree: Tree) -> None:
+    async def scene(pen: Pen) -> None:
+        process = await pen.launch("sleep", "1000")
+        os.kill(int(status(process.pid)["PPid"]), signal.SIGSTOP)
+        await process.terminate(0)
+        assert tagged(pen.tag) == []
+        with pytest.raises(ProcessLost):
+            await process.wait()
+
+    play(tree, scene)
 
 
 @trees
@@ -212,11 +296,26 @@ def test_closing_the_launcher_kills_what_runs_and_leaves_no_folder(
     assert folders() == []
 
 
-def test_a_leaf_is_removed_when_its_job_is_over(folders: Folders) -> None:
+def test_a_leaf_in_which_a_job_has_made_groups_is_not_used_again(folders: Folders) -> None:
     async def scene(pen: Pen) -> None:
         (folder,) = folders()
-        await pen.run("true")
-        assert [entry for entry in folder.iterdir() if entry.is_dir()] == []
+        assert (await pen.run("mkdir", "-p", f"{folder}/1/a/b", f"{folder}/2/a/b"))[0] == Exit(0)
+        assert (await pen.run("true"))[0] == Exit(0)
+        assert (await pen.run("true"))[0] == Exit(0)
+        assert {leaf.name for leaf in leaves(folder)} & {"1", "2"} == set()
+
+    play("cgroup", scene)
+
+
+def test_what_moves_to_another_group_is_killed_too(folders: Folders) -> None:
+    async def scene(pen: Pen) -> None:
+        (folder,) = folders()
+        line = f"echo 0 >{folder}/cgroup.procs; echo ready; sleep 1000"
+        process = await pen.launch(*shell(line))
+        await read_until(process, b"ready")
+        assert str(process.pid) in (folder / "cgroup.procs").read_text().split()
+        await process.terminate(0)
+        assert await process.wait() == Exit(137, 9)
 
     play("cgroup", scene)
 

@@ -686,6 +686,15 @@ async def test_a_job_whose_keeper_died_counts_as_a_failure() -> None:
 
 
 @virtually
+async def test_a_launch_of_which_nobody_knows_whether_it_ran_counts_as_a_failure() -> None:
+    async with shop() as it, working(it):
+        it.stage.unwatched.add("greet")
+        id = await it.submit("greet", attempts_max=2)
+        assert (await it.outcome(id)).reason is Reason.LOST
+        assert (await it.broker.get(id)).failures == 2
+
+
+@virtually
 async def test_a_worker_that_can_start_nothing_gives_the_job_back_and_ends() -> None:
     async with shop() as it:
         it.stage.closed = True

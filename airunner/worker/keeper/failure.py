@@ -1,4 +1,4 @@
-"""What the status pipe of a launch says, as the error that a submitter reads."""
+"""Why a warden could not start a command, as the error that a submitter reads."""
 
 import errno
 import os
@@ -7,7 +7,6 @@ from airunner.worker.keeper import words
 from airunner.worker.process import (
     Command,
     CommandNotFound,
-    KeeperLost,
     LaunchError,
     LaunchFailed,
     NotExecutable,
@@ -16,25 +15,12 @@ from airunner.worker.process import (
 KEEPER_GONE = "the keeper, which starts this worker's commands, has ended: restart the worker"
 
 
-def read_status(said: bytes, command: Command) -> int:
-    """The process id of the command that was started; raises the LaunchError if it was not."""
-    pid = 0
-    while said:
-        word, _, rest = said.partition(b" ")
-        if word == words.FAILED:
-            kind, code, path = rest.split(b" ", 2)
-            raise failure(kind.decode(), int(code), os.fsdecode(path), command)
-        number, _, said = rest.partition(b"\n")
-        pid = int(number)
-    if not pid:
-        raise KeeperLost(KEEPER_GONE)
-    return pid
-
-
-def failure(kind: str, code: int, path: str, command: Command) -> LaunchError:
-    """The error for one of the kinds of words.py, with a sentence that says what to do."""
+def failure(said: bytes, command: Command) -> LaunchError:
+    """The error for what follows FAILED, with a sentence that says what to do."""
+    kind, number, name = said.split(b" ", 2)
+    code, path = int(number), os.fsdecode(name)
     why = os.strerror(code)
-    match kind:
+    match kind.decode():
         case words.NO_DIRECTORY:
             return LaunchFailed(f"cannot run in the directory {command.directory!r}: {why}")
         case words.NOT_FOUND:

@@ -1,26 +1,29 @@
 """The worker's side of its keeper: a Launcher of real processes.
 
-    worker (asyncio, threads)        keeper (one thread)         a job's tree
-      start_keeper() -- exec -->       waits for orders
-      launch()  -- reins ------->      fork, tree, exec ----->     command ...
-      Kept     <-- channel ----->      exit, gone; term, kill
-      read()   <---------------------------- pipes or terminal --- output
+    worker (asyncio, threads)        keeper      a warden          a job's tree
+      start_keeper() -- exec -->       |
+      hires     -- reins ------->      fork --->   |
+      launch()  -- channel ---------------->       spawn ----->      command ...
+      Kept     <-- channel ---------------->       exit, gone; term, kill
+      read()   <-------------------------------- pipes or terminal --- output
 
 start_keeper() is called before the worker starts any thread, so that no process with threads
-in it ever forks. main.py is what runs over there, words.py what the two
-say. How a tree is kept together is the keeper's choice at its start:
+in it ever forks. main.py is what runs over there, warden.py what it forks, words.py what they all
+say. A job that runs has a warden to itself; one more is kept ready, and up to FREE_MAX of those that
+have nothing to do. How a tree is kept together is the keeper's choice at its start:
 
-    "cgroup"      a control group a job (leaf.py)
-    "subreaper"   a small process a job (subreaper.py)
+    "cgroup"      by its warden, and by a control group (leaf.py)
+    "subreaper"   by its warden alone (subreaper.py)
     "auto"        the first if the worker may make control groups, else the second
 
 Whoever dies first, no process of a job survives:
 
     the worker    the keeper sees the end of the reins, kills every tree and goes
-    the keeper    this module kills the leaves, or the subreapers kill their trees; wait() of
-                  a running command raises ProcessLost, launch() raises KeeperLost
-    both at once  subreapers kill their trees; leaves are killed by the next keeper that starts
-                  in the same control group
+    the keeper    the wardens kill their trees; wait() of a running command raises ProcessLost,
+                  launch() raises KeeperLost
+    a warden      the keeper kills its tree; wait() raises ProcessLost
+    both or all   wardens kill their trees; leaves without one are killed by the next keeper that
+                  starts in the same control group
 """
 
 import asyncio
@@ -29,29 +32,22 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
 
-from airunner.reports import Stream
-from airunner.spec import ProcessType, TerminalSize
+from airunner.spec import ProcessType
 from airunner.worker.keeper import words
-from airunner.worker.keeper.failure import KEEPER_GONE, read_status
+from airunner.worker.keeper.failure import KEEPER_GONE
+from airunner.worker.keeper.kept import Kept
 from airunner.worker.keeper.leaf import Leaf
-from airunner.worker.keeper.output import Output, memory_file
-from airunner.worker.keeper.waits import Burial, read_to_end, readable, writable
-from airunner.worker.process import (
-    LINGER,
-    Command,
-    Exit,
-    KeeperLost,
-    LaunchFailed,
-    ProcessLost,
-)
+from airunner.worker.keeper.leash import Leash
+from airunner.worker.keeper.waits import buried, readable, writable
+from airunner.worker.process import Command, KeeperLost, LaunchFailed
 
 Tree = Literal["auto", "cgroup", "subreaper"]
 
 START_SECONDS_MAX: Final = 15  # for which a keeper may take to start
+FREE_MAX: Final = 16  # wardens that run nothing
 _BOOT: Final = (
     "import sys; sys.path.append(sys.argv[1]); "
     "from airunner.worker.keeper.main import main; main(sys.argv[2])"
@@ -98,7 +94,7 @@ def start_keeper(tree: Tree = "auto", lifeline: int | None = None) -> "Keeper":
 
 
 class Keeper:
-    """Launches commands through the keeper process. Used within one event loop."""
+    """Launches commands through the keeper's wardens. Used within one event loop."""
 
     def __init__(
         self, process: "subprocess.Popen[bytes]", reins: socket.socket, folder: Leaf | None
@@ -107,8 +103,9 @@ class Keeper:
         self._reins = reins
         self._folder = folder
         self._number = 0
-        self._turn = asyncio.Lock()
-        self._kept: set[Kept] = set()
+        self._turn = asyncio.Lock()  # whose turn it is to wait for room in the reins
+        self._leashes: set[Leash] = set()
+        self._free: list[Leash] = []  # those whose wardens run nothing
         self._closed = False
 
     @property
@@ -121,47 +118,30 @@ class Keeper:
         """How the trees of jobs are kept together here."""
         return "cgroup" if self._folder else "subreaper"
 
-    async def launch(self, command: Command) -> "Kept":
+    async def launch(self, command: Command) -> Kept:
         """Start a command; it runs when this returns. Raises LaunchError.
 
         A launch that is cancelled leaves no process behind.
         """
-        if self._closed:
-            raise KeeperLost(KEEPER_GONE)
-        terminal = command.terminal if command.process_type is ProcessType.PTY else None
         packed = _pack(command)
-        with contextlib.ExitStack() as parts, contextlib.ExitStack() as undo:
+        self._check()
+        try:
+            kept = Kept(command)
             try:
-                output = Output(terminal)
-                undo.callback(output.close)
-                parts.callback(output.close_child)
-                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-                undo.callback(ours.close)
-                parts.enter_context(theirs)
-                status, writer = (os.fdopen(each, "rb", 0) for each in os.pipe())
-                parts.enter_context(status)
-                parts.enter_context(writer)
-                spec = parts.enter_context(memory_file(packed))
-            except OSError as error:
-                raise LaunchFailed(f"no room for another command: {error.strerror}") from None
-            undo.pop_all()
-            self._number += 1
-            leaf = Leaf(f"{self._folder.path}/{self._number}") if self._folder else None
-            kept = Kept(ours, output, leaf)
-            self._kept.add(kept)
-            kept.on_gone = lambda: self._kept.discard(kept)
-            try:
-                order = [spec, theirs.fileno(), writer.fileno(), *output.child]
-                await self._order(self._number, order)
-                theirs.close()
-                writer.close()
-                kept.pid = read_status(await read_to_end(status.fileno()), command)
-            except BaseException:
-                parts.close()
-                kept.attend()
-                await kept.close()
-                raise
-        kept.attend()
+                await self._start(kept, packed)
+            finally:
+                kept.sent()
+        except OSError as error:
+            raise LaunchFailed(f"no room for another command: {error.strerror}") from None
+        try:
+            await kept.launched()
+        except BaseException:
+            await kept.close()
+            self._check()
+            raise
+        if not self._free:  # the next one shall not have to wait
+            with contextlib.suppress(OSError, KeeperLost):
+                self._free.append(self._hire())
         return kept
 
     async def ended(self) -> None:
@@ -177,139 +157,75 @@ class Keeper:
     async def close(self) -> None:
         """Kill every tree, and end the keeper; safe to call twice."""
         self._closed = True
-        for kept in list(self._kept):
-            await kept.terminate(0)
+        for leash in list(self._leashes):
+            if leash.kept:
+                await leash.kept.terminate(0)
         async with self._turn:
             self._reins.close()
-        for kept in list(self._kept):  # those whose launch was under way
-            await kept.terminate(0)
+        for leash in list(self._leashes):
+            await leash.ended()
         await self.ended()
         if self._folder:
-            self._folder.remove()
+            await buried(self._folder)
 
-    async def _order(self, number: int, descriptors: list[int]) -> None:
+    # For leashes
+
+    def freed(self, leash: Leash) -> None:
+        """As Holder.freed."""
+        if self._closed or len(self._free) >= FREE_MAX:
+            leash.release()
+        else:
+            self._free.append(leash)
+
+    def dismiss(self, leash: Leash) -> None:
+        """As Holder.dismiss."""
+        words.tell(self._reins, b"%d" % leash.number)
+
+    def over(self, leash: Leash) -> None:
+        """As Holder.over."""
+        self._leashes.discard(leash)
+        if leash in self._free:
+            self._free.remove(leash)
+
+    # Wardens
+
+    def _check(self) -> None:
+        if self._closed or self._process.poll() is not None:
+            raise KeeperLost(KEEPER_GONE)
+
+    async def _start(self, kept: Kept, packed: bytes) -> None:
+        """Hand a command to a warden. Raises OSError."""
+        while self._free:
+            with contextlib.suppress(BrokenPipeError):  # that warden was killed while it was free
+                self._free.pop().run(kept, packed)
+                return
         async with self._turn:
             while True:
                 try:
-                    socket.send_fds(self._reins, [b"%d" % number], descriptors)
+                    leash = self._hire()
                 except BlockingIOError:
                     await writable(self._reins.fileno())
-                except OSError:
-                    raise KeeperLost(KEEPER_GONE) from None
                 else:
-                    return
+                    break
+        leash.run(kept, packed)
 
-
-class Kept:
-    """One command under the keeper: a Process."""
-
-    def __init__(self, channel: socket.socket, output: Output, leaf: Leaf | None) -> None:
-        self.pid = 0
-        self.on_gone: Callable[[], None] = lambda: None
-        self._loop = asyncio.get_running_loop()
-        self._channel = channel
-        self._output = output
-        self._leaf = leaf
-        self._exit: Exit | None = None
-        self._ended = asyncio.Event()  # the command, or all knowledge of it
-        self._gone = asyncio.Event()  # every process of the tree
-        self._terminating = False
-        self._kill: asyncio.TimerHandle | None = None
-        output.on_end = self._settle
-
-    def attend(self) -> None:
-        """Begin to listen to the keeper."""
-        self._loop.add_reader(self._channel.fileno(), self._listen)
-
-    async def read(self) -> tuple[Stream, bytes] | None:
-        """As Process.read."""
-        return await self._output.read()
-
-    async def wait(self) -> Exit:
-        """As Process.wait."""
-        await self._ended.wait()
-        if self._exit is None:
-            raise ProcessLost(
-                "the keeper of this worker's processes has ended, and the job with it"
-            )
-        return self._exit
-
-    def resize(self, size: TerminalSize) -> None:
-        """As Process.resize."""
-        self._output.resize(size)
-
-    async def terminate(self, grace: float) -> None:
-        """As Process.terminate."""
-        if not self._gone.is_set():
-            if grace > 0 and not self._terminating:
-                words.tell(self._channel, words.TERM)
-            self._terminating = True
-            self._kill_after(grace)
-        await self._gone.wait()
-
-    async def close(self) -> None:
-        """As Process.close."""
-        try:
-            await self.terminate(0)
-        finally:  # though the caller does not wait for it, the tree is being killed
-            self._output.close()
-
-    def _kill_after(self, seconds: float) -> None:
-        """Kill the tree then, or earlier if that was the plan."""
-        if seconds <= 0:
-            words.tell(self._channel, words.KILL)
-            return
-        when = self._loop.time() + seconds
-        if self._kill is None or when < self._kill.when():
-            self._forget_kill()
-            self._kill = self._loop.call_at(when, words.tell, self._channel, words.KILL)
-
-    def _forget_kill(self) -> None:
-        if self._kill is not None:
-            self._kill.cancel()
-            self._kill = None
-
-    def _listen(self) -> None:
-        """Take the words that have arrived."""
-        while (word := words.hear(self._channel)) is not None:
-            match word.split():
-                case [words.EXIT, code, number] if not self._ended.is_set():
-                    self._exit = Exit(int(code), int(number) or None)
-                    self._ended.set()
-                    self._settle()
-                case [words.LOST]:
-                    self._ended.set()
-                case [words.GONE]:
-                    self._over()
-                    return
-                case _ if word == b"":
-                    self._lose()
-                    return
-
-    def _settle(self) -> None:
-        """The command has ended: the rest of its tree gets LINGER, or nothing if it is silent."""
-        if self._ended.is_set() and not self._gone.is_set() and not self._terminating:
-            self._kill_after(0 if self._output.over else LINGER)
-
-    def _lose(self) -> None:
-        """The keeper is dead. A leaf is killed from here; a subreaper has already done its part."""
-        self._loop.remove_reader(self._channel.fileno())
-        self._ended.set()
-        if self._leaf is None:
-            self._over()
-        else:
-            Burial(self._leaf, self._over)
-
-    def _over(self) -> None:
-        """No process of the tree is left."""
-        if self._channel.fileno() >= 0:
-            self._loop.remove_reader(self._channel.fileno())
-        self._channel.close()
-        self._forget_kill()
-        self._ended.set()
-        self._gone.set()
-        self._output.finish()
-        self.on_gone()
+    def _hire(self) -> Leash:
+        """Ask for another warden. Raises BlockingIOError if the keeper is busy, and OSError."""
+        self._number += 1
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            try:
+                socket.send_fds(self._reins, [b"%d" % self._number], [theirs.fileno()])
+            except OSError as error:
+                ours.close()
+                if isinstance(error, BlockingIOError):
+                    raise
+                raise KeeperLost(KEEPER_GONE) from None
+        ours.setblocking(False)
+        leaf = Leaf(f"{self._folder.path}/{self._number}") if self._folder else None
+        leash = Leash(self._number, ours, leaf, self)
+        self._leashes.add(leash)
+        return leash
 
 
 def _pack(command: Command) -> bytes:

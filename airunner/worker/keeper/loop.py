@@ -3,10 +3,11 @@
 import os
 import select
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 Call = Callable[[], None]
+Death = tuple[int, int]  # process id, wait status
 
 
 class Loop:
@@ -32,10 +33,10 @@ class Loop:
             if call := self._calls.get(descriptor):
                 call()
 
-    def watch_children(self, ended: Callable[[int, int], None]) -> None:
-        """Call ended(pid, wait status) for every child that ends, adopted ones included.
+    def watch_children(self, ended: Callable[[Sequence[Death], bool], None]) -> None:
+        """Call ended(deaths, alone) whenever children have ended, adopted ones included.
 
-        After the last one, ended(0, 0) says that there are no children at all.
+        `alone` says that there is none left at all.
         """
         reader, writer = os.pipe()
         os.set_blocking(reader, False)
@@ -46,15 +47,14 @@ class Loop:
                 os.read(reader, 4096)
             except BlockingIOError:
                 return
-            while True:
-                try:
-                    pid, status = os.waitpid(-1, os.WNOHANG)
-                except ChildProcessError:
-                    ended(0, 0)
-                    return
-                if pid == 0:
-                    return
-                ended(pid, status)
+            deaths: list[Death] = []
+            try:
+                while (death := os.waitpid(-1, os.WNOHANG))[0]:
+                    deaths.append(death)
+            except ChildProcessError:
+                ended(deaths, True)
+            else:
+                ended(deaths, False)
 
         signal.signal(signal.SIGCHLD, _note)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)

@@ -1,4 +1,4 @@
-"""The keeper: the small process, without threads, that starts every command of a worker.
+"""The keeper: the small process, without threads, that starts the wardens of a worker.
 
 The worker starts it before any thread exists, and it forks without the hazards of a process
 that has some. It reads orders, waits for children, and nothing else. It does not
@@ -15,107 +15,61 @@ import gc
 import os
 import signal
 import socket
-import struct
-from typing import Protocol
 
-from airunner.worker.keeper.cgroup import Leaves
-from airunner.worker.keeper.child import DEAF_TO, Parts, report
-from airunner.worker.keeper.leaf import claim, own_group
+from airunner.worker.keeper.leaf import Leaf, claim, own_group
 from airunner.worker.keeper.loop import Loop
-from airunner.worker.keeper.subreaper import Subreapers, set_subreaper
+from airunner.worker.keeper.spawn import DEAF_TO
+from airunner.worker.keeper.subreaper import set_subreaper
+from airunner.worker.keeper.wardens import Wardens
 from airunner.worker.keeper.words import (
-    AUTO,
     BROKEN,
     CGROUP,
-    DESCRIPTORS,
+    FAILED,
     READY,
     REFUSED,
     SUBREAPER,
     WORD_BYTES_MAX,
+    receive,
 )
-
-_INT = struct.Struct("i")
-
-
-class Trees(Protocol):
-    """One way to keep a job's processes together; cgroup.py and subreaper.py are two."""
-
-    @property
-    def empty(self) -> bool:
-        """Whether no job has a process left."""
-        ...
-
-    def launch(self, number: int, parts: Parts) -> None:
-        """Fork a job, and own its channel from then on. Raises OSError."""
-        ...
-
-    def ended(self, pid: int, status: int) -> None:
-        """Note the end of a child."""
-        ...
-
-    def end(self) -> None:
-        """Kill every job."""
-        ...
-
-    def close(self) -> None:
-        """Leave nothing behind."""
-        ...
 
 
 class Keeper:
     """Takes orders from the reins until their end."""
 
-    def __init__(self, reins: socket.socket, loop: Loop, trees: Trees) -> None:
+    def __init__(self, reins: socket.socket, wardens: Wardens) -> None:
         self._reins = reins
-        self._loop = loop
-        self._trees = trees
+        self._loop = Loop()
+        self._wardens = wardens
         self._held = True
 
     def run(self) -> None:
         """Serve the worker; return when it is gone, and with it every process of every job."""
-        self._loop.watch_children(self._trees.ended)
+        self._loop.watch_children(self._wardens.ended)
         self._loop.watch(self._reins.fileno(), self._order)
-        while self._held or not self._trees.empty:
+        while self._held or not self._wardens.empty:
             self._loop.turn()
-        self._trees.close()
+        self._wardens.close()
 
     def _order(self) -> None:
-        try:
-            word, descriptors = _receive(self._reins)
-        except BlockingIOError:
+        if (received := receive(self._reins, WORD_BYTES_MAX)) is None:
             return
-        except OSError:
-            word, descriptors = b"", []
+        word, descriptors = received
         if not word:
             self._held = False
             self._loop.unwatch(self._reins.fileno())
-            self._trees.end()
-        elif len(descriptors) == DESCRIPTORS:
-            self._launch(int(word), Parts(descriptors))
-        else:  # no room for the rest, which the kernel has closed; the worker hears of it
-            for each in descriptors:
-                os.close(each)
+            self._wardens.end()
+        elif descriptors:
+            self._hire(int(word), descriptors[0])
+        else:  # or there was no room for the channel, whose end has told the worker
+            self._wardens.dismiss(int(word))
 
-    def _launch(self, number: int, parts: Parts) -> None:
+    def _hire(self, number: int, channel: int) -> None:
         try:
-            self._trees.launch(number, parts)
+            self._wardens.hire(number, channel)
         except OSError as error:
-            report(parts.status, BROKEN, error.errno or 0, os.fsencode(error.filename or b""))
-            parts.close()
-            os.close(parts.channel)
-
-
-def _receive(reins: socket.socket) -> tuple[bytes, list[int]]:
-    """An order and its descriptors; socket.recv_fds drops its flags, close-on-exec among them."""
-    room = socket.CMSG_SPACE(DESCRIPTORS * _INT.size)
-    flags = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
-    word, parts, _, _ = reins.recvmsg(WORD_BYTES_MAX, room, flags)
-    descriptors: list[int] = []
-    for level, type, data in parts:
-        assert (level, type) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
-        whole = len(data) - len(data) % _INT.size
-        descriptors += [number for (number,) in _INT.iter_unpack(data[:whole])]
-    return word, descriptors
+            path = os.fsencode(error.filename or b"")
+            with socket.socket(fileno=channel) as told:
+                told.send(b"%b %b %d %b" % (FAILED, BROKEN.encode(), error.errno or 0, path))
 
 
 def main(kind: str) -> None:
@@ -129,25 +83,24 @@ def main(kind: str) -> None:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     gc.freeze()  # what is here is here to stay: no child copies a page only to look at it
-    loop = Loop()
     try:
-        trees, word = _choose(kind, loop)
+        folder = _choose(kind)
     except OSError as error:
         why = f"{error.strerror} ({error.filename})" if error.filename else str(error.strerror)
         reins.send(b"%b %b" % (REFUSED, os.fsencode(why)))
         return
+    word = f"{CGROUP} {folder.path}" if folder else SUBREAPER
     reins.send(b"%b %b" % (READY, word.encode()))
-    Keeper(reins, loop, trees).run()
+    Keeper(reins, Wardens(folder)).run()
 
 
-def _choose(kind: str, loop: Loop) -> tuple[Trees, str]:
-    """The trees of this kind; with AUTO, control groups where the worker may make them."""
-    set_subreaper()  # orphans come here, to be reaped at least
-    if kind in (AUTO, CGROUP):
-        group = own_group()
-        folder = claim(group) if group else None
-        if folder:
-            return Leaves(loop, folder), f"{CGROUP} {folder.path}"
-        if kind == CGROUP:
-            raise OSError(errno.EACCES, "no control group of version 2 is writable", group)
-    return Subreapers(loop), SUBREAPER
+def _choose(kind: str) -> Leaf | None:
+    """Where control groups are made; with AUTO, None if the worker may make none."""
+    set_subreaper()  # orphans come here if their warden is killed
+    if kind == SUBREAPER:
+        return None
+    group = own_group()
+    folder = claim(group) if group else None
+    if not folder and kind == CGROUP:
+        raise OSError(errno.EACCES, "no control group of version 2 is writable", group)
+    return folder

@@ -1,8 +1,8 @@
 """A command's output: the worker's ends of two pipes or of a pseudo-terminal, read when asked.
 
     made by the worker            passed to the command
-    pipe: two read ends           /dev/null, and the two write ends
-    PTY:  the master              the slave, three times
+    pipe: two read ends           the two write ends
+    PTY:  the master              the slave
 
 Nothing is read ahead: a reader is armed only while somebody waits in read(). A pipe is over
 when the last process that holds its other end has closed it. A terminal may be opened again by
@@ -19,7 +19,7 @@ import errno
 import fcntl
 import os
 import termios
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 from airunner.reports import Stream
@@ -52,7 +52,6 @@ class Output:
             raise
 
     def _open_pipes(self) -> None:
-        self._child.append(os.open(os.devnull, os.O_RDONLY))
         for stream in (Stream.STDOUT, Stream.STDERR):
             reader, writer = os.pipe()
             self._streams[reader] = stream
@@ -69,8 +68,8 @@ class Output:
 
     @property
     def child(self) -> list[int]:
-        """What is to be the child's standard input, output and error."""
-        return self._child or [self._slave] * 3
+        """What is to be the child's standard output and error, or its terminal."""
+        return self._child or [self._slave]
 
     @property
     def over(self) -> bool:
@@ -165,16 +164,3 @@ def _read(descriptor: int, size: int) -> bytes | None:
         if error.errno == errno.EIO:  # no process has the terminal open
             return b""
         raise
-
-
-@contextlib.contextmanager
-def memory_file(content: bytes) -> Iterator[int]:
-    """A descriptor of a file without a name that holds the content."""
-    descriptor = os.memfd_create("airunner-command", os.MFD_CLOEXEC)
-    try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        yield descriptor
-    finally:
-        os.close(descriptor)

@@ -1,146 +1,34 @@
-"""Trees without control groups: one small process per job, which inherits every orphan.
+"""Trees by descent: all that is below a *subreaper*, which inherits every orphan.
 
-A *subreaper* (PR_SET_CHILD_SUBREAPER) is the parent of whatever below it loses its own, so
-that no process of the job can get out of sight: neither by two forks nor by setsid.
+A subreaper (PR_SET_CHILD_SUBREAPER) is the parent of whatever below it loses its own, so
+that no process of the job can get out of sight: neither by two forks nor by setsid. Wardens are
+subreapers, and the keeper is one as well, for what a warden that was killed has left.
 
-Rules
-
-1. The subreaper is forked first and forks the command, so that the command is below it before
-   it can run. It has the job's channel and the *lifeline*, a pipe whose other end the
-   keeper alone holds; the end of either is the order to kill.
-2. To kill is to stop every descendant with SIGSTOP, again until no new one is found, and
-   then to send SIGKILL to all: a process that is stopped cannot fork, so a fork bomb cannot
-   win the race. Each death of a child is a reason to look again.
-3. The tree is over when the subreaper has no child left. There is no other test, and nothing
-   to poll: whoever is orphaned later becomes its child.
-4. The keeper is a subreaper too. If a job's own is killed, the keeper inherits the tree
-   and kills it.
+To kill is to stop every descendant with SIGSTOP, again until no new one is found, and then to
+send SIGKILL to all: a process that is stopped cannot fork, so a fork bomb cannot win the race.
+Each death of a child is a reason to look again.
 """
 
 import contextlib
 import os
 import signal
-import socket
-from typing import NoReturn
-
-from airunner.worker.keeper.child import Parts, become
-from airunner.worker.keeper.loop import Loop, said
-from airunner.worker.keeper.words import EXIT, GONE, KILL, LOST, TERM, hear, tell
 
 
-class Subreapers:
-    """Starts each job below a subreaper of its own."""
+class Below:
+    """All that is below the warden."""
 
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
-        self._lifeline, self._end = os.pipe()
-        self._jobs: dict[int, socket.socket] = {}  # channels, by the subreaper's process id
-        self._bereft: list[socket.socket] = []  # channels of jobs whose subreaper was killed
-        self.empty = True
+    untouched = True  # nothing stays behind when all of it has ended
 
-    def launch(self, number: int, parts: Parts) -> None:
-        """Fork a job. Raises OSError if the system has no room."""
-        pid = os.fork()
-        if pid == 0:
-            _Subreaper(self._lifeline, parts).run()
-        parts.close()
-        self._jobs[pid] = socket.socket(fileno=parts.channel)
-        self.empty = False
+    def enter(self) -> None:
+        """As Within.enter."""
 
-    def ended(self, pid: int, status: int) -> None:
-        """Note the end of a child: a subreaper, or an orphan of one that was killed."""
-        if channel := self._jobs.pop(pid, None):
-            if status == 0:
-                channel.close()
-            else:
-                self._bereft.append(channel)
-        if self._bereft:
-            self._adopt()
-        self.empty = not self._jobs and not self._bereft
+    def term(self) -> None:
+        """As Within.term."""
+        signal_below(os.getpid(), signal.SIGTERM, signal.SIGCONT)
 
-    def end(self) -> None:
-        """Have every job killed."""
-        if self._end >= 0:
-            os.close(self._end)
-        self._end = -1
-
-    def close(self) -> None:
-        """Nothing is left to remove."""
-
-    def _adopt(self) -> None:
-        """Kill what killed subreapers left; it is all here, as the keeper is one as well."""
-        if kill_below(os.getpid(), frozenset(self._jobs)):
-            return
-        for channel in self._bereft:
-            tell(channel, GONE)
-            channel.close()
-        self._bereft.clear()
-
-
-class _Subreaper:
-    """The process of one job that stays the parent of all of its tree."""
-
-    def __init__(self, lifeline: int, parts: Parts) -> None:
-        self._lifeline = lifeline
-        self._parts = parts
-        self._channel = socket.socket(fileno=parts.channel)
-        self._pid = 0  # of the command
-        self._killing = False
-        self._loop = Loop()
-
-    def run(self) -> NoReturn:
-        """Start the command, and stay until no process of its tree is left."""
-        code = 1
-        try:
-            set_subreaper()
-            parts = self._parts
-            keep = [parts.command, parts.channel, parts.status, self._lifeline]
-            close_others([0, 1, 2, *keep, parts.stdin, parts.stdout, parts.stderr])
-            loop = self._loop
-            loop.watch_children(self._ended)
-            self._pid = os.fork()
-            if self._pid == 0:
-                become(parts, None)
-            parts.close()
-            loop.watch(parts.channel, self._obey)
-            loop.watch(self._lifeline, self._orphaned)
-            while True:
-                loop.turn()
-        except _Over:
-            code = 0
-        finally:
-            os._exit(code)
-
-    def _obey(self) -> None:
-        word = hear(self._channel)
-        if word == TERM:
-            signal_below(os.getpid(), signal.SIGTERM, signal.SIGCONT)
-        elif word in (KILL, b""):
-            if word == b"":
-                self._loop.unwatch(self._parts.channel)
-            self._kill()
-
-    def _orphaned(self) -> None:
-        self._loop.unwatch(self._lifeline)
-        tell(self._channel, LOST)
-        self._kill()
-
-    def _kill(self) -> None:
-        self._killing = True
+    def kill(self) -> None:
+        """As Within.kill."""
         kill_below(os.getpid())
-
-    def _ended(self, pid: int, status: int) -> None:
-        if pid == self._pid:
-            tell(self._channel, b"%b %d %d" % (EXIT, *said(status)))
-        elif pid == 0:
-            tell(self._channel, GONE)
-            raise _Over
-        if self._killing:
-            kill_below(os.getpid())
-
-
-class _Over(Exception):
-    """No process of the tree is left."""
 
 
 def set_subreaper() -> None:
@@ -150,14 +38,6 @@ def set_subreaper() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(36, 1, 0, 0, 0) != 0:  # PR_SET_CHILD_SUBREAPER
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
-
-
-def close_others(kept: list[int]) -> None:
-    """Close every descriptor but these: those that fork has copied from the keeper."""
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) not in kept:
-            with contextlib.suppress(OSError):  # that of the listing itself
-                os.close(int(name))
 
 
 def descendants(root: int, spared: frozenset[int] = frozenset()) -> dict[int, bytes]:

@@ -30,21 +30,6 @@ async def writable(descriptor: int) -> None:
         loop.remove_writer(descriptor)
 
 
-async def read_to_end(descriptor: int) -> bytes:
-    """All that a pipe says until its writers have closed it."""
-    os.set_blocking(descriptor, False)
-    blocks: list[bytes] = []
-    while True:
-        try:
-            block = os.read(descriptor, 64 * 1024)
-        except BlockingIOError:
-            await readable(descriptor)
-            continue
-        if not block:
-            return b"".join(blocks)
-        blocks.append(block)
-
-
 class Burial:
     """Kills a leaf from the worker's side, and calls when it is empty and removed.
 
@@ -76,6 +61,13 @@ class Burial:
         os.close(self._events)
         self._leaf.remove()
         self._done()
+
+
+async def buried(leaf: Leaf) -> None:
+    """Kill what is in a leaf, and return when it is empty and removed."""
+    over = asyncio.Event()
+    Burial(leaf, over.set)
+    await over.wait()
 
 
 def _set(ready: "asyncio.Future[None]") -> None:

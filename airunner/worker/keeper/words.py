@@ -1,36 +1,46 @@
-"""What a worker and its keeper say to each other.
+"""What a worker, its keeper and the keeper's wardens say to each other.
 
-    worker                              keeper
-             <------   ready            once, on the reins
-      number, 6 descriptors  ------>    start a job: on the reins
-             <------   pid, or failed   on the job's status pipe, which exec closes
-             <------   exit, gone       on the job's channel
-      term, kill             ------>    on the job's channel
+    worker                              keeper, on the reins
+             <------   ready            once
+      number, a channel      ------>    start a warden
+      number                 ------>    kill this warden and its tree: it does not answer
+
+    worker                              warden, on its channel
+      run, 1 to 3 descriptors ----->    start a command
+             <------   pid, or failed   it runs, or it does not: then the warden is free again
+      term, kill             ------>
+             <------   exit             the command has ended
+             <------   gone             so has its tree, and the warden is free again
 
 The *reins* are one pair of SOCK_SEQPACKET sockets for the life of both processes; their
-end, however it comes about, is the order to kill everything. Each job has a *channel*, a
-pair of its own; its end is the order to kill that job. Messages on both are a few bytes, so
-that neither side ever waits to send one. What is large, the arguments and the environment,
-travels as a file in memory which the keeper itself never opens: the forked child does.
+end, however it comes about, is the order to kill everything. Each warden has a *channel*, a
+pair of its own; its end is the order to kill what runs, and to go. The end of a channel at the
+worker's side says that the warden is gone, and with it every process of its tree. Messages are a few
+bytes, so that neither side ever waits to send one, but for the command: what is larger than
+COMMAND_BYTES_MAX of arguments and environment travels as a file in memory.
 
-Output does not pass through the keeper at all. The worker makes the pipes or the terminal and
+Output passes neither the keeper nor a warden. The worker makes the pipes or the terminal and
 passes the child's ends.
 
 This module and all that the keeper imports use the standard library alone, and little
-of it: the keeper is forked for each job, and must start fast and stay small.
+of it: the keeper is forked for each warden, and must start fast and stay small.
 """
 
+import array
+import os
 import socket
 from typing import Final
 
+RUN: Final = b"run "  # and a command as of pack(), or nothing: then the last descriptor is its file
 TERM: Final = b"term"  # SIGTERM and SIGCONT to every process of the tree
 KILL: Final = b"kill"  # SIGKILL, until no process of the tree is left
+
+PID: Final = b"pid"  # " number": the command runs
+FAILED: Final = b"failed"  # " kind errno path": it does not
 EXIT: Final = b"exit"  # " code signal": the command itself has ended; signal 0 is none
 LOST: Final = b"lost"  # the keeper died; the tree is being killed
-GONE: Final = b"gone"  # no process of the tree is left
+GONE: Final = b"gone"  # no process of the tree is left; may follow in the same message as EXIT
 
-PID: Final = b"pid"  # " number": on the status pipe, right before exec
-FAILED: Final = b"failed"  # " kind errno path": on the status pipe, if there was no exec
 NO_DIRECTORY: Final = "directory"
 NOT_FOUND: Final = "missing"
 NOT_EXECUTABLE: Final = "forbidden"
@@ -40,11 +50,14 @@ READY: Final = b"ready"  # " kind directory": the reins' first message
 REFUSED: Final = b"refused"  # " sentence": instead of it
 
 WORD_BYTES_MAX: Final = 8192
-DESCRIPTORS: Final = 6  # spec, channel, status, standard input, output and error
+COMMAND_BYTES_MAX: Final = 64 * 1024
+DESCRIPTORS_MAX: Final = 3  # standard output and error, or a terminal; and a file of the command
 
 CGROUP: Final = "cgroup"
 SUBREAPER: Final = "subreaper"
 AUTO: Final = "auto"
+
+_READ_BYTES: Final = 1 << 20
 
 
 def tell(channel: socket.socket, word: bytes) -> None:
@@ -70,10 +83,31 @@ def hear(channel: socket.socket) -> bytes | None:
             return b""
 
 
+def receive(channel: socket.socket, size: int) -> tuple[bytes, list[int]] | None:
+    """As hear(), with descriptors; socket.recv_fds drops its flags, close-on-exec among them.
+
+    If there is no room for all of them, the kernel has closed the rest.
+    """
+    descriptors = array.array("i")
+    room = socket.CMSG_SPACE(DESCRIPTORS_MAX * descriptors.itemsize)
+    try:
+        word, parts, _, _ = channel.recvmsg(
+            size, room, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+        )
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b"", []
+    for level, type, data in parts:
+        assert (level, type) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
+        descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+    return word, descriptors.tolist()
+
+
 def pack(terminal: bool, directory: bytes, argv: list[bytes], environment: list[bytes]) -> bytes:
     """A command as bytes: NUL ends each field, which none of them can contain."""
     head = [b"terminal" if terminal else b"pipe", directory, b"%d" % len(argv)]
-    return b"".join(field + b"\0" for field in (*head, *argv, *environment))
+    return b"\0".join((*head, *argv, *environment, b""))
 
 
 def unpack(packed: bytes) -> tuple[bool, bytes, list[bytes], list[bytes]]:
@@ -81,3 +115,13 @@ def unpack(packed: bytes) -> tuple[bool, bytes, list[bytes], list[bytes]]:
     kind, directory, count, *rest = packed.split(b"\0")[:-1]
     argc = int(count)
     return kind == b"terminal", directory, rest[:argc], rest[argc:]
+
+
+def read_file(descriptor: int) -> bytes:
+    """All that is in a file."""
+    blocks: list[bytes] = []
+    offset = 0
+    while block := os.pread(descriptor, _READ_BYTES, offset):
+        blocks.append(block)
+        offset += len(block)
+    return b"".join(blocks)
