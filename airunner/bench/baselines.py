@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
-from typing import Final
+from typing import Final, TypeAlias
 
 import grpc
 
@@ -21,8 +21,8 @@ from airunner.bench.figures import Sample, latency, rate
 from airunner.bench.rounds import Contender
 from airunner.bench.setting import Setting
 
-Echo = grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
-Stream = grpc.aio.StreamStreamMultiCallable[bytes, bytes]
+Echo: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]"
+Stream: TypeAlias = "grpc.aio.StreamStreamMultiCallable[bytes, bytes]"
 
 PIECE: Final = bytes(64 * 1024)
 WINDOW: Final = 32  # pieces on their way

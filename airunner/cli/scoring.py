@@ -57,10 +57,11 @@ def print_missed(figures: Sequence[Figure]) -> None:
     missed = [each for each in bars if not each[-1]]
     console = _console()
     console.print(f"\n[bold]bars[/bold]   {len(bars) - len(missed)} met, {len(missed)} missed")
-    table = _table("", "", "")
+    table = _table("", "bar", "")
     for figure, unit, value, bar, _ in missed:
         table.add_row(f"{figure.scenario}: {figure.name}", str(bar), f"is {value:,.3g} {unit}")
-    console.print(table)
+    if missed:
+        console.print(table)
 
 
 def print_slips(earlier: Run, run: Run, tolerance: float, *, aside: bool) -> bool:
