@@ -26,7 +26,7 @@ from benchmarks.lineup import (
     RQ_SIMPLE,
     Queue,
 )
-from benchmarks.measures import put_in_line, real, soon, whole, worked_off
+from benchmarks.measures import filling, put_in_line, real, soon, whole, worked_off
 from benchmarks.party import Party
 from benchmarks.site import Site, ours
 
@@ -52,10 +52,10 @@ async def contest(setting: Setting, site: Site) -> list[Figure]:
         bars = {ours(MEMORY): {DRAMATIQ.name: DRAMATIQ_BAR}}
         begun = partial(soon, "nothing", setting.dice("begun, idle"))
         command = partial(soon, "date", setting.dice("command, idle"))
-        await table.add("whole no-op jobs", whole, more, QUEUES, echo, bars=bars)
-        await table.add("no-op jobs worked off", worked_off, more, others)
+        await table.add("whole no-op jobs", partial(filling, whole), more, QUEUES, echo, bars=bars)
+        await table.add("no-op jobs worked off", partial(filling, worked_off), more, others)
         await table.add("jobs put in line", put_in_line, more, others)
-        await table.add("/bin/true jobs", real, mine, TWO_WORKERS, spawn(setting))
+        await table.add("/bin/true jobs", partial(filling, real), mine, TWO_WORKERS, spawn(setting))
         await table.add("from enqueue to begun", begun, mine, ONE_WORKER, bare, unit="ms")
         await table.add("from enqueue to a command", command, mine, ONE_WORKER, bare, unit="ms")
     return table.figures

@@ -1,11 +1,11 @@
 """What is measured of each, in the same way.
 
 Every job leaves a mark with its time, in the worker, and who puts jobs in line notes the time
-before the first and after the last. How many jobs there are in a round is what fits in the time,
-by the rate of the round before.
+before the first and after the last.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from random import Random
 from time import monotonic
 from typing import Final
@@ -19,30 +19,42 @@ FEWEST: Final = 10
 IDLE_SECONDS: Final = (0.05, 0.15)  # of a worker, before a job comes whose latency is measured
 
 
-async def whole(party: Party, seconds: float) -> Sample:
+Once = Callable[[Party, int], Awaitable[Sample]]
+
+
+async def filling(once: Once, party: Party, seconds: float) -> Sample:
+    """As many jobs as fit in the time, by the rate of the round before, or of a few jobs."""
+    what = once.__name__
+    if what not in party.rates:
+        party.rates[what] = (await once(party, FIRST)).value
+        party.put_in_line.clear()
+    sample = await once(party, max(FEWEST, round(party.rates[what] * seconds)))
+    party.rates[what] = sample.value
+    return sample
+
+
+async def whole(party: Party, count: int) -> Sample:
     """Jobs that run nothing, put in line while a worker works.
 
     From before the first is put in line until the last has begun.
     """
-    count = _count(party, "whole", seconds)
     async with party.awake():
         before = busy_seconds()
         sent, last = await party.run("nothing", count)
         busy = busy_seconds() - before
-    return _rated(party, "whole", count, last - sent.start, busy)
+    return rate(count, last - sent.start, busy=busy)
 
 
-async def worked_off(party: Party, seconds: float) -> Sample:
+async def worked_off(party: Party, count: int) -> Sample:
     """Jobs that run nothing, and were all in line before the worker went on.
 
     From there until the last has begun. How long it took to put them in line is kept, for
     `put_in_line`.
     """
-    count = _count(party, "worked off", seconds)
     async with party.awake():
         sent, elapsed = await party.run_later("nothing", count)
     party.put_in_line.append(rate(count, sent.end - sent.start))
-    return _rated(party, "worked off", count, elapsed)
+    return rate(count, elapsed)
 
 
 async def put_in_line(party: Party, _seconds: float) -> Sample:
@@ -50,9 +62,8 @@ async def put_in_line(party: Party, _seconds: float) -> Sample:
     return party.put_in_line.popleft()
 
 
-async def real(party: Party, seconds: float) -> Sample:
+async def real(party: Party, count: int) -> Sample:
     """/bin/true as a process of its own, until the last has ended."""
-    count = _count(party, "real", seconds)
     async with party.awake():
         before = busy_seconds()
         if party.knows_ends:
@@ -61,7 +72,7 @@ async def real(party: Party, seconds: float) -> Sample:
         else:
             sent, last = await party.run("true", count)
         busy = busy_seconds() - before
-    return _rated(party, "real", count, last - sent.start, busy)
+    return rate(count, last - sent.start, busy=busy)
 
 
 async def soon(kind: str, dice: Random, party: Party, seconds: float) -> Sample:
@@ -74,15 +85,3 @@ async def soon(kind: str, dice: Random, party: Party, seconds: float) -> Sample:
             sent, mark = await party.run(kind, 1)
             times.append(mark - sent.start)
     return latency(times)
-
-
-def _count(party: Party, measure: str, seconds: float) -> int:
-    known = party.rates.get(measure)
-    return FIRST if known is None else max(FEWEST, round(known * seconds))
-
-
-def _rated(
-    party: Party, measure: str, count: int, seconds: float, busy: float | None = None
-) -> Sample:
-    party.rates[measure] = count / seconds
-    return rate(count, seconds, busy=busy)
