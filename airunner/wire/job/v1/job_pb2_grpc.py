@@ -5,7 +5,7 @@ import warnings
 
 from airunner.wire.job.v1 import job_pb2 as airunner_dot_wire_dot_job_dot_v1_dot_job__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.78.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class JobServiceStub:
+class JobServiceStub(object):
     """The queue.
     """
 
@@ -97,7 +97,7 @@ class JobServiceStub:
                 _registered_method=True)
 
 
-class JobServiceServicer:
+class JobServiceServicer(object):
     """The queue.
     """
 
@@ -259,7 +259,7 @@ def add_JobServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class JobService:
+class JobService(object):
     """The queue.
     """
 
@@ -588,7 +588,7 @@ class JobService:
             _registered_method=True)
 
 
-class JobEventsServiceStub:
+class JobEventsServiceStub(object):
     """The event streams, one for each job.
     """
 
@@ -610,7 +610,7 @@ class JobEventsServiceStub:
                 _registered_method=True)
 
 
-class JobEventsServiceServicer:
+class JobEventsServiceServicer(object):
     """The event streams, one for each job.
     """
 
@@ -649,7 +649,7 @@ def add_JobEventsServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class JobEventsService:
+class JobEventsService(object):
     """The event streams, one for each job.
     """
 
