@@ -104,7 +104,7 @@ def bench(
     from airunner.bench.setting import header
     from airunner.bench.suite import SCENARIOS
     from airunner.cli.flags import size
-    from airunner.cli.scoring import print_missed, print_slips
+    from airunner.cli.scoring import print_bars, print_slips
 
     fsyncs = tuple(fsync or ["full"])
     _check("SCENARIO", scenarios or (), tuple(SCENARIOS))
@@ -131,7 +131,7 @@ def bench(
             raise typer.Exit(128 + signal.SIGTERM) from None
         run = Run(header(setting), tuple(figures))
     if not as_json:
-        print_missed(figures)
+        print_bars(figures)
     if earlier and print_slips(earlier, run, share, aside=as_json):
         raise typer.Exit(DIFFERS)
 

@@ -1,4 +1,4 @@
-"""What a run of the bench prints for people: its figures, which bars are missed, what has slipped."""
+"""What a run of the bench prints for people: its figures, its bars, and what has slipped."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -51,16 +51,17 @@ def print_figures(scenario: str, figures: Sequence[Figure]) -> None:
     console.print(table)
 
 
-def print_missed(figures: Sequence[Figure]) -> None:
-    """How many bars there were, and each that was missed."""
+def print_bars(figures: Sequence[Figure]) -> None:
+    """Every bar, and whether it is met."""
     bars = [(figure, *bar) for figure in figures for bar in figure.bars()]
-    missed = [each for each in bars if not each[-1]]
+    met = sum(bar[-1] for bar in bars)
     console = _console()
-    console.print(f"\n[bold]bars[/bold]   {len(bars) - len(missed)} met, {len(missed)} missed")
+    console.print(f"\n[bold]bars[/bold]   {met} met, {len(bars) - met} missed")
     table = _table("", "bar", "")
-    for figure, unit, value, bar, _ in missed:
-        table.add_row(f"{figure.scenario}: {figure.name}", str(bar), f"is {value:,.3g} {unit}")
-    if missed:
+    for figure, unit, value, bar, well in bars:
+        name = f"{figure.scenario}: {figure.name}"
+        table.add_row(name, _verdict(bar, well), f"is {value:,.3g} {unit}")
+    if bars:
         console.print(table)
 
 

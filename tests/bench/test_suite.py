@@ -4,15 +4,18 @@ import json
 import os
 import re
 import signal
+import sys
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from airunner.bench.figures import Bar
 from airunner.bench.suite import SCENARIOS, summary
 from airunner.cli.exits import DIFFERS, INTERRUPTED
 from tests.cli.conftest import PATIENCE, Shell
 
+ARCHITECTURE = Path(__file__).parent.parent.parent / "ARCHITECTURE.md"
 SMALL = ("--duration", "0.05", "--rounds", "1", "--slots", "1", "--jobs", "50", "--output", "1MiB")
 
 
@@ -31,6 +34,17 @@ def measured(shell: Shell, *words: str) -> list[dict[str, object]]:
 def test_a_scenario_says_what_it_leaves_out(name: str) -> None:
     assert "Leaves out" in (SCENARIOS[name].__doc__ or "")
     assert summary(name).endswith(".")
+
+
+def test_the_bars_are_those_that_are_told() -> None:
+    """Each scenario has its row in ARCHITECTURE.md, with just the bars of its module."""
+    section = ARCHITECTURE.read_text(encoding="utf-8").split("\n## Speed\n")[1].split("\n## ")[0]
+    told = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", section, re.MULTILINE))
+    assert list(told) == list(SCENARIOS)
+    for name, scenario in SCENARIOS.items():
+        values = vars(sys.modules[scenario.__module__]).values()
+        bars = {str(value) for value in values if isinstance(value, Bar)}
+        assert set(re.findall(r"[≤≥] \d+(?:\.\d+)?", told[name])) == bars, name
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
