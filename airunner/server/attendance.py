@@ -24,6 +24,7 @@ class Presence:
     slots: int
     busy: int = 0
     attentive: Callable[[], bool] = field(default=lambda: True)  # fit to be given a job now
+    wanted: Callable[[], int] = field(default=lambda: 0)  # how many jobs it can be given now
     cancel: Callable[[Job], None] = field(default=lambda job: None)
     supersede: Callable[[], None] = field(default=lambda: None)
 

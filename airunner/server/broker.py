@@ -217,9 +217,9 @@ class Broker:
         A caller who goes away before the answer loses no job: what it was about to
         get goes back to its place in line.
         """
-        presence = Presence(worker=worker, queues=tuple(queues), slots=most)
+        presence = Presence(worker=worker, queues=tuple(queues), slots=most, wanted=lambda: most)
         with self.attendance.enter(presence):
-            granted = await self.grant(presence, span=span, most=most, wait=wait)
+            granted = await self.grant(presence, span, wait)
         try:
             return await self.durably(granted)
         except BaseException:
@@ -228,20 +228,19 @@ class Broker:
             raise
 
     async def grant(
-        self, presence: Presence, *, span: Millis, most: int, wait: float | None = None
+        self, presence: Presence, span: Millis, wait: float | None = None
     ) -> list[Granted]:
         """As lease(), but decided only: the caller waits for it to be durable.
 
         Whoever goes away from a line in which a job is left wakes the next: one
         that parks on two queues may be woken for the second and take from the first.
-        Nothing is granted to a worker that is not attentive.
         """
         if self.stopping:
             raise ShuttingDown
         give_up = None if wait is None else asyncio.get_running_loop().time() + wait
         try:
             granted: list[Granted] = []
-            while presence.attentive() and not (granted := self._grant(presence, span, most)):
+            while presence.wanted() and not (granted := self.grant_at_once(presence, span)):
                 left = None if give_up is None else give_up - asyncio.get_running_loop().time()
                 if left is not None and left <= 0:
                     break
@@ -328,9 +327,10 @@ class Broker:
         await self.durable(self._engine.tail)
         return reply
 
-    def _grant(self, presence: Presence, span: Millis, most: int) -> list[Granted]:
+    def grant_at_once(self, presence: Presence, span: Millis) -> list[Granted]:
+        """As grant(), of what is in line already."""
         granted: list[Granted] = []
-        while len(granted) < most:
+        for _ in range(presence.wanted()):
             token, now = self._ids.token(), self.now()
             facts = self.queue.lease(
                 presence.queues, token=digest(token), worker=presence.worker, span=span, now=now

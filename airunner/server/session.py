@@ -92,6 +92,7 @@ class Session:
         self._drained = False  # the last reply is said
         self._parking = Parking()
         self._lessor: asyncio.Task[None] | None = None
+        self._is_leasing = True
 
     async def run(self) -> None:
         """Serve the worker until it goes, is superseded, or the server stops.
@@ -121,6 +122,7 @@ class Session:
             queues=hello.queues,
             slots=hello.slots,
             attentive=self._is_attentive,
+            wanted=self._wanted,
             cancel=self._cancel,
             supersede=self._supersede,
         )
@@ -183,6 +185,7 @@ class Session:
             case Credit(more):
                 check_within("credit.more", more, 1, WORKER_SLOTS_MAX, "jobs")
                 self._grant_credit(more)
+                self._lease_at_once()
             case Heartbeat(tokens):
                 self._renew(tokens)
             case Batch() | Completion() | GiveBack():
@@ -199,8 +202,7 @@ class Session:
                         Rejected(message.token, refusal.status, str(refusal), ended),
                     )
             case Farewell():
-                assert self._lessor
-                self._lessor.cancel()
+                self._stop_leasing()
             case Hello():
                 raise InvalidRequest("message", "only the first one on a stream may be a Hello")
             case _:
@@ -294,11 +296,29 @@ class Session:
                 await self._parking.park(_CREDIT)
             while not self._is_attentive():
                 await self._parking.park(_HEARD)
-            most = min(self._credit, DEQUEUE_JOBS_MAX)
             with suppress(ShuttingDown):  # the rest of the session says so to the worker
-                span = self._hello.span
-                for granted in await self._broker.grant(self._presence, span=span, most=most):
+                for granted in await self._broker.grant(self._presence, self._hello.span):
                     self._assign(granted)
+
+    def _lease_at_once(self) -> None:
+        """Lease what is in line already, so that it goes with the answers to what was heard.
+
+        The lessor waits for what is not.
+        """
+        if self._credit and self._is_leasing and not self._broker.stopping:
+            for granted in self._broker.grant_at_once(self._presence, self._hello.span):
+                self._assign(granted)
+            if self._credit:
+                self._parking.wake(_CREDIT)
+
+    def _wanted(self) -> int:
+        """How many jobs the worker can be given now."""
+        return min(self._credit, DEQUEUE_JOBS_MAX) if self._is_attentive() else 0
+
+    def _stop_leasing(self) -> None:
+        assert self._lessor  # made in the same breath as the presence
+        self._lessor.cancel()
+        self._is_leasing = False
 
     def _assign(self, granted: Granted) -> None:
         self._credit -= 1
@@ -315,7 +335,6 @@ class Session:
 
     def _grant_credit(self, more: int) -> None:
         self._credit = min(self._credit + more, WORKER_SLOTS_MAX)
-        self._parking.wake(_CREDIT)
 
     def _cancel(self, job: Job) -> None:
         assert job.lease
@@ -336,8 +355,7 @@ class Session:
 
     def _supersede(self) -> None:
         self._superseded = True
-        assert self._lessor  # made in the same breath as the presence
-        self._lessor.cancel()
+        self._stop_leasing()
         self._parking.wake(_END)
 
     def _forget(self, token: TaskToken) -> None:

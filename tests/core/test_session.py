@@ -164,6 +164,28 @@ async def test_credit_waits_for_a_job_to_come() -> None:
 
 
 @virtually
+async def test_the_next_job_is_leased_with_the_end_of_the_last_in_one_append() -> None:
+    async with site() as at:
+        _, second = [await at.enqueue() for _ in range(2)]
+        worker, _ = await at.greet(hello(credit=1))
+        first = await assigned(worker)
+        appends = at.log.appends
+        await worker.send_all((Completion(first.token, 0, DONE), Credit(1)))
+        assert await worker.receive() == Settled(first.token)
+        assert (await assigned(worker)).job.id == second.id
+        assert at.log.appends == appends + 1
+
+
+@virtually
+async def test_a_worker_that_leaves_gets_no_job_with_credit_that_it_gives_later() -> None:
+    async with site() as at:
+        worker, _ = await at.greet(hello(credit=0))
+        await at.enqueue()
+        await worker.send_all((Farewell(), Credit(1)))
+        await nothing_comes(worker)
+
+
+@virtually
 async def test_a_worker_that_falls_silent_gets_no_job_until_it_is_heard_of_again() -> None:
     async with site() as at:
         silent, _ = await at.greet(hello(worker="silent", credit=2))
