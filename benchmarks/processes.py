@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import sys
@@ -40,9 +41,11 @@ class Leashed:
         return self.holder.returncode is not None
 
     def last_words(self) -> str:
-        """The last line of what it said, or that it said nothing."""
+        """The last line with words in it of what it said, or that it said nothing."""
         said = self.log.read_bytes()[-LAST_BYTES:].decode(errors="replace").split("\n")
-        return next((line.strip() for line in reversed(said) if line.strip()), "it said nothing")
+        return next(
+            (line.strip() for line in reversed(said) if re.search(r"\w", line)), "it said nothing"
+        )
 
 
 @asynccontextmanager
