@@ -51,7 +51,7 @@ async def _against(setting: Setting, name: str, spec: JobSpec, bare: Contender) 
         client = await stack.enter_async_context(setting.client(served.address))
         await stack.enter_async_context(worker(setting, served.address))
         jobs = Contender(
-            name=f"/bin/true jobs, {store.name}, {setting.slots} slots",
+            name=f"/bin/true jobs, {store.name}, {setting.slots} at once",
             unit="jobs/s",
             run=partial(_run, client, spec, setting.slots, served.pid),
             against={bare.name: BAR},

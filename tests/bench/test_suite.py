@@ -62,18 +62,15 @@ def test_a_scenario_has_each_of_its_figures_beside_what_it_is_compared_with(
         assert all(each["baseline"] in names and each["ratio"] >= 0 for each in against)
 
 
-def test_a_run_says_what_it_ran_on(shell: Shell) -> None:
-    first, *_ = measured(shell, "enqueue", "--clients", "1", "--fsync", "normal")
+def test_a_run_says_what_it_ran_on_and_leaves_no_file_behind(shell: Shell) -> None:
+    folder = shell.home / "disk"
+    folder.mkdir()
+    words = ("--clients", "1", "--fsync", "normal", "--folder", str(folder))
+    first, *_ = measured(shell, "enqueue", *words)
     setting = first["setting"]
     assert isinstance(setting, dict)
     assert {"machine", "Python", "grpcio", "SQLite", "store", "disk"} <= set(setting)
     assert setting["store"] == "SQLite, fsync normal"
-
-
-def test_a_run_leaves_no_file_behind(shell: Shell) -> None:
-    folder = shell.home / "disk"
-    folder.mkdir()
-    measured(shell, "enqueue", "--clients", "1", "--folder", str(folder))
     assert not list(folder.iterdir())
 
 
