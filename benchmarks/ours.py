@@ -13,7 +13,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from time import perf_counter, time
 from typing import Final
@@ -85,6 +85,29 @@ class Producer:
                     assert entry.what.state is JobState.COMPLETED, entry.what.outcome
 
 
+class Turns:
+    """A channel on which heartbeats go out between what a session says, and not in the midst of it."""
+
+    def __init__(self, channel: Channel[FromWorker, FromServer]) -> None:
+        self._turn = asyncio.Lock()
+        self._channel = channel
+        self.receive = channel.receive
+        self.receive_all = channel.receive_all
+        self.close = channel.close
+
+    async def send(self, message: FromWorker) -> None:
+        await self.send_all((message,))
+
+    async def send_all(self, messages: Iterable[FromWorker]) -> None:
+        async with self._turn:
+            await self._channel.send_all(messages)
+
+    async def beat(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            await self.send(Heartbeat(()))
+
+
 async def produce(destination: Destination, marks: str, size: int) -> None:
     async with JobsClient(destination) as client:
         producer = Producer(client, marks, size)
@@ -97,11 +120,11 @@ async def produce(destination: Destination, marks: str, size: int) -> None:
 
 async def work(destination: Destination, marks: str) -> None:
     pipe = os.open(marks, os.O_WRONLY)
-    channel = await connect(destination)
+    channel = Turns(await connect(destination))
     session = Session(channel)
     await session.hello(SLOTS)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_beat(channel))
+        tasks.create_task(channel.beat())
         settled = 0
         while True:
             await session.step()
@@ -109,12 +132,6 @@ async def work(destination: Destination, marks: str) -> None:
                 taken = time() - (perf_counter() - session.taken_at)
                 os.write(pipe, b"%.6f\n" % taken * ended)
                 settled += ended
-
-
-async def _beat(channel: Channel[FromWorker, FromServer]) -> None:
-    while True:
-        await asyncio.sleep(HEARTBEAT_SECONDS)
-        await channel.send(Heartbeat(()))
 
 
 def main() -> None:
