@@ -10,13 +10,16 @@ With `keep`, attempts are put below ROOT itself, where nobody removes them.
 Removing is thorough, since a job may leave anything: most folders go in a thread; what is
 left then, read-only or nested too deeply, goes by chmod and rm; what even they cannot remove
 (another user's files) is named in the log and stays.
+
+A workspace in which nothing was left and at which nothing was changed is kept for the next
+attempt, which finds it under a name of its own. To remove its three folders takes from 0.1 ms to 5,
+by how the disk is mounted, and to make them again as much as to rename them four times.
 """
 
 import asyncio
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -63,26 +66,35 @@ class Folders:
         self.log = log
         self.keep = keep
         self.allow_local = allow_local
+        self._spare: list[str] = []  # as they were made
 
     def make(self, job: Job) -> "Folder":
         """As Workspaces.make."""
         name = re.sub(r"[^A-Za-z0-9-]", "_", job.id)
         try:
-            path = self._fresh(f"{name}.{job.attempt}-")
-            (path / "checkout").mkdir(mode=0o700)
-            (path / "home").mkdir(mode=0o700)
+            return Folder(self, job.spec, self._fresh(f"{name}.{job.attempt}-"))
         except OSError as error:
             raise SetupFailed(f"the worker cannot make a workspace: {error.strerror}") from None
-        return Folder(self, job.spec, path)
 
     def check(self) -> None:
         """Raise OSError unless workspaces can be made here: else every job would fail."""
-        self._fresh("check-").rmdir()
+        self._spare.append(self._fresh("check-"))
 
-    def _fresh(self, prefix: str) -> Path:
-        parent = self.root if self.keep else self._estate.folder()
+    def _fresh(self, prefix: str) -> str:
+        parent = self.root.resolve() if self.keep else self._estate.folder()
+        path = f"{parent}/{prefix}{os.urandom(4).hex()}"
+        while self._spare:
+            with suppress(OSError):  # somebody has taken it away
+                os.rename(self._spare.pop(), path)
+                return path
         parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=prefix, dir=parent)).resolve()
+        for folder in ("", "/checkout", "/home"):
+            os.mkdir(f"{path}{folder}", 0o700)
+        return path
+
+    def keep_for_next(self, path: str) -> None:
+        """Take back a workspace that is as it was made."""
+        self._spare.append(path)
 
     async def sweep(self) -> None:
         """As Workspaces.sweep."""
@@ -92,6 +104,8 @@ class Folders:
 
     def close(self) -> None:
         """As Workspaces.close."""
+        while self._spare:
+            _remove_empty(self._spare.pop())
         self._estate.close()
 
     async def remove(self, path: Path) -> None:
@@ -124,15 +138,13 @@ class Folders:
 class Folder:
     """One attempt's workspace; Workspace."""
 
-    def __init__(self, owner: Folders, spec: JobSpec, path: Path) -> None:
+    def __init__(self, owner: Folders, spec: JobSpec, path: str) -> None:
         self._owner = owner
         self._spec = spec
-        self.path = path
-        self._checkout = path / "checkout"
-
-    @property
-    def home(self) -> str:
-        return str(self.path / "home")
+        self.path = Path(path)
+        self.home = f"{path}/home"
+        self._checkout = self.path / "checkout"
+        self._looks = _looks(path)
 
     async def fetch(self, report: Callable[[Report], Awaitable[None]]) -> None:
         """As Workspace.fetch."""
@@ -158,7 +170,8 @@ class Folder:
 
     def directory(self) -> str:
         """As Workspace.directory."""
-        wanted = self._spec.working_directory
+        if not (wanted := self._spec.working_directory):
+            return str(self._checkout)
         path = (self._checkout / wanted).resolve()
         if not path.is_relative_to(self._checkout):
             raise SetupFailed(f"the working directory {wanted!r} leads out of the workspace")
@@ -170,18 +183,31 @@ class Folder:
         """As Workspace.remove."""
         if self._owner.keep:
             self._owner.log.info("workspace_kept", path=str(self.path))
-            return
-        if not self._remove_empty():
+        elif self._is_untouched():
+            self._owner.keep_for_next(str(self.path))
+        else:
             await self._owner.remove(self.path)
 
-    def _remove_empty(self) -> bool:
-        """Remove a workspace in which nothing was left, which is quick."""
+    def _is_untouched(self) -> bool:
         with suppress(OSError):
-            os.rmdir(self.path / "home")
-            os.rmdir(self._checkout)
-            os.rmdir(self.path)
-            return True
+            return _looks(str(self.path)) == self._looks
         return False
+
+
+def _looks(path: str) -> list[object]:
+    """What a workspace has in it, and all that the system notes of a change to its folders."""
+    found: list[object] = []
+    for folder in (path, f"{path}/checkout", f"{path}/home"):
+        state = os.lstat(folder)
+        owner = (state.st_uid, state.st_gid)
+        found += (state.st_ino, state.st_mode, owner, state.st_ctime_ns, os.listdir(folder))
+    return found
+
+
+def _remove_empty(path: str) -> None:
+    with suppress(OSError):
+        for folder in ("/home", "/checkout", ""):
+            os.rmdir(f"{path}{folder}")
 
 
 def _remove(path: Path) -> bool:

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import pytest
 import structlog
@@ -143,6 +144,56 @@ def test_a_workspace_without_a_repository_is_empty_and_private(tmp_path: Path) -
         await folder.remove()
         bench.folders.close()
         assert os.listdir(bench.folders.root) == []
+
+    play(tmp_path, scene)
+
+
+def test_a_workspace_that_nobody_has_touched_serves_again_under_another_name(
+    tmp_path: Path,
+) -> None:
+    async def scene(bench: Bench) -> None:
+        first = bench.make()
+        inode = os.stat(first.home).st_ino
+        await first.remove()
+        second = bench.make()
+        assert os.stat(second.home).st_ino == inode
+        assert not first.path.exists()
+        assert second.path != first.path
+        await second.remove()
+        bench.folders.close()
+        assert os.listdir(bench.folders.root) == []
+
+    play(tmp_path, scene)
+
+
+TOUCHES: Final = {
+    "a file at home": 'touch "$HOME/file"',
+    "a file that is hidden": "touch .file",
+    "a file beside them": "touch ../file",
+    "a file that is gone": "touch file; rm file",
+    "a folder that is another": 'rmdir "$HOME"; mkdir -m 700 "$HOME"',
+    "rights": 'chmod 755 "$HOME"',
+    "a link": 'rmdir "$HOME"; ln -s . "$HOME"',
+    "nothing": "rm -r ../*",
+}
+
+
+@pytest.mark.parametrize("touch", TOUCHES.values(), ids=TOUCHES.keys())
+def test_a_workspace_that_a_job_has_touched_does_not_serve_again(
+    tmp_path: Path, touch: str
+) -> None:
+    async def scene(bench: Bench) -> None:
+        folder = bench.make()
+        await bench.pen.run(
+            "sh", "-c", f"HOME={folder.home}; {touch}", directory=folder.directory()
+        )
+        await folder.remove()
+        assert not folder.path.exists()
+        parent = folder.path.parent
+        assert os.listdir(parent) == []
+        fresh = bench.make()
+        assert os.listdir(fresh.directory()) == os.listdir(fresh.home) == []
+        assert os.stat(fresh.home).st_mode & 0o777 == 0o700
 
     play(tmp_path, scene)
 
