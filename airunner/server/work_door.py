@@ -9,6 +9,7 @@ import grpc
 from airunner.channel import ChannelClosed
 from airunner.session import FromServer, FromWorker
 from airunner.wire.job.v1 import job_pb2 as pb
+from airunner.wire.pace import Pace
 from airunner.wire.session import decode_from_worker, encode_from_server
 
 
@@ -23,6 +24,7 @@ class WorkStream:
         self._requests = requests
         self._context = context
         self._closed = False
+        self._pace = Pace()
         self._heard: deque[FromWorker] = deque()  # and not received yet
 
     async def send(self, message: FromServer) -> None:
@@ -31,12 +33,14 @@ class WorkStream:
     async def send_all(self, messages: Iterable[FromServer]) -> None:
         if self._closed:
             raise ChannelClosed("this end is closed")
+        await self._pace.ready()
         rest = iter(messages)
         while (response := encode_from_server(rest)).messages:
             try:
                 await self._context.write(response)
             except (grpc.aio.BaseError, grpc.RpcError, asyncio.InvalidStateError) as error:
                 raise ChannelClosed("the worker is gone") from error
+            self._pace.spoke()
 
     async def receive(self) -> FromWorker:
         """The next message; raises as receive_all()."""
