@@ -15,7 +15,7 @@ from structlog.typing import EventDict
 
 from airunner.limits import KIB, MIB, REFUSED_SPOOLS_MAX, UNACKNOWLEDGED_BYTES_MAX
 from airunner.reports import Remark
-from airunner.worker.spool.disk_spool import UNSENT_BYTES_MAX
+from airunner.worker.spool.disk_spool import UNSENT_BYTES_MAX, DiskSpool
 from airunner.worker.spool.disk_spools import STRANDED, DiskSpools
 from airunner.worker.spool.segments import HEAD_BYTES
 from airunner.worker.spool.spool import LastWord, SpoolDamaged, size_of
@@ -160,6 +160,37 @@ def test_a_worker_that_ends_with_nothing_undelivered_leaves_nothing(
     fill(spools.open(assignment()), output(100)).discard()
     spools.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_was_discarded_is_the_next_spools_and_empty(
+    tmp_path: Path, spools: DiskSpools
+) -> None:
+    first = fill(spools.open(assignment()), output(100))
+    first.conclude(LastWord(1, DONE))
+    assert isinstance(first, DiskSpool)
+    assert first.folder
+    inode = first.folder.stat().st_ino
+    first.discard()
+    assert os.listdir(first.folder) == []
+    second = spools.open(assignment())
+    assert isinstance(second, DiskSpool)
+    assert second.folder
+    assert second.folder != first.folder
+    assert second.folder.stat().st_ino == inode
+    assert os.listdir(second.folder) == ["lease"]
+    assert second.read(0, BYTES_MAX, 100) == (0, [])
+
+
+def test_an_empty_folder_of_a_dead_worker_is_nobodys(tmp_path: Path, spools: DiskSpools) -> None:
+    first = spools.open(assignment())
+    assert isinstance(first, DiskSpool)
+    assert first.folder
+    first.discard()
+    spools._estate.close()  # as the kernel does for a process that is gone
+    after = DiskSpools(tmp_path, quiet(), bytes_max=BYTES_MAX)
+    assert after.left() == []
+    assert not first.folder.exists()
+    after.close()
 
 
 def test_a_record_that_was_cut_off_with_its_writer_is_left_out(

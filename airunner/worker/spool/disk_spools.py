@@ -16,6 +16,9 @@ Rules
    of those that hold its other end is gone.
 3. `refused/` keeps REFUSED_BYTES_MAX and REFUSED_SPOOLS_MAX; the oldest go.
 4. A disk that fails ends no job and no worker. It is said in the worker's log.
+5. The folder of a spool that was discarded is emptied, and is the next one's under another name: to
+   remove it can take a millisecond, by how the disk is mounted, and a worker waits for that. Without a
+   lease in it, it is nobody's.
 
 Rejected: a lock for each attempt (a thousand descriptors, and nothing gained: attempts do not
 outlive their worker); the process id of the keeper in a file (ids are given out again).
@@ -25,7 +28,6 @@ import asyncio
 import os
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -76,6 +78,7 @@ class DiskSpools:
         self._folder: Path | None = None  # this worker's
         self._lifeline: int | None = None  # the end of `alive` that we hold
         self._wakes: list[_Wake] = []
+        self._spare: list[Path] = []  # empty folders
 
     def lifeline(self) -> int | None:
         """What the keeper, and whoever else can outlive the worker, must hold until their end.
@@ -96,7 +99,7 @@ class DiskSpools:
         job, folder = assignment.job, None
         name = re.sub(r"[^A-Za-z0-9-]", "_", job.id)
         try:
-            folder = Path(tempfile.mkdtemp(prefix=f"{name}.{job.attempt}-", dir=self._own()))
+            folder = self._fresh(f"{name}.{job.attempt}-")
             write_lease(folder, assignment)
             return DiskSpool(assignment, folder, self, self._bytes_max)
         except OSError as error:
@@ -141,6 +144,9 @@ class DiskSpools:
         """As Spools.close; it may be said again."""
         while self._wakes:
             self._wakes.pop().close()
+        while self._spare:
+            with suppress(OSError):
+                self._spare.pop().rmdir()
         if self._folder:
             _remove(self._folder)
         if self._lifeline is not None:
@@ -156,9 +162,12 @@ class DiskSpools:
 
     def discard(self, spool: DiskSpool) -> None:
         """As Home.discard."""
-        if spool.folder:
-            shutil.rmtree(spool.folder, ignore_errors=True)
-            self._tidy(spool.folder.parent)
+        if folder := spool.folder:
+            if folder.parent == self._folder and _empty(folder):
+                self._spare.append(folder)
+                return
+            shutil.rmtree(folder, ignore_errors=True)
+            self._tidy(folder.parent)
 
     def refuse(self, spool: DiskSpool) -> None:
         """As Home.refuse."""
@@ -199,6 +208,15 @@ class DiskSpools:
         except (OSError, SpoolDamaged) as error:
             self._warn(assignment, "spool_unreadable", path=str(path), why=str(error))
         return Left(assignment=assignment, spool=spool, word=word, when_gone=wake.add)
+
+    def _fresh(self, prefix: str) -> Path:
+        path = self._own() / f"{prefix}{os.urandom(4).hex()}"
+        while self._spare:
+            with suppress(OSError):  # somebody has taken it away
+                os.rename(self._spare.pop(), path)
+                return path
+        path.mkdir(mode=0o700)
+        return path
 
     def _own(self) -> Path:
         if self._folder is None:
@@ -248,6 +266,16 @@ class _Wake:
         self.close()
         while self._told:
             self._told.pop(0)()
+
+
+def _empty(folder: Path) -> bool:
+    """Delete the files in a folder; whether it is empty then."""
+    try:
+        for name in os.listdir(folder):
+            os.unlink(folder / name)
+    except OSError:
+        return False
+    return True
 
 
 def _trim(refused: Path) -> None:

@@ -69,11 +69,15 @@ _WORD: Final = msgspec.msgpack.Decoder(LastWord)
 
 def _write(path: Path, value: object) -> None:
     body = _packer.encode(value)
-    fresh = path.with_suffix(".new")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-    with open(os.open(fresh, flags, 0o600), "wb") as file:
-        file.write(_VERSION + crc32(body).to_bytes(4, "big") + body)
-    fresh.replace(path)
+    data = memoryview(_VERSION + crc32(body).to_bytes(4, "big") + body)
+    fresh = f"{path}.new"
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+    finally:
+        os.close(descriptor)
+    os.replace(fresh, path)
 
 
 def _read(path: Path, decoder: msgspec.msgpack.Decoder[T]) -> T:
