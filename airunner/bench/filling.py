@@ -1,5 +1,6 @@
 """Many jobs in line, put there by one client."""
 
+from time import perf_counter
 from typing import Final
 
 from airunner.errors import Refused
@@ -16,14 +17,19 @@ UNLIMITED: Final = (
 )
 
 
-async def fill(client: JobsClient, spec: JobSpec, count: int) -> JobId:
+async def fill(
+    client: JobsClient, spec: JobSpec, count: int, times: list[float] | None = None
+) -> JobId:
     """Put so many jobs in line, at least one, as many in a call as there may be; the last one's id.
 
-    Raises what the server refuses.
+    The seconds that each call took are added to `times`. Raises what the server refuses.
     """
     while True:
         some = min(count, ENQUEUE_JOBS_MAX)
+        start = perf_counter()
         last = (await client.enqueue_many([(spec, NO_KEY)] * some))[-1]
+        if times is not None:
+            times.append(perf_counter() - start)
         if isinstance(last, Refused):
             raise last
         count -= some

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
 from typing import Final
@@ -36,9 +36,10 @@ async def growth(setting: Setting) -> list[Figure]:
 
     The baseline of each is the same with 1,000. Calls go to real servers with the memory log, which
     were filled by EnqueueJobs, from one client that does one thing after the other; whatever adds a
-    job or ends one is made up for, untimed. Apart: the engine with the memory log, in this process,
-    and the longest search for garbage while it was filled. The bars are meant for a million jobs.
-    Leaves out the disk, and a server that has been started again, which never searches old jobs.
+    job or ends one is made up for, untimed. The longest of the calls that filled a server says for
+    how long it once served nobody. Apart: the engine with the memory log, in this process, and the
+    longest search for garbage while it was filled. The bars are meant for a million jobs.
+    Leaves out the disk, and a server that was started again, which never searches old jobs.
     """
     few = min(FEW, setting.jobs)
     figures = await _calls(setting, few)
@@ -47,16 +48,22 @@ async def growth(setting: Setting) -> list[Figure]:
 
 async def _calls(setting: Setting, few: int) -> list[Figure]:
     async with AsyncExitStack() as stack:
-        sites = list[Site]()
+        sites, times = list[Site](), list[float]()
         for jobs in (few, setting.jobs):
             served = await stack.enter_async_context(server(setting, MEMORY, *UNLIMITED))
             client = await stack.enter_async_context(setting.client(served.address))
-            await fill(client, SPEC, jobs)
+            times.clear()
+            await fill(client, SPEC, jobs, times)
             sites.append(Site(setting, served, client))
         runs = {
             name: [partial(site.run, which) for site in sites] for which, name in enumerate(CALLS)
         }
-        return await _compared(setting, runs, few, CALL_BAR)
+        figures = await _compared(setting, runs, few, CALL_BAR)
+    calls = [1000 * each for each in times]
+    usual = replace(figure("growth", "EnqueueJobs, as it usually is", calls, "ms"), baseline=True)
+    name = f"the longest EnqueueJobs up to {setting.jobs:,} jobs"
+    longest = figure("growth", name, [max(calls)], "ms", against=[(usual, None)])
+    return [*figures, usual, longest]
 
 
 async def _verbs(setting: Setting, few: int) -> list[Figure]:

@@ -36,10 +36,10 @@ async def idle(setting: Setting) -> list[Figure]:
     """What a server with 1,000 parked workers takes: memory, and a share of a core.
 
     Each worker has a stream, 20 of them share a connection, and each says that it lives every 20 s,
-    by turns; watched is a real server with the memory log, from its start, and for as long as
-    each takes to say so once (less if measurements are short). All workers are in this process,
-    whose cost is in no number. Beside it, meanwhile: a bare server that echoes the same messages on
-    as many streams. Leaves out tokens, and what waits for jobs by DequeueJob.
+    by turns: 50 heartbeats a second. Watched is a real server with the memory log, from its start,
+    for as long as each takes to say so once (less if measurements are short). All workers are in
+    this process, whose cost is in no number. Beside it, meanwhile: a bare server that echoes the
+    same messages on as many streams. Leaves out tokens, and what waits for jobs by DequeueJob.
     """
     workers = min(WORKERS, setting.jobs)
     async with AsyncExitStack() as stack:
