@@ -70,6 +70,7 @@ async def echo_server(setting: Setting) -> AsyncIterator[EchoServer]:
         env=dict(setting.environment),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        start_new_session=True,  # so that Ctrl-C is for us alone, who end it
     )
     assert server.stdin
     assert server.stdout

@@ -76,6 +76,7 @@ async def completed(command: Sequence[str], environment: Mapping[str, str]) -> N
         env=dict(environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
+        start_new_session=True,  # so that Ctrl-C is for us alone, who end it
     )
     try:
         code = await process.wait()

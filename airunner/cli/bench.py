@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
@@ -112,6 +112,7 @@ def bench(
     _check("--fsync", fsyncs, ("full", "normal"))
     output_bytes = size("--output", output) or 0
     share, earlier = _share(tolerance), _earlier(baseline)
+    signal.signal(signal.SIGTERM, _stop)  # until there is a loop, which has its own way
     with _place(folder) as place:
         setting = _setting(
             place,
@@ -134,6 +135,12 @@ def bench(
         print_bars(figures)
     if earlier and print_slips(earlier, run, share, aside=as_json):
         raise typer.Exit(DIFFERS)
+
+
+def _stop(*_: object) -> NoReturn:
+    import signal
+
+    raise typer.Exit(128 + signal.SIGTERM)
 
 
 def _share(text: str) -> float:
@@ -224,6 +231,7 @@ def _setting(
 async def _measure(setting: "Setting", scenarios: list[str], *, as_json: bool) -> list["Figure"]:
     """Print what there is as soon as it is known; all figures in the end."""
     import asyncio
+    import logging
     import signal
 
     from airunner.bench.runs import figure_line, head_line
@@ -231,7 +239,9 @@ async def _measure(setting: "Setting", scenarios: list[str], *, as_json: bool) -
     from airunner.bench.suite import measure
     from airunner.cli.scoring import print_figures, print_header
 
-    # What it has started ends, and its files go, however it is told to stop.
+    # What it has started ends, and its files go, however it is told to stop. asyncio kills what it
+    # was just starting then, and warns that it does not know that process any more.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     if task := asyncio.current_task():
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     if as_json:

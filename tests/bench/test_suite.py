@@ -78,7 +78,7 @@ def test_a_run_says_what_it_ran_on_and_leaves_no_file_behind(shell: Shell) -> No
     ("name", "how", "code"),
     [
         *((name, signal.SIGTERM, 128 + signal.SIGTERM) for name in SCENARIOS),
-        ("dispatch", signal.SIGINT, INTERRUPTED),
+        *((name, signal.SIGINT, INTERRUPTED) for name in ("dispatch", "start")),
     ],
 )
 def test_a_scenario_that_is_stopped_leaves_nothing_behind(
@@ -90,7 +90,9 @@ def test_a_scenario_that_is_stopped_leaves_nothing_behind(
     with shell.start("bench", *words) as bench:
         while not children(bench.pid):
             os.sched_yield()
-        bench.send_signal(how)
+        os.killpg(bench.pid, how)  # as Ctrl-C does
+        assert bench.stderr
+        assert not bench.stderr.read()
         assert bench.wait(PATIENCE) == code
     assert not list(folder.iterdir())
     assert not session(bench.pid)
