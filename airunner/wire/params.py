@@ -18,7 +18,7 @@ from airunner.spec import (
 from airunner.wire.enums import PROCESS_TYPES
 from airunner.wire.job.v1 import job_pb2 as pb
 
-_CHECKOUT, _TERMINAL = Checkout(), TerminalSize()
+_CHECKOUT, _TERMINAL = Checkout(), TerminalSize()  # which a message that says nothing means
 _SUBMODULES = {
     "": Submodules.NONE,
     "none": Submodules.NONE,
@@ -29,7 +29,11 @@ _SUBMODULES = {
 
 
 def encode_spec(spec: JobSpec, *, with_values: bool = True) -> pb.JobParams:
-    """All but the queue, which travels beside it. Without values the environment is names only."""
+    """All but the queue, which travels beside it. Without values the environment is names only.
+
+    What most jobs have is left out: the usual terminal, and the usual checkout of nothing. A
+    repository comes with its checkout, which a worker of the published contract goes by.
+    """
     return pb.JobParams(
         repository=spec.repository,
         commit=spec.commit,
@@ -45,10 +49,10 @@ def encode_spec(spec: JobSpec, *, with_values: bool = True) -> pb.JobParams:
         timeout_seconds=spec.timeout_seconds,
         working_directory=spec.working_directory,
         container=None if spec.container is None else _encode_container(spec.container),
-        git_clone=_encode_checkout(spec.checkout),
+        git_clone=None if _usual_checkout(spec) else _encode_checkout(spec.checkout),
         queue_timeout_seconds=spec.queue_timeout_seconds,
         attempts_max=spec.attempts_max,
-        terminal=pb.TerminalSize(columns=spec.terminal.columns, rows=spec.terminal.rows),
+        terminal=None if spec.terminal == _TERMINAL else _encode_terminal(spec.terminal),
         output_bytes_max=spec.output_bytes_max,
         grace_seconds=spec.grace_seconds,
     )
@@ -83,6 +87,10 @@ def decode_spec(params: pb.JobParams, queue: str) -> JobSpec:
     )
 
 
+def _usual_checkout(spec: JobSpec) -> bool:
+    return not spec.repository and spec.checkout == _CHECKOUT
+
+
 def _encode_checkout(checkout: Checkout | None) -> pb.GitCloneConfig:
     if checkout is None:
         return pb.GitCloneConfig(enabled=False)
@@ -106,6 +114,10 @@ def _decode_checkout(config: pb.GitCloneConfig) -> Checkout | None:
         single_branch=config.single_branch,
         submodules=_SUBMODULES[config.submodules],
     )
+
+
+def _encode_terminal(size: TerminalSize) -> pb.TerminalSize:
+    return pb.TerminalSize(columns=size.columns, rows=size.rows)
 
 
 def _decode_terminal(size: pb.TerminalSize) -> TerminalSize:

@@ -196,6 +196,11 @@ def test_a_submission_that_says_only_a_command_has_the_defaults() -> None:
     assert decode_spec(pb.JobParams(command="true"), "") == JobSpec(command="true")
 
 
+def test_a_repository_comes_with_its_checkout_though_it_is_the_usual_one() -> None:
+    assert encode_spec(JobSpec(command="x", repository="https://h/r")).git_clone.enabled
+    assert not encode_spec(JobSpec(command="x")).HasField("git_clone")
+
+
 def test_a_checkout_that_is_set_but_not_enabled_is_none() -> None:
     params = pb.JobParams(command="x", git_clone=pb.GitCloneConfig())
     assert decode_spec(params, "").checkout is None
