@@ -10,6 +10,7 @@ undone whole: the same append is tried again and again. Until it succeeds nobody
 anything more, nor be told anything.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
@@ -96,6 +97,7 @@ class Outbox:
                 batch, self._waiting = self._waiting, []
                 if not await self._append(batch):
                     return
+                await asyncio.sleep(0)  # who waited for this is answered first
                 self._journal(batch)
         finally:
             self._ended = True

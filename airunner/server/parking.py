@@ -25,8 +25,11 @@ class Parking:
         for key in keys:
             self._lines.setdefault(key, {})[spot] = None
         try:
-            async with asyncio.timeout(seconds):
+            if seconds is None:
                 await spot
+            else:
+                async with asyncio.timeout(seconds):
+                    await spot
         except TimeoutError:
             return not spot.cancelled()  # Called and timed out at once: called.
         except asyncio.CancelledError:
