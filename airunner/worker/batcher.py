@@ -69,15 +69,18 @@ class Batcher:
 
     async def pump(self, process: Process) -> None:
         """Report all output until its end, and then how much of it was cut, if any was."""
+        if not (read := await process.read()):
+            return  # which is what most commands say
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._send())
-            while read := await process.read():
+            while read:
                 self._add(*read)
                 while self._size >= BATCH_BYTES_MAX:
                     self._taken.clear()
                     await self._taken.wait()
                 if self._reads >= READS_EAGER and len(read[1]) < SHORT_BYTES:
                     await asyncio.sleep(PAUSE_MILLIS / 1000)
+                read = await process.read()
             self._over = True
             self._some.set()
             self._due.set()

@@ -6,6 +6,8 @@ kill cannot be taken back.
 """
 
 import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 
 
@@ -24,6 +26,7 @@ class Halt:
         self.why: Why | None = None
         self._asked = asyncio.Event()
         self._urgent = asyncio.Event()
+        self._heed: Callable[[], None] | None = None
 
     def ask(self, why: Why, *, at_once: bool = False) -> None:
         """Stop the attempt; `at_once`: without any grace."""
@@ -32,6 +35,7 @@ class Halt:
         self._asked.set()
         if at_once:
             self._urgent.set()
+        self._tell()
 
     async def asked(self) -> None:
         """Return as soon as somebody has asked."""
@@ -40,3 +44,19 @@ class Halt:
     async def urgent(self) -> None:
         """Return as soon as there is no time for grace."""
         await self._urgent.wait()
+
+    @contextmanager
+    def heeded(self, call: Callable[[], None]) -> Iterator[None]:
+        """Call once when somebody asks, or has asked, for as long as the block lasts."""
+        self._heed = call
+        try:
+            if self.why is not None:
+                self._tell()
+            yield
+        finally:
+            self._heed = None
+
+    def _tell(self) -> None:
+        heed, self._heed = self._heed, None
+        if heed:
+            heed()

@@ -6,7 +6,7 @@ Rules
 
 1. The last word is said when no process of the attempt is left, and not before: a job
    that is told to be CANCELLED has stopped.
-2. Whatever wants the attempt to stop asks its Halt. During set-up that cancels the set-up, and
+2. Whatever wants the attempt to stop asks its Halt. During set-up that is the end of its time, and
    a git in it dies. Later the tree gets SIGTERM, the job's grace, and SIGKILL.
 3. What stood when the command ended decides: an exit that came before a timeout or a drain is
    that exit. A cancel is the exception, since the server makes every end after it CANCELLED;
@@ -16,7 +16,10 @@ Rules
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from structlog.typing import FilteringBoundLogger
 
@@ -98,20 +101,16 @@ class Run:
 
     async def _set_up(self, workspace: Workspace) -> Process | Outcome | Ending:
         """A running command, or how it came to none."""
-        async with asyncio.TaskGroup() as tasks:
-            setup = tasks.create_task(self._launch(workspace))
-            guard = tasks.create_task(self._interrupt(setup))
-            await asyncio.wait([setup])
-            guard.cancel()
-        return self._stopped() if setup.cancelled() else setup.result()
-
-    async def _interrupt(self, setup: "asyncio.Task[Process | Outcome | Ending]") -> None:
         try:
-            async with asyncio.timeout(SETUP_TIMEOUT_SECONDS):
-                await self._halt.asked()
+            async with asyncio.timeout(SETUP_TIMEOUT_SECONDS) as limit:
+                with self._halt.heeded(partial(_end_now, limit)):
+                    return await self._launch(workspace)
         except TimeoutError:
-            self._halt.ask(Why.SETUP_TIMEOUT)
-        setup.cancel()
+            if not limit.expired():
+                raise
+            if self._halt.why is None:
+                self._halt.ask(Why.SETUP_TIMEOUT)
+            return self._stopped()
 
     def _stopped(self) -> Outcome | Ending:
         """How an attempt ends that was stopped before its command ran."""
@@ -172,19 +171,15 @@ class Run:
             self._log.info("job_started", pid=process.pid)
             await report(ProcessStarted(process.pid, started_at))
             async with asyncio.TaskGroup() as tasks:
-                stoppers = [
-                    tasks.create_task(self._time_out()),
-                    tasks.create_task(self._terminate(process)),
-                    tasks.create_task(self._kill(process)),
-                ]
+                stopper = tasks.create_task(self._terminate(process))
                 output = tasks.create_task(batcher.pump(process))
-                end = await self._end_of(process)
-                why, ended_at = self._halt.why, clock.now()
-                await asyncio.wait([output])
+                with self._time_limit():
+                    end = await self._end_of(process)
+                    why, ended_at = self._halt.why, clock.now()
+                    await asyncio.wait([output])
                 if why is not None:  # others of the tree have the same grace as the command
                     await process.terminate(self._spec.grace_seconds)
-                for stopper in stoppers:
-                    stopper.cancel()
+                stopper.cancel()
             await process.close()
             if end is None:
                 return Ending.LOST
@@ -201,14 +196,24 @@ class Run:
             self._log.error("process_lost", why=str(lost))
             return None
 
-    async def _time_out(self) -> None:
-        if self._spec.timeout_seconds:
-            await asyncio.sleep(self._spec.timeout_seconds)
-            self._halt.ask(Why.TIMEOUT)
+    @contextmanager
+    def _time_limit(self) -> Iterator[None]:
+        """Ask for a stop when the command has run for as long as it may."""
+        if not (seconds := self._spec.timeout_seconds):
+            yield
+            return
+        timer = asyncio.get_running_loop().call_later(seconds, self._halt.ask, Why.TIMEOUT)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     async def _terminate(self, process: Process) -> None:
         await self._halt.asked()
-        await process.terminate(self._spec.grace_seconds)
+        async with asyncio.TaskGroup() as tasks:
+            killer = tasks.create_task(self._kill(process))
+            await process.terminate(self._spec.grace_seconds)
+            killer.cancel()
 
     async def _kill(self, process: Process) -> None:
         await self._halt.urgent()
@@ -237,3 +242,8 @@ class Run:
             started_at=started_at,
             ended_at=ended_at,
         )
+
+
+def _end_now(limit: asyncio.Timeout) -> None:
+    if not limit.expired():
+        limit.reschedule(asyncio.get_running_loop().time())

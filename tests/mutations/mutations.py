@@ -313,8 +313,8 @@ AT_THE_WORKER: Final = (
         name="a cancel that stops nothing",
         promise="A worker confirms a cancel when no process is left",
         file="airunner/worker/run.py",
-        old="        await self._halt.asked()\n        await process.terminate(self._spec.grace_seconds)\n",
-        new="        await self._halt.asked()\n",
+        old="            await process.terminate(self._spec.grace_seconds)\n            killer.cancel()\n",
+        new="            killer.cancel()\n",
         test=f"{WORKER}test_a_cancel_is_confirmed_when_no_process_is_left",
     ),
     Mutation(
