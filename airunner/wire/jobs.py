@@ -34,38 +34,53 @@ from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.params import decode_spec, encode_spec
 from airunner.wire.results import decode_outcome, encode_outcome
 from airunner.wire.seals import decode_seal, encode_seal
-from airunner.wire.times import decode_instant, encode_instant
+from airunner.wire.times import decode_instant, encode_instant, fill_instant
 
+_BATCHING = pb.BatchingConfig(
+    flush_interval_seconds=1,
+    max_batch_size=REPORTS_PER_BATCH_MAX,
+    max_batch_bytes=BATCH_BYTES_MAX,
+    playback_interval_millis=BATCH_MILLIS_MAX,
+)
 _NO_TOKEN = TokenDigest(b"")  # the wire carries no digest of a token
 
 
 def encode_job(job: Job, *, with_values: bool = True) -> pb.Job:
     """The job; without values, its environment is names only."""
-    return pb.Job(
-        job_id=job.id,
-        job_params=encode_spec(job.spec, with_values=with_values),
-        state=JOB_STATES.encode(job.state),
-        created_at=encode_instant(job.created_at),
-        updated_at=encode_instant(job.updated_at),
-        execution_config=_execution_config(job),
-        queue=job.spec.queue,
-        attempt=job.attempt,
-        failures=job.failures,
-        result=None if job.outcome is None else encode_outcome(job.outcome, job.id),
-        attempts=[_encode_attempt(each) for each in job.attempts],
-        submitter=job.submitter,
-        retry_of=job.retry_of or "",
-        request_id=job.request,
-        cancel_requested_at=encode_instant(job.cancel_requested_at),
-        finished_at=encode_instant(job.finished_at),
-        last_sequence=job.sequence,
-        seal=encode_seal(job.seal),
-        output_bytes=job.output_bytes,
-        output_bytes_cut=job.output_bytes_cut,
-        worker=job.lease.worker if job.lease else "",
-        lease_until=encode_instant(job.lease.until) if job.lease else None,
-        leased_at=encode_instant(job.leased_at),
-    )
+    said = pb.Job()
+    fill_job(said, job, with_values=with_values)
+    return said
+
+
+def fill_job(said: pb.Job, job: Job, *, with_values: bool = True) -> None:
+    """As encode_job(), into an empty message: that costs half of what making its parts apart does."""
+    said.job_id, said.queue = job.id, job.spec.queue
+    said.job_params.CopyFrom(encode_spec(job.spec, with_values=with_values))
+    said.state = JOB_STATES.encode(job.state)
+    fill_instant(said.created_at, job.created_at)
+    fill_instant(said.updated_at, job.updated_at)
+    _fill_execution_config(said.execution_config, job)
+    said.attempt, said.failures = job.attempt, job.failures
+    said.submitter, said.request_id = job.submitter, job.request
+    said.last_sequence = job.sequence
+    said.output_bytes, said.output_bytes_cut = job.output_bytes, job.output_bytes_cut
+    if job.retry_of:
+        said.retry_of = job.retry_of
+    if job.lease:
+        said.worker = job.lease.worker
+        fill_instant(said.lease_until, job.lease.until)
+    if job.leased_at is not None:
+        fill_instant(said.leased_at, job.leased_at)
+    if job.attempts:
+        said.attempts.extend(_encode_attempt(each) for each in job.attempts)
+    if job.cancel_requested_at is not None:
+        fill_instant(said.cancel_requested_at, job.cancel_requested_at)
+    if job.outcome:
+        said.result.CopyFrom(encode_outcome(job.outcome, job.id))
+    if job.finished_at is not None:
+        fill_instant(said.finished_at, job.finished_at)
+    if seal := encode_seal(job.seal):
+        said.seal.CopyFrom(seal)
 
 
 def decode_job(job: pb.Job) -> Job:
@@ -143,11 +158,12 @@ def decode_listing(request: pb.ListJobsRequest) -> Listing:
 
 def encode_page(page: Page) -> pb.ListJobsResponse:
     """Jobs without the values of their environments."""
-    return pb.ListJobsResponse(
-        jobs=[encode_job(job, with_values=False) for job in page.jobs],
-        last_page=page.last_page,
-        next_page_token="" if page.next is None else str(page.next),
+    response = pb.ListJobsResponse(
+        last_page=page.last_page, next_page_token="" if page.next is None else str(page.next)
     )
+    for job in page.jobs:
+        fill_job(response.jobs.add(), job, with_values=False)
+    return response
 
 
 def decode_page(response: pb.ListJobsResponse) -> Page:
@@ -190,19 +206,12 @@ def decode_statistics(one: pb.QueueStatistics) -> QueueStatistics:
     )
 
 
-def _execution_config(job: Job) -> pb.ExecutionConfig:
+def _fill_execution_config(said: pb.ExecutionConfig, job: Job) -> None:
     """What a worker of the published contract goes by: when to send, when to renew."""
     span = job.lease.span if job.lease else VISIBILITY_SECONDS_DEFAULT * 1000
-    return pb.ExecutionConfig(
-        batching=pb.BatchingConfig(
-            flush_interval_seconds=1,
-            max_batch_size=REPORTS_PER_BATCH_MAX,
-            max_batch_bytes=BATCH_BYTES_MAX,
-            playback_interval_millis=BATCH_MILLIS_MAX,
-        ),
-        heartbeat_interval_seconds=max(1, span // 3000),
-        output_flush_interval_millis=BATCH_MILLIS_MAX,
-    )
+    said.heartbeat_interval_seconds = max(1, span // 3000)
+    said.output_flush_interval_millis = BATCH_MILLIS_MAX
+    said.batching.CopyFrom(_BATCHING)
 
 
 def _decode_lease(job: pb.Job) -> Lease | None:

@@ -28,7 +28,7 @@ from airunner.session import (
     Welcome,
 )
 from airunner.wire.job.v1 import job_pb2 as pb
-from airunner.wire.jobs import decode_job, encode_job
+from airunner.wire.jobs import decode_job, fill_job
 from airunner.wire.refusals import code_named, code_numbered
 from airunner.wire.reports import decode_reports, fill_reports
 from airunner.wire.results import decode_outcome, encode_outcome
@@ -87,7 +87,7 @@ def _fill_from_worker(said: pb.FromWorker, message: FromWorker) -> None:
         case Completion(token, last, outcome):
             completion = said.completion
             completion.task_token, completion.last = token, last
-            completion.result.MergeFrom(encode_outcome(outcome))
+            completion.result.CopyFrom(encode_outcome(outcome))
         case Credit(more):
             said.credit.more = more
         case Batch(token, first, reports):
@@ -143,7 +143,7 @@ def _fill_from_server(said: pb.FromServer, message: FromServer) -> None:
     match message:
         case Assignment():
             assignment = said.assignment
-            assignment.job.MergeFrom(encode_job(message.job))
+            fill_job(assignment.job, message.job)
             assignment.task_token = message.token
             assignment.span_millis = message.span
             assignment.output_bytes_max = message.output_bytes_max
