@@ -69,10 +69,11 @@ def main(
             Path(name).chmod(0o711)  # PostgreSQL has a folder in it, and is another user
             setting = _setting(Path(name).resolve(), duration, rounds, seed)
             chosen = peer or list(NAMES)
+            stopped = list[int]()
             try:
-                lines = asyncio.run(_run(setting, chosen, python.absolute()))
+                lines = asyncio.run(_run(setting, chosen, python.absolute(), stopped))
             except asyncio.CancelledError:
-                raise typer.Exit(128 + signal.SIGTERM) from None
+                raise typer.Exit(128 + stopped[0]) from None
     if as_json:
         print("\n".join(lines))
         return
@@ -111,11 +112,18 @@ def _setting(place: Path, seconds: float, rounds: int, seed: int) -> Setting:
     )
 
 
-async def _run(setting: Setting, names: list[str], python: Path) -> list[str]:
-    """A line of JSON for the setting, and one for each figure."""
+async def _run(setting: Setting, names: list[str], python: Path, stopped: list[int]) -> list[str]:
+    """A line of JSON for the setting, and one for each figure; cancelled by a signal in `stopped`."""
+    task = asyncio.current_task()
+    assert task
+
+    def stop(number: int) -> None:
+        stopped.append(number)
+        task.cancel()
+
     # What it has started ends, and its files go, however it is told to stop.
-    if task := asyncio.current_task():
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
     async with AsyncExitStack() as stack:
         queues = [queue for queue in QUEUES if queue.package in names]
         site = await open_site(stack, setting, queues, python)

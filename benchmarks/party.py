@@ -132,6 +132,7 @@ async def producing(
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=said,
+            start_new_session=True,  # a terminal's Ctrl-C is for the run, which ends it
         )
     assert process.stdin
     try:

@@ -8,19 +8,22 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from airunner.session import Credit, FromServer, FromWorker, Heartbeat
 from benchmarks import leash
 from benchmarks.brokers import NO_REDIS, postgres_program, redis
 from benchmarks.cpu import busy_seconds
 from benchmarks.lineup import NAMES, QUEUES
 from benchmarks.marks import Marks
+from benchmarks.ours import Turns
 from benchmarks.processes import Missing, leashed
 from tests.cli.conftest import PATIENCE
+from tests.support.channel import End, Pipe
 from tests.test_house import imports, modules, within
 
 ROOT = Path(__file__).parent.parent.parent
@@ -202,7 +205,7 @@ def test_what_a_program_said_last_is_known(tmp_path: Path) -> None:
     assert asyncio.run(run()) == "two"
 
 
-def test_a_run_that_is_stopped_leaves_no_process_and_no_file(tmp_path: Path) -> None:
+def test_a_run_that_is_stopped_leaves_no_file(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "benchmarks", "--python", sys.executable, "--duration", "600"],
         cwd=ROOT,
@@ -215,3 +218,26 @@ def test_a_run_that_is_stopped_leaves_no_process_and_no_file(tmp_path: Path) -> 
         run.terminate()
         assert run.wait(PATIENCE) == 128 + signal.SIGTERM
     assert not list(tmp_path.iterdir())
+
+
+class Halting(End[FromWorker, FromServer]):
+    """A worker's end that lets others run before each message."""
+
+    async def send_all(self, messages: Iterable[FromWorker]) -> None:
+        for message in messages:
+            await asyncio.sleep(0)
+            await self.send(message)
+
+
+def test_a_heartbeat_does_not_go_out_in_the_midst_of_what_a_session_says() -> None:
+    """Two writes at once would break a stream of gRPC."""
+
+    async def run() -> list[FromWorker]:
+        said = Pipe[FromWorker](room=10)
+        turns = Turns(Halting(said, Pipe(room=10)))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(turns.send_all([Credit(1), Credit(2), Credit(3)]))
+            tasks.create_task(turns.send(Heartbeat(())))
+        return list(said.messages)
+
+    assert asyncio.run(run()) == [Credit(1), Credit(2), Credit(3), Heartbeat(())]
