@@ -12,6 +12,7 @@ import signal
 import time
 from collections import Counter
 from dataclasses import dataclass
+from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
@@ -30,6 +31,12 @@ from airunner.server.ids import RandomIds
 from airunner.server.journal import job_lines
 from airunner.server.replay import replay
 from airunner.store.engine import Engine
+
+
+# Objects; young collections; those of middle age. What the server keeps has no cycles, so to look
+# for some in it seldom pays: with Python's own 700, 10, 10 it took 5 us of each job in line and up
+# to 0.2 s at once with 85,000 of them; now 1.5 us, and 0.05 s.
+_COLLECTED_AFTER: Final = (5_000, 50, 20)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +84,7 @@ async def _serve(
     with log_failures(serving.store):
         await replay(store.log, engine)
     gc.freeze()  # with 100,000 jobs each full collection would hold everybody up for 0.4 s
+    gc.set_threshold(*_COLLECTED_AFTER)
     took = round(1000 * (time.monotonic() - began))
     journal.info("store", **serving.store.said(), jobs=len(engine.table), replayed_ms=took)
     broker = Broker(
