@@ -32,7 +32,6 @@ from airunner.server.journal import job_lines
 from airunner.server.replay import replay
 from airunner.store.engine import Engine
 
-
 # Objects; young collections; those of middle age. What the server keeps has no cycles, so to look
 # for some in it seldom pays: with Python's own 700, 10, 10 it took 5 us of each job in line and up
 # to 0.2 s at once with 85,000 of them; now 1.5 us, and 0.05 s.
