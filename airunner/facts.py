@@ -148,4 +148,5 @@ class Event(Struct, frozen=True, gc=False):
     @property
     def last(self) -> Sequence:
         """The highest sequence that the event takes."""
-        return Sequence(self.first + max(sequences(self.fact), 1) - 1)
+        taken = width(self.fact.report) if isinstance(self.fact, Reported) else 1
+        return Sequence(self.first + taken - 1)

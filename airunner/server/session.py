@@ -270,12 +270,14 @@ class Session:
 
     def _ready(self) -> Iterator[FromServer]:
         """The first reply, which is durable, and those behind it as far as they are."""
-        while not self._drained:
+        while True:
             _, message = self._replies.popleft()
             self._drained = isinstance(message, Drain)
             if not self._says_more_soon(message):
                 yield message
-            if not self._replies or not self._broker.is_durable(self._replies[0][0]):
+            if self._drained or not self._replies:
+                return
+            if not self._broker.is_durable(self._replies[0][0]):
                 return
 
     def _says_more_soon(self, message: FromServer) -> bool:

@@ -164,6 +164,16 @@ async def test_credit_waits_for_a_job_to_come() -> None:
 
 
 @virtually
+async def test_credit_that_finds_no_job_waits_for_one_to_come() -> None:
+    async with site() as at:
+        worker, _ = await at.greet(hello(credit=0))
+        await worker.send(Credit(1))
+        await asyncio.sleep(30)
+        job = await at.enqueue()
+        assert (await assigned(worker)).job.id == job.id
+
+
+@virtually
 async def test_the_next_job_is_leased_with_the_end_of_the_last_in_one_append() -> None:
     async with site() as at:
         _, second = [await at.enqueue() for _ in range(2)]
