@@ -5,6 +5,8 @@ that it is one word in both. A line that cannot be written, because its reader i
 or the disk is full, is lost: no job and no server shall end for want of a log.
 """
 
+import asyncio
+import atexit
 import contextlib
 import json
 import logging
@@ -12,13 +14,15 @@ import os
 import select
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
-from typing import TextIO
+from typing import Final, TextIO
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
 from airunner.cli.exits import USAGE, CommandFailed
 from airunner.cli.output import STDERR, write
+
+GATHER_SECONDS: Final = 0.01  # for which lines may wait for others
 
 
 class LogFormat(StrEnum):
@@ -27,13 +31,45 @@ class LogFormat(StrEnum):
 
 
 class _Lines:
-    """Standard error, a line each; what cannot be written is lost without regret."""
+    """Standard error, a line each; what cannot be written is lost without regret.
+
+    Each write wakes whoever reads, who takes the processor from us: of the 1.7 ms that a worker takes for a
+    /bin/true job, four lines were 0.3. So within an event loop they gather for a moment, until
+    one comes that is a warning or worse.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[str] = []
+        self._loop: asyncio.AbstractEventLoop | None = None  # which is to write them
+        atexit.register(self._flush)
 
     def info(self, line: str) -> None:
-        with contextlib.suppress(OSError):
-            write(STDERR, f"{line}\n".encode(errors="backslashreplace"))
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # or this is another thread, which leaves what waits to the loop
+            if self._loop and self._loop.is_closed():
+                self._flush()
+            self._write([line])
+            return
+        self._waiting.append(line)
+        if self._loop is not loop:
+            self._loop = loop
+            loop.call_later(GATHER_SECONDS, self._flush)
 
-    warning = error = critical = info
+    def warning(self, line: str) -> None:
+        self._flush()
+        self._write([line])
+
+    error = critical = warning
+
+    def _flush(self) -> None:
+        lines, self._waiting, self._loop = self._waiting, [], None
+        self._write(lines)
+
+    def _write(self, lines: Iterable[str]) -> None:
+        with contextlib.suppress(OSError):
+            for piece in _pieces(lines):
+                write(STDERR, f"{piece}\n".encode(errors="backslashreplace"))
 
 
 def open_journal(format: LogFormat, stream: TextIO | None = None) -> FilteringBoundLogger:

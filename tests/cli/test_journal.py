@@ -21,6 +21,18 @@ from airunner.cli.journal import LogFormat, open_lines
 open_lines(LogFormat.JSON)([("said", {"number": n, "text": "x" * (n % 500)}) for n in range(1000)])
 open_lines(LogFormat.JSON)([("said", {"text": "x" * 100_000})])
 """
+_GATHER = """
+import asyncio
+from airunner.cli.journal import LogFormat, open_journal
+journal = open_journal(LogFormat.JSON)
+async def main():
+    for n in range(3):
+        journal.info("gathered", number=n)
+    journal.error("at_once")
+    journal.info("last")
+asyncio.run(main())
+journal.info("outside")
+"""
 
 
 @pytest.mark.parametrize("format", list(LogFormat))
@@ -38,17 +50,30 @@ def test_lines_that_are_written_together_look_as_if_each_had_been_by_itself(
 
 def test_lines_that_are_written_together_go_into_a_pipe_whole() -> None:
     """So that another process, whose log is the same pipe, never writes into one."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # each write shows
-    writes = list[bytes]()
-    with ours, subprocess.Popen([sys.executable, "-c", _WRITE], stderr=theirs.fileno()):
-        theirs.close()
-        while written := ours.recv(200_000):
-            writes.append(written)
+    writes = writes_of(_WRITE)
     assert all(each.endswith(b"\n") for each in writes)
     assert all(len(each) <= select.PIPE_BUF for each in writes[:-1])
     assert sum(map(len, writes[:-1])) / len(writes[:-1]) > select.PIPE_BUF / 2
     said = [json.loads(line) for line in b"".join(writes).splitlines()]
     assert [line.get("number") for line in said] == [*range(1000), None]
+
+
+def test_lines_gather_until_one_is_a_warning_or_worse_and_none_is_left_at_the_end() -> None:
+    said = [
+        [json.loads(line)["event"] for line in write.splitlines()] for write in writes_of(_GATHER)
+    ]
+    assert said == [["gathered"] * 3, ["at_once"], ["last"], ["outside"]]
+
+
+def writes_of(program: str) -> list[bytes]:
+    """What a Python program writes to its standard error, write by write."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # each write shows
+    writes = list[bytes]()
+    with ours, subprocess.Popen([sys.executable, "-c", program], stderr=theirs.fileno()):
+        theirs.close()
+        while written := ours.recv(200_000):
+            writes.append(written)
+    return writes
 
 
 def untimed(text: str, format: LogFormat) -> list[object]:
