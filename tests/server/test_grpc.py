@@ -105,14 +105,21 @@ def test_environment_values_are_for_the_submitter_and_an_admin(site_keys: Keys) 
 
 
 def test_a_stream_ends_when_its_token_does(site_keys: Keys) -> None:
+    """So does a worker's call that waits for a job."""
+
     async def main() -> None:
         async with serving(site_keys, gate=guarded(site_keys)) as site:
             async with JobsClient(site.destination(Role.USER)) as user:
                 id = (await user.enqueue(SPEC)).id
-            token = site_keys.token(Role.VIEWER, seconds=2)
+            token = site_keys.token(Role.VIEWER, Role.WORKER, seconds=2)
+            poll = site.jobs().DequeueJob(
+                pb.DequeueJobRequest(queue="empty"), metadata=site.with_token(token).metadata()
+            )
             async with JobsClient(site.with_token(token)) as jobs:
                 with pytest.raises(Unauthenticated, match="has expired"):
                     _ = [each async for each in jobs.watch(id)]
+            assert await poll.code() is grpc.StatusCode.UNAUTHENTICATED
+            assert "has expired" in str(await poll.details())
 
     asyncio.run(main())
 
@@ -289,10 +296,10 @@ def test_each_step_of_a_job_is_a_line(site_keys: Keys) -> None:
         async with serving(site_keys) as site:
             job = await site.broker.enqueue(Enqueue(spec=SPEC))
             await site.broker.cancel(job.id, job.submitter)
-            lines = [json.loads(each) for each in site.lines.getvalue().splitlines()]
-            assert [line["event"] for line in lines] == ["job_enqueued", "job_cancelled"]
-            assert all(line["job"] == job.id for line in lines)
-            assert lines[1]["reason"] == "cancelled"
+        lines = [json.loads(each) for each in site.lines.getvalue().splitlines()]
+        assert [line["event"] for line in lines] == ["job_enqueued", "job_cancelled"]
+        assert all(line["job"] == job.id for line in lines)
+        assert lines[1]["reason"] == "cancelled"
 
     asyncio.run(main())
 
