@@ -4,6 +4,8 @@ A field that a client of the published contract leaves at zero means the default
 a JobSpec that comes out of here has checked itself.
 """
 
+from collections.abc import Mapping
+
 from airunner import limits
 from airunner.errors import InvalidRequest
 from airunner.spec import (
@@ -69,8 +71,8 @@ def decode_spec(params: pb.JobParams, queue: str) -> JobSpec:
         branch=params.branch,
         checkout=_decode_checkout(params.git_clone) if params.HasField("git_clone") else _CHECKOUT,
         working_directory=params.working_directory,
-        environment=dict(params.environment),
-        metadata=dict(params.metadata),
+        environment=_texts(params.environment),
+        metadata=_texts(params.metadata),
         owner=params.owner,
         process_type=PROCESS_TYPES.decode(params.process_type, "process_type"),
         terminal=_decode_terminal(params.terminal) if params.HasField("terminal") else _TERMINAL,
@@ -85,6 +87,10 @@ def decode_spec(params: pb.JobParams, queue: str) -> JobSpec:
         attempts_max=params.attempts_max or limits.ATTEMPTS_DEFAULT,
         output_bytes_max=params.output_bytes_max or limits.OUTPUT_BYTES_DEFAULT,
     )
+
+
+def _texts(said: Mapping[str, str]) -> dict[str, str]:
+    return dict(said) if said else {}  # to copy an empty map takes protobuf longer than to ask
 
 
 def _usual_checkout(spec: JobSpec) -> bool:
