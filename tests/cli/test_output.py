@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +42,14 @@ def test_a_sender_that_waits_for_room_can_be_cancelled() -> None:
         os.close(writing)
 
     asyncio.run(story())
+
+
+def test_a_file_gets_every_byte(tmp_path: Path) -> None:
+    data = os.urandom(300_000)
+    with (tmp_path / "output").open("wb") as file:
+        asyncio.run(send(file.fileno(), data))
+        asyncio.run(send(file.fileno(), data[:100]))
+    assert (tmp_path / "output").read_bytes() == data + data[:100]
 
 
 def test_a_reader_that_went_away_is_told_apart_on_standard_output() -> None:
