@@ -7,6 +7,7 @@ from typing import assert_never
 from airunner.errors import InvalidRequest
 from airunner.jobs import Millis, TaskToken, WorkerId
 from airunner.limits import MESSAGES_TOGETHER_BYTES, MESSAGES_TOGETHER_MAX
+from airunner.reports import Output
 from airunner.session import (
     Assignment,
     Batch,
@@ -40,10 +41,15 @@ def encode_from_worker(messages: Iterator[FromWorker]) -> pb.WorkRequest:
     size = 0
     for message in islice(messages, MESSAGES_TOGETHER_MAX):
         _fill_from_worker(said := request.messages.add(), message)
-        size += said.ByteSize()
+        size += _output_bytes(message) if isinstance(message, Batch) else said.ByteSize()
         if size >= MESSAGES_TOGETHER_BYTES:
             break
     return request
+
+
+def _output_bytes(batch: Batch) -> int:
+    """Its size, all but a little; protobuf would write it out to count: 30 us for 256 KiB."""
+    return sum(report.size for report in batch.reports if isinstance(report, Output))
 
 
 def decode_from_worker(request: pb.WorkRequest) -> list[FromWorker]:
