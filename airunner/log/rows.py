@@ -53,9 +53,16 @@ def fact_row(event: Event) -> FactRow:
     """The row of any fact but what was Reported."""
     fact = event.fact
     assert not isinstance(fact, Reported | Tallied)
-    record, kind = encode_fact(fact), FACTS[type(fact)]
-    crc = _fact_crc(event.place, fact.id, kind, event.at, event.last, event.link, record)
-    return (event.place, fact.id, kind, event.at, event.last, event.link, record, crc)
+    row = (
+        event.place,
+        fact.id,
+        FACTS[type(fact)],
+        event.at,
+        event.last,
+        event.link,
+        encode_fact(fact),
+    )
+    return (*row, _fact_crc(*row))
 
 
 def report_row(event: Event) -> ReportRow:
