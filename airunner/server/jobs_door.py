@@ -44,7 +44,7 @@ from airunner.wire.jobs import (
 from airunner.wire.params import decode_spec
 from airunner.wire.refusals import encode_refusal
 from airunner.wire.results import decode_outcome
-from airunner.wire.times import encode_instant
+from airunner.wire.times import fill_instant
 
 _LANDING_SECONDS: Final = 0.1  # at most, that a job takes to its caller
 
@@ -59,7 +59,9 @@ class JobsDoor(JobServiceServicer):
         request: pb.EnqueueJobRequest,
         context: grpc.aio.ServicerContext[pb.EnqueueJobRequest, pb.EnqueueJobResponse],
     ) -> pb.EnqueueJobResponse:
-        return _encode_accepted(await self._broker.enqueue(_decode_wish(request)))
+        response = pb.EnqueueJobResponse()
+        _fill_accepted(response, await self._broker.enqueue(_decode_wish(request)))
+        return response
 
     async def EnqueueJobs(
         self,
@@ -74,15 +76,15 @@ class JobsDoor(JobServiceServicer):
         tried = [_tried(each) for each in request.requests]
         wishes = [each for each in tried if isinstance(each, Enqueue)]
         answers = iter(await self._broker.enqueue_many(wishes))
-        results = [next(answers) if isinstance(each, Enqueue) else each for each in tried]
-        return pb.EnqueueJobsResponse(
-            results=[
-                pb.EnqueueResult(error=encode_refusal(each))
-                if isinstance(each, Refused)
-                else pb.EnqueueResult(job=_encode_accepted(each))
-                for each in results
-            ]
-        )
+        response = pb.EnqueueJobsResponse()
+        for each in tried:
+            answer = each if isinstance(each, Refused) else next(answers)
+            result = response.results.add()
+            if isinstance(answer, Refused):
+                result.error.CopyFrom(encode_refusal(answer))
+            else:
+                _fill_accepted(result.job, answer)
+        return response
 
     async def GetJob(
         self,
@@ -254,12 +256,9 @@ def _span(seconds: int) -> Millis:
     return Millis(seconds * 1000)
 
 
-def _encode_accepted(job: Job) -> pb.EnqueueJobResponse:
-    return pb.EnqueueJobResponse(
-        job_id=job.id,
-        created_at=encode_instant(job.created_at),
-        state=JOB_STATES.encode(job.state),
-    )
+def _fill_accepted(said: pb.EnqueueJobResponse, job: Job) -> None:
+    said.job_id, said.state = job.id, JOB_STATES.encode(job.state)
+    fill_instant(said.created_at, job.created_at)
 
 
 def _encode_shown(job: Job) -> pb.Job:
