@@ -25,6 +25,8 @@ SESSION: Final = "tests/core/test_session.py::"
 SQLITE: Final = "tests/log/test_sqlite.py::"
 CRASHES: Final = "tests/log/test_crash_points.py::"
 WORKER: Final = "tests/worker/test_worker.py::"
+KEEPER: Final = "tests/worker/test_keeper.py::"
+CHECKOUT: Final = "tests/worker/test_checkout.py::"
 
 ON_THE_SERVER: Final = (
     Mutation(
@@ -316,6 +318,46 @@ AT_THE_WORKER: Final = (
         old="            await process.terminate(self._spec.grace_seconds)\n            killer.cancel()\n",
         new="            killer.cancel()\n",
         test=f"{WORKER}test_a_cancel_is_confirmed_when_no_process_is_left",
+    ),
+    Mutation(
+        name="a warden that serves again though it had to kill",
+        promise="What one job leaves behind, the next does not find",
+        file="airunner/worker/keeper/warden.py",
+        old="        if alone and not self._going and self._tree.untouched:\n",
+        new="        if alone and self._tree.untouched:\n",
+        test=f"{KEEPER}test_a_warden_that_had_to_kill_goes_and_its_leaf_with_it",
+    ),
+    Mutation(
+        name="a leaf that serves again with a job's groups in it",
+        promise="What one job leaves behind, the next does not find",
+        file="airunner/worker/keeper/warden.py",
+        old="        if alone and not self._going and self._tree.untouched:\n",
+        new="        if alone and not self._going:\n",
+        test=f"{KEEPER}test_a_leaf_in_which_a_job_has_made_groups_is_not_used_again",
+    ),
+    Mutation(
+        name="a warden that does not see its keeper die",
+        promise="No process of a job outlives its worker or its keeper",
+        file="airunner/worker/keeper/warden.py",
+        old="            self._loop.watch(self._lifeline, self._orphaned)\n",
+        new="",
+        test=f"{KEEPER}test_no_process_survives_the_death_of_the_keeper",
+    ),
+    Mutation(
+        name="a killed warden whose tree nobody kills",
+        promise="No process of a job outlives it",
+        file="airunner/worker/keeper/wardens.py",
+        old="                    self._bereft.append(post)\n",
+        new="                    self._leave(post)\n",
+        test=f"{KEEPER}test_a_job_whose_warden_is_killed_dies_with_it",
+    ),
+    Mutation(
+        name="a workspace that serves again whatever was done to it",
+        promise="What one job leaves behind, the next does not find",
+        file="airunner/worker/checkout.py",
+        old="        elif self._is_untouched():\n",
+        new="        elif True:\n",
+        test=f"{CHECKOUT}test_a_workspace_that_a_job_has_touched_does_not_serve_again",
     ),
     Mutation(
         name="a dead connection that nobody notices for a minute",
