@@ -13,7 +13,6 @@ from airunner.session import FromServer, FromWorker
 from airunner.wire.dial import Destination, dial
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1.job_pb2_grpc import JobServiceStub
-from airunner.wire.pace import Pace
 from airunner.wire.refusals import refusal_of
 from airunner.wire.session import decode_from_server, encode_from_worker
 
@@ -29,7 +28,6 @@ class WorkChannel:
 
     def __init__(self, destination: Destination) -> None:
         self._server = destination.server
-        self._pace = Pace()
         self._heard: deque[FromServer] = deque()  # and not received yet
         metadata = destination.metadata()
         self._channel = dial(destination)
@@ -41,14 +39,12 @@ class WorkChannel:
         await self.send_all((message,))
 
     async def send_all(self, messages: Iterable[FromWorker]) -> None:
-        await self._pace.ready()
         rest = iter(messages)
         while (request := encode_from_worker(rest)).messages:
             try:
                 await self._call.write(request)
             except _DEADLY as error:
                 raise ChannelClosed(await self._why(error)) from error
-            self._pace.spoke()
 
     async def receive(self) -> FromServer:
         """The next message; raises as receive_all()."""
