@@ -6,8 +6,10 @@ made, and names the field that breaks a rule as the wire contract calls it.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from enum import StrEnum
+
+from msgspec import Struct, field
+from msgspec.structs import fields
 
 from airunner import limits
 from airunner.checks import check_count, check_text, check_total, check_within
@@ -31,8 +33,7 @@ class Submodules(StrEnum):
     RECURSIVE = "recursive"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checkout:
+class Checkout(Struct, frozen=True, kw_only=True):
     """How the repository is cloned."""
 
     depth: int = 1  # commits of history; 0 is all of it
@@ -43,15 +44,13 @@ class Checkout:
         check_within("git_clone.depth", self.depth, 0, 2**31 - 1, "commits")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mount:
+class Mount(Struct, frozen=True, kw_only=True):
     source: str
     target: str
     read_only: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Container:
+class Container(Struct, frozen=True, kw_only=True):
     """A wish to run inside an image; a worker that cannot fails the job as setup_failed."""
 
     image: str
@@ -67,8 +66,7 @@ class Container:
             check_text("container.mounts", path, limits.PATH_BYTES_MAX, "PATH_BYTES_MAX")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TerminalSize:
+class TerminalSize(Struct, frozen=True, kw_only=True):
     columns: int = 80
     rows: int = 24
 
@@ -77,8 +75,7 @@ class TerminalSize:
         check_within("terminal.rows", self.rows, 1, limits.TERMINAL_SIZE_MAX, "rows")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobSpec:
+class JobSpec(Struct, frozen=True, kw_only=True):
     """What the submitter asked for. The queue machine reads three fields and carries the rest."""
 
     command: str  # a program: a name on PATH, or a path; never a shell line

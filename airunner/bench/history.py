@@ -1,8 +1,9 @@
 """A log with many finished jobs in it, made by the engine itself and without a network."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Final
+
+from msgspec import structs
 
 from airunner.facts import Enqueued, Event, Fact, Finished, Leased, Reported
 from airunner.jobs import (
@@ -48,7 +49,7 @@ async def write(log: Log, jobs: int, output_bytes: int, now: Instant, *, queues:
     The output is shared out evenly, in reports as large as a worker makes them. The jobs are of so
     many queues, in turn.
     """
-    specs = [replace(SPEC, queue=queue_of(number)) for number in range(queues)]
+    specs = [structs.replace(SPEC, queue=queue_of(number)) for number in range(queues)]
     engine, written = Engine(EVERYTHING), 0
     events, size = list[Event](), 0
     piece = bytes(range(256)) * (BATCH_BYTES_MAX // 256)

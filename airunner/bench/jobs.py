@@ -1,10 +1,11 @@
 """The scenarios `true` and `pty`: whole jobs of a real worker."""
 
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from functools import partial
 from time import perf_counter
 from typing import Final
+
+from msgspec import structs
 
 from airunner.bench.enqueue import BATCH
 from airunner.bench.figures import Bar, Figure, Sample, rate
@@ -23,7 +24,7 @@ from airunner.wire.client import JobsClient
 WARM_UP: Final = 20  # jobs
 BAR: Final = Bar(0.35)  # of bare spawns
 TRUE: Final = JobSpec(command="/bin/true")
-TERMINAL_TRUE: Final = replace(TRUE, process_type=ProcessType.PTY)
+TERMINAL_TRUE: Final = structs.replace(TRUE, process_type=ProcessType.PTY)
 
 
 async def true(setting: Setting) -> list[Figure]:

@@ -101,7 +101,7 @@ def test_every_verb_answers_in_words_of_the_vocabulary(site_keys: Keys) -> None:
 def test_many_jobs_have_an_answer_each(site_keys: Keys) -> None:
     async def main() -> None:
         async with serving(site_keys) as site, JobsClient(site.destination()) as jobs:
-            other = replace(SPEC, command="other")
+            other = structs.replace(SPEC, command="other")
             wishes = [(SPEC, RequestId("k")), (other, RequestId("k")), (other, RequestId(""))]
             first, second, third = await jobs.enqueue_many(wishes)
             assert isinstance(first, Accepted)
@@ -455,7 +455,7 @@ def test_a_call_that_a_server_dropped_is_worth_another_try(code: grpc.StatusCode
 def test_a_cut_and_its_numbers_survive_the_wire_to_a_watcher(site_keys: Keys) -> None:
     async def main() -> None:
         async with serving(site_keys) as site, JobsClient(site.destination()) as jobs:
-            id = (await jobs.enqueue(replace(SPEC, output_bytes_max=1))).id
+            id = (await jobs.enqueue(structs.replace(SPEC, output_bytes_max=1))).id
             (granted,) = await site.broker.lease(
                 ["default"], worker=WorkerId("w"), span=Millis(60_000), most=1, wait=None
             )

@@ -12,6 +12,8 @@ from functools import partial
 from random import Random
 from typing import Final, Protocol, TypeVar
 
+from msgspec import structs
+
 from airunner.entries import Ended, Entry
 from airunner.errors import AlreadyFinished, Refused
 from airunner.jobs import Enqueue, Job, JobId, RequestId, Subject
@@ -67,11 +69,11 @@ def any_spec(dice: Random) -> JobSpec:
     )
     match dice.randrange(25):
         case 0:
-            return replace(spec, working_directory="nowhere")
+            return structs.replace(spec, working_directory="nowhere")
         case 1:
-            return replace(spec, container=Container(image="any"))
+            return structs.replace(spec, container=Container(image="any"))
         case 2 | 3:
-            return replace(spec, output_bytes_max=dice.choice([1, 100, 5_000]))
+            return structs.replace(spec, output_bytes_max=dice.choice([1, 100, 5_000]))
     return spec
 
 

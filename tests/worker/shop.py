@@ -7,6 +7,7 @@ from dataclasses import replace
 from random import Random
 
 import structlog
+from msgspec import structs
 from structlog.typing import EventDict
 
 from airunner.channel import ChannelClosed
@@ -126,7 +127,7 @@ class Shop:
         self.stage.scripts[name] = script
 
     async def submit(self, command: str, **fields: object) -> JobId:
-        spec = replace(JobSpec(command=command), **fields)  # type: ignore[arg-type]  # a test's
+        spec = structs.replace(JobSpec(command=command), **fields)
         return (await self.broker.enqueue(Enqueue(spec=spec, submitter=SUE))).id
 
     async def ended(self, id: JobId) -> Job:

@@ -5,12 +5,12 @@ import os
 import socket
 import subprocess
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import pytest
 import structlog
+from msgspec import structs
 
 from airunner.jobs import Instant, Job, JobId, Place
 from airunner.reports import CloneEnded, CloneFailed, CloneProgressed, CloneStarted, Report
@@ -85,7 +85,7 @@ class Bench:
         self.reports.append(report)
 
     def make(self, **fields: object) -> Folder:
-        spec = replace(JobSpec(command="true"), **fields)  # type: ignore[arg-type]  # a test's
+        spec = structs.replace(JobSpec(command="true"), **fields)
         return self.folders.make(
             Job(
                 id=JobId("0190-job"),
@@ -367,8 +367,8 @@ def test_a_local_repository_is_refused_unless_allowed(
 ) -> None:
     async def scene(bench: Bench) -> None:
         folder = bench.make()
-        folder._spec = replace(folder._spec)
-        object.__setattr__(folder._spec, "repository", f"{scheme}{origin}")
+        folder._spec = structs.replace(folder._spec)
+        structs.force_setattr(folder._spec, "repository", f"{scheme}{origin}")
         with pytest.raises(CheckoutFailed, match="--allow-local-repositories"):
             await folder.fetch(bench.report)
         assert os.listdir(folder.directory()) == []
@@ -383,7 +383,7 @@ def test_no_address_runs_a_command_even_if_it_gets_past_the_checks(
 ) -> None:
     async def scene(bench: Bench) -> None:
         folder = bench.make()
-        object.__setattr__(folder._spec, "repository", address.replace("PWNED", f"{tmp_path}/x"))
+        structs.force_setattr(folder._spec, "repository", address.replace("PWNED", f"{tmp_path}/x"))
         with pytest.raises(CheckoutFailed):
             await folder.fetch(bench.report)
         assert not (tmp_path / "x").exists()

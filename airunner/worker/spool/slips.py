@@ -10,7 +10,6 @@ whole or it is not there. One of a later version, or one that is damaged, is not
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 from zlib import crc32
@@ -32,7 +31,7 @@ T = TypeVar("T")
 
 def write_lease(folder: Path, assignment: Assignment) -> None:
     """Raises OSError."""
-    spec = replace(assignment.job.spec, environment={})
+    spec = structs.replace(assignment.job.spec, environment={})
     _write(
         folder / LEASE, structs.replace(assignment, job=structs.replace(assignment.job, spec=spec))
     )
