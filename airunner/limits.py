@@ -59,7 +59,7 @@ WORKER_QUEUES_MAX: Final = 64  # queues that one worker may name
 WORKER_SLOTS_MAX: Final = 1_000
 
 # One report of a worker
-BATCH_BYTES_MAX: Final = 256 * KIB  # of output that a worker gathers before it sends
+BATCH_BYTES_MAX: Final = 64 * KIB  # of output that a worker gathers before it sends
 BATCH_MILLIS_MAX: Final = 25  # for which it gathers, once it has sent a batch
 REPORT_BYTES_MAX: Final = 4 * MIB  # of output in one batch that the server takes
 REPORTS_PER_BATCH_MAX: Final = 10_000
