@@ -22,7 +22,7 @@ from airunner.session import FromServer, FromWorker
 from airunner.spec import JobSpec
 from airunner.wire.client import JobsClient
 
-SLOTS: Final = 64  # of the worker
+SLOTS: Final = 256  # of the worker; with 64 all of them wait for one fsync, and then for each other
 AHEAD: Final = 500  # jobs on their way to the worker, at most
 CLIENTS: Final = 32  # at once, where they enqueue one by one
 ONE_BY_ONE_BAR: Final = Bar(0.4)  # of as many bare echoes

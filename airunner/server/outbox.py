@@ -93,6 +93,7 @@ class Outbox:
             while self._waiting or not self._stopping:
                 if not self._waiting:
                     await self._parking.park(_WORK)
+                    await asyncio.sleep(0)  # so that whoever the same news has woken is in it too
                     continue
                 batch, self._waiting = self._waiting, []
                 if not await self._append(batch):
