@@ -20,6 +20,7 @@ from airunner.wire.dial import Destination
 from airunner.worker.grpc import connect
 from benchmarks.contest import contest
 from benchmarks.lineup import NAMES, QUEUES
+from benchmarks.ours import REAL_SLOTS
 from benchmarks.processes import ROOT
 from benchmarks.site import open_site
 from benchmarks.table import NoMarks, Run, into, markdown
@@ -98,7 +99,7 @@ def _setting(place: Path, seconds: float, rounds: int, seed: int) -> Setting:
         seconds=seconds,
         rounds=rounds,
         clients=(1,),
-        slots=os.cpu_count() or 1,
+        slots=REAL_SLOTS,
         durable=True,
         fsyncs=("full",),
         jobs=1,

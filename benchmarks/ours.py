@@ -30,8 +30,8 @@ from airunner.wire.dial import Destination
 from airunner.worker.grpc import connect
 
 CALLS: Final = 32
-SLOTS: Final = 64  # of the worker that runs nothing
-REAL_SLOTS: Final = os.cpu_count() or 1  # of the other one
+SLOTS: Final = 256  # of the worker that runs nothing
+REAL_SLOTS: Final = 4 * (os.cpu_count() or 1)  # of the other one: most of a short job is waiting
 HEARTBEAT_SECONDS: Final = 20.0
 NO_KEY: Final = RequestId("")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -17,9 +18,9 @@ from airunner.bench.processes import Served, server, worker
 from airunner.bench.procfs import Meter
 from airunner.bench.rounds import Contender, compare
 from airunner.bench.session import Session
-from airunner.bench.setting import Setting
+from airunner.bench.setting import MEMORY, Setting
 from airunner.entries import Ended
-from airunner.reports import Output, ProcessStarted
+from airunner.reports import Output
 from airunner.spec import JobSpec
 from airunner.wire.client import JobsClient
 
@@ -38,25 +39,30 @@ signal.sigwait({signal.SIGTERM})
 print(time.perf_counter_ns())
 """
 MORTAL: Final = JobSpec(command=sys.executable, args=("-I", "-S", "-c", _MORTAL))
+NOW: Final = JobSpec(command="date", args=("+%s%N",))  # the nanoseconds at which it runs
 
 
 async def dispatch(setting: Setting) -> list[Figure]:
     """Milliseconds from a submit to its job's start and end, and from a cancel to its SIGTERM.
 
-    One real server with the store that the run has, one real worker that is idle, and one client
-    that does one thing after the other; a start or an end counts once the client has read of it.
-    Apart: from a call of enqueue until a parked worker's stream has the job. Beside them: a bare
-    TLS round trip. Leaves out git, containers, terminals, and queues that are not empty.
+    For the memory log and for SQLite: one real server, one real worker that is idle, and one
+    client that does one thing after the other. A start is when the process itself reads the clock; an end
+    counts once the client has read of it. Apart: from a call of enqueue until a parked worker's
+    stream has the job. Beside them: a bare TLS round trip. Leaves out git, containers,
+    terminals, and queues that are not empty.
     """
     async with AsyncExitStack() as stack:
         (channel,) = await stack.enter_async_context(echo_channels(setting))
-        served = await stack.enter_async_context(server(setting, setting.store("dispatch")))
-        client = await stack.enter_async_context(setting.client(served.address))
-        await stack.enter_async_context(worker(setting, served.address))
-        bare, site = round_trip(channel), Site(setting, served, client)
+        bare = round_trip(channel)
+        contenders = [bare]
+        for store in (MEMORY, setting.sqlite("dispatch")):
+            served = await stack.enter_async_context(server(setting, store))
+            client = await stack.enter_async_context(setting.client(served.address))
+            await stack.enter_async_context(worker(setting, served.address))
+            contenders += Site(setting, served, client, store.name).contenders(bare.name)
         return await compare(
             "dispatch",
-            [bare, *site.contenders(bare.name)],
+            contenders,
             rounds=setting.rounds,
             seconds=setting.seconds,
             dice=setting.dice("dispatch"),
@@ -70,31 +76,32 @@ class Site:
     setting: Setting
     served: Served
     client: JobsClient
+    store: str
 
     def contenders(self, bare: str) -> list[Contender]:
         return [
             Contender(
-                name="submit to start, p50",
+                name=f"{self.store}, submit to start, p50",
                 unit="ms",
-                run=partial(self._timed, partial(self._until, ProcessStarted)),
+                run=partial(self._timed, self._begun),
                 against={bare: START_RATIO_BAR},
                 bar=START_BAR,
                 p99_bar=START_P99_BAR,
             ),
             Contender(
-                name="submit to end, p50",
+                name=f"{self.store}, submit to end, p50",
                 unit="ms",
-                run=partial(self._timed, partial(self._until, Ended)),
+                run=partial(self._timed, self._ended),
                 against={bare: None},
             ),
             Contender(
-                name="enqueue to a parked worker, p50",
+                name=f"{self.store}, enqueue to a parked worker, p50",
                 unit="ms",
                 run=self._parked,
                 against={bare: None},
             ),
             Contender(
-                name="cancel to SIGTERM, p50",
+                name=f"{self.store}, cancel to SIGTERM, p50",
                 unit="ms",
                 run=partial(self._timed, self._cancelled),
                 against={bare: None},
@@ -109,12 +116,21 @@ class Site:
             times.append(await once())
         return latency(times, busy=meter.busy, resident=meter.resident)
 
-    async def _until(self, what: type) -> float:
-        """Run /bin/true, and wait for its end; the seconds until there was such an entry."""
+    async def _begun(self) -> float:
+        """Run a job that says when it runs; the seconds until then."""
+        start, said = time.time_ns(), b""
+        job = await self.client.enqueue(NOW)
+        async for entry in self.client.watch(job.id):
+            if isinstance(entry.what, Output):
+                said += b"".join(chunk.data for chunk in entry.what.chunks)
+        return (int(said) - start) / 1e9
+
+    async def _ended(self) -> float:
+        """Run /bin/true; the seconds until its end was read."""
         start, elapsed = perf_counter(), 0.0
         job = await self.client.enqueue(TRUE)
         async for entry in self.client.watch(job.id):
-            if isinstance(entry.what, what):
+            if isinstance(entry.what, Ended):
                 elapsed = perf_counter() - start
         return elapsed
 

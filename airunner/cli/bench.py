@@ -41,7 +41,7 @@ def bench(
     ] = None,
     slots: Annotated[
         int, typer.Option(min=1, help="Jobs that the measured worker runs at once.")
-    ] = os.cpu_count() or 1,
+    ] = 4 * (os.cpu_count() or 1),
     store: Annotated[
         str, typer.Option(metavar="memory|sqlite", help="Where a scenario has one store.")
     ] = "sqlite",
