@@ -126,10 +126,7 @@ def bench(
             output_bytes=output_bytes,
             seed=seed,
         )
-        try:
-            figures = asyncio.run(_measure(setting, scenarios or list(SCENARIOS), as_json=as_json))
-        except asyncio.CancelledError:
-            raise typer.Exit(128 + signal.SIGTERM) from None
+        figures = asyncio.run(_measure(setting, scenarios or list(SCENARIOS), as_json=as_json))
         run = Run(header(setting), tuple(figures))
     if not as_json:
         print_bars(figures)
@@ -240,20 +237,33 @@ async def _measure(setting: "Setting", scenarios: list[str], *, as_json: bool) -
     from airunner.cli.scoring import print_figures, print_header
 
     # What it has started ends, and its files go, however it is told to stop. asyncio kills what it
-    # was just starting then, and warns that it does not know that process any more.
+    # was just starting then, and warns that it does not know that process any more. Its own way
+    # with SIGINT is a handler that runs wherever Python is, where what it raises may be lost.
     logging.getLogger("asyncio").setLevel(logging.ERROR)
-    if task := asyncio.current_task():
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    task, heard = asyncio.current_task(), list[int]()
+    assert task
+
+    def stop(number: int) -> None:
+        heard.append(number)
+        task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
     if as_json:
         print(head_line(header(setting)), flush=True)
     else:
         print_header(header(setting))
     found: list[Figure] = []
-    async for name, figures in measure(setting, scenarios):
-        found += figures
-        if not as_json:
-            print_figures(name, figures)
-            continue
-        for figure in figures:
-            print(figure_line(figure), flush=True)
+    try:
+        async for name, figures in measure(setting, scenarios):
+            found += figures
+            if not as_json:
+                print_figures(name, figures)
+                continue
+            for figure in figures:
+                print(figure_line(figure), flush=True)
+    except asyncio.CancelledError:
+        if not heard:
+            raise
+        raise typer.Exit(128 + heard[0]) from None
     return found
