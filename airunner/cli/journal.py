@@ -20,7 +20,7 @@ import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
 from airunner.cli.exits import USAGE, CommandFailed
-from airunner.cli.output import STDERR, write
+from airunner.cli.output import STDERR, before_notes, write
 
 GATHER_SECONDS: Final = 0.01  # for which lines may wait for others
 
@@ -42,6 +42,7 @@ class _Lines:
         self._waiting: list[str] = []
         self._loop: asyncio.AbstractEventLoop | None = None  # which is to write them
         atexit.register(self._flush)
+        before_notes(self._flush)
 
     def info(self, line: str) -> None:
         try:

@@ -16,12 +16,15 @@ import os
 import select
 import stat
 import sys
+from collections.abc import Callable
 from typing import Final
 
 from airunner.cli.exits import CommandFailed
 
 STDOUT: Final = 1
 STDERR: Final = 2
+
+_gathered: Final = list[Callable[[], None]]()  # each writes what waits for standard error
 
 
 class StdoutClosed(Exception):
@@ -35,8 +38,15 @@ def say(text: str) -> None:
 
 def note(text: str) -> None:
     """A line about what is going on; lost without regret if nobody listens."""
+    for flush in _gathered:
+        flush()
     with contextlib.suppress(OSError):
         write(STDERR, f"airunner: {text}\n".encode(errors="replace"))
+
+
+def before_notes(flush: Callable[[], None]) -> None:
+    """Have this called before each note, which is then behind what was said before it."""
+    _gathered.append(flush)
 
 
 def write(descriptor: int, data: bytes) -> None:
