@@ -18,7 +18,7 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from airunner.cli.exits import INTERRUPTED, OURS, USAGE, CommandFailed, innermost
-from airunner.cli.output import StdoutClosed, note, open_missing, quiet_exit
+from airunner.cli.output import StdoutClosed, flush, note, open_missing
 from airunner.errors import Refused
 
 # By panel of the help. A command is a function in a module of its own name.
@@ -103,8 +103,9 @@ def main() -> NoReturn:
     # gRPC's own lines about a failed handshake would stand beside our one sentence.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     code = _run(sys.argv[1:])
-    quiet_exit()
-    sys.exit(code)
+    flush()
+    # Not sys.exit(): as the interpreter ends, gRPC waits up to 2 s for a thread of its own.
+    os._exit(code)
 
 
 def _run(words: list[str]) -> int:

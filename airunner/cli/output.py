@@ -38,14 +38,18 @@ def say(text: str) -> None:
 
 def note(text: str) -> None:
     """A line about what is going on; lost without regret if nobody listens."""
-    for flush in _gathered:
-        flush()
+    _flush_gathered()
     with contextlib.suppress(OSError):
         write(STDERR, f"airunner: {text}\n".encode(errors="replace"))
 
 
+def _flush_gathered() -> None:
+    for each in _gathered:
+        each()
+
+
 def before_notes(flush: Callable[[], None]) -> None:
-    """Have this called before each note, which is then behind what was said before it."""
+    """Have this called before each note, which is then behind what was said before it, and at the end."""
     _gathered.append(flush)
 
 
@@ -136,12 +140,9 @@ def open_missing() -> None:
     sys.stderr = sys.stderr or os.fdopen(STDERR, "w")
 
 
-def quiet_exit() -> None:
-    """Keep the interpreter from complaining about a closed pipe when it flushes at exit."""
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, STDOUT)
-        os.dup2(nowhere, STDERR)
+def flush() -> None:
+    """Write what waits to be written, at the end; a reader that is gone does not matter any more."""
+    _flush_gathered()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
