@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import signal
 import sys
 import tempfile
 from contextlib import AsyncExitStack
@@ -14,10 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from airunner.bench.setting import Setting, header
-from airunner.cli.certificates import make_certificates
-from airunner.wire.client import JobsClient
-from airunner.wire.dial import Destination
-from airunner.worker.grpc import connect
+from airunner.cli.measuring import make_setting, until_stopped
 from benchmarks.contest import contest
 from benchmarks.lineup import NAMES, QUEUES
 from benchmarks.ours import REAL_SLOTS
@@ -68,13 +63,20 @@ def main(
     else:
         with tempfile.TemporaryDirectory(prefix="airunner-peers-") as name:
             Path(name).chmod(0o711)  # PostgreSQL has a folder in it, and is another user
-            setting = _setting(Path(name).resolve(), duration, rounds, seed)
-            chosen = peer or list(NAMES)
-            stopped = list[int]()
-            try:
-                lines = asyncio.run(_run(setting, chosen, python.absolute(), stopped))
-            except asyncio.CancelledError:
-                raise typer.Exit(128 + stopped[0]) from None
+            setting = make_setting(
+                Path(name).resolve(),
+                seconds=duration,
+                rounds=rounds,
+                clients=(1,),
+                slots=REAL_SLOTS,
+                durable=True,
+                fsyncs=("full",),
+                jobs=1,
+                output_bytes=1,
+                seed=seed,
+            )
+            run = _run(setting, peer or list(NAMES), python.absolute())
+            lines = asyncio.run(until_stopped(run))
     if as_json:
         print("\n".join(lines))
         return
@@ -88,43 +90,8 @@ def main(
         raise typer.BadParameter(f"{page}: {error}") from None
 
 
-def _setting(place: Path, seconds: float, rounds: int, seed: int) -> Setting:
-    certs = place / "certs"
-    make_certificates(certs)
-
-    def destination(address: str) -> Destination:
-        return Destination(server=address, ca_cert=certs / "ca.pem")
-
-    return Setting(
-        seconds=seconds,
-        rounds=rounds,
-        clients=(1,),
-        slots=REAL_SLOTS,
-        durable=True,
-        fsyncs=("full",),
-        jobs=1,
-        output_bytes=1,
-        seed=seed,
-        folder=place,
-        certs=certs,
-        environment={**os.environ, "HOME": str(place)},
-        client=lambda address: JobsClient(destination(address)),
-        connect=lambda address: connect(destination(address)),
-    )
-
-
-async def _run(setting: Setting, names: list[str], python: Path, stopped: list[int]) -> list[str]:
-    """A line of JSON for the setting, and one for each figure; cancelled by a signal in `stopped`."""
-    task = asyncio.current_task()
-    assert task
-
-    def stop(number: int) -> None:
-        stopped.append(number)
-        task.cancel()
-
-    # What it has started ends, and its files go, however it is told to stop.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop, number)
+async def _run(setting: Setting, names: list[str], python: Path) -> list[str]:
+    """A line of JSON for the setting, and one for each figure."""
     async with AsyncExitStack() as stack:
         queues = [queue for queue in QUEUES if queue.package in names]
         site = await open_site(stack, setting, queues, python)

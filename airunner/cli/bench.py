@@ -104,6 +104,7 @@ def bench(
     from airunner.bench.setting import header
     from airunner.bench.suite import SCENARIOS
     from airunner.cli.flags import size
+    from airunner.cli.measuring import make_setting, until_stopped
     from airunner.cli.scoring import print_bars, print_slips
 
     fsyncs = tuple(fsync or ["full"])
@@ -114,7 +115,7 @@ def bench(
     share, earlier = _share(tolerance), _earlier(baseline)
     signal.signal(signal.SIGTERM, _stop)  # until there is a loop, which has its own way
     with _place(folder) as place:
-        setting = _setting(
+        setting = make_setting(
             place,
             seconds=duration,
             rounds=rounds,
@@ -126,7 +127,8 @@ def bench(
             output_bytes=output_bytes,
             seed=seed,
         )
-        figures = asyncio.run(_measure(setting, scenarios or list(SCENARIOS), as_json=as_json))
+        measuring = _measure(setting, scenarios or list(SCENARIOS), as_json=as_json)
+        figures = asyncio.run(until_stopped(measuring))
         run = Run(header(setting), tuple(figures))
     if not as_json:
         print_bars(figures)
@@ -182,88 +184,28 @@ def _place(folder: Path | None) -> Iterator[Path]:
         yield Path(name).resolve()
 
 
-def _setting(
-    place: Path,
-    *,
-    seconds: float,
-    rounds: int,
-    clients: tuple[int, ...],
-    slots: int,
-    durable: bool,
-    fsyncs: tuple[str, ...],
-    jobs: int,
-    output_bytes: int,
-    seed: int,
-) -> "Setting":
-    from airunner.bench.setting import Setting
-    from airunner.cli.certificates import make_certificates
-    from airunner.wire.client import JobsClient
-    from airunner.wire.dial import Destination
-    from airunner.worker.grpc import connect
-
-    certs = place / "certs"
-    make_certificates(certs)
-
-    def destination(address: str) -> Destination:
-        return Destination(server=address, ca_cert=certs / "ca.pem")
-
-    return Setting(
-        seconds=seconds,
-        rounds=rounds,
-        clients=clients,
-        slots=slots,
-        durable=durable,
-        fsyncs=fsyncs,
-        jobs=jobs,
-        output_bytes=output_bytes,
-        seed=seed,
-        folder=place,
-        certs=certs,
-        environment={**os.environ, "HOME": str(place)},
-        client=lambda address: JobsClient(destination(address)),
-        connect=lambda address: connect(destination(address)),
-    )
-
-
 async def _measure(setting: "Setting", scenarios: list[str], *, as_json: bool) -> list["Figure"]:
     """Print what there is as soon as it is known; all figures in the end."""
-    import asyncio
     import logging
-    import signal
 
     from airunner.bench.runs import figure_line, head_line
     from airunner.bench.setting import header
     from airunner.bench.suite import measure
     from airunner.cli.scoring import print_figures, print_header
 
-    # What it has started ends, and its files go, however it is told to stop. asyncio kills what it
-    # was just starting then, and warns that it does not know that process any more. Its own way
-    # with SIGINT is a handler that runs wherever Python is, where what it raises may be lost.
+    # asyncio kills what it was just starting when it is cancelled, and warns that it does not know
+    # that process any more.
     logging.getLogger("asyncio").setLevel(logging.ERROR)
-    task, heard = asyncio.current_task(), list[int]()
-    assert task
-
-    def stop(number: int) -> None:
-        heard.append(number)
-        task.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop, number)
     if as_json:
         print(head_line(header(setting)), flush=True)
     else:
         print_header(header(setting))
     found: list[Figure] = []
-    try:
-        async for name, figures in measure(setting, scenarios):
-            found += figures
-            if not as_json:
-                print_figures(name, figures)
-                continue
-            for figure in figures:
-                print(figure_line(figure), flush=True)
-    except asyncio.CancelledError:
-        if not heard:
-            raise
-        raise typer.Exit(128 + heard[0]) from None
+    async for name, figures in measure(setting, scenarios):
+        found += figures
+        if not as_json:
+            print_figures(name, figures)
+            continue
+        for figure in figures:
+            print(figure_line(figure), flush=True)
     return found
