@@ -11,7 +11,8 @@ that a reader whose chain differs can say where that begins.
 kind of event as entries.kind() names it, and then its fields in their order. Fields that
 stand at their defaults are left out from the end of the list, so that a field that is added
 later does not change an old chain. For output, which takes a sequence for each chunk, the fields
-are the chunk's stream, its time and its size, and `data` its bytes.
+are the chunk's stream, its time and its size, in a job of steps the index of its step, and `data` its
+bytes. A field that has fields of its own is a list of them, made in the same way.
 
 A cut has no link: it stands for what is not there. How many sequences it takes shows in the
 numbers of those that follow, and how many bytes in the seal.
@@ -37,9 +38,10 @@ def linked(before: Link, entry: Entry) -> Link:
     match entry.what:
         case OutputCut():
             return before
-        case Output(chunks):
+        case Output(chunks, step):
+            of = () if step is None else (step,)
             for sequence, chunk in enumerate(chunks, entry.first):
-                said = (chunk.stream, chunk.at, len(chunk.data))
+                said = (chunk.stream, chunk.at, len(chunk.data), *of)
                 digest = sha256(before + _head(entry, sequence, said))
                 digest.update(chunk.data)
                 before = Link(digest.digest())
@@ -64,7 +66,13 @@ def _said(what: Happening | Outcome) -> tuple[Any, ...]:  # Any: as above
     end = len(said)
     while end and said[end - 1] == defaults[end - 1]:
         end -= 1
-    return said[:end]
+    return tuple(map(_plain, said[:end]))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Struct):
+        return _said(value)  # type: ignore[arg-type]  # a part of what happened
+    return list(map(_plain, value)) if isinstance(value, tuple) else value
 
 
 @cache

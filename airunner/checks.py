@@ -1,8 +1,12 @@
 """Checks that a field keeps to its limit, and the sentence if it does not."""
 
-from collections.abc import Iterable, Sized
+import re
+from collections.abc import Iterable, Mapping, Sized
 
+from airunner import limits
 from airunner.errors import InvalidRequest
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def check_within(field: str, value: int, low: int, high: int, unit: str) -> None:
@@ -40,3 +44,27 @@ def check_total(field: str, texts: Iterable[str], size: int, limit: str) -> None
         total += size_of(field, text)
     if total > size:
         raise InvalidRequest(field, f"takes {total} bytes, more than {limit} ({size} bytes)")
+
+
+def check_line(field: str, text: str, size: int, limit: str) -> None:
+    """Raise InvalidRequest unless the text can be shown in one line, and is short enough."""
+    check_text(field, text, size, limit)
+    if not text.isprintable():
+        raise InvalidRequest(field, "has characters in it that cannot be shown in a line")
+
+
+def check_path_below(field: str, path: str, of: str = "the workspace") -> None:
+    """Raise InvalidRequest unless the path leads down from a folder by what it says itself."""
+    check_text(field, path, limits.PATH_BYTES_MAX, "PATH_BYTES_MAX")
+    if path.startswith("/") or ".." in path.split("/"):
+        raise InvalidRequest(field, f"is not a path below {of}")
+
+
+def check_environment(field: str, variables: Mapping[str, str]) -> None:
+    """Raise InvalidRequest unless these can be environment variables, and are few enough."""
+    check_count(field, variables, limits.ENVIRONMENT_MAX, "ENVIRONMENT_MAX")
+    for name in variables:
+        if not _VARIABLE.fullmatch(name):
+            raise InvalidRequest(field, f"{name!r} is not a variable name")
+    pairs = [*variables, *variables.values()]
+    check_total(field, pairs, limits.ENVIRONMENT_BYTES_MAX, "ENVIRONMENT_BYTES_MAX")

@@ -13,7 +13,10 @@ from typing import Final, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
+from airunner.artifacts import Artifact
 from airunner.facts import (
+    ArtifactKept,
+    ArtifactsDropped,
     CancelRequested,
     Enqueued,
     Event,
@@ -45,6 +48,8 @@ from airunner.reports import (
     ProcessStarted,
     Remark,
     Report,
+    StepEnded,
+    StepStarted,
     TerminalResized,
     tail,
 )
@@ -71,6 +76,12 @@ class Cancelling(Struct, frozen=True, gc=False):
     by: Subject
 
 
+class Kept(Struct, frozen=True, gc=False):
+    """A file that the attempt made is kept."""
+
+    artifact: Artifact
+
+
 class Ended(Struct, frozen=True, gc=False):
     """Nothing follows."""
 
@@ -79,7 +90,7 @@ class Ended(Struct, frozen=True, gc=False):
     seal: Seal | None = None
 
 
-Happening = Report | InLine | Taken | BackInLine | Cancelling | Ended
+Happening = Report | InLine | Taken | BackInLine | Cancelling | Kept | Ended
 
 
 class Entry(Struct, frozen=True, kw_only=True, gc=False):
@@ -106,9 +117,11 @@ def entry(event: Event) -> Entry | None:
             return _entry(event, attempt, Cancelling(by))
         case Finished(_, attempt, state, outcome, seal=seal):
             return _entry(event, attempt, Ended(state, outcome, seal))
+        case ArtifactKept(_, attempt, artifact):
+            return _entry(event, attempt, Kept(artifact))
         case Reported(attempt=attempt, report=report):
             return _entry(event, attempt, report)
-        case Renewed() | Tallied() | OutputDropped() | Forgotten():
+        case Renewed() | Tallied() | OutputDropped() | ArtifactsDropped() | Forgotten():
             return None
         case _:
             assert_never(event.fact)
@@ -117,7 +130,7 @@ def entry(event: Event) -> Entry | None:
 def trimmed(whole: Entry, start: int) -> Entry:
     """The entry without its sequences before `start`; start <= last."""
     match whole.what:
-        case InLine() | Taken() | BackInLine() | Cancelling() | Ended():
+        case InLine() | Taken() | BackInLine() | Cancelling() | Kept() | Ended():
             return whole
         case report:
             skip = start - whole.first
@@ -142,12 +155,15 @@ _KINDS: Final[Mapping[type, str]] = {
     Taken: "leased",
     BackInLine: "returned",
     Cancelling: "cancel_requested",
+    Kept: "artifact",
     Ended: "finished",
     Output: "output",
     OutputCut: "output_cut",
     ProcessStarted: "process_start",
     ProcessEnded: "process_end",
     ProcessFailed: "process_error",
+    StepStarted: "step_start",
+    StepEnded: "step_end",
     Alive: "heartbeat",
     TerminalResized: "terminal_resize",
     CloneStarted: "git_clone_start",

@@ -12,6 +12,7 @@ from typing import assert_never
 
 from msgspec import Struct
 
+from airunner.artifacts import Artifact
 from airunner.jobs import (
     Ending,
     Instant,
@@ -101,8 +102,22 @@ class Tallied(Struct, frozen=True, gc=False):
     output_bytes_cut: int
 
 
+class ArtifactKept(Struct, frozen=True, gc=False):
+    """A file that the current attempt made is kept, whole, beside the log."""
+
+    id: JobId
+    attempt: int
+    artifact: Artifact
+
+
 class OutputDropped(Struct, frozen=True, gc=False):
     """Retention has taken the output of a finished job; its other events stay."""
+
+    id: JobId
+
+
+class ArtifactsDropped(Struct, frozen=True, gc=False):
+    """Retention has taken the artifacts of a finished job; its log stays."""
 
     id: JobId
 
@@ -113,8 +128,8 @@ class Forgotten(Struct, frozen=True, gc=False):
     id: JobId
 
 
-LifecycleFact = Enqueued | Leased | Renewed | Returned | CancelRequested | Finished
-RetentionFact = OutputDropped | Forgotten
+LifecycleFact = Enqueued | Leased | Renewed | Returned | CancelRequested | ArtifactKept | Finished
+RetentionFact = OutputDropped | ArtifactsDropped | Forgotten
 Fact = LifecycleFact | Reported | Tallied | RetentionFact
 
 
@@ -123,9 +138,9 @@ def sequences(fact: Fact) -> int:
     match fact:
         case Reported(report=report):
             return width(report)
-        case Enqueued() | Leased() | Returned() | CancelRequested() | Finished():
+        case Enqueued() | Leased() | Returned() | CancelRequested() | ArtifactKept() | Finished():
             return 1
-        case Renewed() | Tallied() | OutputDropped() | Forgotten():
+        case Renewed() | Tallied() | OutputDropped() | ArtifactsDropped() | Forgotten():
             return 0
         case _:
             assert_never(fact)

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from airunner.seal import NOTHING, Link, Seal
 from airunner.spec import JobSpec
+from airunner.steps import StepStatus
 
 Place = NewType("Place", int)  # in the log: one order for everything, 1, 2, 3 ...
 BEGINNING = Place(0)  # before the first event
@@ -56,6 +57,17 @@ class Reason(StrEnum):
     NOT_FOUND = "not_found"  # no such command; exit_code is 127
     NOT_EXECUTABLE = "not_executable"  # exit_code is 126
     FAILED = "failed"  # a worker of the published contract said no more than that
+    ARTIFACTS_FAILED = "artifacts_failed"  # the command did well; what it made could not be kept
+
+
+class StepResult(Struct, frozen=True, kw_only=True, gc=False):
+    """What came of one step; its place in the list is its index."""
+
+    name: str
+    status: StepStatus
+    exit_code: int | None = None  # None: it never ran, or never ended
+    started_at: Instant | None = None  # by the worker's clock
+    ended_at: Instant | None = None
 
 
 class Outcome(Struct, frozen=True, kw_only=True, gc=False):
@@ -68,6 +80,7 @@ class Outcome(Struct, frozen=True, kw_only=True, gc=False):
     started_at: Instant | None = None  # the process, by the worker's clock
     ended_at: Instant | None = None
     log_complete: bool = True  # False: the worker could not deliver all of its reports
+    steps: tuple[StepResult, ...] = ()  # of a job of steps, each of them
 
     @property
     def state(self) -> JobState:
@@ -139,6 +152,8 @@ class Job(Struct, frozen=True, kw_only=True, gc=False):
     sent: int = 0  # the number that the current attempt's worker gave its last stored report
     output_bytes: int = 0  # kept in the log, over all attempts
     output_bytes_cut: int = 0  # written by the command, but not kept
+    artifacts: int = 0  # files of the latest attempt
+    artifact_bytes: int = 0
 
 
 class Enqueue(Struct, frozen=True, kw_only=True, gc=False):

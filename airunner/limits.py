@@ -33,7 +33,13 @@ METADATA_MAX: Final = 64  # entries
 METADATA_BYTES_MAX: Final = 16 * KIB
 REPOSITORY_BYTES_MAX: Final = 2 * KIB
 REF_BYTES_MAX: Final = 256  # a branch or a commit
-PATH_BYTES_MAX: Final = 1 * KIB  # a working directory, an image, either end of a mount
+NAME_BYTES_MAX: Final = 256  # of a job, or of a step
+SCRIPT_BYTES_MAX: Final = 4 * MIB  # of a script, or of a step's commands
+SHELL_BYTES_MAX: Final = 256
+STEPS_MAX: Final = 256
+STEPS_BYTES_MAX: Final = 4 * MIB  # of all their commands together
+ARTIFACT_PATTERNS_MAX: Final = 64
+PATH_BYTES_MAX: Final = 1 * KIB  # a working directory, a source, a pattern, either end of a mount
 MOUNTS_MAX: Final = 64  # of one container
 OWNER_BYTES_MAX: Final = 256
 TIMEOUT_SECONDS_MAX: Final = 30 * 24 * 3600
@@ -48,6 +54,13 @@ TERMINAL_SIZE_MAX: Final = 1_000  # columns or rows
 OUTPUT_BYTES_DEFAULT: Final = 1 * GIB  # what a job may write before its output is cut
 OUTPUT_BYTES_MAX: Final = 1024 * GIB
 COUNT_MAX: Final = 2**53  # sequences of a job, or bytes of it that are cut: what any client counts
+
+# The artifacts of one job
+ARTIFACTS_MAX: Final = 10_000  # files
+ARTIFACT_PATH_BYTES_MAX: Final = 4 * KIB
+ARTIFACT_CHUNK_BYTES: Final = 256 * KIB  # of a file, in one message
+ARTIFACT_BYTES_PER_JOB: Final = 1 * GIB  # unless the server is told otherwise
+COLLECT_SECONDS_MAX: Final = 3_600  # for bringing them where they belong
 
 # One lease
 VISIBILITY_SECONDS_MIN: Final = 1
@@ -74,9 +87,12 @@ REFUSED_SPOOLS_MAX: Final = 1_000
 # The memory log
 MEMORY_OUTPUT_BYTES_PER_JOB: Final = 256 * MIB
 MEMORY_OUTPUT_BYTES_TOTAL: Final = 1 * GIB
+MEMORY_ARTIFACT_BYTES_PER_JOB: Final = 64 * MIB
+MEMORY_ARTIFACT_BYTES_TOTAL: Final = 256 * MIB  # also of those on their way
 
 # The durable log
 SQLITE_OUTPUT_BYTES_TOTAL: Final = 10 * GIB
+SQLITE_ARTIFACT_BYTES_TOTAL: Final = 10 * GIB
 FREE_BYTES_MIN: Final = 256 * MIB  # on the log's disk; with less, no jobs and no output are taken
 RECENT_BYTES_MAX: Final = 16 * MIB  # of the newest events in memory, for watchers that keep up
 WAL_BYTES_MAX: Final = 4 * MIB  # of the write-ahead log, from which on it is checkpointed

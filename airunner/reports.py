@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from airunner.jobs import Instant, Millis
+from airunner.steps import StepStatus
 
 
 class Stream(StrEnum):
@@ -32,6 +33,7 @@ class Output:
     """Chunks in the order in which the worker read them; at least one."""
 
     chunks: tuple[Chunk, ...]
+    step: int | None = None  # the index of the step that wrote them, in a job of steps
 
     @property
     def size(self) -> int:
@@ -69,6 +71,23 @@ class ProcessFailed:
     """The command could not be started, or something about it went wrong."""
 
     error: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted:
+    index: int  # 0, 1, 2 ...
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepEnded:
+    """No process of the step is left."""
+
+    index: int
+    name: str
+    status: StepStatus
+    exit_code: int | None  # None: it could not be started, or did not end by itself
+    duration: Millis
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +180,8 @@ Report = (
     | ProcessStarted
     | ProcessEnded
     | ProcessFailed
+    | StepStarted
+    | StepEnded
     | Alive
     | TerminalResized
     | CloneStarted
@@ -187,6 +208,8 @@ def width(report: Report) -> int:
             ProcessStarted()
             | ProcessEnded()
             | ProcessFailed()
+            | StepStarted()
+            | StepEnded()
             | Alive()
             | TerminalResized()
             | CloneStarted()
@@ -209,8 +232,8 @@ def tail(report: Report, skip: int) -> Report:
     """The report without its first `skip` numbers; 0 <= skip < width(report)."""
     assert 0 <= skip < width(report)
     match report:
-        case Output(chunks):
-            return Output(chunks[skip:])
+        case Output(chunks, step):
+            return Output(chunks[skip:], step)
         case OutputCut(items, size):
             return OutputCut(items - skip, size)
         case _:

@@ -23,10 +23,14 @@ class Retention:
     spared: Millis = SPARED
     output_bytes_per_job: int = limits.MEMORY_OUTPUT_BYTES_PER_JOB
     output_bytes_total: int = limits.MEMORY_OUTPUT_BYTES_TOTAL
+    artifact_bytes_per_job: int = limits.MEMORY_ARTIFACT_BYTES_PER_JOB
+    artifact_bytes_total: int = limits.MEMORY_ARTIFACT_BYTES_TOTAL
 
 
 IN_MEMORY: Final = Retention()
 ON_DISK: Final = Retention(
     output_bytes_per_job=limits.OUTPUT_BYTES_MAX,  # whatever the job's own limit allows
     output_bytes_total=limits.SQLITE_OUTPUT_BYTES_TOTAL,
+    artifact_bytes_per_job=limits.ARTIFACT_BYTES_PER_JOB,
+    artifact_bytes_total=limits.SQLITE_ARTIFACT_BYTES_TOTAL,
 )

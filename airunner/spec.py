@@ -1,10 +1,11 @@
-"""What a submitter asks for: a command, where it runs, and within which bounds.
+"""What a submitter asks for: what is to run, where, and within which bounds.
 
 A JobSpec that exists is valid: it checks itself against limits.py when it is
 made, and names the field that breaks a rule as the wire contract calls it.
 """
 
 import re
+import shlex
 from collections.abc import Mapping
 from enum import StrEnum
 
@@ -12,14 +13,23 @@ from msgspec import Struct, field
 from msgspec.structs import fields
 
 from airunner import limits
-from airunner.checks import check_count, check_text, check_total, check_within
+from airunner.checks import (
+    check_count,
+    check_environment,
+    check_line,
+    check_path_below,
+    check_text,
+    check_total,
+    check_within,
+)
 from airunner.errors import InvalidRequest
 from airunner.repositories import check_branch, check_commit, check_repository
+from airunner.steps import Step
 
 DEFAULT_QUEUE = "default"
 
+_ONE_OF = "a job is a command, a script, or steps"
 _QUEUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]*")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class ProcessType(StrEnum):
@@ -76,16 +86,26 @@ class TerminalSize(Struct, frozen=True, kw_only=True):
 
 
 class JobSpec(Struct, frozen=True, kw_only=True):
-    """What the submitter asked for. The queue machine reads three fields and carries the rest."""
+    """What the submitter asked for. The queue machine reads three fields and carries the rest.
 
-    command: str  # a program: a name on PATH, or a path; never a shell line
+    It says what to run as a command, a script or steps: exactly one of them, or none where the
+    source brings its own steps.
+    """
+
+    command: str = ""  # a program: a name on PATH, or a path; never a shell line
     args: tuple[str, ...] = ()
+    script: str = ""  # what a shell reads from a file
+    steps: tuple[Step, ...] | None = None  # (): nothing is run, which succeeds
+    shell: str = ""  # of the script or the steps, with its options; "": bash, or else sh
+    name: str = ""  # for people; need not be unique
     queue: str = DEFAULT_QUEUE
-    repository: str = ""  # "": an empty workspace
+    source: str = ""  # a folder below the worker's root of sources, which is copied
+    repository: str = ""  # without one and without a source: an empty workspace
     commit: str = ""
     branch: str = ""
     checkout: Checkout | None = Checkout()  # None: an empty workspace, whatever the repository
     working_directory: str = ""  # below the workspace
+    artifacts: tuple[str, ...] = ()  # patterns as in .gitignore; of a source, (): what is new
     environment: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     owner: str = ""
@@ -116,41 +136,72 @@ class JobSpec(Struct, frozen=True, kw_only=True):
         check_within("output_bytes_max", self.output_bytes_max, 1, limits.OUTPUT_BYTES_MAX, "bytes")
 
     def _check_command(self) -> None:
-        if not self.command:
+        if self.script or self.steps is not None:
+            self._check_shell_work()
+        elif not self.command and not self.source:
             raise InvalidRequest("command", "is empty: name the program to run")
-        check_text("command", self.command, limits.COMMAND_BYTES_MAX, "COMMAND_BYTES_MAX")
-        check_count("args", self.args, limits.ARGS_MAX, "ARGS_MAX")
-        check_total("args", self.args, limits.ARGS_BYTES_MAX, "ARGS_BYTES_MAX")
+        elif self.shell and self.command:
+            raise InvalidRequest("shell", "means nothing to a command: leave it out, or use script")
+        if self.shell:
+            self._check_shell()
+        if self.args and not self.command:
+            raise InvalidRequest("args", "belong to a command, and there is none")
+        if self.command:
+            check_text("command", self.command, limits.COMMAND_BYTES_MAX, "COMMAND_BYTES_MAX")
+            check_count("args", self.args, limits.ARGS_MAX, "ARGS_MAX")
+            check_total("args", self.args, limits.ARGS_BYTES_MAX, "ARGS_BYTES_MAX")
+
+    def _check_shell_work(self) -> None:
+        other = "command" if self.command else "script" if self.script else ""
+        if self.steps is not None:
+            if other:
+                raise InvalidRequest("steps", f"there is a {other} already: {_ONE_OF}")
+            check_count("steps", self.steps, limits.STEPS_MAX, "STEPS_MAX")
+            texts = [each.run for each in self.steps]
+            check_total("steps", texts, limits.STEPS_BYTES_MAX, "STEPS_BYTES_MAX")
+            return
+        if self.command:
+            raise InvalidRequest("script", f"there is a command already: {_ONE_OF}")
+        check_text("script", self.script, limits.SCRIPT_BYTES_MAX, "SCRIPT_BYTES_MAX")
+
+    def _check_shell(self) -> None:
+        check_line("shell", self.shell, limits.SHELL_BYTES_MAX, "SHELL_BYTES_MAX")
+        try:
+            words = shlex.split(self.shell)
+        except ValueError:
+            words = []
+        if not words or not words[0]:
+            raise InvalidRequest("shell", "is not a program and its options, as in `bash -eu`")
 
     def _check_source(self) -> None:
+        if self.source:
+            if self.repository:
+                raise InvalidRequest(
+                    "source", "there is a repository already: a job has one of them at most"
+                )
+            check_source(self.source)
         if self.repository:
             check_repository(self.repository)
         if self.branch:
             check_branch(self.branch)
         if self.commit:
             check_commit(self.commit)
-        if path := self.working_directory:
-            check_text("working_directory", path, limits.PATH_BYTES_MAX, "PATH_BYTES_MAX")
-            if path.startswith("/") or ".." in path.split("/"):
-                raise InvalidRequest("working_directory", "is not a path below the workspace")
+        if self.working_directory:
+            check_path_below("working_directory", self.working_directory)
+        if self.artifacts:
+            check_patterns(self.artifacts)
 
     def _check_maps(self) -> None:
+        if self.name:
+            check_line("name", self.name, limits.NAME_BYTES_MAX, "NAME_BYTES_MAX")
         if self.owner:
             check_text("owner", self.owner, limits.OWNER_BYTES_MAX, "OWNER_BYTES_MAX")
         if self.environment:
-            self._check_environment()
+            check_environment("environment", self.environment)
         if self.metadata:
             check_count("metadata", self.metadata, limits.METADATA_MAX, "METADATA_MAX")
             pairs = [*self.metadata, *self.metadata.values()]
             check_total("metadata", pairs, limits.METADATA_BYTES_MAX, "METADATA_BYTES_MAX")
-
-    def _check_environment(self) -> None:
-        check_count("environment", self.environment, limits.ENVIRONMENT_MAX, "ENVIRONMENT_MAX")
-        for name in self.environment:
-            if not _VARIABLE.fullmatch(name):
-                raise InvalidRequest("environment", f"{name!r} is not a variable name")
-        pairs = [*self.environment, *self.environment.values()]
-        check_total("environment", pairs, limits.ENVIRONMENT_BYTES_MAX, "ENVIRONMENT_BYTES_MAX")
 
 
 def first_difference(one: JobSpec, other: JobSpec) -> str | None:
@@ -172,3 +223,19 @@ def check_queue(name: str, field: str = "queue") -> None:
         raise InvalidRequest(
             field, f"{name!r} is not a queue name: letters, digits and . _ / : - after the first"
         )
+
+
+def check_source(path: str) -> None:
+    """Raise InvalidRequest unless this can be a folder below a worker's root of sources."""
+    check_path_below("source", path, "the worker's folder of sources")
+    if not path.isprintable() or not all(part not in ("", ".") for part in path.split("/")):
+        raise InvalidRequest("source", f"{path!r} is not an id or a plain relative path")
+
+
+def check_patterns(patterns: tuple[str, ...]) -> None:
+    """Raise InvalidRequest unless these can be patterns of artifacts."""
+    check_count("artifacts", patterns, limits.ARTIFACT_PATTERNS_MAX, "ARTIFACT_PATTERNS_MAX")
+    for pattern in patterns:
+        check_text("artifacts", pattern, limits.PATH_BYTES_MAX, "PATH_BYTES_MAX")
+        if not pattern.strip() or ".." in pattern.split("/"):
+            raise InvalidRequest("artifacts", f"{pattern!r} is not a pattern below the workspace")

@@ -6,7 +6,7 @@ from typing import Final
 
 from airunner.cli.draft import Draft
 from airunner.cli.exits import USAGE, CommandFailed
-from airunner.cli.units import parse_duration, parse_size
+from airunner.units import parse_duration, parse_size
 
 # Field on the wire -> the draft's field, and the flag.
 _FLAGS: Final = {

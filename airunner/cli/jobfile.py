@@ -31,10 +31,10 @@ import yaml
 
 from airunner.cli.draft import Draft, locate
 from airunner.cli.exits import CommandFailed
-from airunner.cli.units import parse_duration, parse_size
 from airunner.errors import InvalidRequest
 from airunner.limits import MIB
 from airunner.spec import Container, Mount, ProcessType, Submodules
+from airunner.units import parse_duration, parse_size
 
 FILE_BYTES_MAX: Final = MIB
 

@@ -9,7 +9,7 @@ import typer
 
 from airunner.cli.exits import DIFFERS, OURS, USAGE, CommandFailed
 from airunner.cli.output import note, printable, say
-from airunner.cli.units import show_size
+from airunner.units import show_size
 
 FileArgument = Annotated[
     Path, typer.Argument(metavar="FILE", help="A server's log: PATH of --store sqlite:PATH.")

@@ -20,7 +20,6 @@ from msgspec import Struct
 
 from airunner.cli.output import printable
 from airunner.cli.table import aligned, fitted
-from airunner.cli.units import show_duration, show_size
 from airunner.entries import BackInLine, Cancelling, Ended, Entry, Happening, InLine, Taken, kind
 from airunner.jobs import Attempt, Instant, Job, JobState, Outcome, Reason
 from airunner.listing import QueueStatistics
@@ -35,6 +34,7 @@ from airunner.reports import (
     Remark,
 )
 from airunner.seal import Seal
+from airunner.units import show_duration, show_size
 from airunner.waiting import Waiting
 
 Json = dict[str, object]

@@ -8,7 +8,7 @@ import typer
 
 from airunner.cli.exits import USAGE, CommandFailed
 from airunner.cli.output import say
-from airunner.cli.units import parse_duration
+from airunner.units import parse_duration
 
 
 def token(

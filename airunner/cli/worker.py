@@ -10,7 +10,6 @@ import typer
 from airunner.cli.exits import CommandFailed
 from airunner.cli.options import CaCert, Lifeline, Server, Token, TokenFile
 from airunner.cli.settings import settings
-from airunner.cli.units import show_size
 from airunner.limits import (
     SPOOL_BYTES_DEFAULT,
     SPOOL_BYTES_MAX,
@@ -20,6 +19,7 @@ from airunner.limits import (
     WORKER_SLOTS_MAX,
     WORKER_VISIBILITY_SECONDS_DEFAULT,
 )
+from airunner.units import show_size
 
 
 def worker(

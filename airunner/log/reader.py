@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from airunner.facts import (
+    ArtifactKept,
     CancelRequested,
     Enqueued,
     Event,
@@ -31,7 +32,7 @@ PAGE_ROWS: Final = 256  # in one page, of either table
 PAGE_BYTES: Final = 512 * KIB  # of reports in one page, and what is left of the last one
 
 _SEEN: Final = tuple(
-    FACTS[kind] for kind in (Enqueued, Leased, Returned, CancelRequested, Finished)
+    FACTS[kind] for kind in (Enqueued, Leased, Returned, CancelRequested, ArtifactKept, Finished)
 )
 _KINDS: Final = "SELECT DISTINCT kind FROM facts WHERE job = ? AND kind IN (?, ?)"
 _FACTS: Final = (

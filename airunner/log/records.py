@@ -29,6 +29,8 @@ import msgspec
 
 from airunner.errors import InvalidRequest
 from airunner.facts import (
+    ArtifactKept,
+    ArtifactsDropped,
     CancelRequested,
     Enqueued,
     Finished,
@@ -60,6 +62,8 @@ from airunner.reports import (
     ProcessStarted,
     Remark,
     Report,
+    StepEnded,
+    StepStarted,
     Stream,
     TerminalResized,
 )
@@ -79,6 +83,8 @@ FACTS: Final[Mapping[type[Told], int]] = {
     Finished: 6,
     OutputDropped: 7,
     Forgotten: 8,
+    ArtifactKept: 9,
+    ArtifactsDropped: 10,
 }
 REPORTS: Final[Mapping[type[Report], int]] = {
     Output: 32,
@@ -98,15 +104,20 @@ REPORTS: Final[Mapping[type[Report], int]] = {
     ImagePullStarted: 46,
     ImagePullProgressed: 47,
     ImagePullEnded: 48,
+    StepStarted: 49,
+    StepEnded: 50,
 }
+STEP_OUTPUT: Final = 51  # Output, with the index of its step (4 bytes) before the chunks
 OUTCOME: Final = 64
 JOB: Final = 65
 
 _HEAD: Final = 2  # bytes: version, kind
 _CHUNK: Final = Struct(">BqI")  # stream, time in ms since the epoch, size in bytes
+_STEP: Final = Struct(">I")
 _STREAMS: Final[Mapping[Stream, int]] = {Stream.STDOUT: 1, Stream.STDERR: 2}
 _STREAM: Final = {code: stream for stream, code in _STREAMS.items()}
 _OUTPUT: Final = bytes((VERSION, REPORTS[Output]))
+_STEP_OUTPUT: Final = bytes((VERSION, STEP_OUTPUT))
 _PLAIN: Final = frozenset({str, int, bool, bytes, dict, type(None)})  # packed as they are
 
 
@@ -132,7 +143,10 @@ def encode_report(report: Report) -> bytes:
 def decode_report(record: bytes) -> Report:
     """The report; raises Unreadable."""
     if record[:_HEAD] == _OUTPUT:
-        return Output(tuple(_chunks(record)))
+        return Output(tuple(_chunks(record, _HEAD)))
+    if record[:_HEAD] == _STEP_OUTPUT:
+        start = _HEAD + _STEP.size
+        return Output(tuple(_chunks(record, start)), *_STEP.unpack(record[_HEAD:start]))
     return _decode(record, _REPORT)
 
 
@@ -158,15 +172,19 @@ def decode_job(record: bytes) -> Job:
 
 
 def _pieces(output: Output) -> Iterator[bytes]:
-    yield _OUTPUT
+    if output.step is None:
+        yield _OUTPUT
+    else:
+        yield _STEP_OUTPUT
+        yield _STEP.pack(output.step)
     for chunk in output.chunks:
         yield _CHUNK.pack(_STREAMS[chunk.stream], chunk.at, len(chunk.data))
         yield chunk.data
 
 
-def _chunks(record: bytes) -> Iterator[Chunk]:
-    at, end = _HEAD, len(record)
-    if at == end:
+def _chunks(record: bytes, at: int) -> Iterator[Chunk]:
+    end = len(record)
+    if at >= end:
         raise Unreadable("an output without a chunk")
     while at < end:
         if end - at < _CHUNK.size:

@@ -58,5 +58,5 @@ def fit(output: Output, room: int) -> tuple[Output, OutputCut | None]:
         if room < 0:
             rest = output.chunks[index:]
             cut = OutputCut(len(rest), sum(len(chunk.data) for chunk in rest))
-            return Output(output.chunks[:index]), cut
+            return Output(output.chunks[:index], output.step), cut
     return output, None

@@ -39,6 +39,7 @@ from collections.abc import Container, Sequence
 
 from msgspec.structs import replace
 
+from airunner.artifacts import Artifact
 from airunner.errors import (
     AlreadyFinished,
     CancelPending,
@@ -48,6 +49,7 @@ from airunner.errors import (
     OutOfSequence,
 )
 from airunner.facts import (
+    ArtifactKept,
     CancelRequested,
     Enqueued,
     Fact,
@@ -78,6 +80,7 @@ from airunner.reports import Output, Report
 from airunner.retention import Retention
 from airunner.spec import first_difference
 from airunner.store.intake import check_countable, fit, room_for, unseen
+from airunner.store.shelves import shelf_room, sparable
 from airunner.store.table import Table
 
 NOBODY: frozenset[JobId] = frozenset()
@@ -203,6 +206,31 @@ class Queue:
                 facts.append(Reported(job.id, job.attempt, sent, cut))
         check_countable(job, facts)
         return facts
+
+    def make_shelf_room(
+        self, token: TokenDigest, size: int, *, now: Instant, watched: Container[JobId] = NOBODY
+    ) -> Sequence[Fact]:
+        """See that the current attempt may leave one more artifact, of so many bytes.
+
+        Those of finished jobs go for it, oldest first. Raises LimitReached.
+        """
+        return shelf_room(self._table, self.retention, token, size, now, watched)
+
+    def keep(
+        self,
+        token: TokenDigest,
+        artifact: Artifact,
+        *,
+        now: Instant,
+        watched: Container[JobId] = NOBODY,
+    ) -> Sequence[Fact]:
+        """Record an artifact of the current attempt, whose bytes are kept already.
+
+        Raises LimitReached.
+        """
+        job = self._table.held_by(token)
+        room = self.make_shelf_room(token, artifact.size, now=now, watched=watched)
+        return (*room, ArtifactKept(job.id, job.attempt, artifact))
 
     def finish(
         self, token: TokenDigest, outcome: Outcome, *, sent: int | None = None
@@ -332,10 +360,10 @@ class Queue:
         """Drop the output of finished jobs, oldest first, until `missing` bytes are free."""
         freed = 0
         if missing > 0:
-            for ended_at, id in self._table.outputs:
-                if ended_at + self.retention.spared > now or freed >= missing:
+            for id in sparable(self._table.outputs, self.retention, now, watched):
+                if freed >= missing:
                     break
-                if id not in watched and id not in dropped:
+                if id not in dropped:
                     dropped.add(id)
                     facts.append(OutputDropped(id))
                     freed += self._table.job(id).output_bytes

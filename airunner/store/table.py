@@ -11,6 +11,7 @@ from sortedcontainers import SortedList
 
 from airunner.errors import StaleLease, UnknownJob
 from airunner.facts import (
+    ArtifactKept,
     Enqueued,
     Event,
     Forgotten,
@@ -47,6 +48,8 @@ class Table:
         self.finished: SortedList[tuple[Instant, JobId]] = SortedList()
         self.outputs: SortedList[tuple[Instant, JobId]] = SortedList()  # finished, with output
         self.output_bytes = 0  # kept, of all jobs
+        self.shelves: SortedList[tuple[Instant, JobId]] = SortedList()  # finished, with artifacts
+        self.artifact_bytes = 0  # kept, of all jobs
         self._indexed = True
 
     # Questions
@@ -96,10 +99,13 @@ class Table:
                 self._put(begun(fact, event))
             case Forgotten(id):
                 del self._jobs[self._take(id).id]
-            case Reported() | Tallied() as fact:  # touches no index, and happens for every batch
+            case (
+                Reported() | Tallied() | ArtifactKept() as fact
+            ):  # touches no index, and is frequent
                 job = self._jobs[fact.id]
                 self._jobs[job.id] = changed = after(job, fact, event)
                 self.output_bytes += changed.output_bytes - job.output_bytes
+                self.artifact_bytes += changed.artifact_bytes - job.artifact_bytes
             case Renewed() as fact:
                 job = after(self._jobs[fact.id], fact, event)
                 self._jobs[job.id] = job
@@ -145,7 +151,9 @@ class Table:
         if job.finished_at is not None:
             self.finished.remove((job.finished_at, id))
             self.outputs.discard((job.finished_at, id))
+            self.shelves.discard((job.finished_at, id))
         self.output_bytes -= job.output_bytes
+        self.artifact_bytes -= job.artifact_bytes
         return job
 
     def _put(self, job: Job) -> None:
@@ -165,7 +173,10 @@ class Table:
             self.finished.add((job.finished_at, job.id))
             if job.output_bytes:
                 self.outputs.add((job.finished_at, job.id))
+            if job.artifacts:
+                self.shelves.add((job.finished_at, job.id))
         self.output_bytes += job.output_bytes
+        self.artifact_bytes += job.artifact_bytes
 
     # What always holds
 
@@ -196,8 +207,10 @@ class Table:
         assert [end for end in sorted(ends) if self._jobs[end[1]].output_bytes] == list(
             self.outputs
         )
+        assert [end for end in sorted(ends) if self._jobs[end[1]].artifacts] == list(self.shelves)
         assert self.lines.total(None, None) == len(jobs)
         assert sum(job.output_bytes for job in jobs) == self.output_bytes
+        assert sum(job.artifact_bytes for job in jobs) == self.artifact_bytes
 
 
 def _deadline(job: Job) -> Instant | None:

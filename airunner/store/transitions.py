@@ -5,6 +5,8 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from airunner.facts import (
+    ArtifactKept,
+    ArtifactsDropped,
     CancelRequested,
     Enqueued,
     Event,
@@ -28,7 +30,7 @@ from airunner.jobs import (
 from airunner.limits import ATTEMPTS_KEPT
 from airunner.reports import Output, OutputCut
 
-Moving = LifecycleFact | Reported | Tallied | OutputDropped
+Moving = LifecycleFact | Reported | Tallied | OutputDropped | ArtifactsDropped
 
 
 def begun(fact: Enqueued, event: Event) -> Job:
@@ -54,6 +56,16 @@ def after(job: Job, fact: Moving, event: Event) -> Job:
     match fact:
         case Reported() | Tallied() | OutputDropped():
             return _counted(job, fact, event)
+        case ArtifactKept(_, _, artifact):
+            return replace(
+                job,
+                artifacts=job.artifacts + 1,
+                artifact_bytes=job.artifact_bytes + artifact.size,
+                sequence=event.last,
+                link=event.link,
+            )
+        case ArtifactsDropped():
+            return replace(job, artifacts=0, artifact_bytes=0)
         case Enqueued():
             raise AssertionError("a job begins once")
         case Renewed(_, lease):
@@ -81,6 +93,8 @@ def after(job: Job, fact: Moving, event: Event) -> Job:
                 leased_at=None,
                 queued_at=at,
                 attempts=_history(job, ending, at),
+                artifacts=0,  # the next attempt makes its own
+                artifact_bytes=0,
                 updated_at=at,
                 sequence=event.last,
                 link=event.link,

@@ -8,11 +8,12 @@ that was sent as the one is stored and shown as the other.
 
 from collections.abc import Iterable
 
-from airunner.entries import BackInLine, Cancelling, Ended, Entry, InLine, Taken
+from airunner.entries import BackInLine, Cancelling, Ended, Entry, InLine, Kept, Taken
 from airunner.errors import InvalidRequest
 from airunner.jobs import Instant, JobId, Sequence, Subject, WorkerId
 from airunner.reports import width
 from airunner.seal import Link
+from airunner.wire.artifacts import decode_artifact, encode_artifact
 from airunner.wire.enums import ENDINGS, JOB_STATES
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.reports import decode_report, fill_report
@@ -52,6 +53,8 @@ def decode_entry(event: pb.JobEvent) -> Entry:
             return _entry(event, at, BackInLine(ending, event.returned.failures))
         case "cancel_requested":
             return _entry(event, at, Cancelling(Subject(event.cancel_requested.by)))
+        case "artifact":
+            return _entry(event, at, Kept(decode_artifact(event.artifact.artifact)))
         case "finished":
             state = JOB_STATES.decode(event.finished.state, "finished.state")
             outcome = decode_outcome(event.finished.result)
@@ -109,6 +112,9 @@ def _fill(event: pb.JobEvent, entry: Entry, id: JobId | None) -> None:
         case Cancelling(by):
             event.event_type = pb.EVENT_TYPE_CANCEL_REQUESTED
             event.cancel_requested.by = by
+        case Kept(artifact):
+            event.event_type = pb.EVENT_TYPE_ARTIFACT
+            event.artifact.artifact.CopyFrom(encode_artifact(artifact))
         case Ended(state, outcome, seal):
             event.event_type = pb.EVENT_TYPE_FINISHED
             event.finished.MergeFrom(
@@ -123,7 +129,7 @@ def _fill(event: pb.JobEvent, entry: Entry, id: JobId | None) -> None:
 
 
 def _entry(
-    event: pb.JobEvent, at: Instant, what: InLine | Taken | BackInLine | Cancelling | Ended
+    event: pb.JobEvent, at: Instant, what: InLine | Taken | BackInLine | Cancelling | Kept | Ended
 ) -> Entry:
     sequence = Sequence(event.sequence)
     return Entry(

@@ -11,6 +11,7 @@ from airunner.errors import InvalidRequest
 from airunner.jobs import Ending, JobState, Reason
 from airunner.reports import Stream
 from airunner.spec import ProcessType
+from airunner.steps import StepStatus
 from airunner.wire.job.v1 import job_pb2 as pb
 
 Word = TypeVar("Word", bound=StrEnum)
@@ -58,6 +59,16 @@ REASONS: Final = Enumeration(
         Reason.NOT_FOUND: pb.REASON_NOT_FOUND,
         Reason.NOT_EXECUTABLE: pb.REASON_NOT_EXECUTABLE,
         Reason.FAILED: pb.REASON_FAILED,
+        Reason.ARTIFACTS_FAILED: pb.REASON_ARTIFACTS_FAILED,
+    }
+)
+STEP_STATUSES: Final = Enumeration(
+    {
+        StepStatus.SUCCESS: pb.STEP_STATUS_SUCCESS,
+        StepStatus.FAILED: pb.STEP_STATUS_FAILED,
+        StepStatus.SKIPPED: pb.STEP_STATUS_SKIPPED,
+        StepStatus.CANCELLED: pb.STEP_STATUS_CANCELLED,
+        StepStatus.TIMEOUT: pb.STEP_STATUS_TIMEOUT,
     }
 )
 ENDINGS: Final = Enumeration(

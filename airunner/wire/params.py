@@ -19,6 +19,7 @@ from airunner.spec import (
 )
 from airunner.wire.enums import PROCESS_TYPES
 from airunner.wire.job.v1 import job_pb2 as pb
+from airunner.wire.steps import decode_steps, encode_steps, shown
 
 _CHECKOUT, _TERMINAL = Checkout(), TerminalSize()  # which a message that says nothing means
 _SUBMODULES = {
@@ -30,8 +31,10 @@ _SUBMODULES = {
 }
 
 
-def encode_spec(spec: JobSpec, *, with_values: bool = True) -> pb.JobParams:
+def encode_spec(spec: JobSpec, *, with_values: bool = True, whole: bool = True) -> pb.JobParams:
     """All but the queue, which travels beside it. Without values the environment is names only.
+
+    Not `whole`: as a list shows it, with the texts of scripts and steps cut short.
 
     What most jobs have is left out: the usual terminal, and the usual checkout of nothing. A
     repository comes with its checkout, which a worker of the published contract goes by.
@@ -57,6 +60,14 @@ def encode_spec(spec: JobSpec, *, with_values: bool = True) -> pb.JobParams:
         terminal=None if spec.terminal == _TERMINAL else _encode_terminal(spec.terminal),
         output_bytes_max=spec.output_bytes_max,
         grace_seconds=spec.grace_seconds,
+        name=spec.name,
+        script=shown(spec.script, whole=whole),
+        shell=spec.shell,
+        steps=None
+        if spec.steps is None
+        else encode_steps(spec.steps, with_values=with_values, whole=whole),
+        source=spec.source,
+        artifacts=spec.artifacts,
     )
 
 
@@ -86,6 +97,12 @@ def decode_spec(params: pb.JobParams, queue: str) -> JobSpec:
         ),
         attempts_max=params.attempts_max or limits.ATTEMPTS_DEFAULT,
         output_bytes_max=params.output_bytes_max or limits.OUTPUT_BYTES_DEFAULT,
+        name=params.name,
+        script=params.script,
+        shell=params.shell,
+        steps=decode_steps(params.steps) if params.HasField("steps") else None,
+        source=params.source,
+        artifacts=tuple(params.artifacts),
     )
 
 

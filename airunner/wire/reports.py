@@ -32,12 +32,15 @@ from airunner.reports import (
     ProcessStarted,
     Remark,
     Report,
+    StepEnded,
+    StepStarted,
     Stream,
     TerminalResized,
     width,
 )
 from airunner.wire.enums import STREAMS
 from airunner.wire.job.v1 import job_pb2 as pb
+from airunner.wire.steps import decode_step_end, decode_step_of, decode_step_start, encode_step
 from airunner.wire.times import (
     MILLIS_MAX,
     decode_instant,
@@ -66,6 +69,8 @@ def fill_report(event: pb.JobEvent, report: Report, first: int) -> None:
             event.MergeFrom(_encode_process(report, first))
         case CloneStarted() | CloneProgressed() | CloneEnded() | CloneFailed():
             event.MergeFrom(_encode_clone(report, first))
+        case StepStarted() | StepEnded():
+            event.MergeFrom(encode_step(report, first))
         case Remark(message):
             event.sequence, event.event_type = first, pb.EVENT_TYPE_REMARK
             event.remark.SetInParent()
@@ -142,6 +147,8 @@ def _fill_output(event: pb.JobEvent, output: Output, first: int) -> None:
     batch.start_sequence, batch.end_sequence = first, first + len(output.chunks) - 1
     batch.first_timestamp_ms = begun
     batch.playback_interval_millis = PLAYBACK_MILLIS
+    if output.step is not None:
+        batch.step = output.step
     for chunk in output.chunks:
         item = batch.outputs.add()
         item.output, item.stream_type = chunk.data, STREAMS.encode(chunk.stream)
@@ -291,7 +298,7 @@ def _decode_batch(event: pb.JobEvent) -> Output | None:
         )
         for item in batch.outputs
     )
-    return Output(chunks) if chunks else None
+    return Output(chunks, decode_step_of(batch)) if chunks else None
 
 
 def _decode_cut(event: pb.JobEvent) -> OutputCut:
@@ -384,4 +391,6 @@ _DECODERS: Final[dict[str | None, Callable[[pb.JobEvent], Report | None]]] = {
         event.git_clone_error.error_message, event.git_clone_error.stderr_output
     ),
     "output_cut": _decode_cut,
+    "step_start": decode_step_start,
+    "step_end": decode_step_end,
 }

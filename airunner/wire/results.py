@@ -5,10 +5,13 @@ exit code is the truth where there is one: a success with another code than 0 is
 a failure. A failure without a code is a failure that nothing more is known of.
 """
 
+from airunner.checks import check_count
 from airunner.errors import InvalidRequest
 from airunner.jobs import JobId, JobState, Outcome, Reason
+from airunner.limits import STEPS_MAX
 from airunner.wire.enums import REASONS
 from airunner.wire.job.v1 import job_pb2 as pb
+from airunner.wire.steps import decode_result, encode_result
 from airunner.wire.times import decode_instant, encode_instant
 
 
@@ -24,12 +27,14 @@ def encode_outcome(outcome: Outcome, id: JobId | None = None) -> pb.JobResult:
         reason=REASONS.encode(outcome.reason),
         log_incomplete=not outcome.log_complete,
         no_exit_code=outcome.exit_code is None,
+        steps=map(encode_result, outcome.steps),
     )
 
 
 def decode_outcome(result: pb.JobResult) -> Outcome:
     """The outcome. The job_id is not read: the task token alone says which job it is."""
     reason, code = _ending(result)
+    check_count("job_result.steps", result.steps, STEPS_MAX, "STEPS_MAX")
     return Outcome(
         reason=reason,
         exit_code=code,
@@ -38,6 +43,7 @@ def decode_outcome(result: pb.JobResult) -> Outcome:
         started_at=decode_instant(result.started_at, "job_result.started_at"),
         ended_at=decode_instant(result.completed_at, "job_result.completed_at"),
         log_complete=not result.log_incomplete,
+        steps=tuple(map(decode_result, result.steps)),
     )
 
 

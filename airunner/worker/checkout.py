@@ -30,12 +30,13 @@ from airunner.jobs import Job, Millis
 from airunner.reports import CloneEnded, CloneFailed, CloneProgressed, CloneStarted, Report
 from airunner.repositories import is_local
 from airunner.spec import JobSpec, ProcessType, TerminalSize
+from airunner.steps import Step
 from airunner.worker.clock import Clock
 from airunner.worker.environment import PATH, git_environment
 from airunner.worker.estate import Estate
 from airunner.worker.git import Git, GitFailed
 from airunner.worker.process import Command, Launcher, LaunchError
-from airunner.worker.workspace import CheckoutFailed, SetupFailed
+from airunner.worker.workspace import CheckoutFailed, Collected, Results, SetupFailed, Shelf
 
 LOCAL_REFUSED = (
     "this worker clones no repositories of its own disks: "
@@ -145,6 +146,8 @@ class Folder:
         self.home = f"{path}/home"
         self._checkout = self.path / "checkout"
         self._looks = _looks(path)
+        self._scripts = 0
+        self.results: Results | None = None
 
     async def fetch(self, report: Callable[[Report], Awaitable[None]]) -> None:
         """As Workspace.fetch."""
@@ -168,9 +171,27 @@ class Folder:
             raise CheckoutFailed(f"checkout failed: {failure}{said}") from None
         await report(CloneEnded(commit, Millis(clock.now() - began), str(self._checkout)))
 
-    def directory(self) -> str:
+    def steps(self) -> tuple[Step, ...]:
+        """As Workspace.steps."""
+        raise SetupFailed("the job has nothing to run")
+
+    async def script(self, text: str) -> str:
+        """As Workspace.script."""
+        self._scripts += 1
+        path = self.path / f"script-{self._scripts}"
+        try:
+            await asyncio.to_thread(_write, path, text)
+        except OSError as error:
+            raise SetupFailed(f"the worker cannot write the script: {error.strerror}") from None
+        return str(path)
+
+    async def collect(self, shelf: Shelf) -> Collected:
+        """As Workspace.collect."""
+        return Collected()
+
+    def directory(self, wanted: str = "") -> str:
         """As Workspace.directory."""
-        if not (wanted := self._spec.working_directory):
+        if not wanted:
             return str(self._checkout)
         path = (self._checkout / wanted).resolve()
         if not path.is_relative_to(self._checkout):
@@ -202,6 +223,12 @@ def _looks(path: str) -> list[object]:
         owner = (state.st_uid, state.st_gid)
         found += (state.st_ino, state.st_mode, owner, state.st_ctime_ns, os.listdir(folder))
     return found
+
+
+def _write(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(text.encode())
 
 
 def _remove_empty(path: str) -> None:

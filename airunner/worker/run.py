@@ -30,6 +30,7 @@ from airunner.worker.batcher import Batcher
 from airunner.worker.clock import Clock
 from airunner.worker.environment import job_environment
 from airunner.worker.halt import Why
+from airunner.worker.hold import Hold, LeaseLost
 from airunner.worker.process import (
     Command,
     CommandNotFound,
@@ -43,7 +44,6 @@ from airunner.worker.process import (
     ProcessLost,
 )
 from airunner.worker.spool.spools import MemorySpools, Spools
-from airunner.worker.tenure import LeaseLost, Tenure
 from airunner.worker.workspace import CheckoutFailed, SetupFailed, Workspace, Workspaces
 
 NO_CONTAINERS = "this worker cannot run containers: leave `container` out, or use one that can"
@@ -63,7 +63,7 @@ class Place:
 class Run:
     """One attempt of one job."""
 
-    def __init__(self, tenure: Tenure, place: Place) -> None:
+    def __init__(self, tenure: Hold, place: Place) -> None:
         self._tenure = tenure
         self._spec = tenure.job.spec
         self._halt = tenure.halt
@@ -128,7 +128,7 @@ class Run:
     async def _launch(self, workspace: Workspace) -> Process | Outcome | Ending:
         try:
             await workspace.fetch(self._tenure.report)
-            directory = workspace.directory()
+            directory = workspace.directory(self._spec.working_directory)
         except CheckoutFailed as failure:
             return Outcome(reason=Reason.SETUP_FAILED, error=str(failure))
         except SetupFailed as failure:

@@ -41,14 +41,11 @@ from airunner.reports import Report, width
 from airunner.session import Assignment, Batch, Completion, GiveBack
 from airunner.worker.backoff import Backoff
 from airunner.worker.halt import Halt, Why
+from airunner.worker.hold import LeaseLost
 from airunner.worker.spool.spool import LastWord, Spool, SpoolDamaged, size_of
 from airunner.worker.spool.spools import Left
 
 MESSAGE_BYTES: Final = 1024 * 1024  # of reports in one Batch, unless a single one is larger
-
-
-class LeaseLost(Exception):
-    """The job is not this worker's any more: nothing that is said of it is heard."""
 
 
 class Tenure:

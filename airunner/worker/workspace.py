@@ -1,15 +1,20 @@
 """Where a job runs: what an attempt asks of its workspace, and what it gets.
 
 A workspace is fresh for each attempt and private to the worker's user. It has two places: the
-folder in which the command runs, empty or with a checkout in it, and a home folder for
-what programs leave there. checkout.py makes real ones; a simulation keeps the same rules.
+folder in which the command runs, empty or with a checkout or a copy of a source in it, and a home
+folder for what programs leave there. checkout.py makes real ones; a simulation keeps the same rules.
+
+What an attempt leaves goes to a Shelf: the results folder of its source, or the server.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
 
-from airunner.jobs import Job
+from airunner.artifacts import Artifact
+from airunner.jobs import Instant, Job, Outcome
 from airunner.reports import Report
+from airunner.steps import Step, StepStatus
 
 
 class SetupFailed(Exception):
@@ -20,21 +25,107 @@ class CheckoutFailed(SetupFailed):
     """The repository could not be cloned, which is already reported."""
 
 
+class NotKept(Exception):
+    """An artifact could not be brought where it belongs; a sentence for the submitter."""
+
+
+class Shelf(Protocol):
+    """Where the artifacts of one attempt are brought, one after the other."""
+
+    async def put(self, artifact: Artifact, data: BinaryIO) -> None:
+        """Keep a file, read from its beginning: all of it, or nothing. Raises NotKept."""
+        ...
+
+    async def folder(self, path: str) -> None:
+        """Keep an empty folder, where folders are kept. Raises NotKept."""
+        ...
+
+    async def link(self, path: str, target: str) -> bool:
+        """Keep a symbolic link as it is; False: this shelf keeps files alone. Raises NotKept."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What was brought to a shelf, and a sentence for each thing that was not."""
+
+    artifacts: tuple[Artifact, ...] = ()
+    errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSummary:
+    """One of a job's commands, as its results tell of it; a command alone counts as one."""
+
+    command: str
+    status: StepStatus
+    exit_code: int | None = None
+    started_at: Instant | None = None
+    ended_at: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What the results say of an attempt that is over."""
+
+    job: Job
+    outcome: Outcome
+    steps: tuple[StepSummary, ...]
+    collected: Collected
+    started_at: Instant  # the attempt, by the worker's clock
+    ended_at: Instant
+
+
+class Results(Protocol):
+    """What an attempt leaves in a folder for people: logs while it runs, a summary at the end."""
+
+    @property
+    def shelf(self) -> Shelf: ...
+
+    async def write(self, index: int, data: bytes) -> None:
+        """Add to the log of a step, soon; waits while too much of it has not been written.
+
+        Never raises: what goes wrong is told by conclude().
+        """
+        ...
+
+    async def conclude(self, summary: Summary) -> tuple[str, ...]:
+        """Write the summary once the logs are whole; a sentence for each thing that went wrong."""
+        ...
+
+
 class Workspace(Protocol):
     @property
     def home(self) -> str:
         """The command's home folder."""
         ...
 
-    async def fetch(self, report: Callable[[Report], Awaitable[None]]) -> None:
-        """Clone the job's repository, if it has one, and report on it. Raises CheckoutFailed.
+    @property
+    def results(self) -> Results | None:
+        """Where people find what the attempt leaves; None: nowhere. Known once fetch() is over."""
+        ...
 
-        A fetch that is cancelled leaves no process behind.
+    async def fetch(self, report: Callable[[Report], Awaitable[None]]) -> None:
+        """Clone the job's repository or copy its source, if it has one, and report on it.
+
+        Raises SetupFailed. A fetch that is cancelled leaves no process behind.
         """
         ...
 
-    def directory(self) -> str:
-        """Where the command runs. Raises SetupFailed if there is no such folder in the workspace."""
+    def steps(self) -> tuple[Step, ...]:
+        """The steps that the job's source brings, once fetch() is over. Raises SetupFailed."""
+        ...
+
+    def directory(self, wanted: str = "") -> str:
+        """The folder below the workspace in which to run; "" is its top. Raises SetupFailed."""
+        ...
+
+    async def script(self, text: str) -> str:
+        """The path of a new file with this text, for a shell to read. Raises SetupFailed."""
+        ...
+
+    async def collect(self, shelf: Shelf) -> Collected:
+        """Bring the job's artifacts to a shelf. No process of the attempt is left by now."""
         ...
 
     async def remove(self) -> None:

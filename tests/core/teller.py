@@ -17,6 +17,8 @@ from itertools import count
 
 from airunner.errors import Refused
 from airunner.facts import (
+    ArtifactKept,
+    ArtifactsDropped,
     CancelRequested,
     Enqueued,
     Event,
@@ -248,8 +250,12 @@ def _said(fact: Fact) -> str:
             return f"reported up to {sent}: {_contents(report)}"
         case Tallied(_, sent):
             return f"tallied up to {sent}"
+        case ArtifactKept(artifact=artifact):
+            return f"kept {artifact.path}, {artifact.size} bytes"
         case OutputDropped():
             return "output dropped"
+        case ArtifactsDropped():
+            return "artifacts dropped"
         case Forgotten():
             return "forgotten"
 

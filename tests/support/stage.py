@@ -13,6 +13,7 @@ from itertools import count
 from airunner.jobs import Job
 from airunner.reports import CloneStarted, Report, Stream
 from airunner.spec import TerminalSize
+from airunner.steps import Step
 from airunner.worker.process import (
     Command,
     CommandNotFound,
@@ -22,7 +23,7 @@ from airunner.worker.process import (
     NotExecutable,
     ProcessLost,
 )
-from airunner.worker.workspace import SetupFailed, Workspace
+from airunner.worker.workspace import Collected, Results, SetupFailed, Shelf, Workspace
 
 PIPE_BYTES = 64 * 1024
 
@@ -195,6 +196,7 @@ class Rooms:
 class Room:
     def __init__(self, rooms: Rooms, job: Job) -> None:
         self._rooms, self._job = rooms, job
+        self.results: Results | None = None
 
     @property
     def home(self) -> str:
@@ -205,9 +207,18 @@ class Room:
             await report(CloneStarted(self._job.spec.repository, "", "", self._job.created_at))
             await self._rooms.fetching()
 
-    def directory(self) -> str:
-        if self._job.spec.working_directory:
-            raise SetupFailed(f"there is no working directory {self._job.spec.working_directory!r}")
+    def steps(self) -> tuple[Step, ...]:
+        raise SetupFailed("the job has nothing to run")
+
+    async def script(self, text: str) -> str:
+        return f"/room/{text}"
+
+    async def collect(self, shelf: Shelf) -> Collected:
+        return Collected()
+
+    def directory(self, wanted: str = "") -> str:
+        if wanted:
+            raise SetupFailed(f"there is no working directory {wanted!r}")
         return "/room/checkout"
 
     async def remove(self) -> None:

@@ -502,17 +502,17 @@ def test_a_worker_without_git_says_so(tmp_path: Path, origin: Path) -> None:
 
 def test_a_working_directory_is_one_of_the_checkout(tmp_path: Path) -> None:
     async def scene(bench: Bench) -> None:
-        folder = bench.make(working_directory="src/app")
+        folder = bench.make()
         checkout = folder.path / "checkout"
         with pytest.raises(SetupFailed, match="no working directory 'src/app'"):
-            folder.directory()
+            folder.directory("src/app")
         (checkout / "src").mkdir()
         (checkout / "src" / "app").write_text("a file")
         with pytest.raises(SetupFailed, match="no working directory"):
-            folder.directory()
+            folder.directory("src/app")
         (checkout / "src" / "app").unlink()
         (checkout / "src" / "app").mkdir()
-        assert folder.directory() == str(checkout / "src" / "app")
+        assert folder.directory("src/app") == str(checkout / "src" / "app")
 
     play(tmp_path, scene)
 
@@ -520,10 +520,10 @@ def test_a_working_directory_is_one_of_the_checkout(tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", ["/etc", "..", "../home"])
 def test_a_link_out_of_the_workspace_is_no_working_directory(tmp_path: Path, target: str) -> None:
     async def scene(bench: Bench) -> None:
-        folder = bench.make(working_directory="link")
+        folder = bench.make()
         (folder.path / "checkout" / "link").symlink_to(target)
         with pytest.raises(SetupFailed, match="leads out of the workspace"):
-            folder.directory()
+            folder.directory("link")
 
     play(tmp_path, scene)
 

@@ -47,8 +47,9 @@ from airunner.session import (
 from airunner.spec import JobSpec
 from airunner.worker.client import WELCOME_SECONDS_MAX, Client
 from airunner.worker.halt import Why
+from airunner.worker.hold import LeaseLost
 from airunner.worker.spool.spools import Spools
-from airunner.worker.tenure import LeaseLost, Tenure
+from airunner.worker.tenure import Tenure
 from tests.support.channel import End, channel_pair
 from tests.support.loop import until_idle, virtually
 

@@ -79,6 +79,9 @@ class _EventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventType.V
     EVENT_TYPE_OUTPUT_CUT: _EventType.ValueType  # 105
     EVENT_TYPE_GIT_CLONE_PROGRESS: _EventType.ValueType  # 106
     EVENT_TYPE_REMARK: _EventType.ValueType  # 107
+    EVENT_TYPE_STEP_START: _EventType.ValueType  # 108
+    EVENT_TYPE_STEP_END: _EventType.ValueType  # 109
+    EVENT_TYPE_ARTIFACT: _EventType.ValueType  # 110
 
 class EventType(_EventType, metaclass=_EventTypeEnumTypeWrapper): ...
 
@@ -106,6 +109,9 @@ EVENT_TYPE_FINISHED: EventType.ValueType  # 104
 EVENT_TYPE_OUTPUT_CUT: EventType.ValueType  # 105
 EVENT_TYPE_GIT_CLONE_PROGRESS: EventType.ValueType  # 106
 EVENT_TYPE_REMARK: EventType.ValueType  # 107
+EVENT_TYPE_STEP_START: EventType.ValueType  # 108
+EVENT_TYPE_STEP_END: EventType.ValueType  # 109
+EVENT_TYPE_ARTIFACT: EventType.ValueType  # 110
 Global___EventType: _TypeAlias = EventType  # noqa: Y015
 
 class _ProcessType:
@@ -171,6 +177,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_NOT_FOUND: _Reason.ValueType  # 9
     REASON_NOT_EXECUTABLE: _Reason.ValueType  # 10
     REASON_FAILED: _Reason.ValueType  # 11
+    REASON_ARTIFACTS_FAILED: _Reason.ValueType  # 12
+    """the command did well; what it made could not be kept"""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why a job ended."""
@@ -190,7 +198,35 @@ REASON_QUEUE_TIMEOUT: Reason.ValueType  # 8
 REASON_NOT_FOUND: Reason.ValueType  # 9
 REASON_NOT_EXECUTABLE: Reason.ValueType  # 10
 REASON_FAILED: Reason.ValueType  # 11
+REASON_ARTIFACTS_FAILED: Reason.ValueType  # 12
+"""the command did well; what it made could not be kept"""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
+
+class _StepStatus:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StepStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StepStatus.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STEP_STATUS_UNSPECIFIED: _StepStatus.ValueType  # 0
+    STEP_STATUS_SUCCESS: _StepStatus.ValueType  # 1
+    STEP_STATUS_FAILED: _StepStatus.ValueType  # 2
+    STEP_STATUS_SKIPPED: _StepStatus.ValueType  # 3
+    """the job had ended before its turn"""
+    STEP_STATUS_CANCELLED: _StepStatus.ValueType  # 4
+    STEP_STATUS_TIMEOUT: _StepStatus.ValueType  # 5
+
+class StepStatus(_StepStatus, metaclass=_StepStatusEnumTypeWrapper):
+    """What came of a step."""
+
+STEP_STATUS_UNSPECIFIED: StepStatus.ValueType  # 0
+STEP_STATUS_SUCCESS: StepStatus.ValueType  # 1
+STEP_STATUS_FAILED: StepStatus.ValueType  # 2
+STEP_STATUS_SKIPPED: StepStatus.ValueType  # 3
+"""the job had ended before its turn"""
+STEP_STATUS_CANCELLED: StepStatus.ValueType  # 4
+STEP_STATUS_TIMEOUT: StepStatus.ValueType  # 5
+Global___StepStatus: _TypeAlias = StepStatus  # noqa: Y015
 
 class _Ending:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -246,6 +282,9 @@ class JobEvent(_message.Message):
     OUTPUT_CUT_FIELD_NUMBER: _builtins.int
     GIT_CLONE_PROGRESS_FIELD_NUMBER: _builtins.int
     REMARK_FIELD_NUMBER: _builtins.int
+    STEP_START_FIELD_NUMBER: _builtins.int
+    STEP_END_FIELD_NUMBER: _builtins.int
+    ARTIFACT_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     LINK_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
@@ -303,6 +342,12 @@ class JobEvent(_message.Message):
     def git_clone_progress(self) -> Global___GitCloneProgressEvent: ...
     @_builtins.property
     def remark(self) -> Global___RemarkEvent: ...
+    @_builtins.property
+    def step_start(self) -> Global___StepStartEvent: ...
+    @_builtins.property
+    def step_end(self) -> Global___StepEndEvent: ...
+    @_builtins.property
+    def artifact(self) -> Global___ArtifactEvent: ...
     def __init__(
         self,
         *,
@@ -332,14 +377,17 @@ class JobEvent(_message.Message):
         output_cut: Global___OutputCutEvent | None = ...,
         git_clone_progress: Global___GitCloneProgressEvent | None = ...,
         remark: Global___RemarkEvent | None = ...,
+        step_start: Global___StepStartEvent | None = ...,
+        step_end: Global___StepEndEvent | None = ...,
+        artifact: Global___ArtifactEvent | None = ...,
         attempt: _builtins.int = ...,
         link: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_requested", b"cancel_requested", "container_create", b"container_create", "container_remove", b"container_remove", "enqueued", b"enqueued", "event_data", b"event_data", "finished", b"finished", "git_clone_end", b"git_clone_end", "git_clone_error", b"git_clone_error", "git_clone_progress", b"git_clone_progress", "git_clone_start", b"git_clone_start", "heartbeat", b"heartbeat", "image_pull_complete", b"image_pull_complete", "image_pull_progress", b"image_pull_progress", "image_pull_start", b"image_pull_start", "leased", b"leased", "output", b"output", "output_batch", b"output_batch", "output_cut", b"output_cut", "process_end", b"process_end", "process_error", b"process_error", "process_start", b"process_start", "remark", b"remark", "returned", b"returned", "terminal_resize", b"terminal_resize", "timestamp", b"timestamp"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "cancel_requested", b"cancel_requested", "container_create", b"container_create", "container_remove", b"container_remove", "enqueued", b"enqueued", "event_data", b"event_data", "finished", b"finished", "git_clone_end", b"git_clone_end", "git_clone_error", b"git_clone_error", "git_clone_progress", b"git_clone_progress", "git_clone_start", b"git_clone_start", "heartbeat", b"heartbeat", "image_pull_complete", b"image_pull_complete", "image_pull_progress", b"image_pull_progress", "image_pull_start", b"image_pull_start", "leased", b"leased", "output", b"output", "output_batch", b"output_batch", "output_cut", b"output_cut", "process_end", b"process_end", "process_error", b"process_error", "process_start", b"process_start", "remark", b"remark", "returned", b"returned", "step_end", b"step_end", "step_start", b"step_start", "terminal_resize", b"terminal_resize", "timestamp", b"timestamp"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "cancel_requested", b"cancel_requested", "container_create", b"container_create", "container_remove", b"container_remove", "enqueued", b"enqueued", "event_data", b"event_data", "event_type", b"event_type", "finished", b"finished", "git_clone_end", b"git_clone_end", "git_clone_error", b"git_clone_error", "git_clone_progress", b"git_clone_progress", "git_clone_start", b"git_clone_start", "heartbeat", b"heartbeat", "image_pull_complete", b"image_pull_complete", "image_pull_progress", b"image_pull_progress", "image_pull_start", b"image_pull_start", "leased", b"leased", "link", b"link", "output", b"output", "output_batch", b"output_batch", "output_cut", b"output_cut", "process_end", b"process_end", "process_error", b"process_error", "process_start", b"process_start", "remark", b"remark", "returned", b"returned", "sequence", b"sequence", "terminal_resize", b"terminal_resize", "timestamp", b"timestamp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "attempt", b"attempt", "cancel_requested", b"cancel_requested", "container_create", b"container_create", "container_remove", b"container_remove", "enqueued", b"enqueued", "event_data", b"event_data", "event_type", b"event_type", "finished", b"finished", "git_clone_end", b"git_clone_end", "git_clone_error", b"git_clone_error", "git_clone_progress", b"git_clone_progress", "git_clone_start", b"git_clone_start", "heartbeat", b"heartbeat", "image_pull_complete", b"image_pull_complete", "image_pull_progress", b"image_pull_progress", "image_pull_start", b"image_pull_start", "leased", b"leased", "link", b"link", "output", b"output", "output_batch", b"output_batch", "output_cut", b"output_cut", "process_end", b"process_end", "process_error", b"process_error", "process_start", b"process_start", "remark", b"remark", "returned", b"returned", "sequence", b"sequence", "step_end", b"step_end", "step_start", b"step_start", "terminal_resize", b"terminal_resize", "timestamp", b"timestamp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event_data: _TypeAlias = _typing.Literal["process_start", "process_end", "process_error", "heartbeat", "output", "terminal_resize", "output_batch", "container_create", "container_remove", "image_pull_start", "image_pull_progress", "image_pull_complete", "git_clone_start", "git_clone_end", "git_clone_error", "enqueued", "leased", "returned", "cancel_requested", "finished", "output_cut", "git_clone_progress", "remark"]  # noqa: Y015
+    _WhichOneofReturnType_event_data: _TypeAlias = _typing.Literal["process_start", "process_end", "process_error", "heartbeat", "output", "terminal_resize", "output_batch", "container_create", "container_remove", "image_pull_start", "image_pull_progress", "image_pull_complete", "git_clone_start", "git_clone_end", "git_clone_error", "enqueued", "leased", "returned", "cancel_requested", "finished", "output_cut", "git_clone_progress", "remark", "step_start", "step_end", "artifact"]  # noqa: Y015
     _WhichOneofArgType_event_data: _TypeAlias = _typing.Literal["event_data", b"event_data"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event_data) -> _WhichOneofReturnType_event_data | None: ...
 
@@ -521,12 +569,15 @@ class OutputBatchEvent(_message.Message):
     END_SEQUENCE_FIELD_NUMBER: _builtins.int
     FIRST_TIMESTAMP_MS_FIELD_NUMBER: _builtins.int
     PLAYBACK_INTERVAL_MILLIS_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
     start_sequence: _builtins.int
     end_sequence: _builtins.int
     """inclusive"""
     first_timestamp_ms: _builtins.int
     """Unix milliseconds, by the worker's clock"""
     playback_interval_millis: _builtins.int
+    step: _builtins.int
+    """the index of the step that wrote it, in a job of steps"""
     @_builtins.property
     def outputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___OutputItem]: ...
     def __init__(
@@ -537,12 +588,15 @@ class OutputBatchEvent(_message.Message):
         end_sequence: _builtins.int = ...,
         first_timestamp_ms: _builtins.int = ...,
         playback_interval_millis: _builtins.int = ...,
+        step: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_step", b"_step", "step", b"step"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_sequence", b"end_sequence", "first_timestamp_ms", b"first_timestamp_ms", "outputs", b"outputs", "playback_interval_millis", b"playback_interval_millis", "start_sequence", b"start_sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_step", b"_step", "end_sequence", b"end_sequence", "first_timestamp_ms", b"first_timestamp_ms", "outputs", b"outputs", "playback_interval_millis", b"playback_interval_millis", "start_sequence", b"start_sequence", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__step: _TypeAlias = _typing.Literal["step"]  # noqa: Y015
+    _WhichOneofArgType__step: _TypeAlias = _typing.Literal["_step", b"_step"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__step) -> _WhichOneofReturnType__step | None: ...
 
 Global___OutputBatchEvent: _TypeAlias = OutputBatchEvent  # noqa: Y015
 
@@ -886,6 +940,121 @@ class RemarkEvent(_message.Message):
 Global___RemarkEvent: _TypeAlias = RemarkEvent  # noqa: Y015
 
 @_typing.final
+class StepStartEvent(_message.Message):
+    """A step begins; its processes and its output follow."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """0, 1, 2 ..."""
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StepStartEvent: _TypeAlias = StepStartEvent  # noqa: Y015
+
+@_typing.final
+class StepEndEvent(_message.Message):
+    """A step is over, and none of its processes is left."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    EXIT_CODE_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    name: _builtins.str
+    status: Global___StepStatus.ValueType
+    exit_code: _builtins.int
+    """unset: it could not be started, or did not end by itself"""
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration: ...
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        name: _builtins.str = ...,
+        status: Global___StepStatus.ValueType = ...,
+        exit_code: _builtins.int | None = ...,
+        duration: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "duration", b"duration", "exit_code", b"exit_code"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "duration", b"duration", "exit_code", b"exit_code", "index", b"index", "name", b"name", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
+    _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exit_code) -> _WhichOneofReturnType__exit_code | None: ...
+
+Global___StepEndEvent: _TypeAlias = StepEndEvent  # noqa: Y015
+
+@_typing.final
+class ArtifactEvent(_message.Message):
+    """A file that the attempt made is kept."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARTIFACT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def artifact(self) -> Global___Artifact: ...
+    def __init__(
+        self,
+        *,
+        artifact: Global___Artifact | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ArtifactEvent: _TypeAlias = ArtifactEvent  # noqa: Y015
+
+@_typing.final
+class Artifact(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    EXECUTABLE_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """below the workspace"""
+    size: _builtins.int
+    """bytes"""
+    sha256: _builtins.str
+    """in hexadecimal"""
+    executable: _builtins.bool
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        size: _builtins.int = ...,
+        sha256: _builtins.str = ...,
+        executable: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["executable", b"executable", "path", b"path", "sha256", b"sha256", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Artifact: _TypeAlias = Artifact  # noqa: Y015
+
+@_typing.final
 class FinishedEvent(_message.Message):
     """The job has ended; nothing follows."""
 
@@ -1137,6 +1306,223 @@ class StreamJobEventsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StreamJobEventsResponse: _TypeAlias = StreamJobEventsResponse  # noqa: Y015
+
+@_typing.final
+class StreamEventsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUE_FIELD_NUMBER: _builtins.int
+    AFTER_PLACE_FIELD_NUMBER: _builtins.int
+    EVENT_FILTER_FIELD_NUMBER: _builtins.int
+    queue: _builtins.str
+    """empty: all"""
+    after_place: _builtins.int
+    """of the last response that was seen; 0: from now on"""
+    @_builtins.property
+    def event_filter(self) -> _containers.RepeatedScalarFieldContainer[Global___EventType.ValueType]:
+        """empty: all"""
+
+    def __init__(
+        self,
+        *,
+        queue: _builtins.str = ...,
+        after_place: _builtins.int = ...,
+        event_filter: _abc.Iterable[Global___EventType.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_place", b"after_place", "event_filter", b"event_filter", "queue", b"queue"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamEventsRequest: _TypeAlias = StreamEventsRequest  # noqa: Y015
+
+@_typing.final
+class StreamEventsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    place: _builtins.int
+    """in the server's log"""
+    @_builtins.property
+    def event(self) -> Global___JobEvent:
+        """unset in the first response, which says where the stream begins"""
+
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        event: Global___JobEvent | None = ...,
+        place: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "job_id", b"job_id", "place", b"place"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamEventsResponse: _TypeAlias = StreamEventsResponse  # noqa: Y015
+
+@_typing.final
+class UploadArtifactRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEAD_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """up to 256 KiB"""
+    @_builtins.property
+    def head(self) -> Global___ArtifactHead:
+        """the first request"""
+
+    def __init__(
+        self,
+        *,
+        head: Global___ArtifactHead | None = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "head", b"head", "part", b"part"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "head", b"head", "part", b"part"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["head", "data"]  # noqa: Y015
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+Global___UploadArtifactRequest: _TypeAlias = UploadArtifactRequest  # noqa: Y015
+
+@_typing.final
+class ArtifactHead(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_TOKEN_FIELD_NUMBER: _builtins.int
+    ARTIFACT_FIELD_NUMBER: _builtins.int
+    task_token: _builtins.str
+    @_builtins.property
+    def artifact(self) -> Global___Artifact:
+        """whose size and digest the bytes must have"""
+
+    def __init__(
+        self,
+        *,
+        task_token: _builtins.str = ...,
+        artifact: Global___Artifact | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "task_token", b"task_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ArtifactHead: _TypeAlias = ArtifactHead  # noqa: Y015
+
+@_typing.final
+class UploadArtifactResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UploadArtifactResponse: _TypeAlias = UploadArtifactResponse  # noqa: Y015
+
+@_typing.final
+class ListArtifactsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListArtifactsRequest: _TypeAlias = ListArtifactsRequest  # noqa: Y015
+
+@_typing.final
+class ListArtifactsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARTIFACTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def artifacts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Artifact]: ...
+    def __init__(
+        self,
+        *,
+        artifacts: _abc.Iterable[Global___Artifact] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifacts", b"artifacts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListArtifactsResponse: _TypeAlias = ListArtifactsResponse  # noqa: Y015
+
+@_typing.final
+class DownloadArtifactRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    path: _builtins.str
+    offset: _builtins.int
+    """bytes"""
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        path: _builtins.str = ...,
+        offset: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "offset", b"offset", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DownloadArtifactRequest: _TypeAlias = DownloadArtifactRequest  # noqa: Y015
+
+@_typing.final
+class DownloadArtifactResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARTIFACT_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    @_builtins.property
+    def artifact(self) -> Global___Artifact:
+        """in the first response only"""
+
+    def __init__(
+        self,
+        *,
+        artifact: Global___Artifact | None = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "data", b"data"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DownloadArtifactResponse: _TypeAlias = DownloadArtifactResponse  # noqa: Y015
 
 @_typing.final
 class EnqueueJobRequest(_message.Message):
@@ -1898,6 +2284,12 @@ class JobParams(_message.Message):
     TERMINAL_FIELD_NUMBER: _builtins.int
     OUTPUT_BYTES_MAX_FIELD_NUMBER: _builtins.int
     GRACE_SECONDS_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    SCRIPT_FIELD_NUMBER: _builtins.int
+    SHELL_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    ARTIFACTS_FIELD_NUMBER: _builtins.int
     repository: _builtins.str
     commit: _builtins.str
     branch: _builtins.str
@@ -1917,6 +2309,14 @@ class JobParams(_message.Message):
     """0 means 1 GiB"""
     grace_seconds: _builtins.int
     """from SIGTERM to SIGKILL; unset means 10"""
+    name: _builtins.str
+    """for people; need not be unique"""
+    script: _builtins.str
+    """what a shell reads from a file, instead of a command"""
+    shell: _builtins.str
+    """of the script or the steps, with its options; empty: bash, or else sh"""
+    source: _builtins.str
+    """a folder below the worker's root of sources, instead of a repository"""
     @_builtins.property
     def environment(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
@@ -1932,6 +2332,14 @@ class JobParams(_message.Message):
     @_builtins.property
     def terminal(self) -> Global___TerminalSize:
         """unset: 80x24"""
+
+    @_builtins.property
+    def steps(self) -> Global___Steps:
+        """instead of a command or a script"""
+
+    @_builtins.property
+    def artifacts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """patterns as in .gitignore"""
 
     def __init__(
         self,
@@ -1954,16 +2362,103 @@ class JobParams(_message.Message):
         terminal: Global___TerminalSize | None = ...,
         output_bytes_max: _builtins.int = ...,
         grace_seconds: _builtins.int | None = ...,
+        name: _builtins.str = ...,
+        script: _builtins.str = ...,
+        shell: _builtins.str = ...,
+        steps: Global___Steps | None = ...,
+        source: _builtins.str = ...,
+        artifacts: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds", "container", b"container", "git_clone", b"git_clone", "grace_seconds", b"grace_seconds", "terminal", b"terminal"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds", "container", b"container", "git_clone", b"git_clone", "grace_seconds", b"grace_seconds", "steps", b"steps", "terminal", b"terminal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds", "args", b"args", "attempts_max", b"attempts_max", "branch", b"branch", "command", b"command", "commit", b"commit", "container", b"container", "environment", b"environment", "git_clone", b"git_clone", "grace_seconds", b"grace_seconds", "metadata", b"metadata", "output_bytes_max", b"output_bytes_max", "owner", b"owner", "process_type", b"process_type", "queue_timeout_seconds", b"queue_timeout_seconds", "repository", b"repository", "terminal", b"terminal", "timeout_seconds", b"timeout_seconds", "working_directory", b"working_directory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds", "args", b"args", "artifacts", b"artifacts", "attempts_max", b"attempts_max", "branch", b"branch", "command", b"command", "commit", b"commit", "container", b"container", "environment", b"environment", "git_clone", b"git_clone", "grace_seconds", b"grace_seconds", "metadata", b"metadata", "name", b"name", "output_bytes_max", b"output_bytes_max", "owner", b"owner", "process_type", b"process_type", "queue_timeout_seconds", b"queue_timeout_seconds", "repository", b"repository", "script", b"script", "shell", b"shell", "source", b"source", "steps", b"steps", "terminal", b"terminal", "timeout_seconds", b"timeout_seconds", "working_directory", b"working_directory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__grace_seconds: _TypeAlias = _typing.Literal["grace_seconds"]  # noqa: Y015
     _WhichOneofArgType__grace_seconds: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__grace_seconds) -> _WhichOneofReturnType__grace_seconds | None: ...
 
 Global___JobParams: _TypeAlias = JobParams  # noqa: Y015
+
+@_typing.final
+class Steps(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEPS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___Step]: ...
+    def __init__(
+        self,
+        *,
+        steps: _abc.Iterable[Global___Step] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Steps: _TypeAlias = Steps  # noqa: Y015
+
+@_typing.final
+class Step(_message.Message):
+    """One shell command of several."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class EnvironmentEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    RUN_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    WORKING_DIRECTORY_FIELD_NUMBER: _builtins.int
+    TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    CONTINUE_ON_ERROR_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    name: _builtins.str
+    working_directory: _builtins.str
+    """below the workspace; empty: the job's"""
+    timeout_seconds: _builtins.int
+    """0 is none"""
+    continue_on_error: _builtins.bool
+    @_builtins.property
+    def environment(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """over the job's"""
+
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        name: _builtins.str = ...,
+        environment: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        working_directory: _builtins.str = ...,
+        timeout_seconds: _builtins.int = ...,
+        continue_on_error: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["continue_on_error", b"continue_on_error", "environment", b"environment", "name", b"name", "run", b"run", "timeout_seconds", b"timeout_seconds", "working_directory", b"working_directory"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Step: _TypeAlias = Step  # noqa: Y015
 
 @_typing.final
 class Job(_message.Message):
@@ -1992,6 +2487,8 @@ class Job(_message.Message):
     LEASE_UNTIL_FIELD_NUMBER: _builtins.int
     LEASED_AT_FIELD_NUMBER: _builtins.int
     SEAL_FIELD_NUMBER: _builtins.int
+    ARTIFACTS_FIELD_NUMBER: _builtins.int
+    ARTIFACT_BYTES_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     state: Global___JobState.ValueType
     queue: _builtins.str
@@ -2011,6 +2508,9 @@ class Job(_message.Message):
     """written but not kept"""
     worker: _builtins.str
     """that has the lease"""
+    artifacts: _builtins.int
+    """files of the latest attempt"""
+    artifact_bytes: _builtins.int
     @_builtins.property
     def job_params(self) -> Global___JobParams: ...
     @_builtins.property
@@ -2069,10 +2569,12 @@ class Job(_message.Message):
         lease_until: _timestamp_pb2.Timestamp | None = ...,
         leased_at: _timestamp_pb2.Timestamp | None = ...,
         seal: Global___Seal | None = ...,
+        artifacts: _builtins.int = ...,
+        artifact_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_requested_at", b"cancel_requested_at", "created_at", b"created_at", "execution_config", b"execution_config", "finished_at", b"finished_at", "job_params", b"job_params", "lease_until", b"lease_until", "leased_at", b"leased_at", "result", b"result", "seal", b"seal", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "attempts", b"attempts", "cancel_requested_at", b"cancel_requested_at", "created_at", b"created_at", "execution_config", b"execution_config", "failures", b"failures", "finished_at", b"finished_at", "job_id", b"job_id", "job_params", b"job_params", "last_sequence", b"last_sequence", "lease_until", b"lease_until", "leased_at", b"leased_at", "output_bytes", b"output_bytes", "output_bytes_cut", b"output_bytes_cut", "queue", b"queue", "request_id", b"request_id", "result", b"result", "retry_of", b"retry_of", "seal", b"seal", "state", b"state", "submitter", b"submitter", "updated_at", b"updated_at", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_bytes", b"artifact_bytes", "artifacts", b"artifacts", "attempt", b"attempt", "attempts", b"attempts", "cancel_requested_at", b"cancel_requested_at", "created_at", b"created_at", "execution_config", b"execution_config", "failures", b"failures", "finished_at", b"finished_at", "job_id", b"job_id", "job_params", b"job_params", "last_sequence", b"last_sequence", "lease_until", b"lease_until", "leased_at", b"leased_at", "output_bytes", b"output_bytes", "output_bytes_cut", b"output_bytes_cut", "queue", b"queue", "request_id", b"request_id", "result", b"result", "retry_of", b"retry_of", "seal", b"seal", "state", b"state", "submitter", b"submitter", "updated_at", b"updated_at", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2165,6 +2667,7 @@ class JobResult(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     LOG_INCOMPLETE_FIELD_NUMBER: _builtins.int
     NO_EXIT_CODE_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     success: _builtins.bool
     exit_code: _builtins.int
@@ -2180,6 +2683,10 @@ class JobResult(_message.Message):
     def started_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def completed_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___StepResult]:
+        """of a job of steps, each of them"""
+
     def __init__(
         self,
         *,
@@ -2193,14 +2700,52 @@ class JobResult(_message.Message):
         reason: Global___Reason.ValueType = ...,
         log_incomplete: _builtins.bool = ...,
         no_exit_code: _builtins.bool = ...,
+        steps: _abc.Iterable[Global___StepResult] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["completed_at", b"completed_at", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed_at", b"completed_at", "error_message", b"error_message", "exit_code", b"exit_code", "job_id", b"job_id", "log_incomplete", b"log_incomplete", "no_exit_code", b"no_exit_code", "reason", b"reason", "signal", b"signal", "started_at", b"started_at", "success", b"success"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed_at", b"completed_at", "error_message", b"error_message", "exit_code", b"exit_code", "job_id", b"job_id", "log_incomplete", b"log_incomplete", "no_exit_code", b"no_exit_code", "reason", b"reason", "signal", b"signal", "started_at", b"started_at", "steps", b"steps", "success", b"success"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___JobResult: _TypeAlias = JobResult  # noqa: Y015
+
+@_typing.final
+class StepResult(_message.Message):
+    """What came of one step; its place in the list is its index."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    EXIT_CODE_FIELD_NUMBER: _builtins.int
+    STARTED_AT_FIELD_NUMBER: _builtins.int
+    ENDED_AT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    status: Global___StepStatus.ValueType
+    exit_code: _builtins.int
+    @_builtins.property
+    def started_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def ended_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        status: Global___StepStatus.ValueType = ...,
+        exit_code: _builtins.int | None = ...,
+        started_at: _timestamp_pb2.Timestamp | None = ...,
+        ended_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "ended_at", b"ended_at", "exit_code", b"exit_code", "started_at", b"started_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "ended_at", b"ended_at", "exit_code", b"exit_code", "name", b"name", "started_at", b"started_at", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
+    _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exit_code) -> _WhichOneofReturnType__exit_code | None: ...
+
+Global___StepResult: _TypeAlias = StepResult  # noqa: Y015
 
 @_typing.final
 class WorkRequest(_message.Message):

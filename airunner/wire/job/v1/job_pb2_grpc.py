@@ -608,6 +608,11 @@ class JobEventsServiceStub(object):
                 request_serializer=airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.PublishJobEventsRequest.SerializeToString,
                 response_deserializer=airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.PublishJobEventsResponse.FromString,
                 _registered_method=True)
+        self.StreamEvents = channel.unary_stream(
+                '/job.v1.JobEventsService/StreamEvents',
+                request_serializer=airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.StreamEventsRequest.SerializeToString,
+                response_deserializer=airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.StreamEventsResponse.FromString,
+                _registered_method=True)
 
 
 class JobEventsServiceServicer(object):
@@ -628,6 +633,15 @@ class JobEventsServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamEvents(self, request, context):
+        """airunner's own.
+
+        The events of all jobs as they come, in the order of the log; does not end by itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_JobEventsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -640,6 +654,11 @@ def add_JobEventsServiceServicer_to_server(servicer, server):
                     servicer.PublishJobEvents,
                     request_deserializer=airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.PublishJobEventsRequest.FromString,
                     response_serializer=airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.PublishJobEventsResponse.SerializeToString,
+            ),
+            'StreamEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamEvents,
+                    request_deserializer=airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.StreamEventsRequest.FromString,
+                    response_serializer=airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.StreamEventsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -697,6 +716,198 @@ class JobEventsService(object):
             '/job.v1.JobEventsService/PublishJobEvents',
             airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.PublishJobEventsRequest.SerializeToString,
             airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.PublishJobEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/job.v1.JobEventsService/StreamEvents',
+            airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.StreamEventsRequest.SerializeToString,
+            airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.StreamEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
+class JobArtifactsServiceStub(object):
+    """airunner's own: the files that jobs leave.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.UploadArtifact = channel.stream_unary(
+                '/job.v1.JobArtifactsService/UploadArtifact',
+                request_serializer=airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.UploadArtifactRequest.SerializeToString,
+                response_deserializer=airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.UploadArtifactResponse.FromString,
+                _registered_method=True)
+        self.ListArtifacts = channel.unary_unary(
+                '/job.v1.JobArtifactsService/ListArtifacts',
+                request_serializer=airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.ListArtifactsRequest.SerializeToString,
+                response_deserializer=airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.ListArtifactsResponse.FromString,
+                _registered_method=True)
+        self.DownloadArtifact = channel.unary_stream(
+                '/job.v1.JobArtifactsService/DownloadArtifact',
+                request_serializer=airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.DownloadArtifactRequest.SerializeToString,
+                response_deserializer=airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.DownloadArtifactResponse.FromString,
+                _registered_method=True)
+
+
+class JobArtifactsServiceServicer(object):
+    """airunner's own: the files that jobs leave.
+    """
+
+    def UploadArtifact(self, request_iterator, context):
+        """Keeps one file of the attempt that the task token stands for: a first request that says which,
+        then its bytes. It is there for others once this is answered, and not before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListArtifacts(self, request, context):
+        """What the latest attempt has left, by path.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DownloadArtifact(self, request, context):
+        """The bytes of one file, from an offset on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_JobArtifactsServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'UploadArtifact': grpc.stream_unary_rpc_method_handler(
+                    servicer.UploadArtifact,
+                    request_deserializer=airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.UploadArtifactRequest.FromString,
+                    response_serializer=airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.UploadArtifactResponse.SerializeToString,
+            ),
+            'ListArtifacts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListArtifacts,
+                    request_deserializer=airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.ListArtifactsRequest.FromString,
+                    response_serializer=airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.ListArtifactsResponse.SerializeToString,
+            ),
+            'DownloadArtifact': grpc.unary_stream_rpc_method_handler(
+                    servicer.DownloadArtifact,
+                    request_deserializer=airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.DownloadArtifactRequest.FromString,
+                    response_serializer=airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.DownloadArtifactResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'job.v1.JobArtifactsService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('job.v1.JobArtifactsService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class JobArtifactsService(object):
+    """airunner's own: the files that jobs leave.
+    """
+
+    @staticmethod
+    def UploadArtifact(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/job.v1.JobArtifactsService/UploadArtifact',
+            airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.UploadArtifactRequest.SerializeToString,
+            airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.UploadArtifactResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListArtifacts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/job.v1.JobArtifactsService/ListArtifacts',
+            airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.ListArtifactsRequest.SerializeToString,
+            airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.ListArtifactsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DownloadArtifact(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/job.v1.JobArtifactsService/DownloadArtifact',
+            airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.DownloadArtifactRequest.SerializeToString,
+            airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.DownloadArtifactResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -226,6 +226,11 @@ class JobEventsServiceStub:
     """A job's events from a sequence on; ends by itself when the job has ended."""
     PublishJobEvents: _grpc.StreamUnaryMultiCallable[_job_pb2.PublishJobEventsRequest, _job_pb2.PublishJobEventsResponse]
     """A worker's reports. The response comes once the client has closed its side."""
+    StreamEvents: _grpc.UnaryStreamMultiCallable[_job_pb2.StreamEventsRequest, _job_pb2.StreamEventsResponse]
+    """airunner's own.
+
+    The events of all jobs as they come, in the order of the log; does not end by itself.
+    """
 
 @_typing.type_check_only
 class JobEventsServiceAsyncStub(JobEventsServiceStub):
@@ -236,6 +241,11 @@ class JobEventsServiceAsyncStub(JobEventsServiceStub):
     """A job's events from a sequence on; ends by itself when the job has ended."""
     PublishJobEvents: _aio.StreamUnaryMultiCallable[_job_pb2.PublishJobEventsRequest, _job_pb2.PublishJobEventsResponse]  # type: ignore[assignment]
     """A worker's reports. The response comes once the client has closed its side."""
+    StreamEvents: _aio.UnaryStreamMultiCallable[_job_pb2.StreamEventsRequest, _job_pb2.StreamEventsResponse]  # type: ignore[assignment]
+    """airunner's own.
+
+    The events of all jobs as they come, in the order of the log; does not end by itself.
+    """
 
 class JobEventsServiceServicer(metaclass=_abc_1.ABCMeta):
     """The event streams, one for each job."""
@@ -256,4 +266,76 @@ class JobEventsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_job_pb2.PublishJobEventsResponse, _abc.Awaitable[_job_pb2.PublishJobEventsResponse]]:
         """A worker's reports. The response comes once the client has closed its side."""
 
+    @_abc_1.abstractmethod
+    def StreamEvents(
+        self,
+        request: _job_pb2.StreamEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_job_pb2.StreamEventsResponse], _abc.AsyncIterator[_job_pb2.StreamEventsResponse]]:
+        """airunner's own.
+
+        The events of all jobs as they come, in the order of the log; does not end by itself.
+        """
+
 def add_JobEventsServiceServicer_to_server(servicer: JobEventsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class JobArtifactsServiceStub:
+    """airunner's own: the files that jobs leave."""
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> JobArtifactsServiceAsyncStub: ...
+    UploadArtifact: _grpc.StreamUnaryMultiCallable[_job_pb2.UploadArtifactRequest, _job_pb2.UploadArtifactResponse]
+    """Keeps one file of the attempt that the task token stands for: a first request that says which,
+    then its bytes. It is there for others once this is answered, and not before.
+    """
+    ListArtifacts: _grpc.UnaryUnaryMultiCallable[_job_pb2.ListArtifactsRequest, _job_pb2.ListArtifactsResponse]
+    """What the latest attempt has left, by path."""
+    DownloadArtifact: _grpc.UnaryStreamMultiCallable[_job_pb2.DownloadArtifactRequest, _job_pb2.DownloadArtifactResponse]
+    """The bytes of one file, from an offset on."""
+
+@_typing.type_check_only
+class JobArtifactsServiceAsyncStub(JobArtifactsServiceStub):
+    """airunner's own: the files that jobs leave."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    UploadArtifact: _aio.StreamUnaryMultiCallable[_job_pb2.UploadArtifactRequest, _job_pb2.UploadArtifactResponse]  # type: ignore[assignment]
+    """Keeps one file of the attempt that the task token stands for: a first request that says which,
+    then its bytes. It is there for others once this is answered, and not before.
+    """
+    ListArtifacts: _aio.UnaryUnaryMultiCallable[_job_pb2.ListArtifactsRequest, _job_pb2.ListArtifactsResponse]  # type: ignore[assignment]
+    """What the latest attempt has left, by path."""
+    DownloadArtifact: _aio.UnaryStreamMultiCallable[_job_pb2.DownloadArtifactRequest, _job_pb2.DownloadArtifactResponse]  # type: ignore[assignment]
+    """The bytes of one file, from an offset on."""
+
+class JobArtifactsServiceServicer(metaclass=_abc_1.ABCMeta):
+    """airunner's own: the files that jobs leave."""
+
+    @_abc_1.abstractmethod
+    def UploadArtifact(
+        self,
+        request_iterator: _MaybeAsyncIterator[_job_pb2.UploadArtifactRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_pb2.UploadArtifactResponse, _abc.Awaitable[_job_pb2.UploadArtifactResponse]]:
+        """Keeps one file of the attempt that the task token stands for: a first request that says which,
+        then its bytes. It is there for others once this is answered, and not before.
+        """
+
+    @_abc_1.abstractmethod
+    def ListArtifacts(
+        self,
+        request: _job_pb2.ListArtifactsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_pb2.ListArtifactsResponse, _abc.Awaitable[_job_pb2.ListArtifactsResponse]]:
+        """What the latest attempt has left, by path."""
+
+    @_abc_1.abstractmethod
+    def DownloadArtifact(
+        self,
+        request: _job_pb2.DownloadArtifactRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_job_pb2.DownloadArtifactResponse], _abc.AsyncIterator[_job_pb2.DownloadArtifactResponse]]:
+        """The bytes of one file, from an offset on."""
+
+def add_JobArtifactsServiceServicer_to_server(servicer: JobArtifactsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -2,7 +2,7 @@
 
 import pytest
 
-from airunner.cli.units import parse_duration, parse_size, show_duration, show_size
+from airunner.units import parse_duration, parse_size, show_duration, show_size
 
 
 @pytest.mark.parametrize(

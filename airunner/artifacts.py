@@ -1,0 +1,28 @@
+"""Artifacts: files that a job leaves for whoever comes after it."""
+
+import re
+
+from msgspec import Struct
+
+from airunner import limits
+from airunner.checks import check_text, check_within
+from airunner.errors import InvalidRequest
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class Artifact(Struct, frozen=True, kw_only=True, gc=False):
+    """One file: what it is called, and how to know it again."""
+
+    path: str  # below the workspace, with / between names
+    size: int  # bytes
+    sha256: str  # in hexadecimal, of its bytes
+    executable: bool = False
+
+    def __post_init__(self) -> None:
+        check_text("path", self.path, limits.ARTIFACT_PATH_BYTES_MAX, "ARTIFACT_PATH_BYTES_MAX")
+        if any(part in ("", ".", "..") for part in self.path.split("/")):
+            raise InvalidRequest("path", f"{self.path!r} is not a plain path below the workspace")
+        check_within("size", self.size, 0, limits.COUNT_MAX, "bytes")
+        if not _DIGEST.fullmatch(self.sha256):
+            raise InvalidRequest("sha256", "is not a SHA-256 in 64 lower-case hexadecimal digits")

@@ -1,0 +1,62 @@
+"""Steps: shell commands that a job runs one after the other, and what came of each.
+
+A Step that exists is valid. What breaks a rule is named by the step's own field; who reads a
+list of steps puts the step's place before it, as in `steps[1].run`.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from msgspec import Struct, field
+
+from airunner import limits
+from airunner.checks import (
+    check_environment,
+    check_line,
+    check_path_below,
+    check_text,
+    check_within,
+)
+from airunner.errors import InvalidRequest
+
+_TITLE_CHARS = 100  # of a step's title, where its first line stands for its name
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """One of a job's shell commands."""
+
+    run: str  # what a shell reads from a file: a line or many
+    name: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)  # over the job's
+    working_directory: str = ""  # below the workspace; "": the job's
+    timeout_seconds: int = 0  # 0 is none but the job's
+    continue_on_error: bool = False  # a failure or a timeout of it does not end the job
+
+    def __post_init__(self) -> None:
+        if not self.run.strip():
+            raise InvalidRequest("run", "is empty: say what to run")
+        check_text("run", self.run, limits.SCRIPT_BYTES_MAX, "SCRIPT_BYTES_MAX")
+        if self.name:
+            check_line("name", self.name, limits.NAME_BYTES_MAX, "NAME_BYTES_MAX")
+        if self.environment:
+            check_environment("environment", self.environment)
+        if self.working_directory:
+            check_path_below("working_directory", self.working_directory)
+        check_within("timeout_seconds", self.timeout_seconds, 0, limits.TIMEOUT_SECONDS_MAX, "s")
+
+    @property
+    def title(self) -> str:
+        """Its name, or else its first line."""
+        first = next((line for line in self.run.splitlines() if line.strip()), "").strip()
+        shown = first if len(first) <= _TITLE_CHARS else f"{first[: _TITLE_CHARS - 1]}…"
+        return self.name or shown
+
+
+class StepStatus(StrEnum):
+    """What came of a step."""
+
+    SUCCESS = "success"
+    FAILED = "failed"  # it ended with another code than 0, or could not be started
+    SKIPPED = "skipped"  # the job had ended before its turn
+    CANCELLED = "cancelled"
+    TIMEOUT = "timeout"  # its own or the job's
