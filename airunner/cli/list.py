@@ -132,8 +132,8 @@ def _lines(found: "list[Job] | tuple[Job, ...]", as_json: bool, headings: bool) 
     import os
     import time
 
+    from airunner.cli.jobs_shown import job_json, job_table
     from airunner.cli.output import STDOUT, colourful, terminal_size
-    from airunner.cli.rendering import job_json, job_table
     from airunner.jobs import Instant
 
     if as_json:

@@ -30,8 +30,8 @@ def logs(
 async def _print(jobs: "JobsClient", id: str) -> int:
     from contextlib import aclosing
 
+    from airunner.cli.entries_shown import remark
     from airunner.cli.output import STDOUT, note, send
-    from airunner.cli.rendering import remark
     from airunner.jobs import JobId
     from airunner.reports import Output, OutputCut
     from airunner.wire.follow import follow

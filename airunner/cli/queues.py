@@ -28,7 +28,7 @@ async def _print(jobs: "JobsClient", as_json: bool) -> int:
     import json
 
     from airunner.cli.output import say
-    from airunner.cli.rendering import statistics_json, statistics_table
+    from airunner.cli.queues_shown import statistics_json, statistics_table
 
     found = await jobs.statistics()
     lines = (

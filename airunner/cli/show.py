@@ -28,8 +28,8 @@ def show(
 async def _print(jobs: "JobsClient", id: str, as_json: bool) -> int:
     import json
 
+    from airunner.cli.jobs_shown import job_details, job_prose
     from airunner.cli.output import say
-    from airunner.cli.rendering import job_details, job_prose
     from airunner.jobs import JobId
 
     job, waiting = await jobs.get(JobId(id))

@@ -71,7 +71,7 @@ async def _verify(jobs: "JobsClient", id: str, as_json: bool) -> int:
 
 def verdict_json(job: "Job", verdict: "Verdict") -> dict[str, object]:
     """`verdict` is whole, unproven, differs or unsealed; the rest is null where it says nothing."""
-    from airunner.cli.rendering import seal_json
+    from airunner.cli.entries_shown import seal_json
     from airunner.proof import Differs, Unproven, Unsealed, Whole
 
     seal = verdict.seal if isinstance(verdict, Whole | Unproven) else None

@@ -17,9 +17,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Final
 
+from airunner.cli.entries_shown import entry_json, last_line, remark
 from airunner.cli.exits import CommandFailed, exit_code
 from airunner.cli.output import STDERR, STDOUT, StdoutClosed, note, send
-from airunner.cli.rendering import ending, entry_json, last_line, remark
+from airunner.cli.rendering import ending
 from airunner.entries import BackInLine, Ended, Entry, Taken
 from airunner.errors import Refused
 from airunner.jobs import Instant, JobId, JobState, Reason

@@ -1,0 +1,80 @@
+"""A job's events as JSON, and as remarks."""
+
+import base64
+import json
+
+import pytest
+
+from airunner.cli.entries_shown import entry_json, last_line, remark
+from airunner.cli.rendering import ending, show_instant
+from airunner.entries import Ended, Entry, Happening, Taken
+from airunner.jobs import Instant, JobState, Outcome, Reason, Sequence, WorkerId
+from airunner.reports import Chunk, CloneFailed, Output, OutputCut, ProcessFailed, Stream
+from airunner.seal import Link, Seal
+
+NOW = Instant(1_900_000_000_000)
+
+
+def entry(what: Happening, first: int = 4, last: int = 4) -> Entry:
+    return Entry(first=Sequence(first), last=Sequence(last), at=NOW, attempt=2, what=what)
+
+
+def test_each_chunk_of_output_is_an_object_with_its_own_sequence() -> None:
+    chunks = (Chunk(Stream.STDOUT, b"one\n", NOW), Chunk(Stream.STDERR, b"two\n", NOW))
+    said = list(entry_json(entry(Output(chunks), 4, 5)))
+    assert [(each["sequence"], each["stream"], each["output"]) for each in said] == [
+        (4, "stdout", "one\n"),
+        (5, "stderr", "two\n"),
+    ]
+    assert {(each["type"], each["attempt"]) for each in said} == {("output", 2)}
+
+
+def test_every_event_has_the_servers_time_and_output_also_the_workers() -> None:
+    chunk = Chunk(Stream.STDOUT, b"one\n", Instant(NOW - 40))
+    (said,) = entry_json(entry(Output((chunk,))))
+    assert (said["timestamp"], said["written_at"]) == (show_instant(NOW), show_instant(chunk.at))
+
+
+def test_output_that_is_not_utf8_comes_with_its_bytes() -> None:
+    (said,) = entry_json(entry(Output((Chunk(Stream.STDOUT, b"\xff\0", NOW),))))
+    assert said["output"] == "\ufffd\0"
+    assert base64.b64decode(str(said["output_base64"])) == b"\xff\0"
+
+
+def test_the_end_is_told_with_its_outcome() -> None:
+    outcome = Outcome(reason=Reason.SIGNALED, exit_code=137, signal=9, ended_at=NOW)
+    (said,) = entry_json(entry(Ended(JobState.FAILED, outcome)))
+    assert (said["type"], said["state"], said["reason"]) == ("finished", "failed", "signaled")
+    assert (said["exit_code"], said["signal"], said["ended_at"]) == (137, 9, show_instant(NOW))
+
+
+def test_a_seal_is_shown_with_its_digest_in_hexadecimal() -> None:
+    seal = Seal(count=4, size=9, cut=0, digest=Link(bytes(range(32))))
+    outcome = Outcome(reason=Reason.EXITED, exit_code=0)
+    (said,) = entry_json(entry(Ended(JobState.COMPLETED, outcome, seal)))
+    assert said["seal"] == {"count": 4, "size": 9, "cut": 0, "digest": bytes(range(32)).hex()}
+    assert json.loads(json.dumps(said)) == said
+
+
+@pytest.mark.parametrize(
+    "what", [ProcessFailed("no such command: 'x'"), CloneFailed("ended with 128", "a\nfatal: x\n")]
+)
+def test_an_error_is_not_told_twice(what: ProcessFailed | CloneFailed) -> None:
+    told = last_line(what)
+    assert str(remark(what)).endswith(told)
+    outcome = Outcome(reason=Reason.SETUP_FAILED, error=f"checkout failed: {told}")
+    assert ending(JobState.FAILED, outcome, told) == "could not be set up"
+
+
+def test_a_failed_clone_is_remarked_with_what_git_said() -> None:
+    assert remark(CloneFailed("exit 128", "fatal: no such ref\n")) == (
+        "the clone failed: exit 128; fatal: no such ref"
+    )
+
+
+def test_a_cut_is_remarked_with_its_size() -> None:
+    assert remark(OutputCut(1, 2048)) == "2.0 KiB of output were cut here: a limit was reached"
+
+
+def test_what_a_person_need_not_know_is_not_remarked() -> None:
+    assert remark(Taken(WorkerId("w"))) is None
