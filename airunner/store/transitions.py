@@ -56,16 +56,8 @@ def after(job: Job, fact: Moving, event: Event) -> Job:
     match fact:
         case Reported() | Tallied() | OutputDropped():
             return _counted(job, fact, event)
-        case ArtifactKept(_, _, artifact):
-            return replace(
-                job,
-                artifacts=job.artifacts + 1,
-                artifact_bytes=job.artifact_bytes + artifact.size,
-                sequence=event.last,
-                link=event.link,
-            )
-        case ArtifactsDropped():
-            return replace(job, artifacts=0, artifact_bytes=0)
+        case ArtifactKept() | ArtifactsDropped():
+            return _shelved(job, fact, event)
         case Enqueued():
             raise AssertionError("a job begins once")
         case Renewed(_, lease):
@@ -156,6 +148,23 @@ def _counted(job: Job, fact: Reported | Tallied | OutputDropped, event: Event) -
         case OutputDropped():
             cut = job.output_bytes_cut + job.output_bytes
             return replace(job, output_bytes=0, output_bytes_cut=cut)
+        case _:
+            assert_never(fact)
+
+
+def _shelved(job: Job, fact: ArtifactKept | ArtifactsDropped, event: Event) -> Job:
+    """The job once one more of its artifacts is kept, or none."""
+    match fact:
+        case ArtifactKept(_, _, artifact):
+            return replace(
+                job,
+                artifacts=job.artifacts + 1,
+                artifact_bytes=job.artifact_bytes + artifact.size,
+                sequence=event.last,
+                link=event.link,
+            )
+        case ArtifactsDropped():
+            return replace(job, artifacts=0, artifact_bytes=0)
         case _:
             assert_never(fact)
 
