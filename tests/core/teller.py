@@ -29,6 +29,7 @@ from airunner.facts import (
     OutputDropped,
     Renewed,
     Reported,
+    RetentionFact,
     Returned,
     Tallied,
     sequences,
@@ -246,6 +247,13 @@ def _said(fact: Fact) -> str:
         case Finished(state=state, outcome=outcome):
             code = "" if outcome.exit_code is None else f" {outcome.exit_code}"
             return f"finished {state}: {outcome.reason}{code}"
+        case _:
+            return _left(fact)
+
+
+def _left(fact: Reported | Tallied | ArtifactKept | RetentionFact) -> str:
+    """What an attempt has left, or retention of it."""
+    match fact:
         case Reported(_, _, sent, report):
             return f"reported up to {sent}: {_contents(report)}"
         case Tallied(_, sent):

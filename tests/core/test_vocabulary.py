@@ -53,12 +53,15 @@ from airunner.reports import (
     ProcessStarted,
     Remark,
     Report,
+    StepEnded,
+    StepStarted,
     Stream,
     TerminalResized,
     tail,
     width,
 )
 from airunner.spec import JobSpec
+from airunner.steps import StepStatus
 from airunner.waiting import Waiting
 
 T = Instant(0)
@@ -120,6 +123,8 @@ SINGLE: list[Report] = [
     ImagePullStarted("i", T),
     ImagePullProgressed("i", "s", 1, 2),
     ImagePullEnded("i", Millis(1)),
+    StepStarted(0, "n"),
+    StepEnded(0, "n", StepStatus.SUCCESS, 0, Millis(1)),
 ]
 
 
@@ -140,6 +145,7 @@ def test_output_takes_a_number_for_each_chunk() -> None:
     assert (width(output), output.size) == (3, 3)
     assert tail(output, 0) == output
     assert tail(output, 2) == Output(CHUNKS[2:])
+    assert tail(Output(CHUNKS, 7), 2) == Output(CHUNKS[2:], 7)
 
 
 def test_a_cut_takes_the_numbers_of_what_was_cut() -> None:

@@ -13,6 +13,8 @@ import msgspec
 import pytest
 
 from airunner.facts import (
+    ArtifactKept,
+    ArtifactsDropped,
     CancelRequested,
     Enqueued,
     Fact,
@@ -34,6 +36,7 @@ from airunner.jobs import (
     Lease,
     Millis,
     Outcome,
+    Reason,
     RequestId,
     Subject,
     TokenDigest,
@@ -44,6 +47,7 @@ from airunner.log.records import (
     JOB,
     OUTCOME,
     REPORTS,
+    STEP_OUTPUT,
     Told,
     Unreadable,
     decode_fact,
@@ -73,13 +77,15 @@ TOLD: tuple[Told, ...] = (
     Renewed(ID, LEASE),
     *(Returned(ID, 2, ending, 1) for ending in Ending),
     CancelRequested(ID, 2, Subject("me")),
-    Finished(ID, 0, JobState.CANCELLED, samples.OUTCOMES[-1], None, 0),
+    Finished(ID, 0, JobState.CANCELLED, Outcome(reason=Reason.FAILED), None, 0),
     *(
         Finished(ID, 2, each.state, each, Ending.FINISHED, 1, samples.SEAL)
         for each in samples.OUTCOMES
     ),
     OutputDropped(ID),
     Forgotten(ID),
+    *(ArtifactKept(ID, 2, artifact) for artifact in samples.ARTIFACTS),
+    ArtifactsDropped(ID),
 )
 GOLDEN = Path(__file__).parent / "golden" / "records.txt"
 
@@ -100,7 +106,7 @@ def decode(record: bytes) -> Sample:
     kind = record[1]
     if kind in FACTS.values():
         return decode_fact(record)
-    if kind in REPORTS.values():
+    if kind in (*REPORTS.values(), STEP_OUTPUT):
         return decode_report(record)
     return decode_outcome(record) if kind == OUTCOME else decode_job(record)
 
@@ -131,7 +137,7 @@ def test_every_record_that_was_ever_written_is_read_as_what_it_was() -> None:
 
 
 def test_every_kind_has_a_number_of_its_own_and_a_sample() -> None:
-    numbers = [*FACTS.values(), *REPORTS.values(), OUTCOME, JOB]
+    numbers = [*FACTS.values(), *REPORTS.values(), STEP_OUTPUT, OUTCOME, JOB]
     assert len(set(numbers)) == len(numbers)
     assert set(FACTS) == set(get_args(Fact)) - {Reported, Tallied}
     assert set(REPORTS) == set(get_args(Report))

@@ -1,9 +1,14 @@
-"""One or more of everything that travels."""
+"""One or more of everything that travels.
+
+A new sample goes to the end of those of its class: the records of all of them are numbered
+(tests/log/test_records.py).
+"""
 
 from typing import get_args
 
 from airunner import session
-from airunner.entries import BackInLine, Cancelling, Ended, Happening, InLine, Taken
+from airunner.artifacts import Artifact
+from airunner.entries import BackInLine, Cancelling, Ended, Happening, InLine, Kept, Taken
 from airunner.jobs import (
     Attempt,
     Ending,
@@ -18,6 +23,7 @@ from airunner.jobs import (
     Reason,
     RequestId,
     Sequence,
+    StepResult,
     Subject,
     TaskToken,
     TokenDigest,
@@ -42,6 +48,8 @@ from airunner.reports import (
     ProcessStarted,
     Remark,
     Report,
+    StepEnded,
+    StepStarted,
     Stream,
     TerminalResized,
 )
@@ -55,6 +63,7 @@ from airunner.spec import (
     Submodules,
     TerminalSize,
 )
+from airunner.steps import Step, StepStatus
 
 AT = Instant(1_700_000_000_123)
 
@@ -83,6 +92,12 @@ REPORTS: tuple[Report, ...] = (
     ImagePullStarted("alpine", AT),
     ImagePullProgressed("alpine", "pulling", 10, 20),
     ImagePullEnded("alpine", Millis(900)),
+    Output((Chunk(Stream.STDERR, b"two", AT), Chunk(Stream.STDOUT, b"", AT)), step=0),
+    Output((Chunk(Stream.STDOUT, b"three", AT),), step=255),
+    StepStarted(0, "make"),
+    StepStarted(255, ""),
+    StepEnded(0, "make", StepStatus.SUCCESS, 0, Millis(1_234)),
+    StepEnded(1, "t\u00e9st", StepStatus.TIMEOUT, None, Millis(0)),
 )
 
 SPECS: tuple[JobSpec, ...] = (
@@ -114,6 +129,25 @@ SPECS: tuple[JobSpec, ...] = (
     ),
     JobSpec(command="x", checkout=None),
     JobSpec(command="x", checkout=Checkout(depth=7, submodules=Submodules.TOP)),
+    JobSpec(
+        script="echo one\necho two\n", shell="bash -eu", name="twice", artifacts=("*.log", "!x")
+    ),
+    JobSpec(
+        steps=(
+            Step(run="make"),
+            Step(
+                run="make test\n",
+                name="t\u00e9st",
+                environment={"CI": "true", "EMPTY": ""},
+                working_directory="sub/folder",
+                timeout_seconds=60,
+                continue_on_error=True,
+            ),
+        ),
+        source="0190-source",
+    ),
+    JobSpec(steps=()),
+    JobSpec(source="some/folder"),
 )
 
 OUTCOMES: tuple[Outcome, ...] = (
@@ -121,8 +155,26 @@ OUTCOMES: tuple[Outcome, ...] = (
     Outcome(reason=Reason.EXITED, exit_code=3, error="failed", log_complete=False),
     Outcome(reason=Reason.SIGNALED, exit_code=137, signal=9),
     *(Outcome(reason=reason) for reason in Reason if reason is not Reason.EXITED),
+    Outcome(
+        reason=Reason.EXITED,
+        exit_code=2,
+        steps=(
+            StepResult(
+                name="make",
+                status=StepStatus.FAILED,
+                exit_code=2,
+                started_at=AT,
+                ended_at=Instant(AT + 5),
+            ),
+            StepResult(name="t\u00e9st", status=StepStatus.SKIPPED),
+        ),
+    ),
 )
 
+ARTIFACTS: tuple[Artifact, ...] = (
+    Artifact(path="core.log", size=0, sha256="0" * 64),
+    Artifact(path="b\u00fcild/out put", size=4_000_000_000, sha256="0f" * 32, executable=True),
+)
 
 SEAL = Seal(count=7, size=10, cut=20, digest=Link(b"digest" * 5))
 
@@ -173,7 +225,7 @@ JOBS: tuple[Job, ...] = (
     *(
         Job(
             id=JobId("018f-over"),
-            spec=SPECS[2],
+            spec=SPECS[5] if outcome.steps else SPECS[2],
             place=Place(0),
             created_at=AT,
             updated_at=AT,
@@ -181,6 +233,8 @@ JOBS: tuple[Job, ...] = (
             outcome=outcome,
             finished_at=AT,
             seal=SEAL,
+            artifacts=len(outcome.steps),
+            artifact_bytes=2_000_000_000 * len(outcome.steps),
         )
         for outcome in OUTCOMES
     ),
@@ -192,6 +246,7 @@ HAPPENINGS: tuple[Happening, ...] = (
     Taken(WorkerId("w1")),
     *(BackInLine(ending, 2) for ending in Ending),
     Cancelling(Subject("me")),
+    *(Kept(artifact) for artifact in ARTIFACTS),
     *(Ended(outcome.state, outcome) for outcome in OUTCOMES),
     Ended(OUTCOMES[0].state, OUTCOMES[0], SEAL),
     *REPORTS,

@@ -29,9 +29,18 @@ from airunner.listing import Listing, Page, QueueStatistics
 from airunner.reports import Chunk, Output, OutputCut, ProcessEnded, Report, Stream, width
 from airunner.session import Assignment, Batch, Credit, FromServer, FromWorker
 from airunner.spec import JobSpec, ProcessType
+from airunner.steps import StepStatus
 from airunner.waiting import Waiting
 from airunner.wire.entries import decode_entry, decode_filter, encode_filter, fill_entry, passes
-from airunner.wire.enums import ENDINGS, JOB_STATES, PROCESS_TYPES, REASONS, STREAMS, Enumeration
+from airunner.wire.enums import (
+    ENDINGS,
+    JOB_STATES,
+    PROCESS_TYPES,
+    REASONS,
+    STEP_STATUSES,
+    STREAMS,
+    Enumeration,
+)
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.jobs import (
     decode_job,
@@ -82,8 +91,7 @@ def test_a_report_arrives(report: Report) -> None:
 
 @pytest.mark.parametrize("what", named(samples.HAPPENINGS))
 def test_an_entry_arrives(what: Happening) -> None:
-    lifecycle = kind(what) in ("enqueued", "leased", "returned", "cancel_requested", "finished")
-    last = 7 if lifecycle else 6 + width(what)  # type: ignore[arg-type] # reports only
+    last = 6 + width(what) if isinstance(what, Report) else 7
     entry = Entry(first=Sequence(7), last=Sequence(last), at=AT, attempt=2, what=what)
     sent = filled(entry).SerializeToString()
     assert decode_entry(pb.JobEvent.FromString(sent)) == entry
@@ -152,6 +160,7 @@ def test_an_outcome_arrives(outcome: Outcome) -> None:
         (Ending, ENDINGS),
         (ProcessType, PROCESS_TYPES),
         (Stream, STREAMS),
+        (StepStatus, STEP_STATUSES),
     ],
 )
 def test_every_word_has_a_number_of_its_own(
