@@ -1400,7 +1400,10 @@ class ArtifactHead(_message.Message):
 
     TASK_TOKEN_FIELD_NUMBER: _builtins.int
     ARTIFACT_FIELD_NUMBER: _builtins.int
+    AGAIN_FIELD_NUMBER: _builtins.int
     task_token: _builtins.str
+    again: _builtins.bool
+    """it was sent before without an answer; if it is kept already, that is the answer"""
     @_builtins.property
     def artifact(self) -> Global___Artifact:
         """whose size and digest the bytes must have"""
@@ -1410,10 +1413,11 @@ class ArtifactHead(_message.Message):
         *,
         task_token: _builtins.str = ...,
         artifact: Global___Artifact | None = ...,
+        again: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "task_token", b"task_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["again", b"again", "artifact", b"artifact", "task_token", b"task_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -769,7 +769,7 @@ class JobArtifactsServiceStub(object):
                 request_serializer=airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.UploadArtifactRequest.SerializeToString,
                 response_deserializer=airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.UploadArtifactResponse.FromString,
                 _registered_method=True)
-        self.ListArtifacts = channel.unary_unary(
+        self.ListArtifacts = channel.unary_stream(
                 '/job.v1.JobArtifactsService/ListArtifacts',
                 request_serializer=airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.ListArtifactsRequest.SerializeToString,
                 response_deserializer=airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.ListArtifactsResponse.FromString,
@@ -794,7 +794,7 @@ class JobArtifactsServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListArtifacts(self, request, context):
-        """What the latest attempt has left, by path.
+        """What the latest attempt has left, by path, some at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -815,7 +815,7 @@ def add_JobArtifactsServiceServicer_to_server(servicer, server):
                     request_deserializer=airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.UploadArtifactRequest.FromString,
                     response_serializer=airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.UploadArtifactResponse.SerializeToString,
             ),
-            'ListArtifacts': grpc.unary_unary_rpc_method_handler(
+            'ListArtifacts': grpc.unary_stream_rpc_method_handler(
                     servicer.ListArtifacts,
                     request_deserializer=airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.ListArtifactsRequest.FromString,
                     response_serializer=airunner_dot_wire_dot_job_dot_v1_dot_job__pb2.ListArtifactsResponse.SerializeToString,
@@ -875,7 +875,7 @@ class JobArtifactsService(object):
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_unary(
+        return grpc.experimental.unary_stream(
             request,
             target,
             '/job.v1.JobArtifactsService/ListArtifacts',

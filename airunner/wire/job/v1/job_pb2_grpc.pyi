@@ -290,8 +290,8 @@ class JobArtifactsServiceStub:
     """Keeps one file of the attempt that the task token stands for: a first request that says which,
     then its bytes. It is there for others once this is answered, and not before.
     """
-    ListArtifacts: _grpc.UnaryUnaryMultiCallable[_job_pb2.ListArtifactsRequest, _job_pb2.ListArtifactsResponse]
-    """What the latest attempt has left, by path."""
+    ListArtifacts: _grpc.UnaryStreamMultiCallable[_job_pb2.ListArtifactsRequest, _job_pb2.ListArtifactsResponse]
+    """What the latest attempt has left, by path, some at a time."""
     DownloadArtifact: _grpc.UnaryStreamMultiCallable[_job_pb2.DownloadArtifactRequest, _job_pb2.DownloadArtifactResponse]
     """The bytes of one file, from an offset on."""
 
@@ -304,8 +304,8 @@ class JobArtifactsServiceAsyncStub(JobArtifactsServiceStub):
     """Keeps one file of the attempt that the task token stands for: a first request that says which,
     then its bytes. It is there for others once this is answered, and not before.
     """
-    ListArtifacts: _aio.UnaryUnaryMultiCallable[_job_pb2.ListArtifactsRequest, _job_pb2.ListArtifactsResponse]  # type: ignore[assignment]
-    """What the latest attempt has left, by path."""
+    ListArtifacts: _aio.UnaryStreamMultiCallable[_job_pb2.ListArtifactsRequest, _job_pb2.ListArtifactsResponse]  # type: ignore[assignment]
+    """What the latest attempt has left, by path, some at a time."""
     DownloadArtifact: _aio.UnaryStreamMultiCallable[_job_pb2.DownloadArtifactRequest, _job_pb2.DownloadArtifactResponse]  # type: ignore[assignment]
     """The bytes of one file, from an offset on."""
 
@@ -327,8 +327,8 @@ class JobArtifactsServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _job_pb2.ListArtifactsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_job_pb2.ListArtifactsResponse, _abc.Awaitable[_job_pb2.ListArtifactsResponse]]:
-        """What the latest attempt has left, by path."""
+    ) -> _typing.Union[_abc.Iterator[_job_pb2.ListArtifactsResponse], _abc.AsyncIterator[_job_pb2.ListArtifactsResponse]]:
+        """What the latest attempt has left, by path, some at a time."""
 
     @_abc_1.abstractmethod
     def DownloadArtifact(
