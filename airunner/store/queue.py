@@ -212,7 +212,7 @@ class Queue:
     ) -> Sequence[Fact]:
         """See that the current attempt may leave one more artifact, of so many bytes.
 
-        Those of finished jobs go for it, oldest first. Raises LimitReached.
+        Those of finished jobs go for it, oldest first. Raises InvalidRequest, LimitReached.
         """
         return shelf_room(self._table, self.retention, token, size, now, watched)
 
@@ -226,7 +226,7 @@ class Queue:
     ) -> Sequence[Fact]:
         """Record an artifact of the current attempt, whose bytes are kept already.
 
-        Raises LimitReached.
+        Raises as make_shelf_room() does.
         """
         job = self._table.held_by(token)
         room = self.make_shelf_room(token, artifact.size, now=now, watched=watched)

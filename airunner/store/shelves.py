@@ -2,7 +2,7 @@
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 
-from airunner.errors import LimitReached
+from airunner.errors import InvalidRequest, LimitReached
 from airunner.facts import ArtifactsDropped, Fact
 from airunner.jobs import Instant, JobId, TokenDigest
 from airunner.limits import ARTIFACTS_MAX
@@ -34,15 +34,19 @@ def shelf_room(  # all that it is decided by
 ) -> Sequence[Fact]:
     """What has to go so that the attempt may leave one more artifact, of `size` bytes.
 
-    Raises StaleLease, or LimitReached if there is no room that way.
+    Raises StaleLease, InvalidRequest if it would be too much of one job, or LimitReached if there
+    is no room that way.
     """
     job = table.held_by(token)
     if job.artifacts >= ARTIFACTS_MAX:
-        raise LimitReached(f"the job has ARTIFACTS_MAX ({ARTIFACTS_MAX}) artifacts already")
+        raise InvalidRequest(
+            "artifact", f"the job has ARTIFACTS_MAX ({ARTIFACTS_MAX}) artifacts already"
+        )
     if job.artifact_bytes + size > keep.artifact_bytes_per_job:
-        raise LimitReached(
+        raise InvalidRequest(
+            "artifact",
             f"the job's artifacts would take {job.artifact_bytes + size} bytes, and this server "
-            f"keeps {keep.artifact_bytes_per_job} bytes of one job"
+            f"keeps {keep.artifact_bytes_per_job} bytes of one job",
         )
     missing = table.artifact_bytes + size - keep.artifact_bytes_total
     facts: list[Fact] = []
