@@ -24,11 +24,12 @@ from airunner.checks import (
 )
 from airunner.errors import InvalidRequest
 from airunner.repositories import check_branch, check_commit, check_repository
-from airunner.steps import Step
+from airunner.steps import Step, check_steps
 
 DEFAULT_QUEUE = "default"
 
 _ONE_OF = "a job is a command, a script, or steps"
+_DANGLING = re.compile(r"(?<!\\)(?:\\\\)*\\(?:/| {2,}$|$)")  # a backslash, and then no character
 _QUEUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]*")
 
 
@@ -156,12 +157,12 @@ class JobSpec(Struct, frozen=True, kw_only=True):
         if self.steps is not None:
             if other:
                 raise InvalidRequest("steps", f"there is a {other} already: {_ONE_OF}")
-            check_count("steps", self.steps, limits.STEPS_MAX, "STEPS_MAX")
-            texts = [each.run for each in self.steps]
-            check_total("steps", texts, limits.STEPS_BYTES_MAX, "STEPS_BYTES_MAX")
+            check_steps("steps", self.steps)
             return
         if self.command:
             raise InvalidRequest("script", f"there is a command already: {_ONE_OF}")
+        if not self.script.strip():
+            raise InvalidRequest("script", "is empty: say what to run")
         check_text("script", self.script, limits.SCRIPT_BYTES_MAX, "SCRIPT_BYTES_MAX")
 
     def _check_shell(self) -> None:
@@ -237,5 +238,9 @@ def check_patterns(patterns: tuple[str, ...]) -> None:
     check_count("artifacts", patterns, limits.ARTIFACT_PATTERNS_MAX, "ARTIFACT_PATTERNS_MAX")
     for pattern in patterns:
         check_text("artifacts", pattern, limits.PATH_BYTES_MAX, "PATH_BYTES_MAX")
-        if not pattern.strip() or ".." in pattern.split("/"):
+        if not pattern.removeprefix("!").strip() or ".." in pattern.split("/"):
             raise InvalidRequest("artifacts", f"{pattern!r} is not a pattern below the workspace")
+        if _DANGLING.search(pattern):
+            raise InvalidRequest(
+                "artifacts", f"{pattern!r} has a backslash in it with nothing to escape"
+            )

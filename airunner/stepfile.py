@@ -18,7 +18,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from airunner.errors import InvalidRequest
-from airunner.steps import Step
+from airunner.steps import Step, check_steps
 from airunner.units import parse_duration
 
 # Key of the file -> field of a Step
@@ -39,13 +39,18 @@ def read_steps(said: object, place: str = "steps") -> tuple[Step, ...]:
     """The steps; InvalidRequest names the place of what is wrong."""
     if not isinstance(said, Sequence) or isinstance(said, str):
         raise InvalidRequest(place, "must be a list of shell commands, or of steps with `run`")
-    return tuple(_step(each, f"{place}[{index}]") for index, each in enumerate(said))
+    steps = tuple(_step(each, f"{place}[{index}]") for index, each in enumerate(said))
+    check_steps(place, steps)
+    return steps
 
 
 def nearest(key: str, known: Sequence[str]) -> str:
-    """The end of a sentence about a key that does not exist."""
-    close = get_close_matches(key, known, n=1, cutoff=0.5)
-    return f": did you mean {close[0]}?" if close else f": it may have {', '.join(known)}"
+    """The end of a sentence about a key that does not exist: the nearest, whatever its case."""
+    by_letters = {each.lower(): each for each in known}
+    letters = key.lower().replace("_", "").replace("-", "")
+    if near := get_close_matches(letters, by_letters, n=1, cutoff=0.6):
+        return f": did you mean {by_letters[near[0]]}?"
+    return f"; it may have {', '.join(known)}"
 
 
 def _step(said: object, place: str) -> Step:
@@ -90,7 +95,7 @@ def _environment(said: object, place: str) -> Mapping[str, str]:
     if not isinstance(said, Mapping):
         raise InvalidRequest(place, "must be names and values")
     for name, value in said.items():
-        if not isinstance(value, str):
+        if not isinstance(name, str) or not isinstance(value, str):
             raise InvalidRequest(f"{place}.{name}", "must be text: write it in quotes")
     return dict(said)
 

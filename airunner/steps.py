@@ -4,17 +4,19 @@ A Step that exists is valid. What breaks a rule is named by the step's own field
 list of steps puts the step's place before it, as in `steps[1].run`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 
 from msgspec import Struct, field
 
 from airunner import limits
 from airunner.checks import (
+    check_count,
     check_environment,
     check_line,
     check_path_below,
     check_text,
+    check_total,
     check_within,
 )
 from airunner.errors import InvalidRequest
@@ -46,10 +48,13 @@ class Step(Struct, frozen=True, kw_only=True):
 
     @property
     def title(self) -> str:
-        """Its name, or else its first line."""
-        first = next((line for line in self.run.splitlines() if line.strip()), "").strip()
-        shown = first if len(first) <= _TITLE_CHARS else f"{first[: _TITLE_CHARS - 1]}…"
-        return self.name or shown
+        """Its name, or else its first line, which can be shown in one."""
+        if self.name:
+            return self.name
+        first = self.run.lstrip()[: _TITLE_CHARS + 1].splitlines()[0].rstrip()
+        if len(first) > _TITLE_CHARS:
+            first = f"{first[: _TITLE_CHARS - 1]}…"
+        return "".join(char if char.isprintable() else " " for char in first)
 
 
 class StepStatus(StrEnum):
@@ -60,3 +65,17 @@ class StepStatus(StrEnum):
     SKIPPED = "skipped"  # the job had ended before its turn
     CANCELLED = "cancelled"
     TIMEOUT = "timeout"  # its own or the job's
+
+
+def check_steps(field: str, steps: Sequence[Step]) -> None:
+    """Raise InvalidRequest if these are too many for one job, or say too much together."""
+    check_count(field, steps, limits.STEPS_MAX, "STEPS_MAX")
+    check_total(field, _texts(steps), limits.STEPS_BYTES_MAX, "STEPS_BYTES_MAX")
+
+
+def _texts(steps: Sequence[Step]) -> Iterator[str]:
+    """All that steps say, in which each is itself within its limits."""
+    for each in steps:
+        yield each.run
+        yield from each.environment
+        yield from each.environment.values()

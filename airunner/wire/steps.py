@@ -1,9 +1,11 @@
 """Steps on the wire: what they are, that they begin and end, and what came of them."""
 
+import re
 from collections.abc import Iterable
 
 from airunner.errors import InvalidRequest
 from airunner.jobs import StepResult
+from airunner.limits import STEPS_MAX
 from airunner.reports import StepEnded, StepStarted
 from airunner.steps import Step
 from airunner.wire.enums import STEP_STATUSES
@@ -11,11 +13,16 @@ from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.times import decode_instant, decode_millis, encode_instant, encode_millis
 
 _SHOWN_CHARS = 200  # of a text of commands, where jobs are listed
+_BEGINNING = re.compile(rf"\S.{{0,{_SHOWN_CHARS - 1}}}", re.DOTALL)
 
 
 def shown(text: str, *, whole: bool) -> str:
-    """A text of commands, or as much of it as a list shows, which is never nothing."""
-    return text if whole else text.strip()[:_SHOWN_CHARS]
+    """A text of commands, or as much of it as a list shows: from its first line on."""
+    if whole or len(text) <= _SHOWN_CHARS:
+        return text
+    beginning = _BEGINNING.search(text)
+    assert beginning, "a text that is all blank is none of a job's"
+    return beginning[0]
 
 
 def encode_steps(
@@ -118,6 +125,8 @@ def decode_step_of(batch: pb.OutputBatchEvent) -> int | None:
 
 
 def _index(index: int) -> int:
-    if index < 0:
-        raise InvalidRequest("step", f"{index} is below 0")
+    if not 0 <= index < STEPS_MAX:
+        raise InvalidRequest(
+            "step", f"{index} is not the index of a step: 0 to {STEPS_MAX - 1} (STEPS_MAX)"
+        )
     return index
