@@ -7,12 +7,14 @@ that a reader whose chain differs can say where that begins.
 
     link = SHA-256(link before, head, "\\n", data)
 
-`head` is a JSON list, in UTF-8 and without spaces: the sequence, the attempt, the server's time in ms since the epoch, the
-kind of event as entries.kind() names it, and then its fields in their order. Fields that
-stand at their defaults are left out from the end of the list, so that a field that is added
-later does not change an old chain. For output, which takes a sequence for each chunk, the fields
-are the chunk's stream, its time and its size, in a job of steps the index of its step, and `data` its
-bytes. A field that has fields of its own is a list of them, made in the same way.
+`head` is a JSON list, in UTF-8 and without spaces: the sequence, the attempt, the server's time
+in ms since the epoch, the kind of event as entries.kind() names it, and then its fields in their
+order. Fields that stand at their defaults are left out from the end of the list, so that a field
+that is added later does not change an old chain; a field that has fields of its own is a list of
+them, made in the same way.
+
+Output takes a sequence for each chunk. Its fields are the chunk's stream, its time, its size, and
+in a job of steps the index of its step; `data` is its bytes, which nothing else has.
 
 A cut has no link: it stands for what is not there. How many sequences it takes shows in the
 numbers of those that follow, and how many bytes in the seal.
