@@ -7,17 +7,17 @@ nothing is decided and no time passes for anybody: no lease lapses. Once it has 
 again, every running lease has its whole span anew, as after a restart.
 
 Everything that waits is parked: workers by the queues they would work on,
-watchers by their job, replies until the log has caught up, the timer until the
+readers by their job, replies until the log has caught up, the timer until the
 next deadline. An idle server does nothing at all.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
-from airunner.errors import DataLoss, Refused, ShuttingDown, StaleLease
+from airunner.errors import Refused, ShuttingDown, StaleLease
 from airunner.facts import CancelRequested, Enqueued, Event, Fact, Returned
 from airunner.jobs import (
     Ending,
@@ -39,11 +39,13 @@ from airunner.listing import Listing, Page, QueueStatistics
 from airunner.log.log import Log
 from airunner.reports import Output, Report
 from airunner.server.attendance import Attendance, Presence
+from airunner.server.audience import Audience
 from airunner.server.clock import Clock
 from airunner.server.granted import Granted
 from airunner.server.ids import Ids
 from airunner.server.outbox import Journal, Outbox
 from airunner.server.parking import Parking
+from airunner.server.readers import Readers
 from airunner.store.answers import page, statistics
 from airunner.store.engine import Engine
 from airunner.store.queue import Queue
@@ -75,15 +77,25 @@ class Broker:
         room: Callable[[], None] = lambda: None,
     ) -> None:
         self._engine = engine
-        self._log = log
         self._clock = clock
         self._ids = ids
-        self._watched = watched
         self._room = room
+        self.readers = Readers(watched, lambda: self._rearm(engine.next_deadline()))
         self._idle = Parking()  # workers, by the queues they would work on
-        self._news = Parking()  # everyone else, by what they wait to hear of
+        self._news = Parking()  # the timer, and who waits for the end
+        self.audience = Audience(
+            engine,
+            log,
+            watched=watched,
+            durable=self.durable,
+            left=lambda: self._rearm(engine.next_deadline()),
+        )
         self._outbox = Outbox(
-            log, engine.tail, landed=self._news.wake, recovered=self._recover, journal=journal
+            log,
+            engine.tail,
+            landed=self.audience.landed,
+            recovered=self._recover,
+            journal=journal,
         )
         self._untold: list[TaskToken] = []  # of leases to take back once there is room
         self._deadline: Instant | None = None
@@ -111,16 +123,12 @@ class Broker:
                 await self._outbox.run()
                 keeping.cancel()
         finally:
-            self.stopping = True
-            self._idle.wake_all()
-            self._news.wake_all()
+            self._send_away()
 
     def stop(self) -> None:
         """Answer what is decided, refuse the rest with ShuttingDown, let run() return."""
-        self.stopping = True
         self._outbox.stop()
-        self._idle.wake_all()
-        self._news.wake_all()
+        self._send_away()
 
     async def stopped(self) -> None:
         """Return once stop() was called."""
@@ -168,38 +176,11 @@ class Broker:
             Enqueue(spec=old.spec, request=request, submitter=by, retry_of=old.id)
         )
 
-    async def watch(
+    def watch(
         self, id: JobId, *, after: int = 0, stop_at_tail: bool = False
     ) -> AsyncGenerator[Event, None]:
-        """A job's events from a sequence on, until it has ended.
-
-        Events are whole: the first may begin at or before `after`. A watcher is a
-        cursor in the log, not a subscriber with a buffer: a slow one holds nothing
-        up, and none misses anything. While it reads, retention spares the job.
-
-        Raises UnknownJob, DataLoss if the job has no sequence `after` yet,
-        ShuttingDown.
-        """
-        if (job := self.table.job(id)).sequence < after:
-            raise DataLoss(f"job {id} ends at sequence {job.sequence}: nothing follows {after}")
-        self._watched[id] += 1
-        try:
-            while True:
-                job = self.table.job(id)
-                await self.durably(None)
-                async with aclosing(self._log.read(id, after)) as events:
-                    async for event in events:
-                        after = event.last
-                        yield event
-                if job.state.final or (stop_at_tail and after >= job.sequence):
-                    return
-                if (now := self.table.job(id)).sequence <= after and not now.state.final:
-                    await self._park(self._news, id)  # of an end that was read there is no news
-        finally:
-            self._watched[id] -= 1
-            if not self._watched[id]:
-                del self._watched[id]
-                self._rearm(self._engine.next_deadline())
+        """A job's events from a sequence on, as Audience.watch() has them."""
+        return self.audience.watch(id, after=after, stop_at_tail=stop_at_tail)
 
     # Workers' verbs
 
@@ -244,7 +225,9 @@ class Broker:
                 left = None if give_up is None else give_up - asyncio.get_running_loop().time()
                 if left is not None and left <= 0:
                     break
-                await self._park(self._idle, *presence.queues, seconds=left)
+                await self._idle.park(*presence.queues, seconds=left)
+                if self.stopping:
+                    raise ShuttingDown
             return granted
         finally:
             for queue in presence.queues:
@@ -298,7 +281,7 @@ class Broker:
         if any(isinstance(report, Output) for _, report in reports):
             self._room()
         facts = self.queue.publish(
-            digest(token), reports, now=self.now(), gaps=gaps, watched=self._watched
+            digest(token), reports, now=self.now(), gaps=gaps, watched=self.readers
         )
         return self.decide(facts)
 
@@ -346,7 +329,7 @@ class Broker:
             raise ShuttingDown
         self._room()
         id = self._ids.job()
-        self.decide(self.queue.enqueue(id, wish, self.now(), self._watched))
+        self.decide(self.queue.enqueue(id, wish, self.now(), self.readers))
         job = self.table.find(id) or self.table.requested(wish.request)
         assert job
         return job
@@ -363,12 +346,12 @@ class Broker:
 
     # What keeps it going
 
-    async def _park(self, lot: Parking, *keys: Hashable, seconds: float | None = None) -> None:
-        if self.stopping:
-            raise ShuttingDown
-        await lot.park(*keys, seconds=seconds)
-        if self.stopping:
-            raise ShuttingDown
+    def _send_away(self) -> None:
+        """Wake all who wait, and refuse whoever comes."""
+        self.stopping = True
+        self._idle.wake_all()
+        self._news.wake_all()
+        self.audience.stop()
 
     def _rearm(self, due: Instant | None) -> None:
         if due != self._deadline:
@@ -393,7 +376,7 @@ class Broker:
         while True:
             self._deadline = left = None
             if not self._outbox.full:
-                self.decide(self.queue.expire(self.now(), self._watched))
+                self.decide(self.queue.expire(self.now(), self.readers))
                 self._deadline = self._engine.next_deadline()
             if self._deadline is not None:
                 left = (self._deadline - self.now()) / 1000

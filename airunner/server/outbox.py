@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from airunner.errors import ShuttingDown, Stalled
-from airunner.facts import Event, sequences
-from airunner.jobs import JobId, Place
+from airunner.facts import Event
+from airunner.jobs import Place
 from airunner.log.log import Log, LogFull
 from airunner.server.parking import Parking
 
@@ -30,7 +30,7 @@ _WORK, _DURABLE, _RETRY = "work", "durable", "retry"
 class Outbox:
     """Events on their way to the log.
 
-    `landed` is told of each job that has news in the log, and `recovered` is called when a log
+    `landed` is told of what the log has now, and `recovered` is called when a log
     that was full takes events again.
     """
 
@@ -39,7 +39,7 @@ class Outbox:
         log: Log,
         tail: Place,
         *,
-        landed: Callable[[JobId], None],
+        landed: Callable[[Sequence[Event]], None],
         recovered: Callable[[], None],
         journal: Journal,
     ) -> None:
@@ -118,8 +118,7 @@ class Outbox:
                 continue
             self._durable = events[-1].place
             self._parking.wake(_DURABLE)
-            for id in {event.fact.id for event in events if sequences(event.fact)}:
-                self._landed(id)
+            self._landed(events)
             if self._full:
                 self._full = ""
                 self._recovered()

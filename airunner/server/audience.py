@@ -1,0 +1,92 @@
+"""Those who read the log while it grows: watchers of one job or another.
+
+A reader is a cursor in the log, not a subscriber with a buffer: a slow one holds nothing up, and
+none misses anything. Who has read all there is parks until an append has landed, so one that
+waits costs nothing.
+"""
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Sequence
+from contextlib import aclosing
+
+from airunner.errors import DataLoss, ShuttingDown
+from airunner.facts import Event, sequences
+from airunner.jobs import JobId, Place
+from airunner.log.log import Log
+from airunner.server.parking import Parking
+from airunner.store.engine import Engine
+
+
+class Audience:
+    """Readers of the log.
+
+    `watched` counts those who read of a job; `durable` waits until the log has a place, and
+    `left` is called when nobody reads of a job any more.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        log: Log,
+        *,
+        watched: Counter[JobId],
+        durable: Callable[[Place], Awaitable[None]],
+        left: Callable[[], None],
+    ) -> None:
+        self._engine = engine
+        self._log = log
+        self._watched = watched
+        self._durable = durable
+        self._left = left
+        self._news = Parking()  # readers, by what they wait to hear of
+        self._stopping = False
+
+    def landed(self, events: Sequence[Event]) -> None:
+        """Wake whom these events are news to: the log has them now."""
+        for id in {event.fact.id for event in events if sequences(event.fact)}:
+            self._news.wake(id)
+
+    def stop(self) -> None:
+        """Send everybody away who waits, with ShuttingDown."""
+        self._stopping = True
+        self._news.wake_all()
+
+    async def watch(
+        self, id: JobId, *, after: int = 0, stop_at_tail: bool = False
+    ) -> AsyncGenerator[Event, None]:
+        """A job's events from a sequence on, until it has ended.
+
+        Events are whole: the first may begin at or before `after`. While it reads, retention
+        spares the job.
+
+        Raises UnknownJob, DataLoss if the job has no sequence `after` yet,
+        ShuttingDown.
+        """
+        table = self._engine.table
+        if (job := table.job(id)).sequence < after:
+            raise DataLoss(f"job {id} ends at sequence {job.sequence}: nothing follows {after}")
+        self._watched[id] += 1
+        try:
+            while True:
+                job = table.job(id)
+                await self._durable(self._engine.tail)
+                async with aclosing(self._log.read(id, after)) as events:
+                    async for event in events:
+                        after = event.last
+                        yield event
+                if job.state.final or (stop_at_tail and after >= job.sequence):
+                    return
+                if (now := table.job(id)).sequence <= after and not now.state.final:
+                    await self._park(id)  # of an end that was read there is no news
+        finally:
+            self._watched[id] -= 1
+            if not self._watched[id]:
+                del self._watched[id]
+                self._left()
+
+    async def _park(self, key: Hashable) -> None:
+        if self._stopping:
+            raise ShuttingDown
+        await self._news.park(key)
+        if self._stopping:
+            raise ShuttingDown
