@@ -1,5 +1,9 @@
 """A job as far as it has been described: by a file, by flags, by one over the other.
 
+What is said later wins, field by field, but for what belongs together: another command, script or
+list of steps takes the place of whatever was to run, and another source or repository that of
+wherever it was to run.
+
 A Draft knows where each of its fields came from, so that when the whole breaks
 a rule, the sentence names the line of the file or the flag, and not a field of
 the wire protocol that its author has never seen.
@@ -9,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from airunner.cli.exits import CommandFailed
 from airunner.errors import InvalidRequest
@@ -23,8 +27,16 @@ from airunner.spec import (
     Submodules,
     TerminalSize,
 )
+from airunner.steps import Step
 
 Value = TypeVar("Value")
+
+# Fields of which one that is said takes the place of all the others.
+_WHAT_RUNS: Final = ("command", "args", "script", "steps")
+_WHERE: Final = (
+    "source",
+    *("repository", "commit", "branch", "clone", "depth", "single_branch", "submodules"),
+)
 
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.*|[^/]+:.*")
 
@@ -35,7 +47,12 @@ class Draft:
 
     command: str | None = None
     args: tuple[str, ...] | None = None
+    script: str | None = None
+    steps: tuple[Step, ...] | None = None
+    shell: str | None = None
+    name: str | None = None
     queue: str | None = None
+    source: str | None = None
     repository: str | None = None
     commit: str | None = None
     branch: str | None = None
@@ -44,6 +61,7 @@ class Draft:
     single_branch: bool | None = None
     submodules: Submodules | None = None
     working_directory: str | None = None
+    artifacts: tuple[str, ...] | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     owner: str | None = None
@@ -61,7 +79,7 @@ class Draft:
     def over(self, other: "Draft") -> "Draft":
         """What is said here, and for the rest what `other` says; maps are merged."""
         said = {
-            each.name: getattr(self if self._says(each.name) else other, each.name)
+            each.name: getattr(self if self._says(each.name, other) else other, each.name)
             for each in fields(self)
         }
         return replace(
@@ -71,28 +89,40 @@ class Draft:
             sources={**other.sources, **self.sources},
         )
 
-    def _says(self, name: str) -> bool:
-        """Another command has no use for the old one's arguments, so it says: none."""
-        of = "command" if name == "args" else name
-        return getattr(self, of) is not None or getattr(self, name) is not None
+    def _says(self, name: str, other: "Draft") -> bool:
+        """Whether this draft has the say in a field, be it that it says: none."""
+        if name in _WHAT_RUNS:
+            return any(getattr(self, each) is not None for each in _WHAT_RUNS)
+        if name in _WHERE and (self.source or (self.repository and other.source)):
+            return True
+        if name == "shell" and self.command is not None:
+            return True  # a command has no use for one
+        return getattr(self, name) is not None
 
     def spec(self) -> JobSpec:
         """The job, complete. Raises CommandFailed, naming where the culprit was said."""
-        if not self.command:
+        if all(getattr(self, each) is None for each in ("source", *_WHAT_RUNS)):
             raise CommandFailed(
-                "there is no command to run: name it after --, as in "
-                "`airunner submit REPO -- make test`, or as `command` in a file given by --config"
+                "there is nothing to run: name a command after --, as in `airunner submit REPO -- make "
+                "test`, or give --script, --step or --source, or a job file with --config"
             )
         try:
+            self._check_emptiness()
             return JobSpec(
-                command=self.command,
+                command=_or(self.command, ""),
                 args=self.args or (),
+                script=_or(self.script, ""),
+                steps=self.steps,
+                shell=_or(self.shell, ""),
+                name=_or(self.name, ""),
                 queue=_or(self.queue, DEFAULT_QUEUE),
+                source=_or(self.source, ""),
                 repository=_or(self.repository, ""),
                 commit=_or(self.commit, ""),
                 branch=_or(self.branch, ""),
                 checkout=self._checkout(),
                 working_directory=_or(self.working_directory, ""),
+                artifacts=self.artifacts or (),
                 environment=self.environment,
                 metadata=self.metadata,
                 owner=_or(self.owner, ""),
@@ -108,6 +138,13 @@ class Draft:
         except InvalidRequest as error:
             where = self.sources.get(error.field, error.field)
             raise CommandFailed(f"{where}: {error.why}") from None
+
+    def _check_emptiness(self) -> None:
+        """A JobSpec takes an empty text for one that nobody has said."""
+        for name in ("command", "script", "source"):
+            said = getattr(self, name)
+            if said is not None and not said.strip():
+                raise InvalidRequest(name, "is empty: fill it in, or leave it out")
 
     def _checkout(self) -> Checkout | None:
         if self.clone is False:

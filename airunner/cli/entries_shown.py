@@ -8,10 +8,11 @@ from typing import Final
 
 from msgspec import Struct
 
+from airunner.artifacts import Artifact
 from airunner.cli.output import printable
 from airunner.cli.rendering import Json, show_instant
 from airunner.entries import BackInLine, Cancelling, Ended, Entry, Happening, InLine, Taken, kind
-from airunner.jobs import Outcome
+from airunner.jobs import Outcome, StepResult
 from airunner.reports import (
     CloneEnded,
     CloneFailed,
@@ -28,6 +29,7 @@ from airunner.units import show_duration, show_size
 _CLONE_LINES: Final = 5  # of git's own, the last of which says what was wrong
 _SPANS: Final = ("duration", "elapsed")
 
+
 def entry_json(entry: Entry) -> Iterator[Json]:
     """An object for each sequence; one for a cut, which stands for several."""
     what = entry.what
@@ -36,7 +38,7 @@ def entry_json(entry: Entry) -> Iterator[Json]:
         for offset, chunk in enumerate(what.chunks):
             said: Json = {**head, "sequence": entry.first + offset}
             said |= {"timestamp": show_instant(entry.at), "written_at": show_instant(chunk.at)}
-            said["stream"] = chunk.stream.value
+            said |= {"step": what.step, "stream": chunk.stream.value}
             try:
                 said["output"] = chunk.data.decode()
             except UnicodeDecodeError:
@@ -51,12 +53,14 @@ def seal_json(seal: Seal) -> Json:
     return {**_members(seal), "digest": seal.digest.hex()}
 
 
-def _members(what: Happening | Outcome | Seal) -> Json:
+def _members(what: Happening | Outcome | Seal | Artifact | StepResult) -> Json:
     found: Json = {}
     for name in _names(what):
         value = getattr(what, name)
-        if isinstance(value, Outcome):
+        if isinstance(value, Outcome | Artifact):
             found |= _members(value)
+        elif name == "steps":
+            found[name] = [_members(step) for step in value]
         elif isinstance(value, Seal):
             found[name] = seal_json(value)
         elif name.endswith("_at"):
@@ -68,7 +72,7 @@ def _members(what: Happening | Outcome | Seal) -> Json:
     return found
 
 
-def _names(what: Happening | Outcome | Seal) -> Sequence[str]:
+def _names(what: Happening | Outcome | Seal | Artifact | StepResult) -> Sequence[str]:
     """Of its fields."""
     if isinstance(what, Struct):
         return what.__struct_fields__

@@ -1,8 +1,9 @@
 """Job files: YAML (and so JSON) to a Draft.
 
-    command: make
-    args: [test]
-    timeout: 10m
+    steps:
+      - make
+      - {name: test, run: make test, timeout: 10m}
+    timeout: 1h
     environment: {CI: "true"}
     gitClone: {depth: 1, submodules: recursive}
 
@@ -15,14 +16,17 @@ Rules
 4. Text is what the file says, letter by letter: `commit: 1234567`, `branch: 1.10`
    and `command: true` mean what they seem to, not a number and a boolean.
 5. Anchors and aliases work; tags that make objects, and merge keys, do not exist.
+6. JSON is read as JSON: with tabs between its words, and an emoji in two escapes.
 
 It reads YAML's node tree rather than the values made of it, since only nodes
-know their lines and the letters that they were written with.
+know their lines and the letters that they were written with. The parser is PyYAML's own: that of
+libyaml is quicker, but a file of a thousand brackets ends its process.
 """
 
-from collections.abc import Callable, Mapping
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 from typing import Final, TypeVar
@@ -32,23 +36,31 @@ import yaml
 from airunner.cli.draft import Draft, locate
 from airunner.cli.exits import CommandFailed
 from airunner.errors import InvalidRequest
-from airunner.limits import MIB
+from airunner.limits import MESSAGE_BYTES_MAX
 from airunner.spec import Container, Mount, ProcessType, Submodules
+from airunner.stepfile import FALSE, STEP_KEYS, TRUE, nearest, read_steps
+from airunner.steps import Step
 from airunner.units import parse_duration, parse_size
 
-FILE_BYTES_MAX: Final = MIB
+FILE_BYTES_MAX: Final = MESSAGE_BYTES_MAX  # a job that has more to say would not arrive
 
 Value = TypeVar("Value")
 Choice = TypeVar("Choice", bound=Enum)
 
 _TAG: Final = "tag:yaml.org,2002:"
-_TRUE: Final = ("true", "yes", "on")
-_FALSE: Final = ("false", "no", "off")
+_NOT_ASCII: Final = re.compile(r"[^\r\n -~]")
+_STEP: Final = tuple(STEP_KEYS)
+_PLACE: Final = re.compile(r"steps\[(\d+)\](.*)", re.DOTALL)
+_STEPS_DEPTH: Final = 3  # of a value in the environment of a step in the list
 
 # Key of the file -> field on the wire, as InvalidRequest names it.
 _WIRE: Final[Mapping[str, str]] = {
     "command": "command",
     "args": "args",
+    "script": "script",
+    "steps": "steps",
+    "shell": "shell",
+    "name": "name",
     "processType": "process_type",
     "timeout": "timeout_seconds",
     "queueTimeout": "queue_timeout_seconds",
@@ -56,6 +68,8 @@ _WIRE: Final[Mapping[str, str]] = {
     "workingDirectory": "working_directory",
     "environment": "environment",
     "metadata": "metadata",
+    "source": "source",
+    "artifacts": "artifacts",
     "repository": "repository",
     "commit": "commit",
     "branch": "branch",
@@ -88,14 +102,14 @@ def read_job_file(path: Path) -> Draft:
 def parse_job_file(text: str, name: str, folder: Path) -> Draft:
     """The same for a text; `folder` is what a relative path of a repository starts from."""
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(_for_yaml(text), Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise CommandFailed(f"{name}:{line}: this is not YAML: {error.problem}") from None
     except (yaml.YAMLError, RecursionError) as error:
         raise CommandFailed(f"{name}: this is not YAML: {' '.join(str(error).split())}") from None
     if node is None:
-        raise CommandFailed(f"{name} is empty: a job file says at least `command:`")
+        raise CommandFailed(f"{name} is empty: a job file says what to run, as in `command: make`")
     return _File(name, folder).draft(node)
 
 
@@ -117,7 +131,12 @@ class _File:
         return Draft(
             command=self.take(top, "command", self.text),
             args=self.take(top, "args", self.texts),
+            script=self.take(top, "script", self.text),
+            steps=self.take(top, "steps", self.steps),
+            shell=self.take(top, "shell", self.text),
+            name=self.take(top, "name", self.text),
             queue=self.take(top, "queue", self.text),
+            source=self.take(top, "source", self.text),
             repository=self.located(repository, top) if repository else repository,
             commit=self.take(top, "commit", self.text),
             branch=self.take(top, "branch", self.text),
@@ -126,6 +145,7 @@ class _File:
             single_branch=self.take(clone, "singleBranch", self.flag),
             submodules=self.take(clone, "submodules", self.submodules),
             working_directory=self.take(top, "workingDirectory", self.text),
+            artifacts=self.take(top, "artifacts", self.texts),
             environment=self.take(top, "environment", self.pairs) or {},
             metadata=self.take(top, "metadata", self.pairs) or {},
             owner=self.take(top, "owner", self.text),
@@ -158,7 +178,7 @@ class _File:
                     line, f"the key {key} is here twice (first on line {found[key][0]})"
                 )
             if keys and key not in keys:
-                raise self.refuse(line, f"{what} has no key {key!r}{_nearest(key, keys)}")
+                raise self.refuse(line, f"{what} has no key {key!r}{nearest(key, keys)}")
             found[key] = (line, value)
         return found
 
@@ -184,7 +204,10 @@ class _File:
     def text(self, node: yaml.Node, what: str) -> str:
         if not isinstance(node, yaml.ScalarNode) or node.tag == f"{_TAG}null":
             raise self.refuse(_line(node), f"{what} must be text")
-        return str(node.value)
+        try:
+            return str(node.value).encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            raise self.refuse(_line(node), f"{what} has half a character in it") from None
 
     def texts(self, node: yaml.Node, what: str) -> tuple[str, ...]:
         if not isinstance(node, yaml.SequenceNode):
@@ -197,9 +220,9 @@ class _File:
 
     def flag(self, node: yaml.Node, what: str) -> bool:
         text = self.text(node, what).lower()
-        if text not in (*_TRUE, *_FALSE):
+        if text not in (*TRUE, *FALSE):
             raise self.refuse(_line(node), f"{what} must be true or false")
-        return text in _TRUE
+        return text in TRUE
 
     def number(self, node: yaml.Node, what: str) -> int:
         text = self.text(node, what)
@@ -219,13 +242,45 @@ class _File:
         except ValueError as error:
             raise self.refuse(_line(node), f"{what}: {error}") from None
 
+    def steps(self, node: yaml.Node, what: str) -> tuple[Step, ...]:
+        lines: dict[str, int] = {}
+        said = self.plain(node, what, lines, _STEPS_DEPTH)
+        try:
+            return read_steps(said, what)
+        except InvalidRequest as error:
+            at = next(each for each in _upwards(error.field) if each in lines)
+            raise self.refuse(lines[at], f"{_step(error.field)}: {error.why}") from None
+
+    def plain(self, node: yaml.Node, place: str, lines: dict[str, int], depth: int) -> object:
+        """What is said there as lists, mappings and text; `lines` gets the line of each place.
+
+        At most so deep: what lies deeper is no value of anything, or contains itself.
+        """
+        lines.setdefault(place, _line(node))
+        if node.tag == f"{_TAG}null":
+            return None
+        if isinstance(node, yaml.ScalarNode):
+            return self.text(node, place)
+        if depth == 0:
+            return []
+        if isinstance(node, yaml.SequenceNode):
+            places = ((f"{place}[{index}]", item) for index, item in enumerate(node.value))
+            return [self.plain(item, at, lines, depth - 1) for at, item in places]
+        of_step = depth == _STEPS_DEPTH - 1
+        entries = self.entries(node, "a step" if of_step else place, _STEP if of_step else ())
+        lines |= {f"{place}.{key}": line for key, (line, _) in entries.items()}
+        return {
+            key: self.plain(value, f"{place}.{key}", lines, depth - 1)
+            for key, (_, value) in entries.items()
+        }
+
     def process_type(self, node: yaml.Node, what: str) -> ProcessType:
         text = self.text(node, what).lower().removeprefix("process_type_")
         return self.choice(node, what, text, ProcessType)
 
     def submodules(self, node: yaml.Node, what: str) -> Submodules:
         text = self.text(node, what).lower()
-        return self.choice(node, what, "none" if text in ("", *_FALSE) else text, Submodules)
+        return self.choice(node, what, "none" if text in ("", *FALSE) else text, Submodules)
 
     def choice(self, node: yaml.Node, what: str, text: str, choices: type[Choice]) -> Choice:
         for each in choices:
@@ -269,10 +324,29 @@ def _line(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
 
 
-def _nearest(key: str, keys: tuple[str, ...]) -> str:
-    """A hint: the known key that is nearest, whatever its letters' case; else all of them."""
-    by_letters = {each.lower(): each for each in keys}
-    letters = key.lower().replace("_", "").replace("-", "")
-    if near := get_close_matches(letters, by_letters, 1, 0.6):
-        return f": did you mean {by_letters[near[0]]}?"
-    return f"; it may have {', '.join(keys)}"
+def _upwards(place: str) -> Iterator[str]:
+    """The place, and what it lies in: a step that is a text alone has no line for its `run`."""
+    while place:
+        yield place
+        place = place.rpartition(".")[0]
+
+
+def _step(place: str) -> str:
+    """`steps[1].timeout` as people count."""
+    found = _PLACE.fullmatch(place)
+    return f"step {int(found[1]) + 1}{found[2].replace('.', ': ', 1)}" if found else place
+
+
+def _for_yaml(text: str) -> str:
+    """JSON as YAML reads it, line by line; any other text as it is.
+
+    YAML begins no word with a tab, which JSON has outside its strings alone, and breaks lines where
+    JSON does not.
+    """
+    if not text.lstrip().startswith("{"):
+        return text
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return _NOT_ASCII.sub(lambda found: f"\\U{ord(found[0]):08x}", text.replace("\t", " "))

@@ -15,6 +15,7 @@ from airunner.jobs import Instant, JobState, Outcome, Reason
 
 Json = dict[str, object]
 
+
 def show_instant(at: Instant | None) -> str | None:
     """RFC 3339 in UTC, such as 2031-04-01T09:00:00.250Z."""
     if at is None:

@@ -1,5 +1,6 @@
 """Job files, and the drafts that they make."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,13 +8,24 @@ import pytest
 from airunner.cli.draft import Draft, locate
 from airunner.cli.exits import CommandFailed
 from airunner.cli.jobfile import KEYS, parse_job_file, read_job_file
-from airunner.spec import Checkout, Container, Mount, ProcessType, Submodules, TerminalSize
+from airunner.spec import (
+    Checkout,
+    Container,
+    JobSpec,
+    Mount,
+    ProcessType,
+    Submodules,
+    TerminalSize,
+)
+from airunner.steps import Step
 
 HERE = Path("/nowhere")
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 WHOLE = """\
 command: make
+name: nightly
+artifacts: [dist/, "*.log"]
 args: [test, -j, 4]
 processType: pty
 timeout: 10m
@@ -51,6 +63,7 @@ def parse(text: str) -> Draft:
 def test_every_key_of_a_job_file_reaches_the_job() -> None:
     spec = parse(WHOLE).spec()
     assert (spec.command, spec.args) == ("make", ("test", "-j", "4"))
+    assert (spec.name, spec.artifacts) == ("nightly", ("dist/", "*.log"))
     assert spec.process_type is ProcessType.PTY
     assert (spec.timeout_seconds, spec.queue_timeout_seconds, spec.grace_seconds) == (600, 3600, 30)
     assert spec.working_directory == "src"
@@ -77,7 +90,8 @@ def test_json_is_a_job_file_too() -> None:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_a_key_with_two_letters_swapped_is_an_error_that_names_the_right_one(key: str) -> None:
-    wrong = key[:-2] + key[-1] + key[-2]
+    at = next(at for at in range(len(key) - 1, 0, -1) if key[at] != key[at - 1])
+    wrong = key[: at - 1] + key[at] + key[at - 1] + key[at + 1 :]
     with pytest.raises(CommandFailed) as caught:
         parse(f"command: make\n{wrong}: x\n")
     assert str(caught.value) == (f"job.yaml:2: the file has no key {wrong!r}: did you mean {key}?")
@@ -123,7 +137,14 @@ def test_a_mistake_is_one_sentence_with_its_line(text: str, sentence: str) -> No
         ("command: x\ngitClone:\n  depth: -1", "job.yaml:3: depth: -1 is not within"),
         ("command: x\nworkingDirectory: /etc", "job.yaml:2: workingDirectory: is not a path below"),
         ("command: x\nenvironment: {1A: b}", "job.yaml:2: environment: '1A' is not a variable"),
-        ("queue: q", "there is no command to run"),
+        ("command: x\nshell: bash", "job.yaml:2: shell: means nothing to a command"),
+        ("command: x\nscript: y", "job.yaml:2: script: there is a command already"),
+        ("script: x\nsteps: [y]", "job.yaml:2: steps: there is a script already"),
+        ("script: x\nargs: [y]", "job.yaml:2: args: belong to a command, and there is none"),
+        ("queue: q\nscript: ''", "job.yaml:2: script: is empty: fill it in, or leave it out"),
+        ("source: ../x", "job.yaml:1: source: is not a path below the worker's folder of sources"),
+        ("command: x\nartifacts: [../x]", "job.yaml:2: artifacts: '../x' is not a pattern"),
+        ("queue: q", "there is nothing to run: name a command after --"),
     ],
 )
 def test_a_rule_that_the_job_breaks_is_told_with_the_line_of_its_key(
@@ -137,6 +158,139 @@ def test_a_rule_that_the_job_breaks_is_told_with_the_line_of_its_key(
 def test_an_alias_that_contains_itself_is_refused() -> None:
     with pytest.raises(CommandFailed, match="must be text"):
         parse("command: x\nenvironment: &a\n  A: *a\n")
+
+
+STEPS = """\
+shell: bash -eu
+steps:
+  - make
+  - name: test
+    run: |
+      make test
+      make lint
+    environment: {CI: true, VERSION: 1.10}
+    workingDirectory: src
+    timeout: 10m
+    continueOnError: yes
+  - 5
+"""
+
+
+def test_steps_are_texts_or_say_how_they_are_run() -> None:
+    spec = parse(STEPS).spec()
+    tests = Step(
+        name="test",
+        run="make test\nmake lint\n",
+        environment={"CI": "true", "VERSION": "1.10"},
+        working_directory="src",
+        timeout_seconds=600,
+        continue_on_error=True,
+    )
+    assert spec.steps == (Step(run="make"), tests, Step(run="5"))
+    assert spec.shell == "bash -eu"
+
+
+def test_no_steps_are_steps_too() -> None:
+    assert parse("steps: []").spec().steps == ()
+    assert parse("source: runs/7").spec().steps is None
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("steps: make", "job.yaml:1: steps: must be a list of shell commands"),
+        ("steps:\n  test: {run: x}", "job.yaml:2: steps: must be a list of shell commands"),
+        ("steps:\n  - x\n  -", "job.yaml:3: step 2: must be a shell command, or a step"),
+        ("steps:\n  - [x]", "job.yaml:2: step 1: must be a shell command, or a step"),
+        ("steps:\n  - x\n  - ' '", "job.yaml:3: step 2: run: is empty: say what to run"),
+        ("steps:\n  - name: x\n    timeout: 1", "job.yaml:2: step 1: has no `run`"),
+        ("steps:\n  - run: x\n    timeout: soon", "job.yaml:3: step 1: timeout: 'soon' is not"),
+        ("steps:\n  - run: x\n    timeout: 40d", "job.yaml:3: step 1: timeout: 3456000 is not"),
+        ("steps:\n  - run: x\n    name: [y]", "job.yaml:3: step 1: name: must be text"),
+        (
+            "steps:\n  - run: x\n\n    run: y",
+            "job.yaml:4: the key run is here twice (first on line",
+        ),
+        ("steps:\n  - run: x\n    working_directory: y", "did you mean workingDirectory?"),
+        ("steps:\n  - run: x\n    tiemout: 1", "job.yaml:3: a step has no key 'tiemout': did you"),
+        (
+            "steps:\n  - run: x\n    workingDirectory: /y",
+            "job.yaml:3: step 1: workingDirectory: is",
+        ),
+        ("steps:\n  - run: x\n    continueOnError: 7", "step 1: continueOnError: must be true or"),
+        ("steps:\n  - run: x\n    environment: {A: [b]}", "step 1: environment.A: must be text"),
+        (
+            "steps:\n  - run: x\n    environment:\n      1A: b",
+            "job.yaml:3: step 1: environment: '1A'",
+        ),
+        ("steps: &a [*a]", "job.yaml:1: step 1: must be a shell command"),
+        (
+            "steps:\n  - &a {run: x, environment: *a}",
+            "step 1: environment.environment: must be text",
+        ),
+    ],
+)
+def test_a_mistake_in_a_step_is_one_sentence_with_its_line(text: str, sentence: str) -> None:
+    with pytest.raises(CommandFailed) as caught:
+        parse(text)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_json_library_writes_is_read_letter_by_letter() -> None:
+    script = "echo '\N{GRINNING FACE}\t\\ \u2028é'\n"
+    for ascii_only in (True, False):
+        said = json.dumps({"script": script}, indent="\t", ensure_ascii=ascii_only)
+        assert parse(said).script == script
+    assert parse("{script: 'a\tb', queue: q}").script == "a\tb"
+
+
+def test_half_a_character_is_a_mistake() -> None:
+    with pytest.raises(CommandFailed, match=r"job\.yaml:1: script has half a character in it"):
+        parse('{"script": "\\ud83d"}')
+
+
+def test_a_script_of_a_megabyte_is_read(tmp_path: Path) -> None:
+    script = "".join(f"echo 'line {number} of many'\n" for number in range(45_000))
+    assert len(script) > 1_000_000
+    (tmp_path / "job.json").write_text(json.dumps({"script": script}))
+    assert read_job_file(tmp_path / "job.json").spec().script == script
+
+
+@pytest.mark.parametrize(
+    ("flags", "file", "spec"),
+    [
+        (Draft(script="new"), "command: a\nargs: [b]\nqueue: q", JobSpec(script="new", queue="q")),
+        (Draft(script="new"), "steps: [a]\nshell: sh", JobSpec(script="new", shell="sh")),
+        (Draft(command="new"), "script: a\nshell: sh", JobSpec(command="new")),
+        (Draft(steps=(Step(run="new"),)), "command: a", JobSpec(steps=(Step(run="new"),))),
+        (Draft(steps=()), "source: s\nscript: a", JobSpec(steps=(), source="s")),
+        (
+            Draft(source="s"),
+            "script: a\nrepository: https://h/p\nbranch: b\ngitClone: {depth: 5}",
+            JobSpec(script="a", source="s"),
+        ),
+        (
+            Draft(repository="https://h/p"),
+            "script: a\nsource: s",
+            JobSpec(script="a", repository="https://h/p"),
+        ),
+        (
+            Draft(repository="https://h/p"),
+            "script: a\nrepository: https://h/q\nbranch: b",
+            JobSpec(script="a", repository="https://h/p", branch="b"),
+        ),
+        (
+            Draft(artifacts=("new",)),
+            "script: a\nartifacts: [b]",
+            JobSpec(script="a", artifacts=("new",)),
+        ),
+    ],
+)
+def test_what_runs_and_where_is_said_by_the_flags_or_by_the_file(
+    flags: Draft, file: str, spec: JobSpec
+) -> None:
+    assert flags.over(parse(file)).spec() == spec
 
 
 def test_flags_win_over_the_file_and_maps_are_merged() -> None:
@@ -184,4 +338,4 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.[jy][sa]*")), ids=lambda path: path.name)
 def test_every_example_is_a_job(path: Path) -> None:
-    assert read_job_file(path).spec().command
+    assert read_job_file(path).spec()
