@@ -3,17 +3,21 @@
 Each job has its own list of events, so that forgetting a job is forgetting a
 list. Renewals are not kept: no watcher sees them, and a replay gives every
 running lease its whole span again.
+
+The job to which something was appended last is the last of all. So whoever reads of all jobs
+looks at those alone that have something new, however many there are.
 """
 
 from bisect import bisect_right
-from collections.abc import AsyncGenerator, Sequence
-from heapq import merge
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from heapq import heapify, heappop, heapreplace, merge
 from operator import attrgetter
+from secrets import token_hex
 
 from msgspec.structs import replace
 
 from airunner.facts import Event, Forgotten, OutputDropped, Renewed, Reported, sequences
-from airunner.jobs import JobId
+from airunner.jobs import JobId, Place
 from airunner.reports import Output, OutputCut, width
 
 
@@ -21,7 +25,9 @@ class MemoryLog:
     """Holds what retention lets it: the facts that bound it come in with the rest."""
 
     def __init__(self) -> None:
+        self.name = token_hex(8)
         self._jobs: dict[JobId, list[Event]] = {}
+        self._tail = Place(0)  # of what was appended last
 
     async def append(self, events: Sequence[Event]) -> None:
         for event in events:
@@ -31,11 +37,15 @@ class MemoryLog:
                 case Forgotten(id):
                     del self._jobs[id]
                 case OutputDropped(id):
-                    self._jobs[id] = [*_without_output(self._jobs[id]), event]
+                    self._jobs[id] = [*_without_output(self._jobs.pop(id)), event]
                 case fact:
-                    _add(self._jobs.setdefault(fact.id, []), event)
+                    self._jobs[fact.id] = known = self._jobs.pop(fact.id, None) or []
+                    _add(known, event)
+            self._tail = event.place
 
-    async def read(self, id: JobId | None = None, after: int = 0) -> AsyncGenerator[Event, None]:
+    async def read(
+        self, id: JobId | None = None, after: int = 0, *, reported: bool = True
+    ) -> AsyncGenerator[Event, None]:
         if id is None:
             for event in merge(*self._jobs.values(), key=attrgetter("place")):
                 if event.place > after:
@@ -44,17 +54,47 @@ class MemoryLog:
         events = self._jobs.get(id, [])
         at, end = bisect_right(events, after, key=attrgetter("last")), len(events)
         while at < end:
-            if sequences(events[at].fact):
-                yield events[at]
+            event = events[at]
+            if sequences(event.fact) and (reported or not isinstance(event.fact, Reported)):
+                yield event
             at += 1
+
+    async def since(self, place: Place) -> AsyncGenerator[Event, None]:
+        tail = self._tail
+        due = [(after.place, id) for id, after in self._news(place)]  # the next of each job
+        heapify(due)
+        while due:
+            at, id = due[0]
+            # Of what is left by now: retention may have come while the event before was read.
+            if (event := _next(self._jobs.get(id, []), Place(at - 1))) and event.place == at:
+                if sequences(event.fact):
+                    yield event
+                event = _next(self._jobs.get(id, []), at)
+            if event is None or event.place > tail:
+                heappop(due)
+            else:
+                heapreplace(due, (event.place, id))
+
+    def _news(self, place: Place) -> Iterator[tuple[JobId, Event]]:
+        """The first event after a place, of each job that has one."""
+        for id, events in reversed(self._jobs.items()):
+            if (event := _next(events, place)) is None:
+                return
+            yield id, event
+
+
+def _next(events: Sequence[Event], place: Place) -> Event | None:
+    """The first event after a place, if there is one."""
+    index = bisect_right(events, place, key=attrgetter("place"))
+    return events[index] if index < len(events) else None
 
 
 def _add(events: list[Event], event: Event) -> None:
-    """Append the event; a cut that follows a cut becomes part of it."""
+    """Append the event; a cut that follows a cut becomes part of it, at the place of the later."""
     if events and isinstance(event.fact, Reported):
         last = events[-1]
         if isinstance(last.fact, Reported) and (joined := _joined(last.fact, event.fact)):
-            events[-1] = replace(last, fact=joined, link=event.link)
+            events[-1] = replace(last, place=event.place, fact=joined, link=event.link)
             return
     events.append(event)
 

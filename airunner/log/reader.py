@@ -1,4 +1,4 @@
-"""What watchers see of a job, read from disk a page at a time.
+"""What watchers see of a job, or of all jobs, read from disk a page at a time.
 
 Each page is read in a transaction of its own, which is over before anybody looks at the page: a
 reader that holds one open would keep the write-ahead log from being reused, so a slow watcher
@@ -6,7 +6,9 @@ would fill the disk. Nothing between two pages can be missed, because rows keep 
 for ever: retention only puts a mark where output was.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +23,7 @@ from airunner.facts import (
     OutputDropped,
     Returned,
 )
-from airunner.jobs import JobId
+from airunner.jobs import JobId, Place
 from airunner.limits import KIB
 from airunner.log.damage import named
 from airunner.log.records import FACTS
@@ -35,14 +37,23 @@ _SEEN: Final = tuple(
     FACTS[kind] for kind in (Enqueued, Leased, Returned, CancelRequested, ArtifactKept, Finished)
 )
 _KINDS: Final = "SELECT DISTINCT kind FROM facts WHERE job = ? AND kind IN (?, ?)"
+_AND_SEEN: Final = f"AND kind IN ({', '.join(map(str, _SEEN))})"
 _FACTS: Final = (
-    f"SELECT {FACT_COLUMNS} FROM facts WHERE job = ? AND last > ? "  # noqa: S608  # our own words
-    f"AND kind IN ({', '.join(map(str, _SEEN))}) ORDER BY last LIMIT {PAGE_ROWS}"
+    f"SELECT {FACT_COLUMNS} FROM facts WHERE job = ? AND last > ? {_AND_SEEN} "  # noqa: S608  # our own words
+    f"ORDER BY last LIMIT {PAGE_ROWS}"
 )
 _REPORTS: Final = (
     f"SELECT {REPORT_COLUMNS} FROM reports WHERE job = ? AND last > ? "  # noqa: S608  # as above
     f"ORDER BY last LIMIT {PAGE_ROWS}"
 )
+_ALL_FACTS: Final = (
+    f"SELECT {FACT_COLUMNS} FROM facts WHERE place > ? {_AND_SEEN} "  # noqa: S608  # as above
+    f"ORDER BY place LIMIT {PAGE_ROWS}"
+)
+_ALL_REPORTS: Final = (
+    f"SELECT {REPORT_COLUMNS} FROM reports WHERE place > ? ORDER BY place LIMIT {PAGE_ROWS}"  # noqa: S608  # as above
+)
+_JOB: Final = REPORT_COLUMNS.split(", ").index("job")  # of either table
 _RECORD: Final = REPORT_COLUMNS.split(", ").index("record")
 
 
@@ -65,37 +76,67 @@ class Reader:
         Raises LogDamaged.
         """
         with named(self._path, f"reading job {id} on from sequence {after + 1}"):
-            self._connection.execute("BEGIN")
-            try:
-                return self._page(id, after)
-            finally:
-                if self._connection.in_transaction:  # an error may have ended it
-                    self._connection.execute("ROLLBACK")
+            return self._at_one_moment(lambda: self._page(id, after))
+
+    def page_of_all(self, after: Place) -> Page:
+        """The next events of all jobs, by place, oldest first.
+
+        Raises LogDamaged.
+        """
+        with named(self._path, f"reading on from place {after + 1}"):
+            return self._at_one_moment(lambda: self._page_of_all(after))
 
     def close(self) -> None:
         self._connection.close()
 
+    def _at_one_moment(self, read: Callable[[], Page]) -> Page:
+        self._connection.execute("BEGIN")
+        try:
+            return read()
+        finally:
+            if self._connection.in_transaction:  # an error may have ended it
+                self._connection.execute("ROLLBACK")
+
     def _page(self, id: JobId, after: int) -> Page:
-        gone = {kind for (kind,) in self._all(_KINDS, id, FACTS[OutputDropped], FACTS[Forgotten])}
+        gone = self._gone(id)
         if FACTS[Forgotten] in gone:
-            return Page([], more=False)
-        dropped = FACTS[OutputDropped] in gone
-        facts = [fact_event(row) for row in self._all(_FACTS, id, after)]
-        reports, size, cut = [], 0, False
-        rows = self._connection.execute(_REPORTS, (id, after))
+            return Page([], after, more=False)
+        facts = self._all(_FACTS, id, after)
+        reports, cut = self._reports(_REPORTS, id, after)
+        return _merged(facts, reports, {id: gone}, "last", cut=cut)
+
+    def _page_of_all(self, after: Place) -> Page:
+        facts = self._all(_ALL_FACTS, after)
+        reports, cut = self._reports(_ALL_REPORTS, after)
+        gone = {id: self._gone(id) for id in {row[_JOB] for row in (*facts, *reports)}}
+        return _merged(facts, reports, gone, "place", cut=cut)
+
+    def _gone(self, id: JobId) -> set[int]:
+        """The kinds of retention's facts that there are of a job."""
+        return {kind for (kind,) in self._all(_KINDS, id, FACTS[OutputDropped], FACTS[Forgotten])}
+
+    def _reports(self, query: str, *values: str | int) -> tuple[list[ReportRow], bool]:
+        """The next rows of reports, and whether size has cut them off."""
+        found, size = [], 0
+        rows: Any = self._connection.execute(query, values)  # Any: rows of reports
         for row in rows:
-            reports.append(report_event(row, dropped=dropped))
+            found.append(row)
             size += len(row[_RECORD])
             if size >= PAGE_BYTES:
-                cut = True
                 rows.close(True)
-                break
-        ends = [each[-1].last for each in (facts, reports) if len(each) == PAGE_ROWS]
-        ends += [reports[-1].last] if cut else []
-        events = sorted([*facts, *reports], key=lambda event: event.last)
-        if not ends:
-            return Page(events, more=False)
-        return Page([event for event in events if event.last <= min(ends)], more=True)
+                return found, True
+        return found, False
 
     def _all(self, query: str, *values: str | int) -> Any:  # Any: rows of that query
         return self._connection.execute(query, values).fetchall()
+
+
+def _merged(
+    facts: Sequence[FactRow],
+    reports: Sequence[ReportRow],
+    gone: Mapping[str, set[int]],
+    order: str,
+    *,
+    cut: bool,
+) -> Page:
+    """Rows of both tables as a page in one order, up to where both have been read."""

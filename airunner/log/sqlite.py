@@ -114,7 +114,9 @@ class SqliteLog:
         await _on(self._writing, self._append, events)
         self._recent.add(events)
 
-    async def read(self, id: JobId | None = None, after: int = 0) -> AsyncGenerator[Event, None]:
+    async def read(
+        self, id: JobId | None = None, after: int = 0, *, reported: bool = True
+    ) -> AsyncGenerator[Event, None]:
         if id is None:
             pages = replay.pages(self.path, after, vfs=self._vfs)
             try:
@@ -126,14 +128,14 @@ class SqliteLog:
             return
         more = True
         while more:
-            recent = self._recent.since(id, after)
+            recent = self._recent.since(id, after) if reported else None
             if recent is None:
-                page = await _on(self._reading, self._reader.page, id, after)
+                page = await _on(self._reading, self._reader.page, id, after, reported)
                 recent, more = page.events, page.more
             if not recent:
                 return
             for event in recent:
-                if event.first > after + 1:
+                if reported and event.first > after + 1:
                     raise LogDamaged(missing(self.path, id, after + 1, event.first - 1))
                 yield event
                 after = event.last

@@ -98,8 +98,10 @@ class Writer:
         return [event for event in mine if not isinstance(event.fact, Renewed)]
 
 
-async def read(log: Log, id: JobId | None = None, after: int = 0) -> list[Event]:
-    async with aclosing(log.read(id, after)) as events:
+async def read(
+    log: Log, id: JobId | None = None, after: int = 0, *, reported: bool = True
+) -> list[Event]:
+    async with aclosing(log.read(id, after, reported=reported)) as events:
         return [event async for event in events]
 
 
@@ -168,6 +170,18 @@ class LogContract:
         for after in range(events[-1].last + 2):
             expected = [event for event in events if event.last > after]
             assert await read(log, ONE, after) == expected
+
+    @on_its_loop
+    async def test_a_job_can_be_read_without_what_was_reported_of_it(self) -> None:
+        writer = Writer(log := self.make())
+        await writer.run(ONE, ProcessStarted(7, NOW), output("a", "b"))
+        await writer.run(TWO, output("c"))
+        events = [event for event in writer.visible(ONE) if not isinstance(event.fact, Reported)]
+        for after in range(events[-1].last + 1):
+            expected = [event for event in events if event.last > after]
+            assert await read(log, ONE, after, reported=False) == expected
+        await writer.forget(ONE)
+        assert await read(log, ONE, reported=False) == []
 
     @on_its_loop
     async def test_everything_is_read_in_the_order_of_places_whatever_the_job(self) -> None:

@@ -409,13 +409,15 @@ async def test_news_that_come_while_a_watcher_reads_are_read_on_at_once() -> Non
 class PagedLog(SlowLog):
     """Reads on into what came meanwhile, as one on a disk does, a page of one event at a time."""
 
-    async def read(self, id: JobId | None = None, after: int = 0) -> AsyncGenerator[Event, None]:
-        while event := await self._next(id, after):
+    async def read(
+        self, id: JobId | None = None, after: int = 0, *, reported: bool = True
+    ) -> AsyncGenerator[Event, None]:
+        while event := await self._next(id, after, reported):
             yield event
             after = event.last
 
-    async def _next(self, id: JobId | None, after: int) -> Event | None:
-        async with aclosing(super().read(id, after)) as events:
+    async def _next(self, id: JobId | None, after: int, reported: bool) -> Event | None:
+        async with aclosing(super().read(id, after, reported=reported)) as events:
             async for event in events:
                 return event
         return None

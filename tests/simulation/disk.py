@@ -85,14 +85,16 @@ class DiskLog:
         if not self._disk.full:
             await self._disk.keep(self._disk.left(self._under_way))
 
-    async def read(self, id: JobId | None = None, after: int = 0) -> AsyncGenerator[Event, None]:
+    async def read(
+        self, id: JobId | None = None, after: int = 0, *, reported: bool = True
+    ) -> AsyncGenerator[Event, None]:
         await self._unless_dead()
         if id is None:
             for event in condensed(self._disk.events):
                 if event.place > after:
                     yield event
             return
-        async for event in self._disk.jobs.read(id, after):
+        async for event in self._disk.jobs.read(id, after, reported=reported):
             await self._unless_dead()
             if self._disk.dice.random() < 0.05:
                 await asyncio.sleep(self._disk.pause())

@@ -67,8 +67,10 @@ class HastyLog(DiskLog):
 class KeylessLog(DiskLog):
     """Forgets idempotency keys when it is replayed."""
 
-    async def read(self, id: JobId | None = None, after: int = 0) -> AsyncGenerator[Event, None]:
-        async for event in super().read(id, after):
+    async def read(
+        self, id: JobId | None = None, after: int = 0, *, reported: bool = True
+    ) -> AsyncGenerator[Event, None]:
+        async for event in super().read(id, after, reported=reported):
             if id is None and isinstance(event.fact, Enqueued):
                 yield replace(event, fact=replace(event.fact, request=RequestId("")))
             else:
