@@ -49,7 +49,8 @@ def test_a_duration_shows_its_two_leading_units(milliseconds: int, text: str) ->
 
 
 @pytest.mark.parametrize(
-    ("size", "text"), [(512, "512 B"), (1536, "1.5 KiB"), (5 << 30, "5.0 GiB")]
+    ("size", "text"),
+    [(512, "512 B"), (1536, "1.5 KiB"), (5 << 30, "5.0 GiB"), (5 << 40, "5.0 TiB")],
 )
 def test_a_size_shows_its_leading_unit(size: int, text: str) -> None:
     assert show_size(size) == text
