@@ -61,6 +61,8 @@ ARTIFACT_PATH_BYTES_MAX: Final = 4 * KIB
 ARTIFACT_CHUNK_BYTES: Final = 256 * KIB  # of a file, in one message
 ARTIFACT_BYTES_PER_JOB: Final = 1 * GIB  # unless the server is told otherwise
 COLLECT_SECONDS_MAX: Final = 3_600  # for bringing them where they belong
+RESULTS_PENDING_BYTES_MAX: Final = 1 * MIB  # of logs that a folder of results has not taken yet
+RESULTS_STALL_SECONDS_MAX: Final = 60  # in which such a folder takes nothing, and is given up
 
 # One lease
 VISIBILITY_SECONDS_MIN: Final = 1

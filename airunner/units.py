@@ -1,6 +1,10 @@
-"""Durations and sizes as people write them: "90", "10m", "1h30m"; "65536", "64KiB", "1GB"."""
+"""Durations and sizes as people write them: "90", "10m", "1h30m"; "65536", "64KiB", "1GB".
+
+And instants as they are shown: RFC 3339 in UTC, "2031-04-01T09:00:00.250Z".
+"""
 
 import re
+from datetime import UTC, datetime
 from typing import Final
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
@@ -50,3 +54,9 @@ def show_size(size: int) -> str:
         if value < 1024:
             return f"{value:.1f} {unit}"
     return f"{value / 1024:.1f} TiB"
+
+
+def show_time(milliseconds: int) -> str:
+    """An instant, in milliseconds since the epoch: "2031-04-01T09:00:00.250Z"."""
+    when = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
