@@ -61,6 +61,8 @@ ARTIFACT_PATH_BYTES_MAX: Final = 4 * KIB
 ARTIFACT_CHUNK_BYTES: Final = 256 * KIB  # of a file, in one message
 ARTIFACT_BYTES_PER_JOB: Final = 1 * GIB  # unless the server is told otherwise
 COLLECT_SECONDS_MAX: Final = 3_600  # for bringing them where they belong
+TRANSFERS_MAX: Final = 32  # at once, either way; the next ones wait for their turn
+TRANSFER_SILENT_SECONDS_MAX: Final = 60  # for which the other end may send or take nothing
 RESULTS_PENDING_BYTES_MAX: Final = 1 * MIB  # of logs that a folder of results has not taken yet
 RESULTS_STALL_SECONDS_MAX: Final = 60  # in which such a folder takes nothing, and is given up
 
