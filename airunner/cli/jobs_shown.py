@@ -1,6 +1,5 @@
 """Jobs as JSON, as lines of a table, and as prose."""
 
-import shlex
 from collections.abc import Sequence
 from enum import Enum
 from typing import Final
@@ -9,8 +8,10 @@ from msgspec import Struct
 
 from airunner.cli.output import printable
 from airunner.cli.rendering import Json, ending, show_instant
-from airunner.cli.table import aligned, fitted
+from airunner.cli.table import aligned, cropped, fitted
+from airunner.cli.work_shown import in_words, results_json, script_prose, steps_json, steps_prose
 from airunner.jobs import Attempt, Instant, Job, JobState
+from airunner.spec import JobSpec
 from airunner.units import show_duration, show_size
 from airunner.waiting import Waiting
 
@@ -21,30 +22,39 @@ _COLOURS: Final = {
     JobState.FAILED: "31",
     JobState.CANCELLED: "35",
 }
-_HEADINGS: Final = ("ID", "STATE", "QUEUE", "TRY", "EXIT", "AGE", "TOOK", "COMMAND")
+_HEADINGS: Final = ("ID", "STATE", "QUEUE", "TRY", "EXIT", "AGE", "TOOK", "NAME", "COMMAND")
 # Never shown: it keeps the columns of one page below those of the last.
-_TYPICAL: Final = ("", JobState.SCHEDULED.value, "default", "", "", "59m59s", "59m59s", "")
-_SPARE: Final = tuple(map(_HEADINGS.index, ("TRY", "AGE", "TOOK", "QUEUE", "EXIT")))
+_TYPICAL: Final = ("", JobState.SCHEDULED.value, "default", "", "", "59m59s", "59m59s", "", "")
+_SPARE: Final = tuple(map(_HEADINGS.index, ("TRY", "AGE", "TOOK", "QUEUE", "EXIT", "NAME")))
+_NAME: Final = _HEADINGS.index("NAME")
+_NAME_CELLS: Final = 30
+_WORK_CHARS: Final = 200
 
 
 # JSON
 
 
 def job_json(job: Job) -> Json:
-    """A job in a list."""
-    outcome = job.outcome
+    """A job in a list, whose script and steps may have been cut short on their way."""
+    outcome, spec = job.outcome, job.spec
     return {
         "id": job.id,
+        "name": spec.name,
         "state": job.state.value,
-        "queue": job.spec.queue,
+        "queue": spec.queue,
         "attempt": job.attempt,
         "exit_code": outcome.exit_code if outcome else None,
         "reason": outcome.reason.value if outcome else None,
         "signal": outcome.signal if outcome else None,
         "error": outcome.error if outcome else "",
-        "command": job.spec.command,
-        "args": list(job.spec.args),
-        "repository": job.spec.repository,
+        "command": spec.command,
+        "args": list(spec.args),
+        "script": spec.script,
+        "steps": None if spec.steps is None else steps_json(spec.steps),
+        "shell": spec.shell,
+        "source": spec.source,
+        "repository": spec.repository,
+        "artifacts": list(spec.artifacts),
         "submitter": job.submitter,
         "retry_of": job.retry_of,
         "created_at": show_instant(job.created_at),
@@ -78,6 +88,9 @@ def job_details(job: Job, waiting: Waiting | None) -> Json:
         "cancel_requested_at": show_instant(job.cancel_requested_at),
         "output_bytes": job.output_bytes,
         "output_bytes_cut": job.output_bytes_cut,
+        "artifacts_kept": job.artifacts,
+        "artifact_bytes": job.artifact_bytes,
+        "step_results": results_json(job.outcome.steps) if job.outcome else [],
         "log_complete": job.outcome.log_complete if job.outcome else None,
         "attempts": [
             {
@@ -107,11 +120,6 @@ def _plain(value: object) -> object:
 # Tables
 
 
-def command_line(job: Job) -> str:
-    """The command as a shell would take it, safe for a terminal."""
-    return printable(shlex.join((job.spec.command, *job.spec.args)))
-
-
 def job_table(
     jobs: Sequence[Job],
     now: Instant,
@@ -122,7 +130,7 @@ def job_table(
 ) -> list[str]:
     """A line for each job, of at most so many cells."""
     rows = [_TYPICAL, _HEADINGS, *(_row(job, now) for job in jobs)]
-    lines = aligned(rows) if width is None else fitted(rows, width, _SPARE)
+    lines = aligned(rows) if width is None else fitted(rows, width, _spare(jobs))
     lines = lines[1 if headings else 2 :]
     if not colour:
         return lines
@@ -146,8 +154,15 @@ def _row(job: Job, now: Instant) -> tuple[str, ...]:
         "-" if code is None else str(code),
         show_duration(now - job.created_at),
         "-" if job.state is JobState.SCHEDULED else show_duration(took),
-        command_line(job)[:200],
+        cropped(printable(job.spec.name), _NAME_CELLS) or "-",
+        in_words(job.spec)[:_WORK_CHARS],
     )
+
+
+def _spare(jobs: Sequence[Job]) -> Sequence[int]:
+    """The columns that may go, the least needed first: names, where no job has one."""
+    named = any(job.spec.name for job in jobs)
+    return _SPARE if named else (_NAME, *(each for each in _SPARE if each != _NAME))
 
 
 def _coloured(line: str, state: JobState) -> str:
@@ -169,13 +184,16 @@ def job_prose(job: Job, waiting: Waiting | None) -> list[str]:
         state += ", being cancelled"
     rows: list[tuple[str, str | None]] = [
         ("job", job.id),
+        ("name", printable(spec.name)),
         ("state", state),
         (
             "exit code",
             None if outcome is None or outcome.exit_code is None else str(outcome.exit_code),
         ),
-        ("command", command_line(job)),
+        _work(spec),
+        ("shell", printable(spec.shell)),
         ("queue", spec.queue),
+        ("source", printable(spec.source)),
         ("repository", printable(spec.repository)),
         ("branch", spec.branch),
         ("commit", spec.commit),
@@ -189,11 +207,34 @@ def job_prose(job: Job, waiting: Waiting | None) -> list[str]:
         ("finished", show_instant(job.finished_at)),
         ("output", show_size(job.output_bytes) if job.output_bytes else None),
         ("cut", show_size(job.output_bytes_cut) if job.output_bytes_cut else None),
+        ("artifacts", _artifacts(job)),
     ]
     rows += [(f"env {key}", printable(value)) for key, value in spec.environment.items()]
     rows += [(f"meta {printable(key)}", printable(value)) for key, value in spec.metadata.items()]
     rows += [(f"attempt {each.number}", _attempt(each)) for each in job.attempts]
-    return aligned([(label, text) for label, text in rows if text])
+    lines = aligned([(label, text) for label, text in rows if text])
+    if spec.script:
+        lines += ["", *script_prose(spec.script)]
+    if steps := steps_prose(job):
+        lines += ["", *steps]
+    return lines
+
+
+def _work(spec: JobSpec) -> tuple[str, str | None]:
+    """What runs, as far as it has no place of its own below."""
+    if spec.command:
+        return "command", in_words(spec)
+    if spec.script or spec.steps:
+        return "", None
+    return "steps", "none" if spec.steps == () else in_words(spec)
+
+
+def _artifacts(job: Job) -> str | None:
+    """What is kept, or else what is to be kept."""
+    if not job.artifacts:
+        return printable(" ".join(job.spec.artifacts)) or None
+    files = "1 file" if job.artifacts == 1 else f"{job.artifacts:,} files"
+    return f"{files}, {show_size(job.artifact_bytes)}"
 
 
 def _attempt(each: Attempt) -> str:

@@ -27,7 +27,8 @@ def show_instant(at: Instant | None) -> str | None:
 def ending(state: JobState, outcome: Outcome, told: str = "") -> str:
     """How a job ended, in a few words; its error is left out if its reader was `told`."""
     known = not outcome.error or (told and told in outcome.error)
-    error = "" if known else f": {printable(outcome.error)}"
+    between = " " if outcome.error.startswith("in step ") else ": "
+    error = "" if known else f"{between}{printable(outcome.error)}"
     match outcome.reason:
         case Reason.EXITED:
             words = f"exited with {outcome.exit_code}"
@@ -45,6 +46,8 @@ def ending(state: JobState, outcome: Outcome, told: str = "") -> str:
             words = "was never started"
         case Reason.NOT_FOUND | Reason.NOT_EXECUTABLE:
             words = "could not be started"
+        case Reason.ARTIFACTS_FAILED:
+            words = "went well, but not all of its artifacts could be kept"
         case Reason.CANCELLED | Reason.FAILED:
             words = ""
     if state is JobState.CANCELLED:

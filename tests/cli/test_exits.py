@@ -20,6 +20,7 @@ from airunner.jobs import JobState, Outcome, Reason
         (Outcome(reason=Reason.LOST), 125),
         (Outcome(reason=Reason.SETUP_FAILED), 125),
         (Outcome(reason=Reason.QUEUE_TIMEOUT), 125),
+        (Outcome(reason=Reason.ARTIFACTS_FAILED, exit_code=0), 125),
         (Outcome(reason=Reason.OOM, exit_code=137, signal=9), 137),
         (Outcome(reason=Reason.FAILED), 125),
         (Outcome(reason=Reason.FAILED, exit_code=0), 125),

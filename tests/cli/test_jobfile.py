@@ -338,4 +338,4 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.[jy][sa]*")), ids=lambda path: path.name)
 def test_every_example_is_a_job(path: Path) -> None:
-    assert read_job_file(path).spec()
+    assert isinstance(read_job_file(path).spec(), JobSpec)

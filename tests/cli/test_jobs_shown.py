@@ -1,21 +1,54 @@
 """Jobs as JSON, as tables and as prose."""
 
+import json
+
 import pytest
+from msgspec import structs
 from rich.cells import cell_len
 
 from airunner.cli.jobs_shown import job_details, job_json, job_prose, job_table
 from airunner.cli.table import aligned
-from airunner.jobs import Instant, Job, JobId, JobState, Outcome, Place, Reason
+from airunner.cli.work_shown import in_words
+from airunner.jobs import Instant, Job, JobId, JobState, Outcome, Place, Reason, StepResult
 from airunner.spec import JobSpec
+from airunner.steps import Step, StepStatus
 from airunner.waiting import Waiting
 
 NOW = Instant(1_900_000_000_000)
+STEPS = JobSpec(
+    name="nightly",
+    steps=(Step(run="make"), Step(name="test", run="make check\nmake lint"), Step(run="deploy")),
+    environment={"A": "b"},
+    artifacts=("dist/", "*.log"),
+)
+RESULTS = (
+    StepResult(
+        name="make",
+        status=StepStatus.SUCCESS,
+        exit_code=0,
+        started_at=Instant(NOW - 2_000),
+        ended_at=Instant(NOW - 800),
+    ),
+    StepResult(
+        name="test",
+        status=StepStatus.FAILED,
+        exit_code=2,
+        started_at=Instant(NOW - 800),
+        ended_at=NOW,
+    ),
+    StepResult(name="deploy", status=StepStatus.SKIPPED),
+)
+FAILED = Outcome(reason=Reason.EXITED, exit_code=2, error="in step 2 of 3 (test)", steps=RESULTS)
 
 
 def job(command: str = "make", *args: str, outcome: Outcome | None = None) -> Job:
+    return asked(JobSpec(command=command, args=args), outcome=outcome)
+
+
+def asked(spec: JobSpec, *, outcome: Outcome | None = None) -> Job:
     return Job(
         id=JobId("id-1"),
-        spec=JobSpec(command=command, args=args),
+        spec=spec,
         place=Place(1),
         created_at=Instant(NOW - 60_000),
         updated_at=NOW,
@@ -89,3 +122,99 @@ def test_wide_characters_do_not_pull_columns_apart() -> None:
 def test_states_have_colours_where_colours_may_be() -> None:
     (line,) = job_table([job()], NOW, colour=True, headings=False)
     assert "\x1b[33mscheduled\x1b[0m" in line
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        (JobSpec(command="make", args=("a b",)), "make 'a b'"),
+        (JobSpec(script="date\n"), "date"),
+        (JobSpec(script="#!/bin/sh\n\n# why\nset -eu\n  cd src\nmake\n"), "cd src …"),
+        (JobSpec(script="# nothing\n"), "# nothing"),
+        (JobSpec(script="echo '\x1b[31m'"), "echo '\\x1b[31m'"),
+        (STEPS, "3 steps: make, test, deploy"),
+        (JobSpec(steps=(Step(run="make\nmake install"),)), "1 step: make"),
+        (JobSpec(steps=()), "no steps"),
+        (JobSpec(source="runs/7"), "job.json of runs/7"),
+        (JobSpec(source="runs/7", script="make"), "make"),
+    ],
+)
+def test_what_a_job_runs_is_said_in_a_line(spec: JobSpec, words: str) -> None:
+    assert in_words(spec) == words
+    (line,) = job_table([asked(spec)], NOW, colour=False, headings=False)
+    assert line.endswith(words)
+
+
+def test_names_have_a_column_that_goes_first_where_nobody_has_one() -> None:
+    for spec, name in ((STEPS, "nightly"), (JobSpec(command="make"), "-")):
+        heading, line = job_table([asked(spec)], NOW, colour=False, headings=True)
+        assert line[heading.index("NAME") :].startswith(name)
+    spare = (
+        job_table([asked(spec)], NOW, colour=False, headings=True, width=60)[0]
+        for spec in (STEPS, JobSpec(command="make"))
+    )
+    assert ["NAME" in heading for heading in spare] == [True, False]
+
+
+def test_a_list_says_as_json_what_each_job_runs() -> None:
+    said = job_json(asked(STEPS))
+    assert (said["name"], said["command"], said["script"]) == ("nightly", "", "")
+    assert said["artifacts"] == ["dist/", "*.log"]
+    steps = said["steps"]
+    assert isinstance(steps, list)
+    assert [each["run"] for each in steps] == ["make", "make check\nmake lint", "deploy"]
+    assert [job_json(asked(JobSpec(source="s", steps=steps)))["steps"] for steps in (None, ())] == [
+        None,
+        [],
+    ]
+
+
+def test_a_job_alone_says_as_json_what_came_of_each_step() -> None:
+    said = job_details(asked(STEPS, outcome=FAILED), None)
+    results = said["step_results"]
+    assert isinstance(results, list)
+    assert [(each["status"], each["exit_code"], each["duration_ms"]) for each in results] == [
+        ("success", 0, 1200),
+        ("failed", 2, 800),
+        ("skipped", None, None),
+    ]
+    assert results[0]["started_at"] == "2030-03-17T17:46:38.000Z"
+    assert (said["artifacts_kept"], said["artifact_bytes"]) == (0, 0)
+    assert job_details(asked(STEPS), None)["step_results"] == []
+    assert json.loads(json.dumps(said)) == said
+
+
+def test_a_person_sees_each_step_and_what_came_of_it() -> None:
+    lines = job_prose(asked(STEPS, outcome=FAILED), None)
+    assert "state      failed: it exited with 2 in step 2 of 3 (test)" in lines
+    assert lines[-4:] == [
+        "STEP  RESULT   EXIT  TOOK  WHAT",
+        "1     success  0     1.2s  make",
+        "2     failed   2     0.8s  test",
+        "3     skipped  -     -     deploy",
+    ]
+    assert job_prose(asked(STEPS), None)[-1] == "3     -       -     -     deploy"
+
+
+def test_steps_that_a_source_has_brought_are_seen_once_they_have_ended() -> None:
+    waiting = asked(JobSpec(source="runs/7"))
+    assert "steps    job.json of runs/7" in job_prose(waiting, None)
+    ended = asked(JobSpec(source="runs/7"), outcome=FAILED)
+    assert job_prose(ended, None)[-2] == "2     failed   2     0.8s  test"
+    assert "steps    none" in job_prose(asked(JobSpec(source="runs/7", steps=())), None)
+
+
+def test_a_person_sees_a_script_as_far_as_it_is_short() -> None:
+    lines = job_prose(asked(JobSpec(script="if true\nthen\n\techo '\x1b[31m'\nfi\n")), None)
+    at = lines.index("script (30 B):")
+    assert lines[at + 1 :] == ["  if true", "  then", "      echo '\\x1b[31m'", "  fi"]
+    long = job_prose(asked(JobSpec(script="echo\n" * 30)), None)
+    assert long[-1] == "  and 10 more lines, which --json has"
+    wide = job_prose(asked(JobSpec(script="x" * 1000)), None)
+    assert max(map(cell_len, wide)) < 200
+
+
+def test_what_was_kept_is_counted() -> None:
+    job = structs.replace(asked(STEPS), artifacts=1200, artifact_bytes=2048)
+    assert "artifacts  1,200 files, 2.0 KiB" in job_prose(job, None)
+    assert "artifacts  dist/ *.log" in job_prose(asked(STEPS), None)
