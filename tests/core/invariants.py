@@ -9,6 +9,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from airunner.facts import (
+    ArtifactKept,
+    ArtifactsDropped,
     CancelRequested,
     Enqueued,
     Event,
@@ -19,6 +21,7 @@ from airunner.facts import (
     OutputDropped,
     Renewed,
     Reported,
+    RetentionFact,
     Returned,
     Tallied,
     sequences,
@@ -38,6 +41,8 @@ class History:
         self.passed_over: list[str] = []
         self.intruders: list[str] = []
         self.taken_too_soon: list[str] = []
+        self.taken_out_of_turn: list[str] = []
+        self.left: dict[JobId, list[int]] = defaultdict(list)  # sizes of artifacts that count
         self.loose: set[tuple[JobId, int]] = set()  # attempts whose numbers may have gaps
         self._holders: dict[TokenDigest, tuple[JobId, int]] = {}
         self._tokens: dict[JobId, TokenDigest] = {}
@@ -49,7 +54,7 @@ class History:
         """Somebody who named this token has brought about these facts."""
         id, attempt = self._holders.get(token, (None, 0))
         for fact in facts:
-            if isinstance(fact, OutputDropped):
+            if isinstance(fact, OutputDropped | ArtifactsDropped):
                 continue
             if fact.id != id:
                 self.intruders.append(f"{fact} by a token that is not of {fact.id}'s lease")
@@ -64,7 +69,10 @@ class History:
         spared: int = 0,
         asked: Sequence[str] = (),
     ) -> None:
-        """Remember an event; `asked`: the queues that a worker named, if that is known."""
+        """Remember an event; `asked`: the queues that a worker named, if that is known.
+
+        `spared` 0: nor is it known who was watched.
+        """
         fact, id = event.fact, event.fact.id
         self.places.append(event.place)
         self.events[id].append(event)
@@ -74,8 +82,11 @@ class History:
                 self._waiting[spec.queue][id] = event.place
                 if request:
                     self.keys[request].add(id)
+            case ArtifactKept(artifact=artifact):
+                self.left[id].append(artifact.size)
             case Returned():
                 self._release(id)
+                self.left[id].clear()
                 queue, place = self._queues[id]
                 self._waiting[queue][id] = place
             case Leased(_, attempt, lease):
@@ -86,12 +97,8 @@ class History:
                 self._release(id)
                 self._waiting[self._queues[id][0]].pop(id, None)
                 self._ended[id] = event.at
-            case Forgotten() | OutputDropped():
-                if id in watched or event.at < self._ended[id] + spared:
-                    self.taken_too_soon.append(f"{fact} at {event.at}")
-                if isinstance(fact, Forgotten):
-                    for ids in self.keys.values():
-                        ids.discard(id)
+            case Forgotten() | OutputDropped() | ArtifactsDropped():
+                self._take(event, watched, spared)
             case Renewed() | CancelRequested() | Reported() | Tallied():
                 pass
 
@@ -109,6 +116,24 @@ class History:
         line = self._waiting[queue]
         self.passed_over += [f"{other} before {id}" for other, at in line.items() if at < place]
         line.pop(id)
+
+    def _take(self, event: Event, watched: Iterable[JobId], spared: int) -> None:
+        """Retention has taken something of a job."""
+        fact, id = event.fact, event.fact.id
+        if id in watched or event.at < self._ended[id] + spared:
+            self.taken_too_soon.append(f"{fact} at {event.at}")
+        if isinstance(fact, OutputDropped):
+            return
+        if isinstance(fact, ArtifactsDropped):
+            older = (
+                at for other, at in self._ended.items() if self.left[other] and other not in watched
+            )
+            if spared and min(older) < self._ended[id]:
+                self.taken_out_of_turn.append(f"{fact} at {event.at}")
+        else:
+            for ids in self.keys.values():
+                ids.discard(id)
+        self.left[id].clear()
 
     def _release(self, id: JobId) -> None:
         if token := self._tokens.pop(id, None):
@@ -130,7 +155,7 @@ def a_job_ends_once(history: History, engine: Engine, id: JobId) -> None:
         end = facts[ends[0]]
         assert isinstance(end, Finished)
         assert end.state.final
-        assert all(isinstance(fact, OutputDropped | Forgotten) for fact in facts[ends[0] + 1 :])
+        assert all(isinstance(fact, RetentionFact) for fact in facts[ends[0] + 1 :])
         assert job is None or (job.state, job.outcome) == (end.state, end.outcome)
     elif job:
         assert not job.state.final
@@ -147,7 +172,7 @@ def at_most_one_attempt_runs(history: History, engine: Engine, id: JobId) -> Non
             case Returned() | Finished(ending=str()):
                 assert running
                 running = False
-            case Renewed() | Reported() | CancelRequested():
+            case Renewed() | Reported() | ArtifactKept() | CancelRequested():
                 assert running
             case Finished():
                 assert not running
@@ -249,8 +274,33 @@ def output_keeps_within_its_bounds(history: History, engine: Engine, id: JobId) 
     assert len(engine.table) <= keep.jobs_max
 
 
+def artifacts_are_those_of_the_latest_attempt(history: History, engine: Engine, id: JobId) -> None:
+    """What an attempt left is void when another has to come; what retention took is gone."""
+    attempt = 0
+    for event in history.events[id]:
+        match event.fact:
+            case Leased(attempt=number):
+                attempt = number
+            case ArtifactKept(attempt=number):
+                assert number == attempt
+    if job := engine.table.find(id):
+        left = history.left[id]
+        assert (job.artifacts, job.artifact_bytes) == (len(left), sum(left))
+
+
+def artifacts_keep_within_their_bounds(history: History, engine: Engine, id: JobId) -> None:
+    """Of each job, and of all jobs together."""
+    keep = engine.queue.retention
+    assert engine.table.artifact_bytes <= keep.artifact_bytes_total
+    assert sum(history.left[id]) <= keep.artifact_bytes_per_job
+
+
 def retention_spares_the_young_and_the_watched(history: History, engine: Engine, id: JobId) -> None:
     assert not history.taken_too_soon
+
+
+def the_oldest_artifacts_go_first(history: History, engine: Engine, id: JobId) -> None:
+    assert not history.taken_out_of_turn
 
 
 def the_log_has_one_order(history: History, engine: Engine, id: JobId) -> None:
@@ -271,6 +321,9 @@ INVARIANTS: tuple[Callable[[History, Engine, JobId], None], ...] = (
     attempt_numbers_are_never_reused,
     failures_are_bounded,
     output_keeps_within_its_bounds,
+    artifacts_are_those_of_the_latest_attempt,
+    artifacts_keep_within_their_bounds,
     retention_spares_the_young_and_the_watched,
+    the_oldest_artifacts_go_first,
     the_log_has_one_order,
 )

@@ -1,10 +1,12 @@
 """Tells stories to the engine: one line in, what the engine answers out.
 
-keep spared=600 age=3600 finished=2 jobs=3 job_bytes=9 total_bytes=99   (first, if at all)
+keep spared=600 age=3600 finished=2 jobs=3 job_bytes=9 total_bytes=99
+     job_artifacts=9 total_artifacts=99         (first, if at all; in bytes)
 enqueue KEY queue=default attempts=3 wait=0 bytes=0 command=true        KEY - is none
 lease WORKER queues=a,b span=300 as=TOKEN       the token is the worker's name, unless as=
 renew TOKEN | renew TOKEN cancelling
 publish TOKEN 1:text+text 3:!started [gaps]     NUMBER:CHUNK+CHUNK or NUMBER:!started
+artifact TOKEN PATH size=0
 finish TOKEN exit=0 reason=exited last=3
 release TOKEN | lost TOKEN | cancel JOB | watch JOB | leave JOB
 wait SECONDS                                    deadlines pass one by one, each on time
@@ -15,6 +17,7 @@ show JOB | line QUEUE
 from collections.abc import Callable, Sequence
 from itertools import count
 
+from airunner.artifacts import Artifact
 from airunner.errors import Refused
 from airunner.facts import (
     ArtifactKept,
@@ -64,6 +67,8 @@ KEPT = {
     "spared": "spared",
     "job_bytes": "output_bytes_per_job",
     "total_bytes": "output_bytes_total",
+    "job_artifacts": "artifact_bytes_per_job",
+    "total_artifacts": "artifact_bytes_total",
 }
 
 
@@ -82,6 +87,7 @@ class Teller:
             "lease": self._lease,
             "renew": self._renew,
             "publish": self._publish,
+            "artifact": self._artifact,
             "finish": self._finish,
             "release": lambda words, given: self._engine.queue.give_back(_token(words)),
             "lost": lambda words, given: self._engine.queue.give_back(_token(words), Ending.LOST),
@@ -157,6 +163,11 @@ class Teller:
             watched=self._watched,
         )
 
+    def _artifact(self, words: list[str], given: Given) -> Sequence[Fact]:
+        artifact = Artifact(path=words[1], size=int(given.get("size", 0)), sha256="0" * 64)
+        token = _token(words)
+        return self._engine.queue.keep(token, artifact, now=self._now, watched=self._watched)
+
     def _finish(self, words: list[str], given: Given) -> Sequence[Fact]:
         outcome = Outcome(
             reason=Reason(given.get("reason", "exited")),
@@ -213,6 +224,8 @@ class Teller:
             said.append(job.outcome.error)
         if job.output_bytes or job.output_bytes_cut:
             said.append(f"{job.output_bytes} bytes kept, {job.output_bytes_cut} cut")
+        if job.artifacts:
+            said.append(f"artifacts: {job.artifacts} of {job.artifact_bytes} bytes")
         past = [
             f"attempt {over.number} of {over.worker}: {over.ending} at {over.ended_at // 1000}s"
             for over in job.attempts

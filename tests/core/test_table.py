@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
+from airunner.artifacts import Artifact
 from airunner.facts import Enqueued, Event, Tallied
 from airunner.jobs import (
     Enqueue,
@@ -42,7 +43,7 @@ TOKEN = {name: digest(TaskToken(name)) for name in ("run", "end")}
 
 
 def engine() -> Engine:
-    """One job that has ended with output, one that runs, one in line, one that times out."""
+    """One job that has ended with output and an artifact, one that runs, one in line, one that times out."""
     it = Engine()
     for id, queue, wait in (("end", "a", 0), ("run", "a", 0), ("line", "b", 0), ("due", "b", 9)):
         spec = JobSpec(command="x", queue=queue, queue_timeout_seconds=wait)
@@ -53,6 +54,8 @@ def engine() -> Engine:
         it.record(it.queue.lease(["a"], token=TOKEN[id], worker=worker, span=span, now=NOW), NOW)
     text = Output((Chunk(Stream.STDOUT, b"text", NOW),))
     it.record(it.queue.publish(TOKEN["end"], [(1, text)], now=NOW), NOW)
+    artifact = Artifact(path="a", size=3, sha256="0" * 64)
+    it.record(it.queue.keep(TOKEN["end"], artifact, now=NOW), NOW)
     it.record(it.queue.finish(TOKEN["end"], DONE), NOW)
     it.check()
     return it
@@ -107,6 +110,10 @@ TAMPERED: dict[str, Callable[[Table], object]] = {
     "an end that retention overlooks": lambda table: table.finished.clear(),
     "an end too many": lambda table: table.finished.add((NOW, JobId("run"))),
     "output that retention overlooks": lambda table: table.outputs.clear(),
+    "artifacts that nobody counted": change("run", artifact_bytes=1),
+    "a total of artifacts that is not the sum": lambda table: setattr(table, "artifact_bytes", 2),
+    "artifacts that retention overlooks": lambda table: table.shelves.clear(),
+    "artifacts of nobody": lambda table: table.shelves.add((NOW, JobId("run"))),
     "output of nobody": lambda table: table.outputs.add((NOW, JobId("run"))),
 }
 

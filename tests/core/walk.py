@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from airunner.artifacts import Artifact
 from airunner.errors import Refused
 from airunner.facts import Event, Fact
 from airunner.jobs import (
@@ -35,6 +36,8 @@ KEEP = Retention(
     spared=Millis(1_000),
     output_bytes_per_job=150,
     output_bytes_total=300,
+    artifact_bytes_per_job=40,
+    artifact_bytes_total=80,
 )
 OUTCOMES = (
     Outcome(reason=Reason.EXITED, exit_code=0),
@@ -62,6 +65,7 @@ class Walk:
             *[self._lease] * 4,
             self._renew,
             *[self._publish] * 6,
+            *[self._keep] * 3,
             *[self._finish] * 2,
             self._give_back,
             *[self._cancel] * 2,
@@ -158,6 +162,16 @@ class Walk:
                 numbers = range(number, number + self.dice.choice([1, 1, 2, 5]))
                 data = (b"%d;" % n + b"x" * self.dice.randrange(20) for n in numbers)
                 return Output(tuple(Chunk(Stream.STDOUT, each, self.now) for each in data))
+
+    def _keep(self) -> None:
+        """Ask for room first, as whoever takes in bytes does, and perhaps never bring them."""
+        token, size, queue = self._token(), self.dice.choice([0, 5, 12, 41]), self.engine.queue
+        if self.dice.random() < 0.5:
+            room = queue.make_shelf_room(token, size, now=self.now, watched=self.watched)
+            self._say(token, room)
+            self.now = Instant(self.now + self.dice.choice([0, 0, 100]))
+        artifact = Artifact(path=f"a/{self.dice.randrange(9)}", size=size, sha256="0" * 64)
+        self._say(token, queue.keep(token, artifact, now=self.now, watched=self.watched))
 
     def _finish(self) -> None:
         token = self._token()
