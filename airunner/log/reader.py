@@ -6,7 +6,7 @@ would fill the disk. Nothing between two pages can be missed, because rows keep 
 for ever: retention only puts a mark where output was.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -27,7 +27,14 @@ from airunner.jobs import JobId, Place
 from airunner.limits import KIB
 from airunner.log.damage import named
 from airunner.log.records import FACTS
-from airunner.log.rows import FACT_COLUMNS, REPORT_COLUMNS, fact_event, report_event
+from airunner.log.rows import (
+    FACT_COLUMNS,
+    REPORT_COLUMNS,
+    FactRow,
+    ReportRow,
+    fact_event,
+    report_event,
+)
 from airunner.log.schema import connect
 
 PAGE_ROWS: Final = 256  # in one page, of either table
@@ -53,14 +60,15 @@ _ALL_FACTS: Final = (
 _ALL_REPORTS: Final = (
     f"SELECT {REPORT_COLUMNS} FROM reports WHERE place > ? ORDER BY place LIMIT {PAGE_ROWS}"  # noqa: S608  # as above
 )
-_JOB: Final = REPORT_COLUMNS.split(", ").index("job")  # of either table
-_RECORD: Final = REPORT_COLUMNS.split(", ").index("record")
+_COLUMNS: Final = REPORT_COLUMNS.split(", ")
+_JOB: Final = _COLUMNS.index("job")  # of either table, as are place and last
+_RECORD: Final = _COLUMNS.index("record")
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     events: list[Event]
-    more: bool  # False: these were the last
+    through: int | None  # the sequence or place up to which these are all; None: there is no more
 
 
 class Reader:
@@ -70,13 +78,13 @@ class Reader:
         self._path = path
         self._connection = connect(path, vfs=vfs)
 
-    def page(self, id: JobId, after: int) -> Page:
+    def page(self, id: JobId, after: int, reported: bool = True) -> Page:
         """The next events of a job, oldest first; at least one, if there is one.
 
-        Raises LogDamaged.
+        Without `reported`, nothing that its worker Reported. Raises LogDamaged.
         """
         with named(self._path, f"reading job {id} on from sequence {after + 1}"):
-            return self._at_one_moment(lambda: self._page(id, after))
+            return self._at_one_moment(lambda: self._page(id, after, reported=reported))
 
     def page_of_all(self, after: Place) -> Page:
         """The next events of all jobs, by place, oldest first.
@@ -97,19 +105,19 @@ class Reader:
             if self._connection.in_transaction:  # an error may have ended it
                 self._connection.execute("ROLLBACK")
 
-    def _page(self, id: JobId, after: int) -> Page:
+    def _page(self, id: JobId, after: int, *, reported: bool) -> Page:
         gone = self._gone(id)
         if FACTS[Forgotten] in gone:
-            return Page([], after, more=False)
+            return Page([], through=None)
         facts = self._all(_FACTS, id, after)
-        reports, cut = self._reports(_REPORTS, id, after)
-        return _merged(facts, reports, {id: gone}, "last", cut=cut)
+        reports, cut = self._reports(_REPORTS, id, after) if reported else ([], False)
+        return _merged(facts, reports, cut=cut, gone={id: gone}, order="last")
 
     def _page_of_all(self, after: Place) -> Page:
         facts = self._all(_ALL_FACTS, after)
         reports, cut = self._reports(_ALL_REPORTS, after)
         gone = {id: self._gone(id) for id in {row[_JOB] for row in (*facts, *reports)}}
-        return _merged(facts, reports, gone, "place", cut=cut)
+        return _merged(facts, reports, cut=cut, gone=gone, order="place")
 
     def _gone(self, id: JobId) -> set[int]:
         """The kinds of retention's facts that there are of a job."""
@@ -134,9 +142,23 @@ class Reader:
 def _merged(
     facts: Sequence[FactRow],
     reports: Sequence[ReportRow],
-    gone: Mapping[str, set[int]],
-    order: str,
     *,
     cut: bool,
+    gone: Mapping[str, set[int]],
+    order: str,
 ) -> Page:
-    """Rows of both tables as a page in one order, up to where both have been read."""
+    """Rows of both tables as a page in one order, as far as both were read."""
+    column, key = _COLUMNS.index(order), attrgetter(order)
+    there = {job for job, kinds in gone.items() if FACTS[Forgotten] not in kinds}
+    dropped = {job for job in there if FACTS[OutputDropped] in gone[job]}
+    events = [fact_event(row) for row in facts if row[_JOB] in there]
+    events += [
+        report_event(row, dropped=row[_JOB] in dropped) for row in reports if row[_JOB] in there
+    ]
+    events.sort(key=key)
+    ends = [facts[-1][column]] if len(facts) == PAGE_ROWS else []
+    ends += [reports[-1][column]] if cut or len(reports) == PAGE_ROWS else []
+    if not ends:
+        return Page(events, through=None)
+    through = min(map(int, ends))
+    return Page([event for event in events if key(event) <= through], through)

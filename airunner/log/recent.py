@@ -2,12 +2,14 @@
 
 A window holds what was appended last, whatever the job, up to a size; what is oldest leaves
 first. For a job it answers with what the disk would say, or not at all: it knows nothing of
-a job that left it, and nothing before the first event that it holds.
+a job that left it, and nothing before the first event that it holds. For all jobs together it
+knows nothing before the last gap in what it was given, or before retention took some of that.
 """
 
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
+from itertools import takewhile
 from operator import attrgetter
 from typing import Final
 
@@ -28,27 +30,34 @@ class Recent:
     def __init__(self, size_max: int = RECENT_BYTES_MAX) -> None:
         self._size_max = size_max
         self._size = 0
-        self._order: deque[tuple[JobId, Place, int]] = deque()  # each with its size in bytes
+        self._order: deque[tuple[Event, int]] = deque()  # each with its size in bytes
+        self._tail = Place(0)  # of the newest that was appended
+        self._whole = Place(0)  # after which all that watchers see of any job is in it
         self._jobs: dict[JobId, _Run] = {}
 
     def add(self, events: Sequence[Event]) -> None:
         """Take in events that have been appended."""
+        if events and events[0].place != self._tail + 1:
+            self._whole = Place(events[0].place - 1)
         for event in events:
-            fact = event.fact
+            fact, self._tail = event.fact, event.place
             if isinstance(fact, OutputDropped | Forgotten):
-                self._jobs.pop(fact.id, None)  # what is left of it, only the disk knows
+                if self._jobs.pop(fact.id, None):  # what is left of it, only the disk knows
+                    self._whole = event.place
             elif sequences(fact):
                 size = _size(event)
                 run = self._jobs.get(fact.id)
                 if run is None or run.events[-1].last + 1 != event.first:
                     run = self._jobs[fact.id] = _Run()  # an append was not waited for
                 run.events.append(event)
-                self._order.append((fact.id, event.place, size))
+                self._order.append((event, size))
                 self._size += size
         while self._size > self._size_max:
-            id, place, size = self._order.popleft()
+            event, size = self._order.popleft()
             self._size -= size
-            if (run := self._jobs.get(id)) is not None and run.drop(place):
+            self._whole = max(self._whole, event.place)
+            id = event.fact.id
+            if (run := self._jobs.get(id)) is not None and run.drop(event.place):
                 del self._jobs[id]
 
     def since(self, id: JobId, after: int) -> Sequence[Event] | None:
@@ -60,6 +69,14 @@ class Recent:
             return None
         at = bisect_right(run.events, after, lo=run.start, key=attrgetter("last"))
         return run.events[at : at + PAGE_EVENTS]
+
+    def since_place(self, place: Place) -> Sequence[Event] | None:
+        """The next events of all jobs whose place is higher; None: it does not reach back that far."""
+        if place < self._whole:
+            return None
+        newest = (event for event, _ in reversed(self._order))
+        found = list(takewhile(lambda event: event.place > place, newest))
+        return found[: -PAGE_EVENTS - 1 : -1]
 
 
 class _Run:

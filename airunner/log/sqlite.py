@@ -36,7 +36,7 @@ from typing import ParamSpec, Self, TypeVar
 import apsw
 
 from airunner.facts import Event
-from airunner.jobs import JobId
+from airunner.jobs import JobId, Place
 from airunner.log import replay, schema
 from airunner.log.damage import missing, named
 from airunner.log.lock import FileLock
@@ -66,6 +66,7 @@ class SqliteLog:
     ) -> None:
         """Use open(): it finds out whether the file may be used."""
         self.path = path
+        self.name = "file"  # whoever moves it away moves its places away
         self.notes = notes  # what was found when it was opened, a sentence each
         self._vfs = vfs
         self._lock = lock
@@ -131,7 +132,7 @@ class SqliteLog:
             recent = self._recent.since(id, after) if reported else None
             if recent is None:
                 page = await _on(self._reading, self._reader.page, id, after, reported)
-                recent, more = page.events, page.more
+                recent, more = page.events, page.through is not None
             if not recent:
                 return
             for event in recent:
@@ -139,6 +140,18 @@ class SqliteLog:
                     raise LogDamaged(missing(self.path, id, after + 1, event.first - 1))
                 yield event
                 after = event.last
+
+    async def since(self, place: Place) -> AsyncGenerator[Event, None]:
+        through: int | None = place
+        while through is not None:
+            recent = self._recent.since_place(Place(through))
+            if recent is None:
+                page = await _on(self._reading, self._reader.page_of_all, Place(through))
+                recent, through = page.events, page.through
+            else:
+                through = recent[-1].place if recent else None
+            for event in recent:
+                yield event
 
     async def trimmed(self) -> None:
         """Return when there is no housekeeping left to do now."""

@@ -25,6 +25,7 @@ from airunner.facts import (
     OutputDropped,
     Renewed,
     Reported,
+    sequences,
 )
 from airunner.jobs import (
     Enqueue,
@@ -33,6 +34,7 @@ from airunner.jobs import (
     JobId,
     Millis,
     Outcome,
+    Place,
     Reason,
     TaskToken,
     WorkerId,
@@ -46,7 +48,7 @@ from tests.core.walk import KEEP, Walk
 from tests.support.loop import VirtualLoop
 
 NOW = Instant(1_000)
-ONE, TWO = JobId("one"), JobId("two")
+ONE, TWO, THREE = JobId("one"), JobId("two"), JobId("three")
 DONE = Outcome(reason=Reason.EXITED, exit_code=0)
 
 
@@ -102,6 +104,11 @@ async def read(
     log: Log, id: JobId | None = None, after: int = 0, *, reported: bool = True
 ) -> list[Event]:
     async with aclosing(log.read(id, after, reported=reported)) as events:
+        return [event async for event in events]
+
+
+async def of_all(log: Log, place: int = 0) -> list[Event]:
+    async with aclosing(log.since(Place(place))) as events:
         return [event async for event in events]
 
 
@@ -334,6 +341,75 @@ class LogContract:
         async with aclosing(log.read()) as events:
             await anext(events)
         assert await read(log, ONE) == writer.visible(ONE)
+
+    @on_its_loop
+    async def test_of_all_jobs_is_read_what_watchers_see_in_the_order_of_places(self) -> None:
+        writer = Writer(log := self.make())
+        await writer.run(ONE, output("a"), ProcessStarted(7, NOW), ends=False)
+        await writer.run(TWO, output("b", "c"))
+        await writer.run(THREE)
+        seen = [event for event in writer.events if sequences(event.fact)]
+        assert [event.place for event in seen] != [event.place for event in writer.events]
+        for place in range(writer.events[-1].place + 2):
+            assert await of_all(log, place) == [e for e in seen if e.place > place]
+
+    @on_its_loop
+    async def test_what_one_reads_of_all_jobs_bit_by_bit_is_what_one_reads_at_once(self) -> None:
+        walk, dice, log = walked(), random.Random(2), self.make()
+        left, got = list(walk.log), list[Event]()
+        while left:
+            size = dice.choice([1, 7, 40])
+            await log.append(left[:size])
+            del left[:size]
+            got += await of_all(log, got[-1].place if got else 0)
+        assert [event.place for event in got] == sorted({event.place for event in got})
+        ends: dict[JobId, int] = {}
+        for event in got:  # a cut may begin before what was told, and nothing begins after it
+            assert event.first <= ends.get(event.fact.id, 0) + 1
+            assert event.last > ends.get(event.fact.id, 0)
+            ends[event.fact.id] = event.last
+        for job in walk.engine.table.jobs():
+            assert ends[job.id] == job.sequence
+
+    @on_its_loop
+    async def test_of_what_retention_has_taken_a_reader_of_all_jobs_is_told_the_rest(self) -> None:
+        writer = Writer(log := self.make())
+        await writer.run(ONE, output("a", "bc"), output("d"), ProcessStarted(7, NOW), output("e"))
+        await writer.run(TWO, output("f"))
+        await writer.run(THREE, output("g"))
+        whole = {event.place for event in writer.events}
+        await writer.drop(ONE)
+        await writer.forget(TWO)
+        events = await of_all(log)
+        assert {event.place for event in events} < whole
+        assert [event for event in events if event.fact.id != ONE] == writer.visible(THREE)
+        mine = [event for event in events if event.fact.id == ONE]
+        without_gap(mine)
+        reports = [event.fact.report for event in mine if isinstance(event.fact, Reported)]
+        cuts = [each.size for each in reports if isinstance(each, OutputCut)]
+        assert (len(reports) - len(cuts), sum(cuts)) == (1, 5)
+
+    @on_its_loop
+    async def test_retention_that_comes_while_somebody_reads_of_all_jobs_disturbs_nobody(
+        self,
+    ) -> None:
+        writer = Writer(log := self.make())
+        await writer.run(ONE, output("a"), output("b"))
+        await writer.run(TWO, output("c"))
+        await writer.run(THREE, output("d"))
+        async with aclosing(log.since(Place(0))) as events:
+            got = [await anext(events) for _ in range(3)]
+            await writer.drop(ONE)
+            await writer.forget(TWO)
+            got += [event async for event in events]
+        places = [event.place for event in got]
+        assert places == sorted(set(places))
+        assert [event for event in got if event.fact.id == THREE] == writer.visible(THREE)
+        assert max(event.last for event in got if event.fact.id == ONE) == 5
+
+    @on_its_loop
+    async def test_a_log_has_a_name(self) -> None:
+        assert self.make().name
 
 
 def walked() -> Walk:

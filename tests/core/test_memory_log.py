@@ -3,10 +3,11 @@
 import pytest
 
 from airunner.facts import Reported
+from airunner.jobs import JobId, TaskToken, digest
 from airunner.log.log import Log
 from airunner.log.memory import MemoryLog
 from airunner.reports import OutputCut
-from tests.core.log_contract import ONE, LogContract, Writer, output, read
+from tests.core.log_contract import NOW, ONE, LogContract, Writer, of_all, output, read
 from tests.support.loop import virtually
 
 
@@ -31,6 +32,34 @@ async def test_output_that_was_dropped_is_gone_from_memory() -> None:
     assert kept == [OutputCut(2, 2_000)]
     await writer.forget(ONE)
     assert not log._jobs
+
+
+@virtually
+async def test_a_cut_that_grows_is_told_anew_to_whoever_reads_of_all_jobs() -> None:
+    writer = Writer(log := MemoryLog())
+    await writer.run(ONE, OutputCut(2, 20), ends=False)
+    before = await of_all(log)
+    facts = writer.engine.queue.publish(
+        digest(TaskToken(f"token of {ONE}")), [(3, OutputCut(1, 5))], now=NOW
+    )
+    await writer.append(writer.engine.record(facts, NOW))
+    (grown,) = await of_all(log, before[-1].place)
+    assert (grown.first, grown.last) == (before[-1].first, before[-1].last + 1)
+
+
+@virtually
+async def test_whoever_reads_of_all_jobs_looks_only_at_those_with_something_new() -> None:
+    writer = Writer(log := MemoryLog())
+    for number in range(50):
+        await writer.run(JobId(f"job-{number}"), output("a"))
+    place = writer.events[-1].place
+    await writer.run(ONE, output("a"))
+    assert [id for id, _ in log._news(place)] == [ONE]
+
+
+@virtually
+async def test_no_two_memory_logs_have_one_name() -> None:
+    assert MemoryLog().name != MemoryLog().name
 
 
 def test_a_contract_says_how_its_log_is_made() -> None:

@@ -99,3 +99,45 @@ def test_one_answer_is_bounded() -> None:
     assert answer is not None
     assert len(answer) == PAGE_EVENTS
     assert answer[-1].last == PAGE_EVENTS
+
+
+def test_of_all_jobs_it_tells_what_has_a_higher_place() -> None:
+    recent = Recent()
+    events = [said(ONE, 1, 1), said(TWO, 2, 1), said(ONE, 3, 2)]
+    recent.add(events[:1])
+    recent.add(events[1:])
+    for place in range(5):
+        assert recent.since_place(Place(place)) == events[place:]
+
+
+def test_of_all_jobs_it_says_nothing_of_what_it_does_not_have_whole() -> None:
+    recent = Recent(4 * KIB)
+    recent.add([said(TWO, 7, 7)])  # after a restart
+    assert recent.since_place(Place(5)) is None
+    assert recent.since_place(Place(6)) == [said(TWO, 7, 7)]
+    recent.add([said(ONE, 9, 9)])  # an append was not waited for
+    assert recent.since_place(Place(7)) is None
+    assert recent.since_place(Place(8)) == [said(ONE, 9, 9)]
+    for place in range(10, 20):
+        recent.add([said(ONE, place, place)])
+    assert recent.since_place(Place(15)) is None
+    assert recent.since_place(Place(19)) == []
+
+
+def test_of_all_jobs_it_says_nothing_of_what_retention_has_touched() -> None:
+    for fact in (OutputDropped(ONE), Forgotten(ONE)):
+        recent = Recent()
+        recent.add([said(ONE, 1, 1), said(TWO, 2, 1), Event(Place(3), AT, fact, Sequence(1))])
+        assert recent.since_place(Place(2)) is None
+        assert recent.since_place(Place(3)) == []
+        recent.add([Event(Place(4), AT, Forgotten(JobId("of old")), Sequence(1))])
+        recent.add([said(TWO, 5, 2)])
+        assert recent.since_place(Place(3)) == [said(TWO, 5, 2)]
+
+
+def test_one_answer_of_all_jobs_is_bounded_and_the_oldest_of_it_first() -> None:
+    recent = Recent()
+    events = [said(ONE, number, number) for number in range(1, 2 * PAGE_EVENTS)]
+    recent.add(events)
+    assert recent.since_place(Place(0)) == events[:PAGE_EVENTS]
+    assert recent.since_place(Place(3)) == events[3 : PAGE_EVENTS + 3]

@@ -12,12 +12,13 @@ from typing import Any, ClassVar
 import apsw
 import pytest
 
-from airunner.facts import Event, Forgotten, Renewed, Reported, Tallied
-from airunner.jobs import Instant, JobId, Millis, TaskToken, digest
+from airunner.facts import Event, Forgotten, Renewed, Reported, Tallied, sequences
+from airunner.jobs import Instant, JobId, Millis, Place, TaskToken, digest
 from airunner.limits import KIB, MIB, WAL_BYTES_MAX
 from airunner.log import schema
 from airunner.log.lock import LogInUse
 from airunner.log.log import Log, LogDamaged, LogFull, LogRefused
+from airunner.log.reader import PAGE_ROWS
 from airunner.log.recent import Recent
 from airunner.log.sqlite import SqliteLog
 from airunner.log.writer import Fsync
@@ -30,6 +31,7 @@ from tests.core.log_contract import (
     LogContract,
     Writer,
     by_id,
+    of_all,
     output,
     read,
     walked,
@@ -193,6 +195,12 @@ def test_the_window_says_what_the_disk_would_say(path: Path) -> None:
                     answers += near is not None
                     if near is not None:
                         assert near == log._reader.page(id, after).events
+            place = dice.choice([0, log._recent._whole, dice.randint(0, walk.log[-1].place)])
+            all_near = log._recent.since_place(Place(place))
+            if all_near is not None:
+                answers += 1
+                page = log._reader.page_of_all(Place(place))
+                assert list(all_near) == page.events[: len(all_near)]
         assert answers > 100
 
     opened(path, story)
@@ -204,6 +212,7 @@ def test_a_watcher_that_keeps_up_does_not_touch_the_disk(path: Path) -> None:
         await writer.run(ONE, output("a"), output("b"))
         log._reading.shutdown()  # whoever asks it now, fails
         assert await read(log, ONE) == writer.visible(ONE)
+        assert await of_all(log) == writer.visible(ONE)
         log._reading = type(log._reading)(1)
 
     opened(path, story)
@@ -215,10 +224,30 @@ def test_what_is_read_does_not_grow_with_what_there_is(path: Path) -> None:
         await writer.run(ONE, *[large(64 * KIB)] * 40)
         page = log._reader.page(ONE, 0)
         kept = [event.fact.report for event in page.events if isinstance(event.fact, Reported)]
-        assert page.more
+        assert page.through is not None
         assert sum(report.size for report in kept if isinstance(report, Output)) <= MIB
         log._recent = Recent(0)
         assert await read(log, ONE) == writer.visible(ONE)
+
+    opened(path, story)
+
+
+def test_nor_does_what_is_read_of_all_jobs(path: Path) -> None:
+    async def story(log: SqliteLog) -> None:
+        writer = Writer(log)
+        for number in range(100):  # more facts than fit in a page, and fewer reports
+            await writer.run(JobId(f"job-{number}"), output("a"))
+        await writer.run(ONE, *[large(64 * KIB)] * 40)
+        await writer.run(TWO, *[output("b")] * 600)
+        pages = [log._reader.page_of_all(Place(0))]
+        while (through := pages[-1].through) is not None:
+            pages.append(log._reader.page_of_all(Place(through)))
+        assert len(pages) > 8
+        assert max(len(page.events) for page in pages) <= 2 * PAGE_ROWS
+        told = [event for page in pages for event in page.events]
+        assert told == [event for event in writer.events if sequences(event.fact)]
+        log._recent = Recent(0)
+        assert await of_all(log) == told
 
     opened(path, story)
 
@@ -369,6 +398,8 @@ def test_a_damaged_row_is_not_whitewashed_by_retention(path: Path) -> None:
         await log.trimmed()
         with pytest.raises(LogDamaged, match="sequence 3"):
             await read(log, ONE)
+        with pytest.raises(LogDamaged, match=f"job {ONE}, up to sequence 3"):
+            await of_all(log)
         assert rows(log, "SELECT last FROM reports WHERE size > 0") == [(3,)]
 
     opened(path, story)

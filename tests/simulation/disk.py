@@ -20,7 +20,7 @@ from airunner.facts import (
     Reported,
     Tallied,
 )
-from airunner.jobs import JobId
+from airunner.jobs import JobId, Place
 from airunner.jobs import Sequence as EventSequence
 from airunner.log.log import LogFull
 from airunner.log.memory import MemoryLog
@@ -59,6 +59,7 @@ class DiskLog:
     """One server's log on the disk, until it dies."""
 
     def __init__(self, disk: Disk) -> None:
+        self.name = "disk"
         self._disk = disk
         self._under_way: Sequence[Event] = ()
         self._dead = False
@@ -98,6 +99,12 @@ class DiskLog:
             await self._unless_dead()
             if self._disk.dice.random() < 0.05:
                 await asyncio.sleep(self._disk.pause())
+            yield event
+
+    async def since(self, place: Place) -> AsyncGenerator[Event, None]:
+        await self._unless_dead()
+        async for event in self._disk.jobs.since(place):
+            await self._unless_dead()
             yield event
 
     async def _unless_dead(self) -> None:
