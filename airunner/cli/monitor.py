@@ -1,12 +1,15 @@
 """`airunner monitor`: watch a job from its first line."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from airunner.cli.options import CaCert, JobArgument, Server, Token, TokenFile
+from airunner.cli.options import CaCert, GroupMarkers, JobArgument, Server, Token, TokenFile
 from airunner.cli.running import ask
 from airunner.cli.settings import settings
+
+if TYPE_CHECKING:
+    from airunner.wire.client import JobsClient
 
 
 def monitor(
@@ -28,6 +31,7 @@ def monitor(
         bool, typer.Option("--json", help="Print every event as a line of JSON.")
     ] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Print the output bytes alone.")] = False,
+    group_markers: GroupMarkers = False,
     server: Server = None,
     token: Token = None,
     token_file: TokenFile = None,
@@ -48,13 +52,17 @@ def monitor(
     """
     if as_json and raw:
         raise typer.BadParameter("give --json or --raw, not both")
+    if group_markers and (as_json or raw):
+        raise typer.BadParameter("--group-markers goes with neither --json nor --raw")
     said = settings(server, token, token_file, ca_cert)
 
     import asyncio
     import time
+    from functools import partial
 
     from airunner.cli.playback import Pace
-    from airunner.cli.watching import JsonLines, Passing, Raw, at_once, watch
+    from airunner.cli.showing import JsonLines, Raw, at_once, passing
+    from airunner.cli.watching import count_steps, watch
     from airunner.jobs import Instant, JobId
 
     pace = Pace(speed, max_idle, time.monotonic)
@@ -63,12 +71,20 @@ def monitor(
         if seconds := pace.wait(at):
             await asyncio.sleep(seconds)
 
-    pause = paced if playback else at_once
-    show = (
-        JsonLines(pause=pause)
-        if as_json
-        else Raw(pause=pause)
-        if raw
-        else Passing(until_closed=True, pause=pause)
-    )
-    ask(said, lambda jobs: watch(jobs, JobId(id), show, from_sequence=from_sequence))
+    async def watched(jobs: "JobsClient") -> int:
+        pause = paced if playback else at_once
+        show = (
+            JsonLines(pause=pause)
+            if as_json
+            else Raw(pause=pause)
+            if raw
+            else passing(
+                until_closed=True,
+                total=partial(count_steps, jobs, JobId(id)),
+                group_markers=group_markers,
+                pause=pause,
+            )
+        )
+        return await watch(jobs, JobId(id), show, from_sequence=from_sequence)
+
+    ask(said, watched)

@@ -47,6 +47,13 @@ CaCert = Annotated[
 JobArgument = Annotated[
     str, typer.Argument(metavar="ID", help="The job, as `airunner submit` names it.")
 ]
+GroupMarkers = Annotated[
+    bool,
+    typer.Option(
+        "--group-markers",
+        help="Put markers around the output of each step, by which a CI system folds it.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, an object per line.")]
 
 Lifeline = Annotated[

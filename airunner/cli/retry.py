@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from airunner.cli.options import CaCert, JobArgument, Server, Token, TokenFile
+from airunner.cli.options import CaCert, GroupMarkers, JobArgument, Server, Token, TokenFile
 from airunner.cli.running import ask
 from airunner.cli.settings import settings
 
@@ -17,6 +17,7 @@ def retry(
     watch: Annotated[
         bool, typer.Option("--monitor", help="Watch the new job, and exit with its exit code.")
     ] = False,
+    group_markers: GroupMarkers = False,
     request_id: Annotated[
         str | None,
         typer.Option("--request-id", metavar="KEY", help="The same key again: no second job."),
@@ -30,15 +31,21 @@ def retry(
 
     [bold]Example[/bold]   airunner retry "$id" --monitor
     """
+    if group_markers and not watch:
+        raise typer.BadParameter("--group-markers goes with --monitor")
     said = settings(server, token, token_file, ca_cert)
-    ask(said, lambda jobs: _retry(jobs, id, request_id, watch))
+    ask(said, lambda jobs: _retry(jobs, id, request_id, watch, group_markers))
 
 
-async def _retry(jobs: "JobsClient", id: str, request_id: str | None, watch: bool) -> int:
+async def _retry(
+    jobs: "JobsClient", id: str, request_id: str | None, watch: bool, group_markers: bool
+) -> int:
+    from functools import partial
     from uuid import uuid4
 
     from airunner.cli.output import note, say
-    from airunner.cli.watching import Passing, at_once
+    from airunner.cli.showing import passing
+    from airunner.cli.watching import count_steps
     from airunner.cli.watching import watch as watch_job
     from airunner.jobs import JobId, RequestId
 
@@ -47,4 +54,6 @@ async def _retry(jobs: "JobsClient", id: str, request_id: str | None, watch: boo
         say(job.id)
         return 0
     note(f"job {job.id}")
-    return await watch_job(jobs, job.id, Passing(until_closed=True, pause=at_once), known=True)
+    total = partial(count_steps, jobs, job.id)
+    shown = passing(until_closed=True, total=total, group_markers=group_markers)
+    return await watch_job(jobs, job.id, shown, known=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from airunner.cli.exits import INTERRUPTED, CommandFailed
-from airunner.cli.options import CaCert, Server, Token, TokenFile
+from airunner.cli.options import CaCert, GroupMarkers, Server, Token, TokenFile
 from airunner.cli.running import ask
 from airunner.cli.settings import settings
 
@@ -40,6 +40,7 @@ def submit(
     detach: Annotated[
         bool, typer.Option("--detach", help="Print the job's id and do not wait for it.")
     ] = False,
+    group_markers: GroupMarkers = False,
     request_id: Annotated[
         str | None,
         typer.Option(
@@ -48,8 +49,27 @@ def submit(
             help="The same key and the same job again: no second job, but the first one.",
         ),
     ] = None,
+    script: Annotated[
+        str | None,
+        _of_job("--script", "Instead of a command: a shell script; -: on standard input.", "TEXT"),
+    ] = None,
+    step: Annotated[
+        list[str] | None,
+        _of_job("--step", "Instead of a command: a shell command; repeatable, in order.", "TEXT"),
+    ] = None,
+    shell: Annotated[
+        str | None,
+        _of_job(
+            "--shell", "What runs script and steps, as in 'bash -eu' (bash, or sh).", "PROGRAM"
+        ),
+    ] = None,
+    name: Annotated[str | None, _of_job("--name", "What people call it.", "NAME")] = None,
     queue: Annotated[
         str | None, _of_job("--queue", "The queue (default: default).", "NAME")
+    ] = None,
+    source: Annotated[
+        str | None,
+        _of_job("--source", "Below the worker's --jobs-dir; copied; its job.json runs.", "FOLDER"),
     ] = None,
     branch: Annotated[str | None, _of_job("--branch", "The branch or tag.", "NAME")] = None,
     commit: Annotated[str | None, _of_job("--commit", "The commit.", "SHA")] = None,
@@ -63,6 +83,10 @@ def submit(
     ] = False,
     working_directory: Annotated[
         str | None, _of_job("--working-directory", "Below the checkout.", "PATH")
+    ] = None,
+    artifact: Annotated[
+        list[str] | None,
+        _of_job("--artifact", "Files to keep, as in .gitignore; repeatable.", "PATTERN"),
     ] = None,
     env: Annotated[
         list[str] | None, _of_job("--env", "A variable for the command; repeatable.", "NAME=VALUE")
@@ -109,10 +133,14 @@ def submit(
 
     airunner submit --config job.yaml --branch main --timeout 10m .
 
+    airunner submit --script - < build.sh
+
+    airunner submit --step make --step 'make test' --artifact dist/ .
+
     airunner submit --detach --queue nightly -- ./backup.sh
     """
     from airunner.cli.draft import Draft
-    from airunner.cli.flags import duration, pairs, size, sources
+    from airunner.cli import flags as of
     from airunner.cli.jobfile import read_job_file
     from airunner.spec import ProcessType, Submodules
 
@@ -122,7 +150,12 @@ def submit(
     flags = Draft(
         command=command[0] if command else None,
         args=tuple(command[1:]) if command else None,
+        script=of.script("--script", script),
+        steps=of.steps("--step", step),
+        shell=shell,
+        name=name,
         queue=queue,
+        source=source,
         repository=repository,
         commit=commit,
         branch=branch,
@@ -130,25 +163,30 @@ def submit(
         depth=depth,
         submodules=Submodules(submodules) if submodules is not None else None,
         working_directory=working_directory,
-        environment=pairs("--env", env),
-        metadata=pairs("--metadata", metadata),
+        artifacts=tuple(artifact) if artifact else None,
+        environment=of.pairs("--env", env),
+        metadata=of.pairs("--metadata", metadata),
         owner=owner,
         process_type=None if pty is None else ProcessType.PTY if pty else ProcessType.PIPE,
         columns=columns,
         rows=rows,
-        timeout=duration("--timeout", timeout),
-        queue_timeout=duration("--queue-timeout", queue_timeout),
-        grace=duration("--grace", grace),
+        timeout=of.duration("--timeout", timeout),
+        queue_timeout=of.duration("--queue-timeout", queue_timeout),
+        grace=of.duration("--grace", grace),
         attempts_max=attempts_max,
-        output_bytes_max=size("--output-bytes-max", output_bytes_max),
+        output_bytes_max=of.size("--output-bytes-max", output_bytes_max),
     )
-    flags = sources(flags)
+    flags = of.sources(flags)
     spec = (flags.over(read_job_file(config)) if config else flags).spec()
     said = settings(server, token, token_file, ca_cert)
     request = _request(request_id)
     ask(
         said,
-        lambda jobs: _detached(jobs, spec, request) if detach else _attended(jobs, spec, request),
+        lambda jobs: (
+            _detached(jobs, spec, request)
+            if detach
+            else _attended(jobs, spec, request, group_markers)
+        ),
     )
 
 
@@ -185,17 +223,22 @@ async def _detached(jobs: "JobsClient", spec: "JobSpec", request: "RequestId") -
     return 0
 
 
-async def _attended(jobs: "JobsClient", spec: "JobSpec", request: "RequestId") -> int:
+async def _attended(
+    jobs: "JobsClient", spec: "JobSpec", request: "RequestId", group_markers: bool
+) -> int:
     import asyncio
+    from functools import partial
 
     from airunner.cli.interrupts import Detached, Interrupts
     from airunner.cli.output import note
-    from airunner.cli.watching import Passing, at_once, watch
+    from airunner.cli.showing import passing
+    from airunner.cli.watching import count_steps, watch
 
     with Interrupts() as interrupts:
         accepted = await interrupts.answered(jobs.enqueue(spec, request=request))
         note(f"job {accepted.id}")
-        shown = Passing(until_closed=False, pause=at_once)
+        total = partial(count_steps, jobs, accepted.id)
+        shown = passing(until_closed=False, total=total, group_markers=group_markers)
         try:
             async with asyncio.TaskGroup() as tasks:
                 minding = tasks.create_task(interrupts.mind(jobs, accepted.id))

@@ -5,12 +5,32 @@ import json
 
 import pytest
 
+from airunner.artifacts import Artifact
 from airunner.cli.entries_shown import entry_json, last_line, remark
 from airunner.cli.rendering import ending, show_instant
-from airunner.entries import Ended, Entry, Happening, Taken
-from airunner.jobs import Instant, JobState, Outcome, Reason, Sequence, WorkerId
-from airunner.reports import Chunk, CloneFailed, Output, OutputCut, ProcessFailed, Stream
+from airunner.entries import Ended, Entry, Happening, Kept, Taken
+from airunner.jobs import (
+    Instant,
+    JobState,
+    Millis,
+    Outcome,
+    Reason,
+    Sequence,
+    StepResult,
+    WorkerId,
+)
+from airunner.reports import (
+    Chunk,
+    CloneFailed,
+    Output,
+    OutputCut,
+    ProcessFailed,
+    StepEnded,
+    StepStarted,
+    Stream,
+)
 from airunner.seal import Link, Seal
+from airunner.steps import StepStatus
 
 NOW = Instant(1_900_000_000_000)
 
@@ -46,6 +66,44 @@ def test_the_end_is_told_with_its_outcome() -> None:
     (said,) = entry_json(entry(Ended(JobState.FAILED, outcome)))
     assert (said["type"], said["state"], said["reason"]) == ("finished", "failed", "signaled")
     assert (said["exit_code"], said["signal"], said["ended_at"]) == (137, 9, show_instant(NOW))
+
+
+def test_output_says_which_step_wrote_it() -> None:
+    chunk = Chunk(Stream.STDOUT, b"one\n", NOW)
+    (of_a_step,), (of_none,) = (
+        list(entry_json(entry(Output((chunk,), step)))) for step in (2, None)
+    )
+    assert (of_a_step["step"], of_none["step"]) == (2, None)
+
+
+def test_steps_are_told_with_their_ends() -> None:
+    (begun,) = entry_json(entry(StepStarted(1, "test")))
+    assert (begun["type"], begun["index"], begun["name"]) == ("step_start", 1, "test")
+    (over,) = entry_json(entry(StepEnded(1, "test", StepStatus.FAILED, 2, Millis(300))))
+    assert (over["type"], over["index"], over["name"]) == ("step_end", 1, "test")
+    assert (over["status"], over["exit_code"], over["duration_ms"]) == ("failed", 2, 300)
+    assert json.loads(json.dumps(over)) == over
+
+
+def test_the_end_of_a_job_of_steps_has_the_result_of_each() -> None:
+    step = StepResult(name="test", status=StepStatus.FAILED, exit_code=2, started_at=NOW)
+    outcome = Outcome(reason=Reason.EXITED, exit_code=2, steps=(step,))
+    (said,) = entry_json(entry(Ended(JobState.FAILED, outcome)))
+    assert said["steps"] == [
+        {
+            "name": "test",
+            "status": "failed",
+            "exit_code": 2,
+            "started_at": show_instant(NOW),
+            "ended_at": None,
+        }
+    ]
+
+
+def test_an_artifact_is_told_with_its_size_and_digest() -> None:
+    (said,) = entry_json(entry(Kept(Artifact(path="dist/app", size=9, sha256="0" * 64))))
+    assert (said["type"], said["path"], said["size"]) == ("artifact", "dist/app", 9)
+    assert (said["sha256"], said["executable"]) == ("0" * 64, False)
 
 
 def test_a_seal_is_shown_with_its_digest_in_hexadecimal() -> None:

@@ -1,0 +1,230 @@
+"""How the entries of a watched job are shown.
+
+    Passing    output to our standard output and error, as the command wrote it,
+               and a remark on standard error about whatever else a person would miss
+    Raw        output alone, of both streams, in order
+    JsonLines  every event as a line of JSON
+
+A remark, and a marker of a group, begins a line of its own: where output has left a line unended, a
+newline goes before it. All other output stays as it is.
+"""
+
+import json
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Protocol
+from uuid import uuid4
+
+from airunner.cli.entries_shown import entry_json, last_line, remark
+from airunner.cli.groups import Markers, markers
+from airunner.cli.output import STDERR, STDOUT, StdoutClosed, colourful, note, send, write
+from airunner.cli.steps_shown import begun, ended, skipped
+from airunner.entries import BackInLine, Ended, Entry, Kept, Taken
+from airunner.jobs import Instant, JobState
+from airunner.reports import (
+    CloneFailed,
+    Output,
+    ProcessFailed,
+    StepEnded,
+    StepStarted,
+    Stream,
+)
+from airunner.steps import StepStatus
+
+Pause = Callable[[Instant], Awaitable[None]]
+Total = Callable[[], Awaitable[int | None]]  # of a job's steps; None: not known
+
+
+class Show(Protocol):
+    async def __call__(self, entry: Entry) -> None: ...
+
+    def remark(self, text: str) -> None:
+        """A line on standard error about what is going on."""
+        ...
+
+
+async def at_once(at: Instant) -> None:
+    """No pause: as fast as it comes."""
+
+
+async def not_known() -> int | None:
+    """Nobody knows how many steps there are."""
+    return None
+
+
+class Passing:
+    """Output where the command sent it. `until_closed`: a closed pipe ends the watching."""
+
+    def __init__(
+        self,
+        *,
+        until_closed: bool,
+        pause: Pause = at_once,
+        total: Total = not_known,
+        markers: Markers | None = None,
+        colour: bool = False,
+    ) -> None:
+        self._until_closed = until_closed
+        self._pause = pause
+        self._ask_total = total
+        self._total: int | None = None
+        self._asked = False
+        self._colour = colour
+        self._closed = False
+        self._unended = set[int]()  # descriptors at which a line is not ended
+        self._groups = None if markers is None else _Groups(markers, self._mark)
+        self.told = ""  # the last error of which a remark was made
+        self.kept = 0  # artifacts of the latest attempt
+        self.kept_bytes = 0
+
+    async def __call__(self, entry: Entry) -> None:
+        match entry.what:
+            case Output(chunks):
+                for chunk in chunks:
+                    await self._pause(chunk.at)
+                    descriptor = STDERR if chunk.stream is Stream.STDERR else STDOUT
+                    await self._pass(descriptor, chunk.data)
+            case StepStarted() | StepEnded():
+                await self._show_step(entry, entry.what)
+            case Kept(artifact):
+                self.kept, self.kept_bytes = self.kept + 1, self.kept_bytes + artifact.size
+            case what:
+                if isinstance(what, Taken):
+                    self.kept = self.kept_bytes = 0
+                if isinstance(what, BackInLine | Ended) and self._groups:
+                    await self._groups.end(entry.at, well=False)
+                if isinstance(what, ProcessFailed | CloneFailed):
+                    self.told = last_line(what)
+                if (text := remark(what)) is not None:
+                    self.remark(text)
+                if isinstance(what, Ended) and what.state is not JobState.COMPLETED:
+                    self._tell_skipped(what)
+
+    def remark(self, text: str) -> None:
+        before = {STDERR, STDOUT} if _one_place() else {STDERR}
+        if self._unended & before:
+            with suppress(OSError):
+                write(STDERR, b"\n")
+        self._unended -= before
+        note(text)
+
+    async def _show_step(self, entry: Entry, what: StepStarted | StepEnded) -> None:
+        if not self._asked:
+            self._asked, self._total = True, await self._ask_total()
+        if isinstance(what, StepEnded):
+            if self._groups:
+                await self._groups.end(entry.at, well=what.status is StepStatus.SUCCESS)
+            self.remark(ended(what, self._total, colour=self._colour))
+        elif self._groups:
+            await self._groups.begin(entry, what)
+        else:
+            self.remark(begun(what, self._total, colour=self._colour))
+
+    def _tell_skipped(self, end: Ended) -> None:
+        if (text := skipped(end.outcome.steps, colour=self._colour)) is not None:
+            self.remark(text)
+
+    async def _mark(self, line: str) -> None:
+        """A line of ours between those of the output."""
+        before = "\n" if self._unended else ""
+        await self._pass(STDOUT, f"{before}{line}\n".encode())
+        self._unended.clear()
+
+    async def _pass(self, descriptor: int, data: bytes) -> None:
+        if not data or (self._closed and descriptor == STDOUT):
+            return
+        try:
+            await send(descriptor, data)
+        except StdoutClosed:
+            if self._until_closed:
+                raise
+            self._closed = True  # the job goes on, and its exit code is still wanted
+        except OSError:
+            pass  # nobody reads standard error: nobody to tell
+        else:
+            (self._unended.discard if data.endswith(b"\n") else self._unended.add)(descriptor)
+
+
+class _Groups:
+    """At most one is open."""
+
+    def __init__(self, markers: Markers, mark: Callable[[str], Awaitable[None]]) -> None:
+        self._markers = markers
+        self._mark = mark
+        self._run = uuid4().hex[:8]  # one log of a CI system may have several jobs of ours in it
+        self._open: tuple[str, str] | None = None  # its section and name
+
+    async def begin(self, entry: Entry, step: StepStarted) -> None:
+        await self.end(entry.at, well=True)
+        section = f"airunner_{self._run}_{entry.attempt}_{step.index}"
+        name = step.name or f"step {step.index + 1}"
+        self._open = section, name
+        await self._mark(self._markers.begin(section, name, entry.at))
+
+    async def end(self, at: Instant, *, well: bool) -> None:
+        if self._open is None:
+            return
+        (section, name), self._open = self._open, None
+        if line := self._markers.end(section, name, at, well=well):
+            await self._mark(line)
+
+
+def _one_place() -> bool:
+    """Whether both of our streams go to the same terminal, pipe or file."""
+    try:
+        return os.path.sameopenfile(STDOUT, STDERR)
+    except OSError:
+        return False
+
+
+class Raw:
+    """The output bytes alone."""
+
+    def __init__(self, *, pause: Pause) -> None:
+        self._pause = pause
+
+    async def __call__(self, entry: Entry) -> None:
+        if isinstance(entry.what, Output):
+            for chunk in entry.what.chunks:
+                await self._pause(chunk.at)
+                await send(STDOUT, chunk.data)
+
+    def remark(self, text: str) -> None:
+        note(text)
+
+
+class JsonLines:
+    """Everything, for programs."""
+
+    def __init__(self, *, pause: Pause) -> None:
+        self._pause = pause
+
+    async def __call__(self, entry: Entry) -> None:
+        instants = (
+            [chunk.at for chunk in entry.what.chunks] if isinstance(entry.what, Output) else []
+        )
+        for index, line in enumerate(entry_json(entry)):
+            if index < len(instants):
+                await self._pause(instants[index])
+            await send(STDOUT, json.dumps(line, ensure_ascii=False).encode() + b"\n")
+
+    def remark(self, text: str) -> None:
+        note(text)
+
+
+def passing(
+    *,
+    until_closed: bool,
+    total: Total,
+    group_markers: bool = False,
+    pause: Pause = at_once,
+) -> Passing:
+    """Passing as our terminal or the CI system that runs us wants it."""
+    return Passing(
+        until_closed=until_closed,
+        pause=pause,
+        total=total,
+        markers=markers(os.environ) if group_markers else None,
+        colour=colourful(STDERR, os.environ.get("NO_COLOR")),
+    )
