@@ -32,12 +32,12 @@ class Recent:
         self._size = 0
         self._order: deque[tuple[Event, int]] = deque()  # each with its size in bytes
         self._tail = Place(0)  # of the newest that was appended
-        self._whole = Place(0)  # after which all that watchers see of any job is in it
+        self._whole: Place | None = None  # after which all that watchers see of any job is in it
         self._jobs: dict[JobId, _Run] = {}
 
     def add(self, events: Sequence[Event]) -> None:
         """Take in events that have been appended."""
-        if events and events[0].place != self._tail + 1:
+        if events and (self._whole is None or events[0].place != self._tail + 1):
             self._whole = Place(events[0].place - 1)
         for event in events:
             fact, self._tail = event.fact, event.place
@@ -55,7 +55,7 @@ class Recent:
         while self._size > self._size_max:
             event, size = self._order.popleft()
             self._size -= size
-            self._whole = max(self._whole, event.place)
+            self._whole = max(self._whole or event.place, event.place)
             id = event.fact.id
             if (run := self._jobs.get(id)) is not None and run.drop(event.place):
                 del self._jobs[id]
@@ -72,7 +72,7 @@ class Recent:
 
     def since_place(self, place: Place) -> Sequence[Event] | None:
         """The next events of all jobs whose place is higher; None: it does not reach back that far."""
-        if place < self._whole:
+        if self._whole is None or place < self._whole:
             return None
         newest = (event for event, _ in reversed(self._order))
         found = list(takewhile(lambda event: event.place > place, newest))

@@ -112,6 +112,7 @@ def test_of_all_jobs_it_tells_what_has_a_higher_place() -> None:
 
 def test_of_all_jobs_it_says_nothing_of_what_it_does_not_have_whole() -> None:
     recent = Recent(4 * KIB)
+    assert recent.since_place(Place(0)) is None
     recent.add([said(TWO, 7, 7)])  # after a restart
     assert recent.since_place(Place(5)) is None
     assert recent.since_place(Place(6)) == [said(TWO, 7, 7)]
