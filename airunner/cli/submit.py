@@ -63,13 +63,15 @@ def submit(
             "--shell", "What runs script and steps, as in 'bash -eu' (bash, or sh).", "PROGRAM"
         ),
     ] = None,
-    name: Annotated[str | None, _of_job("--name", "What people call it.", "NAME")] = None,
+    name: Annotated[str | None, _of_job("--name", "What to call it.", "NAME")] = None,
     queue: Annotated[
         str | None, _of_job("--queue", "The queue (default: default).", "NAME")
     ] = None,
     source: Annotated[
         str | None,
-        _of_job("--source", "Below the worker's --jobs-dir; copied; its job.json runs.", "FOLDER"),
+        _of_job(
+            "--source", "A folder below the worker's --jobs-dir, to run in a copy of.", "FOLDER"
+        ),
     ] = None,
     branch: Annotated[str | None, _of_job("--branch", "The branch or tag.", "NAME")] = None,
     commit: Annotated[str | None, _of_job("--commit", "The commit.", "SHA")] = None,
@@ -139,8 +141,8 @@ def submit(
 
     airunner submit --detach --queue nightly -- ./backup.sh
     """
-    from airunner.cli.draft import Draft
     from airunner.cli import flags as of
+    from airunner.cli.draft import Draft
     from airunner.cli.jobfile import read_job_file
     from airunner.spec import ProcessType, Submodules
 

@@ -32,6 +32,18 @@ def told(done: "subprocess.CompletedProcess[str]", code: int) -> str:
         (["submit", "--timeout", "soon", "--", "x"], "--timeout: 'soon' is not a duration"),
         (["submit", "--env", "A", "--", "x"], "--env: 'A' is not NAME=VALUE"),
         (["submit", "--request-id", "", "--", "x"], "--request-id is empty"),
+        (["submit", "--script", "", "--", "x"], "--script: is empty: fill it in, or leave it out"),
+        (["submit", "--script", "-"], "--script: is empty"),
+        (["submit", "--script", "x", "--", "y"], "--script: there is a command already"),
+        (["submit", "--step", "x", "--script", "y"], "--step: there is a script already"),
+        (["submit", "--step", "x", "--step", " "], "--step: step 2: is empty: say what to run"),
+        (["submit", "--shell", "sh", "--", "x"], "--shell: means nothing to a command"),
+        (["submit", "--shell", "'", "--script", "x"], "--shell: is not a program and its options"),
+        (["submit", "--source", "", "--", "x"], "--source: is empty"),
+        (["submit", "--source", "../x"], "--source: is not a path below the worker's folder"),
+        (["submit", "--source", "x", "."], "--source: there is a repository already"),
+        (["submit", "--name", "a\nb", "--", "x"], "--name: has characters in it that cannot be"),
+        (["submit", "--artifact", "../x", "--", "x"], "--artifact: '../x' is not a pattern"),
         (["list", "--state", "done"], "'done' is not a state; use one of scheduled, running"),
         (["monitor", "id", "--json", "--raw"], "not both"),
         (["token", "--subject", "me", "--role", "king"], "'king' is not a role; use one of"),
@@ -105,6 +117,22 @@ def test_a_bad_job_file_is_told_with_its_line(shell: Shell) -> None:
     (shell.home / "job.yaml").write_text("command: make\ntimeuot: 5\n")
     line = told(shell.run("submit", "--config", "job.yaml", *NOBODY), 125)
     assert line == "job.yaml:2: the file has no key 'timeuot': did you mean timeout?"
+
+
+@pytest.mark.parametrize(
+    ("script", "sentence"),
+    [
+        (
+            r'printf "\377" | "$@"',
+            "--script: what is on standard input is not UTF-8 text, at byte 1",
+        ),
+        ('yes | "$@"', "more on standard input than SCRIPT_BYTES_MAX (4194304 bytes)"),
+        ('"$@" 0>/dev/null', "--script: cannot read standard input: Bad file descriptor"),
+        ('"$@" <&-', "--script: is empty"),
+    ],
+)
+def test_a_script_that_cannot_be_read_is_told(shell: Shell, script: str, sentence: str) -> None:
+    assert sentence in told(shell.run_in_sh(script, "submit", "--script", "-", *NOBODY), 125)
 
 
 def test_a_missing_ca_certificate_is_named(shell: Shell) -> None:
