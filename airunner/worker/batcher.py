@@ -52,10 +52,21 @@ class _Piece:
 class Batcher:
     """Reads one process and reports what it writes."""
 
-    def __init__(self, report: Say, clock: Clock, limit: int) -> None:
+    def __init__(
+        self,
+        report: Say,
+        clock: Clock,
+        limit: int,
+        *,
+        step: int | None = None,
+        tap: Callable[[bytes], Awaitable[None]] | None = None,
+    ) -> None:
+        """`step` is the one that writes; `tap` is given what is kept, as it is read."""
         self._report = report
         self._clock = clock
-        self._room = limit  # bytes that may still be kept
+        self._step = step
+        self._tap = tap
+        self.room = limit  # bytes that may still be kept
         self._cut = 0  # bytes that were not
         self._pieces: list[_Piece] = []
         self._size = 0
@@ -74,7 +85,9 @@ class Batcher:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._send())
             while read:
-                self._add(*read)
+                kept = self._add(*read)
+                if self._tap and kept:
+                    await self._tap(kept)
                 while self._size >= BATCH_BYTES_MAX:
                     self._taken.clear()
                     await self._taken.wait()
@@ -87,12 +100,13 @@ class Batcher:
         if self._cut:
             await self._report(OutputCut(1, self._cut))
 
-    def _add(self, stream: Stream, data: bytes) -> None:
-        kept = data[: self._room]
+    def _add(self, stream: Stream, data: bytes) -> bytes:
+        """Take in what was read; what of it is kept."""
+        kept = data[: self.room]
         self._cut += len(data) - len(kept)
-        self._room -= len(kept)
+        self.room -= len(kept)
         if not kept:
-            return
+            return kept
         now = self._clock.now()
         last = self._pieces[-1] if self._pieces else None
         if last and last.stream is stream and now - last.at <= MERGE_MILLIS:
@@ -106,6 +120,7 @@ class Batcher:
         self._reads += 1
         if self._size >= BATCH_BYTES_MAX:
             self._due.set()
+        return kept
 
     async def _send(self) -> None:
         while True:
@@ -126,4 +141,5 @@ class Batcher:
             self._some.clear()
             self._due.clear()
         self._taken.set()
-        return Output(tuple(Chunk(p.stream, b"".join(p.blocks), p.at) for p in pieces))
+        chunks = tuple(Chunk(piece.stream, b"".join(piece.blocks), piece.at) for piece in pieces)
+        return Output(chunks, self._step)

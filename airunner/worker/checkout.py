@@ -189,6 +189,9 @@ class Folder:
         """As Workspace.collect."""
         return Collected()
 
+    async def leave(self) -> None:
+        """As Workspace.leave."""
+
     def directory(self, wanted: str = "") -> str:
         """As Workspace.directory."""
         if not wanted:

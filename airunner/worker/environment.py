@@ -29,8 +29,13 @@ _ELSEWHERE: Final = frozenset(  # would send git to another repository than the 
 )
 
 
-def job_environment(job: Job, home: str) -> dict[str, str]:
-    """All that a job's command sees; the job's own values win over the base."""
+def job_environment(
+    job: Job, home: str, *, step: int | None = None, over: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """All that a job's command sees; the job's own values win over the base, those `over` them over both.
+
+    `step` is the index of the step that it is.
+    """
     terminal = job.spec.process_type is ProcessType.PTY
     return {
         "PATH": PATH,
@@ -38,9 +43,11 @@ def job_environment(job: Job, home: str) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "TERM": "xterm-256color" if terminal else "dumb",
         **job.spec.environment,
+        **(over or {}),
         "AIRUNNER_JOB_ID": job.id,
         "AIRUNNER_ATTEMPT": str(job.attempt),
         "AIRUNNER_QUEUE": job.spec.queue,
+        **({} if step is None else {"AIRUNNER_STEP": str(step)}),
     }
 
 

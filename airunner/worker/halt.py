@@ -45,9 +45,13 @@ class Halt:
         """Return as soon as there is no time for grace."""
         await self._urgent.wait()
 
+    @property
+    def is_urgent(self) -> bool:
+        return self._urgent.is_set()
+
     @contextmanager
     def heeded(self, call: Callable[[], None]) -> Iterator[None]:
-        """Call once when somebody asks, or has asked, for as long as the block lasts."""
+        """Call whenever somebody asks, and now if somebody has, for as long as the block lasts."""
         self._heed = call
         try:
             if self.why is not None:
@@ -57,6 +61,5 @@ class Halt:
             self._heed = None
 
     def _tell(self) -> None:
-        heed, self._heed = self._heed, None
-        if heed:
-            heed()
+        if self._heed:
+            self._heed()

@@ -58,6 +58,7 @@ class StepSummary:
     """One of a job's commands, as its results tell of it; a command alone counts as one."""
 
     command: str
+    name: str = ""  # of a step
     status: StepStatus
     exit_code: int | None = None
     started_at: Instant | None = None
@@ -126,6 +127,13 @@ class Workspace(Protocol):
 
     async def collect(self, shelf: Shelf) -> Collected:
         """Bring the job's artifacts to a shelf. No process of the attempt is left by now."""
+        ...
+
+    async def leave(self) -> None:
+        """Let go of the source and of the results: the next attempt may have them. Safe to repeat.
+
+        It comes before the attempt's last word, so that whoever hears that finds the source free.
+        """
         ...
 
     async def remove(self) -> None:

@@ -28,7 +28,7 @@ from airunner.server.session import Session
 from airunner.session import FromServer, FromWorker
 from airunner.store.engine import Engine
 from airunner.worker.clock import LoopClock as WorkerClock
-from airunner.worker.run import Place
+from airunner.worker.place import Place
 from airunner.worker.worker import Worker, WorkerOptions
 from tests.simulation.commands import Theatre
 from tests.simulation.disk import Disk, DiskLog

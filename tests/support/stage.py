@@ -216,6 +216,9 @@ class Room:
     async def collect(self, shelf: Shelf) -> Collected:
         return Collected()
 
+    async def leave(self) -> None:
+        pass
+
     def directory(self, wanted: str = "") -> str:
         if wanted:
             raise SetupFailed(f"there is no working directory {wanted!r}")

@@ -21,7 +21,7 @@ from airunner.server.session import Session
 from airunner.session import FromServer, FromWorker
 from airunner.spec import JobSpec
 from airunner.worker.clock import LoopClock
-from airunner.worker.run import Place
+from airunner.worker.place import Place
 from airunner.worker.spool.spools import MemorySpools, Shelf
 from airunner.worker.worker import Worker, WorkerOptions
 from tests.core.serving import SlowLog, served
