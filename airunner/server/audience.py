@@ -1,4 +1,4 @@
-"""Those who read the log while it grows: watchers of one job or another.
+"""Those who read the log while it grows: of one job, or of all.
 
 A reader is a cursor in the log, not a subscriber with a buffer: a slow one holds nothing up, and
 none misses anything. Who has read all there is parks until an append has landed, so one that
@@ -8,13 +8,30 @@ waits costs nothing.
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Final
 
 from airunner.errors import DataLoss, ShuttingDown
-from airunner.facts import Event, sequences
+from airunner.facts import Event, Reported, sequences
 from airunner.jobs import JobId, Place
+from airunner.limits import MIB
 from airunner.log.log import Log
+from airunner.reports import Output
 from airunner.server.parking import Parking
 from airunner.store.engine import Engine
+
+STRETCH_EVENTS_MAX: Final = 256
+STRETCH_BYTES_MAX: Final = 1 * MIB  # of output, with which no more events join
+
+_ALL: Final = object()  # what those park on who read of all jobs
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """All that the log tells watchers from one place to another."""
+
+    events: Sequence[Event]  # the oldest first
+    through: Place
 
 
 class Audience:
@@ -38,13 +55,26 @@ class Audience:
         self._watched = watched
         self._durable = durable
         self._left = left
+        self._end = engine.tail
         self._news = Parking()  # readers, by what they wait to hear of
         self._stopping = False
 
+    @property
+    def log(self) -> str:
+        """The name of the log."""
+        return self._log.name
+
+    @property
+    def end(self) -> Place:
+        """The place of the newest event that the log has."""
+        return self._end
+
     def landed(self, events: Sequence[Event]) -> None:
         """Wake whom these events are news to: the log has them now."""
+        self._end = events[-1].place
         for id in {event.fact.id for event in events if sequences(event.fact)}:
             self._news.wake(id)
+        self._news.wake(_ALL)
 
     def stop(self) -> None:
         """Send everybody away who waits, with ShuttingDown."""
@@ -84,9 +114,45 @@ class Audience:
                 del self._watched[id]
                 self._left()
 
+    async def follow(self, after: Place) -> AsyncGenerator[Stretch, None]:
+        """What the log has of all jobs after a place, and then what comes; never ends by itself.
+
+        A stretch may have no events: nothing that watchers see. Retention spares nothing for its
+        sake, for who reads of all jobs would keep all of them.
+
+        Raises DataLoss if the log has not come to the place `after` yet, ShuttingDown.
+        """
+        if after > self._end:
+            raise DataLoss(f"the log ends at place {self._end}: nothing follows {after}")
+        while True:
+            end = self._end
+            events, size = list[Event](), 0
+            async with aclosing(self._log.since(after)) as found:
+                async for event in found:
+                    events.append(event)
+                    size += _size(event)
+                    if len(events) == STRETCH_EVENTS_MAX or size >= STRETCH_BYTES_MAX:
+                        yield Stretch(events, event.place)
+                        after, events, size = event.place, [], 0
+            through = max(end, events[-1].place) if events else end
+            if through > after:
+                yield Stretch(events, through)
+                after = through
+            if self._end <= after:
+                await self._park(_ALL)
+
     async def _park(self, key: Hashable) -> None:
         if self._stopping:
             raise ShuttingDown
         await self._news.park(key)
         if self._stopping:
             raise ShuttingDown
+
+
+def _size(event: Event) -> int:
+    """Bytes of output."""
+    match event.fact:
+        case Reported(report=Output() as output):
+            return output.size
+        case _:
+            return 0

@@ -1,4 +1,4 @@
-"""The event streams' calls: watching a job, and reporting on one."""
+"""The event streams' calls: watching a job or all of them, and reporting on one."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,9 +9,10 @@ import grpc
 
 from airunner.entries import trimmed
 from airunner.errors import InvalidRequest, ShuttingDown
-from airunner.jobs import JobId, Sequence, TaskToken
+from airunner.jobs import JobId, Place, Sequence, TaskToken
 from airunner.server.broker import Broker
 from airunner.server.methods import Methods
+from airunner.server.streaming import PLACES_UNSAID_MAX, beginning, filter_of, responses
 from airunner.server.telling import Telling, made, seen
 from airunner.wire.entries import decode_filter, passes
 from airunner.wire.job.v1 import job_pb2 as pb
@@ -34,6 +35,11 @@ class EventsDoor:
                     self.StreamJobEvents,
                     request_deserializer=pb.StreamJobEventsRequest.FromString,
                     response_serializer=bytes,
+                ),
+                "StreamEvents": grpc.unary_stream_rpc_method_handler(
+                    self.StreamEvents,
+                    request_deserializer=pb.StreamEventsRequest.FromString,
+                    response_serializer=pb.StreamEventsResponse.SerializeToString,
                 ),
                 "PublishJobEvents": grpc.stream_unary_rpc_method_handler(
                     self.PublishJobEvents,
@@ -72,6 +78,23 @@ class EventsDoor:
                     sent = scanned
         if request.stop_at_tail and scanned > sent:
             yield pb.StreamJobEventsResponse(scanned_through=scanned).SerializeToString()
+
+    async def StreamEvents(
+        self,
+        request: pb.StreamEventsRequest,
+        context: grpc.aio.ServicerContext[pb.StreamEventsRequest, pb.StreamEventsResponse],
+    ) -> AsyncIterator[pb.StreamEventsResponse]:
+        """What there is to say at a moment goes out together; the caller is told of long silences."""
+        audience = self._broker.audience
+        wanted, begin = filter_of(request, self._broker.table.find), beginning(request, audience)
+        async with aclosing(audience.follow(begin)) as stretches:
+            yield pb.StreamEventsResponse(place=begin, log=audience.log)
+            said = begin
+            async for stretch in stretches:
+                for response in responses(stretch, wanted):
+                    if response.events or response.place - said >= PLACES_UNSAID_MAX:
+                        yield response
+                        said = Place(response.place)
 
     async def PublishJobEvents(
         self,

@@ -36,6 +36,7 @@ ALLOWED: Final[Mapping[str, frozenset[Role]]] = {
     "/job.v1.JobService/ReleaseJob": _RUN,
     "/job.v1.JobService/Work": _RUN,
     "/job.v1.JobEventsService/StreamJobEvents": _LOOK,
+    "/job.v1.JobEventsService/StreamEvents": _LOOK,
     "/job.v1.JobEventsService/PublishJobEvents": _RUN,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _LOOK,
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": _LOOK,

@@ -1314,57 +1314,93 @@ class StreamEventsRequest(_message.Message):
     QUEUE_FIELD_NUMBER: _builtins.int
     AFTER_PLACE_FIELD_NUMBER: _builtins.int
     EVENT_FILTER_FIELD_NUMBER: _builtins.int
+    LOG_FIELD_NUMBER: _builtins.int
     queue: _builtins.str
     """empty: all"""
     after_place: _builtins.int
-    """of the last response that was seen; 0: from now on"""
+    """of the last response that was seen; unset: from now on"""
+    log: _builtins.str
+    """of the stream that after_place is from; DATA_LOSS if the server has another"""
     @_builtins.property
     def event_filter(self) -> _containers.RepeatedScalarFieldContainer[Global___EventType.ValueType]:
-        """empty: all"""
+        """empty: all; OUTPUT_BATCH is OUTPUT"""
 
     def __init__(
         self,
         *,
         queue: _builtins.str = ...,
-        after_place: _builtins.int = ...,
+        after_place: _builtins.int | None = ...,
         event_filter: _abc.Iterable[Global___EventType.ValueType] | None = ...,
+        log: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after_place", b"_after_place", "after_place", b"after_place"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_place", b"after_place", "event_filter", b"event_filter", "queue", b"queue"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_place", b"_after_place", "after_place", b"after_place", "event_filter", b"event_filter", "log", b"log", "queue", b"queue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__after_place: _TypeAlias = _typing.Literal["after_place"]  # noqa: Y015
+    _WhichOneofArgType__after_place: _TypeAlias = _typing.Literal["_after_place", b"_after_place"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__after_place) -> _WhichOneofReturnType__after_place | None: ...
 
 Global___StreamEventsRequest: _TypeAlias = StreamEventsRequest  # noqa: Y015
 
 @_typing.final
 class StreamEventsResponse(_message.Message):
+    """The first response has no events and says where the stream begins."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
+    LOG_FIELD_NUMBER: _builtins.int
+    place: _builtins.int
+    """in the log; every event up to here was sent or filtered out"""
+    log: _builtins.str
+    """whose places these are; in the first response"""
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___StreamedEvent]:
+        """in the order of the log"""
+
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[Global___StreamedEvent] | None = ...,
+        place: _builtins.int = ...,
+        log: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "log", b"log", "place", b"place"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamEventsResponse: _TypeAlias = StreamEventsResponse  # noqa: Y015
+
+@_typing.final
+class StreamedEvent(_message.Message):
+    """Sequences begin at 1 in each job and go on without a gap, unless a filter makes some. An OUTPUT_CUT
+    may begin at sequences that were told before: it has grown since.
+    """
+
     DESCRIPTOR: _descriptor.Descriptor
 
     JOB_ID_FIELD_NUMBER: _builtins.int
     EVENT_FIELD_NUMBER: _builtins.int
-    PLACE_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
-    place: _builtins.int
-    """in the server's log"""
     @_builtins.property
-    def event(self) -> Global___JobEvent:
-        """unset in the first response, which says where the stream begins"""
-
+    def event(self) -> Global___JobEvent: ...
     def __init__(
         self,
         *,
         job_id: _builtins.str = ...,
         event: Global___JobEvent | None = ...,
-        place: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "job_id", b"job_id", "place", b"place"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "job_id", b"job_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___StreamEventsResponse: _TypeAlias = StreamEventsResponse  # noqa: Y015
+Global___StreamedEvent: _TypeAlias = StreamedEvent  # noqa: Y015
 
 @_typing.final
 class UploadArtifactRequest(_message.Message):

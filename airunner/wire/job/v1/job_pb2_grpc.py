@@ -636,7 +636,9 @@ class JobEventsServiceServicer(object):
     def StreamEvents(self, request, context):
         """airunner's own.
 
-        The events of all jobs as they come, in the order of the log; does not end by itself.
+        The events of all jobs as they come, in the order of the log; does not end by itself. What
+        retention took before it was read is not told: of a job that is forgotten nothing, of
+        output that is dropped an OUTPUT_CUT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

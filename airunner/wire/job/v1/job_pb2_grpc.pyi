@@ -229,7 +229,9 @@ class JobEventsServiceStub:
     StreamEvents: _grpc.UnaryStreamMultiCallable[_job_pb2.StreamEventsRequest, _job_pb2.StreamEventsResponse]
     """airunner's own.
 
-    The events of all jobs as they come, in the order of the log; does not end by itself.
+    The events of all jobs as they come, in the order of the log; does not end by itself. What
+    retention took before it was read is not told: of a job that is forgotten nothing, of
+    output that is dropped an OUTPUT_CUT.
     """
 
 @_typing.type_check_only
@@ -244,7 +246,9 @@ class JobEventsServiceAsyncStub(JobEventsServiceStub):
     StreamEvents: _aio.UnaryStreamMultiCallable[_job_pb2.StreamEventsRequest, _job_pb2.StreamEventsResponse]  # type: ignore[assignment]
     """airunner's own.
 
-    The events of all jobs as they come, in the order of the log; does not end by itself.
+    The events of all jobs as they come, in the order of the log; does not end by itself. What
+    retention took before it was read is not told: of a job that is forgotten nothing, of
+    output that is dropped an OUTPUT_CUT.
     """
 
 class JobEventsServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -274,7 +278,9 @@ class JobEventsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_job_pb2.StreamEventsResponse], _abc.AsyncIterator[_job_pb2.StreamEventsResponse]]:
         """airunner's own.
 
-        The events of all jobs as they come, in the order of the log; does not end by itself.
+        The events of all jobs as they come, in the order of the log; does not end by itself. What
+        retention took before it was read is not told: of a job that is forgotten nothing, of
+        output that is dropped an OUTPUT_CUT.
         """
 
 def add_JobEventsServiceServicer_to_server(servicer: JobEventsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
