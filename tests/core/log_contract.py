@@ -17,9 +17,13 @@ from typing import ClassVar, TypeVar
 from msgspec import structs
 from msgspec.structs import replace
 
+from airunner.artifacts import Artifact
 from airunner.facts import (
+    ArtifactKept,
+    ArtifactsDropped,
     CancelRequested,
     Event,
+    Fact,
     Forgotten,
     Leased,
     OutputDropped,
@@ -41,8 +45,18 @@ from airunner.jobs import (
     digest,
 )
 from airunner.log.log import Log
-from airunner.reports import Chunk, Output, OutputCut, ProcessStarted, Stream, width
+from airunner.reports import (
+    Chunk,
+    Output,
+    OutputCut,
+    ProcessStarted,
+    StepEnded,
+    StepStarted,
+    Stream,
+    width,
+)
 from airunner.spec import JobSpec
+from airunner.steps import Step, StepStatus
 from airunner.store.engine import Engine, replayed
 from tests.core.walk import KEEP, Walk
 from tests.support.loop import VirtualLoop
@@ -52,8 +66,12 @@ ONE, TWO, THREE = JobId("one"), JobId("two"), JobId("three")
 DONE = Outcome(reason=Reason.EXITED, exit_code=0)
 
 
-def output(*texts: str) -> Output:
-    return Output(tuple(Chunk(Stream.STDERR, text.encode(), NOW) for text in texts))
+def output(*texts: str, step: int | None = None) -> Output:
+    return Output(tuple(Chunk(Stream.STDERR, text.encode(), NOW) for text in texts), step)
+
+
+def artifact(path: str, size: int) -> Artifact:
+    return Artifact(path=path, size=size, sha256="0" * 64)
 
 
 class Writer:
@@ -233,6 +251,37 @@ class LogContract:
                 assert by_id(replayed(await read(log))) == by_id(engine)
             await log.append(engine.record(engine.queue.give_back(token), NOW))
             assert by_id(replayed(await read(log))) == by_id(engine)
+
+    @on_its_loop
+    async def test_a_replay_after_any_append_counts_what_steps_wrote_and_left(self) -> None:
+        log, engine = self.make(), Engine()
+
+        async def append(facts: Sequence[Fact]) -> None:
+            await log.append(engine.record(facts, NOW))
+            assert by_id(replayed(await read(log))) == by_id(engine)
+
+        queue, wish = engine.queue, Enqueue(spec=JobSpec(steps=(Step(run="make"),)))
+        await append(queue.enqueue(ONE, wish, NOW))
+        for token in map(digest, map(TaskToken, ("first", "second"))):
+            worker, span = WorkerId("w"), Millis(9_000)
+            await append(queue.lease(["default"], token=token, worker=worker, span=span, now=NOW))
+            await append(queue.publish(token, [(1, StepStarted(0, "make"))], now=NOW))
+            await append(queue.keep(token, artifact("a", 5), now=NOW))
+            await append(queue.publish(token, [(2, output("a", "b", step=0))], now=NOW))
+            await append(queue.keep(token, artifact("b", 7), now=NOW))
+            await append(queue.keep(token, artifact("c", 0), now=NOW))
+            ended = StepEnded(0, "make", StepStatus.FAILED, 2, Millis(7))
+            await append(queue.publish(token, [(4, ended), (5, output("c"))], now=NOW))
+            assert engine.table.artifact_bytes == 12
+            if token == digest(TaskToken("first")):
+                await append(queue.give_back(token))
+        await append(queue.finish(token, structs.replace(DONE, exit_code=2)))
+        without_gap(events := await read(log, ONE))
+        steps = [event.fact.report for event in events if isinstance(event.fact, Reported)]
+        assert [each.step for each in steps if isinstance(each, Output)] == [0, None] * 2
+        await append([ArtifactsDropped(ONE)])
+        assert await read(log, ONE) == events
+        assert engine.table.artifact_bytes == 0
 
     @on_its_loop
     async def test_a_replay_of_a_job_whose_reports_have_no_number_knows_of_none(self) -> None:
@@ -417,6 +466,7 @@ def walked() -> Walk:
     walk.run(600)
     kinds = {type(event.fact) for event in walk.log}
     assert {Renewed, OutputDropped, Forgotten, Leased, CancelRequested} <= kinds
+    assert {ArtifactKept, ArtifactsDropped} <= kinds
     return walk
 
 

@@ -37,7 +37,7 @@ KEEP = Retention(
     output_bytes_per_job=150,
     output_bytes_total=300,
     artifact_bytes_per_job=40,
-    artifact_bytes_total=80,
+    artifact_bytes_total=44,
 )
 OUTCOMES = (
     Outcome(reason=Reason.EXITED, exit_code=0),
