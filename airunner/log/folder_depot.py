@@ -1,0 +1,291 @@
+"""A depot in a folder next to the log's file, for the log's owner alone.
+
+    partial/RANDOM          on its way in
+    JOB/ATTEMPT/SHA256      kept: synced under the first name, then renamed, then the folder synced
+
+Rules
+- The event loop never waits for the disk. A few threads read and write; one thread alone makes and
+  removes names, so that no folder goes while a file is put into it.
+- No file stays open between two calls. So a caller may go away at any moment, a thread that is still at
+  work for it does no harm, and how many files are open does not depend on how many callers there are.
+- A name is made from a job's id, a number and a digest, each checked before: nothing that a client
+  says is a path here. Symbolic links are not followed.
+- To remove is to try: what cannot be removed now, the next start tries again. Only what has a job's id for
+  its name is ever removed.
+"""
+
+import asyncio
+import errno
+import os
+import re
+import secrets
+import shutil
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, TypeVar
+
+from airunner.artifacts import Artifact
+from airunner.errors import LimitReached
+from airunner.jobs import JobId
+from airunner.limits import ARTIFACT_CHUNK_BYTES
+from airunner.log.depot import Altered, NotThere, Tally
+
+T = TypeVar("T")
+
+PARTIAL: Final = "partial"
+_THREADS: Final = 4
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
+_JOB: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def depot_of(path: Path) -> Path:
+    """The folder of the artifacts of the log at this path."""
+    return path.with_name(f"{path.name}-artifacts")
+
+
+def place_of(folder: Path, id: str, attempt: int, artifact: Artifact) -> Path:
+    """Where a depot's folder has a file."""
+    assert _JOB.fullmatch(id)
+    return folder / id / str(attempt) / artifact.sha256
+
+
+class FolderDepot:
+    """The depot in one folder, which is this object's alone until close().
+
+    `sync`: what keep() has returned for outlives a power cut, not only a kill. `room` raises
+    LimitReached if there is none on the disk for so many more bytes.
+    """
+
+    def __init__(
+        self, folder: Path, *, sync: bool = True, room: Callable[[int], None] = lambda size: None
+    ) -> None:
+        self.folder = folder
+        self._sync = sync
+        self._room = room
+        self._coming = 0  # bytes that were said and have not come yet
+        self._jobs: set[str] = set()  # that have a folder
+        self._data = ThreadPoolExecutor(_THREADS, "depot-data")
+        self._names = ThreadPoolExecutor(1, "depot-names")
+
+    async def receive(self, id: JobId, attempt: int, artifact: Artifact) -> "_Incoming":
+        self._room(self._coming + artifact.size)
+        incoming = _Incoming(self, id, attempt, artifact)
+        await incoming.begin()
+        return incoming
+
+    async def read(
+        self, id: JobId, attempt: int, artifact: Artifact, offset: int = 0
+    ) -> AsyncGenerator[bytes, None]:
+        place, digest, at = place_of(self.folder, id, attempt, artifact), sha256(), offset
+        while chunk := await self.on_data(_chunk, place, artifact, at):
+            at += len(chunk)
+            if not offset:
+                await self.on_data(digest.update, chunk)
+                if at == artifact.size and digest.hexdigest() != artifact.sha256:
+                    raise Altered(f"{place} has another digest than what was kept")
+            yield chunk
+
+    def discard(self, id: JobId, attempt: int, artifact: Artifact) -> None:
+        self._names.submit(_unlink, place_of(self.folder, id, attempt, artifact))
+
+    def drop(self, id: JobId, attempt: int | None = None) -> None:
+        if id not in self._jobs:
+            return
+        if attempt is None:
+            self._jobs.discard(id)
+        self._names.submit(_remove, self.folder / id, attempt)
+
+    async def sweep(self, known: Mapping[JobId, int]) -> int:
+        self._jobs = await _on(self._names, _sweep, self.folder, known)
+        return len(known.keys() - self._jobs)
+
+    async def close(self) -> None:
+        for pool in (self._data, self._names):
+            await asyncio.to_thread(pool.shutdown)
+
+    async def on_data(self, work: Callable[..., T], *args: object) -> T:
+        """Do something with a file's bytes, on a thread."""
+        return await _on(self._data, work, *args)
+
+    async def name(self, partial: Path, id: JobId, attempt: int, artifact: Artifact) -> bool:
+        """Give a whole file its name for good; whether there was none of that name."""
+        self._jobs.add(id)
+        place = place_of(self.folder, id, attempt, artifact)
+        return await _on(self._names, _name, partial, place, self._sync)
+
+    def unname(self, partial: Path) -> None:
+        """Remove what has not come whole, soon."""
+        self._names.submit(_unlink, partial)
+
+    def expect(self, size: int) -> None:
+        """So many more bytes are to come, or fewer."""
+        self._coming += size
+
+    @property
+    def syncs(self) -> bool:
+        return self._sync
+
+
+class _Incoming:
+    def __init__(self, depot: FolderDepot, id: JobId, attempt: int, artifact: Artifact) -> None:
+        self._depot, self._id, self._attempt, self._artifact = depot, id, attempt, artifact
+        self._tally = Tally(artifact)
+        self._partial = depot.folder / PARTIAL / secrets.token_hex(16)
+        self._expected = artifact.size
+        self._open = True
+        depot.expect(self._expected)
+
+    async def begin(self) -> None:
+        try:
+            with _room_named():
+                await self._depot.on_data(_create, self._partial)
+        except BaseException:
+            self.close()
+            raise
+
+    async def write(self, data: bytes) -> None:
+        at = self._tally.size
+        with _room_named():
+            await self._depot.on_data(self._put, data, at)
+        self._expect_less(len(data))
+
+    async def keep(self) -> bool:
+        with _room_named():
+            await self._depot.on_data(self._finish)
+            new = await self._depot.name(self._partial, self._id, self._attempt, self._artifact)
+        self._open = False
+        return new
+
+    def close(self) -> None:
+        self._expect_less(self._expected)
+        if self._open:
+            self._open = False
+            self._depot.unname(self._partial)
+
+    def _expect_less(self, size: int) -> None:
+        self._expected -= size
+        self._depot.expect(-size)
+
+    # On a thread
+
+    def _put(self, data: bytes, at: int) -> None:
+        self._tally.add(data)
+        with _opened(self._partial, os.O_WRONLY) as file:
+            while data:
+                written = os.pwrite(file, data, at)
+                data, at = data[written:], at + written
+
+    def _finish(self) -> None:
+        self._tally.check()
+        if self._depot.syncs:
+            with _opened(self._partial, os.O_WRONLY) as file:
+                os.fsync(file)
+
+
+async def _on(pool: ThreadPoolExecutor, work: Callable[..., T], *args: object) -> T:
+    return await asyncio.get_running_loop().run_in_executor(pool, work, *args)
+
+
+# On a thread
+
+
+@contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    file = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+@contextmanager
+def _room_named() -> Iterator[None]:
+    """LimitReached where the disk has no room."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise LimitReached(
+            "the server's disk has no room for the artifact: try again later"
+        ) from error
+
+
+def _create(partial: Path) -> None:
+    with _opened(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL):
+        pass
+
+
+def _chunk(place: Path, artifact: Artifact, at: int) -> bytes:
+    """The bytes from an offset on; b"": there are no more."""
+    try:
+        with _opened(place, os.O_RDONLY) as file:
+            if (size := os.fstat(file).st_size) != artifact.size:
+                raise Altered(f"{place} has {size} bytes, and {artifact.size} were kept")
+            return os.pread(file, ARTIFACT_CHUNK_BYTES, at)
+    except FileNotFoundError:
+        raise NotThere(f"{place} is not there") from None
+    except OSError as error:
+        raise Altered(f"{place} cannot be read: {error.strerror}") from error
+
+
+def _name(partial: Path, place: Path, sync: bool) -> bool:
+    attempt, job = place.parent, place.parent.parent
+    for folder in (job, attempt):
+        with suppress(FileExistsError):
+            folder.mkdir(0o700)
+            if sync:
+                _sync(folder.parent)
+    new = not place.exists()
+    partial.rename(place)
+    if sync:
+        _sync(attempt)
+    return new
+
+
+def _sync(folder: Path) -> None:
+    with _opened(folder, os.O_RDONLY | os.O_DIRECTORY) as file:
+        os.fsync(file)
+
+
+def _unlink(file: Path) -> None:
+    """Remove a file, and the folders that are empty without it."""
+    with suppress(OSError):
+        file.unlink()
+    if file.parent.name != PARTIAL:
+        with suppress(OSError):
+            file.parent.rmdir()
+            file.parent.parent.rmdir()
+
+
+def _remove(job: Path, attempt: int | None) -> None:
+    if attempt is None:
+        shutil.rmtree(job, ignore_errors=True)
+        return
+    shutil.rmtree(job / str(attempt), ignore_errors=True)
+    with suppress(OSError):
+        job.rmdir()
+
+
+def _sweep(folder: Path, known: Mapping[JobId, int]) -> set[str]:
+    """Remove all that is not of these attempts; which jobs have something left."""
+    folder.mkdir(0o700, exist_ok=True)
+    folder.chmod(0o700)
+    shutil.rmtree(folder / PARTIAL, ignore_errors=True)
+    (folder / PARTIAL).mkdir(0o700, exist_ok=True)
+    _sync(folder)
+    jobs = set()
+    for job in filter(_JOB.fullmatch, os.listdir(folder)):
+        latest = str(known.get(JobId(job), ""))
+        attempts = os.listdir(folder / job) if latest and (folder / job).is_dir() else ()
+        if latest not in attempts:
+            shutil.rmtree(folder / job, ignore_errors=True)
+            continue
+        jobs.add(job)
+        for attempt in attempts:
+            if attempt != latest:
+                shutil.rmtree(folder / job / attempt, ignore_errors=True)
+    return jobs
