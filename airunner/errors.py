@@ -5,6 +5,7 @@
       Unauthenticated     UNAUTHENTICATED       get another token first
       NotAllowed          PERMISSION_DENIED     get another role first
       UnknownJob          NOT_FOUND
+      UnknownArtifact     NOT_FOUND
       IdempotencyConflict ALREADY_EXISTS
       StaleLease          FAILED_PRECONDITION   the job is no longer this caller's
       CancelPending       FAILED_PRECONDITION   a cancelled job's lease is not renewed
@@ -61,6 +62,17 @@ class UnknownJob(Refused):
 
     def __init__(self, id: str) -> None:
         super().__init__(f"no job {id}: it never existed, or retention has removed it")
+
+
+class UnknownArtifact(Refused):
+    """The latest attempt of the job has left no file under this name."""
+
+    status = "NOT_FOUND"
+
+    def __init__(self, id: str, path: str) -> None:
+        super().__init__(
+            f"job {id} has no artifact {path}: none was kept, or it went with its attempt or by retention"
+        )
 
 
 class IdempotencyConflict(Refused):

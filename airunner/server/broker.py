@@ -14,7 +14,7 @@ next deadline. An idle server does nothing at all.
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import TypeVar
 
 from airunner.errors import Refused, ShuttingDown, StaleLease
@@ -77,6 +77,7 @@ class Broker:
         room: Callable[[], None] = lambda: None,
     ) -> None:
         self._engine = engine
+        self._log = log
         self._clock = clock
         self._ids = ids
         self._room = room
@@ -181,6 +182,13 @@ class Broker:
     ) -> AsyncGenerator[Event, None]:
         """A job's events from a sequence on, as Audience.watch() has them."""
         return self.audience.watch(id, after=after, stop_at_tail=stop_at_tail)
+
+    async def history(self, id: JobId) -> list[Fact]:
+        """What has become of a job so far, without what was reported of it."""
+        with self.readers.reading(id):
+            await self.durably(self.table.job(id))
+            async with aclosing(self._log.read(id, reported=False)) as events:
+                return [event.fact async for event in events]
 
     # Workers' verbs
 

@@ -1,0 +1,237 @@
+"""What jobs leave: facts in the log, bytes in a depot, and the order between the two.
+
+A file is kept in this order: the lease is looked up and room is made; its bytes come, under no name;
+they are held against what was said of them, synced and named; and only then does the fact enter the
+log, under the same fence as all that a worker says. Whoever was answered has a file that is there
+after a crash, and nobody sees half of one.
+
+Bytes go as their facts do, but not before that is durable: with an attempt that is given back, with a
+job that is forgotten, and when retention makes room.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable
+from contextlib import aclosing, asynccontextmanager, closing
+from typing import Final, TypeVar
+
+from airunner.artifacts import Artifact
+from airunner.errors import (
+    InvalidRequest,
+    Refused,
+    ShuttingDown,
+    UnknownArtifact,
+    Unreachable,
+)
+from airunner.facts import (
+    ArtifactKept,
+    ArtifactsDropped,
+    Event,
+    Fact,
+    Forgotten,
+    Leased,
+    Returned,
+)
+from airunner.jobs import JobId, TaskToken, digest
+from airunner.limits import TRANSFER_SILENT_SECONDS_MAX, TRANSFERS_MAX
+from airunner.log.depot import Altered, Depot, NotThere
+from airunner.log.log import LogDamaged
+from airunner.server.broker import Broker
+from airunner.server.outbox import Journal
+
+T = TypeVar("T")
+
+Name = tuple[JobId, int, str]
+
+_END: Final = b""  # no more bytes: no chunk is empty
+
+
+class Archive:
+    """Keeps, lists and reads the artifacts of one server's jobs."""
+
+    def __init__(self, broker: Broker, depot: Depot) -> None:
+        self._broker = broker
+        self._depot = depot
+        self._turns = asyncio.Semaphore(TRANSFERS_MAX)
+        self._naming: Counter[Name] = Counter()  # named, and not in the log yet
+
+    async def keep(
+        self,
+        token: TaskToken,
+        artifact: Artifact,
+        data: AsyncIterator[bytes],
+        *,
+        again: bool = False,
+    ) -> None:
+        """Keep a file of the attempt that has this token, and answer when it is there for good.
+
+        `again`: it may be there already, from a call that was not answered. Raises StaleLease,
+        LimitReached, InvalidRequest, Unreachable if nothing comes for too long, ShuttingDown.
+        """
+        async with self._turn():
+            job = self._broker.table.held_by(digest(token))
+            if again and artifact in await self.list(job.id):
+                return
+            await self._make_room(token, artifact)
+            with closing(await self._depot.receive(job.id, job.attempt, artifact)) as deposit:
+                while chunk := await in_time(_next(data)):
+                    await deposit.write(chunk)
+                name = (job.id, job.attempt, artifact.sha256)
+                self._naming[name] += 1
+                try:
+                    new = await deposit.keep()
+                    self._record(token, artifact, name, new=new)
+                finally:
+                    self._naming[name] -= 1
+                    if not self._naming[name]:
+                        del self._naming[name]
+            await self._broker.durably(None)
+
+    async def list(self, id: JobId) -> list[Artifact]:
+        """What the latest attempt of a job has left, by path; UnknownJob."""
+        _, left = await self._left(id)
+        return [left[path] for path in sorted(left)]
+
+    @asynccontextmanager
+    async def opened(self, id: JobId, path: str) -> AsyncIterator["Kept"]:
+        """One file of a job's latest attempt, which retention spares for the length of a block.
+
+        Raises UnknownJob, UnknownArtifact, ShuttingDown.
+        """
+        async with self._turn():
+            with self._broker.readers.reading(id):
+                attempt, left = await self._left(id)
+                if path not in left:
+                    raise UnknownArtifact(id, path)
+                yield Kept(self._broker, self._depot, id, attempt, left[path])
+
+    async def _left(self, id: JobId) -> tuple[int, dict[str, Artifact]]:
+        """The latest attempt, and what it has left by path; of one path the newest."""
+        job = self._broker.table.job(id)
+        left: dict[str, Artifact] = {}
+        if not job.artifacts:
+            return job.attempt, left
+        attempt = 0
+        for fact in await self._broker.history(id):
+            match fact:
+                case Leased() | Returned():
+                    left.clear()
+                case ArtifactKept(_, attempt, artifact):
+                    left[artifact.path] = artifact
+                case _:
+                    pass
+        return attempt, left
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """One of TRANSFERS_MAX, for a block that ends with ShuttingDown when the server stops."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                ending = tasks.create_task(self._end_when_stopping())
+                async with self._turns:
+                    yield
+                ending.cancel()
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+    async def _end_when_stopping(self) -> None:
+        await self._broker.stopped()
+        raise ShuttingDown
+
+    async def _make_room(self, token: TaskToken, artifact: Artifact) -> None:
+        """Have what must go for it be gone."""
+        broker = self._broker
+        facts = broker.queue.make_shelf_room(
+            digest(token), artifact.size, now=broker.now(), watched=broker.readers
+        )
+        place = broker.decide(facts)
+        if facts:
+            await broker.durable(place)
+            _let_go(self._depot, facts)
+
+    def _record(self, token: TaskToken, artifact: Artifact, name: Name, *, new: bool) -> None:
+        """Have the log say that a file is there, whose bytes are; or let go of them."""
+        broker, (id, attempt, _) = self._broker, name
+        try:
+            broker.decide(
+                broker.queue.keep(digest(token), artifact, now=broker.now(), watched=broker.readers)
+            )
+        except Refused:
+            if (
+                new and self._naming[name] == 1
+            ):  # else another fact says, or is about to, that it is there
+                self._depot.discard(id, attempt, artifact)
+            raise
+
+
+class Kept:
+    """A file that is there."""
+
+    def __init__(
+        self, broker: Broker, depot: Depot, id: JobId, attempt: int, artifact: Artifact
+    ) -> None:
+        self.artifact = artifact
+        self._broker = broker
+        self._depot = depot
+        self._id = id
+        self._attempt = attempt
+
+    async def read(self, offset: int = 0) -> AsyncGenerator[bytes, None]:
+        """Its bytes from an offset on.
+
+        Raises UnknownArtifact if its attempt is given back meanwhile, LogDamaged if it is not what
+        was kept.
+        """
+        if not 0 <= offset <= self.artifact.size:
+            raise InvalidRequest(
+                "offset", f"{offset} is not within 0 to the {self.artifact.size} bytes of the file"
+            )
+        chunks = self._depot.read(self._id, self._attempt, self.artifact, offset)
+        try:
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    yield chunk
+        except (NotThere, Altered) as wrong:
+            job = self._broker.table.find(self._id)
+            if job is None or not job.artifacts or job.attempt != self._attempt:
+                raise UnknownArtifact(self._id, self.artifact.path) from None
+            raise LogDamaged(
+                f"{wrong}: an artifact of job {self._id}; `airunner log check` names all that differ"
+            ) from wrong
+
+
+def letting_go(depot: Depot, journal: Journal) -> Journal:
+    """A listener that removes the bytes whose facts are gone for good, and passes all on."""
+
+    def tell(events: Iterable[Event]) -> None:
+        _let_go(depot, (event.fact for event in events))
+        journal(events)
+
+    return tell
+
+
+async def _next(data: AsyncIterator[bytes]) -> bytes:
+    return await anext(data, _END)
+
+
+async def in_time(step: Awaitable[T]) -> T:
+    """The next step of a transfer; Unreachable if the other end is silent for too long."""
+    try:
+        async with asyncio.timeout(TRANSFER_SILENT_SECONDS_MAX):
+            return await step
+    except TimeoutError:
+        raise Unreachable(
+            "the other end of the transfer was silent for TRANSFER_SILENT_SECONDS_MAX "
+            f"({TRANSFER_SILENT_SECONDS_MAX} s), so it has ended: try again"
+        ) from None
+
+
+def _let_go(depot: Depot, facts: Iterable[Fact]) -> None:
+    for fact in facts:
+        match fact:
+            case Forgotten(id) | ArtifactsDropped(id):
+                depot.drop(id)
+            case Returned(id, attempt):
+                depot.drop(id, attempt)
+            case _:
+                pass
