@@ -1,7 +1,7 @@
 """One or more of everything that travels.
 
-A new sample goes to the end of those of its class: the records of all of them are numbered
-(tests/log/test_records.py).
+A new sample goes to the end of those of its class: what is made of them is held by their numbers
+(tests/log/test_records.py, tests/core/test_chain.py).
 """
 
 from typing import get_args
@@ -247,8 +247,8 @@ HAPPENINGS: tuple[Happening, ...] = (
     *(BackInLine(ending, 2) for ending in Ending),
     Cancelling(Subject("me")),
     *(Kept(artifact) for artifact in ARTIFACTS),
-    *(Ended(outcome.state, outcome) for outcome in OUTCOMES),
     Ended(OUTCOMES[0].state, OUTCOMES[0], SEAL),
+    *(Ended(outcome.state, outcome) for outcome in OUTCOMES),
     *REPORTS,
 )
 
