@@ -1,0 +1,149 @@
+"""Bringing the artifacts of a workspace to a shelf, once no process of its job is left.
+
+Rules
+
+1. What cannot be read or kept is an error in a sentence, and the others go on.
+2. A file is as large as it is when it is opened: what is written behind that is none of it.
+3. A link is brought as it is to a shelf that keeps links. To one that keeps files alone it is brought
+   as the file that it leads to, if that is a file of the workspace; else it is left out, and that
+   is an error if a pattern names it.
+4. All that is read is read in one thread, a piece at a time, in bounded memory; if this is
+   cancelled, the thread ends after a piece.
+"""
+
+import hashlib
+import os
+import stat
+from contextlib import suppress
+from functools import partial
+from threading import Event
+from typing import BinaryIO
+
+from airunner.artifacts import Artifact
+from airunner.worker.results.errands import Errands
+from airunner.worker.results.errors import Errors
+from airunner.worker.results.patterns import Patterns
+from airunner.worker.results.scan import Found, Kind, Scan
+from airunner.worker.results.shelf import PIECE_BYTES
+from airunner.worker.sources.descent import Descent
+from airunner.worker.sources.staged import Staged
+from airunner.worker.workspace import Collected, NotKept, Shelf
+
+# A named pipe that was a file a moment ago must not block us
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+async def harvest(
+    top: int, shelf: Shelf, patterns: Patterns, staged: Staged | None = None
+) -> Collected:
+    """Bring what scan.py finds below a workspace, of which this is a descriptor.
+
+    Without patterns and without a record of what was staged, nothing is an artifact.
+    """
+    if not patterns and staged is None:
+        return Collected()
+    errands, crop = Errands("harvest"), Crop(os.dup(top), patterns, staged)
+    try:
+        for found in await errands.do(crop.look):
+            try:
+                await _bring(found, shelf, crop, errands)
+            except NotKept as why:
+                crop.errors.add(str(why))
+        artifacts = sorted(crop.artifacts, key=lambda each: each.path)
+        return Collected(artifacts=tuple(artifacts), errors=crop.errors.told())
+    finally:
+        crop.stop.set()
+        errands.send(crop.close)
+        errands.close()
+
+
+async def _bring(found: Found, shelf: Shelf, crop: "Crop", errands: Errands) -> None:
+    if found.kind is Kind.FOLDER:
+        await shelf.folder(found.path)
+        return
+    place = found.path
+    if found.kind is Kind.LINK:
+        if await shelf.link(found.path, found.target):
+            return
+        place = await errands.do(partial(crop.resolve, found.path))
+    if place:
+        artifact, data = await errands.do(partial(crop.open, found.path, place))
+        await shelf.put(artifact, data)
+        crop.artifacts.append(artifact)
+
+
+class Crop:
+    """What is read of a workspace, in the thread of the errands."""
+
+    def __init__(self, top: int, patterns: Patterns, staged: Staged | None) -> None:
+        self._top = top
+        self._patterns = patterns
+        self._staged = staged
+        self._data: BinaryIO | None = None  # of the file that is being brought
+        self._buffer = memoryview(bytearray(PIECE_BYTES))
+        self.stop = Event()
+        self.errors = Errors()
+        self.artifacts: list[Artifact] = []
+
+    def look(self) -> list[Found]:
+        """What is to be brought."""
+        try:
+            return Scan(self._patterns, self._staged, self.errors, self.stop.is_set).run(self._top)
+        except OSError as error:
+            self.errors.add(f"the workspace cannot be searched for artifacts: {error.strerror}")
+            return []
+
+    def resolve(self, path: str) -> str:
+        """The path of the file in the workspace to which a link leads; "" if it leads to none."""
+        with suppress(OSError):
+            top = os.readlink(f"/proc/self/fd/{self._top}")
+            real = os.path.realpath(f"{top}/{path}")
+            if real.startswith(f"{top}/") and stat.S_ISREG(os.lstat(real).st_mode):
+                return real.removeprefix(f"{top}/")
+        if self._patterns.name(path):
+            self.errors.add(f"artifact {path!r} is a link that leads to no file of the workspace")
+        return ""
+
+    def open(self, path: str, place: str) -> tuple[Artifact, BinaryIO]:
+        """An artifact and its file, which is closed by the next call. Raises NotKept."""
+        self._close_file()
+        above, _, name = place.rpartition("/")
+        try:
+            with Descent(self._top) as way:
+                for each in above.split("/") if above else ():
+                    way.down(each)
+                self._data = data = os.fdopen(os.open(name, _FILE, dir_fd=way.here), "rb")
+            state = os.fstat(data.fileno())
+            if not stat.S_ISREG(state.st_mode):
+                raise NotKept(f"artifact {path!r} is no file any more")
+            artifact = Artifact(
+                path=path,
+                size=state.st_size,
+                sha256=self._digest(path, data, state.st_size),
+                executable=bool(state.st_mode & stat.S_IXUSR),
+            )
+        except OSError as error:
+            raise NotKept(f"artifact {path!r} cannot be read: {error.strerror}") from None
+        return artifact, data
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._close_file()
+        os.close(self._top)
+
+    def _digest(self, path: str, data: BinaryIO, size: int) -> str:
+        """Of so many bytes; leaves the file at its beginning."""
+        digest = hashlib.sha256()
+        while size and not self.stop.is_set():
+            count = os.readv(data.fileno(), [self._buffer[:size]])
+            if not count:
+                raise NotKept(f"artifact {path!r} was changed while it was read")
+            digest.update(self._buffer[:count])
+            size -= count
+        data.seek(0)
+        return digest.hexdigest()
+
+    def _close_file(self) -> None:
+        if self._data is not None:
+            self._data.close()
+            self._data = None

@@ -1,0 +1,81 @@
+"""`result.json`: what came of an attempt, for scripts and for people.
+
+    {"jobId": "0190...", "name": "nightly", "status": "failed",
+     "timing": {"start": "2031-04-01T09:00:00.250Z", "end": ..., "durationMs": 1250},
+     "steps": [{"index": 0, "command": "make", "name": "build", "status": "success", "exitCode": 0,
+                "durationMs": 900, "log": "step_0.log"}, ...],
+     "artifacts": [{"path": "out/shop.tar", "size": 10240, "sha256": "..."}, ...],
+     "errors": ["artifact 'out/x' cannot be read: Permission denied"],
+     "error": null}
+
+- `status` is success, failed, cancelled or timeout. That of a step can be skipped, too.
+- `name` is there if there is one, of the job and of each step; `errors`, if logs or artifacts
+  are not all there. `error` is null if all is well, or else one sentence that has these in it.
+- `exitCode` is null if the step never ran or never ended, `log` if it has none, and
+  `durationMs` is 0 if it never ran. Times are by the worker's clock.
+"""
+
+import json
+from collections.abc import Callable
+
+from airunner.jobs import JobState, Outcome, Reason
+from airunner.units import show_time
+from airunner.worker.results.logs import log_name
+from airunner.worker.workspace import StepSummary, Summary
+
+
+def manifest(summary: Summary, has_log: Callable[[int], bool], errors: tuple[str, ...]) -> bytes:
+    """The file's text; `errors` are those of the logs."""
+    job, outcome = summary.job, summary.outcome
+    errors = (*summary.collected.errors, *errors)
+    said: dict[str, object] = {
+        "jobId": job.id,
+        **({"name": job.spec.name} if job.spec.name else {}),
+        "status": _status(outcome),
+        "timing": {
+            "start": show_time(summary.started_at),
+            "end": show_time(summary.ended_at),
+            "durationMs": summary.ended_at - summary.started_at,
+        },
+        "steps": [
+            _step(index, step, has_log=has_log(index)) for index, step in enumerate(summary.steps)
+        ],
+        "artifacts": [
+            {"path": each.path, "size": each.size, "sha256": each.sha256}
+            for each in summary.collected.artifacts
+        ],
+        **({"errors": errors} if errors else {}),
+        "error": _error(outcome, errors),
+    }
+    text = json.dumps(said, indent=2, ensure_ascii=False)
+    return f"{text}\n".encode(errors="backslashreplace")
+
+
+def _status(outcome: Outcome) -> str:
+    if outcome.reason is Reason.TIMEOUT:
+        return "timeout"
+    match outcome.state:
+        case JobState.COMPLETED:
+            return "success"
+        case JobState.CANCELLED:
+            return "cancelled"
+        case _:
+            return "failed"
+
+
+def _step(index: int, step: StepSummary, *, has_log: bool) -> dict[str, object]:
+    began, ended = step.started_at, step.ended_at
+    return {
+        "index": index,
+        "command": step.command,
+        **({"name": step.name} if step.name else {}),
+        "status": step.status,
+        "exitCode": step.exit_code,
+        "durationMs": 0 if began is None or ended is None else ended - began,
+        "log": log_name(index) if has_log else None,
+    }
+
+
+def _error(outcome: Outcome, errors: tuple[str, ...]) -> str | None:
+    untold = [each for each in errors if each not in outcome.error]
+    return "; ".join(filter(None, (outcome.error, *untold))) or None

@@ -1,0 +1,141 @@
+"""The shelf of a folder: artifacts are copied below `results/`, as they are in the workspace.
+
+A file is written under a temporary name beside its own, held against its digest, and renamed: it
+is there whole, or not at all. Nothing is read or written through a link, so nothing outside the folder is,
+whoever puts links into it meanwhile.
+"""
+
+import hashlib
+import os
+import re
+from contextlib import suppress
+from functools import partial
+from threading import Event
+from typing import BinaryIO, Final
+
+from airunner.artifacts import Artifact
+from airunner.worker.results.errands import Errands
+from airunner.worker.sources.descent import Descent
+from airunner.worker.workspace import NotKept
+
+PIECE_BYTES: Final = 1 << 20
+_OURS: Final = re.compile(r"result\.json|step_\d+\.log")  # at the top
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class FolderShelf:
+    """Brings artifacts to a folder; Shelf."""
+
+    def __init__(self, errands: Errands) -> None:
+        self._errands = errands
+        self._folder = -1
+
+    def begin(self, folder: int) -> None:
+        """Bring them to this folder, whose descriptor stays the caller's; from an errand."""
+        self._folder = folder
+
+    async def put(self, artifact: Artifact, data: BinaryIO) -> None:
+        """As Shelf.put."""
+        _check(artifact.path)
+        stop, source = Event(), os.dup(data.fileno())  # `data` may be closed while we hang
+        try:
+            await self._errands.do(partial(self._put, artifact, source, stop))
+        finally:
+            stop.set()
+            self._errands.send(partial(os.close, source))
+
+    async def folder(self, path: str) -> None:
+        """As Shelf.folder."""
+        _check(path)
+        await self._errands.do(partial(self._make, path))
+
+    async def link(self, path: str, target: str) -> bool:
+        """As Shelf.link."""
+        _check(path)
+        await self._errands.do(partial(self._link, path, target))
+        return True
+
+    def _put(self, artifact: Artifact, source: int, stop: Event) -> None:
+        above, _, name = artifact.path.rpartition("/")
+        partial_name = _temporary()
+        try:
+            with Descent(self._folder) as way:
+                _go(way, above)
+                file = os.open(
+                    partial_name, _NEW, 0o777 if artifact.executable else 0o666, dir_fd=way.here
+                )
+                try:
+                    try:
+                        _copy(artifact, source, file, stop)
+                    finally:
+                        os.close(file)
+                    _rename(partial_name, name, way.here)
+                except BaseException:
+                    with suppress(OSError):
+                        os.unlink(partial_name, dir_fd=way.here)
+                    raise
+        except OSError as error:
+            raise _not_kept(artifact.path, error) from None
+
+    def _make(self, path: str) -> None:
+        try:
+            with Descent(self._folder) as way:
+                _go(way, path)
+        except OSError as error:
+            raise _not_kept(path, error) from None
+
+    def _link(self, path: str, target: str) -> None:
+        above, _, name = path.rpartition("/")
+        temporary = _temporary()
+        try:
+            with Descent(self._folder) as way:
+                _go(way, above)
+                os.symlink(target, temporary, dir_fd=way.here)
+                try:
+                    _rename(temporary, name, way.here)
+                except OSError:
+                    os.unlink(temporary, dir_fd=way.here)
+                    raise
+        except OSError as error:
+            raise _not_kept(path, error) from None
+
+
+def _check(path: str) -> None:
+    if _OURS.fullmatch(path.partition("/")[0]):
+        raise NotKept(f"artifact {path!r} cannot be kept in results: it is a name of airunner's")
+
+
+def _not_kept(path: str, error: OSError) -> NotKept:
+    return NotKept(f"artifact {path!r} cannot be kept in results: {error.strerror or error}")
+
+
+def _temporary() -> str:
+    return f".partial-{os.urandom(4).hex()}"
+
+
+def _go(way: Descent, path: str) -> None:
+    """Go down to a folder, and make what is missing of the way."""
+    for name in path.split("/") if path else ():
+        with suppress(FileExistsError):
+            os.mkdir(name, dir_fd=way.here)
+        way.down(name)
+
+
+def _rename(old: str, new: str, folder: int) -> None:
+    os.rename(old, new, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def _copy(artifact: Artifact, source: int, file: int, stop: Event) -> None:
+    """Copy as many bytes as the artifact has. Raises NotKept if they are others than it says."""
+    digest, at = hashlib.sha256(), 0
+    while at < artifact.size and not stop.is_set():
+        data = os.pread(source, min(PIECE_BYTES, artifact.size - at), at)
+        if not data:
+            break
+        digest.update(data)
+        at += len(data)
+        left = memoryview(data)
+        while left:
+            left = left[os.write(file, left) :]
+    if at != artifact.size or digest.hexdigest() != artifact.sha256:
+        raise NotKept(f"artifact {artifact.path!r} was changed while it was read")
