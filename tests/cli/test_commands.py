@@ -90,6 +90,54 @@ def test_flags_win_over_the_job_file(embedded: Shell) -> None:
     assert embedded.run(*words, "--", "sh", "-c", "echo $A").stdout == "flag\n"
 
 
+def test_a_script_is_read_from_standard_input_however_long(embedded: Shell) -> None:
+    lines = "".join(f"echo line {number} of many >/dev/null\n" for number in range(40_000))
+    (embedded.home / "long.sh").write_text(f"{lines}echo 'it''s done'\nexit 7\n")
+    done = embedded.run_in_sh('"$@" <long.sh', "submit", "--script", "-")
+    assert (done.returncode, done.stdout) == (7, "its done\n")
+    assert (embedded.home / "long.sh").stat().st_size > 1_000_000
+
+
+def test_a_script_is_told_to_the_shell_that_was_asked_for(embedded: Shell) -> None:
+    script = "import sys\nprint(sys.version_info[0])\n"
+    assert embedded.run("submit", "--shell", "python3", "--script", script).stdout == "3\n"
+
+
+def test_steps_run_in_their_order_until_one_fails(embedded: Shell) -> None:
+    steps = ("echo one >file", "cat file; exit 4", "echo never")
+    words = [word for step in steps for word in ("--step", step)]
+    done = embedded.run("submit", *words)
+    assert (done.returncode, done.stdout) == (4, "one\n")
+
+
+def test_a_retry_has_the_same_steps_and_name(embedded: Shell) -> None:
+    old = embedded.submit(
+        "--name", "nightly", "--shell", "sh", "--step", "true", "--step", "exit 3"
+    )
+    id = embedded.run("retry", old).stdout.strip()
+    assert embedded.run("monitor", id).returncode == 3
+    first, second = (shown(embedded, each) for each in (old, id))
+    for key in ("name", "steps", "shell", "script", "source", "artifacts"):
+        assert first[key] == second[key]
+    results = second["step_results"]
+    assert isinstance(results, list)
+    assert [(each["name"], each["status"]) for each in results] == [
+        ("true", "success"),
+        ("exit 3", "failed"),
+    ]
+
+
+def test_a_list_shows_names_and_no_more_of_a_script_than_fits(embedded: Shell) -> None:
+    script = "echo 1\n" + "# more\n" * 1_000
+    embedded.submit("--queue", "named", "--name", "a name", "--script", script)
+    heading, line = embedded.run("list", "--queue", "named").stdout.splitlines()
+    assert line[heading.index("NAME") :].startswith("a name  echo 1")
+    (said,) = embedded.run("list", "--queue", "named", "--json").stdout.splitlines()
+    assert json.loads(said)["name"] == "a name"
+    assert script.startswith(json.loads(said)["script"])
+    assert len(said) < 2_000
+
+
 def test_a_local_repository_is_cloned_from_where_the_caller_stands(embedded: Shell) -> None:
     repository = embedded.home / "project"
     identity = ["-c", "user.name=a", "-c", "user.email=a@example.invalid"]
