@@ -7,13 +7,27 @@ import pytest
 from msgspec import structs
 
 from airunner.chain import linked
-from airunner.entries import Ended, Entry, entry
-from airunner.jobs import Instant
+from airunner.entries import Ended, Entry, Kept, entry
+from airunner.facts import Fact
+from airunner.jobs import (
+    Enqueue,
+    Instant,
+    Millis,
+    Outcome,
+    Reason,
+    StepResult,
+    TaskToken,
+    WorkerId,
+    digest,
+)
 from airunner.log.memory import MemoryLog
 from airunner.proof import Differs, Proof, Unproven, Unsealed, Verdict, Whole
-from airunner.reports import Output, OutputCut
+from airunner.reports import Output, OutputCut, StepEnded, StepStarted
 from airunner.seal import NOTHING, Seal
-from tests.core.log_contract import ONE, Writer, output, read
+from airunner.spec import JobSpec
+from airunner.steps import Step, StepStatus
+from airunner.store.engine import Engine
+from tests.core.log_contract import NOW, ONE, Writer, artifact, output, read
 from tests.support.loop import virtually
 
 SIZE = 9  # bytes of output of told()
@@ -176,3 +190,93 @@ async def test_more_output_gone_than_was_there_differs() -> None:
     assert isinstance(cut, OutputCut)
     entries[2] = structs.replace(entries[2], what=replace(cut, size=cut.size + 1))
     assert isinstance(verdict(entries, kept=0), Differs)
+
+
+# Of steps, and of what they leave
+
+
+async def told_of_steps() -> list[Entry]:
+    """1 enqueued, 2 leased, 3 step 0, 4 and 5 its output, 6 its end, 7 artifact, 8 finished."""
+    log, engine, token = MemoryLog(), Engine(), digest(TaskToken("t"))
+    queue, wish = engine.queue, Enqueue(spec=JobSpec(steps=(Step(run="make"),)))
+    worker, span = WorkerId("w"), Millis(9_000)
+    steps = (StepResult(name="make", status=StepStatus.SUCCESS, exit_code=0),)
+    outcome = Outcome(reason=Reason.EXITED, exit_code=0, steps=steps)
+    begun, over = StepStarted(0, "make"), StepEnded(0, "make", StepStatus.SUCCESS, 0, Millis(7))
+    wrote = output("one", "two", step=0)
+    verbs: Sequence[Callable[[], Sequence[Fact]]] = (
+        lambda: queue.enqueue(ONE, wish, NOW),
+        lambda: queue.lease(["default"], token=token, worker=worker, span=span, now=NOW),
+        lambda: queue.publish(token, [(1, begun), (2, wrote), (4, over)], now=NOW),
+        lambda: queue.keep(token, artifact("a", 5), now=NOW),
+        lambda: queue.finish(token, outcome),
+    )
+    for verb in verbs:
+        await log.append(engine.record(verb(), NOW))
+    shown = [entry(event) for event in await read(log, ONE)]
+    return [each for each in shown if each]
+
+
+def of_another_step(entries: list[Entry]) -> None:
+    assert isinstance(entries[3].what, Output)
+    entries[3] = structs.replace(entries[3], what=replace(entries[3].what, step=1))
+
+
+def of_no_step(entries: list[Entry]) -> None:
+    assert isinstance(entries[3].what, Output)
+    entries[3] = structs.replace(entries[3], what=replace(entries[3].what, step=None))
+
+
+def a_step_that_failed(entries: list[Entry]) -> None:
+    ended = StepEnded(0, "make", StepStatus.FAILED, 0, Millis(7))
+    entries[4] = structs.replace(entries[4], what=ended)
+
+
+def another_artifact(entries: list[Entry]) -> None:
+    entries[5] = structs.replace(entries[5], what=Kept(artifact("a", 6)))
+
+
+def one_that_may_be_run(entries: list[Entry]) -> None:
+    changed = structs.replace(artifact("a", 5), executable=True)
+    entries[5] = structs.replace(entries[5], what=Kept(changed))
+
+
+def a_missing_artifact(entries: list[Entry]) -> None:
+    del entries[5]
+
+
+def an_outcome_without_its_steps(entries: list[Entry]) -> None:
+    end = entries[6].what
+    assert isinstance(end, Ended)
+    outcome = structs.replace(end.outcome, steps=())
+    entries[6] = structs.replace(entries[6], what=structs.replace(end, outcome=outcome))
+
+
+@virtually
+async def test_a_job_of_steps_with_an_artifact_is_whole() -> None:
+    entries = await told_of_steps()
+    assert verdict(entries, kept=6) == Whole(seal_of(entries))
+    assert (seal_of(entries).count, seal_of(entries).size) == (8, 6)
+
+
+@pytest.mark.parametrize(
+    ("tamper", "first", "last"),
+    [
+        (of_another_step, 4, 5),
+        (of_no_step, 4, 5),
+        (a_step_that_failed, 6, 6),
+        (another_artifact, 7, 7),
+        (one_that_may_be_run, 7, 7),
+        (a_missing_artifact, 7, 7),
+        (an_outcome_without_its_steps, 8, 8),
+    ],
+)
+@virtually
+async def test_what_was_changed_of_steps_is_found_where_it_begins(
+    tamper: Tamper, first: int, last: int
+) -> None:
+    entries = await told_of_steps()
+    tamper(entries)
+    found = verdict(entries, kept=6)
+    assert isinstance(found, Differs)
+    assert (found.first, found.last) == (first, last)
