@@ -18,7 +18,7 @@ from grpc_health.v1 import health_pb2
 
 from airunner.entries import Entry
 from airunner.errors import Refused, ShuttingDown, Unreachable
-from airunner.jobs import Instant, Job, JobId, JobState, RequestId, TaskToken
+from airunner.jobs import Instant, Job, JobId, JobState, Place, RequestId, TaskToken
 from airunner.listing import Listing, Page, QueueStatistics
 from airunner.spec import JobSpec
 from airunner.waiting import Waiting
@@ -53,6 +53,16 @@ class Accepted:
     id: JobId
     created_at: Instant
     state: JobState
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What has come of all jobs, up to a place in the server's log."""
+
+    entries: Sequence[tuple[JobId, Entry]]  # in the order of the log
+    place: Place
+    log: str  # whose place it is
+    begins: bool  # what was before is not told
 
 
 class JobsClient:
@@ -183,6 +193,38 @@ class JobsClient:
             async for response in call:
                 if response.HasField("event"):
                     yield decode_entry(response.event)
+        except grpc.aio.AioRpcError as error:
+            raise refusal_of(error, self.destination.server) from None
+        finally:
+            call.cancel()
+
+    async def watch_all(
+        self,
+        *,
+        after: Place | None = None,
+        log: str = "",
+        queue: str = "",
+        kinds: Iterable[str] = (),
+    ) -> AsyncGenerator[Heard, None]:
+        """What happens to all jobs, or to those of a queue; one connection.
+
+        From now on, or on from a place in a log that was heard of; the first that is heard says
+        where it begins. `kinds` are names of entries.kind(); with any, no other is told. See
+        follow.py for a watcher that survives its connection.
+        """
+        request = pb.StreamEventsRequest(
+            queue=queue, after_place=after, log=log, event_filter=encode_filter(kinds)
+        )
+        call = self._events.StreamEvents(request, metadata=self.destination.metadata())
+        begins = after is None
+        try:
+            async for response in call:
+                log = response.log or log
+                entries = [
+                    (JobId(each.job_id), decode_entry(each.event)) for each in response.events
+                ]
+                yield Heard(entries, Place(response.place), log, begins)
+                begins = False
         except grpc.aio.AioRpcError as error:
             raise refusal_of(error, self.destination.server) from None
         finally:

@@ -1,23 +1,18 @@
-"""Watching a job across lost connections.
+"""Watching a job, or all jobs, across lost connections.
 
-A watcher knows the last sequence that it has seen. When its connection breaks, or the
-server goes away for a while, it asks again from the next one: nothing is missed and
-nothing comes twice, however often that happens.
+A watcher of a job knows the last sequence that it has seen, and one of all jobs the last place
+in the server's log. When its connection breaks, or the server goes away for a while, it asks
+again from the next one: nothing is missed and nothing comes twice, however often that happens.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
-from typing import Final
 
 from airunner.entries import Ended, Entry
-from airunner.errors import Refused, ShuttingDown, Stalled, Unauthenticated, Unreachable
-from airunner.jobs import JobId
-from airunner.wire.client import JobsClient
-
-PAUSE_SECONDS: Final = (0.1, 5.0)  # before a further try: at first, at most; doubled in between
-AWAY_SECONDS_MAX: Final = 900.0  # for which a server may be gone before a watcher gives up
-CONNECTED_SECONDS: Final = 60.0  # after which a stream must have had a server, though it was silent
+from airunner.errors import DataLoss, Refused
+from airunner.jobs import JobId, Place
+from airunner.wire.client import Heard, JobsClient
+from airunner.wire.tries import AWAY_SECONDS_MAX, BROKEN, Tries
 
 
 async def follow(
@@ -39,37 +34,53 @@ async def follow(
     fail as well if the job is `known` to be there. A token that ran out is read again from its
     file, once for each time that it has worked.
     """
-    kinds, pause, seen = tuple(kinds), PAUSE_SECONDS[0], known
-    loop = asyncio.get_running_loop()
-    away_since: float | None = None
+    kinds, tries = tuple(kinds), Tries(jobs, lost=lost, known=known, patience=patience)
     while True:
-        began = loop.time()
+        tries.begin()
         stream = jobs.watch(id, from_sequence=from_sequence, stop_at_tail=stop_at_tail, kinds=kinds)
         try:
             async with aclosing(stream) as entries:
                 async for entry in entries:
-                    from_sequence, pause, seen = entry.last + 1, PAUSE_SECONDS[0], True
-                    away_since = None
+                    from_sequence = entry.last + 1
+                    tries.heard()
                     yield entry
                     if isinstance(entry.what, Ended):
                         return
             return
-        except (Unreachable, ShuttingDown, Stalled) as refusal:
-            now = loop.time()
-            if now - began > CONNECTED_SECONDS:
-                away_since = None
-            if away_since is not None and now - away_since > patience:
+        except BROKEN as refusal:
+            await tries.again(refusal)
+
+
+async def follow_all(
+    jobs: JobsClient,
+    *,
+    queue: str = "",
+    kinds: Iterable[str] = (),
+    lost: Callable[[Refused], None] = lambda refusal: None,
+    patience: float = AWAY_SECONDS_MAX,
+) -> AsyncGenerator[Heard, None]:
+    """What happens to all jobs from now on, or to those of a queue; for ever.
+
+    `lost`, `patience` and what is raised are as for follow(). Where the server cannot go on from
+    the last place, because its log has lost it or is another one, `lost` is told of the
+    DataLoss, and what is heard `begins` anew from then on. What that was is not known.
+    """
+    kinds, tries = tuple(kinds), Tries(jobs, lost=lost, patience=patience)
+    place: Place | None = None
+    log = ""
+    while True:
+        tries.begin()
+        try:
+            stream = jobs.watch_all(after=place, log=log, queue=queue, kinds=kinds)
+            async with aclosing(stream) as told:
+                async for heard in told:
+                    place, log = heard.place, heard.log
+                    tries.heard()
+                    yield heard
+        except BROKEN as refusal:
+            await tries.again(refusal)
+        except DataLoss as refusal:
+            if place is None:
                 raise
-            if not seen:  # a stream that broke before its first entry, or nobody there?
-                await jobs.check()
-                seen = True
-            if away_since is None:
-                away_since = now
-                lost(refusal)
-        except Unauthenticated as refusal:
-            if not seen or jobs.destination.token_file is None:
-                raise
-            seen = False
+            place, log = None, ""
             lost(refusal)
-        await asyncio.sleep(jobs.dice(0, pause))
-        pause = min(2 * pause, PAUSE_SECONDS[1])

@@ -20,10 +20,10 @@ from airunner.jobs import JobId, TaskToken
 from airunner.limits import ARTIFACT_CHUNK_BYTES, COLLECT_SECONDS_MAX
 from airunner.wire.artifacts import decode_artifact, encode_artifact
 from airunner.wire.dial import Destination, dial
-from airunner.wire.follow import AWAY_SECONDS_MAX, PAUSE_SECONDS
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1 import job_pb2_grpc
 from airunner.wire.refusals import refusal_of
+from airunner.wire.tries import AWAY_SECONDS_MAX, PAUSE_SECONDS
 
 LIST_SECONDS: Final = 60.0
 FIRST_SECONDS: Final = 2.0  # for which a server may be away that has never answered
