@@ -1,0 +1,159 @@
+"""The source of one attempt: a folder that workers share, of which the job gets a copy of its own.
+
+    open        the folder, below the worker's root (opening.py); the claim to it (claim.py)
+    brought     the steps that its job.json says (brought.py), if the job says none
+    stage       the copy (staging.py)
+    leave       the claim is given up
+
+All of it is done in a thread of the attempt's own: the drive may be slow, or hang, and nobody else
+waits for it then.
+"""
+
+import asyncio
+import errno
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from threading import Event
+from typing import Final
+
+from airunner.jobs import Job, Millis
+from airunner.reports import Remark, Report
+from airunner.units import show_duration, show_size
+from airunner.worker.clock import Clock
+from airunner.worker.results.errands import Errands
+from airunner.worker.sources.brought import Brought, read_brought
+from airunner.worker.sources.claim import Claim
+from airunner.worker.sources.descent import FOLDER
+from airunner.worker.sources.names import LOCK
+from airunner.worker.sources.opening import open_source
+from airunner.worker.sources.staged import Staged
+from airunner.worker.sources.staging import Staging, Tally
+from airunner.worker.workspace import SetupFailed
+
+HANG_SECONDS_MAX: Final = (
+    10  # for which we wait for a drive that hangs; then the thread is left alone
+)
+
+_UNWRITABLE: Final = (errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+class Source:
+    """One source, for one attempt."""
+
+    def __init__(self, root: Path, job: Job, clock: Clock, *, written: bool) -> None:
+        """`written`: results will be put into it; else it may be one that nobody can write to."""
+        self._root, self._job, self._clock = root, job, clock
+        self._written = written
+        self._errands = Errands("source")
+        self._folder: int | None = None
+        self._claim: Claim | None = None
+        self._left = False
+
+    async def open(self) -> int:
+        """Open and claim it; its descriptor, which is good until leave(). Raises SetupFailed."""
+        return await self._errands.do(self._open)
+
+    async def brought(self) -> Brought:
+        """What its job.json says. Raises SetupFailed."""
+        assert self._folder is not None
+        return await self._errands.do(partial(read_brought, self._folder, self._job.spec))
+
+    async def stage(self, target: str, report: Callable[[Report], Awaitable[None]]) -> Staged:
+        """Copy it into an empty folder, and report how that goes. Raises SetupFailed.
+
+        When it is cancelled, no more is copied once this has returned, unless the drive hangs.
+        """
+        assert self._folder is not None
+        began, staged, stop = self._clock.now(), Staged(), Event()
+        loop, news = asyncio.get_running_loop(), asyncio.Queue[str | Tally | Exception]()
+
+        def tell(said: str | Tally | Exception) -> None:
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(news.put_nowait, said)
+
+        def copy(source: int) -> None:
+            try:
+                tell(_copy(source, target, staged, lambda tally: tell(_counted(tally)), stop))
+            except Exception as error:  # whoever waits for it hears of it
+                tell(error)
+
+        self._errands.send(partial(copy, self._folder))
+        try:
+            while isinstance(said := await news.get(), str):
+                await report(Remark(f"staging {self._job.spec.source}: {said} so far"))
+        finally:
+            stop.set()
+            await self._settled()
+        if isinstance(said, Exception):
+            raise said
+        if said.left_out:
+            await report(Remark(_left_out(said)))
+        took = show_duration(Millis(self._clock.now() - began))
+        await report(Remark(f"staged {_counted(said)} from {self._job.spec.source} in {took}"))
+        return staged
+
+    async def leave(self) -> None:
+        """Give it up. Safe to repeat."""
+        if self._left:
+            return
+        self._left = True
+        self._errands.send(self._release)
+        await self._settled()
+        self._errands.close()
+
+    async def _settled(self) -> None:
+        """Wait until everything that was begun is done, or seems to hang."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HANG_SECONDS_MAX):
+                await self._errands.do(lambda: None)
+
+    # In the thread
+
+    def _open(self) -> int:
+        self._folder = folder = open_source(self._root, self._job.spec.source)
+        try:
+            self._claim = Claim(folder, self._job.id, self._job.attempt)
+        except OSError as error:
+            if self._written or error.errno not in _UNWRITABLE:
+                why = error.strerror or str(error)
+                raise SetupFailed(
+                    f"cannot lock the source {self._job.spec.source} by its file {LOCK}: {why}"
+                ) from None
+        return folder
+
+    def _release(self) -> None:
+        if self._claim is not None:
+            self._claim.release()
+        if self._folder is not None:
+            os.close(self._folder)
+
+
+def _copy(
+    source: int,
+    target: str,
+    staged: Staged,
+    progress: Callable[[Tally], None],
+    stop: Event,
+) -> Tally:
+    try:
+        made = os.open(target, FOLDER)
+    except OSError as error:
+        raise SetupFailed(f"cannot open the workspace: {error.strerror}") from None
+    try:
+        return Staging(source, made, staged, progress, stop).run()
+    finally:
+        os.close(made)
+
+
+def _counted(tally: Tally) -> str:
+    noun = "file" if tally.files == 1 else "files"
+    return f"{tally.files:,} {noun}, {show_size(tally.size)}"
+
+
+def _left_out(tally: Tally) -> str:
+    more = tally.left_out - len(tally.named)
+    others = f" and {more:,} more" if more else ""
+    return f"left out of the copy: {', '.join(tally.named)}{others}"

@@ -1,0 +1,150 @@
+"""One job at a time has a source, whoever dies, freezes or hurries."""
+
+import fcntl
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+
+from airunner.worker.sources.claim import Claim
+from airunner.worker.sources.descent import FOLDER
+from airunner.worker.sources.names import LOCK
+from airunner.worker.workspace import SetupFailed
+
+RACERS = 8
+ROUNDS = 100
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Iterator[int]:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    descriptor = os.open(folder, FOLDER)
+    yield descriptor
+    os.close(descriptor)
+
+
+def names(source: int) -> list[str]:
+    return os.listdir(source)
+
+
+def test_a_source_has_one_job_and_says_which(source: int) -> None:
+    claim = Claim(source, "0190-one", 1)
+    for job, attempt in (("0190-two", 1), ("0190-two", 9), ("0190-one", 1)):
+        with pytest.raises(SetupFailed, match="busy with job 0190-one"):
+            Claim(source, job, attempt)
+    assert names(source) == [LOCK]
+    claim.release()
+    assert names(source) == []
+    Claim(source, "0190-two", 1).release()
+
+
+def test_a_later_attempt_of_a_job_takes_over_and_the_earlier_one_leaves_it_alone(
+    source: int,
+) -> None:
+    frozen = Claim(source, "0190-one", 1)
+    claim = Claim(source, "0190-one", 2)
+    with pytest.raises(SetupFailed, match="busy with job 0190-one"):
+        Claim(source, "0190-one", 1)
+    frozen.release()
+    assert names(source) == [LOCK]
+    with pytest.raises(SetupFailed, match="busy with job 0190-one"):
+        Claim(source, "0190-two", 1)
+    claim.release()
+    assert names(source) == []
+
+
+def hold(folder: str, told: Connection) -> None:
+    claim = Claim(os.open(folder, FOLDER), "0190-dead", 1)
+    told.send(True)
+    told.recv()
+    claim.release()
+
+
+def test_a_claim_ends_with_its_process_and_the_next_one_takes_its_place(
+    source: int, tmp_path: Path
+) -> None:
+    context = multiprocessing.get_context("spawn")
+    ours, its = context.Pipe()
+    process = context.Process(target=hold, args=(str(tmp_path / "source"), its))
+    process.start()
+    assert ours.recv()
+    with pytest.raises(SetupFailed, match="busy with job 0190-dead"):
+        Claim(source, "0190-two", 1)
+    process.kill()
+    process.join()
+    assert names(source) == [LOCK]
+    claim = Claim(source, "0190-two", 1)
+    with pytest.raises(SetupFailed, match="busy with job 0190-two"):
+        Claim(source, "0190-dead", 1)
+    claim.release()
+    assert names(source) == []
+
+
+@pytest.mark.parametrize("text", [b"", b"\xff\xfe", b"x" * 1_000, b"a job 1\n", b"\x1b[31m 1\n"])
+def test_what_a_lock_says_is_not_believed_unless_it_is_a_claim(source: int, text: bytes) -> None:
+    with os.fdopen(os.open(LOCK, os.O_WRONLY | os.O_CREAT, dir_fd=source), "wb") as file:
+        file.write(text)
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(SetupFailed, match="busy with another job"):
+            Claim(source, "0190-one", 2)
+    Claim(source, "0190-one", 2).release()
+
+
+def test_a_lock_that_is_another_name_of_a_file_elsewhere_leaves_that_as_it_is(
+    source: int, tmp_path: Path
+) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    os.link(precious, tmp_path / "source" / LOCK)
+    Claim(source, "0190-one", 1).release()
+    assert precious.read_text() == "kept"
+    assert names(source) == []
+
+
+def link(path: Path, outside: Path) -> None:
+    path.symlink_to(outside)
+
+
+def pipe(path: Path, _outside: Path) -> None:
+    os.mkfifo(path)
+
+
+def folder(path: Path, _outside: Path) -> None:
+    path.mkdir()
+
+
+@pytest.mark.parametrize("make", [link, pipe, folder])
+def test_a_lock_that_is_no_file_is_refused_and_nothing_happens_to_it(
+    source: int, tmp_path: Path, make: Callable[[Path, Path], None]
+) -> None:
+    outside = tmp_path / "outside"
+    make(tmp_path / "source" / LOCK, outside)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError):
+        Claim(source, "0190-one", 1)
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert not outside.exists()
+    assert names(source) == [LOCK]
+
+
+def test_of_many_who_come_at_once_one_has_it(source: int) -> None:
+    """Each round, some threads claim the source together; a lock's owner is the open file."""
+
+    def claim(number: int) -> Claim | None:
+        try:
+            return Claim(source, f"job-{number}", 1)
+        except SetupFailed:
+            return None
+
+    with ThreadPoolExecutor(RACERS) as racers:
+        for _ in range(ROUNDS):
+            won = [each for each in racers.map(claim, range(RACERS)) if each is not None]
+            assert len(won) == 1
+            won[0].release()
+            assert names(source) == []
