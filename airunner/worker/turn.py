@@ -72,10 +72,13 @@ class Turn:
         with it.
         """
         clock, report = self._clock, self._hold.report
-        batcher = Batcher(report, clock, room, step=self._stage.step, tap=self._tap())
+        tap = self._tap()
+        batcher = Batcher(report, clock, room, step=self._stage.step, tap=tap)
         try:
             started_at = clock.now()
             await report(ProcessStarted(process.pid, started_at))
+            if tap:
+                await tap(b"")  # it has a log, though it may stay empty
             async with asyncio.TaskGroup() as tasks:
                 stopping = [tasks.create_task(self._stop(process))]
                 if self._stage.timeout_seconds:

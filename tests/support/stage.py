@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from itertools import count
 
-from airunner.jobs import Job
+from airunner.jobs import Job, JobId
 from airunner.reports import CloneStarted, Report, Stream
 from airunner.spec import TerminalSize
 from airunner.steps import Step
@@ -26,6 +26,7 @@ from airunner.worker.process import (
 from airunner.worker.workspace import Collected, Results, SetupFailed, Shelf, Workspace
 
 PIPE_BYTES = 64 * 1024
+SCRIPTS = "/room/scripts/"  # the folder of what shells are given
 
 Script = Callable[["Actor"], Awaitable[int]]
 
@@ -138,6 +139,7 @@ class Stage:
 
     def __init__(self, tasks: asyncio.TaskGroup) -> None:
         self.scripts: dict[str, Script] = {}
+        self.shells = {"bash", "sh"}  # that are there
         self.locked: set[str] = set()  # commands that cannot be executed
         self.unwatched: set[str] = set()  # whose warden dies before it can tell that they run
         self.closed = False  # the keeper is gone
@@ -150,6 +152,8 @@ class Stage:
         if self.closed:
             raise KeeperLost("the keeper of this worker's processes has ended")
         name = command.argv[0]
+        if name in self.shells:  # it plays the script that its file names
+            name = command.argv[-1].removeprefix(SCRIPTS)
         if name in self.locked:
             raise NotExecutable(f"{name} cannot be executed")
         if name in self.unwatched:
@@ -172,11 +176,15 @@ class Stage:
 
 
 class Rooms:
-    """Workspaces of no disk; `fetching` is what happens in a checkout."""
+    """Workspaces of no disk; what happens in a checkout and when artifacts are collected is given."""
 
     def __init__(self) -> None:
         self.open: list[Room] = []
         self.fetching: Callable[[], Awaitable[None]] | None = None
+        self.collecting: Callable[[Shelf], Awaitable[Collected]] | None = None
+        self.brought: tuple[Step, ...] | None = None  # by the sources of jobs
+        self.results: Results | None = None  # of all jobs
+        self.left: list[JobId] = []  # jobs that have let go of their sources
         self.full = False
 
     def make(self, job: Job) -> Workspace:
@@ -196,7 +204,7 @@ class Rooms:
 class Room:
     def __init__(self, rooms: Rooms, job: Job) -> None:
         self._rooms, self._job = rooms, job
-        self.results: Results | None = None
+        self.results = rooms.results
 
     @property
     def home(self) -> str:
@@ -208,16 +216,20 @@ class Room:
             await self._rooms.fetching()
 
     def steps(self) -> tuple[Step, ...]:
-        raise SetupFailed("the job has nothing to run")
+        if self._rooms.brought is None:
+            raise SetupFailed("there is no job.json in the source")
+        return self._rooms.brought
 
     async def script(self, text: str) -> str:
-        return f"/room/{text}"
+        return f"{SCRIPTS}{text}"
 
     async def collect(self, shelf: Shelf) -> Collected:
+        if self._rooms.collecting:
+            return await self._rooms.collecting(shelf)
         return Collected()
 
     async def leave(self) -> None:
-        pass
+        self._rooms.left.append(self._job.id)
 
     def directory(self, wanted: str = "") -> str:
         if wanted:
