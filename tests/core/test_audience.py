@@ -114,7 +114,8 @@ async def test_a_follower_that_waits_costs_nothing() -> None:
 
 @virtually
 async def test_a_follower_goes_on_from_any_place_and_misses_nothing() -> None:
-    async with served() as (broker, _):
+    async with served() as (broker, log):
+        assert broker.audience.log == log.name
         for number in range(4):
             await run_job(broker, *"abc"[:number])
         whole = await all_of(broker)
