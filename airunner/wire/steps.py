@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterable
 
+from airunner.checks import check_text
 from airunner.errors import InvalidRequest
 from airunner.jobs import StepResult
-from airunner.limits import STEPS_MAX
+from airunner.limits import STEPS_MAX, TITLE_BYTES_MAX
 from airunner.reports import StepEnded, StepStarted
 from airunner.steps import Step
 from airunner.wire.enums import STEP_STATUSES
@@ -77,7 +78,7 @@ def encode_result(result: StepResult) -> pb.StepResult:
 
 def decode_result(result: pb.StepResult) -> StepResult:
     return StepResult(
-        name=result.name,
+        name=_title(result.name),
         status=STEP_STATUSES.decode(result.status, "steps.status"),
         exit_code=result.exit_code if result.HasField("exit_code") else None,
         started_at=decode_instant(result.started_at, "steps.started_at"),
@@ -105,14 +106,14 @@ def encode_step(report: StepStarted | StepEnded, first: int) -> pb.JobEvent:
 
 
 def decode_step_start(event: pb.JobEvent) -> StepStarted:
-    return StepStarted(_index(event.step_start.index), event.step_start.name)
+    return StepStarted(_index(event.step_start.index), _title(event.step_start.name))
 
 
 def decode_step_end(event: pb.JobEvent) -> StepEnded:
     data = event.step_end
     return StepEnded(
         _index(data.index),
-        data.name,
+        _title(data.name),
         STEP_STATUSES.decode(data.status, "step_end.status"),
         data.exit_code if data.HasField("exit_code") else None,
         decode_millis(data.duration, "step_end.duration"),
@@ -122,6 +123,11 @@ def decode_step_end(event: pb.JobEvent) -> StepEnded:
 def decode_step_of(batch: pb.OutputBatchEvent) -> int | None:
     """The step that wrote the output; None: the job has none."""
     return _index(batch.step) if batch.HasField("step") else None
+
+
+def _title(name: str) -> str:
+    check_text("step.name", name, TITLE_BYTES_MAX, "TITLE_BYTES_MAX")
+    return name
 
 
 def _index(index: int) -> int:
