@@ -13,9 +13,10 @@ from importlib import import_module
 from inspect import cleandoc
 from itertools import chain
 from types import ModuleType
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from airunner.cli.exits import INTERRUPTED, OURS, USAGE, CommandFailed, innermost
 from airunner.cli.output import StdoutClosed, flush, note, open_missing
@@ -24,12 +25,17 @@ from airunner.errors import Refused
 # By panel of the help. A command is a function in a module of its own name.
 _COMMANDS: Final = {
     "Jobs": (
-        *("submit", "monitor", "list", "show", "logs", "verify", "cancel", "retry", "queues"),
+        *("submit", "monitor", "list", "show", "logs", "artifacts", "verify", "cancel", "retry"),
+        "queues",
     ),
     "Running it": ("up", "server", "worker", "bench", "log"),
     "Setting it up": ("certs", "keys", "token", "version"),
 }
-_OF_A_LOG: Final = ("check", "backup", "salvage")
+# Commands of commands: functions in the module of the group's name.
+_GROUPS: Final = {
+    "artifacts": ("Show and fetch the files that a job has left.", ("show", "get")),
+    "log": ("Look after the file that a server keeps its jobs in.", ("check", "backup", "salvage")),
+}
 _FUNCTIONS: Final = {"list": "list_jobs"}  # where the name is taken
 # They exit with the code of a job's command, so that 2 may be its own: our mistakes are 125.
 _STAND_FOR_A_COMMAND: Final = ("submit", "monitor", "retry", "worker")
@@ -55,22 +61,35 @@ def _app(names: Collection[str]) -> typer.Typer:
     app.callback()(_airunner)
     for panel, commands in _COMMANDS.items():
         for name in commands:
-            if name == "log" and name in names:
-                app.add_typer(_log(), name=name, rich_help_panel=panel)
+            if name in names and name in _GROUPS:
+                app.add_typer(_group(name), name=name, rich_help_panel=panel)
             elif name in names:
                 _add(app, name, import_module(f"airunner.cli.{name}"), panel=panel)
     return app
 
 
-def _log() -> typer.Typer:
-    log = typer.Typer(
+class _ShowFirst(TyperGroup):
+    """A group whose `show` need not be said."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # Any: its class is hidden
+        if args and args[0] not in (*self.commands, *ctx.help_option_names):
+            args = ["show", *args]
+        return super().parse_args(ctx, args)
+
+
+def _group(group: str) -> typer.Typer:
+    help, names = _GROUPS[group]
+    shows = "show" in names
+    app = typer.Typer(
+        cls=_ShowFirst if shows else None,
         no_args_is_help=True,
         rich_markup_mode="rich",
-        help="Look after the file that a server keeps its jobs in.",
+        help=help,
+        subcommand_metavar="[show] ID | get ID [PATTERN]..." if shows else None,
     )
-    for name in _OF_A_LOG:
-        _add(log, name, import_module("airunner.cli.log"))
-    return log
+    for name in names:
+        _add(app, name, import_module(f"airunner.cli.{group}"))
+    return app
 
 
 def _add(app: typer.Typer, name: str, module: ModuleType, *, panel: str | None = None) -> None:
@@ -156,7 +175,8 @@ def _without_command(words: list[str]) -> tuple[list[str], list[str]]:
 
 def _named(words: list[str]) -> str:
     """The command that a command line begins with, and a space."""
-    known = {*chain(*_COMMANDS.values()), *(f"log {name}" for name in _OF_A_LOG)}
+    known = {*chain(*_COMMANDS.values())}
+    known.update(f"{group} {name}" for group, (_, names) in _GROUPS.items() for name in names)
     for count in (2, 1):
         if (name := " ".join(words[:count])) in known:
             return f"{name} "

@@ -1,0 +1,140 @@
+"""The folder into which artifacts are fetched.
+
+Rules
+
+1. A file is written under a temporary name beside its own, and renamed once it is whole: whatever
+   ends the fetching, a file is there as it was kept, or not at all.
+2. Nothing is written through a link below the folder, whoever puts it there meanwhile.
+3. What is there already is replaced only if that is asked for.
+"""
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from airunner.artifacts import Artifact
+from airunner.cli.exits import CommandFailed
+from airunner.cli.output import printable
+from airunner.worker.sources.descent import Descent
+
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # on this disk
+_HINT: Final = "name another folder with --output, or replace it with --force"
+
+
+class Folder:
+    """A folder of the caller's, made if it is not there. A context; CommandFailed says what is wrong."""
+
+    def __init__(self, path: Path, *, replace: bool) -> None:
+        self._path = path
+        self._replace = replace
+
+    def __enter__(self) -> Self:
+        try:
+            self._path.mkdir(parents=True, exist_ok=True)
+            self._top = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise CommandFailed(f"cannot use the folder {self._path}: {error.strerror}") from None
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.close(self._top)
+
+    def check(self, artifacts: Sequence[Artifact]) -> None:
+        """Raise CommandFailed if one of them is there already and may not be replaced."""
+        if self._replace:
+            return
+        there = [each.path for each in artifacts if self._has(each.path)]
+        if there:
+            more = f" (and {len(there) - 1} more)" if len(there) > 1 else ""
+            raise self._taken(there[0], more)
+
+    @contextmanager
+    def begin(self, artifact: Artifact) -> Iterator["Fetched"]:
+        """A file to be written and kept; what was not kept is gone when the context ends."""
+        above, _, name = artifact.path.rpartition("/")
+        temporary = f".partial-{os.urandom(4).hex()}"
+        mode = 0o777 if artifact.executable else 0o666  # of which the umask takes its part
+        with self._explained(artifact.path), Descent(self._top) as way:
+            for each in above.split("/") if above else ():
+                with suppress(FileExistsError):
+                    os.mkdir(each, dir_fd=way.here)
+                way.down(each)
+            file = os.open(temporary, _NEW, mode, dir_fd=way.here)
+            try:
+                fetched = Fetched(file)
+                yield fetched
+                if self._replace:
+                    os.rename(temporary, name, src_dir_fd=way.here, dst_dir_fd=way.here)
+                else:
+                    _publish(temporary, name, way.here)
+            finally:
+                os.close(file)
+                with suppress(OSError):  # it has its own name by now
+                    os.unlink(temporary, dir_fd=way.here)
+
+    def _has(self, path: str) -> bool:
+        *above, name = path.split("/")
+        try:
+            with Descent(self._top) as way:
+                for each in above:
+                    way.down(each)
+                os.stat(name, dir_fd=way.here, follow_symlinks=False)
+        except OSError:
+            return False  # if something else is in the way, writing tells
+        return True
+
+    @contextmanager
+    def _explained(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except FileExistsError:
+            raise self._taken(path) from None
+        except OSError as error:
+            why = error.strerror or str(error)
+            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                why = "a link or a file is in the place of a folder above it"
+            elif error.errno in (errno.EISDIR, errno.ENOTEMPTY):
+                why = "a folder is in its place"
+            raise CommandFailed(f"cannot write {self._named(path)}: {why}") from None
+
+    def _taken(self, path: str, more: str = "") -> CommandFailed:
+        return CommandFailed(f"{self._named(path)}{more} is there already: {_HINT}")
+
+    def _named(self, path: str) -> str:
+        return printable(str(self._path / path))
+
+
+class Fetched:
+    """A file on its way into the folder."""
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+
+    def write(self, data: bytes) -> None:
+        """Add all of it."""
+        left = memoryview(data)
+        while left:
+            left = left[os.write(self._file, left) :]
+
+
+def _publish(temporary: str, name: str, folder: int) -> None:
+    """Give a file its own name, which nobody has. Raises FileExistsError."""
+    try:
+        os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with suppress(FileNotFoundError):
+            os.stat(name, dir_fd=folder, follow_symlinks=False)
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
