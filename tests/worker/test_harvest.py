@@ -1,0 +1,437 @@
+"""Which files of a workspace are artifacts, and how they come to a shelf, on a real disk."""
+
+import asyncio
+import hashlib
+import os
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import pytest
+
+from airunner.artifacts import Artifact
+from airunner.limits import ARTIFACTS_MAX
+from airunner.worker.results.errors import ERRORS_MAX
+from airunner.worker.results.harvest import harvest
+from airunner.worker.results.patterns import Patterns
+from airunner.worker.sources.staged import Staged
+from airunner.worker.workspace import Collected, NotKept
+from tests.zoo import SECONDS_MAX
+
+SECRET: Final = b"nobody may read this"
+
+
+class MemoryShelf:
+    """A shelf that keeps all it gets in memory; a Shelf."""
+
+    def __init__(self, *, links: bool = True) -> None:
+        """Without `links` it keeps files alone, as a server does."""
+        self.files: dict[str, bytes] = {}
+        self.links: dict[str, str] = {}
+        self.folders: set[str] = set()
+        self.refused: set[str] = set()  # paths that it keeps not
+        self.meanwhile: Callable[[Artifact], None] = lambda _: None
+        self._keeps_links = links
+
+    async def put(self, artifact: Artifact, data: BinaryIO) -> None:
+        self.meanwhile(artifact)
+        if artifact.path in self.refused:
+            raise NotKept(f"{artifact.path} is refused")
+        read = data.read(artifact.size)
+        assert hashlib.sha256(read).hexdigest() == artifact.sha256
+        self.files[artifact.path] = read
+
+    async def folder(self, path: str) -> None:
+        self.folders.add(path)
+
+    async def link(self, path: str, target: str) -> bool:
+        if self._keeps_links:
+            self.links[path] = target
+        return self._keeps_links
+
+
+def bring(
+    top: Path, *patterns: str, shelf: MemoryShelf | None = None, staged: Staged | None = None
+) -> Collected:
+    async def within() -> Collected:
+        descriptor = os.open(top, os.O_RDONLY)
+        try:
+            async with asyncio.timeout(SECONDS_MAX):
+                return await harvest(descriptor, shelf or MemoryShelf(), Patterns(patterns), staged)
+        finally:
+            os.close(descriptor)
+
+    return asyncio.run(within())
+
+
+def paths(collected: Collected) -> list[str]:
+    return [each.path for each in collected.artifacts]
+
+
+def fill(top: Path, *files: str) -> None:
+    """Make files with their own names in them, and with a slash at the end folders."""
+    for name in files:
+        path = top / name
+        if name.endswith("/"):
+            path.mkdir(parents=True)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(name)
+
+
+def stage(top: Path) -> Staged:
+    """Take all that is there for what was staged."""
+    staged = Staged()
+    for path in top.rglob("*"):
+        staged.add(str(path.relative_to(top)), path.lstat())
+    return staged
+
+
+@pytest.fixture
+def top(tmp_path: Path) -> Path:
+    """A workspace, beside a secret."""
+    (tmp_path / "secret").write_bytes(SECRET)
+    folder = tmp_path / "workspace"
+    folder.mkdir()
+    return folder
+
+
+# By patterns
+
+
+TREE: Final = ("a.xml", "src/b.xml", "build/x", "build/tmp/y", "build/tmp/z.xml", "docs/d/e.html")
+
+
+@pytest.mark.parametrize(
+    ("patterns", "meant"),
+    [
+        (("*.xml",), ["a.xml", "build/tmp/z.xml", "src/b.xml"]),
+        (("/*.xml",), ["a.xml"]),
+        (("build/",), ["build/tmp/y", "build/tmp/z.xml", "build/x"]),
+        (("build/", "!build/tmp"), ["build/x"]),
+        (("build", "!*.xml"), ["build/tmp/y", "build/x"]),
+        (("!*.xml", "*.xml"), ["a.xml", "build/tmp/z.xml", "src/b.xml"]),
+        (("docs/**/*.html", "a.xml"), ["a.xml", "docs/d/e.html"]),
+        (("tmp/",), ["build/tmp/y", "build/tmp/z.xml"]),
+        (("/tmp",), []),
+        (("src/b.xml",), ["src/b.xml"]),
+        (("**",), sorted(TREE)),
+        (("nothing",), []),
+    ],
+)
+def test_patterns_mean_what_they_mean_in_a_gitignore(
+    top: Path, patterns: tuple[str, ...], meant: list[str]
+) -> None:
+    fill(top, *TREE)
+    shelf = MemoryShelf()
+    collected = bring(top, *patterns, shelf=shelf)
+    assert paths(collected) == meant
+    assert shelf.files == {path: path.encode() for path in meant}
+    assert collected.errors == ()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why"),
+    [
+        ("!", "is not a pattern"),
+        ("a\\", "is not a pattern"),
+        ("[z-a]", "is not a pattern"),
+        ("# notes", "means no file"),
+        ("a[", "means no file"),
+        ("/", "means no file"),
+        ("!build", "takes out of nothing"),
+    ],
+)
+def test_a_pattern_that_means_nothing_is_said_to(pattern: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        Patterns((pattern,))
+
+
+def test_without_patterns_and_without_a_source_nothing_is_an_artifact(top: Path) -> None:
+    fill(top, *TREE)
+    assert bring(top) == Collected()
+
+
+def test_an_artifact_is_known_by_size_digest_and_whether_it_is_a_program(top: Path) -> None:
+    data = os.urandom(3_000_000)
+    (top / "data").write_bytes(data)
+    fill(top, "run")
+    (top / "run").chmod(0o755)
+    digest = hashlib.sha256(data).hexdigest()
+    first, second = bring(top, "*").artifacts
+    assert first == Artifact(path="data", size=3_000_000, sha256=digest)
+    assert (second.path, second.executable) == ("run", True)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "meant"),
+    [
+        (("*",), [".github/flow", ".gitignore", "sub/x"]),
+        (("**/*",), [".github/flow", ".gitignore", "sub/x"]),
+        ((".github",), [".github/flow"]),
+        (("*", "!.git"), [".github/flow", ".gitignore", "sub/x"]),
+        ((".git/HEAD",), [".git/HEAD"]),
+        (("/.git/",), [".git/HEAD", ".git/objects/o"]),
+        (("sub/.git",), ["sub/.git"]),
+    ],
+)
+def test_git_folders_are_artifacts_only_if_a_pattern_is_about_them(
+    top: Path, patterns: tuple[str, ...], meant: list[str]
+) -> None:
+    fill(top, ".git/HEAD", ".git/objects/o", ".gitignore", ".github/flow", "sub/.git", "sub/x")
+    assert paths(bring(top, *patterns)) == meant
+
+
+# By what was staged
+
+
+def test_of_a_source_what_is_new_or_changed_is_an_artifact_and_nothing_else(top: Path) -> None:
+    fill(top, "same", "changed", "deleted", "replaced", "dir/same", "dir/changed", "job.json")
+    (top / "link").symlink_to("same")
+    (top / "turned").symlink_to("same")
+    staged = stage(top)
+    with (top / "changed").open("a") as file:
+        file.write("more")
+    (top / "deleted").unlink()
+    (top / "replaced").rename(top / "moved")
+    fill(top, "replaced", "new/file", "dir/new", "linked/x")
+    os.utime(top / "dir/changed", ns=(0, 0))
+    (top / "turned").unlink()
+    (top / "turned").symlink_to("elsewhere")
+    shelf = MemoryShelf()
+    meant = ["changed", "dir/changed", "dir/new", "linked/x", "moved", "new/file", "replaced"]
+    assert paths(bring(top, shelf=shelf, staged=staged)) == meant
+    assert shelf.links == {"turned": "elsewhere"}
+    assert shelf.folders == set()
+
+
+def test_a_file_that_was_changed_at_once_and_kept_its_size_is_changed(top: Path) -> None:
+    fill(top, *(f"file-{n}" for n in range(200)))
+    staged = stage(top)
+    for n in range(200):
+        with (top / f"file-{n}").open("r+") as file:
+            file.write("X")
+    assert len(bring(top, staged=staged).artifacts) == 200
+
+
+def test_folders_that_are_new_and_empty_come_along(top: Path) -> None:
+    fill(top, "was/empty/", "was/full/x", "job.json")
+    staged = stage(top)
+    (top / "was/full/x").unlink()
+    fill(top, "new/a/b/", "full/x", "results/", ".results-12345678/x", "results/y")
+    shelf = MemoryShelf()
+    assert paths(bring(top, shelf=shelf, staged=staged)) == ["full/x"]
+    assert shelf.folders == {"new/a/b"}
+    shelf = MemoryShelf()
+    assert paths(bring(top, "new/", "was/", shelf=shelf, staged=staged)) == []
+    assert shelf.folders == {"new/a/b", "was/empty", "was/full"}
+
+
+def test_patterns_reach_what_was_staged_but_not_the_list_of_steps(top: Path) -> None:
+    fill(top, "a.json", "job.json", "sub/job.json", "results/b.json")
+    staged = stage(top)
+    meant = ["a.json", "results/b.json", "sub/job.json"]
+    assert paths(bring(top, "*.json", staged=staged)) == meant
+    fill(top, "job.json")
+    assert paths(bring(top, "*.json", staged=stage(top))) == meant
+    (top / "job.json").write_text("new steps")
+    assert "job.json" in paths(bring(top, "*.json", staged=staged))
+    assert "job.json" in paths(bring(top, "*.json"))
+
+
+# Links
+
+
+def test_links_are_kept_as_links_and_never_followed(top: Path) -> None:
+    fill(top, "dir/file")
+    (top / "out.xml").symlink_to("../secret")
+    (top / "build").symlink_to(top.parent)
+    (top / "dir/up").symlink_to("../..")
+    (top / "dir/loop").symlink_to("loop")
+    shelf = MemoryShelf()
+    assert paths(bring(top, "**", shelf=shelf)) == ["dir/file"]
+    assert shelf.links == {
+        "out.xml": "../secret",
+        "build": str(top.parent),
+        "dir/up": "../..",
+        "dir/loop": "loop",
+    }
+
+
+def test_a_shelf_without_links_gets_the_files_that_they_lead_to_within_the_workspace(
+    top: Path,
+) -> None:
+    fill(top, "v1/lib.so", "other/")
+    (top / "lib.so").symlink_to("v1/lib.so")
+    (top / "far.so").symlink_to("latest/lib.so")
+    (top / "latest").symlink_to("v1")
+    (top / "full.so").symlink_to(top / "v1/lib.so")
+    (top / "out.so").symlink_to("../secret")
+    (top / "outside.so").symlink_to(top.parent / "secret")
+    (top / "around.so").symlink_to("../workspace/v1/lib.so")
+    (top / "dangling.so").symlink_to("nowhere")
+    (top / "loop.so").symlink_to("loop.so")
+    (top / "folder.so").symlink_to("other")
+    shelf = MemoryShelf(links=False)
+    collected = bring(top, "*.so", shelf=shelf)
+    assert set(shelf.files) == {"v1/lib.so", "lib.so", "far.so", "full.so", "around.so"}
+    assert set(shelf.files.values()) == {b"v1/lib.so"}
+    assert collected.errors == ()
+
+
+def test_a_link_that_a_pattern_names_and_that_leads_to_no_file_is_an_error(top: Path) -> None:
+    (top / "report").symlink_to("../secret")
+    shelf = MemoryShelf(links=False)
+    collected = bring(top, "/report", shelf=shelf)
+    assert collected.artifacts == ()
+    (error,) = collected.errors
+    assert error == "artifact 'report' is a link that leads to no file of the workspace"
+
+
+def test_a_file_or_a_folder_that_becomes_a_link_meanwhile_is_not_followed(top: Path) -> None:
+    fill(top, "a", "b", "d/secret", "e/x")
+    shelf = MemoryShelf()
+
+    def swap(artifact: Artifact) -> None:
+        if artifact.path == "a":
+            (top / "b").unlink()
+            (top / "b").symlink_to("../secret")
+            (top / "d").rename(top / "f")
+            (top / "d").symlink_to("..")
+
+    shelf.meanwhile = swap
+    collected = bring(top, "**", shelf=shelf)
+    assert SECRET not in shelf.files.values()
+    assert paths(collected) == ["a", "e/x"]
+    assert [error.split()[1] for error in collected.errors] == ["'b'", "'d/secret'"]
+
+
+# What is no file, or cannot be kept
+
+
+def test_pipes_sockets_and_devices_are_left_out_and_hold_nobody_up(top: Path) -> None:
+    fill(top, "file")
+    os.mkfifo(top / "pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.path.relpath(top / "socket"))
+        assert bring(top, "*").errors == ()
+        assert paths(bring(top, "*")) == ["file"]
+        assert paths(bring(top, staged=Staged())) == ["file"]
+        (error,) = bring(top, "pipe").errors
+        assert error == "artifact 'pipe' is neither a file nor a link"
+
+
+def test_a_file_that_becomes_a_pipe_meanwhile_holds_nobody_up(top: Path) -> None:
+    fill(top, "a", "b")
+    shelf = MemoryShelf()
+
+    def swap(artifact: Artifact) -> None:
+        (top / "b").unlink()
+        os.mkfifo(top / "b")
+
+    shelf.meanwhile = swap
+    collected = bring(top, "*", shelf=shelf)
+    assert paths(collected) == ["a"]
+    assert collected.errors == ("artifact 'b' is no file any more",)
+
+
+def test_a_file_that_grows_all_the_time_is_as_large_as_it_was_when_it_was_opened(
+    top: Path,
+) -> None:
+    path = top / "growing"
+    path.write_bytes(b"x" * 5_000_000)
+    with subprocess.Popen(["sh", "-c", f"yes >> '{path}'"]) as writer:
+        try:
+            (artifact,) = bring(top, "*").artifacts
+        finally:
+            writer.kill()
+    assert 5_000_000 <= artifact.size <= path.stat().st_size
+
+
+def test_what_a_shelf_does_not_take_is_an_error_and_the_others_are_kept(top: Path) -> None:
+    fill(top, "a", "b", "c")
+    shelf = MemoryShelf()
+    shelf.refused.add("b")
+    collected = bring(top, "*", shelf=shelf)
+    assert paths(collected) == ["a", "c"]
+    assert collected.errors == ("b is refused",)
+
+
+def test_a_name_that_is_not_utf_8_is_an_error_that_can_be_read(top: Path) -> None:
+    (top / os.fsdecode(b"caf\xe9")).write_text("x")
+    fill(top, "fine", "line\nbreak")
+    collected = bring(top, "*")
+    assert paths(collected) == ["fine", "line\nbreak"]
+    assert collected.errors == (r"artifact 'caf\xe9' has a name that is not UTF-8",)
+
+
+def test_a_path_that_is_too_long_is_an_error_and_ends_nothing(top: Path) -> None:
+    fill(top, "a", "z")
+    at = os.open(top, os.O_RDONLY)
+    for _ in range(2_500):
+        os.mkdir("d", dir_fd=at)
+        below = os.open("d", os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(at)
+    (top / ("d/" * 1_000) / "x").write_text("deep")
+    collected = bring(top, "*")
+    subprocess.run(["rm", "-r", top / "d"], check=True)  # pytest cannot remove what is so deep
+    assert paths(collected) == ["a", "d/" * 1_000 + "x", "z"]
+    (error,) = collected.errors
+    assert "ARTIFACT_PATH_BYTES_MAX (4096 bytes)" in error
+
+
+def test_more_files_than_may_be_are_an_error_and_the_first_are_kept(top: Path) -> None:
+    for number in range(ARTIFACTS_MAX + 5):
+        (top / f"{number:05}").touch()
+    shelf = MemoryShelf()
+    collected = bring(top, "*", shelf=shelf)
+    assert len(collected.artifacts) == len(shelf.files) == ARTIFACTS_MAX
+    (error,) = collected.errors
+    assert error.startswith("there are more than ARTIFACTS_MAX (10000) artifacts: '10000' and ")
+
+
+def test_of_many_errors_the_first_are_told_and_the_others_counted(top: Path) -> None:
+    fill(top, *(f"{number:03}" for number in range(ERRORS_MAX + 7)))
+    shelf = MemoryShelf()
+    shelf.refused.update(os.listdir(top))
+    errors = bring(top, "*", shelf=shelf).errors
+    assert errors[0] == "000 is refused"
+    assert errors[ERRORS_MAX:] == ("7 more artifacts could not be kept",)
+
+
+def test_a_harvest_that_is_cancelled_stops_soon_and_closes_all_that_it_opened(top: Path) -> None:
+    fill(top, *(f"{number}" for number in range(10)))
+    with (top / "big").open("wb") as file:
+        file.truncate(1 << 40)  # would take an hour to read
+
+    async def within() -> None:
+        descriptor = os.open(top, os.O_RDONLY)
+        before = open_files(top)
+        shelf, began = MemoryShelf(), asyncio.Event()
+        shelf.meanwhile = lambda artifact: began.set() if artifact.path == "9" else None
+        async with asyncio.timeout(SECONDS_MAX), asyncio.TaskGroup() as tasks:
+            bringing = tasks.create_task(harvest(descriptor, shelf, Patterns(["*"])))
+            await began.wait()
+            bringing.cancel()
+        for thread in [each for each in threading.enumerate() if each.name == "harvest"]:
+            thread.join(SECONDS_MAX)
+        assert open_files(top) == before
+        os.close(descriptor)
+
+    asyncio.run(within())
+
+
+def open_files(below: Path) -> Mapping[str, str]:
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            target = os.readlink(f"/proc/self/fd/{name}")
+            if target.startswith(str(below)):
+                found[name] = target
+    return found
