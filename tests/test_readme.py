@@ -10,6 +10,7 @@ from airunner.cli import exits
 from airunner.cli.jobfile import KEYS, parse_job_file
 from airunner.server.roles import Role
 from airunner.spec import Checkout, Submodules
+from airunner.stepfile import STEP_KEYS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -59,13 +60,17 @@ def test_every_role_is_in_the_table() -> None:
     assert told == [str(role) for role in Role]
 
 
-def test_the_job_file_is_one_and_has_every_key() -> None:
-    text = section("Job files").split("```yaml\n")[1].split("```")[0]
-    spec = parse_job_file(text, "job.yaml", Path.cwd()).spec()
-    assert spec.command == "make"
-    assert spec.checkout == Checkout(submodules=Submodules.RECURSIVE)
-    keys = set(re.findall(r"^(\w+):", text, re.MULTILINE))
+def test_the_job_files_are_some_and_have_every_key() -> None:
+    texts = re.findall(r"^```yaml\n(.*?)^```$", section("Job files"), re.MULTILINE | re.DOTALL)
+    command, steps, script = (parse_job_file(each, "job.yaml", Path.cwd()).spec() for each in texts)
+    assert command.command == "make"
+    assert command.checkout == Checkout(submodules=Submodules.RECURSIVE)
+    assert steps.steps
+    assert [each.title for each in steps.steps] == ["make", "test"]
+    assert script.script == "cd src\nexec make check\n"
+    keys = {key for each in texts for key in re.findall(r"^(\w+):", each, re.MULTILINE)}
     assert keys | {"commit", "container"} == set(KEYS)
+    assert set(re.findall(r"^  [ -] (\w+):", texts[1], re.MULTILINE)) == set(STEP_KEYS)
 
 
 @pytest.mark.parametrize("page", PAGES)
