@@ -9,7 +9,8 @@ from time import monotonic
 from typing import Final
 
 from tests.mutations.copy import Copy
-from tests.mutations.mutations import MUTATIONS, Mutation
+from tests.mutations.mutation import Mutation
+from tests.mutations.mutations import MUTATIONS
 
 SECONDS_MAX: Final = 120.0  # for one test; one that hangs has noticed, too
 

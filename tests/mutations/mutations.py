@@ -5,19 +5,10 @@ each in a copy of the project and runs its test there. The texts stand in the co
 when code that is named here changes, so does this list.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mutation:
-    name: str  # what is broken
-    promise: str  # what is not true any more, as ARCHITECTURE.md has it or in its words
-    file: str
-    old: str
-    new: str
-    test: str  # the one that must fail, as pytest names it
-
+from tests.mutations.mutation import Mutation
+from tests.mutations.of_steps import OF_STEPS
 
 BROKER: Final = "tests/core/test_broker.py::"
 CLIENT: Final = "tests/worker/test_client.py::"
@@ -105,8 +96,8 @@ ON_THE_SERVER: Final = (
         name="a resume that begins one chunk too early",
         promise="Every event has a number, without a gap or a double",
         file="airunner/reports.py",
-        old="            return Output(chunks[skip:])\n",
-        new="            return Output(chunks[max(0, skip - 1) :])\n",
+        old="            return Output(chunks[skip:], step)\n",
+        new="            return Output(chunks[max(0, skip - 1) :], step)\n",
         test="tests/server/test_published_client.py::test_a_monitor_resumes_inside_a_batch",
     ),
     Mutation(
@@ -314,7 +305,7 @@ AT_THE_WORKER: Final = (
     Mutation(
         name="a cancel that stops nothing",
         promise="A worker confirms a cancel when no process is left",
-        file="airunner/worker/run.py",
+        file="airunner/worker/turn.py",
         old="            await process.terminate(self._spec.grace_seconds)\n            killer.cancel()\n",
         new="            killer.cancel()\n",
         test=f"{WORKER}test_a_cancel_is_confirmed_when_no_process_is_left",
@@ -370,4 +361,4 @@ AT_THE_WORKER: Final = (
     ),
 )
 
-MUTATIONS: Final = ON_THE_SERVER + IN_THE_LOG + AT_THE_WORKER
+MUTATIONS: Final = ON_THE_SERVER + IN_THE_LOG + AT_THE_WORKER + OF_STEPS
