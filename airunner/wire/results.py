@@ -15,7 +15,9 @@ from airunner.wire.steps import decode_result, encode_result
 from airunner.wire.times import decode_instant, encode_instant
 
 
-def encode_outcome(outcome: Outcome, id: JobId | None = None) -> pb.JobResult:
+def encode_outcome(
+    outcome: Outcome, id: JobId | None = None, *, with_steps: bool = True
+) -> pb.JobResult:
     return pb.JobResult(
         job_id=id or "",
         success=outcome.state is JobState.COMPLETED,
@@ -27,7 +29,7 @@ def encode_outcome(outcome: Outcome, id: JobId | None = None) -> pb.JobResult:
         reason=REASONS.encode(outcome.reason),
         log_incomplete=not outcome.log_complete,
         no_exit_code=outcome.exit_code is None,
-        steps=map(encode_result, outcome.steps),
+        steps=map(encode_result, outcome.steps) if with_steps else (),
     )
 
 

@@ -1884,7 +1884,9 @@ class ListJobsResponse(_message.Message):
     """empty: this was the last page"""
     @_builtins.property
     def jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Job]:
-        """without the values of environment variables"""
+        """Without the values of environment variables, with no more than the beginning of a script or of
+        what a step runs, and without the results of steps.
+        """
 
     def __init__(
         self,
