@@ -98,6 +98,22 @@ def test_a_script_is_read_from_standard_input_however_long(embedded: Shell) -> N
     assert (embedded.home / "long.sh").stat().st_size > 1_000_000
 
 
+def test_a_script_is_typed_until_ctrl_d(embedded: Shell) -> None:
+    terminal = Terminal(embedded, "submit", "--script", "-")
+    terminal.until("end the script with Ctrl-D on a line of its own")
+    terminal.send("echo so $((40 + 2))\n\x04")
+    assert terminal.wait() == 0
+    assert "so 42" in terminal.text
+
+
+def test_a_script_that_is_being_typed_is_given_up_by_ctrl_c(shell: Shell) -> None:
+    terminal = Terminal(shell, "submit", "--script", "-")
+    terminal.until("Ctrl-D")
+    terminal.send("echo so\n\x03")
+    assert terminal.wait() == 130
+    assert terminal.text.count("airunner") == 1
+
+
 def test_a_script_is_told_to_the_shell_that_was_asked_for(embedded: Shell) -> None:
     script = "import sys\nprint(sys.version_info[0])\n"
     assert embedded.run("submit", "--shell", "python3", "--script", script).stdout == "3\n"

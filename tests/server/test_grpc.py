@@ -19,6 +19,7 @@ from airunner.listing import Listing, Page
 from airunner.server.broker import Broker
 from airunner.server.roles import Role
 from airunner.spec import JobSpec
+from airunner.steps import Step
 from airunner.wire.client import JobsClient
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.worker.grpc import connect
@@ -83,18 +84,28 @@ def test_a_role_opens_its_own_calls_and_no_others(site_keys: Keys) -> None:
     asyncio.run(main())
 
 
-def test_environment_values_are_for_the_submitter_and_an_admin(site_keys: Keys) -> None:
+@pytest.mark.parametrize(
+    "spec",
+    [SPEC, JobSpec(steps=(Step(run="make", environment={"SECRET": "hush"}),))],
+    ids=["of the job", "of a step"],
+)
+def test_environment_values_are_for_the_submitter_and_an_admin(
+    site_keys: Keys, spec: JobSpec
+) -> None:
+    def secret(said: JobSpec) -> str:
+        return (said.steps[0] if said.steps else said).environment["SECRET"]
+
     async def shown(site: Served, id: JobId, role: Role, subject: str) -> str:
         async with JobsClient(site.destination(role, subject=subject)) as jobs:
             job, _ = await jobs.get(id)
             (listed,) = (await jobs.list()).jobs
-            assert dict(listed.spec.environment) == {"SECRET": ""}
-            return job.spec.environment["SECRET"]
+            assert secret(listed.spec) == ""
+            return secret(job.spec)
 
     async def main() -> None:
         async with serving(site_keys, gate=guarded(site_keys)) as site:
             async with JobsClient(site.destination(Role.USER, subject="ann")) as ann:
-                id = (await ann.enqueue(SPEC)).id
+                id = (await ann.enqueue(spec)).id
             assert await shown(site, id, Role.USER, "ann") == "hush"
             assert await shown(site, id, Role.USER, "bob") == ""
             assert await shown(site, id, Role.WORKER, "box") == ""
