@@ -21,7 +21,8 @@ from airunner.jobs import Instant, Job, JobId, Outcome, Place, Reason
 from airunner.limits import RESULTS_PENDING_BYTES_MAX
 from airunner.spec import JobSpec
 from airunner.steps import StepStatus
-from airunner.worker.results.results import FolderResults, is_results
+from airunner.worker.results.results import FolderResults
+from airunner.worker.sources.names import is_ours
 from airunner.worker.workspace import Collected, NotKept, Shelf, StepSummary, Summary
 from tests.worker.shelf_contract import Kept, Scene, ShelfContract, artifact
 from tests.zoo import SECONDS_MAX
@@ -200,7 +201,7 @@ def test_what_was_there_before_is_kept_until_there_is_a_new_result(tmp_path: Pat
         async with opened(tmp_path) as results:
             assert names(tmp_path / "results") == set()
             (aside,) = names(tmp_path) - {"results"}
-            assert is_results(aside)
+            assert is_ours(aside)
             assert (tmp_path / aside / "old").read_bytes() == b"old"
             assert await results.conclude(summary()) == ()
             assert names(tmp_path) == {"results"}
@@ -523,16 +524,16 @@ asyncio.run(main())
 
 
 def test_a_worker_that_is_killed_leaves_a_whole_result_or_none(tmp_path: Path) -> None:
-    for kill in range(12):
+    for kill in range(6):
         worker = subprocess.Popen(
             [sys.executable, "-c", CONCLUDES_FOR_EVER, str(tmp_path)], stdout=subprocess.PIPE
         )
         assert worker.stdout
-        worker.stdout.read(2 + kill)
+        worker.stdout.read(2 + 3 * kill)
         worker.send_signal(signal.SIGKILL)
         worker.wait()
         worker.stdout.close()
-        for folder in filter(is_results, names(tmp_path)):
+        for folder in filter(is_ours, names(tmp_path)):
             result = tmp_path / folder / "result.json"
             if result.exists():
                 assert len(json.loads(result.read_bytes())["steps"]) == 200

@@ -33,17 +33,12 @@ from airunner.worker.results.logs import STALLED, Logs
 from airunner.worker.results.manifest import manifest
 from airunner.worker.results.shelf import FolderShelf
 from airunner.worker.sources.descent import FOLDER
+from airunner.worker.sources.names import RESULTS, RESULTS_ASIDE
 from airunner.worker.workspace import Shelf, Summary
 
-RESULTS: Final = "results"
 RESULT: Final = "result.json"
-_ASIDE: Final = re.compile(r"\.results-[0-9a-f]{8}")
+_ASIDE: Final = re.compile(rf"{re.escape(RESULTS_ASIDE)}[0-9a-f]{{8}}")
 _TRIES: Final = 10  # against others who make the folder as often as we move it aside
-
-
-def is_results(name: str) -> bool:
-    """Whether an entry of a source's top folder is results of this or of an earlier attempt."""
-    return name == RESULTS or _ASIDE.fullmatch(name) is not None
 
 
 class FolderResults:
@@ -93,7 +88,7 @@ class FolderResults:
     def _make(self) -> None:
         for _ in range(_TRIES):
             with suppress(FileNotFoundError):
-                aside = f".results-{os.urandom(4).hex()}"
+                aside = f"{RESULTS_ASIDE}{os.urandom(4).hex()}"
                 os.rename(RESULTS, aside, src_dir_fd=self._parent, dst_dir_fd=self._parent)
             with suppress(FileExistsError):
                 os.mkdir(RESULTS, dir_fd=self._parent)

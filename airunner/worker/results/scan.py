@@ -24,12 +24,12 @@ from enum import Enum, auto
 from airunner.limits import ARTIFACT_PATH_BYTES_MAX, ARTIFACTS_MAX
 from airunner.worker.results.errors import Errors
 from airunner.worker.results.patterns import Patterns
-from airunner.worker.results.results import is_results
 from airunner.worker.sources.descent import Descent
+from airunner.worker.sources.names import JOB, is_ours, shown
 from airunner.worker.sources.staged import Staged
 
-_JOB_FILE = "job.json"
 _GIT = ".git"
+_SHORT_CHARS = 200
 
 
 class Kind(Enum):
@@ -117,7 +117,7 @@ class Scan:
     def _goes_into(self, path: str) -> bool:
         if path.rpartition("/")[2] == _GIT and not self._patterns.reach_git:
             return False
-        if not self._patterns and is_results(path):
+        if not self._patterns and is_ours(path):
             return False
         if len(os.fsencode(path)) < ARTIFACT_PATH_BYTES_MAX:
             return True
@@ -126,11 +126,11 @@ class Scan:
 
     def _wanted(self, path: str, state: os.stat_result) -> bool:
         if self._patterns:
-            if path == _JOB_FILE and self._staged and self._staged.unchanged(path, state):
+            if path == JOB and self._staged and self._staged.unchanged(path, state):
                 return False
             folder = stat.S_ISDIR(state.st_mode)
             return self._patterns.mean(f"{path}/" if folder else path)
-        if self._staged is None or path.rpartition("/")[2] == _GIT:
+        if self._staged is None or path.rpartition("/")[2] == _GIT or is_ours(path):
             return False
         return not self._staged.unchanged(path, state)
 
@@ -166,5 +166,5 @@ def _found(here: int, path: str, state: os.stat_result) -> Found:
 
 def _short(path: str) -> str:
     """A path for a sentence, whatever bytes and however many of them it has."""
-    shown = os.fsencode(path).decode(errors="backslashreplace")
-    return f"'{shown if len(shown) <= 200 else f'{shown[:200]}…'}'"
+    text = shown(path)
+    return f"'{text if len(text) <= _SHORT_CHARS else f'{text[:_SHORT_CHARS]}…'}'"
