@@ -59,6 +59,7 @@ KEEPER = (  # fork, so stay small
 )
 DOORS = (
     "server/grpc.py",
+    "server/artifacts_door.py",
     "server/jobs_door.py",
     "server/events_door.py",
     "server/work_door.py",
@@ -162,7 +163,7 @@ def test_protobuf_goes_no_further_in_than_the_wire_and_the_doors_that_serve_it()
 
 
 def test_what_decides_on_the_server_knows_no_grpc() -> None:
-    names = {"broker", "session", "parking", "attendance", "clock", "ids", "granted"}
+    names = {"archive", "broker", "session", "parking", "attendance", "clock", "ids", "granted"}
     deciding = (path for path in modules(PACKAGE / "server") if path.stem in names)
     outside = ("grpc", "google", "airunner.wire")
     assert not breaches(imports, lambda name: within(name, *outside), deciding)

@@ -23,6 +23,7 @@ from airunner.cli.lifeline import on_end
 from airunner.cli.storing import LogFailed, Opened, Store, log_failures, opened
 from airunner.jobs import JobId
 from airunner.retention import Retention
+from airunner.server.archive import Archive, letting_go
 from airunner.server.auth import Gate
 from airunner.server.broker import Broker
 from airunner.server.clock import LoopClock
@@ -63,7 +64,7 @@ async def serve(serving: Serving) -> int:
     journal = open_journal(serving.log_format)
     code = 0
     try:
-        async with opened(serving.store) as store:
+        async with opened(serving.store, serving.retention) as store:
             await _serve(serving, store, journal, stopping)
     except* LogFailed as failed:
         journal.critical("log_failed", error=str(innermost(failed)))
@@ -82,6 +83,7 @@ async def _serve(
         journal.warning("store_note", note=note)
     with log_failures(serving.store):
         await replay(store.log, engine)
+    await _sweep(store, engine, journal)
     gc.freeze()  # with 100,000 jobs each full collection would hold everybody up for 0.4 s
     gc.set_threshold(*_COLLECTED_AFTER)
     took = round(1000 * (time.monotonic() - began))
@@ -92,7 +94,7 @@ async def _serve(
         clock=LoopClock(floor=engine.now),
         ids=RandomIds(),
         watched=watched,
-        journal=job_lines(open_lines(serving.log_format)),
+        journal=letting_go(store.depot, job_lines(open_lines(serving.log_format))),
         room=store.room,
     )
     port = GrpcServer(
@@ -101,6 +103,7 @@ async def _serve(
         certificate=serving.certificate,
         key=serving.key,
         gate=serving.gate,
+        archive=Archive(broker, store.depot),
         journal=journal,
         version=__version__,
     )
@@ -116,6 +119,15 @@ async def _serve(
             await stopping.wait()
             journal.info("stopping")
         breaking.cancel()
+
+
+async def _sweep(store: Opened, engine: Engine, journal: FilteringBoundLogger) -> None:
+    """Remove what a crash has left of artifacts, and say so if some are gone that should be there."""
+    known = {job.id: job.attempt for job in engine.table.jobs() if job.artifacts}
+    if missing := await store.depot.sweep(known):
+        journal.warning(
+            "artifacts_missing", jobs=missing, note="`airunner log check` names the files"
+        )
 
 
 async def _keep(broker: Broker, store: Store) -> None:

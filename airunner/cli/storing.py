@@ -9,11 +9,15 @@ from typing import Final
 import apsw
 
 from airunner.cli.exits import USAGE, CommandFailed, innermost
+from airunner.log.depot import Depot
+from airunner.log.folder_depot import FolderDepot, depot_of
 from airunner.log.log import Log, LogDamaged, LogRefused
 from airunner.log.memory import MemoryLog
+from airunner.log.memory_depot import MemoryDepot
 from airunner.log.room import DiskRoom
 from airunner.log.sqlite import SqliteLog
 from airunner.log.writer import Fsync
+from airunner.retention import Retention
 
 MEMORY: Final = "memory"
 _SQLITE: Final = "sqlite:"
@@ -41,6 +45,7 @@ class Store:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
     log: Log
+    depot: Depot
     room: Callable[[], None]  # raises LimitReached where there is none for more jobs and output
     notes: tuple[str, ...] = ()  # what was found in the file that people should know
 
@@ -72,18 +77,23 @@ def fsync_named(name: str | None, path: Path | None) -> Fsync:
 
 
 @asynccontextmanager
-async def opened(store: Store) -> AsyncIterator[Opened]:
-    """The log for the length of a block; it has taken all that it was given when it is closed.
+async def opened(store: Store, retention: Retention) -> AsyncIterator[Opened]:
+    """The log and the depot for the length of a block; they have taken all that they were given then.
 
     CommandFailed, in one sentence, if it cannot be had.
     """
     if store.path is None:
-        yield Opened(log=MemoryLog(), room=lambda: None)
+        depot = MemoryDepot(retention.artifact_bytes_total)
+        yield Opened(log=MemoryLog(), depot=depot, room=lambda: None)
         return
     log = _sqlite(store.path, store.fsync)
     try:
         room = DiskRoom(store.path.absolute().parent, store.free_bytes_min)
-        yield Opened(log=log, room=room.check, notes=log.notes)
+        files = _folder(store)
+        try:
+            yield Opened(log=log, depot=files, room=room.check, notes=log.notes)
+        finally:
+            await files.close()
     finally:
         with log_failures(store):
             await log.close()
@@ -98,6 +108,16 @@ def log_failures(store: Store) -> Iterator[None]:
         error = innermost(failed)
         why = str(error) or type(error).__name__
         raise LogFailed(f"the log {store.path} failed, so the server stops: {why}") from error
+
+
+def _folder(store: Store) -> FolderDepot:
+    assert store.path
+    folder = depot_of(store.path.absolute())
+    room = DiskRoom(folder, store.free_bytes_min)
+    try:
+        return FolderDepot.open(folder, sync=store.fsync is Fsync.FULL, room=room.check)
+    except OSError as error:
+        raise CommandFailed(f"cannot keep artifacts in {folder}: {error.strerror}") from None
 
 
 def _sqlite(path: Path, fsync: Fsync) -> SqliteLog:

@@ -25,7 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Self, TypeVar
 
 from airunner.artifacts import Artifact
 from airunner.errors import LimitReached
@@ -55,8 +55,8 @@ def place_of(folder: Path, id: str, attempt: int, artifact: Artifact) -> Path:
 class FolderDepot:
     """The depot in one folder, which is this object's alone until close().
 
-    `sync`: what keep() has returned for outlives a power cut, not only a kill. `room` raises
-    LimitReached if there is none on the disk for so many more bytes.
+    Use open(). `sync`: what keep() has returned for outlives a power cut, not only a kill. `room`
+    raises LimitReached if there is none on the disk for so many more bytes.
     """
 
     def __init__(
@@ -69,6 +69,28 @@ class FolderDepot:
         self._jobs: set[str] = set()  # that have a folder
         self._data = ThreadPoolExecutor(_THREADS, "depot-data")
         self._names = ThreadPoolExecutor(1, "depot-names")
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        *,
+        sync: bool = True,
+        room: Callable[[int], None] = lambda size: None,
+    ) -> Self:
+        """The depot in this folder, which is made if it is not there; OSError if it cannot be.
+
+        What was on its way in when a server ended is removed.
+        """
+        folder.mkdir(0o700, exist_ok=True)
+        folder.chmod(0o700)
+        partial = folder / PARTIAL
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(0o700, exist_ok=True)
+        if sync:
+            _sync(folder)
+            _sync(folder.parent)
+        return cls(folder, sync=sync, room=room)
 
     async def receive(self, id: JobId, attempt: int, artifact: Artifact) -> "_Incoming":
         self._room(self._coming + artifact.size)
@@ -272,11 +294,6 @@ def _remove(job: Path, attempt: int | None) -> None:
 
 def _sweep(folder: Path, known: Mapping[JobId, int]) -> set[str]:
     """Remove all that is not of these attempts; which jobs have something left."""
-    folder.mkdir(0o700, exist_ok=True)
-    folder.chmod(0o700)
-    shutil.rmtree(folder / PARTIAL, ignore_errors=True)
-    (folder / PARTIAL).mkdir(0o700, exist_ok=True)
-    _sync(folder)
     jobs = set()
     for job in filter(_JOB.fullmatch, os.listdir(folder)):
         latest = str(known.get(JobId(job), ""))

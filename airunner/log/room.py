@@ -22,13 +22,14 @@ class DiskRoom:
         self._folder = folder
         self._free_bytes_min = free_bytes_min
 
-    def check(self) -> None:
-        """Raise LimitReached if less than `free_bytes_min` bytes are free."""
+    def check(self, more: int = 0) -> None:
+        """Raise LimitReached if less than `free_bytes_min` bytes are free besides `more` of them."""
         disk = os.statvfs(self._folder)
         free = disk.f_bavail * disk.f_frsize
-        if free < self._free_bytes_min:
+        if free - more < self._free_bytes_min:
+            asked = f", of which {more / MIB:,.0f} MiB are spoken for" if more else ""
             raise LimitReached(
                 f"the server's disk is short of room: {free / MIB:,.0f} MiB are free at "
-                f"{self._folder}, and it takes jobs and output while there are FREE_BYTES_MIN "
-                f"({self._free_bytes_min / MIB:,.0f} MiB); make room there, or try again later"
+                f"{self._folder}{asked}, and it takes jobs, output and artifacts while there are "
+                f"FREE_BYTES_MIN ({self._free_bytes_min / MIB:,.0f} MiB); make room there, or try again later"
             )

@@ -15,6 +15,8 @@ from structlog.typing import FilteringBoundLogger
 
 from airunner.errors import InvalidRequest
 from airunner.limits import CALLS_MAX, MESSAGE_BYTES_MAX, SHUTDOWN_SECONDS_MAX, TOKEN_BYTES_MAX
+from airunner.server.archive import Archive
+from airunner.server.artifacts_door import ArtifactsDoor
 from airunner.server.auth import Gate
 from airunner.server.broker import Broker
 from airunner.server.events_door import EventsDoor
@@ -43,7 +45,7 @@ _SERVICES: Final = tuple(each.full_name for each in pb.DESCRIPTOR.services_by_na
 
 
 class GrpcServer:
-    """One listening port over one broker. Use it as `async with GrpcServer(...) as server`.
+    """One listening port over one broker and its archive. Use it as `async with GrpcServer(...) as server`.
 
     `certificate` and `key` are PEM. Port 0 in `listen` asks the system for a free one, which
     `port` then tells. Whoever starts it also runs the broker, and waits for broken().
@@ -57,6 +59,7 @@ class GrpcServer:
         certificate: bytes,
         key: bytes,
         gate: Gate,
+        archive: Archive,
         journal: FilteringBoundLogger,
         version: str,
     ) -> None:
@@ -71,6 +74,7 @@ class GrpcServer:
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, table)
         job_pb2_grpc.add_JobServiceServicer_to_server(JobsDoor(broker, version=version), table)
+        job_pb2_grpc.add_JobArtifactsServiceServicer_to_server(ArtifactsDoor(archive), table)
         EventsDoor(broker).add_to(methods)
         names = (*_SERVICES, _HEALTH, reflection.SERVICE_NAME)
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(  # type: ignore[no-untyped-call]  # no types yet

@@ -38,6 +38,9 @@ ALLOWED: Final[Mapping[str, frozenset[Role]]] = {
     "/job.v1.JobEventsService/StreamJobEvents": _LOOK,
     "/job.v1.JobEventsService/StreamEvents": _LOOK,
     "/job.v1.JobEventsService/PublishJobEvents": _RUN,
+    "/job.v1.JobArtifactsService/ListArtifacts": _LOOK,
+    "/job.v1.JobArtifactsService/DownloadArtifact": _LOOK,
+    "/job.v1.JobArtifactsService/UploadArtifact": _RUN,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _LOOK,
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": _LOOK,
 }

@@ -5,12 +5,12 @@ begins anew; a download goes on where it was. What arrives is held against its d
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing, suppress
 from hashlib import sha256
 from random import uniform
 from types import TracebackType
-from typing import BinaryIO, Final, Self
+from typing import Any, BinaryIO, Final, Self, TypeVar
 
 import grpc
 
@@ -26,7 +26,12 @@ from airunner.wire.refusals import refusal_of
 from airunner.wire.tries import AWAY_SECONDS_MAX, PAUSE_SECONDS
 
 LIST_SECONDS: Final = 60.0
+END_SECONDS: Final = 5.0  # in which gRPC tells how a call has ended that cannot be written to
 FIRST_SECONDS: Final = 2.0  # for which a server may be away that has never answered
+
+_TOO_LATE: Final = "Internal error from Core"
+
+T = TypeVar("T")
 
 
 class ArtifactsClient:
@@ -139,13 +144,15 @@ class ArtifactsClient:
         call = self._stub.UploadArtifact(
             timeout=COLLECT_SECONDS_MAX, metadata=self.destination.metadata()
         )
+        end = _End(call)
         try:
-            with suppress(asyncio.InvalidStateError):  # it is answered already; how, is told below
+            with suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):  # it has been answered
                 await call.write(pb.UploadArtifactRequest(head=head))
                 while chunk := await asyncio.to_thread(data.read, ARTIFACT_CHUNK_BYTES):
                     await call.write(pb.UploadArtifactRequest(data=chunk))
                 await call.done_writing()
-            await call
+                await call
+            await end.check()
             self.known = True
         finally:
             call.cancel()
@@ -200,6 +207,49 @@ class _Trials:
                 raise refusal from None
         await asyncio.sleep(client.dice(0, self._pause))
         self._pause = min(2 * self._pause, PAUSE_SECONDS[1])
+
+
+class _End:
+    """How a call has ended, from the moment that gRPC knows.
+
+    To a call that has ended while somebody wrote gRPC gives a second end, INTERNAL, before or after the
+    true one, and keeps the later of the two.
+    """
+
+    def __init__(self, call: grpc.aio.Call) -> None:
+        self._true: asyncio.Future[grpc.aio.AioRpcError] = (
+            asyncio.get_running_loop().create_future()
+        )
+        call.add_done_callback(self._told)
+
+    async def check(self) -> None:
+        """Return if the call has ended well; AioRpcError if not."""
+        try:
+            async with asyncio.timeout(END_SECONDS):
+                error = await asyncio.shield(self._true)
+        except TimeoutError:
+            nothing = grpc.aio.Metadata()
+            code = grpc.StatusCode.CANCELLED  # which says that the server has dropped the call
+            raise grpc.aio.AioRpcError(code, nothing, nothing) from None
+        if error.code() is not grpc.StatusCode.OK:
+            raise error
+
+    def _told(self, call: grpc.aio.Call) -> None:
+        code, details = _known(call.code()), _known(call.details())
+        if self._true.done() or (code is grpc.StatusCode.INTERNAL and details == _TOO_LATE):
+            return
+        trailing = _known(call.trailing_metadata())
+        self._true.set_result(grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailing, details))
+
+
+def _known(asked: Coroutine[Any, Any, T]) -> T:  # Any: nothing is yielded or sent
+    """What a coroutine returns that has nothing to wait for."""
+    try:
+        asked.send(None)
+    except StopIteration as done:
+        value: T = done.value
+        return value
+    raise AssertionError("gRPC tells of the end of a call once it knows it")
 
 
 def _check_same(wanted: Artifact, found: Artifact) -> None:

@@ -27,5 +27,11 @@ def test_where_too_little_is_free_the_folder_and_both_figures_are_said(tmp_path:
     assert f"FREE_BYTES_MIN ({wanted / 2**20:,.0f} MiB)" in said
 
 
+def test_what_is_on_its_way_counts_as_taken(tmp_path: Path) -> None:
+    room = DiskRoom(tmp_path, free(tmp_path) // 2)
+    with pytest.raises(LimitReached, match="are spoken for"):
+        room.check(free(tmp_path) * 3 // 4)
+
+
 def test_without_a_least_there_is_always_room(tmp_path: Path) -> None:
     DiskRoom(tmp_path, 0).check()

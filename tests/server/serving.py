@@ -21,7 +21,10 @@ from cryptography.hazmat.primitives.serialization import (
 from airunner.cli.certificates import make_certificates
 from airunner.cli.journal import LogFormat, open_journal, open_lines
 from airunner.jobs import JobId
+from airunner.log.depot import Depot
 from airunner.log.memory import MemoryLog
+from airunner.log.memory_depot import MemoryDepot
+from airunner.server.archive import Archive, letting_go
 from airunner.server.auth import Gate, OpenGate, TokenGate, sign_token
 from airunner.server.broker import Broker
 from airunner.server.clock import LoopClock
@@ -99,6 +102,7 @@ async def serving(
     *,
     gate: Gate | None = None,
     log: MemoryLog | None = None,
+    depot: Depot | None = None,
     listen: str = "127.0.0.1:0",
     make: type[Broker] = Broker,
 ) -> AsyncIterator[Served]:
@@ -108,13 +112,14 @@ async def serving(
         watched: Counter[JobId] = Counter()
         lines = io.StringIO()
         journal = open_journal(LogFormat.JSON, lines)
+        depot = depot or MemoryDepot()
         broker = make(
             replayed([event async for event in log.read()], watched=watched),
             log,
             clock=LoopClock(),
             ids=RandomIds(),
             watched=watched,
-            journal=job_lines(open_lines(LogFormat.JSON, lines)),
+            journal=letting_go(depot, job_lines(open_lines(LogFormat.JSON, lines))),
         )
         server = GrpcServer(
             broker,
@@ -122,6 +127,7 @@ async def serving(
             certificate=(keys.certs / "server.pem").read_bytes(),
             key=(keys.certs / "server-key.pem").read_bytes(),
             gate=gate or OpenGate(),
+            archive=Archive(broker, depot),
             journal=journal,
             version="test",
         )
