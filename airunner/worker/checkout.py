@@ -2,8 +2,9 @@
 
     ROOT/worker-xxxxxxxx/            0700, one for each worker (estate.py)
         JOB.ATTEMPT-xxxxxxxx/       0700, fresh for each attempt
-            checkout/               where the command runs: a clone, or nothing
+            checkout/               where the command runs: a clone, a copy of a source, or nothing
             home/                   the command's HOME
+            script-1 ...            what a shell reads
 
 With `keep`, attempts are put below ROOT itself, where nobody removes them.
 
@@ -13,7 +14,8 @@ left then, read-only or nested too deeply, goes by chmod and rm; what even they 
 
 A workspace in which nothing was left and at which nothing was changed is kept for the next
 attempt, which finds it under a name of its own. To remove its three folders takes from 0.1 ms to 5,
-by how the disk is mounted, and to make them again as much as to rename them four times.
+by how the disk is mounted, and to make them again as much as to rename them four times. Scripts
+do not count: they are ours, and go first.
 """
 
 import asyncio
@@ -23,31 +25,38 @@ import shutil
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from airunner.jobs import Job, Millis
-from airunner.reports import CloneEnded, CloneFailed, CloneProgressed, CloneStarted, Report
-from airunner.repositories import is_local
-from airunner.spec import JobSpec, ProcessType, TerminalSize
+from airunner.jobs import Job
+from airunner.limits import KIB
+from airunner.reports import Remark, Report
+from airunner.spec import ProcessType, TerminalSize
 from airunner.steps import Step
 from airunner.worker.clock import Clock
+from airunner.worker.cloning import Cloning
 from airunner.worker.environment import PATH, git_environment
 from airunner.worker.estate import Estate
-from airunner.worker.git import Git, GitFailed
+from airunner.worker.looks import FOLDERS, Looks
 from airunner.worker.process import Command, Launcher, LaunchError
-from airunner.worker.workspace import CheckoutFailed, Collected, Results, SetupFailed, Shelf
+from airunner.worker.results.harvest import harvest
+from airunner.worker.results.patterns import Patterns
+from airunner.worker.results.results import FolderResults
+from airunner.worker.sources.brought import Brought
+from airunner.worker.sources.descent import FOLDER
+from airunner.worker.sources.source import Source
+from airunner.worker.sources.staged import Staged
+from airunner.worker.workspace import Collected, Results, SetupFailed, Shelf
 
-LOCAL_REFUSED = (
-    "this worker clones no repositories of its own disks: "
-    "start it with --allow-local-repositories, or name a remote one"
-)
+NO_SOURCES: Final = "this worker has no folder of sources: start it with --jobs-dir"
+_SMALL_BYTES: Final = 64 * KIB  # of a script, which a thread would not write any sooner
 
 
 class Folders:
     """Makes workspaces below one folder; Workspaces."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all that workspaces are made with
         self,
         root: Path,
         launcher: Launcher,
@@ -57,23 +66,34 @@ class Folders:
         log: FilteringBoundLogger,
         keep: bool = False,
         allow_local: bool = False,
+        sources: Path | None = None,
+        results: Path | None = None,
     ) -> None:
-        """`environment` is the worker's own, for git."""
+        """`environment` is the worker's own, for git; `sources` is the root of all sources.
+
+        `results` is a folder in which every attempt leaves its results, instead of in its source.
+        """
         self.root = root
+        self.sources = sources
+        self.results = results
         self._estate = Estate(root)
-        self.launcher = launcher
+        self._launcher = launcher
         self.clock = clock
-        self.environment = git_environment(environment, allow_local=allow_local)
+        self.cloning = Cloning(
+            launcher,
+            clock,
+            git_environment(environment, allow_local=allow_local),
+            allow_local=allow_local,
+        )
         self.log = log
         self.keep = keep
-        self.allow_local = allow_local
         self._spare: list[str] = []  # as they were made
 
     def make(self, job: Job) -> "Folder":
         """As Workspaces.make."""
         name = re.sub(r"[^A-Za-z0-9-]", "_", job.id)
         try:
-            return Folder(self, job.spec, self._fresh(f"{name}.{job.attempt}-"))
+            return Folder(self, job, self._fresh(f"{name}.{job.attempt}-"))
         except OSError as error:
             raise SetupFailed(f"the worker cannot make a workspace: {error.strerror}") from None
 
@@ -89,7 +109,7 @@ class Folders:
                 os.rename(self._spare.pop(), path)
                 return path
         parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for folder in ("", "/checkout", "/home"):
+        for folder in FOLDERS:
             os.mkdir(f"{path}{folder}", 0o700)
         return path
 
@@ -127,7 +147,7 @@ class Folders:
             terminal=TerminalSize(),
         )
         with suppress(LaunchError):
-            process = await self.launcher.launch(command)
+            process = await self._launcher.launch(command)
             try:
                 while await process.read():
                     pass
@@ -139,58 +159,68 @@ class Folders:
 class Folder:
     """One attempt's workspace; Workspace."""
 
-    def __init__(self, owner: Folders, spec: JobSpec, path: str) -> None:
+    def __init__(self, owner: Folders, job: Job, path: str) -> None:
         self._owner = owner
-        self._spec = spec
+        self._job = job
+        self._spec = job.spec
         self.path = Path(path)
         self.home = f"{path}/home"
-        self._checkout = self.path / "checkout"
-        self._looks = _looks(path)
-        self._scripts = 0
         self.results: Results | None = None
+        self._checkout = self.path / "checkout"
+        self._looks = Looks(path)
+        self._scripts: list[str] = []
+        self._top: int | None = None  # the checkout, for artifacts
+        self._source: Source | None = None
+        self._leaving: FolderResults | None = None
+        self._brought: Brought | None = None
+        self._patterns = Patterns(())
+        self._staged: Staged | None = None
 
     async def fetch(self, report: Callable[[Report], Awaitable[None]]) -> None:
         """As Workspace.fetch."""
-        spec, clock = self._spec, self._owner.clock
-        if not spec.repository or spec.checkout is None:
-            return
-        began = clock.now()
-        await report(CloneStarted(spec.repository, spec.commit, spec.branch, began))
-
-        async def progress(message: str) -> None:
-            await report(CloneProgressed(message))
-
-        git = Git(self._owner.launcher, self._owner.environment, str(self._checkout), progress)
-        try:
-            if is_local(spec.repository) and not self._owner.allow_local:
-                raise GitFailed(LOCAL_REFUSED, "")
-            commit = await git.clone(spec)
-        except GitFailed as failure:
-            await report(CloneFailed(str(failure), failure.stderr))
-            said = f": {failure.stderr}" if failure.stderr else ""
-            raise CheckoutFailed(f"checkout failed: {failure}{said}") from None
-        await report(CloneEnded(commit, Millis(clock.now() - began), str(self._checkout)))
+        spec, folder = self._spec, str(self._checkout)
+        source = self._opened() if spec.source else None
+        await self._make_results(await source.open() if source else None)
+        if source and not spec.command and not spec.script and spec.steps is None:
+            self._brought = await source.brought()
+            for remark in self._brought.remarks:
+                await report(Remark(remark))
+        self._patterns = self._wanted()
+        if source or self._patterns:
+            self._top = _open(folder)
+        if source:
+            self._staged = await source.stage(folder, report)
+        elif spec.repository and spec.checkout is not None:
+            await self._owner.cloning.clone(spec, folder, report)
 
     def steps(self) -> tuple[Step, ...]:
         """As Workspace.steps."""
-        raise SetupFailed("the job has nothing to run")
+        if self._brought is None:
+            raise SetupFailed("the job has nothing to run")
+        return self._brought.steps
 
     async def script(self, text: str) -> str:
         """As Workspace.script."""
-        self._scripts += 1
-        path = self.path / f"script-{self._scripts}"
+        data = text.encode()
+        path = f"{self.path}/script-{len(self._scripts) + 1}"
+        untouched = self._looks.same()
         try:
-            await asyncio.to_thread(_write, path, text)
+            if len(data) <= _SMALL_BYTES:
+                _write(path, data)
+            else:
+                await asyncio.to_thread(_write, path, data)
+            if untouched:
+                self._looks.renew()
         except OSError as error:
             raise SetupFailed(f"the worker cannot write the script: {error.strerror}") from None
-        return str(path)
+        self._scripts.append(path)
+        return path
 
     async def collect(self, shelf: Shelf) -> Collected:
         """As Workspace.collect."""
-        return Collected()
-
-    async def leave(self) -> None:
-        """As Workspace.leave."""
+        if self._top is None:
+            return Collected()
+        return await harvest(self._top, shelf, self._patterns, self._staged)
 
     def directory(self, wanted: str = "") -> str:
         """As Workspace.directory."""
@@ -203,40 +233,96 @@ class Folder:
             raise SetupFailed(f"there is no working directory {wanted!r} in the workspace")
         return str(path)
 
+    async def leave(self) -> None:
+        """As Workspace.leave."""
+        leaving, self._leaving = self._leaving, None
+        if leaving:
+            leaving.close()
+        if self._source:
+            await self._source.leave()
+
     async def remove(self) -> None:
         """As Workspace.remove."""
+        try:
+            await self.leave()
+        finally:
+            if self._top is not None:
+                os.close(self._top)
+                self._top = None
+            await self._remove()
+
+    async def _remove(self) -> None:
         if self._owner.keep:
             self._owner.log.info("workspace_kept", path=str(self.path))
-        elif self._is_untouched():
+        elif self._looks.same() and _unlinked(self._scripts):
             self._owner.keep_for_next(str(self.path))
         else:
             await self._owner.remove(self.path)
 
-    def _is_untouched(self) -> bool:
-        with suppress(OSError):
-            return _looks(str(self.path)) == self._looks
-        return False
+    def _opened(self) -> Source:
+        owner = self._owner
+        if owner.sources is None:
+            raise SetupFailed(NO_SOURCES)
+        self._source = Source(owner.sources, self._job, owner.clock, written=owner.results is None)
+        return self._source
+
+    async def _make_results(self, source: int | None) -> None:
+        """Make the folder of results, if there is to be one: in the source, or where all are."""
+        try:
+            if self._owner.results is not None:
+                parent = await asyncio.to_thread(_open_made, self._owner.results)
+                try:
+                    self._leaving = FolderResults(parent)
+                finally:
+                    os.close(parent)
+            elif source is not None:
+                self._leaving = FolderResults(source)
+            if self._leaving:
+                await self._leaving.make()
+                self.results = self._leaving
+        except OSError as error:
+            where = self._owner.results or f"the source {self._spec.source}"
+            raise SetupFailed(f"cannot make results in {where}: {error.strerror}") from None
+
+    def _wanted(self) -> Patterns:
+        brought = self._brought.artifacts if self._brought else ()
+        try:
+            return Patterns(self._spec.artifacts or brought)
+        except ValueError as wrong:
+            raise SetupFailed(f"artifacts: {wrong}") from None
 
 
-def _looks(path: str) -> list[object]:
-    """What a workspace has in it, and all that the system notes of a change to its folders."""
-    found: list[object] = []
-    for folder in (path, f"{path}/checkout", f"{path}/home"):
-        state = os.lstat(folder)
-        owner = (state.st_uid, state.st_gid)
-        found += (state.st_ino, state.st_mode, owner, state.st_ctime_ns, os.listdir(folder))
-    return found
+def _open(folder: str) -> int:
+    try:
+        return os.open(folder, FOLDER)
+    except OSError as error:
+        raise SetupFailed(f"the worker cannot open the workspace: {error.strerror}") from None
 
 
-def _write(path: Path, text: str) -> None:
+def _open_made(folder: Path) -> int:
+    folder.mkdir(parents=True, exist_ok=True)
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _write(path: str, data: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(text.encode())
+        file.write(data)
+
+
+def _unlinked(paths: list[str]) -> bool:
+    """Remove these files; whether all were there."""
+    try:
+        for path in paths:
+            os.unlink(path)
+    except OSError:
+        return False
+    return True
 
 
 def _remove_empty(path: str) -> None:
     with suppress(OSError):
-        for folder in ("/home", "/checkout", ""):
+        for folder in reversed(FOLDERS):
             os.rmdir(f"{path}{folder}")
 
 

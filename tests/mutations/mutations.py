@@ -346,8 +346,8 @@ AT_THE_WORKER: Final = (
         name="a workspace that serves again whatever was done to it",
         promise="What one job leaves behind, the next does not find",
         file="airunner/worker/checkout.py",
-        old="        elif self._is_untouched():\n",
-        new="        elif True:\n",
+        old="        elif self._looks.same() and _unlinked(self._scripts):\n",
+        new="        elif _unlinked(self._scripts):\n",
         test=f"{CHECKOUT}test_a_workspace_that_a_job_has_touched_does_not_serve_again",
     ),
     Mutation(

@@ -4,22 +4,19 @@ import asyncio
 import os
 import socket
 import subprocess
-from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 import pytest
-import structlog
 from msgspec import structs
 
-from airunner.jobs import Instant, Job, JobId, Place
-from airunner.reports import CloneEnded, CloneFailed, CloneProgressed, CloneStarted, Report
-from airunner.spec import Checkout, JobSpec, Submodules
-from airunner.worker.checkout import Folder, Folders
-from airunner.worker.clock import LoopClock
+from airunner.reports import CloneEnded, CloneProgressed, CloneStarted
+from airunner.spec import Checkout, Submodules
+from airunner.worker.checkout import Folder
+from airunner.worker.cloning import Cloning
 from airunner.worker.environment import git_environment
 from airunner.worker.workspace import CheckoutFailed, SetupFailed
-from tests.zoo import PATH, SECONDS_MAX, Pen
+from tests.worker.workbench import Bench, play
 
 IDENTITY = ("-c", "user.name=ann", "-c", "user.email=ann@example.org")
 LENIENT = ("-c", "protocol.file.allow=always")
@@ -57,69 +54,6 @@ def origin(tmp_path: Path) -> Path:
     commit(folder, "elsewhere")
     git(folder, "checkout", "-q", "main")
     return folder
-
-
-class Bench:
-    """Workspaces of one worker, and what was reported of a fetch."""
-
-    def __init__(self, root: Path, pen: Pen, *, keep: bool, allow_local: bool) -> None:
-        self.pen = pen
-        self.root = root
-        self.reports: list[Report] = []
-        self.journal: list[str] = []
-        self.folders = Folders(
-            root,
-            pen.keeper,
-            LoopClock(Instant(0)),
-            environment={"PATH": PATH, "HOME": str(root.parent), "ZOO": pen.tag},
-            log=structlog.wrap_logger(None, processors=[self._note]),
-            keep=keep,
-            allow_local=allow_local,
-        )
-
-    def _note(self, logger: object, method: str, event: Mapping[str, object]) -> str:
-        self.journal.append(str(event["event"]))
-        raise structlog.DropEvent
-
-    async def report(self, report: Report) -> None:
-        self.reports.append(report)
-
-    def make(self, **fields: object) -> Folder:
-        spec = structs.replace(JobSpec(command="true"), **fields)
-        return self.folders.make(
-            Job(
-                id=JobId("0190-job"),
-                spec=spec,
-                place=Place(1),
-                created_at=Instant(0),
-                updated_at=Instant(0),
-                attempt=2,
-            )
-        )
-
-    async def fetch(self, **fields: object) -> Folder:
-        folder = self.make(**fields)
-        await folder.fetch(self.report)
-        return folder
-
-    async def refused(self, **fields: object) -> tuple[str, str]:
-        """Why a fetch failed, and what git said."""
-        with pytest.raises(CheckoutFailed) as caught:
-            await self.fetch(**fields)
-        failure = self.reports[-1]
-        assert isinstance(failure, CloneFailed)
-        return str(caught.value), failure.stderr
-
-
-Scene = Callable[[Bench], Awaitable[None]]
-
-
-def play(root: Path, scene: Scene, *, keep: bool = False, allow_local: bool = True) -> None:
-    async def within() -> None:
-        async with asyncio.timeout(SECONDS_MAX), Pen("auto") as pen:
-            await scene(Bench(root / "work", pen, keep=keep, allow_local=allow_local))
-
-    asyncio.run(within())
 
 
 def head(folder: Folder) -> str:
@@ -490,7 +424,9 @@ def test_a_fetch_that_is_cancelled_leaves_no_process(tmp_path: Path) -> None:
 
 def test_a_worker_without_git_says_so(tmp_path: Path, origin: Path) -> None:
     async def scene(bench: Bench) -> None:
-        bench.folders.environment = {"PATH": str(tmp_path)}
+        bench.folders.cloning = Cloning(
+            bench.pen.keeper, bench.folders.clock, {"PATH": str(tmp_path)}, allow_local=True
+        )
         why, _ = await bench.refused(repository=str(origin))
         assert "git could not be started" in why
 

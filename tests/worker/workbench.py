@@ -1,0 +1,109 @@
+"""Real workspaces, with a real keeper, and what is reported of them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+import pytest
+import structlog
+from msgspec import structs
+
+from airunner.jobs import Instant, Job, JobId, Place
+from airunner.reports import CloneFailed, Report
+from airunner.spec import JobSpec
+from airunner.worker.checkout import Folder, Folders
+from airunner.worker.clock import LoopClock
+from airunner.worker.workspace import CheckoutFailed
+from tests.zoo import PATH, SECONDS_MAX, Pen
+
+
+class Bench:
+    """Workspaces of one worker, and what was reported of a fetch."""
+
+    def __init__(
+        self,
+        root: Path,
+        pen: Pen,
+        *,
+        keep: bool = False,
+        allow_local: bool = True,
+        sources: Path | None = None,
+        results: Path | None = None,
+    ) -> None:
+        self.pen = pen
+        self.root = root
+        self.reports: list[Report] = []
+        self.journal: list[str] = []
+        self.folders = Folders(
+            root,
+            pen.keeper,
+            LoopClock(Instant(0)),
+            environment={"PATH": PATH, "HOME": str(root.parent), "ZOO": pen.tag},
+            log=structlog.wrap_logger(None, processors=[self._note]),
+            keep=keep,
+            allow_local=allow_local,
+            sources=sources,
+            results=results,
+        )
+
+    def _note(self, logger: object, method: str, event: Mapping[str, object]) -> str:
+        self.journal.append(str(event["event"]))
+        raise structlog.DropEvent
+
+    async def report(self, report: Report) -> None:
+        self.reports.append(report)
+
+    def make(self, *, job: str = "0190-job", attempt: int = 2, **fields: object) -> Folder:
+        spec = structs.replace(JobSpec(command="true"), **fields)
+        return self.folders.make(
+            Job(
+                id=JobId(job),
+                spec=spec,
+                place=Place(1),
+                created_at=Instant(0),
+                updated_at=Instant(0),
+                attempt=attempt,
+            )
+        )
+
+    async def fetch(self, *, job: str = "0190-job", attempt: int = 2, **fields: object) -> Folder:
+        folder = self.make(job=job, attempt=attempt, **fields)
+        await folder.fetch(self.report)
+        return folder
+
+    async def refused(self, **fields: object) -> tuple[str, str]:
+        """Why a fetch failed, and what git said."""
+        with pytest.raises(CheckoutFailed) as caught:
+            await self.fetch(job="0190-job", attempt=2, **fields)
+        failure = self.reports[-1]
+        assert isinstance(failure, CloneFailed)
+        return str(caught.value), failure.stderr
+
+
+Scene = Callable[[Bench], Awaitable[None]]
+
+
+def play(
+    root: Path,
+    scene: Scene,
+    *,
+    keep: bool = False,
+    allow_local: bool = True,
+    sources: Path | None = None,
+    results: Path | None = None,
+) -> None:
+    """Play a scene with workspaces below `root`; no process is left, or this fails."""
+
+    async def within() -> None:
+        async with asyncio.timeout(SECONDS_MAX), Pen("auto") as pen:
+            bench = Bench(
+                root / "work",
+                pen,
+                keep=keep,
+                allow_local=allow_local,
+                sources=sources,
+                results=results,
+            )
+            await scene(bench)
+
+    asyncio.run(within())
