@@ -72,7 +72,7 @@ class Passing:
         self._asked = False
         self._colour = colour
         self._closed = False
-        self._unended = set[int]()  # descriptors at which a line is not ended
+        self._lines = _Lines()
         self._groups = None if markers is None else _Groups(markers, self._mark)
         self.told = ""  # the last error of which a remark was made
         self.kept = 0  # artifacts of the latest attempt
@@ -102,11 +102,9 @@ class Passing:
                     self._tell_skipped(what)
 
     def remark(self, text: str) -> None:
-        before = {STDERR, STDOUT} if _one_place() else {STDERR}
-        if self._unended & before:
+        if self._lines.begin(STDERR):
             with suppress(OSError):
                 write(STDERR, b"\n")
-        self._unended -= before
         note(text)
 
     async def _show_step(self, entry: Entry, what: StepStarted | StepEnded) -> None:
@@ -127,9 +125,8 @@ class Passing:
 
     async def _mark(self, line: str) -> None:
         """A line of ours between those of the output."""
-        before = "\n" if self._unended else ""
+        before = "\n" if self._lines.begin(STDOUT, beside=True) else ""
         await self._pass(STDOUT, f"{before}{line}\n".encode())
-        self._unended.clear()
 
     async def _pass(self, descriptor: int, data: bytes) -> None:
         if not data or (self._closed and descriptor == STDOUT):
@@ -143,7 +140,7 @@ class Passing:
         except OSError:
             pass  # nobody reads standard error: nobody to tell
         else:
-            (self._unended.discard if data.endswith(b"\n") else self._unended.add)(descriptor)
+            self._lines.passed(descriptor, data)
 
 
 class _Groups:
@@ -170,12 +167,36 @@ class _Groups:
             await self._mark(line)
 
 
-def _one_place() -> bool:
-    """Whether both of our streams go to the same terminal, pipe or file."""
-    try:
-        return os.path.sameopenfile(STDOUT, STDERR)
-    except OSError:
-        return False
+class _Lines:
+    """Whether what was passed on has left a line unended.
+
+    Two streams that go to the same terminal, pipe or file have their lines in common. Two that do not
+    may still be read as one, so a marker is careful about either.
+    """
+
+    def __init__(self) -> None:
+        try:
+            self._in_common = os.path.sameopenfile(STDOUT, STDERR)
+        except OSError:
+            self._in_common = False
+        self._unended = set[int]()
+        self._last_unended = False
+
+    def passed(self, descriptor: int, data: bytes) -> None:
+        self._last_unended = not data.endswith(b"\n")
+        change = self._unended.add if self._last_unended else self._unended.discard
+        change(STDOUT if self._in_common else descriptor)
+
+    def begin(self, descriptor: int, *, beside: bool = False) -> bool:
+        """Whether it takes a newline for what is said there to begin a line, which it then does.
+
+        `beside`: also behind the other stream, if that was the last to say something.
+        """
+        where = STDOUT if self._in_common else descriptor
+        unended = where in self._unended or (beside and self._last_unended)
+        self._unended.discard(where)
+        self._last_unended = False
+        return unended
 
 
 class Raw:

@@ -36,7 +36,9 @@ def ended(step: StepEnded, total: int | None, *, colour: bool) -> str:
         case StepStatus.SUCCESS:
             how = f"succeeded in {took}"
         case StepStatus.FAILED:
-            how = f"failed after {took}" if code is None else f"failed with {code} after {took}"
+            how = f"failed after {took}"
+            if code is not None:
+                how = f"failed with exit code {code} after {took}"
         case StepStatus.TIMEOUT:
             how = f"timed out after {took}"
         case StepStatus.CANCELLED:

@@ -11,9 +11,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ptyprocess import PtyProcess  # type: ignore[import-untyped]  # it comes without types
 
-from tests.cli.conftest import AIRUNNER, PATIENCE, Shell
+from tests.cli.conftest import PATIENCE, Shell
+from tests.cli.terminal import Terminal
 from tests.support.cutter import Cutter
 
 FOREVER = ("--grace", "1", "--", "sh", "-c", "echo started; exec sleep 600")
@@ -37,38 +37,6 @@ def id_of(process: "subprocess.Popen[bytes]") -> str:
     found = re.fullmatch(r"airunner: job (\S+)\n", process.stderr.readline().decode())
     assert found
     return found[1]
-
-
-class Terminal:
-    """`airunner` at a terminal, and what it has shown there."""
-
-    def __init__(self, shell: Shell, *words: str) -> None:
-        self.process = PtyProcess.spawn(
-            [AIRUNNER, *words], env=shell.environment, cwd=str(shell.home)
-        )
-        self.text = ""
-
-    def until(self, text: str) -> None:
-        while text not in self.text:
-            self.text += self.process.read().decode()
-
-    def send(self, text: str) -> None:
-        self.process.write(text.encode())
-
-    def wait(self) -> int:
-        try:
-            while True:
-                self.text += self.process.read().decode()
-        except EOFError:
-            code = self.process.wait()
-            self.process.close()
-            return int(code)
-
-    @property
-    def id(self) -> str:
-        found = re.search(r"airunner: job (\S+)\r\n", self.text)
-        assert found
-        return found[1]
 
 
 def test_submit_keeps_the_streams_apart_and_exits_as_the_command_did(embedded: Shell) -> None:

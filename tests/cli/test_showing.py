@@ -79,7 +79,7 @@ def test_steps_are_remarks_and_output_stays_as_it_is(capfd: Capture) -> None:
         "airunner: step 1 of 3 (build) succeeded in 1.2s",
         "airunner: step 2 of 3: test",
         "two",
-        "airunner: step 2 of 3 (test) failed with 2 after 0.3s",
+        "airunner: step 2 of 3 (test) failed with exit code 2 after 0.3s",
         "airunner: step 3 of 3 was skipped: ship",
     ]
 
@@ -138,9 +138,16 @@ def test_groups_stand_around_the_output_of_each_step(capfd: Capture) -> None:
     ]
     assert seen.err.splitlines() == [
         "airunner: step 1 of 3 (build) succeeded in 1.2s",
-        "airunner: step 2 of 3 (test) failed with 2 after 0.3s",
+        "airunner: step 2 of 3 (test) failed with exit code 2 after 0.3s",
         "airunner: step 3 of 3 was skipped: ship",
     ]
+
+
+def test_a_marker_on_one_stream_ends_no_line_of_the_other(capfd: Capture) -> None:
+    show(grouped(), BUILD, err(b"half a line"), BUILT)
+    assert capfd.readouterr().err == (
+        "half a line\nairunner: step 1 of 3 (build) succeeded in 1.2s\n"
+    )
 
 
 @pytest.mark.parametrize("half", [out(b"half a line"), err(b"half a line")])

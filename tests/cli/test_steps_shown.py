@@ -26,7 +26,7 @@ def test_a_step_begins_with_its_place_and_name() -> None:
     ("step", "said"),
     [
         (end(StepStatus.SUCCESS, 0), "succeeded in 0.3s"),
-        (end(StepStatus.FAILED, 2), "failed with 2 after 0.3s"),
+        (end(StepStatus.FAILED, 2), "failed with exit code 2 after 0.3s"),
         (end(StepStatus.FAILED), "failed after 0.3s"),
         (end(StepStatus.TIMEOUT, 143), "timed out after 0.3s"),
         (end(StepStatus.CANCELLED), "was cancelled after 0.3s"),
