@@ -11,14 +11,18 @@ from airunner.cli.options import Lifeline
 from airunner.cli.secrets import make_private_folder
 from airunner.cli.settings import JOBS_FILE, data_folder
 from airunner.limits import (
+    ARTIFACT_BYTES_PER_JOB,
     FINISHED_JOBS_KEPT,
     FINISHED_SECONDS_KEPT,
     FREE_BYTES_MIN,
     GIB,
     JOBS_MAX,
+    MEMORY_ARTIFACT_BYTES_PER_JOB,
+    MEMORY_ARTIFACT_BYTES_TOTAL,
     MEMORY_OUTPUT_BYTES_PER_JOB,
     MEMORY_OUTPUT_BYTES_TOTAL,
     MIB,
+    SQLITE_ARTIFACT_BYTES_TOTAL,
     SQLITE_OUTPUT_BYTES_TOTAL,
 )
 
@@ -31,6 +35,11 @@ _TLS, _AUTH, _KEEPING = "TLS", "Who may call", "What is kept"
 _PER_JOB: Final = f"{MEMORY_OUTPUT_BYTES_PER_JOB // MIB} MiB in memory, else what the job may write"
 _TOTAL: Final = (
     f"{MEMORY_OUTPUT_BYTES_TOTAL // GIB} GiB in memory, else {SQLITE_OUTPUT_BYTES_TOTAL // GIB} GiB"
+)
+_ARTIFACTS_PER_JOB: Final = f"{MEMORY_ARTIFACT_BYTES_PER_JOB // MIB} MiB in memory, else {ARTIFACT_BYTES_PER_JOB // GIB} GiB"
+_ARTIFACTS_TOTAL: Final = (
+    f"{MEMORY_ARTIFACT_BYTES_TOTAL // MIB} MiB in memory, "
+    f"else {SQLITE_ARTIFACT_BYTES_TOTAL // GIB} GiB"
 )
 
 
@@ -99,7 +108,7 @@ def server(
         typer.Option(
             "--free-bytes-min",
             metavar="SIZE",
-            help="With less free on the disk of its file, jobs and output are refused.",
+            help="With less free on its disk, jobs, output and artifacts are refused.",
             rich_help_panel=_KEEPING,
         ),
     ] = f"{FREE_BYTES_MIN // MIB}MiB",
@@ -135,6 +144,24 @@ def server(
             rich_help_panel=_KEEPING,
         ),
     ] = None,
+    artifact_bytes_per_job: Annotated[
+        str | None,
+        typer.Option(
+            "--artifact-bytes-per-job",
+            metavar="SIZE",
+            help=f"Files that a job leaves (default: {_ARTIFACTS_PER_JOB}).",
+            rich_help_panel=_KEEPING,
+        ),
+    ] = None,
+    artifact_bytes_total: Annotated[
+        str | None,
+        typer.Option(
+            "--artifact-bytes-total",
+            metavar="SIZE",
+            help=f"In all (default: {_ARTIFACTS_TOTAL}).",
+            rich_help_panel=_KEEPING,
+        ),
+    ] = None,
     log_format: Annotated[
         str, typer.Option("--log-format", help="console or json, on standard error.")
     ] = "console",
@@ -151,7 +178,8 @@ def server(
     TLS always: `airunner certs` makes a certificate. Callers show a token, which JWT_PUBLIC_KEY checks:
     `airunner keys` makes a pair, `airunner token` a token.
 
-    Jobs and their output are kept in a SQLite file, and are there again after a restart.
+    Jobs and their output are kept in a SQLite file, the files that they leave in a folder beside it, and
+    all are there again after a restart.
 
     [bold]Example[/bold]
 
@@ -168,7 +196,9 @@ def server(
     _check_listen(listen)
     gate = _gate(listen, no_auth, jwt_public_key_file, jwt_audience, default_role)
     retention = replace(
-        _retention(keeping, output_per_job, output_total),
+        _retention(
+            keeping, output_per_job, output_total, artifact_bytes_per_job, artifact_bytes_total
+        ),
         jobs_max=jobs_max,
         finished_max=finished_max,
         finished_age=Millis((duration("--finished-age", finished_age) or 0) * 1000),
@@ -201,16 +231,32 @@ def _store(store: str | None, fsync: str | None, free_bytes_min: str) -> "Store"
     )
 
 
-def _retention(store: "Store", output_per_job: str | None, output_total: str | None) -> "Retention":
+def _retention(
+    store: "Store",
+    output_per_job: str | None = None,
+    output_total: str | None = None,
+    artifact_bytes_per_job: str | None = None,
+    artifact_bytes_total: str | None = None,
+) -> "Retention":
     from airunner.cli.flags import size
     from airunner.retention import IN_MEMORY, ON_DISK
 
     usual = IN_MEMORY if store.path is None else ON_DISK
-    per_job, total = size("--output-per-job", output_per_job), size("--output-total", output_total)
+
+    def told(option: str, text: str | None, otherwise: int) -> int:
+        given = size(option, text)
+        return otherwise if given is None else given
+
     return replace(
         usual,
-        output_bytes_per_job=usual.output_bytes_per_job if per_job is None else per_job,
-        output_bytes_total=usual.output_bytes_total if total is None else total,
+        output_bytes_per_job=told("--output-per-job", output_per_job, usual.output_bytes_per_job),
+        output_bytes_total=told("--output-total", output_total, usual.output_bytes_total),
+        artifact_bytes_per_job=told(
+            "--artifact-bytes-per-job", artifact_bytes_per_job, usual.artifact_bytes_per_job
+        ),
+        artifact_bytes_total=told(
+            "--artifact-bytes-total", artifact_bytes_total, usual.artifact_bytes_total
+        ),
     )
 
 

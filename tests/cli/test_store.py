@@ -56,12 +56,14 @@ def test_a_path_may_begin_with_the_home_of_its_user() -> None:
 
 def test_a_file_keeps_more_than_memory_does_unless_told_otherwise() -> None:
     memory, file = Store(path=None), Store(path=Path("jobs.db"))
-    kept = [_retention(store, None, None) for store in (memory, file)]
+    kept = [_retention(store) for store in (memory, file)]
     assert kept[0].output_bytes_per_job == MEMORY_OUTPUT_BYTES_PER_JOB
     assert kept[1].output_bytes_per_job == OUTPUT_BYTES_MAX
     assert kept[1].output_bytes_total == 10 * GIB
-    told = _retention(file, "1KiB", "2MiB")
+    assert [each.artifact_bytes_total for each in kept] == [256 * MIB, 10 * GIB]
+    told = _retention(file, "1KiB", "2MiB", "3KiB", "4MiB")
     assert (told.output_bytes_per_job, told.output_bytes_total) == (KIB, 2 * MIB)
+    assert (told.artifact_bytes_per_job, told.artifact_bytes_total) == (3 * KIB, 4 * MIB)
 
 
 def test_up_remembers_jobs_and_their_logs(shell: Shell) -> None:
