@@ -73,7 +73,9 @@ class _Lines:
                 write(STDERR, f"{piece}\n".encode(errors="backslashreplace"))
 
 
-def open_journal(format: LogFormat, stream: TextIO | None = None) -> FilteringBoundLogger:
+def open_journal(
+    format: LogFormat, stream: TextIO | None = None, *, level: int = logging.INFO
+) -> FilteringBoundLogger:
     """A log that writes to standard error or to a stream, a line each, with times in UTC."""
     processors: list[Processor] = [
         structlog.processors.add_log_level,
@@ -89,7 +91,7 @@ def open_journal(format: LogFormat, stream: TextIO | None = None) -> FilteringBo
     journal: FilteringBoundLogger = structlog.wrap_logger(
         structlog.WriteLogger(stream) if stream else _Lines(),
         processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
     )
     return journal
 

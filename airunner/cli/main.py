@@ -25,8 +25,19 @@ from airunner.errors import Refused
 # By panel of the help. A command is a function in a module of its own name.
 _COMMANDS: Final = {
     "Jobs": (
-        *("submit", "monitor", "list", "show", "logs", "artifacts", "verify", "cancel", "retry"),
-        "queues",
+        *(
+            "submit",
+            "run",
+            "monitor",
+            "list",
+            "show",
+            "logs",
+            "artifacts",
+            "verify",
+            "cancel",
+            "retry",
+            "queues",
+        ),
     ),
     "Running it": ("up", "server", "worker", "bench", "log"),
     "Setting it up": ("certs", "keys", "token", "version"),
@@ -38,7 +49,7 @@ _GROUPS: Final = {
 }
 _FUNCTIONS: Final = {"list": "list_jobs"}  # where the name is taken
 # They exit with the code of a job's command, so that 2 may be its own: our mistakes are 125.
-_STAND_FOR_A_COMMAND: Final = ("submit", "monitor", "retry", "worker")
+_STAND_FOR_A_COMMAND: Final = ("submit", "run", "monitor", "retry", "worker")
 
 
 def _unwrapped(docstring: str | None) -> str:

@@ -62,3 +62,21 @@ Lifeline = Annotated[
         "--lifeline-fd", min=3, metavar="N", hidden=True, help="Stop when this pipe ends."
     ),
 ]
+
+JobsDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--jobs-dir",
+        metavar="DIR",
+        help="The folder below which the sources of jobs are, which they get copies of.",
+    ),
+]
+WorkspacesDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--workspaces-dir",
+        metavar="DIR",
+        help="For workspaces; the nearer to the sources' disk, the quicker a copy "
+        "(default: work in your cache folder).",
+    ),
+]

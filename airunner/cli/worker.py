@@ -7,8 +7,16 @@ from typing import Annotated
 
 import typer
 
-from airunner.cli.exits import CommandFailed
-from airunner.cli.options import CaCert, Lifeline, Server, Token, TokenFile
+from airunner.cli.exits import USAGE, CommandFailed
+from airunner.cli.options import (
+    CaCert,
+    JobsDir,
+    Lifeline,
+    Server,
+    Token,
+    TokenFile,
+    WorkspacesDir,
+)
 from airunner.cli.settings import settings
 from airunner.limits import (
     SPOOL_BYTES_DEFAULT,
@@ -45,13 +53,32 @@ def worker(
     once: Annotated[
         bool, typer.Option("--once", help="Run one job and exit with its exit code.")
     ] = False,
-    name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Default: this host's.")
+    max_jobs: Annotated[
+        int | None,
+        typer.Option("--max-jobs", min=1, metavar="N", help="Run N jobs in all and exit with 0."),
     ] = None,
     idle_exit: Annotated[
         float | None,
-        typer.Option("--idle-exit", min=0.0, metavar="SECONDS", help="End after so long idle."),
+        typer.Option(
+            "--idle-exit", min=0.0, metavar="SECONDS", help="End after so long idle, with 0."
+        ),
     ] = None,
+    dry_run: Annotated[
+        Path | None,
+        typer.Option(
+            "--dry-run", metavar="FILE", help="Run this job without any server: `airunner run`."
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name",
+            metavar="NAME",
+            help="Of the pool it belongs to; many workers may share it, and each process is "
+            "told apart (this host's).",
+        ),
+    ] = None,
+    jobs_dir: JobsDir = None,
     drain_timeout: Annotated[
         float,
         typer.Option(
@@ -64,6 +91,7 @@ def worker(
             "--work-dir", metavar="DIR", help="For workspaces and spools (your cache folder)."
         ),
     ] = None,
+    workspaces_dir: WorkspacesDir = None,
     spool_bytes_max: Annotated[
         str | None,
         typer.Option(
@@ -101,28 +129,27 @@ def worker(
     airunner worker --server build.example.org:8443 --token-file worker.token --queue gpu --slots 2
 
     airunner worker --once
-    """
-    from platformdirs import user_cache_path
 
-    from airunner.checks import check_within
-    from airunner.cli.flags import size
+    airunner worker --jobs-dir /srv/jobs --workspaces-dir /srv/workspaces
+    """
+    from airunner.cli.folders import check_worker, work_folder
     from airunner.cli.journal import log_format_named, open_journal
-    from airunner.spec import check_queue
     from airunner.worker.keeper.keeper import start_keeper
     from airunner.worker.process import LaunchError
     from airunner.worker.spool.disk_spools import DiskSpools
 
     lines = log_format_named(log_format)
-    queues = tuple(dict.fromkeys(queue or ["default"]))
-    for each in queues:
-        check_queue(each, "--queue")
+    if once and max_jobs is not None:
+        raise CommandFailed("give --once, which is for one job, or --max-jobs, not both", USAGE)
+    if dry_run is not None:
+        raise typer.Exit(_rehearse(dry_run, jobs_dir, workspaces_dir or work_dir, keep_workspace))
+    queues = _queues(queue)
     said = settings(server, token, token_file, ca_cert)
     log = open_journal(lines)
-    work_root = (work_dir or user_cache_path("airunner") / "work").absolute()
-    spool_size = size("--spool-bytes-max", spool_bytes_max)
-    if spool_size is None:
-        spool_size = SPOOL_BYTES_DEFAULT
-    check_within("--spool-bytes-max", spool_size, SPOOL_BYTES_MIN, SPOOL_BYTES_MAX, "bytes")
+    work_root = work_folder(work_dir)
+    workspaces = workspaces_dir.absolute() if workspaces_dir else work_root
+    check_worker(jobs_dir, workspaces, work_root)
+    spool_size = _spool_size(spool_bytes_max)
     destination = said.destination()
     spools = DiskSpools(work_root, log, server=destination.server, bytes_max=spool_size)
     try:
@@ -143,18 +170,50 @@ def worker(
         queues=queues,
         slots=slots,
         span=Millis(visibility_timeout * 1000),
-        once=once,
+        jobs_max=1 if once else max_jobs,
         idle_exit=idle_exit,
         drain_timeout=drain_timeout,
     )
     site = Site(
         destination=destination,
         keeper=keeper,
-        work_root=work_root,
+        sources=jobs_dir,
+        workspaces=workspaces,
         keep_workspace=keep_workspace,
         allow_local_repositories=allow_local_repositories,
         log=log,
         spools=spools,
         lifeline=lifeline_fd,
     )
-    raise typer.Exit(asyncio.run(work(options, site)))
+    code = asyncio.run(work(options, site))
+    raise typer.Exit(code if once else 0)
+
+
+def _queues(names: list[str] | None) -> tuple[str, ...]:
+    from airunner.spec import check_queue
+
+    queues = tuple(dict.fromkeys(names or ["default"]))
+    for each in queues:
+        check_queue(each, "--queue")
+    return queues
+
+
+def _spool_size(text: str | None) -> int:
+    """Bytes."""
+    from airunner.checks import check_within
+    from airunner.cli.flags import size
+
+    said = size("--spool-bytes-max", text)
+    bytes_max = SPOOL_BYTES_DEFAULT if said is None else said
+    check_within("--spool-bytes-max", bytes_max, SPOOL_BYTES_MIN, SPOOL_BYTES_MAX, "bytes")
+    return bytes_max
+
+
+def _rehearse(file: Path, jobs_dir: Path | None, workspaces: Path | None, keep: bool) -> int:
+    from airunner.cli.run import dry_run
+
+    if str(file).startswith("-"):
+        raise CommandFailed(
+            "--dry-run needs a job file, as in `airunner worker --dry-run job.yaml`", USAGE
+        )
+    return dry_run(file, jobs_dir=jobs_dir, workspaces_dir=workspaces, keep_workspace=keep)

@@ -18,8 +18,8 @@ from airunner.worker.checkout import Folders
 from airunner.worker.clock import LoopClock
 from airunner.worker.grpc import connect
 from airunner.worker.keeper.keeper import Keeper
+from airunner.worker.place import Place
 from airunner.worker.process import KeeperLost
-from airunner.worker.run import Place
 from airunner.worker.spool.disk_spools import DiskSpools
 from airunner.worker.worker import Worker, WorkerOptions
 
@@ -30,7 +30,8 @@ class Site:
 
     destination: Destination
     keeper: Keeper
-    work_root: Path  # workspaces are made below it
+    sources: Path | None  # the root of sources
+    workspaces: Path  # workspaces are made below it
     keep_workspace: bool
     allow_local_repositories: bool
     log: FilteringBoundLogger
@@ -39,11 +40,11 @@ class Site:
 
 
 async def work(options: WorkerOptions, site: Site) -> int:
-    """Work until SIGTERM or SIGINT; the exit code, which is the job's with `once`."""
+    """Work until SIGTERM or SIGINT, or as long as the options say; the exit code of the last job."""
     log = site.log
     clock = LoopClock(Instant(time.time_ns() // 1_000_000))
     folders = Folders(
-        site.work_root,
+        site.workspaces,
         site.keeper,
         clock,
         environment=dict(os.environ),
@@ -57,7 +58,8 @@ async def work(options: WorkerOptions, site: Site) -> int:
         await site.keeper.close()
         site.spools.close()
         raise CommandFailed(
-            f"--work-dir: cannot make workspaces in {site.work_root}: {error.strerror}"
+            f"cannot make workspaces in {site.workspaces}: {error.strerror}: name another folder with "
+            "--workspaces-dir or --work-dir"
         ) from None
     place = Place(
         launcher=site.keeper, workspaces=folders, clock=clock, log=log, spools=site.spools
@@ -73,7 +75,7 @@ async def work(options: WorkerOptions, site: Site) -> int:
     finally:
         await site.keeper.close()
         site.spools.close()
-    return exit_code(outcome.state, outcome) if options.once and outcome else 0
+    return exit_code(outcome.state, outcome) if outcome else 0
 
 
 def _obey_signals(worker: Worker) -> None:

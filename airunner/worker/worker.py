@@ -1,12 +1,16 @@
 """One worker: a session with a server, and the attempts that it runs.
 
-    run() --- idle_exit, once, drain() ---> leaving ---> dismissed, nothing runs ---> returns
-                                              |
-                                   kill() or drain_timeout: running attempts stop
+    run() --- idle_exit, drain() ---> leaving ---> dismissed, nothing runs ---> returns
+                                         |
+                              kill() or drain_timeout: running attempts stop
+    run() --- jobs_max jobs are over ---> returns
 
 A worker that leaves asks for no more jobs, lets the running ones end for `drain_timeout`, then
 stops them, SIGTERM first, and gives them back: no failure is counted. kill() stops them
 by SIGKILL, gives back what it can in KILL_SECONDS_MAX, and goes.
+
+A worker that runs `jobs_max` jobs has asked for no more than these, so that none is leased
+just to be given back. Each that it took counts, however that ended.
 
 A worker is an incarnation: its id has a random end, new in each process. A worker that is
 restarted under the same name cannot keep a dead one's jobs alive.
@@ -24,8 +28,9 @@ from airunner.session import Hello
 from airunner.spec import DEFAULT_QUEUE
 from airunner.worker.client import Client, Connect
 from airunner.worker.halt import Why
+from airunner.worker.place import Place
 from airunner.worker.process import KeeperLost
-from airunner.worker.run import Place, Run
+from airunner.worker.run import Run
 from airunner.worker.tenure import Tenure
 
 KILL_SECONDS_MAX: Final = 3  # for giving jobs back after kill()
@@ -41,7 +46,7 @@ class WorkerOptions:
     queues: tuple[str, ...] = (DEFAULT_QUEUE,)  # in order of preference
     slots: int = 1  # jobs at once
     span: Millis = SPAN_DEFAULT  # the visibility timeout
-    once: bool = False  # one job, then the end
+    jobs_max: int | None = None  # so many jobs, then the end; None: no end
     idle_exit: float | None = None  # seconds without a job after which to leave; None: never
     drain_timeout: float = DRAIN_SECONDS_DEFAULT  # seconds that running jobs have when draining
 
@@ -55,6 +60,10 @@ class Worker:
         self._options = options
         self._place = place
         self._log = place.log
+        self._asked = options.slots  # how many jobs the server was ever asked for
+        if options.jobs_max is not None:
+            self._asked = min(options.slots, options.jobs_max)
+        self._over = 0  # of them
         self._loop = asyncio.get_running_loop()
         self.id = WorkerId(f"{options.name}.{dice.getrandbits(64):016x}")
         self._client = Client(
@@ -64,7 +73,7 @@ class Worker:
                 name=options.name,
                 queues=options.queues,
                 span=options.span,
-                slots=1 if options.once else options.slots,
+                slots=self._asked,
                 credit=0,
             ),
             dice=dice,
@@ -83,11 +92,11 @@ class Worker:
         self._news = asyncio.Event()
 
     async def run(self) -> Outcome | None:
-        """Work until told to leave; with `once`, how that job ended, else None.
+        """Work until told to leave; with `jobs_max`, how the last of those jobs ended, else None.
 
-        With `once`, a job that was lost or given back is an Outcome of Reason.LOST. Raises
-        Refused if the server will not have this worker, Unreachable if it left idle without ever
-        having found one, KeeperLost if it can run nothing any more.
+        Such a job that was lost or given back is an Outcome of Reason.LOST. Raises Refused if the
+        server will not have this worker, Unreachable if it left idle without ever having found
+        one, KeeperLost if it can run nothing any more.
         """
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
@@ -147,14 +156,19 @@ class Worker:
                 self._failure = run.keeper_lost
                 self._log.error("keeper_lost", why=str(run.keeper_lost))
                 self.kill()
-            if not self._options.once:
-                self._client.grant()
+            self._ask_for_another()
             heard = await tenure.over()
             self._tell(tenure, heard)
         finally:
             del self._jobs[tenure]
+        self._over += 1
         self._count_idle()
         self._look()
+
+    def _ask_for_another(self) -> None:
+        if self._options.jobs_max is None or self._asked < self._options.jobs_max:
+            self._asked += 1
+            self._client.grant()
 
     def _tell(self, tenure: Tenure, heard: bool) -> None:
         """Say how it ended; the session has said so if the lease was lost."""
@@ -172,7 +186,7 @@ class Worker:
         elif heard:
             lost = verdict is Ending.LOST
             self._log.info("job_given_back", job=job.id, attempt=job.attempt, lost=lost)
-        if self._options.once and self._outcome is None:
+        if self._options.jobs_max is not None:
             error = "its lease was lost, or it was given back"
             self._outcome = outcome or Outcome(reason=Reason.LOST, error=error)
 
@@ -187,7 +201,7 @@ class Worker:
             return True
         if self._jobs or self._client.holding:
             return False
-        if self._options.once and self._outcome:
+        if self._over == self._options.jobs_max:
             return True
         # Without a connection there is nobody to tell, and nothing that is not given back already.
         return self._leaving and (self._client.dismissed or not self._client.connected)

@@ -571,15 +571,46 @@ async def test_a_job_that_was_on_its_way_to_a_leaving_worker_goes_back() -> None
 
 
 @virtually
-async def test_once_runs_one_job_and_returns_how_it_ended() -> None:
+async def test_a_worker_of_one_job_returns_how_that_ended() -> None:
     async with shop() as it:
         it.script("count", count_to_fifty)
         first, second = await it.submit("count"), await it.submit("count")
-        outcome = await it.worker(once=True, slots=4).run()
+        outcome = await it.worker(jobs_max=1, slots=4).run()
         assert outcome
         assert (outcome.reason, outcome.exit_code) == (Reason.EXITED, 3)
         assert (await it.broker.get(first)).state.final
         assert (await it.broker.get(second)).state is JobState.SCHEDULED
+
+
+@pytest.mark.parametrize("slots", [1, 2, 9])
+@virtually
+async def test_a_worker_of_a_few_jobs_is_never_leased_more_than_these(slots: int) -> None:
+    async with shop() as it:
+        it.script("count", count_to_fifty)
+        ids = [await it.submit("count") for _ in range(9)]
+        await it.worker(jobs_max=5, slots=slots).run()
+        jobs = [await it.broker.get(id) for id in ids]
+        assert [job.state.final for job in jobs] == [True] * 5 + [False] * 4
+        assert [job.attempt for job in jobs] == [1] * 5 + [0] * 4
+
+
+@virtually
+async def test_a_worker_of_a_few_jobs_counts_those_that_it_lost() -> None:
+    async with shop() as it:
+        it.script("job", sleep)
+        id = await it.submit("job")
+        running = it.tasks.create_task(it.worker(jobs_max=2, slots=2).run())
+        await it.until(lambda: it.stage.alive)
+        it.away = True
+        it.cut()
+        await it.until(lambda: not it.stage.alive)
+        it.script("job", nothing)
+        it.away = False
+        outcome = await running
+        assert outcome
+        assert outcome.reason is Reason.EXITED
+        job = await it.ended(id)
+        assert (job.attempt, job.failures) == (2, 1)
 
 
 @virtually
