@@ -162,7 +162,7 @@ class _Incoming:
 
     async def begin(self) -> None:
         try:
-            with _room_named():
+            with room_named():
                 await self._depot.on_data(_create, self._partial)
         except BaseException:
             self.close()
@@ -170,12 +170,12 @@ class _Incoming:
 
     async def write(self, data: bytes) -> None:
         at = self._tally.size
-        with _room_named():
+        with room_named():
             await self._depot.on_data(self._put, data, at)
         self._expect_less(len(data))
 
     async def keep(self) -> bool:
-        with _room_named():
+        with room_named():
             await self._depot.on_data(self._finish)
             new = await self._depot.name(self._partial, self._id, self._attempt, self._artifact)
         self._open = False
@@ -224,7 +224,7 @@ def _opened(path: Path, flags: int) -> Iterator[int]:
 
 
 @contextmanager
-def _room_named() -> Iterator[None]:
+def room_named() -> Iterator[None]:
     """LimitReached where the disk has no room."""
     try:
         yield
