@@ -24,7 +24,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import cache
 from hashlib import sha256
-from typing import Any
+from itertools import takewhile
+from typing import Any, get_args
 
 from msgspec import Struct, structs
 from msgspec.json import encode
@@ -63,12 +64,12 @@ def _head(entry: Entry, sequence: int, said: tuple[Any, ...]) -> bytes:  # Any: 
 
 def _said(what: Happening | Outcome) -> tuple[Any, ...]:  # Any: as above
     """The values of its fields, without those at the end that are at their defaults."""
-    values, defaults = _fields(type(what))  # type: ignore[arg-type]  # mypy thinks that a class has no hash
+    values, defaults, plain = _fields(type(what))  # type: ignore[arg-type]  # mypy thinks that a class has no hash
     said = values(what)
     end = len(said)
     while end and said[end - 1] == defaults[end - 1]:
         end -= 1
-    return tuple(map(_plain, said[:end]))
+    return said[:end] if end <= plain else tuple(map(_plain, said[:end]))
 
 
 def _plain(value: object) -> object:
@@ -80,15 +81,24 @@ def _plain(value: object) -> object:
 @cache
 def _fields(
     kind: type[Happening | Outcome],
-) -> tuple[Callable[[Any], tuple[Any, ...]], Sequence[object]]:  # Any: of this kind; as above
-    """What gives the values of its fields, and their defaults.
+) -> tuple[Callable[[Any], tuple[Any, ...]], Sequence[object], int]:  # Any: of this kind; as above
+    """What gives the values of its fields, their defaults, and how many have no fields of their own.
 
-    The default of a field without is MISSING or NODEFAULT, which is no field's value.
+    The default of a field without is MISSING or NODEFAULT, which is no field's value. Of those
+    without fields are counted the ones before the first that has some.
     """
     if issubclass(kind, Struct):
-        return structs.astuple, [field.default for field in structs.fields(kind)]
+        made = structs.fields(kind)
+        plain = len(list(takewhile(lambda each: not _has_fields(each.type), made)))
+        return structs.astuple, [field.default for field in made], plain
     known = fields(kind)
     return (
         lambda what: tuple(getattr(what, field.name) for field in known),
         [field.default for field in known],
+        len(known),
     )
+
+
+def _has_fields(type_: Any) -> bool:  # Any: as an annotation says it
+    kinds = (type_, *get_args(type_))
+    return any(isinstance(each, type) and issubclass(each, Struct) for each in kinds)

@@ -99,17 +99,17 @@ class Table:
                 self._put(begun(fact, event))
             case Forgotten(id):
                 del self._jobs[self._take(id).id]
-            case (
-                Reported() | Tallied() | ArtifactKept() as fact
-            ):  # touches no index, and is frequent
+            case Reported() | Tallied() as fact:  # touches no index, and is frequent
                 job = self._jobs[fact.id]
                 self._jobs[job.id] = changed = after(job, fact, event)
                 self.output_bytes += changed.output_bytes - job.output_bytes
-                self.artifact_bytes += changed.artifact_bytes - job.artifact_bytes
             case Renewed() as fact:
                 job = after(self._jobs[fact.id], fact, event)
                 self._jobs[job.id] = job
                 self.deadlines.put(job.id, fact.lease.until)
+            case ArtifactKept(id, _, artifact) as fact:  # nor does it
+                self._jobs[id] = after(self._jobs[id], fact, event)
+                self.artifact_bytes += artifact.size
             case fact:
                 self._put(after(self._take(fact.id), fact, event))
 
@@ -151,9 +151,11 @@ class Table:
         if job.finished_at is not None:
             self.finished.remove((job.finished_at, id))
             self.outputs.discard((job.finished_at, id))
-            self.shelves.discard((job.finished_at, id))
         self.output_bytes -= job.output_bytes
-        self.artifact_bytes -= job.artifact_bytes
+        if job.artifacts:
+            self.artifact_bytes -= job.artifact_bytes
+            if job.finished_at is not None:
+                self.shelves.remove((job.finished_at, id))
         return job
 
     def _put(self, job: Job) -> None:
@@ -173,10 +175,11 @@ class Table:
             self.finished.add((job.finished_at, job.id))
             if job.output_bytes:
                 self.outputs.add((job.finished_at, job.id))
-            if job.artifacts:
-                self.shelves.add((job.finished_at, job.id))
         self.output_bytes += job.output_bytes
-        self.artifact_bytes += job.artifact_bytes
+        if job.artifacts:
+            self.artifact_bytes += job.artifact_bytes
+            if job.finished_at is not None:
+                self.shelves.add((job.finished_at, job.id))
 
     # What always holds
 

@@ -56,10 +56,6 @@ def after(job: Job, fact: Moving, event: Event) -> Job:
     match fact:
         case Reported() | Tallied() | OutputDropped():
             return _counted(job, fact, event)
-        case ArtifactKept() | ArtifactsDropped():
-            return _shelved(job, fact, event)
-        case Enqueued():
-            raise AssertionError("a job begins once")
         case Renewed(_, lease):
             return replace(job, lease=lease)
         case Leased(_, attempt, lease):
@@ -118,6 +114,10 @@ def after(job: Job, fact: Moving, event: Event) -> Job:
                 output_bytes=seal.size if seal else job.output_bytes,
                 output_bytes_cut=seal.cut if seal else job.output_bytes_cut,
             )
+        case ArtifactKept() | ArtifactsDropped():
+            return _shelved(job, fact, event)
+        case Enqueued():
+            raise AssertionError("a job begins once")
         case _:
             assert_never(fact)
 
