@@ -342,14 +342,23 @@ def test_a_file_that_becomes_a_pipe_meanwhile_holds_nobody_up(top: Path) -> None
 def test_a_file_that_grows_all_the_time_is_as_large_as_it_was_when_it_was_opened(
     top: Path,
 ) -> None:
-    path = top / "growing"
+    path, over = top / "growing", threading.Event()
     path.write_bytes(b"x" * 5_000_000)
-    with subprocess.Popen(["sh", "-c", f"yes >> '{path}'"]) as writer:
-        try:
-            (artifact,) = bring(top, "*").artifacts
-        finally:
-            writer.kill()
+
+    def grow() -> None:
+        with path.open("ab", buffering=0) as file:
+            while not over.is_set() and file.tell() < 200_000_000:
+                file.write(b"x" * 10_000)
+
+    writer = threading.Thread(target=grow)
+    writer.start()
+    try:
+        (artifact,) = bring(top, "*").artifacts
+    finally:
+        over.set()
+        writer.join()
     assert 5_000_000 <= artifact.size <= path.stat().st_size
+    assert artifact.sha256 == hashlib.sha256(b"x" * artifact.size).hexdigest()
 
 
 def test_what_a_shelf_does_not_take_is_an_error_and_the_others_are_kept(top: Path) -> None:

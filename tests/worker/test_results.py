@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,12 +19,13 @@ from msgspec import structs
 
 from airunner.artifacts import Artifact
 from airunner.jobs import Instant, Job, JobId, Outcome, Place, Reason
-from airunner.limits import RESULTS_PENDING_BYTES_MAX
+from airunner.limits import RESULTS_PENDING_BYTES_MAX, RESULTS_STALL_SECONDS_MAX
 from airunner.spec import JobSpec
 from airunner.steps import StepStatus
 from airunner.worker.results.results import FolderResults
 from airunner.worker.sources.names import is_ours
 from airunner.worker.workspace import Collected, NotKept, Shelf, StepSummary, Summary
+from tests.support.loop import virtually
 from tests.worker.shelf_contract import Kept, Scene, ShelfContract, artifact
 from tests.zoo import SECONDS_MAX
 
@@ -187,7 +189,7 @@ def test_nothing_is_written_through_a_link_that_somebody_put_into_the_folder(
     assert names(outside) == {"file"}
     assert (outside / "file").read_bytes() == b"theirs"
     assert (parent / "results/y").read_bytes() == b"ours"
-    assert told(parent)["status"] == "success"
+    assert told(parent)["jobId"] == JOB.id
 
 
 # The folder
@@ -265,10 +267,10 @@ def test_removing_old_results_follows_no_link_and_goes_to_any_depth(tmp_path: Pa
     for _ in range(3_000):
         os.mkdir("d", dir_fd=at)
         below = os.open("d", os.O_RDONLY, dir_fd=at)
-        os.symlink(outside, "link", dir_fd=below)
-        os.mkdir("read-only", mode=0o500, dir_fd=below)
         os.close(at)
         at = below
+    os.symlink(outside, "link", dir_fd=at)
+    os.mkdir("read-only", mode=0o500, dir_fd=at)
     os.close(at)
 
     async def scene() -> None:
@@ -393,6 +395,40 @@ def test_a_log_that_cannot_be_written_ends_there_and_is_told_once(tmp_path: Path
     play(scene)
     assert (tmp_path / "results/step_1.log").read_bytes() == b"xx"
     assert told(tmp_path)["errors"] == [told(tmp_path)["error"]]
+    assert told(tmp_path)["status"] == "failed"
+
+
+def test_a_drive_that_hangs_costs_the_logs_and_holds_the_job_up_for_a_minute_at_most(
+    tmp_path: Path,
+) -> None:
+    """In virtual time, with a thread that hangs."""
+    hangs, made = threading.Event(), []
+
+    async def make() -> None:
+        folder = os.open(tmp_path, os.O_RDONLY)
+        made.append(FolderResults(folder))
+        os.close(folder)
+        await made[0].make()
+
+    @virtually
+    async def use() -> None:
+        (results,) = made
+        clock = asyncio.get_running_loop().time
+        results._errands.send(hangs.wait)
+        for _ in range(100):
+            await results.write(0, b"x" * 64 * 1024)
+        assert clock() == RESULTS_STALL_SECONDS_MAX
+        said = await results.conclude(summary(ran()))
+        assert said == ("result.json could not be written: the folder took nothing for 60 s",)
+        assert clock() == 2 * RESULTS_STALL_SECONDS_MAX
+
+    play(make)
+    try:
+        use()
+    finally:
+        hangs.set()
+        made[0].close()
+    assert not (tmp_path / "results/result.json").exists()
 
 
 def test_a_full_disk_costs_the_log_and_is_told(tmp_path: Path) -> None:

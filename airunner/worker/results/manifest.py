@@ -9,8 +9,8 @@
      "error": null}
 
 - `status` is success, failed, cancelled or timeout. That of a step can be skipped, too.
-- `name` is there if there is one, of the job and of each step; `errors`, if logs or artifacts
-  are not all there. `error` is null if all is well, or else one sentence that has these in it.
+- `name` is there if there is one, of the job and of each step; `errors`, if logs or artifacts are
+  not all there, which is a failure. `error` is null if all is well, or else says what is not.
 - `exitCode` is null if the step never ran or never ended, `log` if it has none, and
   `durationMs` is 0 if it never ran. Times are by the worker's clock.
 """
@@ -31,7 +31,7 @@ def manifest(summary: Summary, has_log: Callable[[int], bool], errors: tuple[str
     said: dict[str, object] = {
         "jobId": job.id,
         **({"name": job.spec.name} if job.spec.name else {}),
-        "status": _status(outcome),
+        "status": _status(outcome, well=not errors),
         "timing": {
             "start": show_time(summary.started_at),
             "end": show_time(summary.ended_at),
@@ -45,18 +45,18 @@ def manifest(summary: Summary, has_log: Callable[[int], bool], errors: tuple[str
             for each in summary.collected.artifacts
         ],
         **({"errors": errors} if errors else {}),
-        "error": _error(outcome, errors),
+        "error": _error(summary, errors),
     }
     text = json.dumps(said, indent=2, ensure_ascii=False)
     return f"{text}\n".encode(errors="backslashreplace")
 
 
-def _status(outcome: Outcome) -> str:
+def _status(outcome: Outcome, *, well: bool) -> str:
     if outcome.reason is Reason.TIMEOUT:
         return "timeout"
     match outcome.state:
         case JobState.COMPLETED:
-            return "success"
+            return "success" if well else "failed"  # as Reason.ARTIFACTS_FAILED
         case JobState.CANCELLED:
             return "cancelled"
         case _:
@@ -76,6 +76,8 @@ def _step(index: int, step: StepSummary, *, has_log: bool) -> dict[str, object]:
     }
 
 
-def _error(outcome: Outcome, errors: tuple[str, ...]) -> str | None:
-    untold = [each for each in errors if each not in outcome.error]
-    return "; ".join(filter(None, (outcome.error, *untold))) or None
+def _error(summary: Summary, errors: tuple[str, ...]) -> str | None:
+    said = summary.outcome.error
+    told = any(each in said for each in summary.collected.errors)  # the first, and how many more
+    untold = errors[len(summary.collected.errors) :] if told else errors
+    return "; ".join(filter(None, (said, *untold))) or None

@@ -116,9 +116,12 @@ def _temporary() -> str:
 def _go(way: Descent, path: str) -> None:
     """Go down to a folder, and make what is missing of the way."""
     for name in path.split("/") if path else ():
-        with suppress(FileExistsError):
-            os.mkdir(name, dir_fd=way.here)
-        way.down(name)
+        try:
+            way.down(name)
+        except FileNotFoundError:
+            with suppress(FileExistsError):
+                os.mkdir(name, dir_fd=way.here)
+            way.down(name)
 
 
 def _rename(old: str, new: str, folder: int) -> None:
