@@ -4,7 +4,7 @@ A field that a client of the published contract leaves at zero means the default
 a JobSpec that comes out of here has checked itself.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from airunner import limits
 from airunner.errors import InvalidRequest
@@ -39,7 +39,7 @@ def encode_spec(spec: JobSpec, *, with_values: bool = True, whole: bool = True) 
     What most jobs have is left out: the usual terminal, and the usual checkout of nothing. A
     repository comes with its checkout, which a worker of the published contract goes by.
     """
-    return pb.JobParams(
+    params = pb.JobParams(
         repository=spec.repository,
         commit=spec.commit,
         branch=spec.branch,
@@ -60,15 +60,17 @@ def encode_spec(spec: JobSpec, *, with_values: bool = True, whole: bool = True) 
         terminal=None if spec.terminal == _TERMINAL else _encode_terminal(spec.terminal),
         output_bytes_max=spec.output_bytes_max,
         grace_seconds=spec.grace_seconds,
-        name=spec.name,
-        script=shown(spec.script, whole=whole),
-        shell=spec.shell,
-        steps=None
-        if spec.steps is None
-        else encode_steps(spec.steps, with_values=with_values, whole=whole),
-        source=spec.source,
-        artifacts=spec.artifacts,
     )
+    # To pass what is empty takes protobuf as long as to write it.
+    if spec.name:
+        params.name = spec.name
+    if spec.source:
+        params.source = spec.source
+    if spec.artifacts:
+        params.artifacts.extend(spec.artifacts)
+    if not spec.command:
+        _fill_shell_work(params, spec, with_values=with_values, whole=whole)
+    return params
 
 
 def decode_spec(params: pb.JobParams, queue: str) -> JobSpec:
@@ -102,12 +104,25 @@ def decode_spec(params: pb.JobParams, queue: str) -> JobSpec:
         shell=params.shell,
         steps=decode_steps(params.steps) if params.HasField("steps") else None,
         source=params.source,
-        artifacts=tuple(params.artifacts),
+        artifacts=_patterns(params.artifacts),
     )
 
 
 def _texts(said: Mapping[str, str]) -> dict[str, str]:
     return dict(said) if said else {}  # to copy an empty map takes protobuf longer than to ask
+
+
+def _patterns(said: Sequence[str]) -> tuple[str, ...]:
+    return tuple(said) if said else ()  # as above
+
+
+def _fill_shell_work(
+    params: pb.JobParams, spec: JobSpec, *, with_values: bool, whole: bool
+) -> None:
+    """What a shell runs; of a job with a command there is none."""
+    params.script, params.shell = shown(spec.script, whole=whole), spec.shell
+    if spec.steps is not None:
+        params.steps.CopyFrom(encode_steps(spec.steps, with_values=with_values, whole=whole))
 
 
 def _usual_checkout(spec: JobSpec) -> bool:
