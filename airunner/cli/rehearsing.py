@@ -85,6 +85,8 @@ async def rehearse(spec: JobSpec, room: Room) -> int:
         log=room.log,
         keep=room.keep_workspace,
         allow_local=True,
+        sources=room.sources,
+        results=room.results,
     )
     try:
         folders.check()

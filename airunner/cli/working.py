@@ -21,6 +21,7 @@ from airunner.worker.keeper.keeper import Keeper
 from airunner.worker.place import Place
 from airunner.worker.process import KeeperLost
 from airunner.worker.spool.disk_spools import DiskSpools
+from airunner.worker.uploads import Uploads
 from airunner.worker.worker import Worker, WorkerOptions
 
 
@@ -51,6 +52,7 @@ async def work(options: WorkerOptions, site: Site) -> int:
         log=log,
         keep=site.keep_workspace,
         allow_local=site.allow_local_repositories,
+        sources=site.sources,
     )
     try:
         folders.check()
@@ -61,8 +63,14 @@ async def work(options: WorkerOptions, site: Site) -> int:
             f"cannot make workspaces in {site.workspaces}: {error.strerror}: name another folder with "
             "--workspaces-dir or --work-dir"
         ) from None
+    uploads = Uploads(site.destination)
     place = Place(
-        launcher=site.keeper, workspaces=folders, clock=clock, log=log, spools=site.spools
+        launcher=site.keeper,
+        workspaces=folders,
+        clock=clock,
+        log=log,
+        spools=site.spools,
+        uploads=uploads,
     )
     worker = Worker(options, lambda: connect(site.destination), place, SystemRandom())
     _obey_signals(worker)
@@ -73,6 +81,7 @@ async def work(options: WorkerOptions, site: Site) -> int:
     except KeeperLost as lost:
         raise CommandFailed(str(lost)) from None
     finally:
+        await uploads.close()
         await site.keeper.close()
         site.spools.close()
     return exit_code(outcome.state, outcome) if outcome else 0

@@ -71,7 +71,7 @@ class Folders:
     ) -> None:
         """`environment` is the worker's own, for git; `sources` is the root of all sources.
 
-        `results` is a folder in which every attempt leaves its results, instead of in its source.
+        `results` is the folder of results that every attempt makes anew, instead of in its source.
         """
         self.root = root
         self.sources = sources
@@ -270,9 +270,10 @@ class Folder:
         """Make the folder of results, if there is to be one: in the source, or where all are."""
         try:
             if self._owner.results is not None:
-                parent = await asyncio.to_thread(_open_made, self._owner.results)
+                folder = self._owner.results
+                parent = await asyncio.to_thread(_open_made, folder.parent)
                 try:
-                    self._leaving = FolderResults(parent)
+                    self._leaving = FolderResults(parent, folder.name)
                 finally:
                     os.close(parent)
             elif source is not None:

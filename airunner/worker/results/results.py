@@ -44,9 +44,10 @@ _TRIES: Final = 10  # against others who make the folder as often as we move it 
 class FolderResults:
     """The results of one attempt; Results."""
 
-    def __init__(self, parent: int) -> None:
+    def __init__(self, parent: int, name: str = RESULTS) -> None:
         """`parent` is a descriptor of the folder in which they are made; it stays the caller's."""
         self._parent = os.dup(parent)
+        self._name = name
         self._folder: int | None = None
         self._errands = Errands("results")
         self._logs = Logs(self._errands)
@@ -89,11 +90,11 @@ class FolderResults:
         for _ in range(_TRIES):
             with suppress(FileNotFoundError):
                 aside = f"{RESULTS_ASIDE}{os.urandom(4).hex()}"
-                os.rename(RESULTS, aside, src_dir_fd=self._parent, dst_dir_fd=self._parent)
+                os.rename(self._name, aside, src_dir_fd=self._parent, dst_dir_fd=self._parent)
             with suppress(FileExistsError):
-                os.mkdir(RESULTS, dir_fd=self._parent)
+                os.mkdir(self._name, dir_fd=self._parent)
                 break
-        self._folder = os.open(RESULTS, FOLDER, dir_fd=self._parent)
+        self._folder = os.open(self._name, FOLDER, dir_fd=self._parent)
         self._logs.begin(self._folder)
         self._shelf.begin(self._folder)
 
@@ -134,7 +135,7 @@ class FolderResults:
         """Remove the results of earlier attempts, unless a later one has begun."""
         with suppress(OSError):
             assert self._folder is not None
-            ours = os.stat(RESULTS, dir_fd=self._parent, follow_symlinks=False)
+            ours = os.stat(self._name, dir_fd=self._parent, follow_symlinks=False)
             if os.path.samestat(ours, os.fstat(self._folder)):
                 for name in filter(_ASIDE.fullmatch, os.listdir(self._parent)):
                     clear(self._parent, name)

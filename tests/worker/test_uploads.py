@@ -1,0 +1,87 @@
+"""The shelf of a server, at a real one."""
+
+import asyncio
+import io
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from airunner.artifacts import Artifact
+from airunner.jobs import Enqueue, Millis, Outcome, Reason, WorkerId
+from airunner.log.memory import MemoryLog
+from airunner.log.memory_depot import MemoryDepot
+from airunner.server.granted import Granted
+from airunner.spec import JobSpec
+from airunner.wire.shelves import ArtifactsClient
+from airunner.worker.uploads import Uploads
+from airunner.worker.workspace import NotKept
+from tests.server.conftest import site_keys
+from tests.server.serving import Keys, Served, serving
+from tests.worker.shelf_contract import Kept, Scene, ShelfContract, artifact
+
+__all__ = ["site_keys"]
+
+
+async def leased(site: Served) -> tuple[Granted, Uploads]:
+    """A job that a worker has, and what brings artifacts there."""
+    await site.broker.enqueue(Enqueue(spec=JobSpec(command="make")))
+    (granted,) = await site.broker.lease(["default"], worker=WorkerId("w"), span=Millis(60_000))
+    return granted, Uploads(site.destination())
+
+
+class TestServerShelf(ShelfContract):
+    @pytest.fixture(autouse=True)
+    def _keys(self, site_keys: Keys) -> None:
+        self.keys = site_keys
+
+    def play(self, folder: Path, scene: Scene) -> None:
+        async def main() -> None:
+            async with serving(self.keys) as site, ArtifactsClient(site.destination()) as client:
+                granted, uploads = await leased(site)
+                id = granted.job.id
+
+                async def kept() -> Kept:
+                    return {each.path: await fetched(each) for each in await client.list(id)}
+
+                async def fetched(it: Artifact) -> tuple[bytes, bool]:
+                    async with aclosing(client.download(id, it)) as chunks:
+                        return b"".join([chunk async for chunk in chunks]), it.executable
+
+                await scene(uploads(granted.token), kept)
+                await uploads.close()
+
+        asyncio.run(main())
+
+
+def test_what_a_server_refuses_is_not_kept_and_says_why(site_keys: Keys) -> None:
+    async def main() -> None:
+        async with serving(site_keys) as site:
+            granted, uploads = await leased(site)
+            shelf = uploads(granted.token)
+            await site.broker.complete(granted.token, Outcome(reason=Reason.EXITED, exit_code=0))
+            with pytest.raises(NotKept, match=r"'x' was not kept by the server: .*lease"):
+                await shelf.put(artifact("x", b"late"), io.BytesIO(b"late"))
+            await uploads.close()
+
+    asyncio.run(main())
+
+
+def test_a_file_is_brought_to_a_server_that_was_away_for_a_while(site_keys: Keys) -> None:
+    async def main() -> None:
+        log, depot = MemoryLog(), MemoryDepot()
+        async with serving(site_keys, log=log, depot=depot) as site:
+            granted, uploads = await leased(site)
+            address = site.address.replace("localhost", "127.0.0.1")
+        shelf = uploads(granted.token)
+        async with asyncio.TaskGroup() as tasks:
+            putting = tasks.create_task(shelf.put(artifact("x", b"data"), io.BytesIO(b"data")))
+            async with (
+                serving(site_keys, log=log, depot=depot, listen=address) as site,
+                ArtifactsClient(site.destination()) as client,
+            ):
+                await putting
+                assert await client.list(granted.job.id) == [artifact("x", b"data")]
+                await uploads.close()
+
+    asyncio.run(main())
