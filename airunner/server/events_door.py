@@ -1,22 +1,26 @@
 """The event streams' calls: watching a job or all of them, and reporting on one."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import aclosing
 from typing import Final
 
 import grpc
 
-from airunner.entries import trimmed
-from airunner.errors import InvalidRequest, ShuttingDown
+from airunner.entries import Entry, trimmed
+from airunner.errors import DataLoss, InvalidRequest, ShuttingDown
+from airunner.facts import Event
 from airunner.jobs import JobId, Place, Sequence, TaskToken
 from airunner.server.broker import Broker
 from airunner.server.methods import Methods
-from airunner.server.streaming import PLACES_UNSAID_MAX, beginning, filter_of, responses
 from airunner.server.telling import Telling, made, seen
+from airunner.spec import check_queue
 from airunner.wire.entries import decode_filter, passes
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.reports import decode_reports
+from airunner.wire.streaming import decode_types, encode_stretch
+
+PLACES_UNSAID_MAX: Final = 10_000  # that go by without a word to a caller who filters them out
 
 _SERVICE: Final = pb.DESCRIPTOR.services_by_name["JobEventsService"].full_name
 
@@ -84,17 +88,41 @@ class EventsDoor:
         request: pb.StreamEventsRequest,
         context: grpc.aio.ServicerContext[pb.StreamEventsRequest, pb.StreamEventsResponse],
     ) -> AsyncIterator[pb.StreamEventsResponse]:
-        """What there is to say at a moment goes out together; the caller is told of long silences."""
+        """A caller who filters much out is told now and then how far the log has come."""
+        if request.queue:
+            check_queue(request.queue)
+        types, begin = decode_types(request.event_filter), self._beginning(request)
         audience = self._broker.audience
-        wanted, begin = filter_of(request, self._broker.table.find), beginning(request, audience)
         async with aclosing(audience.follow(begin)) as stretches:
             yield pb.StreamEventsResponse(place=begin, log=audience.log)
             said = begin
             async for stretch in stretches:
-                for response in responses(stretch, wanted):
+                entries = self._told(stretch.events, request.queue)
+                for response in encode_stretch(entries, stretch.through, types):
                     if response.events or response.place - said >= PLACES_UNSAID_MAX:
                         yield response
                         said = Place(response.place)
+
+    def _beginning(self, request: pb.StreamEventsRequest) -> Place:
+        """Where a stream begins; DataLoss if this log never came to the place that is asked for."""
+        audience = self._broker.audience
+        if not request.HasField("after_place"):
+            return audience.end
+        if request.after_place < 0:
+            raise InvalidRequest("after_place", f"{request.after_place} is below 0")
+        if request.log not in {"", audience.log} or request.after_place > audience.end:
+            raise DataLoss(
+                f"the server's log has no place {request.after_place}: it has lost it, or is "
+                "another one"
+            )
+        return Place(request.after_place)
+
+    def _told(self, events: Iterable[Event], queue: str) -> Iterator[tuple[JobId, Place, Entry]]:
+        """What watchers see of the jobs of a queue, or of all."""
+        for event in events:
+            job = self._broker.table.find(event.fact.id) if queue else None
+            if not queue or (job is not None and job.spec.queue == queue):
+                yield event.fact.id, event.place, seen(event)
 
     async def PublishJobEvents(
         self,
