@@ -106,6 +106,9 @@ TRIM_BYTES_MAX: Final = 4 * MIB  # of reports that retention rewrites between tw
 VACUUM_BYTES_MAX: Final = 2 * MIB  # of the file that is given back between two appends
 FREE_BYTES_KEPT: Final = 1 * MIB  # of the file that stay free in it, to be used again
 
+# A client
+LINE_BYTES_MAX: Final = 1 * MIB  # of a line that `airunner logs` prints whole
+
 # The server
 JOBS_MAX: Final = 1_000_000  # queued, running and finished together
 FINISHED_JOBS_KEPT: Final = 100_000
