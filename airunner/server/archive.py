@@ -82,9 +82,7 @@ class Archive:
                     new = await deposit.keep()
                     self._record(token, artifact, name, new=new)
                 finally:
-                    self._naming[name] -= 1
-                    if not self._naming[name]:
-                        del self._naming[name]
+                    self._naming -= Counter([name])
             await self._broker.durably(None)
 
     async def list(self, id: JobId) -> list[Artifact]:
