@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ from airunner.jobs import Instant, Job, JobId, Outcome, Place, Reason
 from airunner.limits import RESULTS_PENDING_BYTES_MAX, RESULTS_STALL_SECONDS_MAX
 from airunner.spec import JobSpec
 from airunner.steps import StepStatus
+from airunner.worker.results.manifest import manifest
 from airunner.worker.results.results import FolderResults
 from airunner.worker.sources.names import is_ours
 from airunner.worker.workspace import Collected, NotKept, Shelf, StepSummary, Summary
@@ -511,6 +514,31 @@ def test_the_result_says_what_came_of_the_job_and_of_each_step(tmp_path: Path) -
         "errors": ["artifact 'x' cannot be read"],
         "error": "in step 2 of 3 (make); artifact 'x' cannot be read",
     }
+
+
+def test_the_readme_shows_a_result_as_it_is() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"^```json\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    shown = json.loads(text)
+    steps = [
+        StepSummary(
+            command=each["command"],
+            name=each["name"],
+            status=StepStatus(each["status"]),
+            exit_code=each["exitCode"],
+            started_at=BEGAN,
+            ended_at=Instant(BEGAN + each["durationMs"]),
+        )
+        for each in shown["steps"]
+    ]
+    said = summary(
+        *steps,
+        job=structs.replace(JOB, id=shown["jobId"]),
+        outcome=Outcome(reason=Reason.EXITED, exit_code=2, error=shown["error"]),
+        collected=Collected(artifacts=tuple(Artifact(**each) for each in shown["artifacts"])),
+    )
+    said = replace(said, ended_at=Instant(BEGAN + shown["timing"]["durationMs"]))
+    assert manifest(said, lambda _: True, ()).decode() == text
 
 
 @pytest.mark.parametrize(
