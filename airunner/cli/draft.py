@@ -107,7 +107,7 @@ class Draft:
                 "test`, or give --script, --step or --source, or a job file with --config"
             )
         try:
-            self._check_emptiness()
+            self._check()
             return JobSpec(
                 command=_or(self.command, ""),
                 args=self.args or (),
@@ -139,12 +139,15 @@ class Draft:
             where = self.sources.get(error.field, error.field)
             raise CommandFailed(f"{where}: {error.why}") from None
 
-    def _check_emptiness(self) -> None:
-        """A JobSpec takes an empty text for one that nobody has said."""
+    def _check(self) -> None:
+        """Refuse what a JobSpec takes for something that nobody has said, or has no use for."""
         for name in ("command", "script", "source"):
             said = getattr(self, name)
             if said is not None and not said.strip():
                 raise InvalidRequest(name, "is empty: fill it in, or leave it out")
+        for name in ("commit", "branch"):
+            if self.source and getattr(self, name):
+                raise InvalidRequest(name, "is of a repository, and the job has a source instead")
 
     def _checkout(self) -> Checkout | None:
         if self.clone is False:

@@ -143,6 +143,10 @@ def test_a_mistake_is_one_sentence_with_its_line(text: str, sentence: str) -> No
         ("script: x\nargs: [y]", "job.yaml:2: args: belong to a command, and there is none"),
         ("queue: q\nscript: ''", "job.yaml:2: script: is empty: fill it in, or leave it out"),
         ("source: ../x", "job.yaml:1: source: is not a path below the worker's folder of sources"),
+        (
+            "source: x\nbranch: y",
+            "job.yaml:2: branch: is of a repository, and the job has a source",
+        ),
         ("command: x\nartifacts: [../x]", "job.yaml:2: artifacts: '../x' is not a pattern"),
         ("queue: q", "there is nothing to run: name a command after --"),
     ],
