@@ -101,13 +101,15 @@ def read_job_file(path: Path) -> Draft:
 
 def parse_job_file(text: str, name: str, folder: Path) -> Draft:
     """The same for a text; `folder` is what a relative path of a repository starts from."""
+    language = "JSON" if name.endswith(".json") else "YAML"
     try:
         node = yaml.compose(_for_yaml(text), Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise CommandFailed(f"{name}:{line}: this is not YAML: {error.problem}") from None
+        raise CommandFailed(f"{name}:{line}: this is not {language}: {error.problem}") from None
     except (yaml.YAMLError, RecursionError) as error:
-        raise CommandFailed(f"{name}: this is not YAML: {' '.join(str(error).split())}") from None
+        why = " ".join(str(error).split())
+        raise CommandFailed(f"{name}: this is not {language}: {why}") from None
     if node is None:
         raise CommandFailed(f"{name} is empty: a job file says what to run, as in `command: make`")
     return _File(name, folder).draft(node)

@@ -249,6 +249,11 @@ def test_what_a_json_library_writes_is_read_letter_by_letter() -> None:
     assert parse("{script: 'a\tb', queue: q}").script == "a\tb"
 
 
+def test_a_json_file_with_a_mistake_in_it_is_told_so() -> None:
+    with pytest.raises(CommandFailed, match=r"^job\.json:2: this is not JSON: expected"):
+        parse_job_file('{"command": "x"\n "args": []}', "job.json", HERE)
+
+
 def test_half_a_character_is_a_mistake() -> None:
     with pytest.raises(CommandFailed, match=r"job\.yaml:1: script has half a character in it"):
         parse('{"script": "\\ud83d"}')
