@@ -8,20 +8,16 @@ The timestamp of every event is by the server's clock, so that it never goes bac
 `written_at` of output and `started_at` of a process are by the worker's.
 """
 
-from datetime import UTC, datetime
-
 from airunner.cli.output import printable
 from airunner.jobs import Instant, JobState, Outcome, Reason
+from airunner.units import show_time
 
 Json = dict[str, object]
 
 
 def show_instant(at: Instant | None) -> str | None:
     """RFC 3339 in UTC, such as 2031-04-01T09:00:00.250Z."""
-    if at is None:
-        return None
-    when = datetime.fromtimestamp(at / 1000, UTC)
-    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return None if at is None else show_time(at)
 
 
 def ending(state: JobState, outcome: Outcome, told: str = "") -> str:
