@@ -8,9 +8,9 @@
 
 With `keep`, attempts are put below ROOT itself, where nobody removes them.
 
-Removing is thorough, since a job may leave anything: most folders go in a thread; what is
-left then, read-only or nested too deeply, goes by chmod and rm; what even they cannot remove
-(another user's files) is named in the log and stays.
+Removing is thorough, since a job may leave anything: what is read-only or nested too deeply for
+shutil goes by clearing.py; what even that cannot remove (another user's files) is named in the
+log and stays. No link is followed, though it has the place of the workspace itself.
 
 A workspace in which nothing was left and at which nothing was changed is kept for the next
 attempt, which finds it under a name of its own. To remove its three folders takes from 0.1 ms to 5,
@@ -32,14 +32,14 @@ from structlog.typing import FilteringBoundLogger
 from airunner.jobs import Job
 from airunner.limits import KIB
 from airunner.reports import Remark, Report
-from airunner.spec import ProcessType, TerminalSize
 from airunner.steps import Step
 from airunner.worker.clock import Clock
 from airunner.worker.cloning import Cloning
-from airunner.worker.environment import PATH, git_environment
+from airunner.worker.environment import git_environment
 from airunner.worker.estate import Estate
 from airunner.worker.looks import FOLDERS, Looks
-from airunner.worker.process import Command, Launcher, LaunchError
+from airunner.worker.process import Launcher
+from airunner.worker.results.clearing import clear
 from airunner.worker.results.harvest import harvest
 from airunner.worker.results.patterns import Patterns
 from airunner.worker.results.results import FolderResults
@@ -77,7 +77,6 @@ class Folders:
         self.sources = sources
         self.results = results
         self._estate = Estate(root)
-        self._launcher = launcher
         self.clock = clock
         self.cloning = Cloning(
             launcher,
@@ -130,30 +129,9 @@ class Folders:
         self._estate.close()
 
     async def remove(self, path: Path) -> None:
-        """Remove a folder, whatever is in it."""
-        if await asyncio.to_thread(_remove, path):
-            return
-        for words in (("chmod", "-R", "u+rwX"), ("rm", "-rf")):
-            await self._run(*words, "--", str(path))
+        """Remove a folder, whatever is in it; a link in its place goes alone."""
         if not await asyncio.to_thread(_remove, path):
             self.log.warning("workspace_left", path=str(path))
-
-    async def _run(self, *argv: str) -> None:
-        command = Command(
-            argv=argv,
-            environment={"PATH": PATH},
-            directory="/",
-            process_type=ProcessType.PIPE,
-            terminal=TerminalSize(),
-        )
-        with suppress(LaunchError):
-            process = await self._launcher.launch(command)
-            try:
-                while await process.read():
-                    pass
-                await process.wait()
-            finally:
-                await process.close()
 
 
 class Folder:
@@ -328,7 +306,16 @@ def _remove_empty(path: str) -> None:
 
 
 def _remove(path: Path) -> bool:
-    """Remove what can be removed with ease; whether that was all."""
-    with suppress(RecursionError):  # nested too deeply for us; rm can
+    """Whether nothing of it is left."""
+    with suppress(RecursionError):  # nested too deeply for this
         shutil.rmtree(path, ignore_errors=True)
-    return not path.exists()
+    if not os.path.lexists(path):
+        return True
+    try:
+        parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return clear(parent, path.name)
+    finally:
+        os.close(parent)

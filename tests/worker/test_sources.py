@@ -345,6 +345,8 @@ def outside(tmp_path: Path) -> Path:
     (folder / "checkout" / "src").mkdir(parents=True)
     for path in (folder / "secret", folder / "checkout" / "secret"):
         path.write_text("secret")
+        path.chmod(0o400)
+    (folder / "checkout").chmod(0o500)
     return folder
 
 
