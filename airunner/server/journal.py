@@ -23,6 +23,7 @@ from airunner.facts import (
     Returned,
     Tallied,
 )
+from airunner.spec import JobSpec
 
 Line = tuple[str, Mapping[str, object]]  # the name of what happened, and its fields
 
@@ -37,10 +38,22 @@ def job_lines(write: Callable[[Iterable[Line]], None]) -> Callable[[Iterable[Eve
     return tell
 
 
+def _work(spec: JobSpec) -> Mapping[str, object]:
+    """What a job runs, without what may be secret: arguments and texts."""
+    if spec.command:
+        work: Mapping[str, object] = {"command": spec.command}
+    elif spec.script:
+        work = {"script_chars": len(spec.script)}
+    else:
+        work = {} if spec.steps is None else {"steps": len(spec.steps)}
+    said = {"name": spec.name, "source": spec.source}
+    return work | {key: value for key, value in said.items() if value}
+
+
 def _line(fact: Fact) -> Line | None:
     match fact:
         case Enqueued(spec=spec, submitter=submitter, retry_of=retry_of):
-            fields = {"queue": spec.queue, "submitter": submitter, "command": spec.command}
+            fields = {"queue": spec.queue, "submitter": submitter, **_work(spec)}
             return "job_enqueued", fields | ({"retry_of": retry_of} if retry_of else {})
         case Leased(_, attempt, lease):
             return "job_leased", {"attempt": attempt, "worker": lease.worker}

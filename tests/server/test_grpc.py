@@ -315,6 +315,31 @@ def test_each_step_of_a_job_is_a_line(site_keys: Keys) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        (JobSpec(command="make", args=("hush",)), {"command": "make"}),
+        (JobSpec(name="nightly", script="hush"), {"name": "nightly", "script_chars": 4}),
+        (JobSpec(steps=(Step(run="hush"),)), {"steps": 1}),
+        (JobSpec(source="runs/7"), {"source": "runs/7"}),
+        (JobSpec(source="runs/7", steps=()), {"source": "runs/7", "steps": 0}),
+    ],
+)
+def test_a_line_says_what_runs_and_none_of_what_may_be_secret(
+    site_keys: Keys, spec: JobSpec, said: dict[str, object]
+) -> None:
+    async def main() -> None:
+        async with serving(site_keys) as site:
+            await site.broker.enqueue(Enqueue(spec=spec))
+        text = site.lines.getvalue()
+        assert "hush" not in text
+        line = json.loads(text)
+        words = ("command", "name", "script_chars", "steps", "source")
+        assert {key: line[key] for key in words if key in line} == said
+
+    asyncio.run(main())
+
+
 async def _unknown(jobs: JobsClient) -> None:
     with pytest.raises(UnknownJob, match="no job nobody"):
         await jobs.get(JobId("nobody"))
