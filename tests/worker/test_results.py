@@ -69,9 +69,9 @@ SKIPPED = StepSummary(command="rest", status=StepStatus.SKIPPED)
 
 
 @asynccontextmanager
-async def opened(parent: Path) -> AsyncIterator[FolderResults]:
+async def opened(parent: Path, name: str = "results") -> AsyncIterator[FolderResults]:
     folder = os.open(parent, os.O_RDONLY)
-    results = FolderResults(folder)
+    results = FolderResults(folder, name)
     os.close(folder)
     try:
         await results.make()
@@ -227,6 +227,20 @@ def test_results_that_a_dead_attempt_left_aside_go_with_the_next_result(tmp_path
 
     play(scene)
     assert names(tmp_path) == {"results", ".results-mine"}
+
+
+def test_results_of_other_names_in_one_folder_are_left_alone(tmp_path: Path) -> None:
+    async def scene() -> None:
+        for name in ("one", "results"):
+            async with opened(tmp_path, name):
+                pass
+        async with opened(tmp_path, "one"), opened(tmp_path) as results:
+            assert len(names(tmp_path)) == 4
+            await results.conclude(summary())
+
+    play(scene)
+    (aside,) = names(tmp_path) - {"results", "one"}
+    assert aside.startswith(".one-")
 
 
 @pytest.mark.parametrize("kind", ["file", "link", "dangling", "pipe"])

@@ -33,11 +33,10 @@ from airunner.worker.results.logs import STALLED, Logs
 from airunner.worker.results.manifest import manifest
 from airunner.worker.results.shelf import FolderShelf
 from airunner.worker.sources.descent import FOLDER
-from airunner.worker.sources.names import RESULTS, RESULTS_ASIDE
+from airunner.worker.sources.names import RESULTS
 from airunner.worker.workspace import Shelf, Summary
 
 RESULT: Final = "result.json"
-_ASIDE: Final = re.compile(rf"{re.escape(RESULTS_ASIDE)}[0-9a-f]{{8}}")
 _TRIES: Final = 10  # against others who make the folder as often as we move it aside
 
 
@@ -45,9 +44,13 @@ class FolderResults:
     """The results of one attempt; Results."""
 
     def __init__(self, parent: int, name: str = RESULTS) -> None:
-        """`parent` is a descriptor of the folder in which they are made; it stays the caller's."""
+        """`parent` is a descriptor of the folder in which they are made; it stays the caller's.
+
+        `name` is another name for them; what was there before then has that in its own.
+        """
         self._parent = os.dup(parent)
         self._name = name
+        self._aside = f".{name}-"
         self._folder: int | None = None
         self._errands = Errands("results")
         self._logs = Logs(self._errands)
@@ -89,7 +92,7 @@ class FolderResults:
     def _make(self) -> None:
         for _ in range(_TRIES):
             with suppress(FileNotFoundError):
-                aside = f"{RESULTS_ASIDE}{os.urandom(4).hex()}"
+                aside = f"{self._aside}{os.urandom(4).hex()}"
                 os.rename(self._name, aside, src_dir_fd=self._parent, dst_dir_fd=self._parent)
             with suppress(FileExistsError):
                 os.mkdir(self._name, dir_fd=self._parent)
@@ -137,7 +140,8 @@ class FolderResults:
             assert self._folder is not None
             ours = os.stat(self._name, dir_fd=self._parent, follow_symlinks=False)
             if os.path.samestat(ours, os.fstat(self._folder)):
-                for name in filter(_ASIDE.fullmatch, os.listdir(self._parent)):
+                aside = re.compile(rf"{re.escape(self._aside)}[0-9a-f]{{8}}")
+                for name in filter(aside.fullmatch, os.listdir(self._parent)):
                     clear(self._parent, name)
 
     def _release(self) -> None:
