@@ -40,14 +40,13 @@ def job_lines(write: Callable[[Iterable[Line]], None]) -> Callable[[Iterable[Eve
 
 def _work(spec: JobSpec) -> Mapping[str, object]:
     """What a job runs, without what may be secret: arguments and texts."""
-    if spec.command:
-        work: Mapping[str, object] = {"command": spec.command}
-    elif spec.script:
-        work = {"script_chars": len(spec.script)}
-    else:
-        work = {} if spec.steps is None else {"steps": len(spec.steps)}
-    said = {"name": spec.name, "source": spec.source}
-    return work | {key: value for key, value in said.items() if value}
+    said: dict[str, object] = {"name": spec.name, "source": spec.source, "command": spec.command}
+    said = {key: value for key, value in said.items() if value}
+    if spec.script:
+        said["script_chars"] = len(spec.script)
+    if spec.steps is not None:
+        said["steps"] = len(spec.steps)
+    return said
 
 
 def _line(fact: Fact) -> Line | None:
