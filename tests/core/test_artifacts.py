@@ -162,9 +162,7 @@ def test_the_oldest_go_for_a_new_one_and_neither_the_watched_nor_the_young() -> 
     assert it.keep("new", of(5, "b"))[0] == ArtifactsDropped(JobId("two"))
 
 
-def test_no_more_of_them_go_than_is_needed_and_those_that_go_together_are_recorded_together() -> (
-    None
-):
+def test_no_more_of_them_go_than_is_needed_and_all_that_go_at_once() -> None:
     it = Shelves("one", "two", "three", "new", keep=KEEP)
     for name, size in (("one", 3), ("two", 3), ("three", 3)):
         it.keep(name, of(size))

@@ -8,6 +8,7 @@ when code that is named here changes, so does this list.
 from typing import Final
 
 from tests.mutations.mutation import Mutation
+from tests.mutations.of_artifacts import OF_ARTIFACTS
 from tests.mutations.of_steps import OF_STEPS
 
 BROKER: Final = "tests/core/test_broker.py::"
@@ -361,4 +362,4 @@ AT_THE_WORKER: Final = (
     ),
 )
 
-MUTATIONS: Final = ON_THE_SERVER + IN_THE_LOG + AT_THE_WORKER + OF_STEPS
+MUTATIONS: Final = ON_THE_SERVER + IN_THE_LOG + AT_THE_WORKER + OF_STEPS + OF_ARTIFACTS
