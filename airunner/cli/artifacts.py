@@ -76,14 +76,31 @@ def get(
 
 
 def _ask(said: Settings, work: "Callable[[ArtifactsClient], Awaitable[int]]") -> NoReturn:
-    """Connect, do the work, and leave with the exit code that it returns."""
+    """Connect, do the work, and leave with the exit code that it returns.
+
+    SIGTERM ends it as Ctrl-C does, so that nothing half done is left.
+    """
     import asyncio
+    import signal
 
     from airunner.wire.shelves import ArtifactsClient
 
     async def connected() -> int:
-        async with ArtifactsClient(said.destination()) as shelves:
-            return await work(shelves)
+        task, heard = asyncio.current_task(), asyncio.Event()
+        assert task is not None
+
+        def end() -> None:
+            heard.set()
+            task.cancel()
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
+        try:
+            async with ArtifactsClient(said.destination()) as shelves:
+                return await work(shelves)
+        except asyncio.CancelledError:
+            if heard.is_set():
+                return 128 + signal.SIGTERM
+            raise
 
     raise typer.Exit(asyncio.run(connected()))
 

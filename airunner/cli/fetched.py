@@ -23,7 +23,7 @@ from airunner.worker.sources.descent import Descent
 
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # on this disk
-_HINT: Final = "name another folder with --output, or replace it with --force"
+_HINT: Final = "name another folder with --output, or replace what is there with --force"
 
 
 class Folder:
@@ -55,8 +55,7 @@ class Folder:
             return
         there = [each.path for each in artifacts if self._has(each.path)]
         if there:
-            more = f" (and {len(there) - 1} more)" if len(there) > 1 else ""
-            raise self._taken(there[0], more)
+            raise self._taken(there[0], len(there) - 1)
 
     @contextmanager
     def begin(self, artifact: Artifact) -> Iterator["Fetched"]:
@@ -107,8 +106,9 @@ class Folder:
                 why = "a folder is in its place"
             raise CommandFailed(f"cannot write {self._named(path)}: {why}") from None
 
-    def _taken(self, path: str, more: str = "") -> CommandFailed:
-        return CommandFailed(f"{self._named(path)}{more} is there already: {_HINT}")
+    def _taken(self, path: str, more: int = 0) -> CommandFailed:
+        are = f"and {more} more are" if more else "is"
+        return CommandFailed(f"{self._named(path)} {are} there already: {_HINT}")
 
     def _named(self, path: str) -> str:
         return printable(str(self._path / path))

@@ -84,7 +84,7 @@ def test_how_many_are_in_the_way_is_said(tmp_path: Path) -> None:
         (tmp_path / name).write_text("old")
     with (
         Folder(tmp_path, replace=False) as folder,
-        pytest.raises(CommandFailed, match=r"/a \(and 2 more\) is there"),
+        pytest.raises(CommandFailed, match=r"/a and 2 more are there already"),
     ):
         folder.check([artifact(name) for name in "abcd"])
 
