@@ -1,0 +1,64 @@
+"""The stream of all jobs on the wire: what travels together, and what is filtered out."""
+
+from airunner.entries import Cancelling, Entry, Happening
+from airunner.jobs import Instant, JobId, Place, Sequence, Subject
+from airunner.limits import KIB, MESSAGE_BYTES_MAX, MESSAGES_TOGETHER_BYTES
+from airunner.reports import Chunk, Output, OutputCut, Remark, Stream
+from airunner.wire.entries import decode_entry
+from airunner.wire.job.v1 import job_pb2 as pb
+from airunner.wire.streaming import decode_types, encode_stretch
+
+ALL = frozenset[int]()
+ONE, TWO = JobId("one"), JobId("two")
+
+
+def entries(*happenings: Happening) -> list[tuple[JobId, Place, Entry]]:
+    """At places 2, 4, 6 ... and of two jobs by turns."""
+    return [
+        (
+            (ONE, TWO)[index % 2],
+            Place(2 * index + 2),
+            Entry(first=Sequence(1), last=Sequence(1), at=Instant(0), attempt=1, what=what),
+        )
+        for index, what in enumerate(happenings)
+    ]
+
+
+def output(text: str) -> Output:
+    return Output((Chunk(Stream.STDOUT, text.encode(), Instant(0)),))
+
+
+def test_what_there_is_to_say_travels_together() -> None:
+    said: list[Happening] = [output("a"), Remark("b"), OutputCut(1, 5), Cancelling(Subject("c"))]
+    (response,) = encode_stretch(entries(*said), Place(11), ALL)
+    assert [each.job_id for each in response.events] == [ONE, TWO, ONE, TWO]
+    assert [decode_entry(each.event).what for each in response.events] == said
+    assert response.place == 11
+
+
+def test_a_message_stays_below_its_bound_and_says_how_far_it_goes() -> None:
+    big = Remark("x" * 600 * KIB)
+    responses = list(encode_stretch(entries(*[big] * 7), Place(20), ALL))
+    assert [len(each.events) for each in responses] == [2, 2, 2, 1]
+    assert [each.place for each in responses] == [4, 8, 12, 20]
+    assert all(each.ByteSize() < 2 * MESSAGES_TOGETHER_BYTES for each in responses)
+    assert 2 * MESSAGES_TOGETHER_BYTES < MESSAGE_BYTES_MAX
+
+
+def test_only_the_types_that_are_asked_for_are_told() -> None:
+    said: list[Happening] = [output("a"), Remark("b"), OutputCut(1, 5), Cancelling(Subject("c"))]
+    types = decode_types([pb.EVENT_TYPE_REMARK, pb.EVENT_TYPE_CANCEL_REQUESTED])
+    (response,) = encode_stretch(entries(*said), Place(9), types)
+    assert [decode_entry(each.event).what for each in response.events] == [said[1], said[3]]
+
+
+def test_output_is_told_with_what_was_cut_of_it_whichever_type_is_named() -> None:
+    said: list[Happening] = [output("a"), Remark("b"), OutputCut(1, 5)]
+    for type in (pb.EVENT_TYPE_OUTPUT, pb.EVENT_TYPE_OUTPUT_BATCH):
+        (response,) = encode_stretch(entries(*said), Place(9), decode_types([type]))
+        assert [decode_entry(each.event).what for each in response.events] == [said[0], said[2]]
+
+
+def test_a_stretch_of_which_nothing_is_told_says_how_far_it_goes() -> None:
+    (response,) = encode_stretch([], Place(9), ALL)
+    assert response == pb.StreamEventsResponse(place=9)
