@@ -9,6 +9,7 @@ from typing import Final
 
 from tests.mutations.mutation import Mutation
 from tests.mutations.of_artifacts import OF_ARTIFACTS
+from tests.mutations.of_sources import OF_SOURCES
 from tests.mutations.of_steps import OF_STEPS
 
 BROKER: Final = "tests/core/test_broker.py::"
@@ -362,4 +363,4 @@ AT_THE_WORKER: Final = (
     ),
 )
 
-MUTATIONS: Final = ON_THE_SERVER + IN_THE_LOG + AT_THE_WORKER + OF_STEPS + OF_ARTIFACTS
+MUTATIONS: Final = ON_THE_SERVER + IN_THE_LOG + AT_THE_WORKER + OF_STEPS + OF_ARTIFACTS + OF_SOURCES

@@ -5,9 +5,7 @@ from typing import Final
 
 LOCK: Final = ".airunner-lock"  # held by the job that runs on the source
 RESULTS: Final = "results"  # what the latest job left
-RESULTS_ASIDE: Final = (
-    ".results-"  # begins the names of what earlier ones left, until it is removed
-)
+RESULTS_ASIDE: Final = ".results-"  # begins the names of earlier ones, until they are removed
 JOB: Final = "job.json"  # the steps that a source brings
 
 

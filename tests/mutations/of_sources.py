@@ -1,0 +1,78 @@
+"""Rules of sources that are broken on purpose: who may have one, what is copied, where it leads."""
+
+from typing import Final
+
+from tests.mutations.mutation import Mutation
+
+CLAIM: Final = "tests/worker/test_claim.py::"
+OPENING: Final = "tests/worker/test_opening.py::"
+SOURCES: Final = "tests/worker/test_sources.py::"
+STAGING: Final = "tests/worker/test_staging.py::"
+
+OF_SOURCES: Final = (
+    Mutation(
+        name="a source that leads out of its root",
+        promise="Nothing outside the root of sources is opened",
+        file="airunner/worker/sources/opening.py",
+        old='    if not folder.startswith(top.rstrip("/") + "/"):\n',
+        new='    if not folder.startswith(top.rstrip("/")):\n',
+        test=f"{OPENING}test_a_link_that_leads_out_is_refused_at_any_level",
+    ),
+    Mutation(
+        name="a way down through links",
+        promise="Nothing outside the root of sources is opened",
+        file="airunner/worker/sources/descent.py",
+        old="os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC\n",
+        new="os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC\n",
+        test=f"{STAGING}test_what_is_swapped_meanwhile_leads_nowhere_and_holds_nobody_up",
+    ),
+    Mutation(
+        name="a way back up into whatever is there now",
+        promise="Nothing outside the root of sources is opened",
+        file="airunner/worker/sources/descent.py",
+        old="            if _identity(above) != self._closed.pop():\n",
+        new="            if self._closed.pop() == ():\n",
+        test="tests/worker/test_descent.py::"
+        "test_a_folder_that_is_moved_meanwhile_does_not_lead_out",
+    ),
+    Mutation(
+        name="a claim that stops no other job",
+        promise="A source has one job at a time",
+        file="airunner/worker/sources/claim.py",
+        old="            if job != self._job or attempt >= self._attempt:\n",
+        new="            if job == self._job and attempt >= self._attempt:\n",
+        test=f"{CLAIM}test_a_source_has_one_job_and_says_which",
+    ),
+    Mutation(
+        name="a lock whose name means another file by now",
+        promise="A source has one job at a time",
+        file="airunner/worker/sources/claim.py",
+        old="        return self._named(there)\n",
+        new="        return True\n",
+        test=f"{CLAIM}test_of_many_who_come_at_once_one_has_it",
+    ),
+    Mutation(
+        name="an earlier attempt that removes the claim of the next",
+        promise="A source has one job at a time",
+        file="airunner/worker/sources/claim.py",
+        old="            if self._named(self._file):\n",
+        new="            if self._file:\n",
+        test=f"{CLAIM}test_a_later_attempt_of_a_job_takes_over_and_the_earlier_one_leaves_it_alone",
+    ),
+    Mutation(
+        name="old results that are copied with their source",
+        promise="A job on a source has a copy of its own",
+        file="airunner/worker/sources/staging.py",
+        old="                    if not prefix and is_ours(entry.name):\n",
+        new="                    if prefix and is_ours(entry.name):\n",
+        test=f"{STAGING}test_what_airunner_keeps_at_the_top_is_left_out_and_below_it_is_not",
+    ),
+    Mutation(
+        name="a copy that nobody can stop",
+        promise="A copying that is cancelled stops between two pieces",
+        file="airunner/worker/sources/source.py",
+        old="            stop.set()\n",
+        new="",
+        test=f"{SOURCES}test_a_fetch_that_is_cancelled_copies_no_more_and_frees_its_source",
+    ),
+)
