@@ -55,15 +55,16 @@ async def server(
 
 @asynccontextmanager
 async def worker(
-    setting: Setting, address: str, *, slots: int | None = None
+    setting: Setting, address: str, *, slots: int | None = None, sources: Path | None = None
 ) -> AsyncIterator[None]:
-    """A worker of the default queue, connected, in a folder of its own."""
+    """A worker of the default queue, connected, in a folder of its own; maybe with `sources`."""
     work = setting.folder / f"work-{address.rpartition(':')[2]}"
     work.mkdir(mode=0o700)
     arguments = [
         *("worker", "--server", address, "--ca-cert", str(setting.certs / "ca.pem")),
         *("--slots", str(slots or setting.slots), "--work-dir", str(work)),
         *("--log-format", "json", "--drain-timeout", "0"),
+        *(("--jobs-dir", str(sources)) if sources else ()),
     ]
     async with running(arguments, "connected", setting.environment):
         yield

@@ -22,6 +22,7 @@ from airunner.bench.noop import noop
 from airunner.bench.output import log
 from airunner.bench.replay import replay
 from airunner.bench.restart import restart
+from airunner.bench.results import results
 from airunner.bench.setting import Setting
 from airunner.bench.start import start
 
@@ -35,6 +36,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "dispatch": dispatch,
     "log": log,
     "lines": lines,
+    "results": results,
     "fanout": fanout,
     "backlog": backlog,
     "list": listing,
