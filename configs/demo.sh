@@ -93,9 +93,10 @@ unset JWT_SIGNING_KEY
 say "A job: clone the repository, run a command in it, watch its output come in"
 show submit shop -- sh build.sh
 
-say "A job that fails: its exit code is that of submit"
+say "A job of steps, of which one fails: its exit code is that of submit"
 code=0
-show submit shop -- sh test.sh || code=$?
+echo "$ airunner submit --step 'sh build.sh' --step 'sh test.sh' --step 'sh release.sh' shop"
+"$airunner" submit --step 'sh build.sh' --step 'sh test.sh' --step 'sh release.sh' shop || code=$?
 echo "exit code $code"
 [ "$code" -eq 3 ]
 
@@ -107,10 +108,13 @@ serve "$AIRUNNER_SERVER"
 wait "$job"
 show verify "$("$airunner" list --json | sed -n '1s/^{"id": "\([^"]*\)".*/\1/p')"
 
-say "A job in a terminal of its own, from a job file"
+say "A script in a terminal of its own, from a job file"
 cat >job.yaml <<'JOB'
-command: sh
-args: ["-c", "test -t 1 && echo this is a terminal, $(stty size | tr ' ' x) big"]
+name: terminal
+script: |
+  test -t 1
+  echo "this is a terminal, $(stty size | tr ' ' x) big"
+shell: bash -e
 processType: pty
 terminal: {rows: 40, columns: 120}
 timeout: 1m
