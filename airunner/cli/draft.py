@@ -104,7 +104,8 @@ class Draft:
         if all(getattr(self, each) is None for each in ("source", *_WHAT_RUNS)):
             raise CommandFailed(
                 "there is nothing to run: name a command after --, as in `airunner submit REPO -- make "
-                "test`, or give --script, --step or --source, or a job file with --config"
+                "test`, or give --script, --step or --source; a job file has command, script, steps or "
+                "source"
             )
         try:
             self._check()
