@@ -24,6 +24,7 @@ from airunner.bench.replay import replay
 from airunner.bench.restart import restart
 from airunner.bench.results import results
 from airunner.bench.setting import Setting
+from airunner.bench.stage import stage
 from airunner.bench.start import start
 
 Scenario = Callable[[Setting], Awaitable[list[Figure]]]
@@ -37,6 +38,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "log": log,
     "lines": lines,
     "results": results,
+    "stage": stage,
     "fanout": fanout,
     "backlog": backlog,
     "list": listing,

@@ -24,8 +24,8 @@ def bench(
         list[str] | None,
         typer.Argument(
             metavar="[SCENARIO]...",
-            help="enqueue, noop, true, pty, dispatch, log, lines, fanout, backlog, list, "
-            "growth, idle, start, replay, restart, memory (default: all).",
+            help="enqueue, noop, true, pty, dispatch, log, lines, results, stage, "
+            "fanout, backlog, list, growth, idle, start, replay, restart, memory (default: all).",
         ),
     ] = None,
     duration: Annotated[
