@@ -22,8 +22,8 @@ OutArgument = Annotated[
 def check(file: FileArgument) -> None:
     """Read all of a log and name everything in it that is not as it was written.
 
-    Its pages, rows, numbers, links and seals are checked, and so is the end of it that a crash may
-    have torn. Nothing is changed, and a server may go on beside it. Exits with 0 if the log is
+    Its pages, rows, numbers, links and seals are checked, the artifacts in the folder beside it, and
+    the end of it that a crash may have torn. Nothing is changed, and a server may go on beside it. Exits with 0 if the log is
     sound, 1 if there are findings, 2 if there is no log.
 
     [bold]Example[/bold]   airunner log check ~/.local/share/airunner/jobs.db
@@ -34,10 +34,11 @@ def check(file: FileArgument) -> None:
         seen = checked(file, _tell)
     for line in seen.notes:
         note(line)
+    beside = f", {_artifacts(seen.artifacts, seen.artifact_bytes)}" if seen.artifacts else ""
     count = f"{_number(seen.findings, 'finding')}" if seen.findings else "sound"
     say(
         f"{_number(seen.jobs, 'job')}, {_number(seen.events, 'event')}, "
-        f"{show_size(seen.output_bytes)} of output: {count}"
+        f"{show_size(seen.output_bytes)} of output{beside}: {count}"
     )
     if seen.findings:
         raise typer.Exit(DIFFERS)
@@ -47,9 +48,9 @@ def salvage(file: FileArgument, out: OutArgument) -> None:
     """Write what can still be read of a damaged log to a new one, and name what is lost.
 
     Each job keeps its events up to the first that is missing or damaged; a job whose beginning is
-    lost is left out, and one whose end is lost runs again on the next server. FILE stays as
-    it is, and no server may be using it. Exits with 0 if nothing is lost, 1 if something is, 2 if
-    there is no log.
+    lost is left out, and one whose end is lost runs again on the next server. Artifacts that are as
+    they were kept are copied to a folder beside OUT. FILE stays as it is, and no server may be
+    using it. Exits with 0 if nothing is lost, 1 if something is, 2 if there is no log.
 
     [bold]Example[/bold]   airunner log salvage jobs.db saved.db
     """
@@ -58,8 +59,10 @@ def salvage(file: FileArgument, out: OutArgument) -> None:
     with _explained(file):
         done = salvaged(file, out, _tell)
     said = f"{_number(done.jobs, 'job')} and {_number(done.events, 'event')} are in {out}"
-    if done.lost:
+    if done.shortened or done.left_out:
         said += f": {done.shortened} lost their end, and {done.left_out} more are left out"
+    if done.artifacts:
+        said += f"; {_number(done.artifacts, 'artifact')} are beside it"
     if done.lost and done.open:
         said += f"; a server will go on with {_number(done.open, 'job')} that have no end there"
     say(said)
@@ -70,20 +73,30 @@ def salvage(file: FileArgument, out: OutArgument) -> None:
 def backup(file: FileArgument, out: OutArgument) -> None:
     """Copy a log as it is now, whether a server is using it or not.
 
-    The copy is complete once it has its name, and is itself a log that a server can use. A
-    damaged log is not copied: that exits with 1.
+    The copy is complete once it has its name, and is itself a log that a server can use. Its artifacts
+    are in OUT-artifacts then. A damaged log is not copied: that exits with 1, and so does
+    a copy from which artifacts are missing, which are named.
 
     [bold]Example[/bold]   airunner log backup jobs.db "jobs-$(date +%F).db"
     """
     from airunner.log.repair.backup import backup as copied
 
     with _explained(file):
-        copied(file, out)
-    note(f"wrote {out} ({show_size(out.stat().st_size)})")
+        done = copied(file, out)
+    beside = f", and {_artifacts(done.files, done.size)} beside it" if done.files else ""
+    note(f"wrote {out} ({show_size(out.stat().st_size)}){beside}")
+    for each in done.lost:
+        _tell(each)
+    if done.lost:
+        raise typer.Exit(DIFFERS)
 
 
 def _tell(finding: str) -> None:
     say(printable(finding))
+
+
+def _artifacts(count: int, size: int) -> str:
+    return f"{_number(count, 'artifact')} of {show_size(size)}"
 
 
 def _number(count: int, of: str) -> str:

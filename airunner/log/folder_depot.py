@@ -48,7 +48,8 @@ def depot_of(path: Path) -> Path:
 
 def place_of(folder: Path, id: str, attempt: int, artifact: Artifact) -> Path:
     """Where a depot's folder has a file."""
-    assert _JOB.fullmatch(id)
+    assert id not in ("", ".", "..", PARTIAL)
+    assert "/" not in id
     return folder / id / str(attempt) / artifact.sha256
 
 
@@ -88,8 +89,8 @@ class FolderDepot:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(0o700, exist_ok=True)
         if sync:
-            _sync(folder)
-            _sync(folder.parent)
+            sync_folder(folder)
+            sync_folder(folder.parent)
         return cls(folder, sync=sync, room=room)
 
     async def receive(self, id: JobId, attempt: int, artifact: Artifact) -> "_Incoming":
@@ -260,15 +261,16 @@ def _name(partial: Path, place: Path, sync: bool) -> bool:
         with suppress(FileExistsError):
             folder.mkdir(0o700)
             if sync:
-                _sync(folder.parent)
+                sync_folder(folder.parent)
     new = not place.exists()
     partial.rename(place)
     if sync:
-        _sync(attempt)
+        sync_folder(attempt)
     return new
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder outlive a power cut."""
     with _opened(folder, os.O_RDONLY | os.O_DIRECTORY) as file:
         os.fsync(file)
 

@@ -38,7 +38,7 @@ def migrate(
     if found == today:
         return ()
     kept = _free(path.with_name(f"{path.name}.v{found}.backup"))
-    backup(path, kept)
+    backup(path, kept, artifacts=False)
     for number in range(found, today):
         with connection:  # commits, or takes everything back
             migrations[number - 1](connection)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import apsw
 
-from airunner.facts import Event, Reported
+from airunner.facts import ArtifactKept, Event, Reported
 from airunner.jobs import JobId
+from airunner.log.folder_depot import depot_of, place_of
 from airunner.log.log import Log
 from airunner.log.memory import MemoryLog
 from airunner.log.rows import (
@@ -72,6 +73,14 @@ def run(writer: Writer, jobs: Iterable[JobId], *, size: int = 3_000) -> None:
     asyncio.run(each())
 
 
+def shelve(path: Path, fact: ArtifactKept, data: bytes) -> Path:
+    """Put a file where the artifacts of a log are."""
+    place = place_of(depot_of(path), fact.id, fact.attempt, fact.artifact)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(data)
+    return place
+
+
 def events_of(log: Log, id: JobId) -> list[Event]:
     async def read() -> list[Event]:
         return [event async for event in log.read(id)]
@@ -80,7 +89,13 @@ def events_of(log: Log, id: JobId) -> list[Event]:
 
 
 def write_walk(path: Path, walk: Walk, *, trimmed: bool) -> None:
-    """All that a random walk has left, by a server's own log; with retention's work done, or not."""
+    """All that a random walk has left, by a server's own log; with retention's work done, or not.
+
+    The files of its artifacts are there too, those that have gone included.
+    """
+    for event in walk.log:
+        if isinstance(event.fact, ArtifactKept):
+            shelve(path, event.fact, bytes(event.fact.artifact.size))
 
     async def append() -> None:
         log = SqliteLog.open(path)

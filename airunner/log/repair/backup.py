@@ -2,7 +2,8 @@
 
 SQLite's backup copies the pages of one read transaction, some at a time, so that Ctrl-C is heard
 between them. The copy grows under another name beside the one that is asked for, is synced and
-then renamed: a file of that name is a whole copy.
+then renamed: a file of that name is a whole copy. The artifacts that it names are copied behind it,
+and have their name before it does.
 
 The copy is made a file with page checksums before the first page comes. SQLite's extension gives
 a page its checksum when it is written to a database, not to a write-ahead log: without that, the
@@ -13,7 +14,8 @@ table to write them anew); copying the two files (they change between the two co
 """
 
 import os
-from contextlib import closing, suppress
+import shutil
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +23,7 @@ import apsw
 
 from airunner.log.damage import named
 from airunner.log.log import LogRefused
+from airunner.log.repair.shelves import Copied, copy, new_folder, shelved
 from airunner.log.schema import connect
 from airunner.log.snapshot import snapshot
 from airunner.log.wal import scan, wal_of
@@ -28,27 +31,35 @@ from airunner.log.wal import scan, wal_of
 _STEP_PAGES: Final = 512  # 4 MiB of a log's pages
 
 
-def backup(path: Path, out: Path) -> None:
-    """Write the log at `path` as it is now to `out`, for its owner alone.
+def backup(path: Path, out: Path, *, artifacts: bool = True) -> Copied:
+    """Write the log at `path` as it is now to `out`, for its owner alone, with its artifacts.
 
-    Raises LogRefused if there is no log, or if there is something at `out` already; LogDamaged
-    if the log is; OSError and apsw.Error (FullError, say) if the copy cannot be written. Then
-    there is nothing at `out`.
+    Returns what came of these: those that are not beside the log as they should be are left out,
+    and named. Raises LogRefused if there is no log, or if there is something at `out` already;
+    LogDamaged if the log is; OSError and apsw.Error (FullError, say) if the copy cannot be
+    written. Then there is nothing at `out`.
     """
     new(path, out)
+    folder = new_folder(out)
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    with snapshot(path) as source:
-        if source.scan is not None:
-            scan(wal_of(path))
-        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        try:
+    files = folder.with_name(f"{part.name}-artifacts")
+    with ExitStack() as made:
+        made.callback(part.unlink, missing_ok=True)
+        made.callback(shutil.rmtree, files, ignore_errors=True)
+        with snapshot(path) as source:
+            if source.scan is not None:
+                scan(wal_of(path))
+            os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             _copy(path, source.connection, part)
-            sync(part)
-            part.rename(out)
-        finally:
-            with suppress(FileNotFoundError):
-                part.unlink()
+            with named(path, "looking for its artifacts"):
+                wanted = list(shelved(source.connection)) if artifacts else []
+        sync(part)
+        copied = copy(path, wanted, files, digest=False)
+        if copied.files:
+            files.rename(folder)
+        part.rename(out)
     sync(out.parent)
+    return copied
 
 
 def new(path: Path, out: Path) -> None:

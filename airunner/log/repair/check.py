@@ -4,6 +4,7 @@
     the pages             their own checksums, and what SQLite knows of its trees and indexes
     the rows              their checksums, and that their records can be decoded
     the jobs              sequences, places, links and seals (history.py)
+    the artifacts         that each is beside the log, with its size and digest (shelves.py)
 
 All of it is read once, a row at a time, at one moment; nothing is changed. A finding does not end
 the check, unless nothing behind it can be reached.
@@ -19,6 +20,7 @@ import apsw
 from airunner.log.damage import is_damage
 from airunner.log.migrations import check_format
 from airunner.log.repair.history import begun, events, jobs
+from airunner.log.repair.shelves import shelved, wrong
 from airunner.log.rows import DamagedRow
 from airunner.log.snapshot import snapshot
 from airunner.log.wal import Scan, explained, wal_of
@@ -34,6 +36,8 @@ class Checked:
     jobs: int = 0
     events: int = 0
     output_bytes: int = 0
+    artifacts: int = 0
+    artifact_bytes: int = 0
     findings: int = 0
     notes: tuple[str, ...] = ()
 
@@ -47,7 +51,7 @@ def check(path: Path, tell: Callable[[str], None]) -> Checked:
     with snapshot(path) as log:
         check_format(path, int(log.connection.pragma("user_version")))
         seen.notes = _notes(log.scan)
-        for finding in _findings(log.connection, seen):
+        for finding in _findings(path, log.connection, seen):
             seen.findings += 1
             tell(finding)
         if log.scan is not None and log.scan.damage:
@@ -62,13 +66,14 @@ def _notes(scan: Scan | None) -> tuple[str, ...]:
     return scan.notes
 
 
-def _findings(connection: apsw.Connection, seen: Checked) -> Iterator[str]:
+def _findings(path: Path, connection: apsw.Connection, seen: Checked) -> Iterator[str]:
     yield from _pages(connection)
     try:
         for (place,) in connection.execute(_TWICE):
             yield f"place {place} has two events"
         for job in jobs(connection):
             yield from _job(connection, job, seen)
+        yield from _artifacts(path, connection, seen)
     except (apsw.Error, UnicodeDecodeError) as error:
         yield _unreadable("the rows cannot all be listed", error)
 
@@ -100,6 +105,14 @@ def _job(connection: apsw.Connection, job: str, seen: Checked) -> Iterator[str]:
         seen.output_bytes += history.output_bytes if history else 0
     except (apsw.Error, UnicodeDecodeError) as error:
         yield _unreadable(f"job {job} cannot be read whole", error)
+
+
+def _artifacts(path: Path, connection: apsw.Connection, seen: Checked) -> Iterator[str]:
+    for each in shelved(connection):
+        seen.artifacts += 1
+        seen.artifact_bytes += each.artifact.size
+        if why := wrong(path, each):
+            yield why
 
 
 def _unreadable(what: str, error: Exception) -> str:

@@ -15,6 +15,7 @@ reader takes for a mistake of its own).
 """
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from airunner.log.repair.backup import new, sync
 from airunner.log.repair.history import History, begun, events, jobs
 from airunner.log.repair.leaves import FACT, Row, is_leaf, rows
 from airunner.log.repair.pages import Page, Pages
+from airunner.log.repair.shelves import copy, new_folder, shelved
 from airunner.log.rows import (
     FACT_COLUMNS,
     REPORT_COLUMNS,
@@ -72,10 +74,13 @@ class Salvaged:
     left_out: int = 0
     damaged_pages: int = 0
     damaged_rows: int = 0
+    artifacts: int = 0  # of these jobs, copied
+    lost_artifacts: int = 0  # that the new log names
 
     @property
     def lost(self) -> bool:
-        return bool(self.shortened + self.left_out + self.damaged_pages + self.damaged_rows)
+        damage = self.damaged_pages + self.damaged_rows + self.lost_artifacts
+        return bool(self.shortened + self.left_out + damage)
 
 
 def salvage(path: Path, out: Path, tell: Tell) -> Salvaged:
@@ -86,6 +91,7 @@ def salvage(path: Path, out: Path, tell: Tell) -> Salvaged:
     new log cannot be written. Then there is nothing at `out`.
     """
     new(path, out)
+    folder = new_folder(out)
     if not path.is_file():
         raise LogRefused(f"there is no log at {path}")
     done = Salvaged()
@@ -96,6 +102,8 @@ def salvage(path: Path, out: Path, tell: Tell) -> Salvaged:
         _is_ours(path, pages)
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         opened.callback(_remove, part)
+        files = folder.with_name(f"{part.name}-artifacts")
+        opened.callback(shutil.rmtree, files, ignore_errors=True)
         with closing(connect(part, write=True)) as connection:
             create(connection, checksums=checksum_vfs() is not None)
             connection.execute("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF")
@@ -104,10 +112,17 @@ def salvage(path: Path, out: Path, tell: Tell) -> Salvaged:
                 _keep(connection, job, done, tell)
             connection.execute(_TRIMS, _RETENTION)
             done.events = int(connection.execute(_COUNT).get)
+            wanted = list(shelved(connection))
             use_wal(connection)
         if done.damaged_pages and not done.events:
             raise LogRefused(f"nothing of a log of airunner can be read in {path}")
         sync(part)
+        copied = copy(path, wanted, files, digest=True)
+        done.artifacts, done.lost_artifacts = copied.files, len(copied.lost)
+        for each in copied.lost:
+            tell(each)
+        if copied.files:
+            files.rename(folder)
         part.rename(out)
     sync(out.parent)
     return done
