@@ -141,6 +141,7 @@ def test_every_block_is_run_by_a_test_here() -> None:
         "A tour": {"up", "", "exits=3"},
         "A server of its own, and workers elsewhere": {"serve", "worker", ""},
         "Backups and repairs": {""},
+        "What a job leaves": {""},
         "Working on it": {"make"},
     }
     assert {block.section for block in blocks()} == set(known)
@@ -213,6 +214,16 @@ def test_backups_and_repairs_go_as_described(
     assert checked.startswith("1 job, ")
     assert checked.endswith("sound")
     assert saved.startswith("1 job and ")
+
+
+def test_artifacts_are_fetched_as_described(
+    tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    with running(f"airunner up --listen 127.0.0.1:0 {JSON}", tmp_path, environment) as site:
+        site.said("connected")
+        said = shell(script("What a job leaves"), tmp_path, environment)
+    assert said == ["SIZE  PATH", "5 B   dist/shop.txt"]
+    assert (tmp_path / "built/dist/shop.txt").read_text() == "shop\n"
 
 
 def test_the_developers_commands_work(environment: Mapping[str, str]) -> None:

@@ -8,7 +8,8 @@
     125        anything of ours: a job that was lost, never started or waited too long,
                no server, no permission, a bad job file, wrong usage
     2          wrong usage of the command line, of commands that stand for no other
-    1          what was to be checked is not as it should be (verify, log check, bench --baseline)
+    1          what was to be checked is not as it should be (verify, log check, bench --baseline),
+               or what was to be fetched is not there (artifacts get)
 
 The table is that of timeout(1) and env(1), so that a script can put `airunner
 submit` before a command and keep its error handling. A command that itself

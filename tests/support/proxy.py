@@ -29,6 +29,8 @@ class Proxy:
         self.away = False  # new connections are closed at once
         self._open = {way: threading.Event() for way in Way}  # bytes may pass this way
         self._stranded: list[threading.Event] = []
+        self._left: int | None = None  # bytes from the server until it is silent
+        self.silent = threading.Event()  # it is, as silence_after() wanted
         self.speak()
         self._ends: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
@@ -46,6 +48,10 @@ class Proxy:
         """Pass nothing on, one way or both, on old connections and new ones; close nothing."""
         for way in ways or Way:
             self._open[way].clear()
+
+    def silence_after(self, size: int) -> None:
+        """Pass so many bytes more from the server, or a few more than that, and then nothing."""
+        self._left = size
 
     def strand(self) -> None:
         """Pass nothing on for ever on the connections that there are, and close none of them.
@@ -95,13 +101,29 @@ class Proxy:
                 continue
             self._ends += [near, far]
             self._begin(self._pass, near, far, self._open[Way.IN])
-            self._begin(self._pass, far, near, self._open[Way.OUT])
+            self._begin(self._pass, far, near, self._open[Way.OUT], self._count)
 
-    def _pass(self, source: socket.socket, sink: socket.socket, open: threading.Event) -> None:
+    def _count(self, size: int) -> None:
+        if self._left is None:
+            return
+        self._left -= size
+        if self._left <= 0:
+            self._left = None
+            self.silence(Way.OUT)
+            self.silent.set()
+
+    def _pass(
+        self,
+        source: socket.socket,
+        sink: socket.socket,
+        open: threading.Event,
+        count: Callable[[int], None] = lambda size: None,
+    ) -> None:
         with suppress(OSError):
             while data := source.recv(64 * 1024):
                 open.wait()
                 sink.sendall(data)
+                count(len(data))
         open.wait()  # an end is passed on like a byte
         for end in (source, sink):
             with suppress(OSError):
