@@ -93,11 +93,14 @@ def copy(log: Path, wanted: Iterable[Shelved], part: Path, *, digest: bool) -> C
         if (why := wrong(log, it, digest=digest)) is not None:
             done.lost.append(why)
             continue
+        source = place_of(depot_of(log), it.job, it.attempt, it.artifact)
         target = place_of(part, it.job, it.attempt, it.artifact)
+        if not source.exists():  # it went meanwhile
+            continue
         target.parent.mkdir(0o700, parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):  # it went meanwhile, and is missed by nobody
+        with suppress(FileNotFoundError):  # it went just now
             if not target.exists():
-                _copy(place_of(depot_of(log), it.job, it.attempt, it.artifact), target)
+                _copy(source, target)
             done.files += 1
             done.size += it.artifact.size
     if part.exists():
