@@ -64,10 +64,10 @@ class Process:
                 if self._over or not self._news.wait(PATIENCE):
                     raise AssertionError(f"no {event!r} in the log:\n" + "".join(self.journal))
 
-    def heard(self, words: str) -> None:
-        """Return once a line with these words has been written."""
+    def heard(self, words: str, times: int = 1) -> None:
+        """Return once so many lines with these words have been written."""
         with self._news:
-            while not any(words in line for line in self.journal):
+            while sum(words in line for line in self.journal) < times:
                 if self._over or not self._news.wait(PATIENCE):
                     raise AssertionError(f"no {words!r} in the log:\n" + "".join(self.journal))
 
