@@ -9,6 +9,7 @@ from typing import Final
 
 from tests.mutations.mutation import Mutation
 from tests.mutations.of_artifacts import OF_ARTIFACTS
+from tests.mutations.of_results import OF_RESULTS
 from tests.mutations.of_sources import OF_SOURCES
 from tests.mutations.of_steps import OF_STEPS
 
@@ -363,4 +364,12 @@ AT_THE_WORKER: Final = (
     ),
 )
 
-MUTATIONS: Final = ON_THE_SERVER + IN_THE_LOG + AT_THE_WORKER + OF_STEPS + OF_ARTIFACTS + OF_SOURCES
+MUTATIONS: Final = (
+    *ON_THE_SERVER,
+    *IN_THE_LOG,
+    *AT_THE_WORKER,
+    *OF_STEPS,
+    *OF_ARTIFACTS,
+    *OF_SOURCES,
+    *OF_RESULTS,
+)
