@@ -49,7 +49,10 @@ class Turn:
         for shell in others:
             with suppress(CommandNotFound):
                 return await self._launcher.launch(self._command((*shell, path), directory))
-        return await self._launcher.launch(self._command((*last, path), directory))
+        try:
+            return await self._launcher.launch(self._command((*last, path), directory))
+        except CommandNotFound:
+            raise CommandNotFound(f"there is no shell {last[0]!r} on this worker") from None
 
     def _command(self, argv: tuple[str, ...], directory: str | None = None) -> Command:
         stage, job = self._stage, self._hold.job
