@@ -141,6 +141,7 @@ def test_every_block_is_run_by_a_test_here() -> None:
         "A tour": {"up", "", "exits=3"},
         "A server of its own, and workers elsewhere": {"serve", "worker", ""},
         "Backups and repairs": {""},
+        "Sources": {"up", ""},
         "What a job leaves": {""},
         "Working on it": {"make"},
     }
@@ -214,6 +215,14 @@ def test_backups_and_repairs_go_as_described(
     assert checked.startswith("1 job, ")
     assert checked.endswith("sound")
     assert saved.startswith("1 job and ")
+
+
+def test_sources_are_run_as_described(tmp_path: Path, environment: Mapping[str, str]) -> None:
+    up = background("Sources", "up").strip() + f" --listen 127.0.0.1:0 {JSON}"
+    with running(up, tmp_path, environment) as site:
+        site.said("connected")
+        said = shell(script("Sources"), tmp_path, environment)
+    assert said == ["hello", "job.json", "list"]
 
 
 def test_artifacts_are_fetched_as_described(
