@@ -11,7 +11,7 @@ job that is forgotten, and when retention makes room.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager, closing
 from typing import Final, TypeVar
 
@@ -32,7 +32,7 @@ from airunner.facts import (
     Leased,
     Returned,
 )
-from airunner.jobs import JobId, TaskToken, digest
+from airunner.jobs import JobId, Sequence, TaskToken, digest
 from airunner.limits import TRANSFER_SILENT_SECONDS_MAX, TRANSFERS_MAX
 from airunner.log.depot import Altered, Depot, NotThere
 from airunner.log.log import LogDamaged
@@ -42,6 +42,7 @@ from airunner.server.outbox import Journal
 T = TypeVar("T")
 
 Name = tuple[JobId, int, str]
+Left = tuple[int, Mapping[str, Artifact]]
 
 _END: Final = b""  # no more bytes: no chunk is empty
 
@@ -54,6 +55,7 @@ class Archive:
         self._depot = depot
         self._turns = asyncio.Semaphore(TRANSFERS_MAX)
         self._naming: Counter[Name] = Counter()  # named, and not in the log yet
+        self._read: tuple[tuple[JobId, Sequence], Left] | None = None  # of which job, as of when
 
     async def keep(
         self,
@@ -103,12 +105,19 @@ class Archive:
                     raise UnknownArtifact(id, path)
                 yield Kept(self._broker, self._depot, id, attempt, left[path])
 
-    async def _left(self, id: JobId) -> tuple[int, dict[str, Artifact]]:
-        """The latest attempt, and what it has left by path; of one path the newest."""
+    async def _left(self, id: JobId) -> Left:
+        """The latest attempt, and what it has left by path; of one path the newest.
+
+        Whoever fetches one file of a job is about to fetch the others: its log is read once for all
+        of them, or ten thousand would cost ten thousand times ten thousand facts.
+        """
         job = self._broker.table.job(id)
         left: dict[str, Artifact] = {}
         if not job.artifacts:
             return job.attempt, left
+        asked = (id, job.sequence)
+        if self._read is not None and self._read[0] == asked:
+            return self._read[1]
         attempt = 0
         for fact in await self._broker.history(id):
             match fact:
@@ -118,6 +127,7 @@ class Archive:
                     left[artifact.path] = artifact
                 case _:
                     pass
+        self._read = asked, (attempt, left)
         return attempt, left
 
     @asynccontextmanager

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 from airunner.facts import Event
@@ -30,6 +30,7 @@ class SlowLog(MemoryLog):
         super().__init__()
         self.seconds = seconds
         self.appends = 0
+        self.reads = 0
         self.broken = False
         self.full = False
         self.gate = asyncio.Event()
@@ -44,6 +45,12 @@ class SlowLog(MemoryLog):
             raise LogFull("there is no room on the disk")
         self.appends += 1
         await super().append(events)
+
+    def read(
+        self, id: JobId | None = None, after: int = 0, *, reported: bool = True
+    ) -> AsyncGenerator[Event, None]:
+        self.reads += 1
+        return super().read(id, after, reported=reported)
 
 
 def broker_over(

@@ -118,6 +118,23 @@ async def test_of_one_path_the_newest_counts() -> None:
 
 
 @virtually
+async def test_the_log_of_a_job_is_read_once_for_all_of_its_files() -> None:
+    async with shop() as it:
+        await it.broker.enqueue(wish())
+        granted = await leased(it.broker)
+        id = granted.job.id
+        one = await it.put(granted.token, "one", b"1")
+        assert await it.archive.list(id) == [one]
+        two = await it.put(granted.token, "two", b"2")
+        before = it.log.reads
+        assert await it.archive.list(id) == [one, two]
+        assert (await it.get(id, "one"), await it.get(id, "two")) == (b"1", b"2")
+        assert it.log.reads == before + 1
+        await it.broker.complete(granted.token, DONE)
+        assert await it.archive.list(id) == [one, two]
+
+
+@virtually
 async def test_what_is_said_again_is_kept_once() -> None:
     async with shop() as it:
         await it.broker.enqueue(wish())
