@@ -26,14 +26,18 @@ class CheckoutFailed(SetupFailed):
 
 
 class NotKept(Exception):
-    """An artifact could not be brought where it belongs; a sentence for the submitter."""
+    """An artifact could not be brought where it belongs; a sentence for the submitter, with its path."""
 
 
 class Shelf(Protocol):
     """Where the artifacts of one attempt are brought, one after the other."""
 
     async def put(self, artifact: Artifact, data: BinaryIO) -> None:
-        """Keep a file, read from its beginning: all of it, or nothing. Raises NotKept."""
+        """Keep the first bytes of a file, as many as the artifact has: all of them, or nothing.
+
+        Raises NotKept, also if they are not what its digest says. `data` is of a real file, and is
+        closed once this is over, which it is at once if it is cancelled.
+        """
         ...
 
     async def folder(self, path: str) -> None:
@@ -86,7 +90,7 @@ class Results(Protocol):
     async def write(self, index: int, data: bytes) -> None:
         """Add to the log of a step, soon; waits while too much of it has not been written.
 
-        Never raises: what goes wrong is told by conclude().
+        b"" makes the log. Never raises: what goes wrong is told by conclude().
         """
         ...
 
