@@ -140,6 +140,7 @@ def test_patterns_mean_what_they_mean_in_a_gitignore(
         ("!", "is not a pattern"),
         ("a\\", "is not a pattern"),
         ("[z-a]", "is not a pattern"),
+        ("[[:alpha:]]", "is not a pattern"),
         ("# notes", "means no file"),
         ("a[", "means no file"),
         ("/", "means no file"),

@@ -10,6 +10,7 @@
 """
 
 import re
+import warnings
 from collections.abc import Sequence
 
 from pathspec import GitIgnoreSpec
@@ -24,8 +25,10 @@ class Patterns:
         """Raises ValueError with a sentence if one of them means nothing."""
         for text in texts:
             try:
-                (pattern,) = GitIgnoreSpec.from_lines([text]).patterns
-            except (ValueError, re.error):
+                with warnings.catch_warnings():
+                    warnings.simplefilter("error", FutureWarning)  # for what regexes lack: [[:x:]]
+                    (pattern,) = GitIgnoreSpec.from_lines([text]).patterns
+            except (ValueError, re.error, FutureWarning):
                 raise ValueError(f"{text!r} is not a pattern as in .gitignore") from None
             if pattern.include is None:
                 raise ValueError(f"{text!r} means no file: is it a comment, or not closed?")
