@@ -165,9 +165,9 @@ class Folder:
                 await report(Remark(remark))
         self._patterns = self._wanted()
         if source or self._patterns:
-            self._top = _open(folder)
+            self._top = top = _open(folder)
         if source:
-            self._staged = await source.stage(folder, report)
+            self._staged = await source.stage(top, report)
         elif spec.repository and spec.checkout is not None:
             await self._owner.cloning.clone(spec, folder, report)
 

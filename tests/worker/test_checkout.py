@@ -433,6 +433,19 @@ def test_a_worker_without_git_says_so(tmp_path: Path, origin: Path) -> None:
     play(tmp_path, scene)
 
 
+def test_artifacts_of_a_clone_are_all_that_the_patterns_mean(tmp_path: Path, origin: Path) -> None:
+    async def scene(bench: Bench) -> None:
+        folder = await bench.fetch(repository=str(origin), artifacts=("*",))
+        await bench.pen.run("touch", "new", directory=folder.directory())
+        assert folder.results
+        collected = await folder.collect(folder.results.shelf)
+        assert [each.path for each in collected.artifacts] == ["file", "new"]
+        assert sorted(os.listdir(tmp_path / "here" / "results")) == ["file", "new"]
+        await folder.remove()
+
+    play(tmp_path, scene, results=tmp_path / "here" / "results")
+
+
 # The working directory
 
 

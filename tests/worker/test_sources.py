@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,9 @@ from airunner.reports import Remark
 from airunner.spec import JobSpec
 from airunner.steps import Step, StepStatus
 from airunner.worker.checkout import Folder
+from airunner.worker.sources.descent import FOLDER
 from airunner.worker.sources.names import LOCK
+from airunner.worker.sources.source import Source
 from airunner.worker.workspace import Collected, SetupFailed, StepSummary, Summary
 from tests.worker.workbench import Bench, play
 
@@ -64,18 +65,21 @@ def said(bench: Bench) -> list[str]:
     return [each.message for each in bench.reports if isinstance(each, Remark)]
 
 
-async def conclude(folder: Folder, collected: Collected | None = None) -> Mapping[str, object]:
-    """The summary that the results of an attempt that did well have."""
-    assert folder.results
-    job = Job(
+def job(source: str) -> Job:
+    return Job(
         id=JobId("0190-job"),
-        spec=JobSpec(command="true"),
+        spec=JobSpec(command="true", source=source),
         place=Place(1),
         created_at=Instant(0),
         updated_at=Instant(0),
     )
+
+
+async def conclude(folder: Folder, collected: Collected | None = None) -> None:
+    """Write the summary of an attempt that did well."""
+    assert folder.results
     summary = Summary(
-        job=job,
+        job=job("team/build"),
         outcome=Outcome(reason=Reason.EXITED, exit_code=0),
         steps=(StepSummary(command="true", status=StepStatus.SUCCESS, exit_code=0),),
         collected=collected or Collected(),
@@ -83,17 +87,6 @@ async def conclude(folder: Folder, collected: Collected | None = None) -> Mappin
         ended_at=Instant(1),
     )
     assert await folder.results.conclude(summary) == ()
-    written: Mapping[str, object] = summary_of(folder)
-    return written
-
-
-def summary_of(folder: Folder) -> Mapping[str, object]:
-    source = folder._owner.sources
-    assert source
-    found: Mapping[str, object] = json.loads(
-        (source / folder._spec.source / "results" / "result.json").read_text()
-    )
-    return found
 
 
 def test_a_job_gets_a_private_copy_and_its_source_stays_as_it_was(
@@ -247,6 +240,43 @@ def test_a_fetch_that_is_cancelled_copies_no_more_and_frees_its_source(
         assert LOCK not in os.listdir(source)
 
     play(tmp_path, scene, sources=jobs)
+
+
+def test_a_copy_that_takes_its_time_says_how_far_it_is(
+    tmp_path: Path, jobs: Path, source: Path
+) -> None:
+    async def scene(bench: Bench) -> None:
+        (tmp_path / "copy").mkdir()
+        target = os.open(tmp_path / "copy", FOLDER)
+        slow = Source(jobs, job("team/build"), bench.folders.clock, written=True, pace=0.0)
+        await slow.open()
+        await slow.stage(target, bench.report)
+        await slow.leave()
+        os.close(target)
+        first, *_, last = said(bench)
+        assert first == "staging team/build: 0 files, 0 B so far"
+        assert last.startswith("staged 3 files, ")
+
+    play(tmp_path, scene)
+    assert sorted(os.listdir(tmp_path / "copy")) == sorted(os.listdir(source))
+
+
+def test_a_source_that_nobody_may_write_to_will_do_if_the_results_go_elsewhere(
+    tmp_path: Path,
+) -> None:
+    """Such as one in /sys, for whoever it may be."""
+
+    async def scene(bench: Bench) -> None:
+        for written in (True, False):
+            source = Source(Path("/sys"), job("kernel"), bench.folders.clock, written=written)
+            if written:
+                with pytest.raises(SetupFailed, match=f"cannot lock .* by its file {LOCK}: "):
+                    await source.open()
+            else:
+                assert os.listdir(await source.open())
+            await source.leave()
+
+    play(tmp_path, scene)
 
 
 # What is left

@@ -26,11 +26,10 @@ from airunner.worker.clock import Clock
 from airunner.worker.results.errands import Errands
 from airunner.worker.sources.brought import Brought, read_brought
 from airunner.worker.sources.claim import Claim
-from airunner.worker.sources.descent import FOLDER
 from airunner.worker.sources.names import LOCK
 from airunner.worker.sources.opening import open_source
 from airunner.worker.sources.staged import Staged
-from airunner.worker.sources.staging import Staging, Tally
+from airunner.worker.sources.staging import PROGRESS_SECONDS, Staging, Tally
 from airunner.worker.workspace import SetupFailed
 
 HANG_SECONDS_MAX: Final = (
@@ -43,14 +42,27 @@ _UNWRITABLE: Final = (errno.EROFS, errno.EACCES, errno.EPERM)
 class Source:
     """One source, for one attempt."""
 
-    def __init__(self, root: Path, job: Job, clock: Clock, *, written: bool) -> None:
-        """`written`: results will be put into it; else it may be one that nobody can write to."""
+    def __init__(
+        self,
+        root: Path,
+        job: Job,
+        clock: Clock,
+        *,
+        written: bool,
+        pace: float = PROGRESS_SECONDS,
+    ) -> None:
+        """`written`: results will be put into it; else it may be one that nobody can write to.
+
+        `pace` is in seconds, between two reports of how far a copy has come.
+        """
+        self._pace = pace
         self._root, self._job, self._clock = root, job, clock
         self._written = written
         self._errands = Errands("source")
         self._folder: int | None = None
         self._claim: Claim | None = None
         self._left = False
+        self._hangs = False
 
     async def open(self) -> int:
         """Open and claim it; its descriptor, which is good until leave(). Raises SetupFailed."""
@@ -61,8 +73,8 @@ class Source:
         assert self._folder is not None
         return await self._errands.do(partial(read_brought, self._folder, self._job.spec))
 
-    async def stage(self, target: str, report: Callable[[Report], Awaitable[None]]) -> Staged:
-        """Copy it into an empty folder, and report how that goes. Raises SetupFailed.
+    async def stage(self, target: int, report: Callable[[Report], Awaitable[None]]) -> Staged:
+        """Copy it into an open folder that is empty, and report how that goes. Raises SetupFailed.
 
         When it is cancelled, no more is copied once this has returned, unless the drive hangs.
         """
@@ -74,13 +86,18 @@ class Source:
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(news.put_nowait, said)
 
-        def copy(source: int) -> None:
+        def progress(tally: Tally) -> None:
+            tell(_counted(tally))
+
+        def copy(source: int, target: int) -> None:
             try:
-                tell(_copy(source, target, staged, lambda tally: tell(_counted(tally)), stop))
+                tell(Staging(source, target, staged, progress, stop, pace=self._pace).run())
             except Exception as error:  # whoever waits for it hears of it
                 tell(error)
+            finally:
+                os.close(target)
 
-        self._errands.send(partial(copy, self._folder))
+        self._errands.send(partial(copy, self._folder, os.dup(target)))  # it may outlive ours
         try:
             while isinstance(said := await news.get(), str):
                 await report(Remark(f"staging {self._job.spec.source}: {said} so far"))
@@ -101,14 +118,20 @@ class Source:
             return
         self._left = True
         self._errands.send(self._release)
-        await self._settled()
-        self._errands.close()
+        try:
+            await self._settled()
+        finally:
+            self._errands.close()
 
     async def _settled(self) -> None:
-        """Wait until everything that was begun is done, or seems to hang."""
-        with suppress(TimeoutError):
+        """Wait until everything that was begun is done, unless the drive hangs."""
+        if self._hangs:
+            return
+        try:
             async with asyncio.timeout(HANG_SECONDS_MAX):
                 await self._errands.do(lambda: None)
+        except TimeoutError:
+            self._hangs = True
 
     # In the thread
 
@@ -129,23 +152,6 @@ class Source:
             self._claim.release()
         if self._folder is not None:
             os.close(self._folder)
-
-
-def _copy(
-    source: int,
-    target: str,
-    staged: Staged,
-    progress: Callable[[Tally], None],
-    stop: Event,
-) -> Tally:
-    try:
-        made = os.open(target, FOLDER)
-    except OSError as error:
-        raise SetupFailed(f"cannot open the workspace: {error.strerror}") from None
-    try:
-        return Staging(source, made, staged, progress, stop).run()
-    finally:
-        os.close(made)
 
 
 def _counted(tally: Tally) -> str:
