@@ -20,11 +20,22 @@ from msgspec.structs import replace
 
 from airunner.chain import linked
 from airunner.entries import BackInLine, Cancelling, Ended, Entry, InLine, Taken
-from airunner.jobs import Ending, Instant, Job, JobId, JobState, Place, Reason
-from airunner.reports import Chunk, Output, OutputCut, Stream
+from airunner.jobs import Ending, Instant, Job, JobId, JobState, Outcome, Place, Reason
+from airunner.reports import (
+    Output,
+    OutputCut,
+    ProcessEnded,
+    ProcessStarted,
+    StepEnded,
+    StepStarted,
+    Stream,
+)
 from airunner.seal import NOTHING
+from airunner.steps import Step, StepStatus
 from tests.simulation.commands import Performance
 from tests.simulation.testimony import Testimony
+
+Pipe = tuple[int | None, Stream]  # of which step, if it is of one
 
 MOMENT: Final = 0.0015  # seconds: server time is told in ms
 IDLE_SECONDS_MAX: Final = 8.0  # for which a free worker may leave a job in line, in a calm world
@@ -330,15 +341,16 @@ def seals_hold(case: Case) -> None:
 
 
 def output_is_what_was_written(case: Case) -> None:
-    """Whole and in order if a worker said how the attempt ended, else a beginning of it."""
+    """By that step, whole and in order if a worker said how the attempt ended, else a beginning."""
     for id, turns in case.turns.items():
         for turn in turns:
-            performances = case.performances.get((id, turn.number), [])
-            wrote = performances[0].wrote if performances else {}
+            wrote: dict[Pipe, bytes] = {}
+            for each in case.performances.get((id, turn.number), []):
+                wrote |= {(each.step, stream): bytes(data) for stream, data in each.wrote.items()}
             kept, cut = _kept(turn.entries)
-            for stream, data in kept.items():
-                written = bytes(wrote.get(stream, b""))
-                assert written.startswith(data), f"{id}: {stream} of attempt {turn.number}"
+            for pipe, data in kept.items():
+                written = wrote.get(pipe, b"")
+                assert written.startswith(data), f"{id}: {pipe} of attempt {turn.number}"
             outcome = turn.end.outcome if isinstance(turn.end, Ended) else None
             if outcome and outcome.log_complete:
                 total = sum(map(len, wrote.values()))
@@ -349,34 +361,135 @@ def output_is_what_was_written(case: Case) -> None:
                 assert excused, f"{id}: nothing was lost, and yet its log is said to be incomplete"
 
 
-def _kept(entries: Sequence[Entry]) -> tuple[dict[Stream, bytes], int]:
-    chunks: list[Chunk] = []
+def _kept(entries: Sequence[Entry]) -> tuple[dict[Pipe, bytes], int]:
+    kept: dict[Pipe, bytes] = defaultdict(bytes)
     cut = 0
     for entry in entries:
         if isinstance(entry.what, Output):
             assert not cut, "output follows a cut"
-            chunks += entry.what.chunks
+            for chunk in entry.what.chunks:
+                kept[entry.what.step, chunk.stream] += chunk.data
         elif isinstance(entry.what, OutputCut):
             cut += entry.what.size
-    return {
-        stream: b"".join(chunk.data for chunk in chunks if chunk.stream is stream)
-        for stream in Stream
-    }, cut
+    return kept, cut
+
+
+# Steps
+
+
+def steps_follow_each_other(case: Case) -> None:
+    """0, 1, 2 ..., one at a time, and each that began has one end, unless its attempt died.
+
+    What processes do and write is of the step that runs; a job of no steps has none.
+    """
+    for id, turns in case.turns.items():
+        spec = case.jobs[id].spec
+        for turn in turns:
+            begun, over = -1, True
+            for entry in turn.entries:
+                where = f"{id}: attempt {turn.number}, {entry.what}"
+                match entry.what:
+                    case StepStarted(index, name):
+                        assert spec.steps, where
+                        assert over, where
+                        assert (index, name) == (begun + 1, spec.steps[index].title), where
+                        begun, over = index, False
+                    case StepEnded(index, name):
+                        assert spec.steps, where
+                        assert not over, where
+                        assert (index, name) == (begun, spec.steps[index].title), where
+                        over = True
+                    case Output(step=step):
+                        assert step == (None if spec.steps is None else begun), where
+                        assert over == (step is None), where
+                    case ProcessStarted() | ProcessEnded():
+                        assert over == (spec.steps is None), where
+            if _told_by_worker(turn):
+                assert over, f"{id}: step {begun} of attempt {turn.number} has no end"
+                assert spec.steps is None or begun < len(spec.steps), id
+
+
+def outcomes_agree_with_their_steps(case: Case) -> None:
+    """Each step's result is what its end said, or skipped; the first failure is the job's."""
+    for id, turns in case.turns.items():
+        steps = case.jobs[id].spec.steps
+        for turn in turns:
+            outcome = _told_by_worker(turn)
+            if outcome is None:
+                continue
+            if steps is None or not outcome.steps:
+                assert not outcome.steps, f"{id}: {outcome}"
+                ran = any(isinstance(entry.what, StepStarted) for entry in turn.entries)
+                assert not ran, f"{id}: nothing is said of its steps: {outcome}"
+                continue
+            said = [each.what for each in turn.entries if isinstance(each.what, StepEnded)]
+            assert len(outcome.steps) == len(steps), f"{id}: {outcome}"
+            for index, (step, result) in enumerate(zip(steps, outcome.steps, strict=True)):
+                assert result.name == step.title, f"{id}: {result}"
+                if index < len(said):
+                    end = said[index]
+                    told = (end.status, end.exit_code)
+                else:
+                    told = (StepStatus.SKIPPED, None)
+                assert (result.status, result.exit_code) == told, f"{id}: {result}, not {told}"
+            _first_failure_decides(id, steps, outcome)
+
+
+def _first_failure_decides(id: JobId, steps: Sequence[Step], outcome: Outcome) -> None:
+    results = outcome.steps
+    if outcome.reason is Reason.CANCELLED:
+        return
+    failed = [
+        index
+        for index, (step, result) in enumerate(zip(steps, results, strict=True))
+        if result.status not in (StepStatus.SUCCESS, StepStatus.SKIPPED)
+        and not step.continue_on_error
+    ]
+    skipped = [index for index, each in enumerate(results) if each.status is StepStatus.SKIPPED]
+    stopped = outcome.reason is Reason.TIMEOUT  # by the job's time, between two steps or in one
+    if failed:
+        assert len(failed) == 1, f"{id}: {outcome}"
+        assert outcome.exit_code == results[failed[0]].exit_code, f"{id}: {outcome}"
+        assert skipped == list(range(failed[0] + 1, len(steps))), f"{id}: {outcome}"
+    elif not stopped:
+        assert (outcome.reason, outcome.exit_code) == (Reason.EXITED, 0), f"{id}: {outcome}"
+        assert not skipped, f"{id}: {outcome}"
+
+
+def _told_by_worker(turn: Turn) -> Outcome | None:
+    """The outcome, if a worker told it with all that it had reported."""
+    if not isinstance(turn.end, Ended) or not turn.end.outcome.log_complete:
+        return None
+    outcome = turn.end.outcome
+    given_back = outcome.reason is Reason.CANCELLED and not outcome.steps
+    return None if given_back else outcome
 
 
 # Processes
 
 
 def an_attempt_has_one_process(case: Case) -> None:
-    """At most one, on the worker that has the lease, and not before it had it."""
+    """At most one, on the worker that has the lease, and not before it had it; for each step one.
+
+    None of a step is left when the process of the next one begins.
+    """
     attempts = {(id, turn.number): turn for id, turns in case.turns.items() for turn in turns}
     for key, performances in case.performances.items():
         assert key in attempts, f"{key} ran without a lease"
-        turn, (performance, *others) = attempts[key], performances
-        assert not others, f"{key} ran {1 + len(others)} times"
-        assert performance.host == turn.host, f"{key} ran on {performance.host}"
+        turn, (first, *others) = attempts[key], performances
+        steps = [-1 if each.step is None else each.step for each in performances]
+        if case.jobs[key[0]].spec.steps is None:
+            assert steps == [-1], f"{key} ran {1 + len(others)} times"
+        else:
+            assert steps == sorted({*steps} - {-1}), f"{key} ran steps {steps}"
+        for one, other in pairwise(performances):
+            assert one.ended is not None, f"{key}: step {other.step} began too soon"
+            assert one.ended <= other.began, f"{key}: step {other.step} began too soon"
+        assert {each.host for each in performances} == {turn.host}, (
+            f"{key} did not run on {turn.host}"
+        )
         taken_at, _ = case.testimony.loop_times(turn.taken_at)
-        assert performance.began >= taken_at - MOMENT, f"{key} began before its lease"
+        assert first.began >= taken_at - MOMENT, f"{key} began before its lease"
 
 
 def no_process_outlives_its_attempt(case: Case) -> None:
@@ -397,6 +510,9 @@ def ends_are_true(case: Case) -> None:
                 continue
             outcome = turn.end.outcome
             performances = case.performances.get((id, turn.number), [])
+            if case.jobs[id].spec.steps is not None:
+                _ends_of_steps_are_true(id, outcome, performances)
+                continue
             exit = performances[0].exit if performances else None
             match outcome.reason:
                 case Reason.EXITED | Reason.SIGNALED | Reason.TIMEOUT:
@@ -408,6 +524,20 @@ def ends_are_true(case: Case) -> None:
                     pass
                 case _:
                     raise AssertionError(f"{id} ended with {outcome}")
+
+
+def _ends_of_steps_are_true(
+    id: JobId, outcome: Outcome, performances: Sequence[Performance]
+) -> None:
+    """Those of steps that never ran have no code, or the one that a shell would have."""
+    by_step = {each.step: each for each in performances}
+    for index, result in enumerate(outcome.steps):
+        if index in by_step:
+            exit = by_step[index].exit
+            assert exit, f"{id}: step {index} has not ended, and yet: {result}"
+            assert exit.code == result.exit_code, f"{id}: step {index} exited with {exit}: {result}"
+        else:
+            assert result.exit_code is None, f"{id}: step {index} never ran: {result}"
 
 
 Check = Callable[[Case], None]
@@ -430,6 +560,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     everybody_sees_the_same,
     seals_hold,
     output_is_what_was_written,
+    steps_follow_each_other,
+    outcomes_agree_with_their_steps,
     an_attempt_has_one_process,
     no_process_outlives_its_attempt,
     ends_are_true,

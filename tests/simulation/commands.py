@@ -1,19 +1,21 @@
 """Commands of simulated jobs, and who remembers what their processes did.
 
-A job says in its arguments what its command does; so nobody needs to tell the worker. Every write
-begins with the attempt and its number in it, so that what a watcher sees can be held against
+A job says in its arguments what its command does; so nobody needs to tell the worker. A step says it
+in its text, which a shell plays in the step's own process, if the worker's machine has that shell.
+Every write begins with the attempt and its number in it, so that what a watcher sees can be held against
 what was written. A process dies with its worker, as the keeper sees to. Commands live in virtual time.
 """
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from random import Random
 from typing import Final
 
 from airunner.jobs import JobId
 from airunner.reports import Stream
+from airunner.steps import Step
 from airunner.worker.process import (
     Command,
     CommandNotFound,
@@ -21,6 +23,7 @@ from airunner.worker.process import (
     KeeperLost,
     NotExecutable,
 )
+from tests.support.stage import SCRIPTS as FILES
 from tests.support.stage import Actor, Script
 
 
@@ -30,6 +33,7 @@ class Performance:
 
     job: JobId
     attempt: int
+    step: int | None  # its index
     host: str  # the worker's
     began: float
     ended: float | None = None
@@ -84,11 +88,18 @@ async def _fault(actor: Actor, *numbers: str) -> int:
     return code
 
 
+async def _absent(actor: Actor) -> int:
+    """What a shell makes of a command that it cannot run."""
+    return 126 if actor.command.argv[0] == LOCKED else 127
+
+
 SCRIPTS: Final[Mapping[str, Script]] = {
     name: lambda actor, play=play: play(actor, *actor.command.argv[1:])  # type: ignore[misc]  # bound now
     for name, play in (("say", _say), ("stubborn", _stubborn), ("fault", _fault))
 }
 LOCKED: Final = "locked"
+SHELLS: Final = ("bash", "sh")
+BARE: Final = "w1"  # the machine that has no bash
 
 
 def any_command(dice: Random) -> tuple[str, tuple[str, ...]]:
@@ -105,6 +116,24 @@ def any_command(dice: Random) -> tuple[str, tuple[str, ...]]:
         case _:
             numbers = (dice.randint(1, 40), dice.choice([1, 10, 200]), dice.randint(1, 400), code)
     return kind, tuple(map(str, numbers))
+
+
+def any_steps(dice: Random) -> tuple[Step, ...]:
+    """Up to four, most of which do well."""
+    return tuple(_any_step(dice) for _ in range(dice.choice([0, 1, 2, 2, 3, 3, 4])))
+
+
+def _any_step(dice: Random) -> Step:
+    kind, numbers = any_command(dice)
+    if dice.random() < 0.6:
+        kind, numbers = "say", (*numbers[:3], "0")
+    return Step(
+        run="\n".join((" ".join((kind, *numbers)), "# as is said above")),
+        name=dice.choice(["", "", "named"]),
+        timeout_seconds=dice.choice([0, 0, 0, 0, 1, 4]),
+        continue_on_error=dice.random() < 0.3,
+        working_directory="nowhere" if dice.random() < 0.03 else "",
+    )
 
 
 class Theatre:
@@ -124,15 +153,27 @@ class Theatre:
         await asyncio.sleep(0)
         if self._closed:
             raise KeeperLost("the keeper of this worker's processes has ended")
-        name = command.argv[0]
+        name, script = command.argv[0], self._script(command)
+        if name in SHELLS and script:
+            text = command.argv[-1].removeprefix(FILES)
+            command = replace(command, argv=tuple(text.splitlines()[0].split()))
         if name == LOCKED:
             raise NotExecutable(f"{name} cannot be executed")
-        if name not in SCRIPTS:
+        if script is None:
             raise CommandNotFound(f"there is no command {name}")
         player = self._player(command)
         self._players.append(player)
-        player.task = self._tasks.create_task(player.play(SCRIPTS[name]))
+        player.task = self._tasks.create_task(player.play(script))
         return player
+
+    def _script(self, command: Command) -> Script | None:
+        """What plays the command; None if there is no such program on this machine."""
+        name = command.argv[0]
+        if name not in SHELLS:
+            return SCRIPTS.get(name)
+        if name == "bash" and self._host == BARE:
+            return None
+        return SCRIPTS.get(command.argv[-1].removeprefix(FILES).split()[0], _absent)
 
     async def close(self) -> None:
         self._closed = True
@@ -150,6 +191,7 @@ class Theatre:
         performance = Performance(
             job=JobId(command.environment["AIRUNNER_JOB_ID"]),
             attempt=int(command.environment["AIRUNNER_ATTEMPT"]),
+            step=int(step) if (step := command.environment.get("AIRUNNER_STEP")) else None,
             host=self._host,
             began=asyncio.get_running_loop().time(),
         )

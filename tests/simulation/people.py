@@ -20,7 +20,7 @@ from airunner.jobs import Enqueue, Job, JobId, RequestId, Subject
 from airunner.listing import Listing, Page
 from airunner.spec import Container, JobSpec
 from airunner.wire.follow import follow
-from tests.simulation.commands import any_command
+from tests.simulation.commands import any_command, any_steps
 from tests.simulation.testimony import Acknowledged, Glimpse, Listed, Testimony, Viewing
 
 Answer = TypeVar("Answer")
@@ -57,10 +57,12 @@ class Server(Protocol):
 
 
 def any_spec(dice: Random) -> JobSpec:
-    command, args = any_command(dice)
+    steps = any_steps(dice) if dice.random() < 0.35 else None
+    command, args = any_command(dice) if steps is None else ("", ())
     spec = JobSpec(
         command=command,
         args=args,
+        steps=steps,
         queue=dice.choice(QUEUES),
         attempts_max=dice.choice([1, 2, 3]),
         timeout_seconds=dice.choice([0, 0, 0, 3]),

@@ -5,6 +5,7 @@ the check that is named, in one of a few seeds. All of them live in virtual time
 """
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
@@ -16,10 +17,12 @@ from airunner.facts import Enqueued, Event
 from airunner.jobs import Instant, JobId, RequestId
 from airunner.jobs import Sequence as EventSequence
 from airunner.log.memory import MemoryLog
+from airunner.reports import Output, Report
 from airunner.server.broker import Broker
 from airunner.server.clock import LoopClock
 from airunner.server.session import Session
 from airunner.session import Assignment, Batch, Completion, GiveBack
+from airunner.steps import StepStatus
 from airunner.worker.process import Command
 from airunner.worker.spool.spool import Spool
 from tests.simulation.commands import Performance, Player, Theatre
@@ -87,9 +90,41 @@ class DoublingSession(Session):
             self._broker.take(message.token, unnumbered, gaps=True)
 
 
-class DoublingServer(ServerLife):
-    def session(self, broker: Broker, end: WorkEnd) -> Session:
-        return DoublingSession(broker, end, version="1")
+class MuddlingSession(Session):
+    """Takes the output of every step for that of the next one."""
+
+    def _settle(self, message: Batch | Completion | GiveBack) -> None:
+        if isinstance(message, Batch):
+            reports = tuple(map(_of_the_next, message.reports))
+            message = replace(message, reports=reports)
+        super()._settle(message)
+
+
+def _of_the_next(report: Report) -> Report:
+    if isinstance(report, Output) and report.step is not None:
+        return dataclasses.replace(report, step=report.step + 1)
+    return report
+
+
+class FlatteringSession(Session):
+    """Has every step do well in the end."""
+
+    def _settle(self, message: Batch | Completion | GiveBack) -> None:
+        if isinstance(message, Completion):
+            steps = (replace(each, status=StepStatus.SUCCESS) for each in message.outcome.steps)
+            outcome = replace(message.outcome, steps=tuple(steps))
+            message = replace(message, outcome=outcome)
+        super()._settle(message)
+
+
+def serving(make: type[Session]) -> type[ServerLife]:
+    """A server whose sessions are such."""
+
+    class Serving(ServerLife):
+        def session(self, broker: Broker, end: WorkEnd) -> Session:
+            return make(broker, end, version="1")
+
+    return Serving
 
 
 class HoppingServer(ServerLife):
@@ -181,7 +216,9 @@ def world(
         (world(server=logging(ForgetfulLog)), "nothing_is_taken_back"),
         (world(server=logging(HastyLog)), "nothing_is_taken_back"),
         (world(server=logging(KeylessLog)), "a_key_makes_one_job"),
-        (world(server=DoublingServer), "output_is_what_was_written"),
+        (world(server=serving(DoublingSession)), "output_is_what_was_written"),
+        (world(server=serving(MuddlingSession)), "steps_follow_each_other"),
+        (world(server=serving(FlatteringSession)), "outcomes_agree_with_their_steps"),
         (world(server=HoppingServer), "every_sequence_is_seen_once"),
         (world(server=TimelessServer), "time_goes_forward"),
         (world(server=SleepyServer), "nobody_idles_while_there_is_work"),
