@@ -2,7 +2,7 @@
 
 import pytest
 
-from airunner.units import parse_duration, parse_size, show_duration, show_size
+from airunner.units import parse_duration, parse_size, show_duration, show_size, show_time
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,15 @@ def test_a_duration_shows_its_two_leading_units(milliseconds: int, text: str) ->
 )
 def test_a_size_shows_its_leading_unit(size: int, text: str) -> None:
     assert show_size(size) == text
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"),
+    [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (1_700_000_000_123, "2023-11-14T22:13:20.123Z"),
+        (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
+    ],
+)
+def test_a_time_shows_its_milliseconds_and_is_of_no_place(milliseconds: int, text: str) -> None:
+    assert show_time(milliseconds) == text
