@@ -156,7 +156,9 @@ def test_a_marker_begins_a_line(half: Output, capfd: Capture) -> None:
     assert capfd.readouterr().out.endswith("\n::endgroup::\n")
 
 
-def test_a_group_ends_with_an_attempt_that_breaks_off(capfd: Capture) -> None:
+def test_what_an_attempt_left_open_ends_before_it_is_back_in_line(capfd: Capture) -> None:
+    show(grouped(), BUILD, out(b"one\n"), BackInLine(Ending.LAPSED, 1))
+    assert capfd.readouterr().out.endswith("::endgroup::\n")
     show(grouped(), BUILD, out(b"one\n"), BackInLine(Ending.LAPSED, 1), BUILD, out(b"one\n"), BUILT)
     groups = [line for line in capfd.readouterr().out.splitlines() if line.startswith("::")]
     assert groups == ["::group::build", "::endgroup::"] * 2

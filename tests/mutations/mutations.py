@@ -12,6 +12,7 @@ from tests.mutations.of_artifacts import OF_ARTIFACTS
 from tests.mutations.of_results import OF_RESULTS
 from tests.mutations.of_sources import OF_SOURCES
 from tests.mutations.of_steps import OF_STEPS
+from tests.mutations.of_watching import OF_WATCHING
 
 BROKER: Final = "tests/core/test_broker.py::"
 CLIENT: Final = "tests/worker/test_client.py::"
@@ -372,4 +373,5 @@ MUTATIONS: Final = (
     *OF_ARTIFACTS,
     *OF_SOURCES,
     *OF_RESULTS,
+    *OF_WATCHING,
 )

@@ -1,0 +1,68 @@
+"""Rules of what people are shown and what they fetch, broken on purpose."""
+
+from typing import Final
+
+from tests.mutations.mutation import Mutation
+
+SHOWING: Final = "tests/cli/test_showing.py::"
+GROUPS: Final = "tests/cli/test_groups.py::"
+FETCHED: Final = "tests/cli/test_fetched.py::"
+
+OF_WATCHING: Final = (
+    Mutation(
+        name="a remark behind half a line",
+        promise="Output is passed on as it was written, and a remark has a line of its own",
+        file="airunner/cli/showing.py",
+        old="        if self._lines.begin(STDERR):\n",
+        new="        if False:\n",
+        test=f"{SHOWING}test_a_remark_begins_a_line_of_its_own",
+    ),
+    Mutation(
+        name="a marker that ends the lines of both streams",
+        promise="Output is passed on as it was written, and a remark has a line of its own",
+        file="airunner/cli/showing.py",
+        old="        self._unended.discard(where)\n",
+        new="        self._unended.clear()\n",
+        test=f"{SHOWING}test_a_marker_on_one_stream_ends_no_line_of_the_other",
+    ),
+    Mutation(
+        name="a group that an attempt leaves open",
+        promise="Output is passed on as it was written, and a marker has a line of its own",
+        file="airunner/cli/showing.py",
+        old="                if isinstance(what, BackInLine | Ended) and self._groups:\n",
+        new="                if isinstance(what, Ended) and self._groups:\n",
+        test=f"{SHOWING}test_what_an_attempt_left_open_ends_before_it_is_back_in_line",
+    ),
+    Mutation(
+        name="a step whose name is a command to the CI system",
+        promise="No step's name breaks the marker of its group",
+        file="airunner/cli/groups.py",
+        old=".replace('##', '# #')",
+        new="",
+        test=f"{GROUPS}test_no_name_breaks_out_of_its_marker",
+    ),
+    Mutation(
+        name="a fetch that replaces what came meanwhile",
+        promise="What is fetched replaces nothing unless that is asked for",
+        file="airunner/cli/fetched.py",
+        old="                if self._replace:\n",
+        new="                if True:\n",
+        test=f"{FETCHED}test_a_file_that_came_meanwhile_is_not_replaced_either",
+    ),
+    Mutation(
+        name="half of a file that stays",
+        promise="What is fetched is there whole or not at all",
+        file="airunner/cli/fetched.py",
+        old="                    os.unlink(temporary, dir_fd=way.here)\n",
+        new="                    pass\n",
+        test=f"{FETCHED}test_what_breaks_off_leaves_nothing",
+    ),
+    Mutation(
+        name="a fetch that fills a file under its own name",
+        promise="What is fetched is there whole or not at all",
+        file="airunner/cli/fetched.py",
+        old='        temporary = f".partial-{os.urandom(4).hex()}"\n',
+        new="        temporary = name\n",
+        test=f"{FETCHED}test_until_it_is_whole_a_file_is_not_there",
+    ),
+)
