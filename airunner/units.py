@@ -58,5 +58,6 @@ def show_size(size: int) -> str:
 
 def show_time(milliseconds: int) -> str:
     """An instant, in milliseconds since the epoch: "2031-04-01T09:00:00.250Z"."""
-    when = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    seconds, rest = divmod(milliseconds, 1000)  # a fraction would be rounded, past the last year
+    when = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1000)
     return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
