@@ -83,6 +83,19 @@ def test_the_proof_can_be_had_as_json(shared: Site) -> None:
     assert said["seal"] == end["seal"]
 
 
+def test_a_job_of_steps_with_an_artifact_is_proven_whole(shared: Site) -> None:
+    id = shared.submit(
+        *("--step", "echo one; echo two > two.txt", "--step", "echo three; exit 3"),
+        *("--step", "echo never", "--artifact", "*.txt", "--"),
+    )
+    assert shared.run("monitor", id).returncode == 3
+    done = shared.run("verify", id)
+    assert done.returncode == 0, done.stdout
+    kinds = [event["type"] for event in shared.events(id)]
+    assert kinds.count("step_start") == kinds.count("step_end") == 2
+    assert kinds[-2:] == ["artifact", "finished"]
+
+
 def test_output_that_was_cut_is_told_apart(shared: Site) -> None:
     id = shared.submit("--output-bytes-max", "100", "--", "head", "-c", "5000", "/dev/zero")
     shared.run("monitor", id)
