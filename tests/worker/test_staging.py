@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Event
 
 import pytest
@@ -19,6 +20,7 @@ from airunner.worker.workspace import SetupFailed
 
 NOBODY = 65_534
 DEPTH = 1_500
+SHARED_MEMORY = Path("/dev/shm")  # another file system
 
 
 @pytest.fixture
@@ -169,6 +171,17 @@ def test_what_airunner_keeps_at_the_top_is_left_out_and_below_it_is_not(
     assert sorted(os.listdir(target)) == ["below", "kept"]
     assert len(os.listdir(target / "below")) == 5
     (target / "below" / "results" / "old").unlink()
+
+
+@pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="there is one file system here")
+@pytest.mark.parametrize("size", [3 * MIB + 17, 20 * MIB])
+def test_a_copy_from_another_file_system_is_whole(target: Path, size: int) -> None:
+    with TemporaryDirectory(dir=SHARED_MEMORY) as folder:
+        data = os.urandom(size)
+        (Path(folder) / "data").write_bytes(data)
+        tally = stage(Path(folder), target)
+    assert (target / "data").read_bytes() == data
+    assert tally.size == size
 
 
 @pytest.mark.parametrize("name", [b"\xff\xfe", b"a\nb", b"-rf", b" ", "…".encode(), b"x" * 255])
