@@ -103,14 +103,15 @@ class Passing:
 
     def remark(self, text: str) -> None:
         if self._lines.begin(STDERR):
-            with suppress(OSError):
-                write(STDERR, b"\n")
+            _write(b"\n")
         note(text)
 
     async def _show_step(self, entry: Entry, what: StepStarted | StepEnded) -> None:
         if not self._asked:
             self._asked, self._total = True, await self._ask_total()
         if isinstance(what, StepEnded):
+            if self._colour:
+                _write(b"\x1b[0m")  # the step may have left a colour on
             if self._groups:
                 await self._groups.end(entry.at, well=what.status is StepStatus.SUCCESS)
             self.remark(ended(what, self._total, colour=self._colour))
@@ -141,6 +142,12 @@ class Passing:
             pass  # nobody reads standard error: nobody to tell
         else:
             self._lines.passed(descriptor, data)
+
+
+def _write(data: bytes) -> None:
+    """To standard error, which somebody may read."""
+    with suppress(OSError):
+        write(STDERR, data)
 
 
 class _Groups:

@@ -90,9 +90,11 @@ def test_a_terminal_shows_steps_in_colour_each_on_a_line_of_its_own(
 ) -> None:
     terminal = Terminal(embedded, "submit", "--config", job)
     assert terminal.wait() == 3
-    assert "airunner: \x1b[1mstep 1 of 3: build\x1b[0m\r\nbuilding\r\nhalf\r\n" in terminal.text
-    assert "\r\nairunner: \x1b[32mstep 1 of 3 (build) succeeded in " in terminal.text
-    assert "\r\nairunner: \x1b[31mstep 2 of 3 (odd::endgroup::) failed with " in terminal.text
+    assert "airunner: \x1b[1mstep 1 of 3: build\x1b[0m\r\nbuilding\r\nhalf" in terminal.text
+    assert "half\x1b[0m\r\nairunner: \x1b[32mstep 1 of 3 (build) succeeded in " in terminal.text
+    assert (
+        "\r\n\x1b[0mairunner: \x1b[31mstep 2 of 3 (odd::endgroup::) failed with " in terminal.text
+    )
     assert "\r\nairunner: \x1b[33mstep 3 of 3 was skipped: ship\x1b[0m\r\n" in terminal.text
 
 
