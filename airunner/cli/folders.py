@@ -55,6 +55,10 @@ def check_worker(jobs_dir: Path | None, workspaces: Path, work: Path) -> None:
 
 def check_results(results: Path) -> None:
     """Raise CommandFailed if a run would replace what no run of airunner has made."""
+    if Path.cwd().is_relative_to(results.resolve()):
+        raise CommandFailed(
+            f"--results: {results} is replaced by each run, and we are in it: name another folder"
+        )
     if not os.path.lexists(results):
         return
     try:

@@ -86,7 +86,7 @@ async def rehearse(spec: JobSpec, room: Room) -> int:
         keep=room.keep_workspace,
         allow_local=True,
         sources=room.sources,
-        results=room.results,
+        results=room.results.absolute(),
     )
     try:
         folders.check()

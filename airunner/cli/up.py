@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from airunner.cli.options import JobsDir
+
 
 def up(
     listen: Annotated[
@@ -17,6 +19,7 @@ def up(
     slots: Annotated[
         int, typer.Option("--slots", min=1, metavar="N", help="Jobs at once.")
     ] = os.cpu_count() or 1,
+    jobs_dir: JobsDir = None,
     store: Annotated[
         str | None,
         typer.Option(
@@ -40,6 +43,7 @@ def up(
     import asyncio
 
     from airunner.cli.embedded import prepare, run_both
+    from airunner.cli.folders import check_worker
     from airunner.cli.journal import log_format_named
     from airunner.cli.settings import JOBS_FILE, embedded_folder
 
@@ -48,6 +52,9 @@ def up(
     options = ["--log-format", log_format_named(log_format).value]
     keeping = ["--store", store or f"sqlite:{folder / JOBS_FILE}"]
     worker = [*options, "--slots", str(slots)]
+    if jobs_dir is not None:
+        check_worker(jobs_dir, folder / "work", folder / "work")
+        worker += ["--jobs-dir", str(jobs_dir)]
     for name in queue or ["default"]:
         worker += ["--queue", name]
     raise typer.Exit(
