@@ -223,13 +223,20 @@ def test_folders_that_are_new_and_empty_come_along(top: Path) -> None:
     fill(top, "was/empty/", "was/full/x", "job.json")
     staged = stage(top)
     (top / "was/full/x").unlink()
-    fill(top, "new/a/b/", "full/x", "results/", ".results-12345678/x", "results/y")
+    fill(top, "new/a/b/", "full/x")
     shelf = MemoryShelf()
     assert paths(bring(top, shelf=shelf, staged=staged)) == ["full/x"]
     assert shelf.folders == {"new/a/b"}
     shelf = MemoryShelf()
     assert paths(bring(top, "new/", "was/", shelf=shelf, staged=staged)) == []
     assert shelf.folders == {"new/a/b", "was/empty", "was/full"}
+
+
+def test_what_a_job_made_in_a_folder_of_results_of_its_own_is_not_lost(top: Path) -> None:
+    fill(top, "data", "job.json")
+    staged = stage(top)
+    fill(top, "results/report.xml")
+    assert paths(bring(top, staged=staged)) == ["results/report.xml"]
 
 
 def test_patterns_reach_what_was_staged_but_not_the_list_of_steps(top: Path) -> None:

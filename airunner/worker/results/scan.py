@@ -25,7 +25,7 @@ from airunner.limits import ARTIFACT_PATH_BYTES_MAX, ARTIFACTS_MAX
 from airunner.worker.results.errors import Errors
 from airunner.worker.results.patterns import Patterns
 from airunner.worker.sources.descent import Descent
-from airunner.worker.sources.names import JOB, is_ours, shown
+from airunner.worker.sources.names import JOB, shown
 from airunner.worker.sources.staged import Staged
 
 _GIT = ".git"
@@ -117,8 +117,6 @@ class Scan:
     def _goes_into(self, path: str) -> bool:
         if path.rpartition("/")[2] == _GIT and not self._patterns.reach_git:
             return False
-        if not self._patterns and is_ours(path):
-            return False
         if len(os.fsencode(path)) < ARTIFACT_PATH_BYTES_MAX:
             return True
         self._errors.add(f"what is in the folder {_short(path)} cannot be kept: {_TOO_LONG}")
@@ -130,7 +128,7 @@ class Scan:
                 return False
             folder = stat.S_ISDIR(state.st_mode)
             return self._patterns.mean(f"{path}/" if folder else path)
-        if self._staged is None or path.rpartition("/")[2] == _GIT or is_ours(path):
+        if self._staged is None or path.rpartition("/")[2] == _GIT:
             return False
         return not self._staged.unchanged(path, state)
 
