@@ -26,7 +26,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from airunner.limits import COLLECT_SECONDS_MAX, RESULTS_STALL_SECONDS_MAX
+from airunner.limits import RESULTS_STALL_SECONDS_MAX
 from airunner.worker.results.clearing import clear
 from airunner.worker.results.errands import Errands
 from airunner.worker.results.logs import STALLED, Logs
@@ -77,8 +77,8 @@ class FolderResults:
             self._logs.give_up()
             return (f"{RESULT} could not be written: {STALLED}",)
         if stands:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(COLLECT_SECONDS_MAX):
+            with suppress(TimeoutError):  # then it goes on alone, and nobody waits
+                async with asyncio.timeout(RESULTS_STALL_SECONDS_MAX):
                     await self._errands.do(self._clear)
         return errors
 
