@@ -139,6 +139,20 @@ async def test_a_slow_follower_misses_nothing_and_holds_nobody_up() -> None:
 
 
 @virtually
+async def test_what_has_come_while_a_follower_read_is_told_at_once() -> None:
+    async with served() as (broker, _):
+        await run_job(broker)
+        follower = Follower(broker)
+        follower.take(await anext(follower.stretches))
+        id = await run_job(broker)
+        before = asyncio.get_running_loop().time()
+        follower.take(await anext(follower.stretches))
+        assert len(follower.told(id)) == 3
+        assert asyncio.get_running_loop().time() == before
+        await follower.stretches.aclose()
+
+
+@virtually
 async def test_a_stretch_is_bounded_in_events_and_in_bytes() -> None:
     async with served() as (broker, _):
         for _ in range(STRETCH_EVENTS_MAX):

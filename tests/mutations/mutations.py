@@ -8,7 +8,9 @@ when code that is named here changes, so does this list.
 from typing import Final
 
 from tests.mutations.mutation import Mutation
+from tests.mutations.of_archive import OF_ARCHIVE
 from tests.mutations.of_artifacts import OF_ARTIFACTS
+from tests.mutations.of_following import OF_FOLLOWING
 from tests.mutations.of_results import OF_RESULTS
 from tests.mutations.of_sources import OF_SOURCES
 from tests.mutations.of_steps import OF_STEPS
@@ -371,7 +373,9 @@ MUTATIONS: Final = (
     *AT_THE_WORKER,
     *OF_STEPS,
     *OF_ARTIFACTS,
+    *OF_ARCHIVE,
     *OF_SOURCES,
     *OF_RESULTS,
     *OF_WATCHING,
+    *OF_FOLLOWING,
 )

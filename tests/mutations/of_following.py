@@ -1,0 +1,87 @@
+"""Rules of logs by line, and of whoever follows all jobs."""
+
+from typing import Final
+
+from tests.mutations.mutation import Mutation
+
+AUDIENCE: Final = "tests/core/test_audience.py::"
+MEMORY: Final = "tests/core/test_memory_log.py"
+RECENT: Final = "tests/log/test_recent.py::"
+SQLITE: Final = "tests/log/test_sqlite.py::"
+FOLLOW_ALL: Final = "tests/server/test_follow_all.py::"
+LINES: Final = "tests/cli/test_lines.py::"
+
+OF_FOLLOWING: Final = (
+    Mutation(
+        name="an append that wakes nobody who follows all jobs",
+        promise="Whoever follows all jobs misses nothing",
+        file="airunner/server/audience.py",
+        old="        self._news.wake(_ALL)\n",
+        new="",
+        test=f"{AUDIENCE}test_a_follower_is_told_of_every_job_in_one_order_as_it_comes",
+    ),
+    Mutation(
+        name="a follower that parks though something has come while it read",
+        promise="Whoever follows all jobs misses nothing",
+        file="airunner/server/audience.py",
+        old="            if self._end <= after:\n",
+        new="            if True:\n",
+        test=f"{AUDIENCE}test_what_has_come_while_a_follower_read_is_told_at_once",
+    ),
+    Mutation(
+        name="jobs that keep their old place in the order of the memory log",
+        promise="Whoever follows all jobs misses nothing",
+        file="airunner/log/memory.py",
+        old="                    self._jobs[fact.id] = known = self._jobs.pop(fact.id, None) or []\n",
+        new="                    known = self._jobs.setdefault(fact.id, [])\n",
+        test=MEMORY,
+    ),
+    Mutation(
+        name="a window that tells of all jobs though it has lost some",
+        promise="Whoever follows all jobs misses nothing",
+        file="airunner/log/recent.py",
+        old="            self._whole = max(self._whole or event.place, event.place)\n",
+        new="",
+        test=f"{RECENT}test_of_all_jobs_it_says_nothing_of_what_it_does_not_have_whole",
+    ),
+    Mutation(
+        name="a page of all jobs that goes on behind what it has of one table",
+        promise="Whoever follows all jobs misses nothing",
+        file="airunner/log/reader.py",
+        old="    return Page([event for event in events if key(event) <= through], through)\n",
+        new="    return Page(events, key(events[-1]))\n",
+        test=f"{SQLITE}test_nor_does_what_is_read_of_all_jobs",
+    ),
+    Mutation(
+        name="a follower that goes on in another log",
+        promise="Whoever follows all jobs misses nothing",
+        file="airunner/server/events_door.py",
+        old='request.log not in {"", audience.log} or ',
+        new="",
+        test=f"{FOLLOW_ALL}test_what_cannot_be_followed_is_refused",
+    ),
+    Mutation(
+        name="a follower of all jobs that begins from now on after each lost connection",
+        promise="Whoever follows all jobs misses nothing",
+        file="airunner/wire/follow.py",
+        old="                    place, log = heard.place, heard.log\n",
+        new="",
+        test=f"{FOLLOW_ALL}test_a_follower_of_all_jobs_goes_on_over_a_restart_and_misses_nothing",
+    ),
+    Mutation(
+        name="lines of two steps in one",
+        promise="A line is told whole, once",
+        file="airunner/cli/lines.py",
+        old="                if step != self._step:\n",
+        new="                if False:\n",
+        test=f"{LINES}test_what_another_step_writes_does_not_glue_on",
+    ),
+    Mutation(
+        name="a newline behind a carriage return that is a line of its own",
+        promise="A line is told whole, once",
+        file="airunner/cli/lines.py",
+        old="        if not (bare and self._returned):",
+        new="        if True:",
+        test=f"{LINES}test_lines_are_the_same_however_they_were_read",
+    ),
+)
