@@ -165,9 +165,7 @@ class Archive:
                 broker.queue.keep(digest(token), artifact, now=broker.now(), watched=broker.readers)
             )
         except Refused:
-            if (
-                new and self._naming[name] == 1
-            ):  # else another fact says, or is about to, that it is there
+            if new and self._naming[name] == 1:  # else another fact names it, or is about to
                 self._depot.discard(id, attempt, artifact)
             raise
 

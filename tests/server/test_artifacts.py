@@ -278,9 +278,10 @@ def test_a_lost_connection_costs_a_download_nothing_that_had_come(site_keys: Key
     async def main() -> None:
         async with serving(site_keys) as site:
             granted = await leased(site)
+            data = 4 * LARGE  # far more than is on its way at once
             async with ArtifactsClient(site.destination()) as shelves:
-                it = await upload(shelves, granted.token, "it", LARGE)
-            with Cutter(site.address, after=len(LARGE) // 2) as cutter:
+                it = await upload(shelves, granted.token, "it", data)
+            with Cutter(site.address, after=len(data) // 2) as cutter:
                 far = replace(site.destination(), server=cutter.address)
                 lost: list[str] = []
                 async with ArtifactsClient(far) as shelves:
@@ -288,7 +289,7 @@ def test_a_lost_connection_costs_a_download_nothing_that_had_come(site_keys: Key
                         granted.job.id, it, lost=lambda refusal: lost.append(str(refusal))
                     )
                     async with aclosing(chunks):
-                        assert b"".join([chunk async for chunk in chunks]) == LARGE
+                        assert b"".join([chunk async for chunk in chunks]) == data
                 assert cutter.has_cut
                 assert len(lost) == 1
 

@@ -1,0 +1,117 @@
+"""Rules of the archive, of depots and of what is repaired of them, broken on purpose."""
+
+from typing import Final
+
+from tests.mutations.mutation import Mutation
+
+ARCHIVE: Final = "airunner/server/archive.py"
+CORE: Final = "tests/core/test_archive.py::"
+DEPOTS: Final = "tests/log/test_depots.py::"
+
+OF_ARCHIVE: Final = (
+    Mutation(
+        name="an upload that is answered before the log has it",
+        promise="An artifact that was answered is there, whole, after a crash",
+        file=ARCHIVE,
+        old="            await self._broker.durably(None)\n",
+        new="",
+        test=f"{CORE}test_an_answer_comes_when_the_log_has_it",
+    ),
+    Mutation(
+        name="an artifact that is kept twice because its answer was lost",
+        promise="What is said again is kept once",
+        file=ARCHIVE,
+        old="            if again and artifact in await self.list(job.id):\n",
+        new="            if False:\n",
+        test=f"{CORE}test_what_is_said_again_is_kept_once",
+    ),
+    Mutation(
+        name="bytes that stay when their lease has ended on the way",
+        promise="Bytes go with their facts and never before",
+        file=ARCHIVE,
+        old="                self._depot.discard(id, attempt, artifact)\n",
+        new="                pass\n",
+        test=f"{CORE}test_a_lease_that_ends_while_the_bytes_come_keeps_none_of_them",
+    ),
+    Mutation(
+        name="bytes that go though a fact still names them",
+        promise="Bytes go with their facts and never before",
+        file=ARCHIVE,
+        old="            if new and self._naming[name] == 1:",
+        new="            if self._naming[name] == 1:",
+        test=f"{CORE}test_what_another_fact_names_stays_though_its_double_is_refused",
+    ),
+    Mutation(
+        name="bytes of an attempt that outlive its return",
+        promise="Bytes go with their facts and never before",
+        file=ARCHIVE,
+        old="                depot.drop(id, attempt)\n",
+        new="                pass\n",
+        test=f"{CORE}test_what_an_attempt_has_left_goes_with_it",
+    ),
+    Mutation(
+        name="a transfer that may be silent for ever",
+        promise="Transfers are bounded",
+        file=ARCHIVE,
+        old="        async with asyncio.timeout(TRANSFER_SILENT_SECONDS_MAX):\n",
+        new="        async with asyncio.timeout(None):\n",
+        test=f"{CORE}test_one_whose_bytes_do_not_come_ends_in_a_minute_and_leaves_nothing",
+    ),
+    Mutation(
+        name="as many transfers at once as anybody likes",
+        promise="Transfers are bounded",
+        file=ARCHIVE,
+        old="                async with self._turns:\n                    yield\n",
+        new="                yield\n",
+        test=f"{CORE}test_so_many_at_once_and_the_next_ones_get_their_turn",
+    ),
+    Mutation(
+        name="a file with another digest that is kept",
+        promise="An artifact that was answered is there, whole, after a crash",
+        file="airunner/log/depot.py",
+        old="        if not self.fits:\n",
+        new="        if False:\n",
+        test=f"{DEPOTS}TestFolderDepot::test_bytes_that_are_not_those_that_were_said_are_not_kept",
+    ),
+    Mutation(
+        name="a file on its way that a start leaves there",
+        promise="Bytes go with their facts and never before",
+        file="airunner/log/folder_depot.py",
+        old="        shutil.rmtree(partial, ignore_errors=True)\n",
+        new="",
+        test=f"{DEPOTS}test_a_start_removes_what_was_on_its_way_and_what_no_job_has",
+    ),
+    Mutation(
+        name="a file that was changed on disk, passed on",
+        promise="What is read is what was kept",
+        file="airunner/log/folder_depot.py",
+        old="                if at == artifact.size and digest",
+        new="                if at < 0 and digest",
+        test=f"{DEPOTS}test_a_file_that_is_not_what_was_kept_is_not_passed_on_as_if_it_were",
+    ),
+    Mutation(
+        name="memory that counts what is kept alone",
+        promise="Transfers are bounded",
+        file="airunner/log/memory_depot.py",
+        old="        if self.size + artifact.size > self._size_max:\n",
+        new="        if artifact.size > self._size_max:\n",
+        test=f"{DEPOTS}test_memory_is_bounded_with_what_is_on_its_way",
+    ),
+    Mutation(
+        name="a download that begins anew behind what it had",
+        promise="What is fetched is there whole",
+        file="airunner/wire/shelves.py",
+        old="aclosing(self._fetch(id, artifact, at)) as",
+        new="aclosing(self._fetch(id, artifact, offset)) as",
+        test="tests/server/test_artifacts.py::"
+        "test_a_lost_connection_costs_a_download_nothing_that_had_come",
+    ),
+    Mutation(
+        name="a salvage that takes along what was changed",
+        promise="Artifacts are checked, copied and saved with their log",
+        file="airunner/log/repair/salvage.py",
+        old="        copied = copy(path, wanted, files, digest=True)\n",
+        new="        copied = copy(path, wanted, files, digest=False)\n",
+        test="tests/log/test_shelves.py::test_a_salvage_takes_along_what_is_as_it_was_kept",
+    ),
+)
