@@ -11,6 +11,8 @@ DURATION ?= 1
 ROUNDS ?= 5
 KILLS ?= 200
 BREAK ?=
+PROCFILE ?= Procfile
+WORKERS ?= 1
 BENCH ?=
 TESTS ?= tests
 
@@ -73,8 +75,8 @@ bench: $(STAMP) ## measure throughput, latency, durability, memory (BENCH=scenar
 bench-peers: $(STAMP) $(PEERS) ## measure other job queues too, in the same run (docs/benchmarks.md)
 	$(BIN)/python -m benchmarks --duration $(DURATION) --rounds $(ROUNDS)
 
-start: $(STAMP) certs ## run the Procfile: a server and a worker, until Ctrl-C
-	PATH="$(CURDIR)/$(BIN):$$PATH" honcho start
+start: $(STAMP) certs ## run a server and WORKERS=n workers, until Ctrl-C (PROCFILE=Procfile.ephemeral)
+	PATH="$(CURDIR)/$(BIN):$$PATH" honcho start -f $(PROCFILE) -c server=1,worker=$(WORKERS)
 
 certs: certs/server.pem ## make a development certificate authority in certs/
 
