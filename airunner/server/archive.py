@@ -53,7 +53,9 @@ class Archive:
     def __init__(self, broker: Broker, depot: Depot) -> None:
         self._broker = broker
         self._depot = depot
-        self._turns = asyncio.Semaphore(TRANSFERS_MAX)
+        # Turns of their own, so that whoever fetches slowly keeps no worker from leaving its files.
+        self._bringing = asyncio.Semaphore(TRANSFERS_MAX)
+        self._fetching = asyncio.Semaphore(TRANSFERS_MAX)
         self._naming: Counter[Name] = Counter()  # named, and not in the log yet
         self._read: tuple[tuple[JobId, Sequence], Left] | None = None  # of which job, as of when
 
@@ -70,7 +72,7 @@ class Archive:
         `again`: it may be there already, from a call that was not answered. Raises StaleLease,
         LimitReached, InvalidRequest, Unreachable if nothing comes for too long, ShuttingDown.
         """
-        async with self._turn():
+        async with self._turn(self._bringing):
             job = self._broker.table.held_by(digest(token))
             if again and artifact in await self.list(job.id):
                 return
@@ -98,7 +100,7 @@ class Archive:
 
         Raises UnknownJob, UnknownArtifact, ShuttingDown.
         """
-        async with self._turn():
+        async with self._turn(self._fetching):
             with self._broker.readers.reading(id):
                 attempt, left = await self._left(id)
                 if path not in left:
@@ -131,12 +133,12 @@ class Archive:
         return attempt, left
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
+    async def _turn(self, turns: asyncio.Semaphore) -> AsyncIterator[None]:
         """One of TRANSFERS_MAX, for a block that ends with ShuttingDown when the server stops."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 ending = tasks.create_task(self._end_when_stopping())
-                async with self._turns:
+                async with turns:
                     yield
                 ending.cancel()
         except BaseExceptionGroup as group:

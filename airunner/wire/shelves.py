@@ -131,7 +131,10 @@ class ArtifactsClient:
                         yield chunk
                 break
             except grpc.aio.AioRpcError as error:
-                await trials.failed(error)
+                try:
+                    await trials.failed(error)
+                except DataLoss as refusal:
+                    raise DataLoss(f"{artifact.path}: {refusal}") from None
         if at != artifact.size or (not offset and digest.hexdigest() != artifact.sha256):
             raise DataLoss(f"{artifact.path} did not arrive as it was kept: fetch it again")
 

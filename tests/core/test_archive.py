@@ -356,6 +356,7 @@ async def test_so_many_at_once_and_the_next_ones_get_their_turn() -> None:
     async with shop() as it, asyncio.TaskGroup() as tasks:
         await it.broker.enqueue(wish())
         granted = await leased(it.broker)
+        await it.put(granted.token, "there", b"there")
         go = asyncio.Event()
 
         async def data() -> AsyncIterator[bytes]:
@@ -369,10 +370,11 @@ async def test_so_many_at_once_and_the_next_ones_get_their_turn() -> None:
             for number in range(TRANSFERS_MAX + 2)
         ]
         await until_idle()
-        assert it.depot.size == TRANSFERS_MAX
+        assert it.depot.size == TRANSFERS_MAX + len(b"there")
+        assert await it.get(granted.job.id, "there") == b"there"  # whoever fetches waits for none
         go.set()
         await asyncio.wait(putting)
-        assert len(await it.archive.list(granted.job.id)) == TRANSFERS_MAX + 2
+        assert len(await it.archive.list(granted.job.id)) == TRANSFERS_MAX + 3
 
 
 @virtually

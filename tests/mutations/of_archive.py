@@ -61,7 +61,7 @@ OF_ARCHIVE: Final = (
         name="as many transfers at once as anybody likes",
         promise="Transfers are bounded",
         file=ARCHIVE,
-        old="                async with self._turns:\n                    yield\n",
+        old="                async with turns:\n                    yield\n",
         new="                yield\n",
         test=f"{CORE}test_so_many_at_once_and_the_next_ones_get_their_turn",
     ),
