@@ -5,6 +5,7 @@ A block of shell is ```sh and a word on how it is run:
     ```sh           in one shell with the other plain blocks of its section, in their order
     ```sh exits=3   the same, and its exit code is that
     ```sh up        until the end of the section, in the background; so are serve and worker
+    ```sh start     not, but what it names is there
     ```sh make      line by line in the checkout, for a shorter time than it says
 """
 
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.support.site import PATIENCE, Process
 
@@ -143,6 +145,8 @@ def test_every_block_is_run_by_a_test_here() -> None:
         "Backups and repairs": {""},
         "Sources": {"up", ""},
         "What a job leaves": {""},
+        "Without a server": {""},
+        "Workers that live for one job": {"start"},
         "Working on it": {"make"},
     }
     assert {block.section for block in blocks()} == set(known)
@@ -226,14 +230,32 @@ def test_sources_are_run_as_described(tmp_path: Path, environment: Mapping[str, 
     assert said == ["hello", "job.json", "list"]
 
 
-def test_artifacts_are_fetched_as_described(
-    tmp_path: Path, environment: Mapping[str, str]
-) -> None:
+def test_artifacts_are_fetched_as_described(tmp_path: Path, environment: Mapping[str, str]) -> None:
     with running(f"airunner up --listen 127.0.0.1:0 {JSON}", tmp_path, environment) as site:
         site.said("connected")
         said = shell(script("What a job leaves"), tmp_path, environment)
     assert said == ["SIZE  PATH", "5 B   dist/shop.txt"]
     assert (tmp_path / "built/dist/shop.txt").read_text() == "shop\n"
+
+
+def test_a_run_without_a_server_goes_as_described(
+    tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    said = shell(script("Without a server"), tmp_path, environment)
+    assert said[:2] == ["user=ada", "user=ada"]
+    assert '  "status": "success",' in said
+
+
+def test_workers_that_live_for_one_job_are_started_as_described(
+    environment: Mapping[str, str],
+) -> None:
+    """What they do then is told by tests/end/test_ephemeral.py."""
+    text = background("Workers that live for one job", "start")
+    make, compose = (line.split("#")[0].strip() for line in text.splitlines())
+    said = shell(f"{MAKE} --dry-run {make.removeprefix('make ')}", ROOT, environment)
+    assert said[-1].endswith("honcho start -f Procfile.ephemeral -c server=1,worker=3")
+    (service,) = re.findall(r"--scale (\w+)=", compose)
+    assert service in yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
 
 
 def test_the_developers_commands_work(environment: Mapping[str, str]) -> None:
