@@ -67,7 +67,7 @@ class Batcher:
         self._step = step
         self._tap = tap
         self.room = limit  # bytes that may still be kept
-        self._cut = 0  # bytes that were not
+        self.cut = 0  # bytes that were not
         self._pieces: list[_Piece] = []
         self._size = 0
         self._reads = 0  # that made the batch
@@ -97,13 +97,13 @@ class Batcher:
             self._over = True
             self._some.set()
             self._due.set()
-        if self._cut:
-            await self._report(OutputCut(1, self._cut))
+        if self.cut:
+            await self._report(OutputCut(1, self.cut))
 
     def _add(self, stream: Stream, data: bytes) -> bytes:
         """Take in what was read; what of it is kept."""
         kept = data[: self.room]
-        self._cut += len(data) - len(kept)
+        self.cut += len(data) - len(kept)
         self.room -= len(kept)
         if not kept:
             return kept

@@ -102,7 +102,7 @@ class Course:
         return tuple(
             StepSummary(
                 command=stage.command,
-                name=stage.title if stage.step is not None else "",
+                name=stage.name,
                 status=result.status,
                 exit_code=result.exit_code,
                 started_at=result.started_at,

@@ -21,6 +21,7 @@ class Stage:
     """One command."""
 
     title: str  # in a line
+    name: str = ""  # of a step that was given one
     text: str = ""  # for a shell; "": argv is the command
     argv: tuple[str, ...] = ()
     step: int | None = None  # its index, in a job of steps
@@ -46,6 +47,7 @@ def plan(spec: JobSpec, brought: Callable[[], tuple[Step, ...]]) -> tuple[Stage,
     return tuple(
         Stage(
             title=step.title,
+            name=step.name,
             text=step.run,
             step=index,
             environment=step.environment,

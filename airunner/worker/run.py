@@ -236,6 +236,8 @@ class Run:
             if isinstance(brought, Ending):
                 return brought
             collected = brought
+            if self._spec.artifacts and collected == Collected():
+                await self._hold.report(Remark("no file is what the patterns of artifacts mean"))
         if self._halt.why is Why.CANCEL:
             verdict = replace(verdict, reason=Reason.CANCELLED)
         verdict = await self._told(verdict, collected.errors)

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
+from typing import Final
 
 from airunner.jobs import Millis
 from airunner.reports import ProcessEnded, ProcessStarted
@@ -22,6 +23,9 @@ from airunner.worker.place import Place
 from airunner.worker.plan import Stage, shells
 from airunner.worker.process import Command, CommandNotFound, Exit, Process, ProcessLost
 from airunner.worker.workspace import Workspace
+
+
+_CUT: Final = b"\n[%d bytes were cut here: the job's limit of output was reached]\n"
 
 
 class Turn:
@@ -90,6 +94,8 @@ class Turn:
                 end = await self._end_of(process)
                 why, overdue, ended_at = self._halt.why, self._overdue, clock.now()
                 await asyncio.wait([output])
+                if tap and batcher.cut:
+                    await tap(_CUT % batcher.cut)
                 if why is not None or overdue:  # others of the tree have the command's grace
                     await process.terminate(self._spec.grace_seconds)
                 for task in stopping:

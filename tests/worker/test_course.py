@@ -170,3 +170,4 @@ def test_summaries_have_the_whole_command() -> None:
     it.record(it.stages[0], ran())
     (summary,) = it.summaries()
     assert (summary.command, summary.name) == ("echo one\necho two", "both")
+    assert course(Step(run="echo one")).summaries()[0].name == ""

@@ -526,7 +526,7 @@ def test_the_result_says_what_came_of_the_job_and_of_each_step(tmp_path: Path) -
         ],
         "artifacts": [{"path": "out/☃", "size": 0, "sha256": digest}],
         "errors": ["artifact 'x' cannot be read"],
-        "error": "in step 2 of 3 (make); artifact 'x' cannot be read",
+        "error": "exited with 2 in step 2 of 3 (make); artifact 'x' cannot be read",
     }
 
 
@@ -548,7 +548,9 @@ def test_the_readme_shows_a_result_as_it_is() -> None:
     said = summary(
         *steps,
         job=structs.replace(JOB, id=shown["jobId"]),
-        outcome=Outcome(reason=Reason.EXITED, exit_code=2, error=shown["error"]),
+        outcome=Outcome(
+            reason=Reason.EXITED, exit_code=2, error=shown["error"].removeprefix("exited with 2 ")
+        ),
         collected=Collected(artifacts=tuple(Artifact(**each) for each in shown["artifacts"])),
     )
     said = replace(said, ended_at=Instant(BEGAN + shown["timing"]["durationMs"]))

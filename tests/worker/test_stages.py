@@ -323,6 +323,16 @@ async def test_a_command_alone_has_results_as_one_step_has() -> None:
 
 
 @virtually
+async def test_a_steps_log_says_where_it_was_cut() -> None:
+    async with shop() as it, working(it):
+        open_all(it)
+        it.rooms.results = notes = Notes()
+        await it.ended(await steps(it, "greet", "greet", output_bytes_max=8))
+        assert notes.logs[0] == b"hello\n"
+        assert notes.logs[1].startswith(b"he\n[4 bytes were cut here")
+
+
+@virtually
 async def test_the_source_is_free_before_the_last_word_is_said() -> None:
     async with shop() as it, working(it):
         open_all(it)
@@ -382,6 +392,16 @@ async def test_artifacts_without_a_place_to_go_to_are_an_error() -> None:
         outcome = await it.outcome(await it.submit("greet", artifacts=("dist/",)))
         assert outcome.reason is Reason.ARTIFACTS_FAILED
         assert (await it.outcome(await it.submit("greet"))).state is JobState.COMPLETED
+
+
+@virtually
+async def test_patterns_that_mean_no_file_are_remarked_upon() -> None:
+    async with shop() as it, working(it):
+        open_all(it)
+        it.rooms.results = Notes()
+        id = await it.submit("greet", artifacts=("dist/",))
+        assert (await it.ended(id)).state is JobState.COMPLETED
+        assert any(isinstance(report, Remark) for report in await it.reports(id))
 
 
 @virtually

@@ -77,7 +77,22 @@ def _step(index: int, step: StepSummary, *, has_log: bool) -> dict[str, object]:
 
 
 def _error(summary: Summary, errors: tuple[str, ...]) -> str | None:
-    said = summary.outcome.error
+    said = _how(summary.outcome)
     told = any(each in said for each in summary.collected.errors)  # the first, and how many more
     untold = errors[len(summary.collected.errors) :] if told else errors
     return "; ".join(filter(None, (said, *untold))) or None
+
+
+def _how(outcome: Outcome) -> str:
+    """The outcome's error; where that only says in which step, what happened there comes first."""
+    if not outcome.error.startswith("in step "):
+        return outcome.error
+    match outcome.reason:
+        case Reason.EXITED:
+            return f"exited with {outcome.exit_code} {outcome.error}"
+        case Reason.SIGNALED:
+            return f"ended by signal {outcome.signal} {outcome.error}"
+        case Reason.TIMEOUT:
+            return f"timed out {outcome.error}"
+        case _:
+            return outcome.error

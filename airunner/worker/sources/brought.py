@@ -72,8 +72,8 @@ def _read(source: int) -> bytes:
         file = os.open(JOB, _READ, dir_fd=source)
     except FileNotFoundError:
         raise SetupFailed(
-            f"the job has nothing to run: it has no command, no script and no steps, "
-            f"and its source has no {JOB}"
+            "the job has nothing to run: give it a command, a script or steps, "
+            f'or put a {JOB} into its source, as in {{"steps": ["make"]}}'
         ) from None
     except OSError as error:
         why = "it is a link" if error.errno == errno.ELOOP else error.strerror
