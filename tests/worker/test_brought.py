@@ -111,7 +111,8 @@ def test_bytes_that_are_no_text_are_told_so() -> None:
 
 def test_a_source_without_one_says_what_the_job_lacks(source: int) -> None:
     with pytest.raises(
-        SetupFailed, match=r"nothing to run: .* no command.* its source has no job.json"
+        SetupFailed,
+        match=r"nothing to run: give it a command, .* or put a job.json into its source",
     ):
         read_brought(source, SPEC)
 
