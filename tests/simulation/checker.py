@@ -19,7 +19,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from airunner.chain import linked
-from airunner.entries import BackInLine, Cancelling, Ended, Entry, InLine, Taken
+from airunner.entries import BackInLine, Cancelling, Ended, Entry, InLine, Kept, Taken
 from airunner.jobs import Ending, Instant, Job, JobId, JobState, Outcome, Place, Reason
 from airunner.reports import (
     Output,
@@ -32,6 +32,7 @@ from airunner.reports import (
 )
 from airunner.seal import NOTHING
 from airunner.steps import Step, StepStatus
+from tests.simulation.artifacts import made_by
 from tests.simulation.commands import Performance
 from tests.simulation.testimony import Testimony
 
@@ -452,7 +453,9 @@ def _first_failure_decides(id: JobId, steps: Sequence[Step], outcome: Outcome) -
         assert outcome.exit_code == results[failed[0]].exit_code, f"{id}: {outcome}"
         assert skipped == list(range(failed[0] + 1, len(steps))), f"{id}: {outcome}"
     elif not stopped:
-        assert (outcome.reason, outcome.exit_code) == (Reason.EXITED, 0), f"{id}: {outcome}"
+        well = outcome.reason in (Reason.EXITED, Reason.ARTIFACTS_FAILED)
+        assert well, f"{id}: {outcome}"
+        assert outcome.exit_code == 0, f"{id}: {outcome}"
         assert not skipped, f"{id}: {outcome}"
 
 
@@ -463,6 +466,31 @@ def _told_by_worker(turn: Turn) -> Outcome | None:
     outcome = turn.end.outcome
     given_back = outcome.reason is Reason.CANCELLED and not outcome.steps
     return None if given_back else outcome
+
+
+# Artifacts
+
+
+def what_was_kept_is_there(case: Case) -> None:
+    """Of the attempt that ended its job, byte for byte, as its log tells; of all others nothing."""
+    for id, turns in case.turns.items():
+        last = turns[-1] if turns and isinstance(turns[-1].end, Ended) else None
+        entries = last.entries if last else ()
+        told = [each.what.artifact for each in entries if isinstance(each.what, Kept)]
+        job, made = case.jobs[id], made_by(id, last.number) if last else []
+        assert job.spec.artifacts or not told, f"{id} keeps what nobody wanted"
+        sizes = [each.size for each in told]
+        assert (job.artifacts, job.artifact_bytes) == (len(sizes), sum(sizes)), id
+        found = case.testimony.found[id]
+        assert {artifact for artifact, _ in found} == {*told}, f"{id}: {told}, not {found}"
+        for artifact, data in found:
+            assert (artifact, data) in made, f"{id}: {artifact} is not what was made"
+        for attempt, artifact in case.testimony.kept:
+            lost = last and attempt == (id, last.number) and artifact not in told
+            assert not lost, f"{id}: {artifact} was kept, and is not in the log"
+        ran = job.spec.steps != ()
+        if last and ran and job.spec.artifacts and job.state is JobState.COMPLETED:
+            assert len(made) == len({*told}), f"{id}: not all is there"
 
 
 # Processes
@@ -518,6 +546,9 @@ def ends_are_true(case: Case) -> None:
                 case Reason.EXITED | Reason.SIGNALED | Reason.TIMEOUT:
                     assert exit, f"{id} never ran, and yet it {outcome.reason}"
                     assert (exit.code, exit.signal) == (outcome.exit_code, outcome.signal), id
+                case Reason.ARTIFACTS_FAILED:
+                    assert exit, f"{id} never ran, and yet it {outcome.reason}"
+                    assert exit.code == outcome.exit_code == 0, id
                 case Reason.NOT_FOUND | Reason.NOT_EXECUTABLE | Reason.SETUP_FAILED:
                     assert not performances, f"{id} ran, and yet it is {outcome.reason}"
                 case Reason.CANCELLED | Reason.LOST:
@@ -562,6 +593,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     output_is_what_was_written,
     steps_follow_each_other,
     outcomes_agree_with_their_steps,
+    what_was_kept_is_there,
     an_attempt_has_one_process,
     no_process_outlives_its_attempt,
     ends_are_true,

@@ -24,6 +24,7 @@ from airunner.jobs import JobId, Place
 from airunner.jobs import Sequence as EventSequence
 from airunner.log.log import LogFull
 from airunner.log.memory import MemoryLog
+from airunner.log.memory_depot import MemoryDepot
 from airunner.log.records import decode_fact, decode_report, encode_fact, encode_report
 from airunner.reports import Output, OutputCut
 
@@ -39,6 +40,7 @@ class Disk:
         self.slow = 1.0  # times the usual time
         self.events: list[Event] = []
         self.jobs = MemoryLog()  # the same, by job, with what retention took taken
+        self.artifacts = MemoryDepot()  # their bytes
 
     def pause(self) -> float:
         """Seconds that an append takes."""

@@ -20,6 +20,7 @@ from airunner.errors import LimitReached, Refused
 from airunner.facts import Event
 from airunner.jobs import Instant, JobId, Sequence
 from airunner.retention import Retention
+from airunner.server.archive import Archive, letting_go
 from airunner.server.broker import Broker
 from airunner.server.clock import LoopClock
 from airunner.server.ids import Ids
@@ -30,12 +31,12 @@ from airunner.store.engine import Engine
 from airunner.worker.clock import LoopClock as WorkerClock
 from airunner.worker.place import Place
 from airunner.worker.worker import Worker, WorkerOptions
+from tests.simulation.artifacts import BYTES_PER_JOB, DiskDepot, Leaving
 from tests.simulation.commands import Theatre
 from tests.simulation.disk import Disk, DiskLog
 from tests.simulation.network import End, Stream
 from tests.simulation.spools import MortalSpools
 from tests.simulation.testimony import Epoch
-from tests.support.stage import Rooms
 
 Tell = Callable[[str], None]
 WorkEnd = End[FromServer, FromWorker]
@@ -54,6 +55,7 @@ class ServerLife:
     """One server process."""
 
     make_broker: type[Broker] = Broker
+    make_archive: type[Archive] = Archive
 
     def __init__(self, disk: Disk, ids: Ids, tell: Tell) -> None:
         self.log = self.open(disk)
@@ -65,6 +67,8 @@ class ServerLife:
         self._tasks: asyncio.TaskGroup | None = None
         self.streams: list[Stream[Any, Any]] = []  # Any: of workers and of watchers
         self.broker: Broker | None = None
+        self.depot = DiskDepot(disk)
+        self.archive: Archive | None = None
 
     def open(self, disk: Disk) -> DiskLog:
         return DiskLog(disk)
@@ -75,9 +79,12 @@ class ServerLife:
     async def live(self, wall: Instant, begun: Callable[[Epoch], None]) -> None:
         """Serve, from what the disk has, until die() or until the log fails."""
         watched: Counter[JobId] = Counter()
-        engine = Engine(Retention(), watched)
+        engine = Engine(Retention(artifact_bytes_per_job=BYTES_PER_JOB), watched)
         await replay(self.log, engine)
         engine.check()
+        await self.depot.sweep(
+            {job.id: job.attempt for job in engine.table.jobs() if job.artifacts}
+        )
         clock = self.clock(wall, engine.now)
         now, loop = clock.now(), asyncio.get_running_loop()
         begun(Epoch(now, now - round(loop.time() * 1000)))
@@ -87,12 +94,13 @@ class ServerLife:
             clock=clock,
             ids=self._ids,
             watched=watched,
-            journal=self._note,
+            journal=letting_go(self.depot, self._note),
             room=self._room,
         )
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 running = self._tasks.create_task(broker.run())
+                self.archive = self.make_archive(broker, self.depot)
                 self.broker = broker
                 await asyncio.wait([running])
         finally:
@@ -148,6 +156,7 @@ class ServerLife:
         if self.killed:
             return
         self.dead = self.killed = True
+        self.depot.die()
         await self.log.die()
         for stream in self.streams:
             stream.die(stream.far)
@@ -170,6 +179,7 @@ class WorkerLife:
         options: WorkerOptions,
         theatre: Theatre,
         spools: MortalSpools,
+        leaving: Leaving,
         connect: "Callable[[WorkerLife], Awaitable[End[FromWorker, FromServer]]]",
         wall: Instant,
         dice: Random,
@@ -183,7 +193,8 @@ class WorkerLife:
         self._tell = tell
         place = Place(
             launcher=theatre,
-            workspaces=Rooms(),
+            workspaces=leaving.rooms,
+            uploads=leaving.uploads,
             spools=spools,
             clock=WorkerClock(wall),
             log=structlog.wrap_logger(None, processors=[self._note]),

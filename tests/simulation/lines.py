@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, TypeVar
 
+from airunner.artifacts import Artifact
 from airunner.channel import ChannelClosed
 from airunner.entries import Entry
 from airunner.errors import Refused, ShuttingDown, Unreachable
@@ -42,6 +43,20 @@ class Line:
 
     async def page(self, listing: Listing) -> Page:
         return await self._ask(lambda broker: broker.page(listing))
+
+    async def artifacts(self, id: JobId) -> list[tuple[Artifact, bytes]]:
+        """What a job has left, with its bytes."""
+
+        async def fetch(life: ServerLife) -> list[tuple[Artifact, bytes]]:
+            assert life.archive
+            found = list[tuple[Artifact, bytes]]()
+            for artifact in await life.archive.list(id):
+                async with life.archive.opened(id, artifact.path) as kept:
+                    chunks = [chunk async for chunk in kept.read()]
+                    found.append((kept.artifact, b"".join(chunks)))
+            return found
+
+        return await Call(self._world.route(self._host), self._world.server, fetch).answer()
 
     async def check(self) -> None:
         async def nothing(broker: Broker) -> None:

@@ -253,10 +253,10 @@ class Call(Generic[Host, Answer]):
         self._answer: asyncio.Future[Answer] = self._loop.create_future()
         self._called_off: list[Callable[[], None]] = []
 
-    async def answer(self) -> Answer:
-        """What the server says; Unreachable if that does not come."""
+    async def answer(self, *, once: bool = False) -> Answer:
+        """What the server says; Unreachable if that does not come. `once`: no request comes twice."""
         dice, route = self._route.dice, self._route
-        for _ in range(1 + (dice.random() < route.twice)):
+        for _ in range(1 + (dice.random() < route.twice and not once)):
             late = dice.choice([0, 0, LATE_SECONDS]) if route.twice else 0
             if not self._is_lost():
                 self._loop.call_later(route.delay() + late, self._arrive)

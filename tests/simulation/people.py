@@ -14,6 +14,7 @@ from typing import Final, Protocol, TypeVar
 
 from msgspec import structs
 
+from airunner.artifacts import Artifact
 from airunner.entries import Ended, Entry
 from airunner.errors import AlreadyFinished, Refused
 from airunner.jobs import Enqueue, Job, JobId, RequestId, Subject
@@ -42,6 +43,8 @@ class Server(Protocol):
 
     async def page(self, listing: Listing) -> Page: ...
 
+    async def artifacts(self, id: JobId) -> list[tuple[Artifact, bytes]]: ...
+
     def watch(
         self,
         id: JobId,
@@ -68,6 +71,7 @@ def any_spec(dice: Random) -> JobSpec:
         timeout_seconds=dice.choice([0, 0, 0, 3]),
         queue_timeout_seconds=dice.choice([0, 0, 0, 15]),
         grace_seconds=dice.choice([0, 1, 4]),
+        artifacts=("out/",) if dice.random() < 0.4 else (),
     )
     match dice.randrange(25):
         case 0:
@@ -185,6 +189,12 @@ class Client:
                 break
             listing = replace(listing, before=page.next)
         self._testimony.lists.append(Listed(tuple(jobs), asked_at, self._loop.time()))
+
+    async def fetch(self, id: JobId) -> None:
+        """Read all that a job has left."""
+        found = await self._patiently(lambda: self._server.artifacts(id))
+        if found is not None:
+            self._testimony.found[id] = found
 
     async def _watch(self) -> None:
         if self._jobs:

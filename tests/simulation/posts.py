@@ -1,15 +1,18 @@
 """A worker's machine, which starts another worker process whenever one has ended."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from airunner.channel import ChannelClosed
 from airunner.jobs import Instant, Millis
+from airunner.server.archive import Archive
 from airunner.session import Assignment, FromServer, FromWorker
 from airunner.worker.spool.spools import Shelf
 from airunner.worker.worker import WorkerOptions
-from tests.simulation.hosts import WorkerLife, until
-from tests.simulation.network import End
+from tests.simulation.artifacts import CallsShelf, Leaving, MakersRooms
+from tests.simulation.hosts import ServerLife, WorkerLife, until
+from tests.simulation.network import Call, End
 from tests.simulation.people import QUEUES
 
 if TYPE_CHECKING:
@@ -54,6 +57,10 @@ class Post:
                     self.name, self._tasks, world.testimony.performances, world.pids
                 ),
                 world.make_spools(self._shelf, self._dice, self._damage, self._damaged),
+                Leaving(
+                    MakersRooms(world.testimony),
+                    lambda token: CallsShelf(self._archive, token, self._dice),
+                ),
                 self._connect,
                 Instant(self._dice.randint(1, 10**12)),
                 self._dice,
@@ -80,6 +87,16 @@ class Post:
         if server is None or not server.accept(stream):
             raise ChannelClosed("nobody listens")
         return stream.near
+
+    async def _archive(self, verb: Callable[[Archive], Awaitable[None]]) -> None:
+        """Have the server do this with its artifacts."""
+
+        async def ask(server: ServerLife) -> None:
+            assert server.archive
+            await verb(server.archive)
+
+        world = self._world
+        await Call(world.route(self.name), world.server, ask).answer(once=True)
 
     def _damaged(self, assignment: Assignment) -> None:
         self._world.testimony.damaged.add((assignment.job.id, assignment.job.attempt))

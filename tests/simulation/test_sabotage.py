@@ -6,18 +6,20 @@ the check that is named, in one of a few seeds. All of them live in virtual time
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 
 import pytest
 from msgspec.structs import replace
 
+from airunner.artifacts import Artifact
 from airunner.entries import Entry, entry
 from airunner.facts import Enqueued, Event
-from airunner.jobs import Instant, JobId, RequestId
+from airunner.jobs import Instant, JobId, RequestId, TaskToken
 from airunner.jobs import Sequence as EventSequence
 from airunner.log.memory import MemoryLog
 from airunner.reports import Output, Report
+from airunner.server.archive import Archive
 from airunner.server.broker import Broker
 from airunner.server.clock import LoopClock
 from airunner.server.session import Session
@@ -127,6 +129,25 @@ def serving(make: type[Session]) -> type[ServerLife]:
     return Serving
 
 
+class BoastfulArchive(Archive):
+    """Answers for what it has not kept."""
+
+    async def keep(
+        self,
+        token: TaskToken,
+        artifact: Artifact,
+        data: AsyncIterator[bytes],
+        *,
+        again: bool = False,
+    ) -> None:
+        if artifact.size < 10_000:
+            await super().keep(token, artifact, data, again=again)
+
+
+class BoastfulServer(ServerLife):
+    make_archive = BoastfulArchive
+
+
 class HoppingServer(ServerLife):
     """Skips a sequence when a watcher comes back."""
 
@@ -219,6 +240,7 @@ def world(
         (world(server=serving(DoublingSession)), "output_is_what_was_written"),
         (world(server=serving(MuddlingSession)), "steps_follow_each_other"),
         (world(server=serving(FlatteringSession)), "outcomes_agree_with_their_steps"),
+        (world(server=BoastfulServer), "what_was_kept_is_there"),
         (world(server=HoppingServer), "every_sequence_is_seen_once"),
         (world(server=TimelessServer), "time_goes_forward"),
         (world(server=SleepyServer), "nobody_idles_while_there_is_work"),

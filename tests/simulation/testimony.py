@@ -6,6 +6,7 @@ Times are the loop's, in seconds, unless they are said to be the server's.
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from airunner.artifacts import Artifact
 from airunner.entries import Entry
 from airunner.jobs import Instant, Job, JobId, RequestId
 from airunner.spec import JobSpec
@@ -69,6 +70,8 @@ class Testimony:
     viewings: list[Viewing] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)  # that nobody should have heard
     performances: list[Performance] = field(default_factory=list)
+    kept: list[tuple[tuple[JobId, int], Artifact]] = field(default_factory=list)  # as was answered
+    found: dict[JobId, list[tuple[Artifact, bytes]]] = field(default_factory=dict)  # at the end
     damaged: set[tuple[JobId, int]] = field(default_factory=set)  # attempts whose spools were
     epochs: list[Epoch] = field(default_factory=list)
     slots: dict[str, int] = field(default_factory=dict)  # of each worker that lives at the end

@@ -134,7 +134,7 @@ class World:
         return clients
 
     async def _audit(self, client: Client) -> None:
-        """See every job from its beginning to its end, and then in the list."""
+        """See every job from its beginning to its end, then in the list, and what it has left."""
         await asyncio.sleep(2 * LATE_SECONDS)  # so that no second copy of a call comes any more
         await client.list_all()
         async with asyncio.TaskGroup() as auditors:
@@ -142,6 +142,8 @@ class World:
                 self.testimony.viewings.append(viewing := Viewing(job.id, 1))
                 auditors.create_task(client.see(viewing))
         await client.list_all()
+        for job in self.testimony.lists[-1].jobs:
+            await client.fetch(job.id)
         for post in self.posts:
             if post.worker:
                 self.testimony.slots[post.worker] = post.options.slots

@@ -1,0 +1,174 @@
+"""What simulated jobs leave, the way it takes to the server, and the disk on which it stays.
+
+A job that keeps artifacts makes some at its end, as its id and attempt say; so whoever reads them
+can tell what they should be. They live in virtual time.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from io import BytesIO
+from random import Random
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from airunner.artifacts import Artifact
+from airunner.errors import Refused, Unreachable
+from airunner.jobs import Job, JobId, TaskToken
+from airunner.log.depot import Deposit
+from airunner.server.archive import Archive
+from airunner.worker.workspace import Collected, NotKept, Shelf
+from tests.simulation.testimony import Testimony
+from tests.support.stage import Room, Rooms
+
+if TYPE_CHECKING:
+    from tests.simulation.disk import Disk
+
+BYTES_PER_JOB: Final = 30_000  # that the server keeps, so that some jobs leave too much
+
+Made = tuple[Artifact, bytes]
+Ask = Callable[[Callable[[Archive], Awaitable[None]]], Awaitable[None]]
+
+
+def made_by(id: JobId, attempt: int) -> list[Made]:
+    """All that this attempt leaves, if it comes to that."""
+    dice, made = Random(f"{id} {attempt}"), list[Made]()
+    for number in range(dice.choice([0, 1, 1, 2, 3, 5])):
+        head = f"{id}.{attempt}.{number};".encode()
+        data = head + b"x" * dice.choice([0, 10, 9_000, 16_000])
+        digest = sha256(data).hexdigest()
+        path = f"out/{dice.randrange(9)}/{number}"
+        made.append((Artifact(path=path, size=len(data), sha256=digest), data))
+    return made
+
+
+class MakersRooms(Rooms):
+    """Workspaces in which jobs leave something."""
+
+    def __init__(self, testimony: Testimony) -> None:
+        super().__init__()
+        self._testimony = testimony
+
+    def make(self, job: Job) -> "MakersRoom":
+        room = MakersRoom(self, job, self._testimony)
+        self.open.append(room)
+        return room
+
+
+class MakersRoom(Room):
+    def __init__(self, rooms: Rooms, job: Job, testimony: Testimony) -> None:
+        super().__init__(rooms, job)
+        self._attempt = job.id, job.attempt
+        self._testimony = testimony
+
+    async def collect(self, shelf: Shelf) -> Collected:
+        kept, errors = list[Artifact](), list[str]()
+        for artifact, data in made_by(*self._attempt):
+            try:
+                await shelf.put(artifact, BytesIO(data))
+            except NotKept as error:
+                errors.append(str(error))
+            else:
+                kept.append(artifact)
+                self._testimony.kept.append((self._attempt, artifact))
+        return Collected(tuple(kept), tuple(errors))
+
+
+class CallsShelf:
+    """Brings artifacts to the server, again and again until it has answered."""
+
+    def __init__(self, ask: Ask, token: TaskToken, dice: Random) -> None:
+        self._ask, self._token, self._dice = ask, token, dice
+
+    async def put(self, artifact: Artifact, data: BinaryIO) -> None:
+        whole, again = data.read(), False
+        while True:
+            try:
+                await self._ask(
+                    lambda archive, again=again: archive.keep(  # type: ignore[misc]  # bound now
+                        self._token, artifact, self._chunks(whole), again=again
+                    )
+                )
+                return
+            except Unreachable:
+                again = True
+            except Refused as refusal:
+                if refusal.status != "UNAVAILABLE":
+                    raise NotKept(str(refusal)) from None
+            await asyncio.sleep(self._dice.uniform(0.1, 2))
+
+    async def folder(self, path: str) -> None:
+        pass
+
+    async def link(self, path: str, target: str) -> bool:
+        return False
+
+    async def _chunks(self, whole: bytes) -> AsyncIterator[bytes]:
+        for at in range(0, len(whole), 4_000):
+            await asyncio.sleep(self._dice.choice([0, 0.001, 0.02]))
+            yield whole[at : at + 4_000]
+
+
+class DiskDepot:
+    """One server's way to what is on the disk, until it dies; Depot."""
+
+    def __init__(self, disk: "Disk") -> None:
+        self._disk = disk
+        self._kept = disk.artifacts
+        self._dead = False
+
+    def die(self) -> None:
+        self._dead = True
+
+    async def receive(self, id: JobId, attempt: int, artifact: Artifact) -> Deposit:
+        return _SlowDeposit(self, await self._kept.receive(id, attempt, artifact))
+
+    def read(
+        self, id: JobId, attempt: int, artifact: Artifact, offset: int = 0
+    ) -> AsyncGenerator[bytes, None]:
+        return self._kept.read(id, attempt, artifact, offset)
+
+    def discard(self, id: JobId, attempt: int, artifact: Artifact) -> None:
+        if not self._dead:
+            self._kept.discard(id, attempt, artifact)
+
+    def drop(self, id: JobId, attempt: int | None = None) -> None:
+        if not self._dead:
+            self._kept.drop(id, attempt)
+
+    async def sweep(self, known: Mapping[JobId, int]) -> int:
+        missing = await self._kept.sweep(known)
+        assert not missing, f"{missing} jobs miss all of their artifacts"
+        return missing
+
+    async def close(self) -> None:
+        pass
+
+    async def pause(self) -> None:
+        await asyncio.sleep(self._disk.pause())
+        if self._dead:
+            await asyncio.Event().wait()
+
+
+class _SlowDeposit:
+    def __init__(self, depot: DiskDepot, inner: Deposit) -> None:
+        self._depot, self._inner = depot, inner
+
+    async def write(self, data: bytes) -> None:
+        await self._depot.pause()
+        await self._inner.write(data)
+
+    async def keep(self) -> bool:
+        await self._depot.pause()
+        return await self._inner.keep()
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """Where one worker's jobs leave something, and the way that it takes from there."""
+
+    rooms: Rooms
+    uploads: Callable[[TaskToken], Shelf]
