@@ -43,6 +43,20 @@ def test_once_takes_one_job_only(shared: Site) -> None:
     assert (shared.show(second)["state"], shared.show(second)["attempt"]) == ("scheduled", 0)
 
 
+def test_worker_of_so_many_jobs_runs_these_and_ends_well(shared: Site) -> None:
+    ids = [shared.submit("--queue", "few", "--", "false") for _ in range(4)]
+    assert begin(shared, "--queue", "few", "--max-jobs", "3", "--slots", "2").wait() == 0
+    jobs = [shared.show(id) for id in ids]
+    assert [job["state"] for job in jobs] == ["failed"] * 3 + ["scheduled"]
+    assert [job["attempt"] for job in jobs] == [1, 1, 1, 0]
+
+
+def test_worker_with_fewer_jobs_than_it_may_run_leaves_when_idle(shared: Site) -> None:
+    id = shared.submit("--queue", "fewer", "--", "true")
+    assert begin(shared, "--queue", "fewer", "--max-jobs", "3", "--idle-exit", "0.5").wait() == 0
+    assert shared.show(id)["state"] == "completed"
+
+
 def test_idle_worker_leaves_and_one_without_a_server_says_so(shared: Site) -> None:
     assert begin(shared, "--queue", "idle", "--idle-exit", "0.5").wait() == 0
     lonely = begin(shared, "--server", "127.0.0.1:1", "--idle-exit", "0.5")
