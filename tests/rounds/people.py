@@ -15,17 +15,18 @@ from random import Random
 from typing import Final
 
 from airunner.cli.exits import OURS
-from airunner.entries import Ended
+from airunner.entries import Ended, Entry
 from airunner.errors import AlreadyFinished, Refused, ShuttingDown, Stalled, Unreachable
 from airunner.jobs import JobId, RequestId
 from airunner.wire.client import JobsClient
 from airunner.wire.dial import Destination
-from airunner.wire.follow import follow
+from airunner.wire.follow import follow, follow_all
 from tests.rounds.sightings import Accepted, Exit, Sightings, View
 from tests.rounds.wishes import Wish, is_alive, thrown
 from tests.support.site import AIRUNNER, Site
 
 OPEN_MAX: Final = 24  # watchers of jobs under way, over all people
+CATCH_UP_SECONDS_MAX: Final = 60.0  # until whoever follows all jobs has heard of every end
 PAUSES: Final = (0.0, 0.05, 0.1, 0.3)  # seconds between two deeds of one person
 
 Away = (Unreachable, ShuttingDown, Stalled)
@@ -46,9 +47,15 @@ class Crowd:
 
     async def live(self, people: int) -> None:
         """Go on until closed, and then until every job that is watched has ended."""
-        async with asyncio.TaskGroup() as self.tasks:
-            for number in range(people):
-                self.tasks.create_task(Person(self, f"person {number}").live())
+        async with asyncio.TaskGroup() as tasks:
+            listener = Listener(self)
+            listening = tasks.create_task(listener.live())
+            await listener.begun.wait()
+            async with asyncio.TaskGroup() as self.tasks:
+                for number in range(people):
+                    self.tasks.create_task(Person(self, f"person {number}").live())
+            await listener.caught_up()
+            listening.cancel()
 
     async def pause(self, seconds: float) -> None:
         """Wait, unless all is over."""
@@ -85,6 +92,53 @@ class Crowd:
 
     def alarm(self, what: str) -> None:
         self.seen.alarms.append(what)
+
+
+class Listener:
+    """One who follows all jobs, from before the first to after the last."""
+
+    def __init__(self, crowd: Crowd) -> None:
+        self._crowd = crowd
+        self._views: dict[JobId, View] = {}
+        self._open = set[JobId]()
+        self.begun = asyncio.Event()
+
+    async def live(self) -> None:
+        """Listen, until cancelled."""
+        async with self._crowd.connection() as jobs, aclosing(follow_all(jobs)) as stream:
+            async for heard in stream:
+                if heard.begins and self.begun.is_set():
+                    self._crowd.alarm("whoever followed all jobs had to begin anew")
+                self.begun.set()
+                for id, entry in heard.entries:
+                    self._note(id, entry)
+
+    async def caught_up(self) -> None:
+        """Return once all that was acknowledged was heard to end."""
+        try:
+            async with asyncio.timeout(CATCH_UP_SECONDS_MAX):
+                while not self._has_heard():
+                    await self._crowd.hears(1, 0.2)
+        except TimeoutError:
+            missing = self._crowd.seen.ids.keys() - self._views.keys()
+            self._crowd.alarm(
+                f"whoever followed all jobs never heard of {sorted(missing)}, nor of the end of "
+                f"{sorted(self._open)}"
+            )
+
+    def _has_heard(self) -> bool:
+        ids = self._crowd.seen.ids.keys()
+        return ids <= self._views.keys() and not ids & self._open
+
+    def _note(self, id: JobId, entry: Entry) -> None:
+        if id not in self._views:
+            self._views[id] = View(id, 1, "whoever followed all jobs")
+            self._crowd.seen.views.append(self._views[id])
+            self._open.add(id)
+        self._views[id].entries.append(entry)
+        if isinstance(entry.what, Ended):
+            self._open.discard(id)
+        self._crowd.hear()
 
 
 class Person:
