@@ -15,7 +15,7 @@ LONELY = {"AIRUNNER_SERVER": "127.0.0.1:1", "AIRUNNER_TOKEN_FILE": "/no/such/tok
 STUBBORN = "trap '' TERM INT; echo ready; while :; do sleep 0.1; done"
 
 
-def write(shell: Shell, name: str = "job.json", **job: object) -> str:
+def write(shell: Shell, name: str = "job.json", /, **job: object) -> str:
     (shell.home / name).write_text(json.dumps(job))
     return name
 
