@@ -24,7 +24,6 @@ from airunner.worker.plan import Stage, shells
 from airunner.worker.process import Command, CommandNotFound, Exit, Process, ProcessLost
 from airunner.worker.workspace import Workspace
 
-
 _CUT: Final = b"\n[%d bytes were cut here: the job's limit of output was reached]\n"
 
 

@@ -16,7 +16,7 @@ import pytest
 from airunner.artifacts import Artifact
 from airunner.limits import ARTIFACTS_MAX
 from airunner.worker.results.errors import ERRORS_MAX
-from airunner.worker.results.harvest import harvest
+from airunner.worker.results.harvest import AT_ONCE, harvest
 from airunner.worker.results.patterns import Patterns
 from airunner.worker.sources.staged import Staged
 from airunner.worker.workspace import Collected, NotKept
@@ -55,13 +55,18 @@ class MemoryShelf:
 
 
 def bring(
-    top: Path, *patterns: str, shelf: MemoryShelf | None = None, staged: Staged | None = None
+    top: Path,
+    *patterns: str,
+    shelf: MemoryShelf | None = None,
+    staged: Staged | None = None,
+    at_once: int = AT_ONCE,
 ) -> Collected:
     async def within() -> Collected:
         descriptor = os.open(top, os.O_RDONLY)
         try:
             async with asyncio.timeout(SECONDS_MAX):
-                return await harvest(descriptor, shelf or MemoryShelf(), Patterns(patterns), staged)
+                kept = shelf or MemoryShelf()
+                return await harvest(descriptor, kept, Patterns(patterns), staged, at_once=at_once)
         finally:
             os.close(descriptor)
 
@@ -312,7 +317,7 @@ def test_a_file_or_a_folder_that_becomes_a_link_meanwhile_is_not_followed(top: P
             (top / "d").symlink_to("..")
 
     shelf.meanwhile = swap
-    collected = bring(top, "**", shelf=shelf)
+    collected = bring(top, "**", shelf=shelf, at_once=1)
     assert SECRET not in shelf.files.values()
     assert paths(collected) == ["a", "e/x"]
     assert [error.split()[1] for error in collected.errors] == ["'b'", "'d/secret'"]
@@ -342,7 +347,7 @@ def test_a_file_that_becomes_a_pipe_meanwhile_holds_nobody_up(top: Path) -> None
         os.mkfifo(top / "b")
 
     shelf.meanwhile = swap
-    collected = bring(top, "*", shelf=shelf)
+    collected = bring(top, "*", shelf=shelf, at_once=1)
     assert paths(collected) == ["a"]
     assert collected.errors == ("artifact 'b' is no file any more",)
 
@@ -376,6 +381,25 @@ def test_what_a_shelf_does_not_take_is_an_error_and_the_others_are_kept(top: Pat
     collected = bring(top, "*", shelf=shelf)
     assert paths(collected) == ["a", "c"]
     assert collected.errors == ("b is refused",)
+
+
+def test_a_few_files_are_on_their_way_at_a_time(top: Path) -> None:
+    fill(top, *map(str, range(20)))
+    under_way: set[str] = set()
+    most = 0
+
+    class SlowShelf(MemoryShelf):
+        async def put(self, artifact: Artifact, data: BinaryIO) -> None:
+            nonlocal most
+            under_way.add(artifact.path)
+            most = max(most, len(under_way))
+            for _ in range(100):  # turns of the loop
+                await asyncio.sleep(0)
+            await super().put(artifact, data)
+            under_way.remove(artifact.path)
+
+    assert len(bring(top, "*", shelf=SlowShelf(), at_once=3).artifacts) == 20
+    assert 1 < most <= 3
 
 
 def test_a_name_that_is_not_utf_8_is_an_error_that_can_be_read(top: Path) -> None:

@@ -9,15 +9,19 @@ Rules
    is an error if a pattern names it.
 4. All that is read is read in one thread, a piece at a time, in bounded memory; if this is
    cancelled, the thread ends after a piece.
+5. A few files (AT_ONCE) are on their way at a time: a shelf far away takes its time with each, and of many
+   small ones most of that is waiting.
 """
 
+import asyncio
 import hashlib
 import os
 import stat
+from collections import deque
 from contextlib import suppress
 from functools import partial
 from threading import Event
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from airunner.artifacts import Artifact
 from airunner.worker.results.errands import Errands
@@ -29,12 +33,19 @@ from airunner.worker.sources.descent import Descent
 from airunner.worker.sources.staged import Staged
 from airunner.worker.workspace import Collected, NotKept, Shelf
 
+AT_ONCE: Final = 4
+
 # A named pipe that was a file a moment ago must not block us
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 async def harvest(
-    top: int, shelf: Shelf, patterns: Patterns, staged: Staged | None = None
+    top: int,
+    shelf: Shelf,
+    patterns: Patterns,
+    staged: Staged | None = None,
+    *,
+    at_once: int = AT_ONCE,
 ) -> Collected:
     """Bring what scan.py finds below a workspace, of which this is a descriptor.
 
@@ -44,17 +55,24 @@ async def harvest(
         return Collected()
     errands, crop = Errands("harvest"), Crop(os.dup(top), patterns, staged)
     try:
-        for found in await errands.do(crop.look):
-            try:
-                await _bring(found, shelf, crop, errands)
-            except NotKept as why:
-                crop.errors.add(str(why))
+        waiting = deque(await errands.do(crop.look))
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(min(at_once, len(waiting))):
+                tasks.create_task(_bring_all(waiting, shelf, crop, errands))
         artifacts = sorted(crop.artifacts, key=lambda each: each.path)
         return Collected(artifacts=tuple(artifacts), errors=crop.errors.told())
     finally:
         crop.stop.set()
         errands.send(crop.close)
         errands.close()
+
+
+async def _bring_all(waiting: deque[Found], shelf: Shelf, crop: "Crop", errands: Errands) -> None:
+    while waiting:
+        try:
+            await _bring(waiting.popleft(), shelf, crop, errands)
+        except NotKept as why:
+            crop.errors.add(str(why))
 
 
 async def _bring(found: Found, shelf: Shelf, crop: "Crop", errands: Errands) -> None:
@@ -67,8 +85,12 @@ async def _bring(found: Found, shelf: Shelf, crop: "Crop", errands: Errands) -> 
             return
         place = await errands.do(partial(crop.resolve, found.path))
     if place:
-        artifact, data = await errands.do(partial(crop.open, found.path, place))
-        await shelf.put(artifact, data)
+        data = await errands.do(partial(crop.open, found.path, place))
+        try:
+            artifact = await errands.do(partial(crop.read, found.path, data))
+            await shelf.put(artifact, data)
+        finally:
+            errands.send(data.close)
         crop.artifacts.append(artifact)
 
 
@@ -79,7 +101,6 @@ class Crop:
         self._top = top
         self._patterns = patterns
         self._staged = staged
-        self._data: BinaryIO | None = None  # of the file that is being brought
         self._buffer = memoryview(bytearray(PIECE_BYTES))
         self.stop = Event()
         self.errors = Errors()
@@ -104,31 +125,34 @@ class Crop:
             self.errors.add(f"artifact {path!r} is a link that leads to no file of the workspace")
         return ""
 
-    def open(self, path: str, place: str) -> tuple[Artifact, BinaryIO]:
-        """An artifact and its file, which is closed by the next call. Raises NotKept."""
-        self._close_file()
+    def open(self, path: str, place: str) -> BinaryIO:
+        """The file of an artifact, which is the caller's to close. Raises NotKept."""
         above, _, name = place.rpartition("/")
         try:
             with Descent(self._top) as way:
                 for each in above.split("/") if above else ():
                     way.down(each)
-                self._data = data = os.fdopen(os.open(name, _FILE, dir_fd=way.here), "rb")
+                return os.fdopen(os.open(name, _FILE, dir_fd=way.here), "rb")
+        except OSError as error:
+            raise _unreadable(path, error) from None
+
+    def read(self, path: str, data: BinaryIO) -> Artifact:
+        """What is in a file, which is then at its beginning again. Raises NotKept."""
+        try:
             state = os.fstat(data.fileno())
             if not stat.S_ISREG(state.st_mode):
                 raise NotKept(f"artifact {path!r} is no file any more")
-            artifact = Artifact(
+            return Artifact(
                 path=path,
                 size=state.st_size,
                 sha256=self._digest(path, data, state.st_size),
                 executable=bool(state.st_mode & stat.S_IXUSR),
             )
         except OSError as error:
-            raise NotKept(f"artifact {path!r} cannot be read: {error.strerror}") from None
-        return artifact, data
+            raise _unreadable(path, error) from None
 
     def close(self) -> None:
         """Close what is open."""
-        self._close_file()
         os.close(self._top)
 
     def _digest(self, path: str, data: BinaryIO, size: int) -> str:
@@ -143,7 +167,6 @@ class Crop:
         data.seek(0)
         return digest.hexdigest()
 
-    def _close_file(self) -> None:
-        if self._data is not None:
-            self._data.close()
-            self._data = None
+
+def _unreadable(path: str, error: OSError) -> NotKept:
+    return NotKept(f"artifact {path!r} cannot be read: {error.strerror}")
