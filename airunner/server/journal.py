@@ -62,15 +62,13 @@ def _line(fact: Fact) -> Line | None:
             return "job_cancel_requested", {"by": by}
         case Finished(state=state, outcome=outcome):
             return f"job_{state}", {"reason": outcome.reason, "exit_code": outcome.exit_code}
-        case ArtifactKept(artifact=artifact):
-            return "job_artifact_kept", {"size": artifact.size}
         case OutputDropped():
             return "job_output_dropped", {}
         case ArtifactsDropped():
             return "job_artifacts_dropped", {}
         case Forgotten():
             return "job_forgotten", {}
-        case Renewed() | Reported() | Tallied():
+        case Renewed() | Reported() | Tallied() | ArtifactKept():
             return None
         case _:
             assert_never(fact)
