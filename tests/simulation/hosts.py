@@ -19,6 +19,7 @@ from airunner.entries import Entry, entry, trimmed
 from airunner.errors import LimitReached, Refused
 from airunner.facts import Event
 from airunner.jobs import Instant, JobId, Sequence
+from airunner.jobs import Place as LogPlace
 from airunner.retention import Retention
 from airunner.server.archive import Archive, letting_go
 from airunner.server.broker import Broker
@@ -28,6 +29,7 @@ from airunner.server.replay import replay
 from airunner.server.session import Session
 from airunner.session import FromServer, FromWorker
 from airunner.store.engine import Engine
+from airunner.wire.client import Heard
 from airunner.worker.clock import LoopClock as WorkerClock
 from airunner.worker.place import Place
 from airunner.worker.worker import Worker, WorkerOptions
@@ -150,6 +152,18 @@ class ServerLife:
                 if told := entry(event):
                     yield (each := trimmed(told, from_sequence))
                     from_sequence = each.last + 1
+
+    async def watch_all(self, after: LogPlace | None) -> AsyncGenerator[Heard, None]:
+        """The same, of all jobs; the log is always the one on the disk."""
+        assert self.broker
+        audience = self.broker.audience
+        begin = audience.end if after is None else after
+        async with aclosing(audience.follow(begin)) as stretches:
+            yield Heard((), begin, audience.log, after is None)
+            async for each in stretches:
+                seen = ((event.fact.id, entry(event)) for event in each.events)
+                entries = [(id, told) for id, told in seen if told]
+                yield Heard(entries, each.through, audience.log, begins=False)
 
     async def die(self) -> None:
         """Be gone, in the middle of everything."""

@@ -9,9 +9,10 @@ from airunner.artifacts import Artifact
 from airunner.channel import ChannelClosed
 from airunner.entries import Entry
 from airunner.errors import Refused, ShuttingDown, Unreachable
-from airunner.jobs import Enqueue, Job, JobId, RequestId, Subject
+from airunner.jobs import Enqueue, Job, JobId, Place, RequestId, Subject
 from airunner.listing import Listing, Page
 from airunner.server.broker import Broker
+from airunner.wire.client import Heard
 from tests.simulation.hosts import ServerLife
 from tests.simulation.network import KEEPALIVE_SECONDS, Call, End, Stream
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 Answer = TypeVar("Answer")
+Said = TypeVar("Said")
 
 
 class Line:
@@ -74,12 +76,32 @@ class Line:
         kinds: Iterable[str] = (),
     ) -> AsyncGenerator[Entry, None]:
         """One stream of entries, until it ends or breaks."""
+        stream = self._stream(lambda life: life.watch(id, from_sequence, stop_at_tail))
+        async with aclosing(stream) as entries:
+            async for entry in entries:
+                yield entry
+
+    async def watch_all(
+        self,
+        *,
+        after: Place | None = None,
+        log: str = "",
+        queue: str = "",
+        kinds: Iterable[str] = (),
+    ) -> AsyncGenerator[Heard, None]:
+        """One stream of all jobs, until it breaks."""
+        async with aclosing(self._stream(lambda life: life.watch_all(after))) as told:
+            async for heard in told:
+                yield heard
+
+    async def _stream(
+        self, told: Callable[[ServerLife], AsyncGenerator[Said, None]]
+    ) -> AsyncGenerator[Said, None]:
+        """What a server tells on one connection."""
         try:
-            stream: Stream[None, Entry | None] = await self._world.connect(self._host)
+            stream: Stream[None, Said | None] = await self._world.connect(self._host)
             life = self._world.server()
-            call_off = life and life.begin(
-                lambda: _tell(life, stream.far, life.watch(id, from_sequence, stop_at_tail))
-            )
+            call_off = life and life.begin(lambda: _tell(stream.far, told(life)))
             if not call_off:
                 raise ChannelClosed("nobody listens")
         except ChannelClosed as why:
@@ -104,9 +126,7 @@ class Line:
         return await Call(self._world.route(self._host), self._world.server, ask).answer()
 
 
-async def _tell(
-    life: ServerLife, end: End[Entry | None, None], entries: AsyncGenerator[Entry, None]
-) -> None:
+async def _tell(end: End[Said | None, None], entries: AsyncGenerator[Said, None]) -> None:
     """Say what there is, until nothing more will come or nobody listens."""
     why: Refused | ChannelClosed = ChannelClosed("the server has ended the stream")
     try:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from airunner.artifacts import Artifact
 from airunner.entries import Entry, entry
 from airunner.facts import Enqueued, Event
-from airunner.jobs import Instant, JobId, RequestId, TaskToken
+from airunner.jobs import Instant, JobId, Place, RequestId, TaskToken
 from airunner.jobs import Sequence as EventSequence
 from airunner.log.memory import MemoryLog
 from airunner.reports import Output, Report
@@ -25,6 +25,7 @@ from airunner.server.clock import LoopClock
 from airunner.server.session import Session
 from airunner.session import Assignment, Batch, Completion, GiveBack
 from airunner.steps import StepStatus
+from airunner.wire.client import Heard
 from airunner.worker.process import Command
 from airunner.worker.spool.spool import Spool
 from tests.simulation.commands import Performance, Player, Theatre
@@ -163,6 +164,19 @@ class HoppingServer(ServerLife):
                     yield told
 
 
+class DeafServer(ServerLife):
+    """Begins one event too late when whoever follows all jobs comes back."""
+
+    async def watch_all(self, after: Place | None) -> AsyncGenerator[Heard, None]:
+        back, behind = after is not None, 0
+        async with aclosing(super().watch_all(after)) as told:
+            async for heard in told:
+                if back and heard.entries:
+                    back, behind = False, 1
+                yield dataclasses.replace(heard, entries=heard.entries[behind:])
+                behind = 0
+
+
 class TimelessServer(ServerLife):
     """Believes the wall clock, whatever the log says."""
 
@@ -242,6 +256,7 @@ def world(
         (world(server=serving(FlatteringSession)), "outcomes_agree_with_their_steps"),
         (world(server=BoastfulServer), "what_was_kept_is_there"),
         (world(server=HoppingServer), "every_sequence_is_seen_once"),
+        (world(server=DeafServer), "every_sequence_is_seen_once"),
         (world(server=TimelessServer), "time_goes_forward"),
         (world(server=SleepyServer), "nobody_idles_while_there_is_work"),
         (world(theatre=ImmortalTheatre), "no_process_outlives_its_attempt"),

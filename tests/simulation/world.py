@@ -22,6 +22,7 @@ from tests.simulation.commands import Theatre
 from tests.simulation.disk import Disk
 from tests.simulation.hosts import ServerLife, until
 from tests.simulation.lines import Line
+from tests.simulation.listener import Listener
 from tests.simulation.network import KEEPALIVE_SECONDS, LATE_SECONDS, Route, Stream
 from tests.simulation.people import Client
 from tests.simulation.posts import Post
@@ -110,8 +111,17 @@ class World:
     async def _live(self) -> None:
         try:
             async with asyncio.timeout(CHAOS_SECONDS + CALM_SECONDS):
-                clients = await self._chaos()
-                await self._audit(clients[0])
+                async with asyncio.TaskGroup() as tasks:
+                    line = Line(self, "zoe")
+                    listener = Listener(line, self.dice_of("zoe"), self.testimony)
+                    listening = tasks.create_task(listener.live(), name="zoe")
+                    await listener.begun.wait()
+                    clients = await self._chaos()
+                    await self._audit(clients[0])
+                    await listener.hears_the_end_of(
+                        {job.id for job in self.testimony.lists[-1].jobs}
+                    )
+                    listening.cancel()
         except TimeoutError:
             names = sorted(
                 task.get_coro().__qualname__  # type: ignore[union-attr]  # every coroutine has one

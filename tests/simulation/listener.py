@@ -1,0 +1,54 @@
+"""One who follows all jobs, from before the first to after the last, and is now and then slow."""
+
+import asyncio
+from contextlib import aclosing
+from random import Random
+
+from airunner.entries import Ended, Entry
+from airunner.errors import DataLoss, Refused
+from airunner.jobs import JobId
+from airunner.wire.follow import follow_all
+from tests.simulation.lines import Line
+from tests.simulation.testimony import Testimony, Viewing
+
+
+class Listener:
+    def __init__(self, server: Line, dice: Random, testimony: Testimony) -> None:
+        self._server = server
+        self._dice = dice
+        self._testimony = testimony
+        self._viewings: dict[JobId, Viewing] = {}
+        self._news = asyncio.Event()
+        self.begun = asyncio.Event()
+
+    async def live(self) -> None:
+        """Listen, until cancelled."""
+        stream = follow_all(
+            self._server,  # type: ignore[arg-type]  # it has the client's verbs
+            lost=self._lost,
+        )
+        async with aclosing(stream) as told:
+            async for heard in told:
+                self.begun.set()
+                for id, entry in heard.entries:
+                    self._note(id, entry)
+                self._news.set()
+                if self._dice.random() < 0.02:
+                    await asyncio.sleep(self._dice.uniform(0, 3))
+
+    async def hears_the_end_of(self, ids: set[JobId]) -> None:
+        """Return once all of these jobs were heard to end."""
+        while ids - {id for id, viewing in self._viewings.items() if viewing.done}:
+            self._news.clear()
+            await self._news.wait()
+
+    def _note(self, id: JobId, entry: Entry) -> None:
+        if id not in self._viewings:
+            self._viewings[id] = Viewing(id, 1)
+            self._testimony.viewings.append(self._viewings[id])
+        self._viewings[id].entries.append(entry)
+        self._viewings[id].done |= isinstance(entry.what, Ended)
+
+    def _lost(self, refusal: Refused) -> None:
+        if isinstance(refusal, DataLoss):
+            self._testimony.refusals.append(f"whoever follows all jobs: {refusal}")
