@@ -2,6 +2,7 @@
 
     partial/RANDOM          on its way in
     JOB/ATTEMPT/SHA256      kept: synced under the first name, then renamed, then the folder synced
+    trash/RANDOM            on its way out
 
 Rules
 - The event loop never waits for the disk. A few threads read and write; one thread alone makes and
@@ -10,8 +11,9 @@ Rules
   work for it does no harm, and how many files are open does not depend on how many callers there are.
 - A name is made from a job's id, a number and a digest, each checked before: nothing that a client
   says is a path here. Symbolic links are not followed.
-- To remove is to try: what cannot be removed now, the next start tries again. Only what has a job's id for
-  its name is ever removed.
+- To remove folders is to rename them into the trash, which takes no time; a thread of its own empties it,
+  one file after the other, and the next start goes on with what is left. Only what has a job's id for its
+  name is ever removed.
 """
 
 import asyncio
@@ -19,7 +21,6 @@ import errno
 import os
 import re
 import secrets
-import shutil
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -36,6 +37,7 @@ from airunner.log.depot import Altered, NotThere, Tally
 T = TypeVar("T")
 
 PARTIAL: Final = "partial"
+TRASH: Final = "trash"
 _THREADS: Final = 4
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 _JOB: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -48,7 +50,7 @@ def depot_of(path: Path) -> Path:
 
 def place_of(folder: Path, id: str, attempt: int, artifact: Artifact) -> Path:
     """Where a depot's folder has a file."""
-    assert id not in ("", ".", "..", PARTIAL)
+    assert id not in ("", ".", "..", PARTIAL, TRASH)
     assert "/" not in id
     return folder / id / str(attempt) / artifact.sha256
 
@@ -67,9 +69,11 @@ class FolderDepot:
         self._sync = sync
         self._room = room
         self._coming = 0  # bytes that were said and have not come yet
-        self._jobs: set[str] = set()  # that have a folder
+        self._jobs: set[JobId] = set()  # that have a folder
         self._data = ThreadPoolExecutor(_THREADS, "depot-data")
         self._names = ThreadPoolExecutor(1, "depot-names")
+        self._trash = ThreadPoolExecutor(1, "depot-trash")
+        self._closing = False
 
     @classmethod
     def open(
@@ -83,11 +87,11 @@ class FolderDepot:
 
         What was on its way in when a server ended is removed.
         """
-        folder.mkdir(0o700, exist_ok=True)
-        folder.chmod(0o700)
-        partial = folder / PARTIAL
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(0o700, exist_ok=True)
+        for each in (folder, folder / PARTIAL, folder / TRASH):
+            each.mkdir(0o700, exist_ok=True)
+            each.chmod(0o700)
+        _throw_away(folder, PARTIAL)
+        (folder / PARTIAL).mkdir(0o700)
         if sync:
             sync_folder(folder)
             sync_folder(folder.parent)
@@ -119,15 +123,23 @@ class FolderDepot:
             return
         if attempt is None:
             self._jobs.discard(id)
-        self._names.submit(_remove, self.folder / id, attempt)
+        self._names.submit(self._drop, id, attempt)
 
     async def sweep(self, known: Mapping[JobId, int]) -> int:
         self._jobs = await _on(self._names, _sweep, self.folder, known)
+        self._trash.submit(self._empty)
         return len(known.keys() - self._jobs)
+
+    async def emptied(self) -> None:
+        """Return when what was to be removed is gone."""
+        await _on(self._names, bool)
+        await _on(self._trash, self._empty)
 
     async def close(self) -> None:
         for pool in (self._data, self._names):
             await asyncio.to_thread(pool.shutdown)
+        self._closing = True
+        await asyncio.to_thread(self._trash.shutdown)
 
     async def on_data(self, work: Callable[..., T], *args: object) -> T:
         """Do something with a file's bytes, on a thread."""
@@ -146,6 +158,24 @@ class FolderDepot:
     def expect(self, size: int) -> None:
         """So many more bytes are to come, or fewer."""
         self._coming += size
+
+    # On threads
+
+    def _drop(self, id: JobId, attempt: int | None) -> None:
+        _throw_away(self.folder, id if attempt is None else f"{id}/{attempt}")
+        with suppress(OSError):
+            (self.folder / id).rmdir()
+        self._trash.submit(self._empty)
+
+    def _empty(self) -> None:
+        """Remove what is in the trash, until the depot is closed."""
+        for folder, folders, files in os.walk(self.folder / TRASH, topdown=False):
+            for remove, names in ((os.unlink, files), (os.rmdir, folders)):
+                for name in names:
+                    if self._closing:
+                        return
+                    with suppress(OSError):
+                        remove(os.path.join(folder, name))
 
     @property
     def syncs(self) -> bool:
@@ -285,26 +315,30 @@ def _unlink(file: Path) -> None:
             file.parent.parent.rmdir()
 
 
-def _remove(job: Path, attempt: int | None) -> None:
-    if attempt is None:
-        shutil.rmtree(job, ignore_errors=True)
-        return
-    shutil.rmtree(job / str(attempt), ignore_errors=True)
-    with suppress(OSError):
-        job.rmdir()
+def _throw_away(folder: Path, name: str) -> None:
+    """Have a folder of the depot be in the trash, if it is there."""
+    with suppress(FileNotFoundError):
+        (folder / name).rename(folder / TRASH / secrets.token_hex(16))
 
 
-def _sweep(folder: Path, known: Mapping[JobId, int]) -> set[str]:
+def _sweep(folder: Path, known: Mapping[JobId, int]) -> set[JobId]:
     """Remove all that is not of these attempts; which jobs have something left."""
-    jobs = set()
-    for job in filter(_JOB.fullmatch, os.listdir(folder)):
-        latest = str(known.get(JobId(job), ""))
-        attempts = os.listdir(folder / job) if latest and (folder / job).is_dir() else ()
+    jobs: set[JobId] = set()
+    with os.scandir(folder) as entries:
+        there = [
+            each.path
+            for each in entries
+            if _JOB.fullmatch(each.name) and each.is_dir(follow_symlinks=False)
+        ]
+    for job in there:
+        id = JobId(os.path.basename(job))
+        latest = str(known.get(id, ""))
+        attempts = os.listdir(job) if latest else ()
         if latest not in attempts:
-            shutil.rmtree(folder / job, ignore_errors=True)
+            _throw_away(folder, id)
             continue
-        jobs.add(job)
+        jobs.add(id)
         for attempt in attempts:
             if attempt != latest:
-                shutil.rmtree(folder / job / attempt, ignore_errors=True)
+                _throw_away(folder, f"{id}/{attempt}")
     return jobs

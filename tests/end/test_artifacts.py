@@ -21,6 +21,7 @@ from airunner.wire.dial import Destination, dial
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1.job_pb2_grpc import JobArtifactsServiceStub, JobServiceStub
 from airunner.wire.shelves import ArtifactsClient
+from tests.server.serving import until
 from tests.support.site import Site
 
 LARGE = Random(1).randbytes(40 * ARTIFACT_CHUNK_BYTES + 11)
@@ -107,7 +108,7 @@ def test_nothing_of_an_upload_that_was_cut_off_is_there(own: Site) -> None:
             await asyncio.to_thread(own.start_server)
             assert await call.code() is grpc.StatusCode.UNAVAILABLE
             assert await shelves.list(id) == []
-            assert files(own) == []
+            await until(lambda: not files(own))
 
     asyncio.run(main())
 
@@ -137,7 +138,7 @@ def test_an_upload_goes_through_though_the_server_is_killed_on_the_way(
             assert data.kills == 1
             assert await shelves.list(id) == [it]
             assert await fetch(shelves, id, it) == LARGE
-            assert len(files(own)) == 1
+            await until(lambda: len(files(own)) == 1)
 
     asyncio.run(main())
 
@@ -191,7 +192,7 @@ def test_what_a_killed_server_did_not_remove_the_next_one_does(own: Site) -> Non
             (stray / "1" / kept.name).write_bytes(b"data")
             (kept.parent.with_name("7")).mkdir()
             await asyncio.to_thread(restart, own)
-            assert files(own) == [kept]
+            await until(lambda: files(own) == [kept])
             assert [each.name for each in kept.parent.parent.iterdir()] == ["1"]
             kept.unlink()
             kept.parent.rmdir()

@@ -10,7 +10,7 @@ import pytest
 
 from airunner.errors import LimitReached
 from airunner.log.depot import Altered, Depot
-from airunner.log.folder_depot import PARTIAL, FolderDepot, depot_of, place_of, room_named
+from airunner.log.folder_depot import PARTIAL, TRASH, FolderDepot, depot_of, place_of, room_named
 from airunner.log.memory_depot import MemoryDepot
 from tests.log.depot_contract import LARGE, ONE, TWO, DepotContract, artifact, get, is_there, put
 
@@ -73,7 +73,7 @@ def test_files_are_their_owners_alone(tmp_path: Path) -> None:
     place = place_of(folder, ONE, 1, artifact(b"secret"))
     assert place.read_bytes() == b"secret"
     assert stat.S_IMODE(place.stat().st_mode) == 0o600
-    for each in (folder, folder / PARTIAL, place.parent, place.parent.parent):
+    for each in (folder, folder / PARTIAL, folder / TRASH, place.parent, place.parent.parent):
         assert stat.S_IMODE(each.stat().st_mode) == 0o700
 
 
@@ -86,10 +86,11 @@ def test_what_goes_leaves_no_folder_behind(tmp_path: Path) -> None:
         depot.drop(TWO, 3)
         with closing(await depot.receive(ONE, 1, artifact(LARGE))) as deposit:
             await deposit.write(LARGE[:9])
+        await depot.emptied()
         await depot.close()
 
     asyncio.run(main())
-    assert [each.name for each in (tmp_path / "depot").rglob("*")] == [PARTIAL]
+    assert {each.name for each in (tmp_path / "depot").rglob("*")} == {PARTIAL, TRASH}
 
 
 def test_a_start_removes_what_was_on_its_way_and_what_no_job_has(tmp_path: Path) -> None:
@@ -107,6 +108,7 @@ def test_a_start_removes_what_was_on_its_way_and_what_no_job_has(tmp_path: Path)
         depot = FolderDepot.open(folder)
         assert await depot.sweep({ONE: 1}) == 0
         assert await is_there(depot, ONE, b"one")
+        await depot.emptied()
         await depot.close()
 
     asyncio.run(first())
@@ -115,6 +117,28 @@ def test_a_start_removes_what_was_on_its_way_and_what_no_job_has(tmp_path: Path)
     assert names(folder) == {
         "notes.txt", str(place_of(folder, ONE, 1, artifact(b"one")).relative_to(folder)),
     }  # fmt: skip
+
+
+def test_what_a_server_did_not_get_to_remove_the_next_one_does(tmp_path: Path) -> None:
+    folder = tmp_path / "depot"
+
+    async def first() -> None:
+        depot = FolderDepot.open(folder)
+        for number in range(200):
+            await put(depot, ONE, b"%d" % number)
+        depot.drop(ONE)
+        await depot.close()
+        assert not (folder / ONE).exists()
+
+    async def second() -> None:
+        depot = FolderDepot.open(folder)
+        await depot.sweep({})
+        await depot.emptied()
+        await depot.close()
+
+    asyncio.run(first())
+    asyncio.run(second())
+    assert names(folder) == set()
 
 
 def test_a_file_that_is_not_what_was_kept_is_not_passed_on_as_if_it_were(tmp_path: Path) -> None:

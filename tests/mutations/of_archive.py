@@ -77,7 +77,7 @@ OF_ARCHIVE: Final = (
         name="a file on its way that a start leaves there",
         promise="Bytes go with their facts and never before",
         file="airunner/log/folder_depot.py",
-        old="        shutil.rmtree(partial, ignore_errors=True)\n",
+        old="        _throw_away(folder, PARTIAL)\n        (folder / PARTIAL).mkdir(0o700)\n",
         new="",
         test=f"{DEPOTS}test_a_start_removes_what_was_on_its_way_and_what_no_job_has",
     ),
