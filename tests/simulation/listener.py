@@ -1,4 +1,4 @@
-"""One who follows all jobs, from before the first to after the last, and is now and then slow."""
+"""One who follows all jobs, from before the first to after the last, now and then slowly, in virtual time."""
 
 import asyncio
 from contextlib import aclosing
