@@ -111,6 +111,7 @@ LINE_BYTES_MAX: Final = 1 * MIB  # of a line that `airunner logs` prints whole
 
 # The server
 JOBS_MAX: Final = 1_000_000  # queued, running and finished together
+JOBS_SCRIPT_BYTES_MAX: Final = 1 * GIB  # scripts and steps of all of them, in the server's memory
 FINISHED_JOBS_KEPT: Final = 100_000
 FINISHED_SECONDS_KEPT: Final = 30 * 24 * 3600
 FINISHED_SECONDS_SPARED: Final = 600  # no finished job goes sooner

@@ -136,6 +136,14 @@ class JobSpec(Struct, frozen=True, kw_only=True):
         check_within("attempts_max", self.attempts_max, 1, limits.ATTEMPTS_MAX, "failures")
         check_within("output_bytes_max", self.output_bytes_max, 1, limits.OUTPUT_BYTES_MAX, "bytes")
 
+    @property
+    def script_bytes(self) -> int:
+        """What its script or its steps take in memory, at most; beside that a job is small."""
+        if not self.script and not self.steps:
+            return 0
+        texts = [self.script] if self.steps is None else [each.run for each in self.steps]
+        return sum(len(text) if text.isascii() else 4 * len(text) for text in texts)
+
     def _check_command(self) -> None:
         if self.script or self.steps is not None:
             self._check_shell_work()

@@ -45,7 +45,6 @@ from airunner.errors import (
     CancelPending,
     IdempotencyConflict,
     InvalidRequest,
-    LimitReached,
     OutOfSequence,
 )
 from airunner.facts import (
@@ -80,7 +79,7 @@ from airunner.reports import Output, Report
 from airunner.retention import Retention
 from airunner.spec import first_difference
 from airunner.store.intake import check_countable, fit, room_for, unseen
-from airunner.store.shelves import shelf_room, sparable
+from airunner.store.shelves import job_room, shelf_room, sparable
 from airunner.store.table import Table
 
 NOBODY: frozenset[JobId] = frozenset()
@@ -123,17 +122,7 @@ class Queue:
             return ()
         assert self._table.find(id) is None
         enqueued = Enqueued(id, wish.spec, wish.request, wish.submitter, wish.retry_of)
-        if len(self._table) < self.retention.jobs_max:
-            return (enqueued,)
-        for ended_at, old in self._table.finished:
-            if ended_at + self.retention.spared > now:
-                break
-            if old not in watched:
-                return (Forgotten(old), enqueued)
-        raise LimitReached(
-            f"the server holds JOBS_MAX ({self.retention.jobs_max}) jobs, and none has been "
-            f"finished for longer than {self.retention.spared // 1000} s: try again later"
-        )
+        return (*job_room(self._table, self.retention, wish.spec, now, watched), enqueued)
 
     def lease(
         self,

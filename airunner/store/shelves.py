@@ -3,10 +3,11 @@
 from collections.abc import Container, Iterable, Iterator, Sequence
 
 from airunner.errors import InvalidRequest, LimitReached
-from airunner.facts import ArtifactsDropped, Fact
+from airunner.facts import ArtifactsDropped, Fact, Forgotten
 from airunner.jobs import Instant, JobId, TokenDigest
 from airunner.limits import ARTIFACTS_MAX
 from airunner.retention import Retention
+from airunner.spec import JobSpec
 from airunner.store.table import Table
 
 
@@ -22,6 +23,38 @@ def sparable(
             return
         if id not in watched:
             yield id
+
+
+def job_room(
+    table: Table, keep: Retention, spec: JobSpec, now: Instant, watched: Container[JobId]
+) -> Sequence[Fact]:
+    """Which jobs have to go so that there may be one more. Raises LimitReached."""
+    facts: list[Fact] = []
+    size = spec.script_bytes
+    missing = table.script_bytes + size - keep.script_bytes_max if size else 0
+    first: JobId | None = None
+    if len(table) >= keep.jobs_max:
+        first = next(sparable(table.finished, keep, now, watched), None)
+        if first is None:
+            raise LimitReached(
+                f"the server holds JOBS_MAX ({keep.jobs_max}) jobs, and none has been "
+                f"finished for longer than {keep.spared // 1000} s: try again later"
+            )
+        facts.append(Forgotten(first))
+        missing -= table.job(first).spec.script_bytes
+    if missing <= 0:
+        return facts
+    for old in sparable(table.scripted, keep, now, watched):
+        if old != first:
+            facts.append(Forgotten(old))
+            missing -= table.job(old).spec.script_bytes
+            if missing <= 0:
+                return facts
+    raise LimitReached(
+        f"the scripts and steps of all jobs would take more than JOBS_SCRIPT_BYTES_MAX "
+        f"({keep.script_bytes_max} bytes), and too few of them are of jobs that have been finished "
+        f"for {keep.spared // 1000} s: try again later"
+    )
 
 
 def shelf_room(  # all that it is decided by

@@ -50,6 +50,8 @@ class Table:
         self.output_bytes = 0  # kept, of all jobs
         self.shelves: SortedList[tuple[Instant, JobId]] = SortedList()  # finished, with artifacts
         self.artifact_bytes = 0  # kept, of all jobs
+        self.scripted: SortedList[tuple[Instant, JobId]] = SortedList()  # finished, with a script
+        self.script_bytes = 0  # of all jobs
         self._indexed = True
 
     # Questions
@@ -97,8 +99,10 @@ class Table:
         match event.fact:
             case Enqueued() as fact:
                 self._put(begun(fact, event))
+                self.script_bytes += fact.spec.script_bytes
             case Forgotten(id):
-                del self._jobs[self._take(id).id]
+                self.script_bytes -= self._take(id).spec.script_bytes
+                del self._jobs[id]
             case Reported() | Tallied() as fact:  # touches no index, and is frequent
                 job = self._jobs[fact.id]
                 self._jobs[job.id] = changed = after(job, fact, event)
@@ -132,6 +136,7 @@ class Table:
         jobs, self._jobs = self._jobs, {}
         for job in jobs.values():
             self._put(job)
+            self.script_bytes += job.spec.script_bytes
         self._indexed = True
 
     def _take(self, id: JobId) -> Job:
@@ -151,6 +156,8 @@ class Table:
         if job.finished_at is not None:
             self.finished.remove((job.finished_at, id))
             self.outputs.discard((job.finished_at, id))
+            if job.spec.script_bytes:
+                self.scripted.remove((job.finished_at, id))
         self.output_bytes -= job.output_bytes
         if job.artifacts:
             self.artifact_bytes -= job.artifact_bytes
@@ -175,6 +182,8 @@ class Table:
             self.finished.add((job.finished_at, job.id))
             if job.output_bytes:
                 self.outputs.add((job.finished_at, job.id))
+            if job.spec.script_bytes:
+                self.scripted.add((job.finished_at, job.id))
         self.output_bytes += job.output_bytes
         if job.artifacts:
             self.artifact_bytes += job.artifact_bytes
@@ -211,6 +220,9 @@ class Table:
             self.outputs
         )
         assert [end for end in sorted(ends) if self._jobs[end[1]].artifacts] == list(self.shelves)
+        scripted = [end for end in sorted(ends) if self._jobs[end[1]].spec.script_bytes]
+        assert scripted == list(self.scripted)
+        assert sum(job.spec.script_bytes for job in jobs) == self.script_bytes
         assert self.lines.total(None, None) == len(jobs)
         assert sum(job.output_bytes for job in jobs) == self.output_bytes
         assert sum(job.artifact_bytes for job in jobs) == self.artifact_bytes

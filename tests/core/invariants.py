@@ -274,6 +274,12 @@ def output_keeps_within_its_bounds(history: History, engine: Engine, id: JobId) 
     assert len(engine.table) <= keep.jobs_max
 
 
+def scripts_keep_within_their_bounds(history: History, engine: Engine, id: JobId) -> None:
+    """Of all jobs together."""
+    jobs = engine.table.jobs()
+    assert sum(len(job.spec.script) for job in jobs) <= engine.queue.retention.script_bytes_max
+
+
 def artifacts_are_those_of_the_latest_attempt(history: History, engine: Engine, id: JobId) -> None:
     """What an attempt left is void when another has to come; what retention took is gone."""
     attempt = 0
@@ -321,6 +327,7 @@ INVARIANTS: tuple[Callable[[History, Engine, JobId], None], ...] = (
     attempt_numbers_are_never_reused,
     failures_are_bounded,
     output_keeps_within_its_bounds,
+    scripts_keep_within_their_bounds,
     artifacts_are_those_of_the_latest_attempt,
     artifacts_keep_within_their_bounds,
     retention_spares_the_young_and_the_watched,

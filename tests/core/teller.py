@@ -1,8 +1,9 @@
 """Tells stories to the engine: one line in, what the engine answers out.
 
 keep spared=600 age=3600 finished=2 jobs=3 job_bytes=9 total_bytes=99
-     job_artifacts=9 total_artifacts=99         (first, if at all; in bytes)
+     job_artifacts=9 total_artifacts=99 scripts=99   (first, if at all; in bytes)
 enqueue KEY queue=default attempts=3 wait=0 bytes=0 command=true        KEY - is none
+enqueue KEY script=BYTES                        a script of so many bytes, instead of a command
 lease WORKER queues=a,b span=300 as=TOKEN       the token is the worker's name, unless as=
 renew TOKEN | renew TOKEN cancelling
 publish TOKEN 1:text+text 3:!started [gaps]     NUMBER:CHUNK+CHUNK or NUMBER:!started
@@ -67,6 +68,7 @@ KEPT = {
     "spared": "spared",
     "job_bytes": "output_bytes_per_job",
     "total_bytes": "output_bytes_total",
+    "scripts": "script_bytes_max",
     "job_artifacts": "artifact_bytes_per_job",
     "total_artifacts": "artifact_bytes_total",
 }
@@ -126,7 +128,8 @@ class Teller:
 
     def _enqueue(self, words: list[str], given: Given) -> Sequence[Fact]:
         spec = JobSpec(
-            command=given.get("command", "true"),
+            command="" if "script" in given else given.get("command", "true"),
+            script="x" * int(given.get("script", 0)),
             queue=given.get("queue", "default"),
             attempts_max=int(given.get("attempts", ATTEMPTS_DEFAULT)),
             queue_timeout_seconds=int(given.get("wait", 0)),

@@ -46,7 +46,7 @@ def engine() -> Engine:
     """One job that has ended with output and an artifact, one that runs, one in line, one that times out."""
     it = Engine()
     for id, queue, wait in (("end", "a", 0), ("run", "a", 0), ("line", "b", 0), ("due", "b", 9)):
-        spec = JobSpec(command="x", queue=queue, queue_timeout_seconds=wait)
+        spec = JobSpec(script="x", queue=queue, queue_timeout_seconds=wait)
         wish = Enqueue(spec=spec, request=RequestId(f"key of {id}"))
         it.record(it.queue.enqueue(JobId(id), wish, NOW), NOW)
     for id in ("end", "run"):
@@ -114,6 +114,9 @@ TAMPERED: dict[str, Callable[[Table], object]] = {
     "a total of artifacts that is not the sum": lambda table: setattr(table, "artifact_bytes", 2),
     "artifacts that retention overlooks": lambda table: table.shelves.clear(),
     "artifacts of nobody": lambda table: table.shelves.add((NOW, JobId("run"))),
+    "a total of scripts that is not the sum": lambda table: setattr(table, "script_bytes", 9),
+    "a script that retention overlooks": lambda table: table.scripted.clear(),
+    "a script of nobody": lambda table: table.scripted.add((NOW, JobId("run"))),
     "output of nobody": lambda table: table.outputs.add((NOW, JobId("run"))),
 }
 

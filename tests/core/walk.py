@@ -32,6 +32,7 @@ from tests.core.invariants import INVARIANTS, History
 QUEUES = ("fast", "slow")
 KEEP = Retention(
     jobs_max=30,
+    script_bytes_max=200,
     finished_max=8,
     finished_age=Millis(10_000),
     spared=Millis(1_000),
@@ -109,8 +110,11 @@ class Walk:
 
     def _enqueue(self) -> None:
         key = self.dice.choice(["", f"key {self.dice.randrange(len(self._ids))}"])
+        command = self.dice.choice(["one", "one", "other"]) if key else "any"
+        size = 0 if key else self.dice.choice([0, 0, 0, 10, 60])
         spec = JobSpec(
-            command=self.dice.choice(["one", "one", "other"]) if key else "any",
+            command="" if size else command,
+            script="x" * size,
             queue=self.dice.choice(QUEUES),
             attempts_max=self.dice.choice([1, 2, 2, 3]),
             queue_timeout_seconds=self.dice.choice([0, 0, 5]),
