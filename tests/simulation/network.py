@@ -30,6 +30,7 @@ Answer = TypeVar("Answer")
 ROOM: Final = 16  # messages that a direction holds before its sender waits
 DEADLINE_SECONDS: Final = 8.0  # of a call
 LATE_SECONDS: Final = 4.0  # by which a call may come after another that was sent with it
+DELAY_SECONDS_MAX: Final = 30.0  # of a message, where the network is as slow as it may be
 KEEPALIVE_SECONDS: Final = 25.0  # after which an end hears that the other one has died silently
 
 

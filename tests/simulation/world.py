@@ -23,7 +23,13 @@ from tests.simulation.disk import Disk
 from tests.simulation.hosts import ServerLife, until
 from tests.simulation.lines import Line
 from tests.simulation.listener import Listener
-from tests.simulation.network import KEEPALIVE_SECONDS, LATE_SECONDS, Route, Stream
+from tests.simulation.network import (
+    DELAY_SECONDS_MAX,
+    KEEPALIVE_SECONDS,
+    LATE_SECONDS,
+    Route,
+    Stream,
+)
 from tests.simulation.people import Client
 from tests.simulation.posts import Post
 from tests.simulation.spools import MortalSpools
@@ -145,7 +151,8 @@ class World:
 
     async def _audit(self, client: Client) -> None:
         """See every job from its beginning to its end, then in the list, and what it has left."""
-        await asyncio.sleep(2 * LATE_SECONDS)  # so that no second copy of a call comes any more
+        # So that no call and no second copy of one comes any more
+        await asyncio.sleep(2 * LATE_SECONDS + DELAY_SECONDS_MAX)
         await client.list_all()
         async with asyncio.TaskGroup() as auditors:
             for job in self.testimony.lists[-1].jobs:
