@@ -55,13 +55,16 @@ async def put(pieces: Iterable[Piece]) -> None:
 
 
 class Choice:
-    """Which entries belong to what is wanted: all, or a step by its index or its name."""
+    """Which entries belong to what is wanted: all, or a step by its number or its name.
+
+    The first step has the number 1, as people are shown it.
+    """
 
     def __init__(self, step: str | None) -> None:
         self.step = step
         self._indices = set[int]()
         if step is not None and step.isascii() and step.isdecimal():
-            self._indices.add(int(step))
+            self._indices.add(int(step) - 1)
         self.met = step is None  # whether there was something of it
 
     def __call__(self, entry: Entry) -> bool:

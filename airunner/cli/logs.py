@@ -34,7 +34,11 @@ def logs(
     ] = None,
     step: Annotated[
         str | None,
-        typer.Option("--step", metavar="STEP", help="Only of this step: 0, 1 ... or its name."),
+        typer.Option(
+            "--step",
+            metavar="STEP",
+            help="Only of this step: 1, 2 ... or its name, as `airunner show` has them.",
+        ),
     ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="All jobs, from now on; with --follow.")

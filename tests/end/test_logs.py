@@ -147,11 +147,12 @@ def test_one_step_alone_is_printed_by_its_number_or_its_name(shared: Site, tmp_p
     id = shared.submit("--config", str(config))
     assert shared.run("logs", id, "--follow", *PREFIX).stdout.splitlines()[:2] == [b"a", b"b"]
     assert shared.run("logs", id, "--step", "build").stdout == b"a\nb"
-    assert shared.run("logs", id, "--step", "0", "--follow").stdout == b"a\nb"
-    assert shared.run("logs", id, "--step", "1", "--lines").stdout == b"c\n"
-    missing = shared.run("logs", id, "--step", "deploy")
-    assert (missing.returncode, missing.stdout) == (125, b"")
-    assert b"has begun no step deploy" in missing.stderr
+    assert shared.run("logs", id, "--step", "1", "--follow").stdout == b"a\nb"
+    assert shared.run("logs", id, "--step", "2", "--lines").stdout == b"c\n"
+    for step in ("deploy", "0", "3"):
+        missing = shared.run("logs", id, "--step", step)
+        assert (missing.returncode, missing.stdout) == (125, b"")
+        assert f"has begun no step {step}" in missing.stderr.decode()
 
 
 def test_events_are_printed_for_programs(shared: Site) -> None:
