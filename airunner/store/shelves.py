@@ -29,11 +29,13 @@ def job_room(
     table: Table, keep: Retention, spec: JobSpec, now: Instant, watched: Container[JobId]
 ) -> Sequence[Fact]:
     """Which jobs have to go so that there may be one more. Raises LimitReached."""
+    size, crowded = spec.script_bytes, len(table) >= keep.jobs_max
+    if not size and not crowded:
+        return ()
     facts: list[Fact] = []
-    size = spec.script_bytes
     missing = table.script_bytes + size - keep.script_bytes_max if size else 0
     first: JobId | None = None
-    if len(table) >= keep.jobs_max:
+    if crowded:
         first = next(sparable(table.finished, keep, now, watched), None)
         if first is None:
             raise LimitReached(
