@@ -201,7 +201,7 @@ class Worker:
             return True
         if self._jobs or self._client.holding:
             return False
-        if self._over == self._options.jobs_max:
+        if self._options.jobs_max is not None and self._over >= self._options.jobs_max:
             return True
         # Without a connection there is nobody to tell, and nothing that is not given back already.
         return self._leaving and (self._client.dismissed or not self._client.connected)

@@ -12,6 +12,7 @@ from tests.mutations.of_archive import OF_ARCHIVE
 from tests.mutations.of_artifacts import OF_ARTIFACTS
 from tests.mutations.of_following import OF_FOLLOWING
 from tests.mutations.of_results import OF_RESULTS
+from tests.mutations.of_runs import OF_RUNS
 from tests.mutations.of_sources import OF_SOURCES
 from tests.mutations.of_steps import OF_STEPS
 from tests.mutations.of_watching import OF_WATCHING
@@ -376,6 +377,7 @@ MUTATIONS: Final = (
     *OF_ARCHIVE,
     *OF_SOURCES,
     *OF_RESULTS,
+    *OF_RUNS,
     *OF_WATCHING,
     *OF_FOLLOWING,
 )
