@@ -8,17 +8,22 @@ The job to which something was appended last is the last of all. So whoever read
 looks at those alone that have something new, however many there are.
 """
 
+import asyncio
 from bisect import bisect_right
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from heapq import heapify, heappop, heapreplace, merge
+from itertools import takewhile
 from operator import attrgetter
 from secrets import token_hex
+from typing import Final
 
 from msgspec.structs import replace
 
 from airunner.facts import Event, Forgotten, OutputDropped, Renewed, Reported, sequences
 from airunner.jobs import JobId, Place
 from airunner.reports import Output, OutputCut, width
+
+_JOBS_AT_ONCE: Final = 1_000  # that are looked into before others have their turn
 
 
 class MemoryLog:
@@ -60,8 +65,12 @@ class MemoryLog:
             at += 1
 
     async def since(self, place: Place) -> AsyncGenerator[Event, None]:
-        tail = self._tail
-        due = [(after.place, id) for id, after in self._news(place)]  # the next of each job
+        tail, due = self._tail, list[tuple[Place, JobId]]()  # the next of each job
+        for number, id in enumerate(self._changed(place), 1):
+            if (event := _next(self._jobs.get(id, []), place)) and event.place <= tail:
+                due.append((event.place, id))
+            if not number % _JOBS_AT_ONCE:
+                await asyncio.sleep(0)  # a reader from long ago holds nobody up
         heapify(due)
         while due:
             at, id = due[0]
@@ -75,12 +84,10 @@ class MemoryLog:
             else:
                 heapreplace(due, (event.place, id))
 
-    def _news(self, place: Place) -> Iterator[tuple[JobId, Event]]:
-        """The first event after a place, of each job that has one."""
-        for id, events in reversed(self._jobs.items()):
-            if (event := _next(events, place)) is None:
-                return
-            yield id, event
+    def _changed(self, place: Place) -> list[JobId]:
+        """The jobs that have something new since then."""
+        newest = reversed(self._jobs.items())
+        return [id for id, _ in takewhile(lambda job: job[1][-1].place > place, newest)]
 
 
 def _next(events: Sequence[Event], place: Place) -> Event | None:

@@ -1,8 +1,10 @@
 """The memory log keeps the contract of every log, and its own promises about memory."""
 
+import asyncio
+
 import pytest
 
-from airunner.facts import Reported
+from airunner.facts import Reported, sequences
 from airunner.jobs import JobId, TaskToken, digest
 from airunner.log.log import Log
 from airunner.log.memory import MemoryLog
@@ -54,7 +56,22 @@ async def test_whoever_reads_of_all_jobs_looks_only_at_those_with_something_new(
         await writer.run(JobId(f"job-{number}"), output("a"))
     place = writer.events[-1].place
     await writer.run(ONE, output("a"))
-    assert [id for id, _ in log._news(place)] == [ONE]
+    assert log._changed(place) == [ONE]
+
+
+@virtually
+async def test_whoever_reads_of_many_jobs_lets_others_go_on_and_is_told_of_one_moment() -> None:
+    writer = Writer(log := MemoryLog())
+    for number in range(2_500):
+        await writer.run(JobId(f"job-{number}"))
+    before = [event for event in writer.events if sequences(event.fact)]
+    async with asyncio.TaskGroup() as tasks:
+        reading = tasks.create_task(of_all(log))
+        await asyncio.sleep(0)
+        assert not reading.done()  # it has begun, and others have their turn
+        await writer.forget(JobId("job-7"))
+        await writer.run(ONE)
+    assert await reading == [event for event in before if event.fact.id != JobId("job-7")]
 
 
 @virtually
