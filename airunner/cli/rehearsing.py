@@ -117,6 +117,8 @@ async def rehearse(spec: JobSpec, room: Room) -> int:
         raise CommandFailed("the job was lost: what held its processes was killed")
     await listener.end(hold.verdict)
     _tell(hold.verdict, shown, room.results)
+    for kept in room.workspaces.glob(f"{hold.job.id}.*") if room.keep_workspace else ():
+        shown.remark(f"the workspace is kept: {kept}")
     return exit_code(hold.verdict.state, hold.verdict)
 
 

@@ -110,6 +110,12 @@ def test_results_go_where_they_are_wanted_in_place_of_the_last(shell: Shell) -> 
     assert os.listdir(shell.home / "out" / "of") == ["it"]
 
 
+def test_a_workspace_that_is_kept_is_told(shell: Shell) -> None:
+    done = shell.run("run", write(shell, script="echo here >made"), "--keep-workspace")
+    kept = Path(done.stderr.splitlines()[-1].removeprefix("airunner: the workspace is kept: "))
+    assert (kept / "checkout" / "made").read_text() == "here\n"
+
+
 @pytest.mark.parametrize("where", ["results", "."])
 def test_a_folder_that_is_not_of_a_run_is_never_replaced(shell: Shell, where: str) -> None:
     (shell.home / "results").mkdir()
