@@ -6,6 +6,7 @@ import stat
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -23,6 +24,7 @@ from tests.core.log_contract import NOW, Writer
 from tests.log.written import JOBS, Rows, shelve, store
 
 ONE, TWO = JOBS[:2]
+SHM = Path("/dev/shm")  # where a folder of its own is made
 DATA = (b"", b"one\n", os.urandom(300_000))
 
 
@@ -140,6 +142,16 @@ def test_a_backup_has_the_files_that_its_log_names(path: Path, tmp_path: Path) -
         assert stat.S_IMODE(each.stat().st_mode) == wanted
     assert place(out, facts[ONE][2]).read_bytes() == DATA[2]
     assert place(out, facts[ONE][2]).stat().st_nlink == 1
+
+
+@pytest.mark.skipif(not SHM.is_dir(), reason="there is no second disk to copy to")
+def test_a_backup_may_be_on_another_disk(path: Path) -> None:
+    facts = left(path, ONE)
+    with TemporaryDirectory(dir=SHM) as folder:
+        done = backup(path, out := Path(folder) / "out")
+        assert (done.files, done.lost) == (3, [])
+        assert [place(out, fact).read_bytes() for fact in facts[ONE]] == list(DATA)
+        assert found(out)[1] == []
 
 
 def test_a_backup_without_artifacts_makes_no_folder(path: Path, tmp_path: Path) -> None:
