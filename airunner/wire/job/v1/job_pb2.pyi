@@ -9,7 +9,8 @@ from 100 up are airunner's own; each means the published behaviour when unset.
 Status codes. INVALID_ARGUMENT: the request is wrong, and the message names the
 field. NOT_FOUND: no such job. ALREADY_EXISTS: the request id was used for other
 parameters. FAILED_PRECONDITION: the lease has ended, or the job has. RESOURCE_EXHAUSTED:
-a limit, named with its value. PERMISSION_DENIED, UNAUTHENTICATED: get another
+a limit, named with its value. DATA_LOSS: what is kept of the job is damaged, or less than the caller
+has seen of it. PERMISSION_DENIED, UNAUTHENTICATED: get another
 token. UNAVAILABLE: try again. Only UNAVAILABLE and RESOURCE_EXHAUSTED are worth
 a retry of the same request.
 """
