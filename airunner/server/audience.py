@@ -5,7 +5,6 @@ none misses anything. Who has read all there is parks until an append has landed
 waits costs nothing.
 """
 
-from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from airunner.limits import MIB
 from airunner.log.log import Log
 from airunner.reports import Output
 from airunner.server.parking import Parking
+from airunner.server.readers import Readers
 from airunner.store.engine import Engine
 
 STRETCH_EVENTS_MAX: Final = 256
@@ -37,8 +37,7 @@ class Stretch:
 class Audience:
     """Readers of the log.
 
-    `watched` counts those who read of a job; `durable` waits until the log has a place, and
-    `left` is called when nobody reads of a job any more.
+    `readers` counts those who read of a job; `durable` waits until the log has a place.
     """
 
     def __init__(
@@ -46,15 +45,13 @@ class Audience:
         engine: Engine,
         log: Log,
         *,
-        watched: Counter[JobId],
+        readers: Readers,
         durable: Callable[[Place], Awaitable[None]],
-        left: Callable[[], None],
     ) -> None:
         self._engine = engine
         self._log = log
-        self._watched = watched
+        self._readers = readers
         self._durable = durable
-        self._left = left
         self._end = engine.tail
         self._news = Parking()  # readers, by what they wait to hear of
         self._stopping = False
@@ -95,8 +92,7 @@ class Audience:
         table = self._engine.table
         if (job := table.job(id)).sequence < after:
             raise DataLoss(f"job {id} ends at sequence {job.sequence}: nothing follows {after}")
-        self._watched[id] += 1
-        try:
+        with self._readers.reading(id):
             while True:
                 job = table.job(id)
                 await self._durable(self._engine.tail)
@@ -108,11 +104,6 @@ class Audience:
                     return
                 if (now := table.job(id)).sequence <= after and not now.state.final:
                     await self._park(id)  # of an end that was read there is no news
-        finally:
-            self._watched[id] -= 1
-            if not self._watched[id]:
-                del self._watched[id]
-                self._left()
 
     async def follow(self, after: Place) -> AsyncGenerator[Stretch, None]:
         """What the log has of all jobs after a place, and then what comes; never ends by itself.

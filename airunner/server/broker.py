@@ -87,9 +87,8 @@ class Broker:
         self.audience = Audience(
             engine,
             log,
-            watched=watched,
+            readers=self.readers,
             durable=self.durable,
-            left=lambda: self._rearm(engine.next_deadline()),
         )
         self._outbox = Outbox(
             log,
