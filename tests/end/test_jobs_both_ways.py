@@ -155,6 +155,26 @@ def test_artifacts_of_a_job_that_failed_are_there(shop: Workshop) -> None:
     assert (done.results / "made").read_text() == "half\n"
 
 
+@pytest.mark.parametrize(("end", "code"), [("true", 125), ("exit 6", 6)], ids=["well", "badly"])
+def test_an_artifact_that_cannot_be_kept_is_told_and_fails_a_job_that_did_well(
+    shop: Workshop, end: str, code: int
+) -> None:
+    shop = shop.renamed(f"ends-with-{code}")
+    shop.make({"steps": [f"echo mine >result.json; echo other >made; {end}"]})
+    done = shop.run()
+    assert (done.code, done.artifacts) == (code, ["made"])
+    assert (done.result["status"], len(done.result["errors"])) == ("failed", 1)
+    assert "'result.json'" in done.result["error"]
+    assert "'result.json'" in done.stderr
+
+
+def test_a_timeout_of_the_job_ends_the_step_that_runs(shop: Workshop) -> None:
+    shop.make({"steps": ["true", "echo on; sleep 600", "true"]})
+    done = shop.run(timeout="2s", gracePeriod="1s")
+    assert (done.code, done.log(1)) == (124, "on\n")
+    assert (done.result["status"], done.statuses) == ("timeout", ["success", "timeout", "skipped"])
+
+
 def test_a_script_of_a_megabyte_runs(shop: Workshop) -> None:
     shop.make(None)
     script = f"# {'x' * 1024 * 1024}\necho end\n"
