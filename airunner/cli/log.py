@@ -23,8 +23,8 @@ def check(file: FileArgument) -> None:
     """Read all of a log and name everything in it that is not as it was written.
 
     Its pages, rows, numbers, links and seals are checked, the artifacts in the folder beside it, and
-    the end of it that a crash may have torn. Nothing is changed, and a server may go on beside it. Exits with 0 if the log is
-    sound, 1 if there are findings, 2 if there is no log.
+    the end of it that a crash may have torn. Nothing is changed, and a server may go on beside it.
+    Exits with 0 if the log is sound, 1 if there are findings, 2 if there is no log.
 
     [bold]Example[/bold]   airunner log check ~/.local/share/airunner/jobs.db
     """
@@ -62,7 +62,7 @@ def salvage(file: FileArgument, out: OutArgument) -> None:
     if done.shortened or done.left_out:
         said += f": {done.shortened} lost their end, and {done.left_out} more are left out"
     if done.artifacts:
-        said += f"; {_number(done.artifacts, 'artifact')} are beside it"
+        said += f"; {_number(done.artifacts, 'artifact')} beside it"
     if done.lost and done.open:
         said += f"; a server will go on with {_number(done.open, 'job')} that have no end there"
     say(said)

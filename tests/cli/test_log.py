@@ -113,3 +113,31 @@ def test_a_server_goes_on_beside_a_check_and_a_backup(embedded: Shell) -> None:
     refused = embedded.run("log", "salvage", str(log), "saved.db")
     assert refused.returncode == 2
     assert re.search(r"is in use by process \d+: ", refused.stderr)
+
+
+def test_artifacts_are_checked_copied_and_saved_with_their_log(embedded: Shell) -> None:
+    log = next(embedded.home.rglob("jobs.db"))
+    submitted = embedded.run("submit", "--artifact", "*", "--step", "echo one >1; echo two >2")
+    assert submitted.returncode == 0, submitted.stderr
+    copied = embedded.run("log", "backup", str(log), "kept.db")
+    assert copied.returncode == 0
+    assert copied.stderr.endswith("and 2 artifacts of 8 B beside it\n")
+    checked = embedded.run("log", "check", "kept.db")
+    assert checked.stdout.endswith("2 artifacts of 8 B: sound\n")
+    folder = embedded.home / "kept.db-artifacts"
+    one, _ = sorted((each for each in folder.rglob("*") if each.is_file()), key=Path.read_bytes)
+    one.write_bytes(b"eno\n")
+    checked = embedded.run("log", "check", "kept.db")
+    assert checked.returncode == 1
+    finding, summary = checked.stdout.splitlines()
+    assert re.match(r"the artifact 1 of job \S+ is not what was kept: ", finding)
+    assert summary.endswith("2 artifacts of 8 B: 1 finding")
+    saved = embedded.run("log", "salvage", "kept.db", "rest.db")
+    assert saved.returncode == 1
+    assert saved.stdout.startswith("the artifact 1 of job ")
+    assert saved.stdout.endswith("are in rest.db; 1 artifact beside it\n")
+    one.unlink()
+    again = embedded.run("log", "backup", "kept.db", "next.db")
+    assert again.returncode == 1
+    assert "is missing: there is no kept.db-artifacts/" in again.stdout
+    assert (embedded.home / "next.db").exists()

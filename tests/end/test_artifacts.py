@@ -201,3 +201,25 @@ def test_what_a_killed_server_did_not_remove_the_next_one_does(own: Site) -> Non
             assert own.server.said("artifacts_missing")["jobs"] == 1
 
     asyncio.run(main())
+
+
+def test_a_server_on_a_backup_has_the_artifacts_of_its_moment(own: Site) -> None:
+    async def main() -> None:
+        async with leased(own) as (id, token, shelves):
+            before, after = artifact("before", LARGE), artifact("after", b"after")
+            await shelves.upload(token, before, io.BytesIO(LARGE))
+            log, copy = own.folder / "jobs.db", own.folder / "copy.db"
+            await asyncio.to_thread(
+                lambda: own.run("log", "backup", str(log), str(copy), check=True)
+            )
+            await shelves.upload(token, after, io.BytesIO(b"after"))
+            assert await shelves.list(id) == [after, before]
+            await asyncio.to_thread(kill, own)
+            own.store = f"sqlite:{copy}"
+            await asyncio.to_thread(own.start_server)
+            assert await shelves.list(id) == [before]
+            assert await fetch(shelves, id, before) == LARGE
+            await shelves.upload(token, after, io.BytesIO(b"after"))
+            assert await shelves.list(id) == [after, before]
+
+    asyncio.run(main())
