@@ -1,7 +1,8 @@
 """A job's life without a server: a keeper, one attempt, until its end or a signal.
 
 It is the attempt that a worker makes (worker/run.py), with what it says shown here instead of sent.
-The first SIGINT or SIGTERM cancels the job, with its grace; the second kills it.
+The first SIGINT or SIGTERM, or the end of our terminal, cancels the job, with its grace; the second
+kills it.
 """
 
 import asyncio
@@ -146,8 +147,9 @@ def _obey_signals(hold: Rehearsal) -> None:
             note("cancelling the job, and waiting for its end; a second time kills it")
         hold.halt.ask(Why.CANCEL, at_once=again)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, obey)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # as by nohup
+            asyncio.get_running_loop().add_signal_handler(number, obey)
 
 
 def _tell(outcome: Outcome, shown: Passing, results: Path) -> None:

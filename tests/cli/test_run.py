@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Shell
+from tests.cli.conftest import AIRUNNER, Shell
 from tests.cli.terminal import Terminal
 
 LONELY = {"AIRUNNER_SERVER": "127.0.0.1:1", "AIRUNNER_TOKEN_FILE": "/no/such/token"}
@@ -138,7 +138,7 @@ def test_results_are_whole_after_a_run_that_was_killed(shell: Shell) -> None:
     assert workspaces(shell) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_cancels_the_job_which_has_its_grace(shell: Shell, number: int) -> None:
     job = write(shell, script="trap 'echo bye; exit 1' TERM; echo ready; sleep 600 & wait")
     running = shell.start("run", job)
@@ -148,6 +148,24 @@ def test_a_signal_cancels_the_job_which_has_its_grace(shell: Shell, number: int)
     assert running.wait() == 130
     assert running.stdout.read() == b"bye\n"
     assert result(shell.home / "results")["status"] == "cancelled"
+
+
+def test_a_run_under_nohup_goes_on_when_its_terminal_is_gone(shell: Shell) -> None:
+    gate = shell.home / "gate"
+    job = write(shell, script=f"mkfifo {gate}; echo ready; read word <{gate}; echo $word")
+    with subprocess.Popen(
+        ["nohup", AIRUNNER, "run", job],
+        env=shell.environment,
+        cwd=shell.home,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+    ) as running:
+        assert running.stdout
+        assert running.stdout.readline() == b"ready\n"
+        running.send_signal(signal.SIGHUP)
+        gate.write_text("on\n")
+        assert running.stdout.read() == b"on\n"
+    assert running.returncode == 0
 
 
 def test_at_a_terminal_a_second_interrupt_kills(shell: Shell) -> None:
