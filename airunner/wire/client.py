@@ -10,8 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from random import uniform
-from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Final, TypeVar
 
 import grpc
 from grpc_health.v1 import health_pb2
@@ -22,7 +21,8 @@ from airunner.jobs import Instant, Job, JobId, JobState, Place, RequestId, TaskT
 from airunner.listing import Listing, Page, QueueStatistics
 from airunner.spec import JobSpec
 from airunner.waiting import Waiting
-from airunner.wire.dial import Destination, dial
+from airunner.wire.caller import Caller
+from airunner.wire.dial import Destination
 from airunner.wire.entries import decode_entry, encode_filter
 from airunner.wire.enums import JOB_STATES
 from airunner.wire.job.v1 import job_pb2 as pb
@@ -65,7 +65,7 @@ class Heard:
     begins: bool  # what was before is not told
 
 
-class JobsClient:
+class JobsClient(Caller):
     """One connection to a server. Use it as `async with JobsClient(destination) as jobs`.
 
     Any verb raises Unreachable when nobody answers, and what the server refuses.
@@ -78,10 +78,9 @@ class JobsClient:
         pauses: Sequence[float] = PAUSES,
         dice: Callable[[float, float], float] = uniform,
     ) -> None:
-        self.destination = destination
+        super().__init__(destination)
         self._pauses = pauses
         self.dice = dice
-        self._channel = dial(destination)
         self._jobs = job_pb2_grpc.JobServiceStub(self._channel)
         self._check: grpc.aio.UnaryUnaryMultiCallable[
             health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse
@@ -91,20 +90,6 @@ class JobsClient:
             response_deserializer=health_pb2.HealthCheckResponse.FromString,
         )
         self._events = job_pb2_grpc.JobEventsServiceStub(self._channel)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        await self._channel.close()
 
     async def check(self) -> None:
         """Return if the server is there and serves; else Unreachable says what is wrong."""

@@ -9,8 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing, suppress
 from hashlib import sha256
 from random import uniform
-from types import TracebackType
-from typing import Any, BinaryIO, Final, Self, TypeVar
+from typing import Any, BinaryIO, Final, TypeVar
 
 import grpc
 
@@ -19,7 +18,8 @@ from airunner.errors import DataLoss, Refused, ShuttingDown, Stalled, Unauthenti
 from airunner.jobs import JobId, TaskToken
 from airunner.limits import ARTIFACT_CHUNK_BYTES, COLLECT_SECONDS_MAX
 from airunner.wire.artifacts import decode_artifact, encode_artifact
-from airunner.wire.dial import Destination, dial
+from airunner.wire.caller import Caller
+from airunner.wire.dial import Destination
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1 import job_pb2_grpc
 from airunner.wire.refusals import refusal_of
@@ -34,7 +34,7 @@ _TOO_LATE: Final = "Internal error from Core"
 T = TypeVar("T")
 
 
-class ArtifactsClient:
+class ArtifactsClient(Caller):
     """One connection to a server. Use it as `async with ArtifactsClient(destination) as shelves`.
 
     A verb whose server goes away tries again, with pauses that double and are random within that. It
@@ -51,26 +51,11 @@ class ArtifactsClient:
         known: bool = False,
         dice: Callable[[float, float], float] = uniform,
     ) -> None:
-        self.destination = destination
+        super().__init__(destination)
         self.patience = patience
         self.known = known
         self.dice = dice
-        self._channel = dial(destination)
         self._stub = job_pb2_grpc.JobArtifactsServiceStub(self._channel)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        await self._channel.close()
 
     async def upload(self, token: TaskToken, artifact: Artifact, data: BinaryIO) -> None:
         """Have the server keep a file of the attempt that the token stands for.
