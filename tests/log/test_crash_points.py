@@ -19,7 +19,8 @@ from tempfile import TemporaryDirectory
 import apsw
 import pytest
 
-from airunner.facts import Event
+from airunner.entries import Kept
+from airunner.facts import ArtifactKept, Event
 from airunner.jobs import Enqueue, Instant, JobId
 from airunner.limits import MIB
 from airunner.log.log import LogDamaged, LogFull
@@ -53,6 +54,7 @@ from tests.log.story import (
     known,
     walked,
 )
+from tests.log.written import shelve
 
 SEEDS = max(1, int(os.environ.get("AIRUNNER_SEEDS", "1")) // 100)  # a log has a thousand states
 NOW = Instant(1_000)
@@ -331,14 +333,23 @@ async def outlives(state: State, chapters: Chapters, now: Instant) -> tuple[str,
             raise
 
 
+def shelve_all(path: Path, chapter: Chapter) -> None:
+    """Put the bytes of a chapter's artifacts beside its log: they are no part of what crashed."""
+    for id, stream in chapter.streams.items():
+        for entry in stream:
+            if isinstance(entry.what, Kept):
+                artifact = entry.what.artifact
+                fact = ArtifactKept(id, entry.attempt, artifact)
+                shelve(path, fact, bytes(artifact.size))
+
+
 async def is_sound(path: Path, answered: int, chapters: Chapters, now: Instant) -> tuple[str, ...]:
     log = SqliteLog.open(path)
     notes = log.notes
     try:
         engine = await is_chapter(log, chapters)
-        assert engine.tail >= answered, (
-            f"{answered} was answered, and the log ends at {engine.tail}"
-        )
+        end = engine.tail
+        assert end >= answered, f"{answered} was answered, and the log ends at {end}"
         await add_jobs(log, engine, now, [JobId("the next")])
     finally:
         await log.close()
@@ -348,6 +359,7 @@ async def is_sound(path: Path, answered: int, chapters: Chapters, now: Instant) 
         assert known(await engine_of(log)) == known(engine)
     finally:
         await log.close()
+    shelve_all(path, chapters[end])
     found = list[str]()
     check(path, found.append)
     assert not found
