@@ -144,19 +144,19 @@ def server(
             rich_help_panel=_KEEPING,
         ),
     ] = None,
-    artifact_bytes_per_job: Annotated[
+    artifacts_per_job: Annotated[
         str | None,
         typer.Option(
-            "--artifact-bytes-per-job",
+            "--artifacts-per-job",
             metavar="SIZE",
             help=f"Files that a job leaves (default: {_ARTIFACTS_PER_JOB}).",
             rich_help_panel=_KEEPING,
         ),
     ] = None,
-    artifact_bytes_total: Annotated[
+    artifacts_total: Annotated[
         str | None,
         typer.Option(
-            "--artifact-bytes-total",
+            "--artifacts-total",
             metavar="SIZE",
             help=f"In all (default: {_ARTIFACTS_TOTAL}).",
             rich_help_panel=_KEEPING,
@@ -252,11 +252,9 @@ def _retention(
         output_bytes_per_job=told("--output-per-job", output_per_job, usual.output_bytes_per_job),
         output_bytes_total=told("--output-total", output_total, usual.output_bytes_total),
         artifact_bytes_per_job=told(
-            "--artifact-bytes-per-job", artifact_bytes_per_job, usual.artifact_bytes_per_job
+            "--artifacts-per-job", artifacts_per_job, usual.artifact_bytes_per_job
         ),
-        artifact_bytes_total=told(
-            "--artifact-bytes-total", artifact_bytes_total, usual.artifact_bytes_total
-        ),
+        artifact_bytes_total=told("--artifacts-total", artifacts_total, usual.artifact_bytes_total),
     )
 
 

@@ -57,7 +57,7 @@ def test_a_lease_that_lapses_ends_the_upload(own: Site, gate: Path) -> None:
 
 
 def test_what_a_server_has_no_room_for_fails_a_job_that_did_well(tmp_path: Path) -> None:
-    with site(tmp_path / "site", server=["--artifact-bytes-per-job", "1MiB"]) as it:
+    with site(tmp_path / "site", server=["--artifacts-per-job", "1MiB"]) as it:
         it.start_worker()
         files = "head -c 2000000 /dev/zero >big; echo small >small"
         done = it.run("submit", "--artifact", "*", "--script", files)
