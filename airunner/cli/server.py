@@ -196,9 +196,7 @@ def server(
     _check_listen(listen)
     gate = _gate(listen, no_auth, jwt_public_key_file, jwt_audience, default_role)
     retention = replace(
-        _retention(
-            keeping, output_per_job, output_total, artifact_bytes_per_job, artifact_bytes_total
-        ),
+        _retention(keeping, output_per_job, output_total, artifacts_per_job, artifacts_total),
         jobs_max=jobs_max,
         finished_max=finished_max,
         finished_age=Millis((duration("--finished-age", finished_age) or 0) * 1000),
@@ -235,8 +233,8 @@ def _retention(
     store: "Store",
     output_per_job: str | None = None,
     output_total: str | None = None,
-    artifact_bytes_per_job: str | None = None,
-    artifact_bytes_total: str | None = None,
+    artifacts_per_job: str | None = None,
+    artifacts_total: str | None = None,
 ) -> "Retention":
     from airunner.cli.flags import size
     from airunner.retention import IN_MEMORY, ON_DISK
