@@ -22,7 +22,7 @@ import os
 import re
 import secrets
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -107,10 +107,10 @@ class FolderDepot:
         self, id: JobId, attempt: int, artifact: Artifact, offset: int = 0
     ) -> AsyncGenerator[bytes, None]:
         place, digest, at = place_of(self.folder, id, attempt, artifact), sha256(), offset
-        while chunk := await self.on_data(_chunk, place, artifact, at):
+        while chunk := await asyncio.wrap_future(self.start(_chunk, place, artifact, at)):
             at += len(chunk)
             if not offset:
-                await self.on_data(digest.update, chunk)
+                await asyncio.wrap_future(self.start(digest.update, chunk))
                 if at == artifact.size and digest.hexdigest() != artifact.sha256:
                     raise Altered(f"{place} has another digest than what was kept")
             yield chunk
@@ -141,9 +141,9 @@ class FolderDepot:
         self._closing = True
         await asyncio.to_thread(self._trash.shutdown)
 
-    async def on_data(self, work: Callable[..., T], *args: object) -> T:
-        """Do something with a file's bytes, on a thread."""
-        return await _on(self._data, work, *args)
+    def start(self, work: Callable[..., T], *args: object) -> "Future[T]":
+        """Begin something with a file's bytes, on a thread."""
+        return self._data.submit(work, *args)
 
     async def name(self, partial: Path, id: JobId, attempt: int, artifact: Artifact) -> bool:
         """Give a whole file its name for good; whether there was none of that name."""
@@ -189,12 +189,13 @@ class _Incoming:
         self._partial = depot.folder / PARTIAL / secrets.token_hex(16)
         self._expected = artifact.size
         self._open = True
+        self._last: Future[None] | None = None  # of what was begun with the file
         depot.expect(self._expected)
 
     async def begin(self) -> None:
         try:
             with room_named():
-                await self._depot.on_data(_create, self._partial)
+                await self._do(_create, self._partial)
         except BaseException:
             self.close()
             raise
@@ -202,12 +203,12 @@ class _Incoming:
     async def write(self, data: bytes) -> None:
         at = self._tally.size
         with room_named():
-            await self._depot.on_data(self._put, data, at)
+            await self._do(self._put, data, at)
         self._expect_less(len(data))
 
     async def keep(self) -> bool:
         with room_named():
-            await self._depot.on_data(self._finish)
+            await self._do(self._finish)
             new = await self._depot.name(self._partial, self._id, self._attempt, self._artifact)
         self._open = False
         return new
@@ -216,7 +217,12 @@ class _Incoming:
         self._expect_less(self._expected)
         if self._open:
             self._open = False
-            self._depot.unname(self._partial)
+            if self._last is not None:  # which a caller who went away has left at work, perhaps
+                self._last.add_done_callback(lambda _: self._depot.unname(self._partial))
+
+    async def _do(self, work: Callable[..., None], *args: object) -> None:
+        self._last = self._depot.start(work, *args)
+        await asyncio.wrap_future(self._last)
 
     def _expect_less(self, size: int) -> None:
         self._expected -= size

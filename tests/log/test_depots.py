@@ -77,6 +77,37 @@ def test_files_are_their_owners_alone(tmp_path: Path) -> None:
         assert stat.S_IMODE(each.stat().st_mode) == 0o700
 
 
+def test_a_file_is_synced_before_it_has_its_name_and_its_name_before_it_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a power cut takes, a name that is left is that of a whole file."""
+    folder = tmp_path / "depot"
+    place = place_of(folder, ONE, 1, artifact(LARGE))
+    synced: list[tuple[Path, bool]] = []  # what, and whether the file had its name then
+    sync = os.fsync
+
+    def watched(file: int) -> None:
+        synced.append((Path(f"/proc/self/fd/{file}").readlink(), place.exists()))
+        sync(file)
+
+    async def main() -> None:
+        depot = FolderDepot.open(folder)
+        monkeypatch.setattr(os, "fsync", watched)
+        await put(depot, ONE, LARGE)
+        (partial, named), *above, last = synced
+        assert (partial.parent, named) == (folder / PARTIAL, False)
+        assert above == [(folder, False), (folder / ONE, False)]
+        assert last == (place.parent, True)
+        await depot.close()
+        lazy = FolderDepot.open(tmp_path / "lazy", sync=False)
+        synced.clear()
+        await put(lazy, ONE, LARGE)
+        await lazy.close()
+        assert not synced
+
+    asyncio.run(main())
+
+
 def test_what_goes_leaves_no_folder_behind(tmp_path: Path) -> None:
     async def main() -> None:
         depot = FolderDepot.open(tmp_path / "depot")
