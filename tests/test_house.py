@@ -68,7 +68,14 @@ MODULE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 70
 # As regular expressions that do not match themselves.
 FORBIDDEN_MARKS = (r"TOD[O]", r"FIXM[E]", r"XX[X]")
-FORBIDDEN_WORDS = (r"/wor[k]/", r"/roo[t]/", r"pyp[i]\.org", r"pythonhoste[d]", r"npmj[s]\.org")
+FORBIDDEN_WORDS = (
+    r"/wor[k]/",
+    r"/roo[t]/",
+    r"pyp[i]\.org",
+    r"pythonhoste[d]",
+    r"npmj[s]\.org",
+    r"docker\.i[o]",
+)
 
 
 @cache
