@@ -16,7 +16,7 @@ WARDEN_GONE: Final = "the warden that watches over this command was killed"
 KEEPER_GONE: Final = "the keeper of this worker's processes has ended"
 
 
-class Hold(Protocol):
+class Grip(Protocol):
     """What a command has of its warden's leash."""
 
     def term(self) -> None: ...
@@ -32,7 +32,7 @@ class Kept:
     def __init__(self, command: Command) -> None:
         """Open its streams. Raises OSError if the system has no room."""
         self.pid = 0
-        self.leash: Hold | None = None
+        self.leash: Grip | None = None
         self._command = command
         self._output = Output(command.terminal if command.process_type is ProcessType.PTY else None)
         self._loop = asyncio.get_running_loop()
