@@ -19,7 +19,7 @@ from typing import Final, Self
 from airunner.artifacts import Artifact
 from airunner.cli.exits import CommandFailed
 from airunner.cli.output import printable
-from airunner.worker.sources.descent import Descent
+from airunner.worker.files.descent import Descent
 
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # on this disk

@@ -37,14 +37,14 @@ from airunner.worker.clock import Clock
 from airunner.worker.cloning import Cloning
 from airunner.worker.environment import git_environment
 from airunner.worker.estate import Estate
+from airunner.worker.files.clearing import clear
+from airunner.worker.files.descent import FOLDER
 from airunner.worker.looks import FOLDERS, Looks
 from airunner.worker.process import Launcher
-from airunner.worker.results.clearing import clear
 from airunner.worker.results.harvest import harvest
 from airunner.worker.results.patterns import Patterns
 from airunner.worker.results.results import FolderResults
 from airunner.worker.sources.brought import Brought
-from airunner.worker.sources.descent import FOLDER
 from airunner.worker.sources.source import Source
 from airunner.worker.sources.staged import Staged
 from airunner.worker.workspace import Collected, Results, SetupFailed, Shelf

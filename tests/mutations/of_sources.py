@@ -21,7 +21,7 @@ OF_SOURCES: Final = (
     Mutation(
         name="a way down through links",
         promise="Nothing outside the root of sources is opened",
-        file="airunner/worker/sources/descent.py",
+        file="airunner/worker/files/descent.py",
         old="os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC\n",
         new="os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC\n",
         test=f"{STAGING}test_what_is_swapped_meanwhile_leads_nowhere_and_holds_nobody_up",
@@ -29,7 +29,7 @@ OF_SOURCES: Final = (
     Mutation(
         name="a way back up into whatever is there now",
         promise="Nothing outside the root of sources is opened",
-        file="airunner/worker/sources/descent.py",
+        file="airunner/worker/files/descent.py",
         old="            if _identity(above) != self._closed.pop():\n",
         new="            if self._closed.pop() == ():\n",
         test="tests/worker/test_descent.py::"

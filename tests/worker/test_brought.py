@@ -10,8 +10,8 @@ import pytest
 from airunner import limits
 from airunner.spec import JobSpec
 from airunner.steps import Step
+from airunner.worker.files.descent import FOLDER
 from airunner.worker.sources.brought import parse_brought, read_brought
-from airunner.worker.sources.descent import FOLDER
 from airunner.worker.workspace import SetupFailed
 
 SPEC = JobSpec(source="job")

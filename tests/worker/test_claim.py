@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from airunner.worker.files.descent import FOLDER
 from airunner.worker.sources.claim import Claim
-from airunner.worker.sources.descent import FOLDER
 from airunner.worker.sources.names import LOCK
 from airunner.worker.workspace import SetupFailed
 

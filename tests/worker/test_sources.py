@@ -13,7 +13,7 @@ from airunner.reports import Remark
 from airunner.spec import JobSpec
 from airunner.steps import Step, StepStatus
 from airunner.worker.checkout import Folder
-from airunner.worker.sources.descent import FOLDER
+from airunner.worker.files.descent import FOLDER
 from airunner.worker.sources.names import LOCK
 from airunner.worker.sources.source import Source
 from airunner.worker.workspace import Collected, SetupFailed, StepSummary, Summary

@@ -13,7 +13,7 @@ from threading import Event
 import pytest
 
 from airunner.limits import MIB
-from airunner.worker.sources.descent import FOLDER
+from airunner.worker.files.descent import FOLDER
 from airunner.worker.sources.staged import Staged
 from airunner.worker.sources.staging import LEFT_OUT_NAMED, Staging, Stopped, Tally
 from airunner.worker.workspace import SetupFailed

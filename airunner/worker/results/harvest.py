@@ -24,12 +24,12 @@ from threading import Event
 from typing import BinaryIO, Final
 
 from airunner.artifacts import Artifact
-from airunner.worker.results.errands import Errands
+from airunner.worker.files.descent import Descent
+from airunner.worker.files.errands import Errands
 from airunner.worker.results.errors import Errors
 from airunner.worker.results.patterns import Patterns
 from airunner.worker.results.scan import Found, Kind, Scan
 from airunner.worker.results.shelf import PIECE_BYTES
-from airunner.worker.sources.descent import Descent
 from airunner.worker.sources.staged import Staged
 from airunner.worker.workspace import Collected, NotKept, Shelf
 

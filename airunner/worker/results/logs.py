@@ -23,7 +23,7 @@ from threading import Lock
 from typing import Final
 
 from airunner.limits import RESULTS_PENDING_BYTES_MAX, RESULTS_STALL_SECONDS_MAX
-from airunner.worker.results.errands import Errands
+from airunner.worker.files.errands import Errands
 
 # A named pipe that somebody put there must not block us
 _APPEND: Final = (

@@ -27,12 +27,12 @@ from functools import partial
 from typing import Final
 
 from airunner.limits import RESULTS_STALL_SECONDS_MAX
-from airunner.worker.results.clearing import clear
-from airunner.worker.results.errands import Errands
+from airunner.worker.files.clearing import clear
+from airunner.worker.files.descent import FOLDER
+from airunner.worker.files.errands import Errands
 from airunner.worker.results.logs import STALLED, Logs
 from airunner.worker.results.manifest import manifest
 from airunner.worker.results.shelf import FolderShelf
-from airunner.worker.sources.descent import FOLDER
 from airunner.worker.sources.names import RESULTS
 from airunner.worker.workspace import Shelf, Summary
 

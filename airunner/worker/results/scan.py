@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from airunner.limits import ARTIFACT_PATH_BYTES_MAX, ARTIFACTS_MAX
+from airunner.worker.files.descent import Descent
 from airunner.worker.results.errors import Errors
 from airunner.worker.results.patterns import Patterns
-from airunner.worker.sources.descent import Descent
 from airunner.worker.sources.names import JOB, shown
 from airunner.worker.sources.staged import Staged
 

@@ -14,8 +14,8 @@ from threading import Event
 from typing import BinaryIO, Final
 
 from airunner.artifacts import Artifact
-from airunner.worker.results.errands import Errands
-from airunner.worker.sources.descent import Descent
+from airunner.worker.files.descent import Descent
+from airunner.worker.files.errands import Errands
 from airunner.worker.workspace import NotKept
 
 PIECE_BYTES: Final = 1 << 20

@@ -10,7 +10,7 @@ import errno
 import os
 from pathlib import Path
 
-from airunner.worker.sources.descent import FOLDER, Descent
+from airunner.worker.files.descent import FOLDER, Descent
 from airunner.worker.workspace import SetupFailed
 
 

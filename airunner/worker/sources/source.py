@@ -23,7 +23,7 @@ from airunner.jobs import Job, Millis
 from airunner.reports import Remark, Report
 from airunner.units import show_duration, show_size
 from airunner.worker.clock import Clock
-from airunner.worker.results.errands import Errands
+from airunner.worker.files.errands import Errands
 from airunner.worker.sources.brought import Brought, read_brought
 from airunner.worker.sources.claim import Claim
 from airunner.worker.sources.names import LOCK

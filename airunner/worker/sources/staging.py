@@ -28,7 +28,7 @@ from time import monotonic
 from typing import Final
 
 from airunner.limits import KIB, MIB
-from airunner.worker.sources.descent import Descent
+from airunner.worker.files.descent import Descent
 from airunner.worker.sources.names import is_ours, shown
 from airunner.worker.sources.staged import Staged
 from airunner.worker.workspace import SetupFailed
