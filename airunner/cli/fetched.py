@@ -2,8 +2,7 @@
 
 Rules
 
-1. A file is written under a temporary name beside its own, and renamed once it is whole: whatever
-   ends the fetching, a file is there as it was kept, or not at all.
+1. Whatever ends the fetching, a file is there as it was kept, or not at all.
 2. Nothing is written through a link below the folder, whoever puts it there meanwhile.
 3. What is there already is replaced only if that is asked for.
 """
@@ -11,7 +10,7 @@ Rules
 import errno
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -20,9 +19,8 @@ from airunner.artifacts import Artifact
 from airunner.cli.exits import CommandFailed
 from airunner.cli.output import printable
 from airunner.worker.files.descent import Descent
+from airunner.worker.files.whole import whole, write_all
 
-_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # on this disk
 _HINT: Final = "name another folder with --output, or replace what is there with --force"
 
 
@@ -61,32 +59,17 @@ class Folder:
     def begin(self, artifact: Artifact) -> Iterator["Fetched"]:
         """A file to be written and kept; what was not kept is gone when the context ends."""
         above, _, name = artifact.path.rpartition("/")
-        temporary = f".partial-{os.urandom(4).hex()}"
-        mode = 0o777 if artifact.executable else 0o666  # of which the umask takes its part
+        mode = 0o777 if artifact.executable else 0o666
         with self._explained(artifact.path), Descent(self._top) as way:
-            for each in above.split("/") if above else ():
-                with suppress(FileExistsError):
-                    os.mkdir(each, dir_fd=way.here)
-                way.down(each)
-            file = os.open(temporary, _NEW, mode, dir_fd=way.here)
-            try:
-                fetched = Fetched(file)
-                yield fetched
-                if self._replace:
-                    os.rename(temporary, name, src_dir_fd=way.here, dst_dir_fd=way.here)
-                else:
-                    _publish(temporary, name, way.here)
-            finally:
-                os.close(file)
-                with suppress(OSError):  # it has its own name by now
-                    os.unlink(temporary, dir_fd=way.here)
+            way.follow(above, make=True)
+            with whole(way.here, name, mode, replace=self._replace) as file:
+                yield Fetched(file)
 
     def _has(self, path: str) -> bool:
-        *above, name = path.split("/")
+        above, _, name = path.rpartition("/")
         try:
             with Descent(self._top) as way:
-                for each in above:
-                    way.down(each)
+                way.follow(above)
                 os.stat(name, dir_fd=way.here, follow_symlinks=False)
         except OSError:
             return False  # if something else is in the way, writing tells
@@ -122,19 +105,4 @@ class Fetched:
 
     def write(self, data: bytes) -> None:
         """Add all of it."""
-        left = memoryview(data)
-        while left:
-            left = left[os.write(self._file, left) :]
-
-
-def _publish(temporary: str, name: str, folder: int) -> None:
-    """Give a file its own name, which nobody has. Raises FileExistsError."""
-    try:
-        os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        with suppress(FileNotFoundError):
-            os.stat(name, dir_fd=folder, follow_symlinks=False)
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
-        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        write_all(self._file, data)

@@ -85,9 +85,9 @@ OF_RESULTS: Final = (
     Mutation(
         name="a piece of an artifact that is left behind",
         promise="Artifacts are what the patterns of a .gitignore mean",
-        file="airunner/worker/results/shelf.py",
-        old="                        os.unlink(partial_name, dir_fd=way.here)\n",
-        new="                        os.stat(partial_name, dir_fd=way.here)\n",
+        file="airunner/worker/files/whole.py",
+        old="            os.unlink(temporary, dir_fd=folder)\n        raise\n",
+        new="            os.stat(temporary, dir_fd=folder)\n        raise\n",
         test=f"{SHELF}test_what_is_not_what_was_said_is_not_kept_and_the_next_one_is",
     ),
     Mutation(

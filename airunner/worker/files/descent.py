@@ -7,6 +7,7 @@ descriptors: the highest are closed, and opened again from below, where they mus
 
 import errno
 import os
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
@@ -42,6 +43,21 @@ class Descent:
             finally:
                 os.close(highest)
         self._open.append(below)
+
+    def follow(self, path: str, *, make: bool = False) -> None:
+        """Go down a whole path, whose names have / between them; "" stays here. Raises OSError.
+
+        `make` those of its folders that are not there.
+        """
+        for name in path.split("/") if path else ():
+            try:
+                self.down(name)
+            except FileNotFoundError:
+                if not make:
+                    raise
+                with suppress(FileExistsError):
+                    os.mkdir(name, dir_fd=self.here)
+                self.down(name)
 
     def up(self) -> None:
         """Go back to the folder above. Raises OSError (ESTALE) if we were moved meanwhile."""

@@ -130,8 +130,7 @@ class Crop:
         above, _, name = place.rpartition("/")
         try:
             with Descent(self._top) as way:
-                for each in above.split("/") if above else ():
-                    way.down(each)
+                way.follow(above)
                 return os.fdopen(os.open(name, _FILE, dir_fd=way.here), "rb")
         except OSError as error:
             raise _unreadable(path, error) from None

@@ -24,6 +24,7 @@ from typing import Final
 
 from airunner.limits import RESULTS_PENDING_BYTES_MAX, RESULTS_STALL_SECONDS_MAX
 from airunner.worker.files.errands import Errands
+from airunner.worker.files.whole import write_all
 
 # A named pipe that somebody put there must not block us
 _APPEND: Final = (
@@ -132,9 +133,7 @@ class Logs:
             try:
                 if not stat.S_ISREG(os.fstat(file).st_mode):
                     raise OSError(errno.EINVAL, "something that is no file has its name")
-                left = memoryview(data)
-                while left:
-                    left = left[os.write(file, left) :]
+                write_all(file, data)
             finally:
                 os.close(file)
         except OSError as error:

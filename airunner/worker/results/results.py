@@ -30,6 +30,7 @@ from airunner.limits import RESULTS_STALL_SECONDS_MAX
 from airunner.worker.files.clearing import clear
 from airunner.worker.files.descent import FOLDER
 from airunner.worker.files.errands import Errands
+from airunner.worker.files.whole import whole, write_all
 from airunner.worker.results.logs import STALLED, Logs
 from airunner.worker.results.manifest import manifest
 from airunner.worker.results.shelf import FolderShelf
@@ -115,22 +116,9 @@ class FolderResults:
 
     def _write(self, text: bytes) -> None:
         assert self._folder is not None
-        temporary = f".{RESULT}-{os.urandom(4).hex()}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        file = os.open(temporary, flags, 0o666, dir_fd=self._folder)
-        try:
-            try:
-                left = memoryview(text)
-                while left:
-                    left = left[os.write(file, left) :]
-                os.fsync(file)
-            finally:
-                os.close(file)
-            os.rename(temporary, RESULT, src_dir_fd=self._folder, dst_dir_fd=self._folder)
-        except OSError:
-            with suppress(OSError):
-                os.unlink(temporary, dir_fd=self._folder)
-            raise
+        with whole(self._folder, RESULT, 0o666) as file:
+            write_all(file, text)
+            os.fsync(file)
         with suppress(OSError):  # some network drives sync no folders
             os.fsync(self._folder)
 

@@ -1,14 +1,12 @@
 """The shelf of a folder: artifacts are copied below `results/`, as they are in the workspace.
 
-A file is written under a temporary name beside its own, held against its digest, and renamed: it
-is there whole, or not at all. Nothing is read or written through a link, so nothing outside the folder is,
+A file is held against its digest while it is written, and is there whole, or not at all. Nothing is read or written through a link, so nothing outside the folder is,
 whoever puts links into it meanwhile.
 """
 
 import hashlib
 import os
 import re
-from contextlib import suppress
 from functools import partial
 from threading import Event
 from typing import BinaryIO, Final
@@ -16,11 +14,11 @@ from typing import BinaryIO, Final
 from airunner.artifacts import Artifact
 from airunner.worker.files.descent import Descent
 from airunner.worker.files.errands import Errands
+from airunner.worker.files.whole import whole, write_all
 from airunner.worker.workspace import NotKept
 
 PIECE_BYTES: Final = 1 << 20
 _OURS: Final = re.compile(r"result\.json|step_\d+\.log")  # at the top
-_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class FolderShelf:
@@ -57,42 +55,31 @@ class FolderShelf:
 
     def _put(self, artifact: Artifact, source: int, stop: Event) -> None:
         above, _, name = artifact.path.rpartition("/")
-        partial_name = _temporary()
+        mode = 0o777 if artifact.executable else 0o666
         try:
             with Descent(self._folder) as way:
-                _go(way, above)
-                file = os.open(
-                    partial_name, _NEW, 0o777 if artifact.executable else 0o666, dir_fd=way.here
-                )
-                try:
-                    try:
-                        _copy(artifact, source, file, stop)
-                    finally:
-                        os.close(file)
-                    _rename(partial_name, name, way.here)
-                except BaseException:
-                    with suppress(OSError):
-                        os.unlink(partial_name, dir_fd=way.here)
-                    raise
+                way.follow(above, make=True)
+                with whole(way.here, name, mode) as file:
+                    _copy(artifact, source, file, stop)
         except OSError as error:
             raise _not_kept(artifact.path, error) from None
 
     def _make(self, path: str) -> None:
         try:
             with Descent(self._folder) as way:
-                _go(way, path)
+                way.follow(path, make=True)
         except OSError as error:
             raise _not_kept(path, error) from None
 
     def _link(self, path: str, target: str) -> None:
         above, _, name = path.rpartition("/")
-        temporary = _temporary()
+        temporary = f".partial-{os.urandom(4).hex()}"
         try:
             with Descent(self._folder) as way:
-                _go(way, above)
+                way.follow(above, make=True)
                 os.symlink(target, temporary, dir_fd=way.here)
                 try:
-                    _rename(temporary, name, way.here)
+                    os.rename(temporary, name, src_dir_fd=way.here, dst_dir_fd=way.here)
                 except OSError:
                     os.unlink(temporary, dir_fd=way.here)
                     raise
@@ -109,25 +96,6 @@ def _not_kept(path: str, error: OSError) -> NotKept:
     return NotKept(f"artifact {path!r} cannot be kept in results: {error.strerror or error}")
 
 
-def _temporary() -> str:
-    return f".partial-{os.urandom(4).hex()}"
-
-
-def _go(way: Descent, path: str) -> None:
-    """Go down to a folder, and make what is missing of the way."""
-    for name in path.split("/") if path else ():
-        try:
-            way.down(name)
-        except FileNotFoundError:
-            with suppress(FileExistsError):
-                os.mkdir(name, dir_fd=way.here)
-            way.down(name)
-
-
-def _rename(old: str, new: str, folder: int) -> None:
-    os.rename(old, new, src_dir_fd=folder, dst_dir_fd=folder)
-
-
 def _copy(artifact: Artifact, source: int, file: int, stop: Event) -> None:
     """Copy as many bytes as the artifact has. Raises NotKept if they are others than it says."""
     digest, at = hashlib.sha256(), 0
@@ -137,8 +105,6 @@ def _copy(artifact: Artifact, source: int, file: int, stop: Event) -> None:
             break
         digest.update(data)
         at += len(data)
-        left = memoryview(data)
-        while left:
-            left = left[os.write(file, left) :]
+        write_all(file, data)
     if at != artifact.size or digest.hexdigest() != artifact.sha256:
         raise NotKept(f"artifact {artifact.path!r} was changed while it was read")

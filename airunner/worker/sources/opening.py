@@ -27,8 +27,7 @@ def open_source(root: Path, source: str) -> int:
         descriptor = os.open(top, FOLDER)
         try:
             with Descent(descriptor) as way:
-                for name in os.path.relpath(folder, top).split("/"):
-                    way.down(name)
+                way.follow(os.path.relpath(folder, top))
                 return os.dup(way.here)
         finally:
             os.close(descriptor)
