@@ -21,7 +21,7 @@ from airunner.cli.groups import Markers, markers
 from airunner.cli.output import STDERR, STDOUT, StdoutClosed, colourful, note, send, write
 from airunner.cli.steps_shown import begun, ended, skipped
 from airunner.entries import BackInLine, Ended, Entry, Kept, Taken
-from airunner.jobs import Instant, JobState
+from airunner.jobs import Instant, JobState, Reason
 from airunner.reports import (
     CloneFailed,
     Output,
@@ -74,7 +74,7 @@ class Passing:
         self._closed = False
         self._lines = _Lines()
         self._groups = None if markers is None else _Groups(markers, self._mark)
-        self.told = ""  # the last error of which a remark was made
+        self.told = ""  # the last error that remarks were made of
         self.kept = 0  # artifacts of the latest attempt
         self.kept_bytes = 0
 
@@ -99,6 +99,8 @@ class Passing:
                 if (text := remark(what)) is not None:
                     self.remark(text)
                 if isinstance(what, Ended) and what.state is not JobState.COMPLETED:
+                    if what.outcome.reason is Reason.ARTIFACTS_FAILED:
+                        self.told = what.outcome.error  # a remark for each thing that went wrong
                     self._tell_skipped(what)
 
     def remark(self, text: str) -> None:

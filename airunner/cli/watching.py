@@ -15,7 +15,7 @@ from airunner.cli.rendering import ending
 from airunner.cli.showing import Passing, Show
 from airunner.entries import BackInLine, Ended, Taken
 from airunner.errors import Refused
-from airunner.jobs import JobId, JobState, Outcome, Reason
+from airunner.jobs import JobId, JobState, Reason
 from airunner.units import show_size
 from airunner.wire.client import JobsClient
 from airunner.wire.follow import follow
@@ -38,7 +38,8 @@ async def watch(
         ended = await _read(jobs, id, show, from_sequence, in_line, known)
         explaining.cancel()
     if ended.state is not JobState.COMPLETED and ended.outcome.reason is not Reason.EXITED:
-        show.remark(f"job {id} {ending(ended.state, ended.outcome, _told(show, ended.outcome))}")
+        told = show.told if isinstance(show, Passing) else ""
+        show.remark(f"job {id} {ending(ended.state, ended.outcome, told)}")
     if isinstance(show, Passing) and show.kept:
         files = "1 artifact" if show.kept == 1 else f"{show.kept} artifacts"
         size = show_size(show.kept_bytes)
@@ -46,14 +47,6 @@ async def watch(
     if not ended.outcome.log_complete:
         show.remark(f"the worker could not deliver all output of job {id}")
     return exit_code(ended.state, ended.outcome)
-
-
-def _told(show: Show, outcome: Outcome) -> str:
-    """What of its error whoever watches has been told already."""
-    if not isinstance(show, Passing):
-        return ""
-    remarked = outcome.reason is Reason.ARTIFACTS_FAILED  # each thing that went wrong was
-    return outcome.error if remarked else show.told
 
 
 async def count_steps(jobs: JobsClient, id: JobId) -> int | None:

@@ -110,6 +110,14 @@ def test_results_go_where_they_are_wanted_in_place_of_the_last(shell: Shell) -> 
     assert os.listdir(shell.home / "out" / "of") == ["it"]
 
 
+def test_what_became_of_an_artifact_is_told_once(shell: Shell) -> None:
+    job = write(shell, script="touch result.json", artifacts=["result.json"])
+    done = shell.run("run", job)
+    assert done.returncode == 125
+    assert done.stderr.count("artifact 'result.json' cannot be kept") == 1
+    assert "the job went well, but not all of its artifacts could be kept\n" in done.stderr
+
+
 def test_a_workspace_that_is_kept_is_told(shell: Shell) -> None:
     done = shell.run("run", write(shell, script="echo here >made"), "--keep-workspace")
     kept = Path(done.stderr.splitlines()[-1].removeprefix("airunner: the workspace is kept: "))
