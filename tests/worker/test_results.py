@@ -145,6 +145,26 @@ def test_links_stay_links_and_empty_folders_are_there(tmp_path: Path) -> None:
     assert (tmp_path / "results/a/b/c").is_dir()
 
 
+def test_a_file_with_holes_keeps_them(tmp_path: Path) -> None:
+    source, size = tmp_path / "disk.img", 64 * 1024 * 1024 + 1
+    with source.open("wb") as file:
+        file.truncate(size)
+        file.seek(size // 2)
+        file.write(b"data")
+    data = source.read_bytes()
+
+    async def scene() -> None:
+        async with opened(tmp_path / "source") as results:
+            with source.open("rb") as file:
+                await results.shelf.put(artifact("disk.img", data), file)
+
+    (tmp_path / "source").mkdir()
+    play(scene)
+    kept = tmp_path / "source/results/disk.img"
+    assert kept.read_bytes() == data
+    assert kept.stat().st_blocks * 512 < size // 2
+
+
 @pytest.mark.parametrize("name", ["result.json", "step_0.log", "step_17.log", "step_1.log/x"])
 def test_no_artifact_takes_a_name_of_ours(tmp_path: Path, name: str) -> None:
     async def scene() -> None:
@@ -478,8 +498,10 @@ asyncio.run(main())
 def test_the_result_says_what_came_of_the_job_and_of_each_step(tmp_path: Path) -> None:
     digest = hashlib.sha256(b"").hexdigest()
     files = (Artifact(path="out/☃", size=0, sha256=digest),)
-    failed = Outcome(reason=Reason.EXITED, exit_code=2, error="in step 2 of 3 (make)")
-    collected = Collected(artifacts=files, errors=("artifact 'x' cannot be read",))
+    wrong = "artifact 'x' cannot be read"
+    error = f"in step 2 of 3 (make); {wrong}"
+    failed = Outcome(reason=Reason.EXITED, exit_code=2, error=error)
+    collected = Collected(artifacts=files, errors=(wrong,))
 
     async def scene() -> None:
         async with opened(tmp_path) as results:
@@ -528,6 +550,19 @@ def test_the_result_says_what_came_of_the_job_and_of_each_step(tmp_path: Path) -
         "errors": ["artifact 'x' cannot be read"],
         "error": "exited with 2 in step 2 of 3 (make); artifact 'x' cannot be read",
     }
+
+
+@pytest.mark.parametrize(
+    ("outcome", "error"),
+    [
+        (Outcome(reason=Reason.SIGNALED, exit_code=137, signal=9), "ended by signal 9 in step 1"),
+        (Outcome(reason=Reason.TIMEOUT, exit_code=143), "timed out in step 1"),
+        (Outcome(reason=Reason.CANCELLED, exit_code=143), "cancelled in step 1"),
+    ],
+)
+def test_the_result_says_how_a_step_ended_the_job(outcome: Outcome, error: str) -> None:
+    ended = structs.replace(outcome, error="in step 1")
+    assert json.loads(manifest(summary(outcome=ended), lambda _: True, ()))["error"] == error
 
 
 def test_the_readme_shows_a_result_as_it_is() -> None:

@@ -19,14 +19,16 @@ import json
 from collections.abc import Callable
 
 from airunner.jobs import JobState, Outcome, Reason
+from airunner.steps import IN_STEP
 from airunner.units import show_time
 from airunner.worker.results.logs import log_name
 from airunner.worker.workspace import StepSummary, Summary
 
 
 def manifest(summary: Summary, has_log: Callable[[int], bool], errors: tuple[str, ...]) -> bytes:
-    """The file's text; `errors` are those of the logs."""
+    """The file's text; `errors` are those of the logs, of which the outcome does not know yet."""
     job, outcome = summary.job, summary.outcome
+    error = "; ".join(filter(None, (_how(outcome), *errors)))
     errors = (*summary.collected.errors, *errors)
     said: dict[str, object] = {
         "jobId": job.id,
@@ -45,7 +47,7 @@ def manifest(summary: Summary, has_log: Callable[[int], bool], errors: tuple[str
             for each in summary.collected.artifacts
         ],
         **({"errors": errors} if errors else {}),
-        "error": _error(summary, errors),
+        "error": error or None,
     }
     text = json.dumps(said, indent=2, ensure_ascii=False)
     return f"{text}\n".encode(errors="backslashreplace")
@@ -76,16 +78,9 @@ def _step(index: int, step: StepSummary, *, has_log: bool) -> dict[str, object]:
     }
 
 
-def _error(summary: Summary, errors: tuple[str, ...]) -> str | None:
-    said = _how(summary.outcome)
-    told = any(each in said for each in summary.collected.errors)  # the first, and how many more
-    untold = errors[len(summary.collected.errors) :] if told else errors
-    return "; ".join(filter(None, (said, *untold))) or None
-
-
 def _how(outcome: Outcome) -> str:
     """The outcome's error; where that only says in which step, what happened there comes first."""
-    if not outcome.error.startswith("in step "):
+    if not outcome.error.startswith(IN_STEP):
         return outcome.error
     match outcome.reason:
         case Reason.EXITED:
@@ -94,5 +89,7 @@ def _how(outcome: Outcome) -> str:
             return f"ended by signal {outcome.signal} {outcome.error}"
         case Reason.TIMEOUT:
             return f"timed out {outcome.error}"
+        case Reason.CANCELLED:
+            return f"cancelled {outcome.error}"
         case _:
             return outcome.error

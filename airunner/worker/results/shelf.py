@@ -97,14 +97,21 @@ def _not_kept(path: str, error: OSError) -> NotKept:
 
 
 def _copy(artifact: Artifact, source: int, file: int, stop: Event) -> None:
-    """Copy as many bytes as the artifact has. Raises NotKept if they are others than it says."""
+    """Copy as many bytes as the artifact has. Raises NotKept if they are others than it says.
+
+    Of a file with holes, pieces that are all zeros become holes.
+    """
     digest, at = hashlib.sha256(), 0
+    sparse = os.fstat(source).st_blocks * 512 < artifact.size
     while at < artifact.size and not stop.is_set():
         data = os.pread(source, min(PIECE_BYTES, artifact.size - at), at)
         if not data:
             break
         digest.update(data)
         at += len(data)
-        write_all(file, data)
+        if sparse and data == bytes(len(data)):
+            os.ftruncate(file, os.lseek(file, len(data), os.SEEK_CUR))
+        else:
+            write_all(file, data)
     if at != artifact.size or digest.hexdigest() != artifact.sha256:
         raise NotKept(f"artifact {artifact.path!r} was changed while it was read")
