@@ -236,10 +236,10 @@ class Run:
             if isinstance(brought, Ending):
                 return brought
             collected = brought
-            if self._spec.artifacts and collected == Collected():
-                await self._hold.report(Remark("no file is what the patterns of artifacts mean"))
         if self._halt.why is Why.CANCEL:
             verdict = replace(verdict, reason=Reason.CANCELLED)
+        elif course.begun and self._spec.artifacts and collected == Collected():
+            await self._hold.report(Remark("no file matches the job's patterns of artifacts"))
         verdict = await self._told(verdict, collected.errors)
         if results:
             summary = Summary(
@@ -279,9 +279,8 @@ class Run:
             return Collected()
         if self._halt.is_urgent:
             return Ending.RELEASED
-        return Collected(
-            errors=(f"took longer than COLLECT_SECONDS_MAX ({COLLECT_SECONDS_MAX} s)",)
-        )
+        limit_said = f"COLLECT_SECONDS_MAX ({COLLECT_SECONDS_MAX} s)"
+        return Collected(errors=(f"the artifacts took longer to keep than {limit_said}",))
 
     def _end_if_final(self, limit: asyncio.Timeout) -> None:
         if self._halt.why in (Why.CANCEL, Why.LOST) or self._halt.is_urgent:

@@ -410,12 +410,13 @@ async def test_a_cancel_ends_the_collecting_and_is_the_end() -> None:
         open_all(it)
         it.rooms.results = notes = Notes()
         it.rooms.collecting = for_ever
-        id = await it.submit("greet")
+        id = await it.submit("greet", artifacts=("dist/",))
         await it.until(lambda: it.stage.actors and not it.stage.alive)
         await it.broker.cancel(id, SUE)
         outcome = await it.outcome(id)
         assert (outcome.reason, outcome.exit_code) == (Reason.CANCELLED, 0)
         assert notes.summaries[0].outcome.reason is Reason.CANCELLED
+        assert not any(isinstance(report, Remark) for report in await it.reports(id))
 
 
 @virtually
