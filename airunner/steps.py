@@ -6,6 +6,7 @@ list of steps puts the step's place before it, as in `steps[1].run`.
 
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
+from typing import Final
 
 from msgspec import Struct, field
 
@@ -20,6 +21,8 @@ from airunner.checks import (
     check_within,
 )
 from airunner.errors import InvalidRequest
+
+IN_STEP: Final = "in step "  # begins an outcome's error that says first where it came up
 
 _TITLE_CHARS = 100  # of a step's title, where its first line stands for its name
 

@@ -10,6 +10,7 @@ The timestamp of every event is by the server's clock, so that it never goes bac
 
 from airunner.cli.output import printable
 from airunner.jobs import Instant, JobState, Outcome, Reason
+from airunner.steps import IN_STEP
 from airunner.units import show_time
 
 Json = dict[str, object]
@@ -23,7 +24,7 @@ def show_instant(at: Instant | None) -> str | None:
 def ending(state: JobState, outcome: Outcome, told: str = "") -> str:
     """How a job ended, in a few words; its error is left out if its reader was `told`."""
     known = not outcome.error or (told and told in outcome.error)
-    between = " " if outcome.error.startswith("in step ") else ": "
+    between = " " if outcome.error.startswith(IN_STEP) else ": "
     error = "" if known else f"{between}{printable(outcome.error)}"
     match outcome.reason:
         case Reason.EXITED:

@@ -13,7 +13,7 @@ Rules
 from dataclasses import dataclass
 
 from airunner.jobs import Instant, Outcome, Reason, StepResult
-from airunner.steps import StepStatus
+from airunner.steps import IN_STEP, StepStatus
 from airunner.worker.halt import Why
 from airunner.worker.plan import Stage
 from airunner.worker.process import Exit
@@ -142,5 +142,5 @@ class Course:
         """The error, with the step in which it came up."""
         if stage.step is None:
             return error
-        place = f"in step {stage.step + 1} of {len(self.stages)} ({stage.title})"
+        place = f"{IN_STEP}{stage.step + 1} of {len(self.stages)} ({stage.title})"
         return f"{place}: {error}" if error else place

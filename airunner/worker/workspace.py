@@ -74,7 +74,7 @@ class Summary:
     """What the results say of an attempt that is over."""
 
     job: Job
-    outcome: Outcome
+    outcome: Outcome  # whose error says what went wrong with what was collected
     steps: tuple[StepSummary, ...]
     collected: Collected
     started_at: Instant  # the attempt, by the worker's clock
