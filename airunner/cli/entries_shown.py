@@ -11,8 +11,9 @@ from msgspec import Struct
 from airunner.artifacts import Artifact
 from airunner.cli.output import printable
 from airunner.cli.rendering import Json, show_instant
+from airunner.cli.work_shown import results_json
 from airunner.entries import BackInLine, Cancelling, Ended, Entry, Happening, InLine, Taken, kind
-from airunner.jobs import Outcome, StepResult
+from airunner.jobs import Outcome
 from airunner.reports import (
     CloneEnded,
     CloneFailed,
@@ -53,14 +54,14 @@ def seal_json(seal: Seal) -> Json:
     return {**_members(seal), "digest": seal.digest.hex()}
 
 
-def _members(what: Happening | Outcome | Seal | Artifact | StepResult) -> Json:
+def _members(what: Happening | Outcome | Seal | Artifact) -> Json:
     found: Json = {}
     for name in _names(what):
         value = getattr(what, name)
         if isinstance(value, Outcome | Artifact):
             found |= _members(value)
         elif name == "steps":
-            found[name] = [_members(step) for step in value]
+            found[name] = results_json(value)
         elif isinstance(value, Seal):
             found[name] = seal_json(value)
         elif name.endswith("_at"):
@@ -72,7 +73,7 @@ def _members(what: Happening | Outcome | Seal | Artifact | StepResult) -> Json:
     return found
 
 
-def _names(what: Happening | Outcome | Seal | Artifact | StepResult) -> Sequence[str]:
+def _names(what: Happening | Outcome | Seal | Artifact) -> Sequence[str]:
     """Of its fields."""
     if isinstance(what, Struct):
         return what.__struct_fields__

@@ -86,7 +86,13 @@ def test_steps_are_told_with_their_ends() -> None:
 
 
 def test_the_end_of_a_job_of_steps_has_the_result_of_each() -> None:
-    step = StepResult(name="test", status=StepStatus.FAILED, exit_code=2, started_at=NOW)
+    step = StepResult(
+        name="test",
+        status=StepStatus.FAILED,
+        exit_code=2,
+        started_at=NOW,
+        ended_at=Instant(NOW + 300),
+    )
     outcome = Outcome(reason=Reason.EXITED, exit_code=2, steps=(step,))
     (said,) = entry_json(entry(Ended(JobState.FAILED, outcome)))
     assert said["steps"] == [
@@ -95,7 +101,8 @@ def test_the_end_of_a_job_of_steps_has_the_result_of_each() -> None:
             "status": "failed",
             "exit_code": 2,
             "started_at": show_instant(NOW),
-            "ended_at": None,
+            "ended_at": show_instant(Instant(NOW + 300)),
+            "duration_ms": 300,
         }
     ]
 
