@@ -110,6 +110,8 @@ async def _show(
 ) -> int:
     import json
 
+    from msgspec import to_builtins
+
     from airunner.cli.output import note, printable, say
     from airunner.cli.table import aligned
     from airunner.jobs import JobId
@@ -121,8 +123,7 @@ async def _show(
         note(_none(id, found))
     if as_json:
         for each in chosen:
-            members = {name: getattr(each, name) for name in each.__struct_fields__}
-            say(json.dumps(members, ensure_ascii=False))
+            say(json.dumps(to_builtins(each), ensure_ascii=False))
     elif chosen:
         rows = [("SHA256", "SIZE", "PATH")]
         rows += [(each.sha256, show_size(each.size), printable(each.path)) for each in chosen]

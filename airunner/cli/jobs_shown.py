@@ -1,10 +1,9 @@
 """Jobs as JSON, as lines of a table, and as prose."""
 
 from collections.abc import Sequence
-from enum import Enum
 from typing import Final
 
-from msgspec import Struct
+from msgspec import to_builtins
 
 from airunner.cli.output import printable
 from airunner.cli.rendering import Json, ending, show_instant
@@ -70,14 +69,14 @@ def job_details(job: Job, waiting: Waiting | None) -> Json:
         **job_json(job),
         "branch": spec.branch,
         "commit": spec.commit,
-        "checkout": _plain(spec.checkout),
+        "checkout": to_builtins(spec.checkout),
         "working_directory": spec.working_directory,
         "environment": dict(spec.environment),
         "metadata": dict(spec.metadata),
         "owner": spec.owner,
         "process_type": spec.process_type.value,
-        "terminal": _plain(spec.terminal),
-        "container": _plain(spec.container),
+        "terminal": to_builtins(spec.terminal),
+        "container": to_builtins(spec.container),
         "timeout_seconds": spec.timeout_seconds,
         "queue_timeout_seconds": spec.queue_timeout_seconds,
         "grace_seconds": spec.grace_seconds,
@@ -104,17 +103,6 @@ def job_details(job: Job, waiting: Waiting | None) -> Json:
         ],
         "waiting": None if waiting is None else waiting.explanation,
     }
-
-
-def _plain(value: object) -> object:
-    """A vocabulary value as JSON's types."""
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, tuple):
-        return [_plain(each) for each in value]
-    if isinstance(value, Struct):
-        return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
-    return value
 
 
 # Tables
