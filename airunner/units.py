@@ -1,6 +1,6 @@
 """Durations and sizes as people write them: "90", "10m", "1h30m"; "65536", "64KiB", "1GB".
 
-And instants as they are shown: RFC 3339 in UTC, "2031-04-01T09:00:00.250Z".
+And instants as they are shown, RFC 3339 in UTC, "2031-04-01T09:00:00.250Z"; and numbers of things.
 """
 
 import re
@@ -54,6 +54,11 @@ def show_size(size: int) -> str:
         if value < 1024:
             return f"{value:.1f} {unit}"
     return f"{value / 1024:.1f} TiB"
+
+
+def show_count(count: int, noun: str) -> str:
+    """Such as "1 file", "12,345 files"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def show_time(milliseconds: int) -> str:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from airunner.units import show_count
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
@@ -16,13 +18,9 @@ class Waiting:
     @property
     def explanation(self) -> str:
         """One sentence, such as "3 jobs ahead in queue gpu, 2 of 2 slots of 1 worker busy"."""
-        line = f"{_count(self.ahead, 'job')} ahead" if self.ahead else "first"
+        line = f"{show_count(self.ahead, 'job')} ahead" if self.ahead else "first"
         line += f" in queue {self.queue}"
         if not self.workers:
             return f"{line}, and no worker polls queue {self.queue}"
-        slots = f"{self.busy} of {_count(self.slots, 'slot')} of {_count(self.workers, 'worker')}"
+        slots = f"{self.busy} of {show_count(self.slots, 'slot')} of {show_count(self.workers, 'worker')}"
         return f"{line}, {slots} busy"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

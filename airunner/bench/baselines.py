@@ -20,6 +20,7 @@ from airunner.bench.echo import SERVICE
 from airunner.bench.figures import Sample, latency, rate
 from airunner.bench.rounds import Contender
 from airunner.bench.setting import Setting
+from airunner.units import show_count
 
 Echo: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]"
 Stream: TypeAlias = "grpc.aio.StreamStreamMultiCallable[bytes, bytes]"
@@ -48,7 +49,7 @@ def stream(channel: grpc.aio.Channel) -> Contender:
 
 
 def callers(count: int) -> str:
-    return "1 client" if count == 1 else f"{count} clients"
+    return show_count(count, "client")
 
 
 @dataclass(frozen=True, slots=True)

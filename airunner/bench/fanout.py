@@ -20,6 +20,7 @@ from airunner.entries import Ended
 from airunner.jobs import JobId
 from airunner.reports import Output, ProcessStarted
 from airunner.spec import JobSpec
+from airunner.units import show_count
 from airunner.wire.client import JobsClient
 
 COUNTS: Final = (1, 10, 100)  # monitors
@@ -131,7 +132,7 @@ class Crowd:
 
     @property
     def name(self) -> str:
-        return "1 monitor" if len(self.clients) == 1 else f"{len(self.clients)} monitors"
+        return show_count(len(self.clients), "monitor")
 
     async def watch(self, seconds: float) -> Sample:
         """Let a job write for so long, and all monitors read it."""

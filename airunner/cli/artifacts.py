@@ -138,7 +138,7 @@ async def _get(
     from airunner.cli.fetched import Folder
     from airunner.cli.output import note
     from airunner.jobs import JobId
-    from airunner.units import show_size
+    from airunner.units import show_count, show_size
 
     found = await shelves.list(JobId(id))
     chosen = _chosen(found, patterns)
@@ -150,7 +150,7 @@ async def _get(
         folder.check(chosen)
         with _progress(size) as progress:
             await _fetch(shelves, JobId(id), chosen, folder, progress)
-    note(f"fetched {_files(len(chosen))} ({show_size(size)}) to {output}")
+    note(f"fetched {show_count(len(chosen), 'artifact')} ({show_size(size)}) to {output}")
     return 0
 
 
@@ -234,7 +234,3 @@ def _none(id: str, found: Sequence["Artifact"]) -> str:
     if not found:
         return f"the server keeps no artifacts of job {id}"
     return f"no artifact of job {id} matches: `airunner artifacts {id}` shows what there is"
-
-
-def _files(count: int) -> str:
-    return "1 artifact" if count == 1 else f"{count} artifacts"

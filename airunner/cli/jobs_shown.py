@@ -11,7 +11,7 @@ from airunner.cli.table import aligned, cropped, fitted
 from airunner.cli.work_shown import in_words, results_json, script_prose, steps_json, steps_prose
 from airunner.jobs import Attempt, Instant, Job, JobState
 from airunner.spec import JobSpec
-from airunner.units import show_duration, show_size
+from airunner.units import show_count, show_duration, show_size
 from airunner.waiting import Waiting
 
 _COLOURS: Final = {
@@ -221,8 +221,7 @@ def _artifacts(job: Job) -> str | None:
     """What is kept, or else what is to be kept."""
     if not job.artifacts:
         return printable(" ".join(job.spec.artifacts)) or None
-    files = "1 file" if job.artifacts == 1 else f"{job.artifacts:,} files"
-    return f"{files}, {show_size(job.artifact_bytes)}"
+    return f"{show_count(job.artifacts, 'file')}, {show_size(job.artifact_bytes)}"
 
 
 def _attempt(each: Attempt) -> str:

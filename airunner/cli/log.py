@@ -9,7 +9,7 @@ import typer
 
 from airunner.cli.exits import DIFFERS, OURS, USAGE, CommandFailed
 from airunner.cli.output import note, printable, say
-from airunner.units import show_size
+from airunner.units import show_count, show_size
 
 FileArgument = Annotated[
     Path, typer.Argument(metavar="FILE", help="A server's log: PATH of --store sqlite:PATH.")
@@ -35,9 +35,9 @@ def check(file: FileArgument) -> None:
     for line in seen.notes:
         note(line)
     beside = f", {_artifacts(seen.artifacts, seen.artifact_bytes)}" if seen.artifacts else ""
-    count = f"{_number(seen.findings, 'finding')}" if seen.findings else "sound"
+    count = f"{show_count(seen.findings, 'finding')}" if seen.findings else "sound"
     say(
-        f"{_number(seen.jobs, 'job')}, {_number(seen.events, 'event')}, "
+        f"{show_count(seen.jobs, 'job')}, {show_count(seen.events, 'event')}, "
         f"{show_size(seen.output_bytes)} of output{beside}: {count}"
     )
     if seen.findings:
@@ -58,13 +58,13 @@ def salvage(file: FileArgument, out: OutArgument) -> None:
 
     with _explained(file):
         done = salvaged(file, out, _tell)
-    said = f"{_number(done.jobs, 'job')} and {_number(done.events, 'event')} are in {out}"
+    said = f"{show_count(done.jobs, 'job')} and {show_count(done.events, 'event')} are in {out}"
     if done.shortened or done.left_out:
         said += f": {done.shortened} lost their end, and {done.left_out} more are left out"
     if done.artifacts:
-        said += f"; {_number(done.artifacts, 'artifact')} beside it"
+        said += f"; {show_count(done.artifacts, 'artifact')} beside it"
     if done.lost and done.open:
-        said += f"; a server will go on with {_number(done.open, 'job')} that have no end there"
+        said += f"; a server will go on with {show_count(done.open, 'job')} that have no end there"
     say(said)
     if done.lost:
         raise typer.Exit(DIFFERS)
@@ -96,11 +96,7 @@ def _tell(finding: str) -> None:
 
 
 def _artifacts(count: int, size: int) -> str:
-    return f"{_number(count, 'artifact')} of {show_size(size)}"
-
-
-def _number(count: int, of: str) -> str:
-    return f"{count} {of}" if count == 1 else f"{count} {of}s"
+    return f"{show_count(count, 'artifact')} of {show_size(size)}"
 
 
 @contextmanager

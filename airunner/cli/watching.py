@@ -16,7 +16,7 @@ from airunner.cli.showing import Passing, Show
 from airunner.entries import BackInLine, Ended, Taken
 from airunner.errors import Refused
 from airunner.jobs import JobId, JobState, Reason
-from airunner.units import show_size
+from airunner.units import show_count, show_size
 from airunner.wire.client import JobsClient
 from airunner.wire.follow import follow
 
@@ -41,7 +41,7 @@ async def watch(
         told = show.told if isinstance(show, Passing) else ""
         show.remark(f"job {id} {ending(ended.state, ended.outcome, told)}")
     if isinstance(show, Passing) and show.kept:
-        files = "1 artifact" if show.kept == 1 else f"{show.kept} artifacts"
+        files = show_count(show.kept, "artifact")
         size = show_size(show.kept_bytes)
         show.remark(f"kept {files} ({size}), which `airunner artifacts {id}` shows")
     if not ended.outcome.log_complete:

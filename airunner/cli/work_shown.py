@@ -10,7 +10,7 @@ from airunner.cli.table import aligned, cropped
 from airunner.jobs import Job, StepResult
 from airunner.spec import JobSpec
 from airunner.steps import Step
-from airunner.units import show_duration, show_size
+from airunner.units import show_count, show_duration, show_size
 
 _TITLE_CELLS: Final = 60  # of one step's title
 _SCRIPT_LINES: Final = 20  # of a script that `show` prints
@@ -33,8 +33,7 @@ def in_words(spec: JobSpec) -> str:
         return f"job.json of {printable(spec.source)}"
     if not spec.steps:
         return "no steps"
-    count = "1 step" if len(spec.steps) == 1 else f"{len(spec.steps)} steps"
-    return f"{count}: {', '.join(_title(each.title) for each in spec.steps)}"
+    return f"{show_count(len(spec.steps), 'step')}: {', '.join(_title(each.title) for each in spec.steps)}"
 
 
 def script_prose(script: str) -> Iterator[str]:
@@ -44,7 +43,7 @@ def script_prose(script: str) -> Iterator[str]:
     for line in lines[:_SCRIPT_LINES]:
         yield f"  {cropped(printable(line.expandtabs(_TAB)), _SCRIPT_CELLS)}".rstrip()
     if (left := len(lines) - _SCRIPT_LINES) > 0:
-        yield f"  and {left} more line{'s' * (left > 1)}, which --json has"
+        yield f"  and {show_count(left, 'more line')}, which --json has"
 
 
 def steps_prose(job: Job) -> list[str]:

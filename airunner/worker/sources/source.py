@@ -21,7 +21,7 @@ from typing import Final
 
 from airunner.jobs import Job, Millis
 from airunner.reports import Remark, Report
-from airunner.units import show_duration, show_size
+from airunner.units import show_count, show_duration, show_size
 from airunner.worker.clock import Clock
 from airunner.worker.files.errands import Errands
 from airunner.worker.sources.brought import Brought, read_brought
@@ -155,8 +155,7 @@ class Source:
 
 
 def _counted(tally: Tally) -> str:
-    noun = "file" if tally.files == 1 else "files"
-    return f"{tally.files:,} {noun}, {show_size(tally.size)}"
+    return f"{show_count(tally.files, 'file')}, {show_size(tally.size)}"
 
 
 def _left_out(tally: Tally) -> str:
