@@ -27,7 +27,7 @@ from airunner.log.records import FACTS
 from airunner.log.rows import FACT_COLUMNS, DamagedRow, fact_event
 from airunner.log.schema import connect
 
-_COPY_BYTES: Final = 64 * MIB
+_COPY_BYTES: Final = 64 * MIB  # at once: between two of these it can be interrupted
 _SHELVING: Final = (Leased, Returned, ArtifactKept, ArtifactsDropped, Forgotten)
 _JOBS: Final = f"SELECT DISTINCT job FROM facts WHERE kind = {FACTS[ArtifactKept]} ORDER BY job"  # noqa: S608  # our own words
 _FACTS: Final = (
@@ -166,13 +166,16 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _shared(source: int, target: int) -> bool:
-    """Copy inside the kernel, which shares the blocks if it can; False: nothing was copied."""
-    try:
-        while os.copy_file_range(source, target, _COPY_BYTES):
-            pass
-    except (OSError, AttributeError):  # not between these two disks, or on this platform
+    """Copy inside the kernel, which shares the blocks if it can; False: nothing was copied.
+
+    Some file systems say that there is nothing to copy, instead of that they cannot.
+    """
+    left = os.fstat(source).st_size
+    with suppress(OSError, AttributeError):  # not between these two disks, or on this platform
+        while left and (done := os.copy_file_range(source, target, _COPY_BYTES)):
+            left -= done
+    if left:
         os.lseek(source, 0, os.SEEK_SET)
         os.lseek(target, 0, os.SEEK_SET)
         os.ftruncate(target, 0)
-        return False
-    return True
+    return not left
