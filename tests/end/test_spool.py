@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from airunner.limits import BATCH_BYTES_MAX
+from airunner.worker.keeper.output import PIPE_BYTES
+from airunner.worker.process import READ_BYTES_MAX
 from tests.end.test_crashes import alive
 from tests.end.test_network import COUNT, Counter
 from tests.support.site import Process, Site
 
 WIDTH = 999  # digits of a line: 1,000 bytes each
-ON_ITS_WAY = 300  # lines that a pipe and a batch hold, and more, when a worker is killed
+# Lines that die with a worker: what a full pipe, a batch and the read that fills it hold at most
+ON_ITS_WAY = (PIPE_BYTES + BATCH_BYTES_MAX + READ_BYTES_MAX) // (WIDTH + 1) + 1
 
 # Counts in its first attempt; the second says so and ends.
 ONCE = f"""
