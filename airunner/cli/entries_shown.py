@@ -13,7 +13,7 @@ from airunner.cli.output import printable
 from airunner.cli.rendering import Json, show_instant
 from airunner.cli.work_shown import results_json
 from airunner.entries import BackInLine, Cancelling, Ended, Entry, Happening, InLine, Taken, kind
-from airunner.jobs import Outcome
+from airunner.jobs import Ending, Outcome
 from airunner.reports import (
     CloneEnded,
     CloneFailed,
@@ -29,6 +29,12 @@ from airunner.units import show_duration, show_size
 
 _CLONE_LINES: Final = 5  # of git's own, the last of which says what was wrong
 _SPANS: Final = ("duration", "elapsed")
+_WHY_BACK: Final = {
+    Ending.FINISHED: "the attempt is over",
+    Ending.RELEASED: "its worker gave it back",
+    Ending.LAPSED: "its worker was not heard of in time",
+    Ending.LOST: "the attempt was lost with what ran it",
+}
 
 
 def entry_json(entry: Entry) -> Iterator[Json]:
@@ -84,7 +90,7 @@ def remark(what: Happening) -> str | None:
     """What a person who watches wants to know of an entry; None: nothing."""
     match what:
         case BackInLine(end, failures):
-            return f"back in line: the attempt was {end.value} ({failures} failed so far)"
+            return f"back in line: {_WHY_BACK[end]} ({failures} failed so far)"
         case Cancelling(by):
             return f"a cancel was requested by {printable(by)}" if by else "a cancel was requested"
         case CloneStarted(repository):

@@ -84,6 +84,7 @@ def job_details(job: Job, waiting: Waiting | None) -> Json:
         "output_bytes_max": spec.output_bytes_max,
         "request_id": job.request or None,
         "failures": job.failures,
+        "worker": job.lease.worker if job.lease else None,
         "cancel_requested_at": show_instant(job.cancel_requested_at),
         "output_bytes": job.output_bytes,
         "output_bytes_cut": job.output_bytes_cut,
@@ -200,6 +201,8 @@ def job_prose(job: Job, waiting: Waiting | None) -> list[str]:
     rows += [(f"env {key}", printable(value)) for key, value in spec.environment.items()]
     rows += [(f"meta {printable(key)}", printable(value)) for key, value in spec.metadata.items()]
     rows += [(f"attempt {each.number}", _attempt(each)) for each in job.attempts]
+    if job.lease:
+        rows.append((f"attempt {job.attempt}", f"running, by {printable(job.lease.worker)}"))
     lines = aligned([(label, text) for label, text in rows if text])
     if spec.script:
         lines += ["", *script_prose(spec.script)]

@@ -34,7 +34,7 @@ def ending(state: JobState, outcome: Outcome, told: str = "") -> str:
         case Reason.TIMEOUT:
             words = "timed out"
         case Reason.LOST:
-            words = "was lost: its workers went away too often"
+            words = "was lost too often"
         case Reason.OOM:
             words = "used more memory than it may"
         case Reason.SETUP_FAILED:

@@ -8,8 +8,9 @@ import pytest
 from airunner.artifacts import Artifact
 from airunner.cli.entries_shown import entry_json, last_line, remark
 from airunner.cli.rendering import ending, show_instant
-from airunner.entries import Ended, Entry, Happening, Kept, Taken
+from airunner.entries import BackInLine, Ended, Entry, Happening, Kept, Taken
 from airunner.jobs import (
+    Ending,
     Instant,
     JobState,
     Millis,
@@ -119,6 +120,13 @@ def test_a_seal_is_shown_with_its_digest_in_hexadecimal() -> None:
     (said,) = entry_json(entry(Ended(JobState.COMPLETED, outcome, seal)))
     assert said["seal"] == {"count": 4, "size": 9, "cut": 0, "digest": bytes(range(32)).hex()}
     assert json.loads(json.dumps(said)) == said
+
+
+@pytest.mark.parametrize("end", Ending)
+def test_a_job_that_is_back_in_line_says_why_in_words(end: Ending) -> None:
+    said = str(remark(BackInLine(end, 1)))
+    assert said.startswith("back in line: ")
+    assert said.endswith(" (1 failed so far)")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,20 @@ from rich.cells import cell_len
 from airunner.cli.jobs_shown import job_details, job_json, job_prose, job_table
 from airunner.cli.table import aligned
 from airunner.cli.work_shown import in_words
-from airunner.jobs import Instant, Job, JobId, JobState, Outcome, Place, Reason, StepResult
+from airunner.jobs import (
+    Instant,
+    Job,
+    JobId,
+    JobState,
+    Lease,
+    Millis,
+    Outcome,
+    Place,
+    Reason,
+    StepResult,
+    TokenDigest,
+    WorkerId,
+)
 from airunner.spec import JobSpec
 from airunner.steps import Step, StepStatus
 from airunner.waiting import Waiting
@@ -74,6 +87,16 @@ def test_a_job_that_waits_says_why() -> None:
     waiting = Waiting(queue="default", ahead=3, workers=1, slots=2, busy=2)
     assert job_details(job(), waiting)["waiting"] == waiting.explanation
     assert any(waiting.explanation in line for line in job_prose(job(), waiting))
+
+
+def test_a_job_that_runs_says_which_worker_has_it() -> None:
+    lease = Lease(
+        token=TokenDigest(b""), worker=WorkerId("w-1"), span=Millis(60_000), until=Instant(NOW)
+    )
+    running = structs.replace(job(), state=JobState.RUNNING, attempt=2, lease=lease)
+    assert job_details(running, None)["worker"] == "w-1"
+    assert job_prose(running, None)[-1] == "attempt 2  running, by w-1"
+    assert job_details(job(), None)["worker"] is None
 
 
 def test_a_command_cannot_talk_to_the_terminal_that_lists_it() -> None:
