@@ -1,27 +1,19 @@
-"""The server's verbs for clients, in words of the vocabulary.
+"""The server's verbs for clients, in words of the vocabulary."""
 
-Every call has a deadline. A call that may be repeated without harm is repeated
-while the server is unavailable, a few times, with pauses that double and are
-random within that (full jitter), so that clients of a server that comes back
-do not all come at once. What the server refuses is raised as the same class.
-"""
-
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from random import uniform
-from typing import Final, TypeVar
+from typing import Final
 
 import grpc
-from grpc_health.v1 import health_pb2
 
 from airunner.entries import Entry
-from airunner.errors import Refused, ShuttingDown, Unreachable
+from airunner.errors import Refused
 from airunner.jobs import Instant, Job, JobId, JobState, Place, RequestId, TaskToken
 from airunner.listing import Listing, Page, QueueStatistics
 from airunner.spec import JobSpec
 from airunner.waiting import Waiting
-from airunner.wire.caller import Caller
+from airunner.wire.caller import PAUSES, Caller
 from airunner.wire.dial import Destination
 from airunner.wire.entries import decode_entry, encode_filter
 from airunner.wire.enums import JOB_STATES
@@ -38,12 +30,7 @@ from airunner.wire.params import encode_spec
 from airunner.wire.refusals import decode_refusal, refusal_of
 from airunner.wire.times import decode_instant
 
-CALL_SECONDS: Final = 30.0
 NO_KEY: Final = RequestId("")
-PAUSES: Final = (0.1, 0.2, 0.4, 0.8)  # seconds at most, before each further try
-
-Q = TypeVar("Q")
-A = TypeVar("A")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,24 +65,9 @@ class JobsClient(Caller):
         pauses: Sequence[float] = PAUSES,
         dice: Callable[[float, float], float] = uniform,
     ) -> None:
-        super().__init__(destination)
-        self._pauses = pauses
-        self.dice = dice
+        super().__init__(destination, pauses=pauses, dice=dice)
         self._jobs = job_pb2_grpc.JobServiceStub(self._channel)
-        self._check: grpc.aio.UnaryUnaryMultiCallable[
-            health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse
-        ] = self._channel.unary_unary(
-            "/grpc.health.v1.Health/Check",
-            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
-            response_deserializer=health_pb2.HealthCheckResponse.FromString,
-        )
         self._events = job_pb2_grpc.JobEventsServiceStub(self._channel)
-
-    async def check(self) -> None:
-        """Return if the server is there and serves; else Unreachable says what is wrong."""
-        answer = await self._ask(self._check, health_pb2.HealthCheckRequest())
-        if answer.status != health_pb2.HealthCheckResponse.SERVING:
-            raise ShuttingDown
 
     async def enqueue(self, spec: JobSpec, *, request: RequestId = NO_KEY) -> Accepted:
         """Put a job in line. Repeated while the server is away only if it has a request id."""
@@ -214,27 +186,6 @@ class JobsClient(Caller):
             raise refusal_of(error, self.destination.server) from None
         finally:
             call.cancel()
-
-    async def _ask(
-        self,
-        verb: grpc.aio.UnaryUnaryMultiCallable[Q, A],
-        request: Q,
-        *,
-        repeat: bool = True,
-    ) -> A:
-        """The answer; `repeat`: the request may be sent again if nobody answered."""
-        for pause in (*(self._pauses if repeat else ()), None):
-            try:
-                return await verb(
-                    request, timeout=CALL_SECONDS, metadata=self.destination.metadata()
-                )
-            except grpc.aio.AioRpcError as error:
-                refused = refusal_of(error, self.destination.server)
-            away = isinstance(refused, Unreachable | ShuttingDown)
-            if pause is None or not away:
-                raise refused from None
-            await asyncio.sleep(self.dice(0, pause))
-        raise AssertionError("the last try returns or raises")
 
 
 def _encode_wish(spec: JobSpec, request: RequestId) -> pb.EnqueueJobRequest:

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Final, TypeVar
 import grpc
 
 from airunner.artifacts import Artifact
-from airunner.errors import DataLoss, Refused, ShuttingDown, Stalled, Unauthenticated, Unreachable
+from airunner.errors import DataLoss, Refused
 from airunner.jobs import JobId, TaskToken
 from airunner.limits import ARTIFACT_CHUNK_BYTES, COLLECT_SECONDS_MAX
 from airunner.wire.artifacts import decode_artifact, encode_artifact
@@ -23,11 +23,10 @@ from airunner.wire.dial import Destination
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1 import job_pb2_grpc
 from airunner.wire.refusals import refusal_of
-from airunner.wire.tries import AWAY_SECONDS_MAX, PAUSE_SECONDS
+from airunner.wire.tries import AWAY_SECONDS_MAX, BROKEN, Tries
 
 LIST_SECONDS: Final = 60.0
 END_SECONDS: Final = 5.0  # in which gRPC tells how a call has ended that cannot be written to
-FIRST_SECONDS: Final = 2.0  # for which a server may be away that has never answered
 
 _TOO_LATE: Final = "Internal error from Core"
 
@@ -37,10 +36,8 @@ T = TypeVar("T")
 class ArtifactsClient(Caller):
     """One connection to a server. Use it as `async with ArtifactsClient(destination) as shelves`.
 
-    A verb whose server goes away tries again, with pauses that double and are random within that. It
-    raises Unreachable once the server was away for `patience` seconds; sooner if nobody has ever
-    answered here, unless the server is `known` to be there. What the server refuses is raised at once;
-    a token that ran out is read again from its file, once for each time that it has worked.
+    A verb whose server goes away tries again, as tries.py has it, until that was away for `patience`
+    seconds. What the server refuses is raised at once.
     """
 
     def __init__(
@@ -48,13 +45,10 @@ class ArtifactsClient(Caller):
         destination: Destination,
         *,
         patience: float = AWAY_SECONDS_MAX,
-        known: bool = False,
         dice: Callable[[float, float], float] = uniform,
     ) -> None:
-        super().__init__(destination)
-        self.patience = patience
-        self.known = known
-        self.dice = dice
+        super().__init__(destination, dice=dice)
+        self._patience = patience
         self._stub = job_pb2_grpc.JobArtifactsServiceStub(self._channel)
 
     async def upload(self, token: TaskToken, artifact: Artifact, data: BinaryIO) -> None:
@@ -64,33 +58,26 @@ class ArtifactsClient(Caller):
         raises, nothing of it may be counted on: StaleLease, LimitReached, InvalidRequest if the
         bytes are not those of the artifact, Unreachable.
         """
-        trials, again = _Trials(self), False
+        tries, again = Tries(self, known=True, patience=self._patience), False
         while True:
+            tries.begin()
             try:
                 await self._send(token, artifact, data, again=again)
-            except grpc.aio.AioRpcError as error:
-                await trials.failed(error)
+            except BROKEN as refusal:
+                await tries.again(refusal)
             else:
                 return
             again = True
 
     async def list(self, id: JobId) -> list[Artifact]:
         """What the latest attempt of a job has left, by path."""
-        trials = _Trials(self)
+        tries = Tries(self, patience=self._patience)
         while True:
-            request = pb.ListArtifactsRequest(job_id=id)
-            call = self._stub.ListArtifacts(
-                request, timeout=LIST_SECONDS, metadata=self.destination.metadata()
-            )
+            tries.begin()
             try:
-                found = [decode_artifact(each) async for some in call for each in some.artifacts]
-            except grpc.aio.AioRpcError as error:
-                await trials.failed(error)
-            else:
-                self.known = True
-                return found
-            finally:
-                call.cancel()
+                return [each async for each in self._listed(id)]
+            except BROKEN as refusal:
+                await tries.again(refusal)
 
     async def download(
         self,
@@ -105,23 +92,36 @@ class ArtifactsClient(Caller):
         `lost` is told once each time that the server goes away. Raises DataLoss if there is
         another file of that name by now, or if what came from the beginning has another digest.
         """
-        digest, at, trials = sha256(), offset, _Trials(self, lost)
+        digest, at = sha256(), offset
+        tries = Tries(self, lost=lost, known=True, patience=self._patience)
         while True:
+            tries.begin()
             try:
                 async with aclosing(self._fetch(id, artifact, at)) as chunks:
                     async for chunk in chunks:
                         at += len(chunk)
                         digest.update(chunk)
-                        trials.went_well()
+                        tries.heard()
                         yield chunk
                 break
-            except grpc.aio.AioRpcError as error:
-                try:
-                    await trials.failed(error)
-                except DataLoss as refusal:
-                    raise DataLoss(f"{artifact.path}: {refusal}") from None
+            except BROKEN as refusal:
+                await tries.again(refusal)
         if at != artifact.size or (not offset and digest.hexdigest() != artifact.sha256):
             raise DataLoss(f"{artifact.path} did not arrive as it was kept: fetch it again")
+
+    async def _listed(self, id: JobId) -> AsyncGenerator[Artifact, None]:
+        """One try."""
+        request = pb.ListArtifactsRequest(job_id=id)
+        metadata = self.destination.metadata()
+        call = self._stub.ListArtifacts(request, timeout=LIST_SECONDS, metadata=metadata)
+        try:
+            async for some in call:
+                for each in some.artifacts:
+                    yield decode_artifact(each)
+        except grpc.aio.AioRpcError as error:
+            raise refusal_of(error, self.destination.server) from None
+        finally:
+            call.cancel()
 
     async def _send(
         self, token: TaskToken, artifact: Artifact, data: BinaryIO, *, again: bool
@@ -141,7 +141,8 @@ class ArtifactsClient(Caller):
                 await call.done_writing()
                 await call
             await end.check()
-            self.known = True
+        except grpc.aio.AioRpcError as error:
+            raise refusal_of(error, self.destination.server) from None
         finally:
             call.cancel()
 
@@ -151,50 +152,17 @@ class ArtifactsClient(Caller):
         call = self._stub.DownloadArtifact(request, metadata=self.destination.metadata())
         try:
             async for response in call:
-                self.known = True
                 if response.HasField("artifact"):
                     _check_same(artifact, decode_artifact(response.artifact))
                 if response.data:
                     yield response.data
+        except grpc.aio.AioRpcError as error:
+            refusal = refusal_of(error, self.destination.server)
+            if isinstance(refusal, DataLoss):
+                raise DataLoss(f"{artifact.path}: {refusal}") from None
+            raise refusal from None
         finally:
             call.cancel()
-
-
-class _Trials:
-    """Whether a verb is tried again."""
-
-    def __init__(
-        self, client: ArtifactsClient, lost: Callable[[Refused], None] = lambda refusal: None
-    ) -> None:
-        self._client = client
-        self._lost = lost
-        self._loop = asyncio.get_running_loop()
-        self.went_well()
-
-    def went_well(self) -> None:
-        self._pause = PAUSE_SECONDS[0]
-        self._away_since: float | None = None
-        self._token_read = False
-
-    async def failed(self, error: grpc.aio.AioRpcError) -> None:
-        """Return when the next try is due; raises what it means if there is none."""
-        client = self._client
-        refusal = refusal_of(error, client.destination.server)
-        match refusal:
-            case Unreachable() | ShuttingDown() | Stalled():
-                now = self._loop.time()
-                if self._away_since is None:
-                    self._away_since = now
-                    self._lost(refusal)
-                patience = client.patience if client.known else FIRST_SECONDS
-                if now - self._away_since >= patience:
-                    raise refusal from None
-            case Unauthenticated() if client.destination.token_file and not self._token_read:
-                self._token_read = True
-            case _:
-                raise refusal from None
-        await asyncio.sleep(client.dice(0, self._pause))
-        self._pause = min(2 * self._pause, PAUSE_SECONDS[1])
 
 
 class _End:

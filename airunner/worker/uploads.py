@@ -23,7 +23,7 @@ class Uploads:
         """The shelf of the attempt whose lease this token stands for."""
         if self._client is None:
             # A server that is away may come back for as long as the lease holds
-            self._client = ArtifactsClient(self._destination, patience=inf, known=True)
+            self._client = ArtifactsClient(self._destination, patience=inf)
         return ServerShelf(self._client, token)
 
     async def close(self) -> None:

@@ -42,7 +42,7 @@ async def leased(it: Site) -> AsyncIterator[tuple[JobId, TaskToken, ArtifactsCli
     async with dial(destination(it)) as channel:
         jobs = JobServiceStub(channel)
         (granted,) = [each async for each in jobs.DequeueJob(pb.DequeueJobRequest())]
-    async with ArtifactsClient(destination(it), known=True) as shelves:
+    async with ArtifactsClient(destination(it)) as shelves:
         yield id, TaskToken(granted.task_token), shelves
 
 
