@@ -57,7 +57,7 @@ def check_path_below(field: str, path: str, of: str = "the workspace") -> None:
     """Raise InvalidRequest unless the path leads down from a folder by what it says itself."""
     check_text(field, path, limits.PATH_BYTES_MAX, "PATH_BYTES_MAX")
     if path.startswith("/") or ".." in path.split("/"):
-        raise InvalidRequest(field, f"is not a path below {of}")
+        raise InvalidRequest(field, f"is not a path below {of}: write it as seen from there")
 
 
 def check_environment(field: str, variables: Mapping[str, str]) -> None:

@@ -238,7 +238,7 @@ def check_source(path: str) -> None:
     """Raise InvalidRequest unless this can be a folder below a worker's root of sources."""
     check_path_below("source", path, "the worker's folder of sources")
     if not path.isprintable() or not all(part not in ("", ".") for part in path.split("/")):
-        raise InvalidRequest("source", f"{path!r} is not an id or a plain relative path")
+        raise InvalidRequest("source", f"{path!r} is not a plain relative path, such as runs/17")
 
 
 def check_patterns(patterns: tuple[str, ...]) -> None:
@@ -248,6 +248,8 @@ def check_patterns(patterns: tuple[str, ...]) -> None:
         check_text("artifacts", pattern, limits.PATH_BYTES_MAX, "PATH_BYTES_MAX")
         if not pattern.removeprefix("!").strip() or ".." in pattern.split("/"):
             raise InvalidRequest("artifacts", f"{pattern!r} is not a pattern below the workspace")
+        if pattern.removeprefix("!").startswith("./"):
+            raise InvalidRequest("artifacts", f"{pattern!r} means nothing: leave out the dot")
         if _DANGLING.search(pattern):
             raise InvalidRequest(
                 "artifacts", f"{pattern!r} has a backslash in it with nothing to escape"

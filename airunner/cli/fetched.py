@@ -36,7 +36,8 @@ class Folder:
             self._path.mkdir(parents=True, exist_ok=True)
             self._top = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            raise CommandFailed(f"cannot use the folder {self._path}: {error.strerror}") from None
+            why = "it is a file" if isinstance(error, FileExistsError) else error.strerror
+            raise CommandFailed(f"cannot use the folder {self._path}: {why}") from None
         return self
 
     def __exit__(

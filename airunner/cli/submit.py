@@ -1,5 +1,6 @@
 """`airunner submit`: a job, its output, and its exit code, as if it ran here."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from airunner.spec import JobSpec
     from airunner.wire.client import JobsClient
 
+_HINT_CELLS = 60
 _JOB = "The job (over what the file says)"
 
 
@@ -195,12 +197,14 @@ def submit(
 def _split(words: list[str], context: typer.Context) -> tuple[str | None, list[str]]:
     """The repository, if there is one, and the command."""
     from airunner.cli.draft import locate
+    from airunner.cli.table import cropped
 
     command: list[str] = context.obj if isinstance(context.obj, list) else []
     if len(words) > 1:
+        meant = cropped(shlex.join(words[1:]), _HINT_CELLS)
         raise CommandFailed(
             f"{words[1]!r} is one word too many: put the command after --, as in "
-            f"`airunner submit {words[0]} -- {' '.join(words[1:])}`",
+            f"`airunner submit {shlex.quote(words[0])} -- {meant}`",
             2,
         )
     return (locate(words[0], Path.cwd()) if words else None), command

@@ -141,11 +141,17 @@ class Source:
             self._claim = Claim(folder, self._job.id, self._job.attempt)
         except OSError as error:
             if self._written or error.errno not in _UNWRITABLE:
-                why = error.strerror or str(error)
-                raise SetupFailed(
-                    f"cannot lock the source {self._job.spec.source} by its file {LOCK}: {why}"
-                ) from None
+                raise SetupFailed(self._why_not(error)) from None
         return folder
+
+    def _why_not(self, error: OSError) -> str:
+        source, why = self._job.spec.source, error.strerror or str(error)
+        if error.errno not in _UNWRITABLE:
+            return f"cannot lock the source {source} by its file {LOCK}: {why}"
+        return (
+            f"cannot write into the source {source}: {why}: "
+            "let the worker do that, for its lock and its results"
+        )
 
     def _release(self) -> None:
         if self._claim is not None:
