@@ -117,7 +117,7 @@ class Draft:
                 shell=_or(self.shell, ""),
                 name=_or(self.name, ""),
                 queue=_or(self.queue, DEFAULT_QUEUE),
-                source=_or(self.source, ""),
+                source=_unslashed(_or(self.source, "")),
                 repository=_or(self.repository, ""),
                 commit=_or(self.commit, ""),
                 branch=_or(self.branch, ""),
@@ -158,6 +158,11 @@ class Draft:
             single_branch=_or(self.single_branch, True),
             submodules=_or(self.submodules, Submodules.NONE),
         )
+
+
+def _unslashed(path: str) -> str:
+    """A folder without what a shell's completion puts behind its name."""
+    return path.rstrip("/") or path
 
 
 def _or(said: Value | None, default: Value) -> Value:

@@ -197,6 +197,7 @@ def test_steps_are_texts_or_say_how_they_are_run() -> None:
 def test_no_steps_are_steps_too() -> None:
     assert parse("steps: []").spec().steps == ()
     assert parse("source: runs/7").spec().steps is None
+    assert parse("source: runs/7/").spec().source == "runs/7"
 
 
 @pytest.mark.parametrize(
