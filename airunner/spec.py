@@ -24,7 +24,7 @@ from airunner.checks import (
 )
 from airunner.errors import InvalidRequest
 from airunner.repositories import check_branch, check_commit, check_repository
-from airunner.steps import Step, check_steps
+from airunner.steps import Step, check_steps, texts
 
 DEFAULT_QUEUE = "default"
 
@@ -141,8 +141,8 @@ class JobSpec(Struct, frozen=True, kw_only=True):
         """What its script or its steps take in memory, at most; beside that a job is small."""
         if not self.script and not self.steps:
             return 0
-        texts = [self.script] if self.steps is None else [each.run for each in self.steps]
-        return sum(len(text) if text.isascii() else 4 * len(text) for text in texts)
+        said = [self.script] if self.steps is None else texts(self.steps)
+        return sum(len(text) if text.isascii() else 4 * len(text) for text in said)
 
     def _check_command(self) -> None:
         if self.script or self.steps is not None:

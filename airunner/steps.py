@@ -73,10 +73,10 @@ class StepStatus(StrEnum):
 def check_steps(field: str, steps: Sequence[Step]) -> None:
     """Raise InvalidRequest if these are too many for one job, or say too much together."""
     check_count(field, steps, limits.STEPS_MAX, "STEPS_MAX")
-    check_total(field, _texts(steps), limits.STEPS_BYTES_MAX, "STEPS_BYTES_MAX")
+    check_total(field, texts(steps), limits.STEPS_BYTES_MAX, "STEPS_BYTES_MAX")
 
 
-def _texts(steps: Sequence[Step]) -> Iterator[str]:
+def texts(steps: Sequence[Step]) -> Iterator[str]:
     """All that steps say, in which each is itself within its limits."""
     for each in steps:
         yield each.run

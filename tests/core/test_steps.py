@@ -197,6 +197,11 @@ def test_ways_to_say_no(said: object) -> None:
     assert not read_steps([{"run": "x", "continueOnError": said}])[0].continue_on_error
 
 
+def test_all_that_steps_may_say_counts_as_what_their_job_takes_in_memory() -> None:
+    step = Step(run="make", environment={"CI": "x" * 1_000})
+    assert JobSpec(steps=(step, step)).script_bytes == 2 * (4 + 2 + 1_000)
+
+
 @pytest.mark.parametrize(
     ("said", "sentence"),
     [
