@@ -63,12 +63,14 @@ Lifeline = Annotated[
     ),
 ]
 
+FOLDERS = "Folders"
 JobsDir = Annotated[
     Path | None,
     typer.Option(
         "--jobs-dir",
         metavar="DIR",
         help="The folder below which the sources of jobs are, which they get copies of.",
+        rich_help_panel=FOLDERS,
     ),
 ]
 WorkspacesDir = Annotated[
@@ -78,5 +80,6 @@ WorkspacesDir = Annotated[
         metavar="DIR",
         help="For workspaces; the nearer to the sources' disk, the quicker a copy "
         "(default: work in your cache folder).",
+        rich_help_panel=FOLDERS,
     ),
 ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from airunner.cli.exits import CommandFailed
-from airunner.cli.options import GroupMarkers, JobsDir, WorkspacesDir
+from airunner.cli.options import FOLDERS, GroupMarkers, JobsDir, WorkspacesDir
 
 if TYPE_CHECKING:
     from airunner.spec import JobSpec
@@ -22,13 +22,21 @@ def run(
     results: Annotated[
         Path,
         typer.Option(
-            "--results", metavar="DIR", help="For the job's logs, result.json and artifacts."
+            "--results",
+            metavar="DIR",
+            help="For the job's logs, result.json and artifacts.",
+            rich_help_panel=FOLDERS,
         ),
     ] = Path("results"),
     jobs_dir: JobsDir = None,
     workspaces_dir: WorkspacesDir = None,
     keep_workspace: Annotated[
-        bool, typer.Option("--keep-workspace", help="Do not delete it, for debugging.")
+        bool,
+        typer.Option(
+            "--keep-workspace",
+            help="Do not delete the workspace, for debugging.",
+            rich_help_panel=FOLDERS,
+        ),
     ] = False,
     group_markers: GroupMarkers = False,
 ) -> None:

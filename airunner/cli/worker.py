@@ -9,6 +9,7 @@ import typer
 
 from airunner.cli.exits import USAGE, CommandFailed
 from airunner.cli.options import (
+    FOLDERS,
     CaCert,
     JobsDir,
     Lifeline,
@@ -88,7 +89,10 @@ def worker(
     work_dir: Annotated[
         Path | None,
         typer.Option(
-            "--work-dir", metavar="DIR", help="For workspaces and spools (your cache folder)."
+            "--work-dir",
+            metavar="DIR",
+            help="For workspaces and spools (your cache folder).",
+            rich_help_panel=FOLDERS,
         ),
     ] = None,
     workspaces_dir: WorkspacesDir = None,
@@ -99,15 +103,23 @@ def worker(
             metavar="SIZE",
             help="Of one job, that may wait there for the server; then the job waits "
             f"({show_size(SPOOL_BYTES_DEFAULT)}).",
+            rich_help_panel=FOLDERS,
         ),
     ] = None,
     keep_workspace: Annotated[
-        bool, typer.Option("--keep-workspace", help="Do not delete them, for debugging.")
+        bool,
+        typer.Option(
+            "--keep-workspace",
+            help="Do not delete workspaces, for debugging.",
+            rich_help_panel=FOLDERS,
+        ),
     ] = False,
     allow_local_repositories: Annotated[
         bool,
         typer.Option(
-            "--allow-local-repositories", help="Jobs may clone what lies on this machine."
+            "--allow-local-repositories",
+            help="Jobs may clone what lies on this machine.",
+            rich_help_panel=FOLDERS,
         ),
     ] = False,
     log_format: Annotated[

@@ -384,8 +384,9 @@ def test_every_command_explains_itself_with_an_example(shell: Shell) -> None:
         "up",
     ]
     for command in [*commands, "server", "worker", "certs", "keys", "token", "bench"]:
-        done = shell.run(command, "--help")
+        done = shell.run(command, "--help", environment={"COLUMNS": "80"})
         assert done.returncode == 0
+        assert "…" not in done.stdout, "an option is cut short"
         assert f"airunner {command}" in done.stdout.split("Example", 1)[1], command
 
 
