@@ -7,7 +7,7 @@ Rules
 2. Artifacts are files, symbolic links, and folders without anything in them. Pipes, sockets and
    devices are not.
 3. `.git` is none, at any depth, unless a pattern is about it. Neither is a source's `job.json` that is
-   as it was; nor, without patterns, what the job left in a `results` of its own at the top.
+   as it was.
 4. What was to be an artifact and cannot be one is an error, in a sentence: a name that is not UTF-8, a
    path that is too long, a folder that cannot be read, one file too many, and what a pattern
    names that is none of the above.
