@@ -248,8 +248,6 @@ def check_patterns(patterns: tuple[str, ...]) -> None:
         check_text("artifacts", pattern, limits.PATH_BYTES_MAX, "PATH_BYTES_MAX")
         if not pattern.removeprefix("!").strip() or ".." in pattern.split("/"):
             raise InvalidRequest("artifacts", f"{pattern!r} is not a pattern below the workspace")
-        if pattern.removeprefix("!").startswith("./"):
-            raise InvalidRequest("artifacts", f"{pattern!r} means nothing: leave out the dot")
         if _DANGLING.search(pattern):
             raise InvalidRequest(
                 "artifacts", f"{pattern!r} has a backslash in it with nothing to escape"

@@ -47,7 +47,6 @@ def told(done: "subprocess.CompletedProcess[str]", code: int) -> str:
         (["submit", "--source", "x", "."], "--source: there is a repository already"),
         (["submit", "--name", "a\nb", "--", "x"], "--name: has characters in it that cannot be"),
         (["submit", "--artifact", "../x", "--", "x"], "--artifact: '../x' is not a pattern"),
-        (["submit", "--artifact", "./x", "--", "x"], "'./x' means nothing: leave out the dot"),
         (["list", "--state", "done"], "'done' is not a state; use one of scheduled, running"),
         (["monitor", "id", "--json", "--raw"], "not both"),
         (["logs"], "name a job, or give --all --follow"),

@@ -108,7 +108,7 @@ def test_what_may_be_a_pattern_of_artifacts(pattern: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "pattern", ["", " ", "!", "! ", "..", "../x", "a/..", "\\", "a\\/b", "\\  ", "./x", "!./x"]
+    "pattern", ["", " ", "!", "! ", "..", "../x", "a/..", "\\", "a\\/b", "\\  "]
 )
 def test_what_may_not_be_a_pattern(pattern: str) -> None:
     assert refused(lambda: JobSpec(command="x", artifacts=("fine", pattern))).field == "artifacts"
