@@ -16,7 +16,7 @@ import pytest
 from airunner.artifacts import Artifact
 from airunner.limits import ARTIFACTS_MAX
 from airunner.worker.results.errors import ERRORS_MAX
-from airunner.worker.results.harvest import AT_ONCE, harvest
+from airunner.worker.results.harvest import AT_ONCE, Crop, harvest
 from airunner.worker.results.patterns import Patterns
 from airunner.worker.sources.staged import Staged
 from airunner.worker.workspace import Collected, NotKept
@@ -303,6 +303,21 @@ def test_a_link_that_a_pattern_names_and_that_leads_to_no_file_is_an_error(top: 
     assert collected.artifacts == ()
     (error,) = collected.errors
     assert error == "artifact 'report' is a link that leads to no file of the workspace"
+
+
+def test_no_descriptor_is_left_of_a_file_that_became_a_folder_or_that_nobody_waited_for(
+    top: Path,
+) -> None:
+    (top / "file").write_bytes(b"x")
+    (top / "folder").mkdir()
+    before = os.listdir("/proc/self/fd")
+    crop = Crop(os.open(top, os.O_RDONLY), Patterns(()), None)
+    data = crop.open("file", "file")
+    with pytest.raises(NotKept):
+        crop.open("folder", "folder")
+    crop.close()
+    assert data.closed
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_a_file_or_a_folder_that_becomes_a_link_meanwhile_is_not_followed(top: Path) -> None:

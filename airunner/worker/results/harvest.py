@@ -90,7 +90,7 @@ async def _bring(found: Found, shelf: Shelf, crop: "Crop", errands: Errands) -> 
             artifact = await errands.do(partial(crop.read, found.path, data))
             await shelf.put(artifact, data)
         finally:
-            errands.send(data.close)
+            errands.send(partial(crop.shut, data))
         crop.artifacts.append(artifact)
 
 
@@ -102,6 +102,9 @@ class Crop:
         self._patterns = patterns
         self._staged = staged
         self._buffer = memoryview(bytearray(PIECE_BYTES))
+        self._files: set[BinaryIO] = (
+            set()
+        )  # that are open, also for one who was cancelled meanwhile
         self.stop = Event()
         self.errors = Errors()
         self.artifacts: list[Artifact] = []
@@ -126,14 +129,21 @@ class Crop:
         return ""
 
     def open(self, path: str, place: str) -> BinaryIO:
-        """The file of an artifact, which is the caller's to close. Raises NotKept."""
+        """The file of an artifact, which the caller shuts. Raises NotKept."""
         above, _, name = place.rpartition("/")
         try:
             with Descent(self._top) as way:
                 way.follow(above)
-                return os.fdopen(os.open(name, _FILE, dir_fd=way.here), "rb")
+                data = open(name, "rb", opener=partial(_open, way.here))  # noqa: SIM115  # for shut()
         except OSError as error:
             raise _unreadable(path, error) from None
+        self._files.add(data)
+        return data
+
+    def shut(self, data: BinaryIO) -> None:
+        """Close a file."""
+        self._files.discard(data)
+        data.close()
 
     def read(self, path: str, data: BinaryIO) -> Artifact:
         """What is in a file, which is then at its beginning again. Raises NotKept."""
@@ -152,6 +162,8 @@ class Crop:
 
     def close(self) -> None:
         """Close what is open."""
+        while self._files:
+            self._files.pop().close()
         os.close(self._top)
 
     def _digest(self, path: str, data: BinaryIO, size: int) -> str:
@@ -165,6 +177,10 @@ class Crop:
             size -= count
         data.seek(0)
         return digest.hexdigest()
+
+
+def _open(folder: int, name: str, _flags: int) -> int:
+    return os.open(name, _FILE, dir_fd=folder)
 
 
 def _unreadable(path: str, error: OSError) -> NotKept:
