@@ -238,8 +238,8 @@ class Run:
             collected = brought
         if self._halt.why is Why.CANCEL:
             verdict = replace(verdict, reason=Reason.CANCELLED)
-        elif course.begun and self._spec.artifacts and collected == Collected():
-            await self._hold.report(Remark("no file matches the job's patterns of artifacts"))
+        elif collected.remark:
+            await self._hold.report(Remark(collected.remark))
         verdict = await self._told(verdict, collected.errors)
         if results:
             summary = Summary(

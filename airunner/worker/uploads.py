@@ -47,9 +47,8 @@ class ServerShelf:
         try:
             await self._client.upload(self._token, artifact, said)
         except Refused as refusal:
-            raise NotKept(
-                f"artifact {artifact.path!r} was not kept by the server: {refusal}"
-            ) from None
+            why = refusal.why if isinstance(refusal, InvalidRequest) else refusal
+            raise NotKept(f"artifact {artifact.path!r} was not kept by the server: {why}") from None
         except OSError as error:
             raise NotKept(f"artifact {artifact.path!r} cannot be read: {error.strerror}") from None
 

@@ -51,10 +51,14 @@ class Shelf(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What was brought to a shelf, and a sentence for each thing that was not."""
+    """What was brought to a shelf, and a sentence for each thing that was not.
+
+    `remark` is one about what is no error.
+    """
 
     artifacts: tuple[Artifact, ...] = ()
     errors: tuple[str, ...] = ()
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

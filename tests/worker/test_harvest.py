@@ -16,7 +16,7 @@ import pytest
 from airunner.artifacts import Artifact
 from airunner.limits import ARTIFACTS_MAX
 from airunner.worker.results.errors import ERRORS_MAX
-from airunner.worker.results.harvest import AT_ONCE, Crop, harvest
+from airunner.worker.results.harvest import AT_ONCE, NO_FILE, Crop, harvest
 from airunner.worker.results.patterns import Patterns
 from airunner.worker.sources.staged import Staged
 from airunner.worker.workspace import Collected, NotKept
@@ -106,6 +106,16 @@ def top(tmp_path: Path) -> Path:
 
 
 # By patterns
+
+
+def test_patterns_that_mean_no_file_are_remarked_upon_and_a_link_is_one(top: Path) -> None:
+    fill(top, "made", "empty/")
+    (top / "link").symlink_to("made")
+    assert bring(top, "nothing").remark == NO_FILE
+    assert bring(top, "empty/").remark == NO_FILE
+    assert bring(top, "link").remark == ""
+    assert bring(top, "link", shelf=MemoryShelf(links=False)).remark == ""
+    assert bring(top, staged=stage(top)).remark == ""
 
 
 TREE: Final = ("a.xml", "src/b.xml", "build/x", "build/tmp/y", "build/tmp/z.xml", "docs/d/e.html")

@@ -34,6 +34,7 @@ from airunner.worker.sources.staged import Staged
 from airunner.worker.workspace import Collected, NotKept, Shelf
 
 AT_ONCE: Final = 4
+NO_FILE: Final = "no file matches the job's patterns of artifacts"
 
 # A named pipe that was a file a moment ago must not block us
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -60,7 +61,9 @@ async def harvest(
             for _ in range(min(at_once, len(waiting))):
                 tasks.create_task(_bring_all(waiting, shelf, crop, errands))
         artifacts = sorted(crop.artifacts, key=lambda each: each.path)
-        return Collected(artifacts=tuple(artifacts), errors=crop.errors.told())
+        errors = crop.errors.told()
+        nothing = patterns and not (artifacts or crop.links or errors)
+        return Collected(tuple(artifacts), errors, NO_FILE if nothing else "")
     finally:
         crop.stop.set()
         errands.send(crop.close)
@@ -82,6 +85,7 @@ async def _bring(found: Found, shelf: Shelf, crop: "Crop", errands: Errands) -> 
     place = found.path
     if found.kind is Kind.LINK:
         if await shelf.link(found.path, found.target):
+            crop.links += 1
             return
         place = await errands.do(partial(crop.resolve, found.path))
     if place:
@@ -108,6 +112,7 @@ class Crop:
         self.stop = Event()
         self.errors = Errors()
         self.artifacts: list[Artifact] = []
+        self.links = 0  # that were kept as they are
 
     def look(self) -> list[Found]:
         """What is to be brought."""

@@ -24,6 +24,8 @@ class Patterns:
     def __init__(self, texts: Sequence[str]) -> None:
         """Raises ValueError with a sentence if one of them means nothing."""
         for text in texts:
+            if text.removeprefix("!").startswith("./"):
+                raise ValueError(f"{text!r} means no file: leave out the ./ that it begins with")
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("error", FutureWarning)  # for what regexes lack: [[:x:]]
