@@ -5,7 +5,7 @@ from math import inf
 from typing import BinaryIO
 
 from airunner.artifacts import Artifact
-from airunner.errors import Refused
+from airunner.errors import InvalidRequest, Refused
 from airunner.jobs import TaskToken
 from airunner.wire.dial import Destination
 from airunner.wire.shelves import ArtifactsClient
