@@ -9,6 +9,7 @@ from airunner.limits import ARTIFACTS_MAX
 from airunner.retention import Retention
 from airunner.spec import JobSpec
 from airunner.store.table import Table
+from airunner.units import show_size
 
 
 def sparable(
@@ -80,8 +81,8 @@ def shelf_room(  # all that it is decided by
     if job.artifact_bytes + size > keep.artifact_bytes_per_job:
         raise InvalidRequest(
             "artifact",
-            f"the job's artifacts would take {job.artifact_bytes + size} bytes, and this server "
-            f"keeps {keep.artifact_bytes_per_job} bytes of one job",
+            f"the job's artifacts would take more than the {show_size(keep.artifact_bytes_per_job)} "
+            "that this server keeps of one job (its --artifacts-per-job)",
         )
     missing = table.artifact_bytes + size - keep.artifact_bytes_total
     facts: list[Fact] = []
@@ -92,7 +93,8 @@ def shelf_room(  # all that it is decided by
         missing -= table.job(old).artifact_bytes
     if missing > 0:
         raise LimitReached(
-            f"the server keeps {keep.artifact_bytes_total} bytes of artifacts, and too few of them "
-            f"are of jobs that have been finished for {keep.spared // 1000} s: try again later"
+            f"the server keeps {show_size(keep.artifact_bytes_total)} of artifacts (its "
+            "--artifacts-total), and too few of them are of jobs that have been finished for "
+            f"{keep.spared // 1000} s: try again later"
         )
     return facts

@@ -267,7 +267,7 @@ async def test_room_is_made_before_the_bytes_come_and_of_what_nobody_reads() -> 
                 await it.put(granted.token, "it", b"12345")
                 await it.broker.complete(granted.token, DONE)
             ids.append(granted.job.id)
-        with pytest.raises(InvalidRequest, match="keeps 10 bytes of one job"):
+        with pytest.raises(InvalidRequest, match="10 B that this server keeps of one job"):
             await it.put(granted.token, "it", b"12345678901")
         async with it.archive.opened(ids[0], "it") as kept:
             await it.put(granted.token, "it", b"1")

@@ -124,7 +124,7 @@ def test_an_artifact_is_recorded_with_its_attempt_and_counted() -> None:
 def test_what_a_job_may_leave_is_bounded_for_each_and_no_later_try_helps() -> None:
     it = Shelves("one")
     it.keep("one", of(4))
-    with pytest.raises(InvalidRequest, match="7 bytes, and this server keeps 6 bytes of one job"):
+    with pytest.raises(InvalidRequest, match="more than the 6 B that this server keeps of one job"):
         it.keep("one", of(3, "b"))
     it.keep("one", of(2, "b"))
     assert it.counted("one") == (2, 6)

@@ -159,6 +159,8 @@ def test_patterns_mean_what_they_mean_in_a_gitignore(
         ("# notes", "means no file"),
         ("a[", "means no file"),
         ("/", "means no file"),
+        ("./dist", "leave out the ./"),
+        ("!./dist", "leave out the ./"),
         ("!build", "takes out of nothing"),
     ],
 )
