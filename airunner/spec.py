@@ -24,7 +24,7 @@ from airunner.checks import (
 )
 from airunner.errors import InvalidRequest
 from airunner.repositories import check_branch, check_commit, check_repository
-from airunner.steps import Step, check_steps, texts
+from airunner.steps import Step, check_steps, memory_bytes, text_bytes
 
 DEFAULT_QUEUE = "default"
 
@@ -139,10 +139,7 @@ class JobSpec(Struct, frozen=True, kw_only=True):
     @property
     def script_bytes(self) -> int:
         """What its script or its steps take in memory, at most; beside that a job is small."""
-        if not self.script and not self.steps:
-            return 0
-        said = [self.script] if self.steps is None else texts(self.steps)
-        return sum(len(text) if text.isascii() else 4 * len(text) for text in said)
+        return memory_bytes(self.steps) if self.steps else text_bytes(self.script)
 
     def _check_command(self) -> None:
         if self.script or self.steps is not None:

@@ -24,6 +24,8 @@ from airunner.errors import InvalidRequest
 
 IN_STEP: Final = "in step "  # begins an outcome's error that says first where it came up
 
+_STEP_BYTES: Final = 512  # of memory, besides its texts and with what came of it
+_VARIABLE_BYTES: Final = 192  # the same of a variable
 _TITLE_CHARS = 100  # of a step's title, where its first line stands for its name
 
 
@@ -73,10 +75,21 @@ class StepStatus(StrEnum):
 def check_steps(field: str, steps: Sequence[Step]) -> None:
     """Raise InvalidRequest if these are too many for one job, or say too much together."""
     check_count(field, steps, limits.STEPS_MAX, "STEPS_MAX")
-    check_total(field, texts(steps), limits.STEPS_BYTES_MAX, "STEPS_BYTES_MAX")
+    check_total(field, _texts(steps), limits.STEPS_BYTES_MAX, "STEPS_BYTES_MAX")
 
 
-def texts(steps: Sequence[Step]) -> Iterator[str]:
+def memory_bytes(steps: Sequence[Step]) -> int:
+    """What steps take in memory, at most."""
+    each = sum(_STEP_BYTES + _VARIABLE_BYTES * len(step.environment) for step in steps)
+    return each + sum(map(text_bytes, _texts(steps)))
+
+
+def text_bytes(text: str) -> int:
+    """Memory of a text's characters, at most."""
+    return len(text) if text.isascii() else 4 * len(text)
+
+
+def _texts(steps: Sequence[Step]) -> Iterator[str]:
     """All that steps say, in which each is itself within its limits."""
     for each in steps:
         yield each.run

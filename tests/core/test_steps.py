@@ -1,5 +1,6 @@
 """What a job runs: a command, a script or steps; and how a file of steps is read."""
 
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -7,11 +8,13 @@ import pytest
 
 from airunner import limits
 from airunner.errors import InvalidRequest
+from airunner.jobs import Instant, StepResult
 from airunner.spec import JobSpec, first_difference
 from airunner.stepfile import STEP_KEYS, nearest, read_steps
-from airunner.steps import Step, check_steps
+from airunner.steps import Step, StepStatus, check_steps
 
 ONE = (Step(run="make"),)
+SMALL_BYTES = 64 * limits.KIB  # that a job may take besides
 
 
 def refused(make: Callable[[], object]) -> InvalidRequest:
@@ -197,9 +200,36 @@ def test_ways_to_say_no(said: object) -> None:
     assert not read_steps([{"run": "x", "continueOnError": said}])[0].continue_on_error
 
 
-def test_all_that_steps_may_say_counts_as_what_their_job_takes_in_memory() -> None:
-    step = Step(run="make", environment={"CI": "x" * 1_000})
-    assert JobSpec(steps=(step, step)).script_bytes == 2 * (4 + 2 + 1_000)
+@pytest.mark.parametrize("of", ["steps", "variables", "texts", "letters"])
+def test_steps_count_as_no_less_than_they_take_in_memory_with_their_results(of: str) -> None:
+    variables = 100 if of == "variables" else 0
+    repeated = {"texts": "x", "letters": "☃"}.get(of, "") * 2_000
+    tracemalloc.start()
+    try:
+        spec = JobSpec(
+            steps=tuple(
+                Step(
+                    run=f"{number} {repeated}",
+                    environment={f"NAME_{each}": f"{number} {each}" for each in range(variables)},
+                )
+                for number in range(limits.STEPS_MAX)
+            )
+        )
+        results = [
+            StepResult(
+                name=f"name {number}",
+                status=StepStatus.SUCCESS,
+                exit_code=number,
+                started_at=Instant(2**40 + number),
+                ended_at=Instant(2**41 + number),
+            )
+            for number in range(limits.STEPS_MAX)
+        ]
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(results) == limits.STEPS_MAX
+    assert taken < spec.script_bytes + SMALL_BYTES
 
 
 @pytest.mark.parametrize(
