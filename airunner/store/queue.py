@@ -117,7 +117,7 @@ class Queue:
             if difference:
                 raise IdempotencyConflict(
                     f"request_id {wish.request!r} was used for job {known.id}, "
-                    f"whose {difference} is another"
+                    f"which differs in {difference}: another job needs another one"
                 )
             return ()
         assert self._table.find(id) is None
