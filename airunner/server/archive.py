@@ -95,7 +95,7 @@ class Archive:
         return [left[path] for path in sorted(left)]
 
     @asynccontextmanager
-    async def opened(self, id: JobId, path: str) -> AsyncIterator["Kept"]:
+    async def opened(self, id: JobId, path: str) -> AsyncIterator["Holding"]:
         """One file of a job's latest attempt, which retention spares for the length of a block.
 
         Raises UnknownJob, UnknownArtifact, ShuttingDown.
@@ -105,7 +105,7 @@ class Archive:
                 attempt, left = await self._left(id)
                 if path not in left:
                     raise UnknownArtifact(id, path)
-                yield Kept(self._broker, self._depot, id, attempt, left[path])
+                yield Holding(self._broker, self._depot, id, attempt, left[path])
 
     async def _left(self, id: JobId) -> Left:
         """The latest attempt, and what it has left by path; of one path the newest.
@@ -172,7 +172,7 @@ class Archive:
             raise
 
 
-class Kept:
+class Holding:
     """A file that is there."""
 
     def __init__(

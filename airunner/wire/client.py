@@ -13,7 +13,7 @@ from airunner.jobs import Instant, Job, JobId, JobState, Place, RequestId, TaskT
 from airunner.listing import Listing, Page, QueueStatistics
 from airunner.spec import JobSpec
 from airunner.waiting import Waiting
-from airunner.wire.caller import PAUSES, Caller
+from airunner.wire.connection import PAUSES, Connection
 from airunner.wire.dial import Destination
 from airunner.wire.entries import decode_entry, encode_filter
 from airunner.wire.enums import JOB_STATES
@@ -52,7 +52,7 @@ class Heard:
     begins: bool  # what was before is not told
 
 
-class JobsClient(Caller):
+class JobsClient(Connection):
     """One connection to a server. Use it as `async with JobsClient(destination) as jobs`.
 
     Any verb raises Unreachable when nobody answers, and what the server refuses.

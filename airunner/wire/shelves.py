@@ -18,7 +18,7 @@ from airunner.errors import DataLoss, Refused
 from airunner.jobs import JobId, TaskToken
 from airunner.limits import ARTIFACT_CHUNK_BYTES, COLLECT_SECONDS_MAX
 from airunner.wire.artifacts import decode_artifact, encode_artifact
-from airunner.wire.caller import Caller
+from airunner.wire.connection import Connection
 from airunner.wire.dial import Destination
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1 import job_pb2_grpc
@@ -33,7 +33,7 @@ _TOO_LATE: Final = "Internal error from Core"
 T = TypeVar("T")
 
 
-class ArtifactsClient(Caller):
+class ArtifactsClient(Connection):
     """One connection to a server. Use it as `async with ArtifactsClient(destination) as shelves`.
 
     A verb whose server goes away tries again, as tries.py has it, until that was away for `patience`

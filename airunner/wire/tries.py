@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from airunner.errors import Refused, ShuttingDown, Stalled, Unauthenticated, Unreachable
-from airunner.wire.caller import Caller
+from airunner.wire.connection import Connection
 
 PAUSE_SECONDS: Final = (0.1, 5.0)  # before a further try: at first, at most; doubled in between
 AWAY_SECONDS_MAX: Final = 900.0  # for which a server may be gone before a client gives up
@@ -22,7 +22,7 @@ class Tries:
 
     def __init__(
         self,
-        client: Caller,
+        client: Connection,
         *,
         lost: Callable[[Refused], None] = lambda refusal: None,
         known: bool = False,

@@ -29,7 +29,7 @@ from airunner.server.granted import Granted
 from airunner.server.roles import Role
 from airunner.spec import JobSpec
 from airunner.wire.artifacts import encode_artifact
-from airunner.wire.caller import PAUSES
+from airunner.wire.connection import PAUSES
 from airunner.wire.dial import Destination
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1.job_pb2_grpc import JobArtifactsServiceStub

@@ -26,7 +26,7 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 
-class Caller:
+class Connection:
     """A connection to a server, made with the first call; for the length of a block or until close().
 
     `dice` draws from between two numbers.
