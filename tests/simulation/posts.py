@@ -8,7 +8,7 @@ from airunner.channel import ChannelClosed
 from airunner.jobs import Instant, Millis
 from airunner.server.archive import Archive
 from airunner.session import Assignment, FromServer, FromWorker
-from airunner.worker.spool.spools import Shelf
+from airunner.worker.spool.spools import Rack
 from airunner.worker.worker import WorkerOptions
 from tests.simulation.artifacts import CallsShelf, Leaving, MakersRooms
 from tests.simulation.hosts import ServerLife, WorkerLife, until
@@ -30,7 +30,7 @@ class Post:
         self._loop = asyncio.get_running_loop()
         self._dice = world.dice_of(name)
         self._life: WorkerLife | None = None
-        self._shelf = Shelf()
+        self._rack = Rack()
         self._damage = self._dice.choice([0.0, 0.0, 0.0, 0.03])  # of a spool, at each read
         self._working: asyncio.Task[None] | None = None
         # The first serves every queue, so that no job can wait for ever.
@@ -56,7 +56,7 @@ class Post:
                 world.make_theatre(
                     self.name, self._tasks, world.testimony.performances, world.pids
                 ),
-                world.make_spools(self._shelf, self._dice, self._damage, self._damaged),
+                world.make_spools(self._rack, self._dice, self._damage, self._damaged),
                 Leaving(
                     MakersRooms(world.testimony),
                     lambda token: CallsShelf(self._archive, token, self._dice),

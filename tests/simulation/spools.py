@@ -1,6 +1,6 @@
 """Spools that outlive their worker, of which a dead worker writes no more.
 
-They are those of the memory, on a shelf that stays with the machine; now and then one cannot be read.
+They are those of the memory, on a rack that stays with the machine; now and then one cannot be read.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from random import Random
 from airunner.reports import Remark, Report
 from airunner.session import Assignment
 from airunner.worker.spool.spool import LastWord, Spool, SpoolDamaged
-from airunner.worker.spool.spools import Left, MemorySpools, Shelf
+from airunner.worker.spool.spools import Left, MemorySpools, Rack
 
 Damaged = Callable[[Assignment], None]
 
@@ -18,10 +18,10 @@ Damaged = Callable[[Assignment], None]
 class MortalSpools:
     """One worker process's spools, until it dies."""
 
-    def __init__(self, shelf: Shelf, dice: Random, chance: float, damaged: Damaged) -> None:
+    def __init__(self, rack: Rack, dice: Random, chance: float, damaged: Damaged) -> None:
         """`chance` is that of a read to fail, and `damaged` is told whose spool that was."""
         self.dead = False
-        self._inner = MemorySpools(shelf)
+        self._inner = MemorySpools(rack)
         self._dice, self._chance, self._damaged = dice, chance, damaged
 
     def open(self, assignment: Assignment) -> Spool:

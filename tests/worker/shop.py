@@ -21,7 +21,7 @@ from airunner.session import FromServer, FromWorker
 from airunner.spec import JobSpec
 from airunner.worker.clock import LoopClock
 from airunner.worker.place import Place
-from airunner.worker.spool.spools import MemorySpools, Shelf
+from airunner.worker.spool.spools import MemorySpools, Rack
 from airunner.worker.worker import Worker, WorkerOptions
 from tests.core.serving import SlowLog, served
 from tests.support.channel import End, channel_pair
@@ -73,7 +73,7 @@ class Shop:
         self.streams: list[Tapped] = []
         self.connects = 0
         self.journal: list[EventDict] = []
-        self.shelf = Shelf()  # which all workers share
+        self.rack = Rack()  # which all workers share
 
     # The worker's side
 
@@ -85,7 +85,7 @@ class Shop:
             workspaces=self.rooms,
             clock=LoopClock(Instant(0)),
             log=log,
-            spools=MemorySpools(self.shelf),
+            spools=MemorySpools(self.rack),
         )
         return Worker(chosen, self.connect, place, Random(1))
 

@@ -21,7 +21,7 @@ from airunner.session import (
     Stored,
 )
 from airunner.worker.spool.spool import LastWord, MemorySpool, SpoolDamaged
-from airunner.worker.spool.spools import Left, MemorySpools, Shelf
+from airunner.worker.spool.spools import Left, MemorySpools, Rack
 from tests.support.loop import until_idle, virtually
 from tests.worker.test_client import (
     ALIVE,
@@ -42,10 +42,10 @@ INCOMPLETE = replace(DONE, log_complete=False)
 
 def left(
     *reports: Report, word: Outcome | Ending | None = None, after: int = 0, last: int | None = None
-) -> Shelf:
+) -> Rack:
     """What a worker that died leaves: reports behind the number `after`, and its last word."""
-    shelf = Shelf()
-    spools = MemorySpools(shelf)
+    rack = Rack()
+    spools = MemorySpools(rack)
     spool = spools.open(assignment())
     number = after
     for report in reports:
@@ -54,17 +54,17 @@ def left(
     if word:
         spool.conclude(LastWord(number if last is None else last, word))
     spools.close()
-    return shelf
+    return rack
 
 
-def empty(shelf: Shelf) -> bool:
-    return not shelf.places and not shelf.refused
+def empty(rack: Rack) -> bool:
+    return not rack.places and not rack.refused
 
 
 @virtually
 async def test_the_tail_and_then_the_loss_of_a_dead_attempt_are_said_to_the_server() -> None:
-    shelf = left(ALIVE, ALIVE, ALIVE)
-    async with desk(MemorySpools(shelf)) as it:
+    rack = left(ALIVE, ALIVE, ALIVE)
+    async with desk(MemorySpools(rack)) as it:
         server, hello = await it.welcome(Held(TOKEN, 1, False))
         assert (hello.holding, hello.credit) == ((TOKEN,), 3)
         assert await heard(server, Batch) == Batch(TOKEN, 2, (ALIVE, ALIVE))
@@ -74,19 +74,19 @@ async def test_the_tail_and_then_the_loss_of_a_dead_attempt_are_said_to_the_serv
         await until_idle()
         assert it.client.holding == 0
         assert it.taken == []
-        assert empty(shelf)
+        assert empty(rack)
 
 
 @virtually
 async def test_the_true_end_of_an_attempt_is_said_though_its_worker_is_dead() -> None:
-    shelf = left(ALIVE, ALIVE, word=DONE)
-    async with desk(MemorySpools(shelf)) as it:
+    rack = left(ALIVE, ALIVE, word=DONE)
+    async with desk(MemorySpools(rack)) as it:
         server, _ = await it.welcome(Held(TOKEN, 0, False))
         assert await heard(server, Batch) == Batch(TOKEN, 1, (ALIVE, ALIVE))
         assert await heard(server, Completion) == Completion(TOKEN, 2, DONE)
         await server.send(Settled(TOKEN))
         await until_idle()
-        assert empty(shelf)
+        assert empty(rack)
 
 
 @virtually
@@ -98,11 +98,11 @@ async def test_a_job_that_a_dead_worker_released_is_no_failure() -> None:
 
 @virtually
 async def test_what_belongs_to_no_lease_any_more_is_set_aside_and_nothing_is_said() -> None:
-    shelf = left(ALIVE)
-    async with desk(MemorySpools(shelf)) as it:
+    rack = left(ALIVE)
+    async with desk(MemorySpools(rack)) as it:
         server, _ = await it.welcome(lost=(TOKEN,))
         await silence(server)
-        assert [given.token for given in shelf.refused] == [TOKEN]
+        assert [given.token for given in rack.refused] == [TOKEN]
         server.cut()
         _, hello = await it.welcome()
         assert hello.holding == ()
@@ -111,8 +111,8 @@ async def test_what_belongs_to_no_lease_any_more_is_set_aside_and_nothing_is_sai
 @pytest.mark.parametrize("heard_before", [True, False])
 @virtually
 async def test_an_end_that_the_server_may_have_heard_is_said_once_more(heard_before: bool) -> None:
-    shelf = left(ALIVE, word=DONE)
-    async with desk(MemorySpools(shelf)) as it:
+    rack = left(ALIVE, word=DONE)
+    async with desk(MemorySpools(rack)) as it:
         server, _ = await it.welcome(lost=(TOKEN,))
         assert await heard(server, Completion) == Completion(TOKEN, 1, DONE)
         answer: FromServer = Settled(TOKEN)
@@ -121,8 +121,8 @@ async def test_an_end_that_the_server_may_have_heard_is_said_once_more(heard_bef
         await server.send(answer)
         await silence(server)
         assert it.client.holding == 0
-        assert len(shelf.refused) == (not heard_before)
-        assert not shelf.places
+        assert len(rack.refused) == (not heard_before)
+        assert not rack.places
 
 
 @virtually
@@ -153,8 +153,8 @@ async def test_nothing_is_given_up_while_a_process_of_a_dead_attempt_may_live() 
 
 @virtually
 async def test_what_is_left_waits_for_a_server_that_is_away() -> None:
-    shelf = left(ALIVE)
-    async with desk(MemorySpools(shelf)) as it:
+    rack = left(ALIVE)
+    async with desk(MemorySpools(rack)) as it:
         for _ in range(30):
             server, hello = await it.meet()
             assert hello.holding == (TOKEN,)
@@ -165,19 +165,19 @@ async def test_what_is_left_waits_for_a_server_that_is_away() -> None:
 
 @virtually
 async def test_a_lease_of_a_dead_worker_lapses_as_any_other() -> None:
-    shelf = left(ALIVE)
-    async with desk(MemorySpools(shelf)) as it:
+    rack = left(ALIVE)
+    async with desk(MemorySpools(rack)) as it:
         server, _ = await it.welcome(Held(TOKEN, 0, False))
         server.cut()
         await asyncio.sleep(SPAN + 1)
         assert it.client.holding == 0
-        assert len(shelf.refused) == 1
+        assert len(rack.refused) == 1
 
 
 @virtually
 async def test_an_end_whose_log_is_not_all_there_says_so_and_stays_that_end() -> None:
-    shelf = left(ALIVE, word=DONE, last=5)
-    async with desk(MemorySpools(shelf)) as it:
+    rack = left(ALIVE, word=DONE, last=5)
+    async with desk(MemorySpools(rack)) as it:
         server, _ = await it.welcome(Held(TOKEN, 0, False))
         assert await heard(server, Batch) == Batch(TOKEN, 1, (ALIVE,))
         assert await heard(server, Completion) == Completion(TOKEN, 1, INCOMPLETE)
@@ -185,16 +185,16 @@ async def test_an_end_whose_log_is_not_all_there_says_so_and_stays_that_end() ->
 
 @virtually
 async def test_a_log_that_the_server_has_is_complete_though_the_spool_is_not() -> None:
-    shelf = left(ALIVE, word=DONE, last=5)
-    async with desk(MemorySpools(shelf)) as it:
+    rack = left(ALIVE, word=DONE, last=5)
+    async with desk(MemorySpools(rack)) as it:
         server, _ = await it.welcome(Held(TOKEN, 5, False))
         assert await heard(server, Completion) == Completion(TOKEN, 5, DONE)
 
 
 @virtually
 async def test_reports_whose_predecessors_are_missing_are_not_said() -> None:
-    shelf = left(ALIVE, after=3, word=DONE)
-    async with desk(MemorySpools(shelf)) as it:
+    rack = left(ALIVE, after=3, word=DONE)
+    async with desk(MemorySpools(rack)) as it:
         server, _ = await it.welcome(Held(TOKEN, 1, False))
         assert await heard(server, Completion) == Completion(TOKEN, 1, INCOMPLETE)
 
@@ -310,29 +310,29 @@ async def test_no_more_than_the_window_is_on_its_way_however_much_a_spool_holds(
 
 @virtually
 async def test_what_a_lost_lease_leaves_undelivered_is_set_aside() -> None:
-    shelf = Shelf()
-    async with desk(MemorySpools(shelf)) as it:
+    rack = Rack()
+    async with desk(MemorySpools(rack)) as it:
         server, _ = await it.welcome()
         tenure = await it.lease(server)
         await tenure.report(ALIVE)
         await heard(server, Batch)
         await server.send(Rejected(TOKEN, "FAILED_PRECONDITION", "gone", lease_lost=True))
         assert not await tenure.over()
-        assert [given.token for given in shelf.refused] == [TOKEN]
-        assert not shelf.places
+        assert [given.token for given in rack.refused] == [TOKEN]
+        assert not rack.places
 
 
 @virtually
 async def test_nothing_is_set_aside_of_a_lost_lease_whose_reports_were_stored() -> None:
-    shelf = Shelf()
-    async with desk(MemorySpools(shelf)) as it:
+    rack = Rack()
+    async with desk(MemorySpools(rack)) as it:
         server, _ = await it.welcome()
         tenure = await it.lease(server)
         await tenure.report(ALIVE)
         await server.send(Stored(TOKEN, 1))
         await server.send(Rejected(TOKEN, "FAILED_PRECONDITION", "gone", lease_lost=True))
         assert not await tenure.over()
-        assert empty(shelf)
+        assert empty(rack)
 
 
 async def all_said(server: Server) -> list[FromWorker]:

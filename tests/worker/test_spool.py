@@ -19,7 +19,7 @@ from airunner.worker.spool.disk_spool import UNSENT_BYTES_MAX, DiskSpool
 from airunner.worker.spool.disk_spools import STRANDED, DiskSpools
 from airunner.worker.spool.segments import HEAD_BYTES
 from airunner.worker.spool.spool import LastWord, SpoolDamaged, size_of
-from airunner.worker.spool.spools import Left, MemorySpools, Shelf, Spools
+from airunner.worker.spool.spools import Left, MemorySpools, Rack, Spools
 from tests.support.loop import virtually
 from tests.worker.spool_contract import (
     DONE,
@@ -36,17 +36,17 @@ BYTES_MAX = 8 * MIB
 
 class TestMemorySpools(SpoolContract):
     @pytest.fixture(autouse=True)
-    def _shelf(self) -> None:
-        self.shelf = Shelf()
+    def _rack(self) -> None:
+        self.rack = Rack()
 
     def make(self) -> Spools:
-        return MemorySpools(self.shelf)
+        return MemorySpools(self.rack)
 
     def kill(self, spools: Spools) -> None:
         spools.close()
 
     def refused(self) -> Sequence[str]:
-        return [given.job.id for given in self.shelf.refused]
+        return [given.job.id for given in self.rack.refused]
 
 
 class TestDiskSpools(SpoolContract):

@@ -46,14 +46,14 @@ class Spools(Protocol):
 
 @dataclass(slots=True, eq=False)
 class _Place:
-    """A spool on a shelf, and whose it is."""
+    """A spool on a rack, and whose it is."""
 
     assignment: Assignment
     owner: "MemorySpools"
     spool: MemorySpool
 
 
-class Shelf:
+class Rack:
     """What survives the workers that share it, in memory."""
 
     def __init__(self) -> None:
@@ -62,24 +62,24 @@ class Shelf:
 
 
 class MemorySpools:
-    """Spools in memory; without a shelf that others share, they end with the worker.
+    """Spools in memory; without a rack that others share, they end with the worker.
 
     What a worker has when it is closed stays as it is, whatever is left of that worker does then.
     """
 
-    def __init__(self, shelf: Shelf | None = None) -> None:
-        self._shelf = shelf or Shelf()
+    def __init__(self, rack: Rack | None = None) -> None:
+        self._rack = rack or Rack()
         self.closed = False
 
     def open(self, assignment: Assignment) -> Spool:
         place = _Place(assignment, self, MemorySpool())
         self._own(place)
-        self._shelf.places.append(place)
+        self._rack.places.append(place)
         return place.spool
 
     def left(self) -> Sequence[Left]:
         found: list[Left] = []
-        for place in self._shelf.places:
+        for place in self._rack.places:
             if place.owner.closed:
                 self._own(place)
                 found.append(
@@ -95,7 +95,7 @@ class MemorySpools:
     def close(self) -> None:
         """The worker ends, or dies: for its spools that is the same."""
         self.closed = True
-        for place in self._shelf.places:
+        for place in self._rack.places:
             if place.owner is self:
                 self._own(place)
 
@@ -104,9 +104,9 @@ class MemorySpools:
 
         def over(refused: bool) -> None:
             if place.spool is spool:
-                self._shelf.places.remove(place)
+                self._rack.places.remove(place)
                 if refused:
-                    self._shelf.refused.append(place.assignment)
+                    self._rack.refused.append(place.assignment)
 
         place.owner, place.spool = self, (spool := place.spool.copy(over))
 
