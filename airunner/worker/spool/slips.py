@@ -19,6 +19,7 @@ from msgspec import structs
 
 from airunner.errors import InvalidRequest
 from airunner.session import Assignment
+from airunner.worker.files.whole import write_all
 from airunner.worker.spool.spool import LastWord, SpoolDamaged
 
 LEASE: Final = "lease"
@@ -68,12 +69,11 @@ _WORD: Final = msgspec.msgpack.Decoder(LastWord)
 
 def _write(path: Path, value: object) -> None:
     body = _packer.encode(value)
-    data = memoryview(_VERSION + crc32(body).to_bytes(4, "big") + body)
+    data = _VERSION + crc32(body).to_bytes(4, "big") + body
     fresh = f"{path}.new"
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        while data:
-            data = data[os.write(descriptor, data) :]
+        write_all(descriptor, data)
     finally:
         os.close(descriptor)
     os.replace(fresh, path)
