@@ -11,7 +11,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -466,6 +466,48 @@ def test_a_drive_that_hangs_costs_the_logs_and_holds_the_job_up_for_a_minute_at_
         hangs.set()
         made[0].close()
     assert not (tmp_path / "results/result.json").exists()
+
+
+class Awaited(tuple[StepSummary, ...]):
+    """Steps that whoever comes for them gets once they may."""
+
+    wanted, may = threading.Event(), threading.Event()
+
+    def __iter__(self) -> Iterator[StepSummary]:
+        self.wanted.set()
+        self.may.wait()
+        return super().__iter__()
+
+
+def test_a_result_that_was_told_to_be_missing_does_not_come_later(tmp_path: Path) -> None:
+    """In virtual time, with a thread that hangs while it writes the result."""
+    made, steps = [], Awaited((ran(),))
+
+    async def make() -> None:
+        folder = os.open(tmp_path, os.O_RDONLY)
+        made.append(FolderResults(folder))
+        os.close(folder)
+        await made[0].make()
+
+    @virtually
+    async def use() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            concluding = tasks.create_task(made[0].conclude(replace(summary(), steps=steps)))
+            await asyncio.sleep(0)  # it has asked the thread
+            steps.wanted.wait()
+        (error,) = concluding.result()
+        assert error.startswith("result.json could not be written")
+
+    play(make)
+    (results,) = made
+    try:
+        use()
+    finally:
+        steps.may.set()
+        results.close()
+        assert results._errands._thread
+        results._errands._thread.join()
+    assert os.listdir(tmp_path / "results") == []
 
 
 def test_a_full_disk_costs_the_log_and_is_told(tmp_path: Path) -> None:

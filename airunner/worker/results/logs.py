@@ -91,6 +91,11 @@ class Logs:
         more = f", and so do {others} more" if others else ""
         return (f"{log_name(index)} in results ends early: {why}{more}",)
 
+    @property
+    def given_up(self) -> bool:
+        """Whether nobody waits any more for what is written."""
+        return self._stalled
+
     def give_up(self) -> None:
         """Write nothing any more."""
         self._stalled = True

@@ -20,6 +20,7 @@ Rules
 """
 
 import asyncio
+import errno
 import os
 import re
 from contextlib import suppress
@@ -119,6 +120,8 @@ class FolderResults:
         with whole(self._folder, RESULT, 0o666) as file:
             write_all(file, text)
             os.fsync(file)
+            if self._logs.given_up:  # and the job has failed for that
+                raise OSError(errno.ETIMEDOUT, STALLED)
         with suppress(OSError):  # some network drives sync no folders
             os.fsync(self._folder)
 
