@@ -145,12 +145,15 @@ async def _get(
     if not chosen:
         note(_none(id, found))
         return DIFFERS
-    size = sum(each.size for each in chosen)
     with Folder(output, replace=force) as folder:
-        folder.check(chosen)
+        missing = folder.missing(chosen)
+        folder.check(missing)
+        size = sum(each.size for each in missing)
         with _progress(size) as progress:
-            await _fetch(shelves, JobId(id), chosen, folder, progress)
-    note(f"fetched {show_count(len(chosen), 'artifact')} ({show_size(size)}) to {output}")
+            await _fetch(shelves, JobId(id), missing, folder, progress)
+    there = len(chosen) - len(missing)
+    more = f"; {there} of {len(chosen)} were there already" if there else ""
+    note(f"fetched {show_count(len(missing), 'artifact')} ({show_size(size)}) to {output}{more}")
     return 0
 
 

@@ -4,13 +4,16 @@ Rules
 
 1. Whatever ends the fetching, a file is there as it was kept, or not at all.
 2. Nothing is written through a link below the folder, whoever puts it there meanwhile.
-3. What is there already is replaced only if that is asked for.
+3. What is there already is replaced only if that is asked for. A file that is as it was kept need not
+   be fetched: so what was interrupted goes on where it was.
 """
 
 import errno
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import file_digest
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -21,6 +24,7 @@ from airunner.cli.output import printable
 from airunner.worker.files.descent import Descent
 from airunner.worker.files.whole import whole, write_all
 
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _HINT: Final = "name another folder with --output, or replace what is there with --force"
 
 
@@ -48,6 +52,10 @@ class Folder:
     ) -> None:
         os.close(self._top)
 
+    def missing(self, artifacts: Sequence[Artifact]) -> list[Artifact]:
+        """Those of which there is no file here with the same bytes."""
+        return [each for each in artifacts if not self._is_whole(each)]
+
     def check(self, artifacts: Sequence[Artifact]) -> None:
         """Raise CommandFailed if one of them is there already and may not be replaced."""
         if self._replace:
@@ -65,6 +73,19 @@ class Folder:
             way.follow(above, make=True)
             with whole(way.here, name, mode, replace=self._replace) as file:
                 yield Fetched(file)
+
+    def _is_whole(self, artifact: Artifact) -> bool:
+        above, _, name = artifact.path.rpartition("/")
+        try:
+            with Descent(self._top) as way:
+                way.follow(above)
+                with os.fdopen(os.open(name, _READ, dir_fd=way.here), "rb") as file:
+                    state = os.fstat(file.fileno())
+                    if not stat.S_ISREG(state.st_mode) or state.st_size != artifact.size:
+                        return False
+                    return file_digest(file, "sha256").hexdigest() == artifact.sha256
+        except OSError:
+            return False  # if it is in the way, check() or writing tells
 
     def _has(self, path: str) -> bool:
         above, _, name = path.rpartition("/")

@@ -108,6 +108,20 @@ def test_what_is_there_is_replaced_only_if_that_is_asked_for(embedded: Shell, jo
     assert (folder / "report.xml").read_text() == "<x/>\n"
 
 
+def test_what_was_fetched_before_is_not_fetched_again(embedded: Shell, job: str) -> None:
+    words = ("artifacts", "get", job, "--output", "twice")
+    assert embedded.run(*words).returncode == 0
+    folder = embedded.home / "twice"
+    (folder / "report.xml").unlink()
+    inode = (folder / "dist/run.sh").stat().st_ino
+    done = embedded.run(*words)
+    assert done.returncode == 0
+    assert "fetched 1 artifact " in done.stderr
+    assert f"{len(SIZES) - 1} of {len(SIZES)} were there already" in done.stderr
+    assert (folder / "dist/run.sh").stat().st_ino == inode
+    assert {path: (folder / path).stat().st_size for path in below(folder)} == SIZES
+
+
 def test_nothing_to_fetch_is_1(embedded: Shell, job: str, bare: str) -> None:
     done = embedded.run("artifacts", "get", job, "*.nope", "--output", "none")
     assert (done.returncode, done.stdout) == (1, "")

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,20 @@ def test_a_file_that_came_meanwhile_is_not_replaced_either(tmp_path: Path) -> No
         raced()
     assert (tmp_path / "app").read_text() == "old"
     assert below(tmp_path) == {"app"}
+
+
+def test_a_file_with_the_same_bytes_is_there_and_anything_else_is_not(tmp_path: Path) -> None:
+    digest = sha256(b"fresh").hexdigest()
+    (tmp_path / "same").write_bytes(b"fresh")
+    (tmp_path / "other").write_bytes(b"stale")
+    (tmp_path / "longer").write_bytes(b"fresh and longer")
+    (tmp_path / "link").symlink_to("same")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    names = ("same", "other", "longer", "link", "folder", "pipe", "nowhere")
+    wanted = [Artifact(path=name, size=5, sha256=digest) for name in names]
+    with Folder(tmp_path, replace=False) as folder:
+        assert [each.path for each in folder.missing(wanted)] == list(names[1:])
 
 
 def test_how_many_are_in_the_way_is_said(tmp_path: Path) -> None:
