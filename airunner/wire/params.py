@@ -77,7 +77,7 @@ def decode_spec(params: pb.JobParams, queue: str) -> JobSpec:
     """The spec; InvalidRequest names the field that breaks a rule."""
     return JobSpec(
         command=params.command,
-        args=tuple(params.args),
+        args=_words(params.args),
         queue=queue or DEFAULT_QUEUE,
         repository=params.repository,
         commit=params.commit,
@@ -104,7 +104,7 @@ def decode_spec(params: pb.JobParams, queue: str) -> JobSpec:
         shell=params.shell,
         steps=decode_steps(params.steps) if params.HasField("steps") else None,
         source=params.source,
-        artifacts=_patterns(params.artifacts),
+        artifacts=_words(params.artifacts),
     )
 
 
@@ -112,7 +112,7 @@ def _texts(said: Mapping[str, str]) -> dict[str, str]:
     return dict(said) if said else {}  # to copy an empty map takes protobuf longer than to ask
 
 
-def _patterns(said: Sequence[str]) -> tuple[str, ...]:
+def _words(said: Sequence[str]) -> tuple[str, ...]:
     return tuple(said) if said else ()  # as above
 
 
