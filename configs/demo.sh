@@ -39,7 +39,8 @@ serve() { # ADDRESS: start the server on the demo's own file of jobs, until it l
     exec 3<server
     wait_for listening server.log <&3
     cat <&3 >>server.log &
-    journals="$journals $!"
+    journal=$!
+    journals="$journals $journal"
 }
 show() {
     printf '$ airunner %s\n' "$*"
@@ -104,6 +105,7 @@ say "A job that kills the server which it came from: the next one on its file go
 show submit -- sh -c "echo before; kill -9 $server; sleep 1; echo after" &
 job=$!
 wait "$server" 2>/dev/null || true
+wait "$journal" || true # or it would read what the next server says, in our place
 serve "$AIRUNNER_SERVER"
 wait "$job"
 show verify "$("$airunner" list --json | sed -n '1s/^{"id": "\([^"]*\)".*/\1/p')"
