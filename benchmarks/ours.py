@@ -19,12 +19,12 @@ from time import perf_counter, time
 from typing import Final
 
 from airunner.bench.session import PROTOCOL_QUEUE, Session
-from airunner.channel import Channel
-from airunner.entries import Ended
-from airunner.errors import Refused
-from airunner.jobs import JobId, JobState, RequestId
-from airunner.session import FromServer, FromWorker, Heartbeat
-from airunner.spec import JobSpec
+from airunner.model.errors import Refused
+from airunner.model.job_events import Ended
+from airunner.model.jobs import JobId, JobState, RequestId
+from airunner.model.protocol.channel import Channel
+from airunner.model.protocol.worker_protocol import FromServer, FromWorker, Heartbeat
+from airunner.model.spec import JobSpec
 from airunner.wire.client import JobsClient
 from airunner.wire.dial import Destination
 from airunner.worker.grpc import connect

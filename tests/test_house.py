@@ -20,15 +20,18 @@ BENCHMARKS = ROOT / "benchmarks"
 # An import points down, or stays in its own folder; folders of one height are strangers.
 HEIGHT = {
     "": 0,
-    "store": 1,
-    "log": 2,
-    "wire": 2,
-    "server": 3,
-    "worker": 3,
-    "bench": 4,
-    "cli": 5,
+    "model": 1,
+    "store": 2,
+    "jobfile": 2,
+    "blobs": 3,
+    "log": 4,
+    "wire": 4,
+    "server": 5,
+    "worker": 5,
+    "bench": 6,
+    "cli": 7,
 }
-PURE = ("", "store")
+PURE = ("", "model", "store")
 IMPURE = {
     "apsw",
     "asyncio",
@@ -91,7 +94,7 @@ def modules(folder: Path = PACKAGE) -> Iterator[Path]:
 
 
 def folder(path: Path) -> str:
-    """The folder of airunner that a module is in; "" is the vocabulary."""
+    """The folder of airunner that contains a module; "" is the package itself."""
     parts = path.relative_to(PACKAGE).parts
     return parts[0] if len(parts) > 1 else ""
 
@@ -154,7 +157,7 @@ def test_imports_point_down_and_never_sideways() -> None:
     assert not wrong
 
 
-def test_the_store_and_the_vocabulary_know_no_clock_no_network_no_disk_and_no_dice() -> None:
+def test_the_store_and_the_model_know_no_clock_no_network_no_disk_and_no_dice() -> None:
     pure = (path for path in modules() if folder(path) in PURE)
     assert not breaches(imports, lambda name: within(name, *IMPURE), pure)
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from airunner import limits
 from airunner.cli import exits
-from airunner.cli.jobfile import KEYS, parse_job_file
+from airunner.jobfile.reader import KEYS, parse_job_file
+from airunner.jobfile.steps import STEP_KEYS
+from airunner.model import limits
+from airunner.model.spec import Checkout, Submodules
 from airunner.server.roles import Role
-from airunner.spec import Checkout, Submodules
-from airunner.stepfile import STEP_KEYS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from airunner.reports import Stream
-from airunner.spec import ProcessType, TerminalSize
+from airunner.model.reports import Stream
+from airunner.model.spec import ProcessType, TerminalSize
 from airunner.worker.keeper.keeper import Tree
 from airunner.worker.process import (
     CommandNotFound,

@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
-from airunner.reports import Stream
-from airunner.spec import ProcessType, TerminalSize
+from airunner.model.reports import Stream
+from airunner.model.spec import ProcessType, TerminalSize
 from airunner.worker.keeper.keeper import Keeper, Tree, start_keeper
 from airunner.worker.process import Command, Exit, Launcher, Process
 

@@ -12,7 +12,7 @@ from airunner.bench.procfs import Meter
 from airunner.bench.rounds import Contender, compare
 from airunner.bench.setting import MEMORY, Setting
 from airunner.bench.taker import Taker
-from airunner.spec import JobSpec
+from airunner.model.spec import JobSpec
 from airunner.wire.client import JobsClient
 
 QUEUE: Final = "bench-backlog"

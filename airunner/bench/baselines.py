@@ -20,7 +20,7 @@ from airunner.bench.echo import SERVICE
 from airunner.bench.figures import Sample, latency, rate
 from airunner.bench.rounds import Contender
 from airunner.bench.setting import Setting
-from airunner.units import show_count
+from airunner.model.units import show_count
 
 Echo: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]"
 Stream: TypeAlias = "grpc.aio.StreamStreamMultiCallable[bytes, bytes]"

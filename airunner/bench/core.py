@@ -8,13 +8,13 @@ from time import perf_counter
 from typing import Final
 
 from airunner.bench.session import OUTCOME, SPAN
-from airunner.facts import Fact
-from airunner.jobs import Enqueue, Instant, Millis, TaskToken, WorkerId, digest
 from airunner.log.memory import MemoryLog
-from airunner.retention import Retention
+from airunner.model.facts import Fact
+from airunner.model.jobs import Enqueue, Instant, Millis, TaskToken, WorkerId, digest
+from airunner.model.spec import JobSpec
 from airunner.server.ids import RandomIds
-from airunner.spec import JobSpec
 from airunner.store.engine import Engine
+from airunner.store.retention import Retention
 
 WORKER: Final = WorkerId("bench")
 # So that there are as many jobs after the life of one as before it.

@@ -19,9 +19,9 @@ from airunner.bench.procfs import Meter
 from airunner.bench.rounds import Contender, compare
 from airunner.bench.session import Session
 from airunner.bench.setting import MEMORY, Setting
-from airunner.entries import Ended
-from airunner.reports import Output
-from airunner.spec import JobSpec
+from airunner.model.job_events import Ended
+from airunner.model.reports import Output
+from airunner.model.spec import JobSpec
 from airunner.wire.client import JobsClient
 
 START_BAR: Final = Bar(4.0, most=True)  # milliseconds

@@ -16,10 +16,10 @@ from airunner.bench.processes import Served, server
 from airunner.bench.procfs import Meter
 from airunner.bench.rounds import Contender, compare
 from airunner.bench.setting import MEMORY, Setting, Store
-from airunner.facts import Enqueued
-from airunner.jobs import Instant, JobId, RequestId, Subject
 from airunner.log.rows import fact_row
-from airunner.spec import JobSpec
+from airunner.model.facts import Enqueued
+from airunner.model.jobs import Instant, JobId, RequestId, Subject
+from airunner.model.spec import JobSpec
 from airunner.store.engine import Engine
 from airunner.wire.client import JobsClient
 

@@ -16,11 +16,11 @@ from airunner.bench.processes import Served, server, worker
 from airunner.bench.procfs import Meter
 from airunner.bench.rounds import Contender, compare
 from airunner.bench.setting import Setting
-from airunner.entries import Ended
-from airunner.jobs import JobId
-from airunner.reports import Output, ProcessStarted
-from airunner.spec import JobSpec
-from airunner.units import show_count
+from airunner.model.job_events import Ended
+from airunner.model.jobs import JobId
+from airunner.model.reports import Output, ProcessStarted
+from airunner.model.spec import JobSpec
+from airunner.model.units import show_count
 from airunner.wire.client import JobsClient
 
 COUNTS: Final = (1, 10, 100)  # monitors

@@ -3,10 +3,10 @@
 from time import perf_counter
 from typing import Final
 
-from airunner.errors import Refused
-from airunner.jobs import JobId, RequestId
-from airunner.limits import ENQUEUE_JOBS_MAX
-from airunner.spec import JobSpec
+from airunner.model.errors import Refused
+from airunner.model.jobs import JobId, RequestId
+from airunner.model.limits import ENQUEUE_JOBS_MAX
+from airunner.model.spec import JobSpec
 from airunner.wire.client import JobsClient
 
 NO_KEY: Final = RequestId("")

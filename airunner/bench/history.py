@@ -5,8 +5,9 @@ from typing import Final
 
 from msgspec import structs
 
-from airunner.facts import Enqueued, Event, Fact, Finished, Leased, Reported
-from airunner.jobs import (
+from airunner.log.log import Log
+from airunner.model.facts import Enqueued, Event, Fact, Finished, Leased, Reported
+from airunner.model.jobs import (
     Ending,
     Instant,
     JobId,
@@ -20,12 +21,11 @@ from airunner.jobs import (
     TokenDigest,
     WorkerId,
 )
-from airunner.limits import BATCH_BYTES_MAX, GIB, MIB
-from airunner.log.log import Log
-from airunner.reports import Chunk, Output, ProcessEnded, ProcessStarted, Report, Stream
-from airunner.retention import Retention
-from airunner.spec import JobSpec
+from airunner.model.limits import BATCH_BYTES_MAX, GIB, MIB
+from airunner.model.reports import Chunk, Output, ProcessEnded, ProcessStarted, Report, Stream
+from airunner.model.spec import JobSpec
 from airunner.store.engine import Engine
+from airunner.store.retention import Retention
 
 SPEC: Final = JobSpec(command="make", args=("test",), queue="bench-history")
 EVERYTHING: Final = Retention(

@@ -15,9 +15,9 @@ from airunner.bench.figures import Bar, Figure, figure
 from airunner.bench.processes import server
 from airunner.bench.procfs import Meter, resident_bytes
 from airunner.bench.setting import MEMORY, Setting
-from airunner.jobs import Millis, WorkerId
-from airunner.limits import WORKER_VISIBILITY_SECONDS_DEFAULT
-from airunner.session import FromWorker, Heartbeat, Hello
+from airunner.model.jobs import Millis, WorkerId
+from airunner.model.limits import WORKER_VISIBILITY_SECONDS_DEFAULT
+from airunner.model.protocol.worker_protocol import FromWorker, Heartbeat, Hello
 from airunner.wire.dial import Destination, dial
 from airunner.wire.session import encode_from_worker
 

@@ -15,10 +15,10 @@ from airunner.bench.procfs import Meter
 from airunner.bench.rounds import Contender, compare
 from airunner.bench.setting import Setting
 from airunner.bench.spawns import spawn, terminal_spawn
-from airunner.entries import Ended
-from airunner.errors import Refused
-from airunner.jobs import JobId, JobState
-from airunner.spec import JobSpec, ProcessType
+from airunner.model.errors import Refused
+from airunner.model.job_events import Ended
+from airunner.model.jobs import JobId, JobState
+from airunner.model.spec import JobSpec, ProcessType
 from airunner.wire.client import JobsClient
 
 WARM_UP: Final = 20  # jobs

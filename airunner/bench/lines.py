@@ -15,8 +15,8 @@ from airunner.bench.procfs import Meter
 from airunner.bench.rounds import Contender, compare
 from airunner.bench.setting import Setting
 from airunner.bench.spawns import read_all
-from airunner.reports import Output
-from airunner.spec import JobSpec, ProcessType
+from airunner.model.reports import Output
+from airunner.model.spec import JobSpec, ProcessType
 from airunner.wire.client import JobsClient
 
 LINE_BYTES: Final = 40  # with its newline; a terminal adds a carriage return

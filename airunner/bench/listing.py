@@ -14,10 +14,10 @@ from airunner.bench.processes import Served, server
 from airunner.bench.procfs import Meter
 from airunner.bench.rounds import Contender, compare
 from airunner.bench.setting import Setting
-from airunner.jobs import Instant, JobState
-from airunner.listing import Listing
 from airunner.log.sqlite import SqliteLog
 from airunner.log.writer import Fsync
+from airunner.model.job_query import Listing
+from airunner.model.jobs import Instant, JobState
 from airunner.wire.client import JobsClient
 
 PAGE: Final = 100  # jobs

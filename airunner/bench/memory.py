@@ -10,9 +10,9 @@ from airunner.bench.processes import server, worker
 from airunner.bench.procfs import forget_peak, peak_bytes, resident_bytes
 from airunner.bench.session import PROTOCOL_QUEUE, Session
 from airunner.bench.setting import MEMORY, Setting, Store
-from airunner.limits import MIB
-from airunner.reports import Output
-from airunner.spec import JobSpec
+from airunner.model.limits import MIB
+from airunner.model.reports import Output
+from airunner.model.spec import JobSpec
 from airunner.wire.client import JobsClient
 
 NOTHING: Final = JobSpec(command="true", queue=PROTOCOL_QUEUE)

@@ -17,9 +17,9 @@ from airunner.bench.procfs import Meter
 from airunner.bench.rounds import Contender, compare
 from airunner.bench.session import PROTOCOL_QUEUE, Session
 from airunner.bench.setting import MEMORY, Setting, Store
-from airunner.channel import Channel
-from airunner.session import FromServer, FromWorker
-from airunner.spec import JobSpec
+from airunner.model.protocol.channel import Channel
+from airunner.model.protocol.worker_protocol import FromServer, FromWorker
+from airunner.model.spec import JobSpec
 from airunner.wire.client import JobsClient
 
 SLOTS: Final = 256  # of the worker; with 64 all of them wait for one fsync, and then for each other

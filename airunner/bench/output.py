@@ -13,9 +13,9 @@ from airunner.bench.processes import Served, server, worker
 from airunner.bench.procfs import Meter
 from airunner.bench.rounds import Contender, compare
 from airunner.bench.setting import MEMORY, Setting, Store
-from airunner.limits import MIB
-from airunner.reports import Output
-from airunner.spec import JobSpec
+from airunner.model.limits import MIB
+from airunner.model.reports import Output
+from airunner.model.spec import JobSpec
 from airunner.wire.client import JobsClient
 
 MEMORY_BAR: Final = Bar(0.2)  # of a bare stream

@@ -17,12 +17,12 @@ from airunner.bench.processes import server
 from airunner.bench.procfs import busy_seconds
 from airunner.bench.rounds import Contender, compare
 from airunner.bench.setting import Setting, Store
-from airunner.facts import Event
-from airunner.jobs import Instant
-from airunner.limits import MIB
 from airunner.log.rows import fact_row
 from airunner.log.sqlite import SqliteLog
 from airunner.log.writer import Fsync
+from airunner.model.facts import Event
+from airunner.model.jobs import Instant
+from airunner.model.limits import MIB
 from airunner.server.replay import uncollected
 from airunner.store.engine import Engine
 

@@ -12,9 +12,9 @@ from airunner.bench.filling import UNLIMITED, fill
 from airunner.bench.processes import ANY_PORT, Served, server, worker
 from airunner.bench.rounds import Contender, compare
 from airunner.bench.setting import Setting, Store
-from airunner.jobs import JobId, JobState
-from airunner.listing import Listing
-from airunner.spec import JobSpec
+from airunner.model.job_query import Listing
+from airunner.model.jobs import JobId, JobState
+from airunner.model.spec import JobSpec
 from airunner.wire.client import JobsClient
 
 RUNNING: Final = 100  # jobs

@@ -14,7 +14,7 @@ from airunner.bench.figures import Bar, Figure, Sample, latency
 from airunner.bench.processes import server, worker
 from airunner.bench.rounds import Contender, compare
 from airunner.bench.setting import MEMORY, Setting
-from airunner.spec import JobSpec
+from airunner.model.spec import JobSpec
 from airunner.wire.client import JobsClient
 
 P99_BAR: Final = Bar(100.0, most=True)  # milliseconds

@@ -3,9 +3,17 @@
 from time import perf_counter
 from typing import Final
 
-from airunner.channel import Channel
-from airunner.jobs import Millis, Outcome, Reason, WorkerId
-from airunner.session import Assignment, Completion, Credit, FromServer, FromWorker, Hello, Settled
+from airunner.model.jobs import Millis, Outcome, Reason, WorkerId
+from airunner.model.protocol.channel import Channel
+from airunner.model.protocol.worker_protocol import (
+    Assignment,
+    Completion,
+    Credit,
+    FromServer,
+    FromWorker,
+    Hello,
+    Settled,
+)
 
 PROTOCOL_QUEUE: Final = "bench-protocol"
 SPAN: Final = Millis(12 * 3_600_000)  # of silence: nothing is measured for as long

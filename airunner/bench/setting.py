@@ -12,8 +12,8 @@ import apsw
 import grpc
 
 from airunner.bench.procfs import filesystem, processor
-from airunner.channel import Channel
-from airunner.session import FromServer, FromWorker
+from airunner.model.protocol.channel import Channel
+from airunner.model.protocol.worker_protocol import FromServer, FromWorker
 from airunner.wire.client import JobsClient
 
 

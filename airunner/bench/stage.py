@@ -15,7 +15,7 @@ from airunner.bench.figures import Bar, Figure, Sample, rate
 from airunner.bench.processes import completed
 from airunner.bench.rounds import Contender, compare
 from airunner.bench.setting import Setting
-from airunner.limits import KIB, MIB
+from airunner.model.limits import KIB, MIB
 from airunner.worker.files.descent import FOLDER
 from airunner.worker.sources.staged import Staged
 from airunner.worker.sources.staging import Staging

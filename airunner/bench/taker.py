@@ -4,9 +4,9 @@ from time import perf_counter
 from typing import TypeVar
 
 from airunner.bench.session import OUTCOME, SPAN
-from airunner.channel import Channel
-from airunner.jobs import TaskToken, WorkerId
-from airunner.session import (
+from airunner.model.jobs import TaskToken, WorkerId
+from airunner.model.protocol.channel import Channel
+from airunner.model.protocol.worker_protocol import (
     Assignment,
     Completion,
     Credit,

@@ -13,9 +13,9 @@ from airunner.cli.options import CaCert, JobArgument, Json, Server, Token, Token
 from airunner.cli.settings import Settings, settings
 
 if TYPE_CHECKING:
-    from airunner.artifacts import Artifact
     from airunner.cli.fetched import Folder
-    from airunner.jobs import JobId
+    from airunner.model.artifacts import Artifact
+    from airunner.model.jobs import JobId
     from airunner.wire.shelves import ArtifactsClient
 
 _AT_ONCE: Final = 4  # files on their way
@@ -114,8 +114,8 @@ async def _show(
 
     from airunner.cli.output import note, printable, say
     from airunner.cli.table import aligned
-    from airunner.jobs import JobId
-    from airunner.units import show_size
+    from airunner.model.jobs import JobId
+    from airunner.model.units import show_size
 
     found = await shelves.list(JobId(id))
     chosen = _chosen(found, patterns)
@@ -137,8 +137,8 @@ async def _get(
 ) -> int:
     from airunner.cli.fetched import Folder
     from airunner.cli.output import note
-    from airunner.jobs import JobId
-    from airunner.units import show_count, show_size
+    from airunner.model.jobs import JobId
+    from airunner.model.units import show_count, show_size
 
     found = await shelves.list(JobId(id))
     chosen = _chosen(found, patterns)

@@ -31,8 +31,8 @@ def cancel(
 async def _cancel(jobs: "JobsClient", ids: list[str]) -> int:
     from airunner.cli.exits import OURS
     from airunner.cli.output import note
-    from airunner.errors import Refused, Unreachable
-    from airunner.jobs import JobId
+    from airunner.model.errors import Refused, Unreachable
+    from airunner.model.jobs import JobId
 
     code = 0
     for id in ids:

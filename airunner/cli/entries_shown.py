@@ -8,13 +8,23 @@ from typing import Final
 
 from msgspec import Struct
 
-from airunner.artifacts import Artifact
 from airunner.cli.output import printable
 from airunner.cli.rendering import Json, show_instant
 from airunner.cli.work_shown import results_json
-from airunner.entries import BackInLine, Cancelling, Ended, Entry, Happening, InLine, Taken, kind
-from airunner.jobs import Ending, Outcome
-from airunner.reports import (
+from airunner.model.artifacts import Artifact
+from airunner.model.job_events import (
+    BackInLine,
+    Cancelling,
+    Ended,
+    Entry,
+    Happening,
+    InLine,
+    Taken,
+    kind,
+)
+from airunner.model.jobs import Ending, Outcome
+from airunner.model.proof.seal import Seal
+from airunner.model.reports import (
     CloneEnded,
     CloneFailed,
     CloneProgressed,
@@ -24,8 +34,7 @@ from airunner.reports import (
     ProcessFailed,
     Remark,
 )
-from airunner.seal import Seal
-from airunner.units import show_duration, show_size
+from airunner.model.units import show_duration, show_size
 
 _CLONE_LINES: Final = 5  # of git's own, the last of which says what was wrong
 _SPANS: Final = ("duration", "elapsed")

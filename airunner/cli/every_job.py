@@ -15,10 +15,10 @@ from airunner.cli.exits import CommandFailed
 from airunner.cli.lines import Lines
 from airunner.cli.lines_shown import Piece, Printed, put
 from airunner.cli.output import STDOUT, note
-from airunner.entries import Ended, Entry, trimmed
-from airunner.errors import DataLoss, Refused
-from airunner.jobs import JobId
-from airunner.reports import Output, OutputCut
+from airunner.model.errors import DataLoss, Refused
+from airunner.model.job_events import Ended, Entry, trimmed
+from airunner.model.jobs import JobId
+from airunner.model.reports import Output, OutputCut
 from airunner.wire.client import JobsClient
 from airunner.wire.follow import follow_all
 

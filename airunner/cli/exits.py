@@ -19,7 +19,7 @@ exits with 124 to 130 looks like one of ours; `airunner show` tells them apart.
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from airunner.jobs import JobState, Outcome
+    from airunner.model.jobs import JobState, Outcome
 
 OURS: Final = 125
 USAGE: Final = 2
@@ -40,7 +40,7 @@ class CommandFailed(Exception):
 
 def exit_code(state: "JobState", outcome: "Outcome | None") -> int:
     """The exit code that stands for how a job ended; `state` is final."""
-    from airunner.jobs import JobState, Reason
+    from airunner.model.jobs import JobState, Reason
 
     assert state.final
     if state is JobState.CANCELLED:
@@ -62,7 +62,7 @@ def exit_code(state: "JobState", outcome: "Outcome | None") -> int:
 
 def _own(state: "JobState", outcome: "Outcome") -> int:
     """The command's own code, but never 0 for a job that has failed."""
-    from airunner.jobs import JobState
+    from airunner.model.jobs import JobState
 
     if outcome.exit_code is not None:
         code = outcome.exit_code & 0xFF

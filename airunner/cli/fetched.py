@@ -18,9 +18,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from airunner.artifacts import Artifact
 from airunner.cli.exits import CommandFailed
 from airunner.cli.output import printable
+from airunner.model.artifacts import Artifact
 from airunner.worker.files.descent import Descent
 from airunner.worker.files.whole import whole, write_all
 

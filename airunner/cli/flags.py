@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from airunner import limits
-from airunner.cli.draft import Draft
 from airunner.cli.exits import USAGE, CommandFailed
 from airunner.cli.output import note
-from airunner.errors import InvalidRequest
-from airunner.steps import Step
-from airunner.units import parse_duration, parse_size
+from airunner.jobfile.draft import Draft
+from airunner.model import limits
+from airunner.model.errors import InvalidRequest
+from airunner.model.steps import Step
+from airunner.model.units import parse_duration, parse_size
 
 # Field on the wire -> the draft's field, and the flag.
 _FLAGS: Final = {

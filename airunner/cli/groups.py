@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from airunner.cli.output import printable
-from airunner.jobs import Instant
+from airunner.model.jobs import Instant
 
 _ESCAPED: Final = re.compile(r"['|\[\]]|[^\x20-\x7e]")  # in a value of a TeamCity message
 

@@ -22,8 +22,8 @@ from typing import Final, Self, TypeVar
 
 from airunner.cli.exits import INTERRUPTED, CommandFailed
 from airunner.cli.output import note
-from airunner.errors import AlreadyFinished, Refused
-from airunner.jobs import JobId
+from airunner.model.errors import AlreadyFinished, Refused
+from airunner.model.jobs import JobId
 from airunner.wire.client import JobsClient
 
 _WORDS_MAX: Final = 16  # of a person who is typing faster than anything happens

@@ -9,10 +9,10 @@ from airunner.cli.output import printable
 from airunner.cli.rendering import Json, ending, show_instant
 from airunner.cli.table import aligned, cropped, fitted
 from airunner.cli.work_shown import in_words, results_json, script_prose, steps_json, steps_prose
-from airunner.jobs import Attempt, Instant, Job, JobState
-from airunner.spec import JobSpec
-from airunner.units import show_count, show_duration, show_size
-from airunner.waiting import Waiting
+from airunner.model.jobs import Attempt, Instant, Job, JobState
+from airunner.model.spec import JobSpec
+from airunner.model.units import show_count, show_duration, show_size
+from airunner.model.wait_reason import Waiting
 
 _COLOURS: Final = {
     JobState.SCHEDULED: "33",

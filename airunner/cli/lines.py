@@ -14,9 +14,9 @@ Rules
 from collections.abc import Iterator
 from typing import Final
 
-from airunner.entries import BackInLine, Ended, Entry, Taken
-from airunner.limits import LINE_BYTES_MAX
-from airunner.reports import Output, StepEnded, StepStarted, Stream
+from airunner.model.job_events import BackInLine, Ended, Entry, Taken
+from airunner.model.limits import LINE_BYTES_MAX
+from airunner.model.reports import Output, StepEnded, StepStarted, Stream
 
 _ENDS: Final = b"\r\n"
 

@@ -15,8 +15,8 @@ from airunner.cli.exits import exit_code
 from airunner.cli.lines import Line, Lines
 from airunner.cli.output import STDERR, STDOUT, note, send
 from airunner.cli.showing import JsonLines, Show, at_once
-from airunner.entries import Ended, Entry
-from airunner.reports import Output, OutputCut, StepStarted, Stream
+from airunner.model.job_events import Ended, Entry
+from airunner.model.reports import Output, OutputCut, StepStarted, Stream
 
 Piece = tuple[int, bytes]  # what goes to a descriptor
 

@@ -12,8 +12,8 @@ from airunner.cli.settings import settings
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from airunner.jobs import Job
-    from airunner.listing import Listing
+    from airunner.model.job_query import Listing
+    from airunner.model.jobs import Job
     from airunner.wire.client import JobsClient
 
 WATCH_SECONDS = 2.0
@@ -55,8 +55,8 @@ def list_jobs(
     """
     said = settings(server, token, token_file, ca_cert)
 
-    from airunner.jobs import JobState
-    from airunner.listing import Listing
+    from airunner.model.job_query import Listing
+    from airunner.model.jobs import JobState
 
     if state is not None and state.lower() not in list(JobState):
         known = ", ".join(JobState)
@@ -134,7 +134,7 @@ def _lines(found: "list[Job] | tuple[Job, ...]", as_json: bool, headings: bool) 
 
     from airunner.cli.jobs_shown import job_json, job_table
     from airunner.cli.output import STDOUT, colourful, terminal_size
-    from airunner.jobs import Instant
+    from airunner.model.jobs import Instant
 
     if as_json:
         return [json.dumps(job_json(job), ensure_ascii=False) for job in found]

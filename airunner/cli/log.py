@@ -9,7 +9,7 @@ import typer
 
 from airunner.cli.exits import DIFFERS, OURS, USAGE, CommandFailed
 from airunner.cli.output import note, printable, say
-from airunner.units import show_count, show_size
+from airunner.model.units import show_count, show_size
 
 FileArgument = Annotated[
     Path, typer.Argument(metavar="FILE", help="A server's log: PATH of --store sqlite:PATH.")

@@ -121,7 +121,7 @@ async def _one(
 ) -> int:
     from airunner.cli.exits import CommandFailed
     from airunner.cli.watching import watch
-    from airunner.jobs import JobId
+    from airunner.model.jobs import JobId
 
     if follow:
         await watch(jobs, JobId(id), show)
@@ -139,7 +139,7 @@ async def _stored(jobs: "JobsClient", id: str, show: "ShowOne") -> None:
     """Show what is there already."""
     from contextlib import aclosing
 
-    from airunner.jobs import JobId
+    from airunner.model.jobs import JobId
     from airunner.wire.follow import follow
 
     stream = follow(

@@ -20,7 +20,8 @@ from typer.core import TyperGroup
 
 from airunner.cli.exits import INTERRUPTED, OURS, USAGE, CommandFailed, innermost
 from airunner.cli.output import StdoutClosed, flush, note, open_missing
-from airunner.errors import Refused
+from airunner.jobfile.error import JobFileError
+from airunner.model.errors import Refused
 
 # By panel of the help. A command is a function in a module of its own name.
 _COMMANDS: Final = {
@@ -164,7 +165,7 @@ def _explained(error: BaseException) -> int:
         case CommandFailed(code=code):
             note(str(error))
             return code
-        case Refused():
+        case Refused() | JobFileError():
             note(str(error))
             return OURS
         case _:

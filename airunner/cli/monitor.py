@@ -63,7 +63,7 @@ def monitor(
     from airunner.cli.playback import Pace
     from airunner.cli.showing import JsonLines, Raw, at_once, passing
     from airunner.cli.watching import count_steps, watch
-    from airunner.jobs import Instant, JobId
+    from airunner.model.jobs import Instant, JobId
 
     pace = Pace(speed, max_idle, time.monotonic)
 

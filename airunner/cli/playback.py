@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from airunner.jobs import Instant
+from airunner.model.jobs import Instant
 
 
 @dataclass(slots=True)

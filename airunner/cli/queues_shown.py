@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from airunner.cli.rendering import Json, show_instant
 from airunner.cli.table import aligned
-from airunner.jobs import JobState
-from airunner.listing import QueueStatistics
+from airunner.model.job_query import QueueStatistics
+from airunner.model.jobs import JobState
 
 
 def statistics_json(each: QueueStatistics) -> Json:

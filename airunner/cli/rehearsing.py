@@ -19,11 +19,11 @@ from airunner.cli.exits import CommandFailed, exit_code
 from airunner.cli.output import note
 from airunner.cli.rendering import ending
 from airunner.cli.showing import Passing, passing
-from airunner.entries import Ended, Entry, Happening
-from airunner.jobs import BEGINNING, Instant, Job, JobState, Outcome, Reason, Sequence
-from airunner.reports import Report, width
+from airunner.model.job_events import Ended, Entry, Happening
+from airunner.model.jobs import BEGINNING, Instant, Job, JobState, Outcome, Reason, Sequence
+from airunner.model.reports import Report, width
+from airunner.model.spec import JobSpec
 from airunner.server.ids import RandomIds
-from airunner.spec import JobSpec
 from airunner.worker.checkout import Folders
 from airunner.worker.clock import Clock, LoopClock
 from airunner.worker.halt import Why

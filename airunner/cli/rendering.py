@@ -9,9 +9,9 @@ The timestamp of every event is by the server's clock, so that it never goes bac
 """
 
 from airunner.cli.output import printable
-from airunner.jobs import Instant, JobState, Outcome, Reason
-from airunner.steps import IN_STEP
-from airunner.units import show_time
+from airunner.model.jobs import Instant, JobState, Outcome, Reason
+from airunner.model.steps import IN_STEP
+from airunner.model.units import show_time
 
 Json = dict[str, object]
 

@@ -47,7 +47,7 @@ async def _retry(
     from airunner.cli.showing import passing
     from airunner.cli.watching import count_steps
     from airunner.cli.watching import watch as watch_job
-    from airunner.jobs import JobId, RequestId
+    from airunner.model.jobs import JobId, RequestId
 
     job = await jobs.retry(JobId(id), request=RequestId(request_id or f"retry-{uuid4()}"))
     if not watch:

@@ -9,7 +9,7 @@ from airunner.cli.exits import CommandFailed
 from airunner.cli.options import FOLDERS, GroupMarkers, JobsDir, WorkspacesDir
 
 if TYPE_CHECKING:
-    from airunner.spec import JobSpec
+    from airunner.model.spec import JobSpec
 
 
 def run(
@@ -111,8 +111,8 @@ def dry_run(
 
 def _read(file: Path, jobs_dir: Path | None) -> tuple["JobSpec", Path]:
     """The job, and the root of sources."""
-    from airunner.cli.jobfile import read_job_file
-    from airunner.spec import JobSpec
+    from airunner.jobfile.reader import read_job_file
+    from airunner.model.spec import JobSpec
 
     if not file.is_dir():
         return read_job_file(file).spec(), jobs_dir or file.absolute().parent

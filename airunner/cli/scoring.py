@@ -11,7 +11,7 @@ from airunner.bench.figures import Bar, Figure
 from airunner.bench.runs import Run
 from airunner.bench.slips import Change, progress
 from airunner.bench.suite import summary
-from airunner.limits import MIB
+from airunner.model.limits import MIB
 
 _WIDTH: Final = 220  # cells, where no terminal says
 _WORDS: Final = ("", "of", "bar", "bar of p99")  # columns that are not numbers

@@ -10,7 +10,7 @@ from airunner.cli.exits import CommandFailed
 from airunner.cli.options import Lifeline
 from airunner.cli.secrets import make_private_folder
 from airunner.cli.settings import JOBS_FILE, data_folder
-from airunner.limits import (
+from airunner.model.limits import (
     ARTIFACT_BYTES_PER_JOB,
     FINISHED_JOBS_KEPT,
     FINISHED_SECONDS_KEPT,
@@ -28,8 +28,8 @@ from airunner.limits import (
 
 if TYPE_CHECKING:
     from airunner.cli.storing import Store
-    from airunner.retention import Retention
     from airunner.server.auth import Gate
+    from airunner.store.retention import Retention
 
 _TLS, _AUTH, _KEEPING = "TLS", "Who may call", "What is kept"
 _PER_JOB: Final = f"{MEMORY_OUTPUT_BYTES_PER_JOB // MIB} MiB in memory, else what the job may write"
@@ -190,7 +190,7 @@ def server(
     from airunner.cli.flags import duration
     from airunner.cli.journal import log_format_named
     from airunner.cli.serving import Serving, serve
-    from airunner.jobs import Millis
+    from airunner.model.jobs import Millis
 
     keeping = _store(store, fsync, free_bytes_min)
     _check_listen(listen)
@@ -237,7 +237,7 @@ def _retention(
     artifacts_total: str | None = None,
 ) -> "Retention":
     from airunner.cli.flags import size
-    from airunner.retention import IN_MEMORY, ON_DISK
+    from airunner.store.retention import IN_MEMORY, ON_DISK
 
     usual = IN_MEMORY if store.path is None else ON_DISK
 

@@ -21,8 +21,7 @@ from airunner.cli.exits import OURS, innermost
 from airunner.cli.journal import LogFormat, open_journal, open_lines
 from airunner.cli.lifeline import on_end
 from airunner.cli.storing import LogFailed, Opened, Store, log_failures, opened
-from airunner.jobs import JobId
-from airunner.retention import Retention
+from airunner.model.jobs import JobId
 from airunner.server.archive import Archive, letting_go
 from airunner.server.auth import Gate
 from airunner.server.broker import Broker
@@ -32,6 +31,7 @@ from airunner.server.ids import RandomIds
 from airunner.server.journal import job_lines
 from airunner.server.replay import replay
 from airunner.store.engine import Engine
+from airunner.store.retention import Retention
 
 # Objects; young collections; those of middle age. What the server keeps has no cycles, so to look
 # for some in it seldom pays: with Python's own 700, 10, 10 it took 5 us of each job in line and up

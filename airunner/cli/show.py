@@ -30,7 +30,7 @@ async def _print(jobs: "JobsClient", id: str, as_json: bool) -> int:
 
     from airunner.cli.jobs_shown import job_details, job_prose
     from airunner.cli.output import say
-    from airunner.jobs import JobId
+    from airunner.model.jobs import JobId
 
     job, waiting = await jobs.get(JobId(id))
     if as_json:

@@ -20,9 +20,9 @@ from airunner.cli.entries_shown import entry_json, last_line, remark
 from airunner.cli.groups import Markers, markers
 from airunner.cli.output import STDERR, STDOUT, StdoutClosed, colourful, note, send, write
 from airunner.cli.steps_shown import begun, ended, skipped
-from airunner.entries import BackInLine, Ended, Entry, Kept, Taken
-from airunner.jobs import Instant, JobState, Reason
-from airunner.reports import (
+from airunner.model.job_events import BackInLine, Ended, Entry, Kept, Taken
+from airunner.model.jobs import Instant, JobState, Reason
+from airunner.model.reports import (
     CloneFailed,
     Output,
     ProcessFailed,
@@ -30,7 +30,7 @@ from airunner.reports import (
     StepStarted,
     Stream,
 )
-from airunner.steps import StepStatus
+from airunner.model.steps import StepStatus
 
 Pause = Callable[[Instant], Awaitable[None]]
 Total = Callable[[], Awaitable[int | None]]  # of a job's steps; None: not known

@@ -5,10 +5,10 @@ from typing import Final
 
 from airunner.cli.output import printable
 from airunner.cli.table import cropped
-from airunner.jobs import StepResult
-from airunner.reports import StepEnded, StepStarted
-from airunner.steps import StepStatus
-from airunner.units import show_duration
+from airunner.model.jobs import StepResult
+from airunner.model.reports import StepEnded, StepStarted
+from airunner.model.steps import StepStatus
+from airunner.model.units import show_duration
 
 _NAME_CELLS: Final = 60  # of a name inside a sentence
 _NAMES_MAX: Final = 5  # of skipped steps

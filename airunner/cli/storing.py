@@ -17,7 +17,7 @@ from airunner.log.memory_depot import MemoryDepot
 from airunner.log.room import DiskRoom
 from airunner.log.sqlite import SqliteLog
 from airunner.log.writer import Fsync
-from airunner.retention import Retention
+from airunner.store.retention import Retention
 
 MEMORY: Final = "memory"
 _SQLITE: Final = "sqlite:"

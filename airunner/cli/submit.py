@@ -12,8 +12,8 @@ from airunner.cli.running import ask
 from airunner.cli.settings import settings
 
 if TYPE_CHECKING:
-    from airunner.jobs import RequestId
-    from airunner.spec import JobSpec
+    from airunner.model.jobs import RequestId
+    from airunner.model.spec import JobSpec
     from airunner.wire.client import JobsClient
 
 _HINT_CELLS = 60
@@ -144,9 +144,9 @@ def submit(
     airunner submit --detach --queue nightly -- ./backup.sh
     """
     from airunner.cli import flags as of
-    from airunner.cli.draft import Draft
-    from airunner.cli.jobfile import read_job_file
-    from airunner.spec import ProcessType, Submodules
+    from airunner.jobfile.draft import Draft
+    from airunner.jobfile.reader import read_job_file
+    from airunner.model.spec import ProcessType, Submodules
 
     if submodules is not None and submodules not in list(Submodules):
         raise CommandFailed(f"--submodules: {submodules!r} is not none, true or recursive")
@@ -196,8 +196,8 @@ def submit(
 
 def _split(words: list[str], context: typer.Context) -> tuple[str | None, list[str]]:
     """The repository, if there is one, and the command."""
-    from airunner.cli.draft import locate
     from airunner.cli.table import cropped
+    from airunner.jobfile.draft import locate
 
     command: list[str] = context.obj if isinstance(context.obj, list) else []
     if len(words) > 1:
@@ -214,7 +214,7 @@ def _request(request_id: str | None) -> "RequestId":
     """A key of the caller's, or a new one, so that our own retries never submit a job twice."""
     from uuid import uuid4
 
-    from airunner.jobs import RequestId
+    from airunner.model.jobs import RequestId
 
     if request_id is not None and not request_id:
         raise CommandFailed("--request-id is empty: give a key, or leave it out", 2)

@@ -8,7 +8,7 @@ import typer
 
 from airunner.cli.exits import USAGE, CommandFailed
 from airunner.cli.output import say
-from airunner.units import parse_duration
+from airunner.model.units import parse_duration
 
 
 def token(

@@ -8,8 +8,8 @@ from airunner.cli.running import ask
 from airunner.cli.settings import settings
 
 if TYPE_CHECKING:
-    from airunner.jobs import Job, Sequence
-    from airunner.proof import Verdict
+    from airunner.model.jobs import Job, Sequence
+    from airunner.model.proof.proof import Verdict
     from airunner.wire.client import JobsClient
 
 _GAPS_SHOWN: Final = 3
@@ -39,9 +39,9 @@ async def _verify(jobs: "JobsClient", id: str, as_json: bool) -> int:
     from contextlib import aclosing
 
     from airunner.cli.output import note, say
-    from airunner.errors import DataLoss
-    from airunner.jobs import JobId
-    from airunner.proof import Differs, Proof, Whole
+    from airunner.model.errors import DataLoss
+    from airunner.model.jobs import JobId
+    from airunner.model.proof.proof import Differs, Proof, Whole
     from airunner.wire.follow import follow
 
     proof = Proof()
@@ -72,7 +72,7 @@ async def _verify(jobs: "JobsClient", id: str, as_json: bool) -> int:
 def verdict_json(job: "Job", verdict: "Verdict") -> dict[str, object]:
     """`verdict` is whole, unproven, differs or unsealed; the rest is null where it says nothing."""
     from airunner.cli.entries_shown import seal_json
-    from airunner.proof import Differs, Unproven, Unsealed, Whole
+    from airunner.model.proof.proof import Differs, Unproven, Unsealed, Whole
 
     seal = verdict.seal if isinstance(verdict, Whole | Unproven) else None
     return {
@@ -97,7 +97,7 @@ def verdict_json(job: "Job", verdict: "Verdict") -> dict[str, object]:
 
 def verdict_prose(job: "Job", verdict: "Verdict") -> list[str]:
     """The same for people."""
-    from airunner.proof import Differs, Unproven, Unsealed, Whole
+    from airunner.model.proof.proof import Differs, Unproven, Unsealed, Whole
 
     match verdict:
         case Unsealed(last):

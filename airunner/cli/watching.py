@@ -13,10 +13,10 @@ from typing import Final
 from airunner.cli.exits import CommandFailed, exit_code
 from airunner.cli.rendering import ending
 from airunner.cli.showing import Passing, Show
-from airunner.entries import BackInLine, Ended, Taken
-from airunner.errors import Refused
-from airunner.jobs import JobId, JobState, Reason
-from airunner.units import show_count, show_size
+from airunner.model.errors import Refused
+from airunner.model.job_events import BackInLine, Ended, Taken
+from airunner.model.jobs import JobId, JobState, Reason
+from airunner.model.units import show_count, show_size
 from airunner.wire.client import JobsClient
 from airunner.wire.follow import follow
 

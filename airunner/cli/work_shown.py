@@ -7,10 +7,10 @@ from typing import Final
 from airunner.cli.output import printable
 from airunner.cli.rendering import Json, show_instant
 from airunner.cli.table import aligned, cropped
-from airunner.jobs import Job, StepResult
-from airunner.spec import JobSpec
-from airunner.steps import Step
-from airunner.units import show_count, show_duration, show_size
+from airunner.model.jobs import Job, StepResult
+from airunner.model.spec import JobSpec
+from airunner.model.steps import Step
+from airunner.model.units import show_count, show_duration, show_size
 
 _TITLE_CELLS: Final = 60  # of one step's title
 _SCRIPT_LINES: Final = 20  # of a script that `show` prints

@@ -19,7 +19,7 @@ from airunner.cli.options import (
     WorkspacesDir,
 )
 from airunner.cli.settings import settings
-from airunner.limits import (
+from airunner.model.limits import (
     SPOOL_BYTES_DEFAULT,
     SPOOL_BYTES_MAX,
     SPOOL_BYTES_MIN,
@@ -28,7 +28,7 @@ from airunner.limits import (
     WORKER_SLOTS_MAX,
     WORKER_VISIBILITY_SECONDS_DEFAULT,
 )
-from airunner.units import show_size
+from airunner.model.units import show_size
 
 
 def worker(
@@ -174,7 +174,7 @@ def worker(
     import asyncio
 
     from airunner.cli.working import Site, work
-    from airunner.jobs import Millis
+    from airunner.model.jobs import Millis
     from airunner.worker.worker import WorkerOptions
 
     options = WorkerOptions(
@@ -202,7 +202,7 @@ def worker(
 
 
 def _queues(names: list[str] | None) -> tuple[str, ...]:
-    from airunner.spec import check_queue
+    from airunner.model.spec import check_queue
 
     queues = tuple(dict.fromkeys(names or ["default"]))
     for each in queues:
@@ -212,8 +212,8 @@ def _queues(names: list[str] | None) -> tuple[str, ...]:
 
 def _spool_size(text: str | None) -> int:
     """Bytes."""
-    from airunner.checks import check_within
     from airunner.cli.flags import size
+    from airunner.model.validation import check_within
 
     said = size("--spool-bytes-max", text)
     bytes_max = SPOOL_BYTES_DEFAULT if said is None else said

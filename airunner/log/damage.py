@@ -6,9 +6,9 @@ from pathlib import Path
 
 import apsw
 
-from airunner.jobs import JobId
 from airunner.log.log import LogDamaged
 from airunner.log.rows import DamagedRow
+from airunner.model.jobs import JobId
 
 
 def is_damage(error: Exception) -> bool:

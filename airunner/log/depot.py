@@ -9,9 +9,9 @@ from collections.abc import AsyncGenerator, Mapping
 from hashlib import sha256
 from typing import Protocol
 
-from airunner.artifacts import Artifact
-from airunner.errors import InvalidRequest
-from airunner.jobs import JobId
+from airunner.model.artifacts import Artifact
+from airunner.model.errors import InvalidRequest
+from airunner.model.jobs import JobId
 
 
 class NotThere(Exception):

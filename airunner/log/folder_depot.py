@@ -28,11 +28,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
-from airunner.artifacts import Artifact
-from airunner.errors import LimitReached
-from airunner.jobs import JobId
-from airunner.limits import ARTIFACT_CHUNK_BYTES
 from airunner.log.depot import Altered, NotThere, Tally
+from airunner.model.artifacts import Artifact
+from airunner.model.errors import LimitReached
+from airunner.model.jobs import JobId
+from airunner.model.limits import ARTIFACT_CHUNK_BYTES
 
 T = TypeVar("T")
 

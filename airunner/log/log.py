@@ -3,8 +3,8 @@
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
-from airunner.facts import Event
-from airunner.jobs import JobId, Place
+from airunner.model.facts import Event
+from airunner.model.jobs import JobId, Place
 
 
 class LogFull(Exception):

@@ -19,9 +19,9 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from airunner.facts import Event, Forgotten, OutputDropped, Renewed, Reported, sequences
-from airunner.jobs import JobId, Place
-from airunner.reports import Output, OutputCut, width
+from airunner.model.facts import Event, Forgotten, OutputDropped, Renewed, Reported, sequences
+from airunner.model.jobs import JobId, Place
+from airunner.model.reports import Output, OutputCut, width
 
 _JOBS_AT_ONCE: Final = 1_000  # that are looked into before others have their turn
 

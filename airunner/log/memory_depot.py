@@ -2,11 +2,11 @@
 
 from collections.abc import AsyncGenerator, Mapping
 
-from airunner.artifacts import Artifact
-from airunner.errors import LimitReached
-from airunner.jobs import JobId
-from airunner.limits import ARTIFACT_CHUNK_BYTES, MEMORY_ARTIFACT_BYTES_TOTAL
 from airunner.log.depot import NotThere, Tally
+from airunner.model.artifacts import Artifact
+from airunner.model.errors import LimitReached
+from airunner.model.jobs import JobId
+from airunner.model.limits import ARTIFACT_CHUNK_BYTES, MEMORY_ARTIFACT_BYTES_TOTAL
 
 
 class MemoryDepot:

@@ -12,19 +12,6 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
-from airunner.facts import (
-    ArtifactKept,
-    CancelRequested,
-    Enqueued,
-    Event,
-    Finished,
-    Forgotten,
-    Leased,
-    OutputDropped,
-    Returned,
-)
-from airunner.jobs import JobId, Place
-from airunner.limits import KIB
 from airunner.log.damage import named
 from airunner.log.records import FACTS
 from airunner.log.rows import (
@@ -36,6 +23,19 @@ from airunner.log.rows import (
     report_event,
 )
 from airunner.log.schema import connect
+from airunner.model.facts import (
+    ArtifactKept,
+    CancelRequested,
+    Enqueued,
+    Event,
+    Finished,
+    Forgotten,
+    Leased,
+    OutputDropped,
+    Returned,
+)
+from airunner.model.jobs import JobId, Place
+from airunner.model.limits import KIB
 
 PAGE_ROWS: Final = 256  # in one page, of either table
 PAGE_BYTES: Final = 512 * KIB  # of reports in one page, and what is left of the last one

@@ -13,10 +13,10 @@ from itertools import takewhile
 from operator import attrgetter
 from typing import Final
 
-from airunner.facts import Event, Forgotten, OutputDropped, Reported, sequences
-from airunner.jobs import JobId, Place
-from airunner.limits import RECENT_BYTES_MAX
-from airunner.reports import Output, width
+from airunner.model.facts import Event, Forgotten, OutputDropped, Reported, sequences
+from airunner.model.jobs import JobId, Place
+from airunner.model.limits import RECENT_BYTES_MAX
+from airunner.model.reports import Output, width
 
 PAGE_EVENTS: Final = 256  # in one answer
 

@@ -27,8 +27,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from airunner.errors import InvalidRequest
-from airunner.facts import (
+from airunner.model.errors import InvalidRequest
+from airunner.model.facts import (
     ArtifactKept,
     ArtifactsDropped,
     CancelRequested,
@@ -42,8 +42,8 @@ from airunner.facts import (
     RetentionFact,
     Returned,
 )
-from airunner.jobs import Instant, Job, Outcome
-from airunner.reports import (
+from airunner.model.jobs import Instant, Job, Outcome
+from airunner.model.reports import (
     Alive,
     Chunk,
     CloneEnded,

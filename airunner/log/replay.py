@@ -15,14 +15,14 @@ from typing import Any, Final
 
 import apsw
 
-from airunner.facts import Event, Finished, Forgotten, Leased, Tallied
-from airunner.jobs import Instant, JobId, Place
-from airunner.jobs import Sequence as EventSequence
 from airunner.log.damage import named
 from airunner.log.records import FACTS
 from airunner.log.rows import FACT_COLUMNS, REPORT_COLUMNS, fact_event, report_event
 from airunner.log.schema import connect
-from airunner.seal import Link
+from airunner.model.facts import Event, Finished, Forgotten, Leased, Tallied
+from airunner.model.jobs import Instant, JobId, Place
+from airunner.model.jobs import Sequence as EventSequence
+from airunner.model.proof.seal import Link
 
 PAGE_ROWS: Final = 2_000
 

@@ -11,8 +11,8 @@ as soon as another process writes, and a job that was just deleted should help a
 import os
 from pathlib import Path
 
-from airunner.errors import LimitReached
-from airunner.limits import FREE_BYTES_MIN, MIB
+from airunner.model.errors import LimitReached
+from airunner.model.limits import FREE_BYTES_MIN, MIB
 
 
 class DiskRoom:

@@ -12,9 +12,6 @@ from struct import error as StructError  # noqa: N812  # a name of its own says 
 from typing import Final, TypeAlias
 from zlib import crc32
 
-from airunner.facts import Event, Reported, Tallied
-from airunner.jobs import Instant, JobId, Place
-from airunner.jobs import Sequence as EventSequence
 from airunner.log.records import (
     FACTS,
     REPORTS,
@@ -24,8 +21,11 @@ from airunner.log.records import (
     encode_fact,
     encode_report,
 )
-from airunner.reports import Output, OutputCut, Report, width
-from airunner.seal import Link
+from airunner.model.facts import Event, Reported, Tallied
+from airunner.model.jobs import Instant, JobId, Place
+from airunner.model.jobs import Sequence as EventSequence
+from airunner.model.proof.seal import Link
+from airunner.model.reports import Output, OutputCut, Report, width
 
 FACT_COLUMNS: Final = "place, job, kind, at, last, link, record, crc"
 REPORT_COLUMNS: Final = "place, job, kind, at, last, attempt, sent, size, cut, link, record, crc"

@@ -30,8 +30,8 @@ from typing import Final
 import apsw
 from apsw import sqlite_extra
 
-from airunner.limits import KIB
 from airunner.log.log import LogRefused
+from airunner.model.limits import KIB
 
 APPLICATION_ID: Final = 0x61697272  # "airr"
 FORMAT: Final = 1  # of the file, its user_version

@@ -35,8 +35,6 @@ from typing import ParamSpec, Self, TypeVar
 
 import apsw
 
-from airunner.facts import Event
-from airunner.jobs import JobId, Place
 from airunner.log import replay, schema
 from airunner.log.damage import missing, named
 from airunner.log.lock import FileLock
@@ -46,6 +44,8 @@ from airunner.log.reader import Reader
 from airunner.log.recent import Recent
 from airunner.log.wal import scan
 from airunner.log.writer import Fsync, Writer
+from airunner.model.facts import Event
+from airunner.model.jobs import JobId, Place
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -24,11 +24,11 @@ from typing import Any, Final
 
 import apsw
 
-from airunner.facts import Forgotten
-from airunner.limits import TRIM_BYTES_MAX
 from airunner.log.records import FACTS, REPORTS
 from airunner.log.rows import REPORT_COLUMNS, DamagedRow, report_event, report_row
-from airunner.reports import Output
+from airunner.model.facts import Forgotten
+from airunner.model.limits import TRIM_BYTES_MAX
+from airunner.model.reports import Output
 
 TRIM_ROWS: Final = 512  # in one slice
 

@@ -27,7 +27,13 @@ from typing import Final
 
 import apsw
 
-from airunner.facts import (
+from airunner.log.damage import extended, named
+from airunner.log.log import LogFull
+from airunner.log.records import FACTS
+from airunner.log.rows import FACT_COLUMNS, REPORT_COLUMNS, FactRow, ReportRow, fact_row, report_row
+from airunner.log.schema import BUSY_MILLIS
+from airunner.log.trim import Trim
+from airunner.model.facts import (
     Event,
     Finished,
     Forgotten,
@@ -36,14 +42,8 @@ from airunner.facts import (
     Reported,
     Returned,
 )
-from airunner.jobs import JobId, Place
-from airunner.limits import FREE_BYTES_KEPT, VACUUM_BYTES_MAX, WAL_BYTES_MAX
-from airunner.log.damage import extended, named
-from airunner.log.log import LogFull
-from airunner.log.records import FACTS
-from airunner.log.rows import FACT_COLUMNS, REPORT_COLUMNS, FactRow, ReportRow, fact_row, report_row
-from airunner.log.schema import BUSY_MILLIS
-from airunner.log.trim import Trim
+from airunner.model.jobs import JobId, Place
+from airunner.model.limits import FREE_BYTES_KEPT, VACUUM_BYTES_MAX, WAL_BYTES_MAX
 
 
 class Fsync(StrEnum):

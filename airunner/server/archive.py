@@ -15,15 +15,17 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, 
 from contextlib import aclosing, asynccontextmanager, closing
 from typing import Final, TypeVar
 
-from airunner.artifacts import Artifact
-from airunner.errors import (
+from airunner.log.depot import Altered, Depot, NotThere
+from airunner.log.log import LogDamaged
+from airunner.model.artifacts import Artifact
+from airunner.model.errors import (
     InvalidRequest,
     Refused,
     ShuttingDown,
     UnknownArtifact,
     Unreachable,
 )
-from airunner.facts import (
+from airunner.model.facts import (
     ArtifactKept,
     ArtifactsDropped,
     Event,
@@ -32,10 +34,8 @@ from airunner.facts import (
     Leased,
     Returned,
 )
-from airunner.jobs import JobId, Sequence, TaskToken, digest
-from airunner.limits import TRANSFER_SILENT_SECONDS_MAX, TRANSFERS_MAX
-from airunner.log.depot import Altered, Depot, NotThere
-from airunner.log.log import LogDamaged
+from airunner.model.jobs import JobId, Sequence, TaskToken, digest
+from airunner.model.limits import TRANSFER_SILENT_SECONDS_MAX, TRANSFERS_MAX
 from airunner.server.broker import Broker
 from airunner.server.outbox import Journal
 

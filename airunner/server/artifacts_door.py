@@ -9,10 +9,10 @@ from typing import Final
 
 import grpc
 
-from airunner.artifacts import Artifact
-from airunner.errors import InvalidRequest
-from airunner.jobs import JobId, TaskToken
-from airunner.limits import ARTIFACT_CHUNK_BYTES, MIB
+from airunner.model.artifacts import Artifact
+from airunner.model.errors import InvalidRequest
+from airunner.model.jobs import JobId, TaskToken
+from airunner.model.limits import ARTIFACT_CHUNK_BYTES, MIB
 from airunner.server.archive import Archive, in_time
 from airunner.wire.artifacts import decode_artifact, encode_artifact
 from airunner.wire.job.v1 import job_pb2 as pb

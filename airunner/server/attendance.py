@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from airunner.facts import CancelRequested
-from airunner.jobs import Job, WorkerId
-from airunner.limits import CONNECTIONS_REMEMBERED_MAX
-from airunner.listing import QueueStatistics
-from airunner.waiting import Waiting
+from airunner.model.facts import CancelRequested
+from airunner.model.job_query import QueueStatistics
+from airunner.model.jobs import Job, WorkerId
+from airunner.model.limits import CONNECTIONS_REMEMBERED_MAX
+from airunner.model.wait_reason import Waiting
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

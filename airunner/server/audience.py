@@ -10,12 +10,12 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
-from airunner.errors import DataLoss, ShuttingDown
-from airunner.facts import Event, Reported, sequences
-from airunner.jobs import JobId, Place
-from airunner.limits import MIB
 from airunner.log.log import Log
-from airunner.reports import Output
+from airunner.model.errors import DataLoss, ShuttingDown
+from airunner.model.facts import Event, Reported, sequences
+from airunner.model.jobs import JobId, Place
+from airunner.model.limits import MIB
+from airunner.model.reports import Output
 from airunner.server.parking import Parking
 from airunner.server.readers import Readers
 from airunner.store.engine import Engine

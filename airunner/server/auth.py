@@ -24,9 +24,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
-from airunner.errors import InvalidRequest, Unauthenticated
-from airunner.jobs import Subject
-from airunner.limits import TOKEN_BYTES_MAX, TOKENS_CACHED_MAX
+from airunner.model.errors import InvalidRequest, Unauthenticated
+from airunner.model.jobs import Subject
+from airunner.model.limits import TOKEN_BYTES_MAX, TOKENS_CACHED_MAX
 from airunner.server.roles import Role
 
 ALGORITHM: Final = "ES256"

@@ -17,9 +17,11 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from typing import TypeVar
 
-from airunner.errors import Refused, ShuttingDown, StaleLease
-from airunner.facts import CancelRequested, Enqueued, Event, Fact, Returned
-from airunner.jobs import (
+from airunner.log.log import Log
+from airunner.model.errors import Refused, ShuttingDown, StaleLease
+from airunner.model.facts import CancelRequested, Enqueued, Event, Fact, Returned
+from airunner.model.job_query import Listing, Page, QueueStatistics
+from airunner.model.jobs import (
     Ending,
     Enqueue,
     Instant,
@@ -35,9 +37,8 @@ from airunner.jobs import (
     WorkerId,
     digest,
 )
-from airunner.listing import Listing, Page, QueueStatistics
-from airunner.log.log import Log
-from airunner.reports import Output, Report
+from airunner.model.reports import Output, Report
+from airunner.model.wait_reason import Waiting
 from airunner.server.attendance import Attendance, Presence
 from airunner.server.audience import Audience
 from airunner.server.clock import Clock
@@ -50,7 +51,6 @@ from airunner.store.answers import page, statistics
 from airunner.store.engine import Engine
 from airunner.store.queue import Queue
 from airunner.store.table import Table
-from airunner.waiting import Waiting
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Protocol
 
-from airunner.jobs import Instant
+from airunner.model.jobs import Instant
 
 
 class Clock(Protocol):

@@ -7,14 +7,14 @@ from typing import Final
 
 import grpc
 
-from airunner.entries import Entry, trimmed
-from airunner.errors import DataLoss, InvalidRequest, ShuttingDown
-from airunner.facts import Event
-from airunner.jobs import JobId, Place, Sequence, TaskToken
+from airunner.model.errors import DataLoss, InvalidRequest, ShuttingDown
+from airunner.model.facts import Event
+from airunner.model.job_events import Entry, trimmed
+from airunner.model.jobs import JobId, Place, Sequence, TaskToken
+from airunner.model.spec import check_queue
 from airunner.server.broker import Broker
 from airunner.server.methods import Methods
 from airunner.server.telling import Telling, made, seen
-from airunner.spec import check_queue
 from airunner.wire.entries import decode_filter, passes
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.reports import decode_reports

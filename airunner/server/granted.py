@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from airunner.jobs import Job, TaskToken
+from airunner.model.jobs import Job, TaskToken
 
 
 class Granted(Struct, frozen=True, gc=False):

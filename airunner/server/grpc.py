@@ -13,8 +13,13 @@ from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from structlog.typing import FilteringBoundLogger
 
-from airunner.errors import InvalidRequest
-from airunner.limits import CALLS_MAX, MESSAGE_BYTES_MAX, SHUTDOWN_SECONDS_MAX, TOKEN_BYTES_MAX
+from airunner.model.errors import InvalidRequest
+from airunner.model.limits import (
+    CALLS_MAX,
+    MESSAGE_BYTES_MAX,
+    SHUTDOWN_SECONDS_MAX,
+    TOKEN_BYTES_MAX,
+)
 from airunner.server.archive import Archive
 from airunner.server.artifacts_door import ArtifactsDoor
 from airunner.server.auth import Gate

@@ -22,8 +22,8 @@ from typing import Final, NoReturn, TypeAlias, TypeVar
 import grpc
 from structlog.typing import FilteringBoundLogger
 
-from airunner.errors import DataLoss, NotAllowed, Refused, ShuttingDown, Unauthenticated
 from airunner.log.log import LogDamaged
+from airunner.model.errors import DataLoss, NotAllowed, Refused, ShuttingDown, Unauthenticated
 from airunner.server.auth import Caller, Gate
 from airunner.server.roles import OPEN, may_call
 from airunner.wire.refusals import REFUSAL_KEY, status_of

@@ -4,7 +4,7 @@ import secrets
 import time
 from typing import Protocol
 
-from airunner.jobs import JobId, TaskToken
+from airunner.model.jobs import JobId, TaskToken
 
 
 class Ids(Protocol):

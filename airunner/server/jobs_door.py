@@ -9,11 +9,9 @@ from typing import Final
 
 import grpc
 
-from airunner.channel import Channel
-from airunner.checks import check_text, check_within
-from airunner.errors import InvalidRequest, Refused, ShuttingDown
-from airunner.jobs import Enqueue, Job, JobId, Millis, RequestId, TaskToken, WorkerId
-from airunner.limits import (
+from airunner.model.errors import InvalidRequest, Refused, ShuttingDown
+from airunner.model.jobs import Enqueue, Job, JobId, Millis, RequestId, TaskToken, WorkerId
+from airunner.model.limits import (
     DEQUEUE_JOBS_MAX,
     ENQUEUE_JOBS_MAX,
     MESSAGE_BYTES_MAX,
@@ -22,6 +20,10 @@ from airunner.limits import (
     VISIBILITY_SECONDS_MAX,
     VISIBILITY_SECONDS_MIN,
 )
+from airunner.model.protocol.channel import Channel
+from airunner.model.protocol.worker_protocol import FromServer, FromWorker
+from airunner.model.spec import DEFAULT_QUEUE, check_queue
+from airunner.model.validation import check_text, check_within
 from airunner.server.broker import Broker
 from airunner.server.delivery import deliver_first
 from airunner.server.granted import Granted
@@ -29,8 +31,6 @@ from airunner.server.guard import caller
 from airunner.server.roles import Role
 from airunner.server.session import Session
 from airunner.server.work_door import WorkStream
-from airunner.session import FromServer, FromWorker
-from airunner.spec import DEFAULT_QUEUE, check_queue
 from airunner.wire.enums import JOB_STATES
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1.job_pb2_grpc import JobServiceServicer

@@ -7,7 +7,7 @@ fields that are named here.
 from collections.abc import Callable, Iterable, Mapping
 from typing import assert_never
 
-from airunner.facts import (
+from airunner.model.facts import (
     ArtifactKept,
     ArtifactsDropped,
     CancelRequested,
@@ -23,7 +23,7 @@ from airunner.facts import (
     Returned,
     Tallied,
 )
-from airunner.spec import JobSpec
+from airunner.model.spec import JobSpec
 
 Line = tuple[str, Mapping[str, object]]  # the name of what happened, and its fields
 

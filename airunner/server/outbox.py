@@ -14,10 +14,10 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from airunner.errors import ShuttingDown, Stalled
-from airunner.facts import Event
-from airunner.jobs import Place
 from airunner.log.log import Log, LogFull
+from airunner.model.errors import ShuttingDown, Stalled
+from airunner.model.facts import Event
+from airunner.model.jobs import Place
 from airunner.server.parking import Parking
 
 Journal = Callable[[Iterable[Event]], None]  # told of events once they are durable

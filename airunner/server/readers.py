@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from airunner.jobs import JobId
+from airunner.model.jobs import JobId
 
 
 class Readers:

@@ -1,4 +1,4 @@
-"""The server's side of a native worker's stream; airunner/session.py says what travels on it.
+"""The server's side of a native worker's stream; airunner/model/protocol/worker_protocol.py says what travels on it.
 
 Three tasks share one session. The reader decides what comes in, in the order in
 which it comes. The lessor parks in the broker while the worker has credit, and
@@ -21,9 +21,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import assert_never
 
-from airunner.channel import Channel, ChannelClosed
-from airunner.checks import check_count, check_text, check_within
-from airunner.errors import (
+from airunner.model.errors import (
     AlreadyFinished,
     InvalidRequest,
     Refused,
@@ -31,9 +29,9 @@ from airunner.errors import (
     StaleLease,
     Stalled,
 )
-from airunner.facts import Fact
-from airunner.jobs import Ending, Job, Place, TaskToken, TokenDigest, digest
-from airunner.limits import (
+from airunner.model.facts import Fact
+from airunner.model.jobs import Ending, Job, Place, TaskToken, TokenDigest, digest
+from airunner.model.limits import (
     DEQUEUE_JOBS_MAX,
     HEARTBEAT_TOKENS_MAX,
     PENDING_REPLIES_MAX,
@@ -44,12 +42,8 @@ from airunner.limits import (
     WORKER_QUEUES_MAX,
     WORKER_SLOTS_MAX,
 )
-from airunner.reports import width
-from airunner.server.attendance import Presence
-from airunner.server.broker import Broker
-from airunner.server.granted import Granted
-from airunner.server.parking import Parking
-from airunner.session import (
+from airunner.model.protocol.channel import Channel, ChannelClosed
+from airunner.model.protocol.worker_protocol import (
     Assignment,
     Batch,
     CancelOrder,
@@ -69,7 +63,13 @@ from airunner.session import (
     Stored,
     Welcome,
 )
-from airunner.spec import check_queue
+from airunner.model.reports import width
+from airunner.model.spec import check_queue
+from airunner.model.validation import check_count, check_text, check_within
+from airunner.server.attendance import Presence
+from airunner.server.broker import Broker
+from airunner.server.granted import Granted
+from airunner.server.parking import Parking
 from airunner.store.intake import room_for
 
 _CREDIT, _HEARD, _REPLIES, _ROOM, _END = "credit", "heard", "replies", "room", "end"

@@ -10,10 +10,10 @@ A response belongs to an event as an object: in the place of output retention pu
 from dataclasses import dataclass
 from typing import Final
 
-from airunner.entries import Entry, entry
-from airunner.facts import Event
-from airunner.jobs import Instant, Place, Sequence
-from airunner.limits import MIB
+from airunner.model.facts import Event
+from airunner.model.job_events import Entry, entry
+from airunner.model.jobs import Instant, Place, Sequence
+from airunner.model.limits import MIB
 from airunner.wire.entries import encode_told
 
 RESPONSES_BYTES_MAX: Final = 4 * MIB

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 
 import grpc
 
-from airunner.channel import ChannelClosed
+from airunner.model.protocol.channel import ChannelClosed
+from airunner.model.protocol.worker_protocol import FromServer, FromWorker
 from airunner.server.pace import Pace
-from airunner.session import FromServer, FromWorker
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.session import decode_from_worker, encode_from_server
 

@@ -2,8 +2,8 @@
 
 from itertools import islice
 
-from airunner.jobs import JobState
-from airunner.listing import Listing, Page, QueueStatistics
+from airunner.model.job_query import Listing, Page, QueueStatistics
+from airunner.model.jobs import JobState
 from airunner.store.table import Table
 
 

@@ -4,14 +4,14 @@ from collections.abc import Container, Iterable, Sequence
 
 from msgspec.structs import replace
 
-from airunner.chain import linked
-from airunner.entries import entry
-from airunner.facts import Enqueued, Event, Fact, Finished, sequences
-from airunner.jobs import BEGINNING, Instant, JobId, Place
-from airunner.jobs import Sequence as EventSequence
-from airunner.retention import Retention
-from airunner.seal import NOTHING, Seal
+from airunner.model.facts import Enqueued, Event, Fact, Finished, sequences
+from airunner.model.job_events import entry
+from airunner.model.jobs import BEGINNING, Instant, JobId, Place
+from airunner.model.jobs import Sequence as EventSequence
+from airunner.model.proof.chain import linked
+from airunner.model.proof.seal import NOTHING, Seal
 from airunner.store.queue import NOBODY, Queue
+from airunner.store.retention import Retention
 from airunner.store.table import Table
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 
-from airunner import limits
-from airunner.errors import InvalidRequest, OutOfSequence
-from airunner.facts import Fact, Reported
-from airunner.jobs import Job
-from airunner.reports import Output, OutputCut, Report, tail, width
-from airunner.retention import Retention
+from airunner.model import limits
+from airunner.model.errors import InvalidRequest, OutOfSequence
+from airunner.model.facts import Fact, Reported
+from airunner.model.jobs import Job
+from airunner.model.reports import Output, OutputCut, Report, tail, width
+from airunner.store.retention import Retention
 
 
 def room_for(job: Job, retention: Retention) -> int:

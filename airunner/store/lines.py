@@ -11,7 +11,7 @@ from heapq import merge
 
 from sortedcontainers import SortedList
 
-from airunner.jobs import Job, JobId, JobState, Place
+from airunner.model.jobs import Job, JobId, JobState, Place
 
 
 class Lines:

@@ -39,15 +39,15 @@ from collections.abc import Container, Sequence
 
 from msgspec.structs import replace
 
-from airunner.artifacts import Artifact
-from airunner.errors import (
+from airunner.model.artifacts import Artifact
+from airunner.model.errors import (
     AlreadyFinished,
     CancelPending,
     IdempotencyConflict,
     InvalidRequest,
     OutOfSequence,
 )
-from airunner.facts import (
+from airunner.model.facts import (
     ArtifactKept,
     CancelRequested,
     Enqueued,
@@ -60,7 +60,7 @@ from airunner.facts import (
     Reported,
     Returned,
 )
-from airunner.jobs import (
+from airunner.model.jobs import (
     Ending,
     Enqueue,
     Instant,
@@ -75,10 +75,10 @@ from airunner.jobs import (
     TokenDigest,
     WorkerId,
 )
-from airunner.reports import Output, Report
-from airunner.retention import Retention
-from airunner.spec import first_difference
+from airunner.model.reports import Output, Report
+from airunner.model.spec import first_difference
 from airunner.store.intake import check_countable, fit, room_for, unseen
+from airunner.store.retention import Retention
 from airunner.store.shelves import job_room, shelf_room, sparable
 from airunner.store.table import Table
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 
-from airunner.errors import InvalidRequest, LimitReached
-from airunner.facts import ArtifactsDropped, Fact, Forgotten
-from airunner.jobs import Instant, JobId, TokenDigest
-from airunner.limits import ARTIFACTS_MAX
-from airunner.retention import Retention
-from airunner.spec import JobSpec
+from airunner.model.errors import InvalidRequest, LimitReached
+from airunner.model.facts import ArtifactsDropped, Fact, Forgotten
+from airunner.model.jobs import Instant, JobId, TokenDigest
+from airunner.model.limits import ARTIFACTS_MAX
+from airunner.model.spec import JobSpec
+from airunner.model.units import show_size
+from airunner.store.retention import Retention
 from airunner.store.table import Table
-from airunner.units import show_size
 
 
 def sparable(

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from sortedcontainers import SortedList
 
-from airunner.errors import StaleLease, UnknownJob
-from airunner.facts import (
+from airunner.model.errors import StaleLease, UnknownJob
+from airunner.model.facts import (
     ArtifactKept,
     Enqueued,
     Event,
@@ -19,7 +19,7 @@ from airunner.facts import (
     Reported,
     Tallied,
 )
-from airunner.jobs import (
+from airunner.model.jobs import (
     Instant,
     Job,
     JobId,

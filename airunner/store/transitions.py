@@ -4,7 +4,7 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from airunner.facts import (
+from airunner.model.facts import (
     ArtifactKept,
     ArtifactsDropped,
     CancelRequested,
@@ -19,7 +19,7 @@ from airunner.facts import (
     Returned,
     Tallied,
 )
-from airunner.jobs import (
+from airunner.model.jobs import (
     Attempt,
     Ending,
     Instant,
@@ -27,8 +27,8 @@ from airunner.jobs import (
     JobState,
     Millis,
 )
-from airunner.limits import ATTEMPTS_KEPT
-from airunner.reports import Output, OutputCut
+from airunner.model.limits import ATTEMPTS_KEPT
+from airunner.model.reports import Output, OutputCut
 
 Moving = LifecycleFact | Reported | Tallied | OutputDropped | ArtifactsDropped
 

@@ -1,7 +1,7 @@
 """Artifacts on the wire."""
 
-from airunner.artifacts import Artifact
-from airunner.errors import InvalidRequest
+from airunner.model.artifacts import Artifact
+from airunner.model.errors import InvalidRequest
 from airunner.wire.job.v1 import job_pb2 as pb
 
 

@@ -7,9 +7,9 @@ from typing import Final
 
 import grpc
 
-from airunner.channel import ChannelClosed
-from airunner.errors import Refused, ShuttingDown, Unreachable
-from airunner.session import FromServer, FromWorker
+from airunner.model.errors import Refused, ShuttingDown, Unreachable
+from airunner.model.protocol.channel import ChannelClosed
+from airunner.model.protocol.worker_protocol import FromServer, FromWorker
 from airunner.wire.dial import Destination, dial
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1.job_pb2_grpc import JobServiceStub

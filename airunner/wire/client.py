@@ -7,12 +7,12 @@ from typing import Final
 
 import grpc
 
-from airunner.entries import Entry
-from airunner.errors import Refused
-from airunner.jobs import Instant, Job, JobId, JobState, Place, RequestId, TaskToken
-from airunner.listing import Listing, Page, QueueStatistics
-from airunner.spec import JobSpec
-from airunner.waiting import Waiting
+from airunner.model.errors import Refused
+from airunner.model.job_events import Entry
+from airunner.model.job_query import Listing, Page, QueueStatistics
+from airunner.model.jobs import Instant, Job, JobId, JobState, Place, RequestId, TaskToken
+from airunner.model.spec import JobSpec
+from airunner.model.wait_reason import Waiting
 from airunner.wire.connection import PAUSES, Connection
 from airunner.wire.dial import Destination
 from airunner.wire.entries import decode_entry, encode_filter

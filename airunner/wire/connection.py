@@ -15,7 +15,7 @@ from typing import Final, Self, TypeVar
 import grpc
 from grpc_health.v1 import health_pb2
 
-from airunner.errors import ShuttingDown, Unreachable
+from airunner.model.errors import ShuttingDown, Unreachable
 from airunner.wire.dial import Destination, dial
 from airunner.wire.refusals import refusal_of
 

@@ -12,8 +12,8 @@ from typing import Final
 
 import grpc
 
-from airunner.errors import InvalidRequest
-from airunner.limits import MESSAGE_BYTES_MAX
+from airunner.model.errors import InvalidRequest
+from airunner.model.limits import MESSAGE_BYTES_MAX
 
 DEFAULT_SERVER: Final = "localhost:8080"
 KEEPALIVE_MILLIS: Final = 30_000  # a silent connection is asked this often whether it lives

@@ -8,11 +8,11 @@ that was sent as the one is stored and shown as the other.
 
 from collections.abc import Iterable
 
-from airunner.entries import BackInLine, Cancelling, Ended, Entry, InLine, Kept, Taken
-from airunner.errors import InvalidRequest
-from airunner.jobs import Instant, JobId, Sequence, Subject, WorkerId
-from airunner.reports import width
-from airunner.seal import Link
+from airunner.model.errors import InvalidRequest
+from airunner.model.job_events import BackInLine, Cancelling, Ended, Entry, InLine, Kept, Taken
+from airunner.model.jobs import Instant, JobId, Sequence, Subject, WorkerId
+from airunner.model.proof.seal import Link
+from airunner.model.reports import width
 from airunner.wire.artifacts import decode_artifact, encode_artifact
 from airunner.wire.enums import ENDINGS, JOB_STATES
 from airunner.wire.job.v1 import job_pb2 as pb

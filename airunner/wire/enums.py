@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final, Generic, TypeVar
 
-from airunner.errors import InvalidRequest
-from airunner.jobs import Ending, JobState, Reason
-from airunner.reports import Stream
-from airunner.spec import ProcessType
-from airunner.steps import StepStatus
+from airunner.model.errors import InvalidRequest
+from airunner.model.jobs import Ending, JobState, Reason
+from airunner.model.reports import Stream
+from airunner.model.spec import ProcessType
+from airunner.model.steps import StepStatus
 from airunner.wire.job.v1 import job_pb2 as pb
 
 Word = TypeVar("Word", bound=StrEnum)

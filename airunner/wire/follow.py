@@ -8,9 +8,9 @@ again from the next one: nothing is missed and nothing comes twice, however ofte
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 
-from airunner.entries import Ended, Entry
-from airunner.errors import DataLoss, Refused
-from airunner.jobs import JobId, Place
+from airunner.model.errors import DataLoss, Refused
+from airunner.model.job_events import Ended, Entry
+from airunner.model.jobs import JobId, Place
 from airunner.wire.client import Heard, JobsClient
 from airunner.wire.tries import AWAY_SECONDS_MAX, BROKEN, Tries
 

@@ -4,8 +4,9 @@ What comes back from the wire is what a client or a worker may know of a job. Th
 rest stays on the server: place in line, token digests, report numbers.
 """
 
-from airunner.errors import InvalidRequest
-from airunner.jobs import (
+from airunner.model.errors import InvalidRequest
+from airunner.model.job_query import Listing, Page, QueueStatistics
+from airunner.model.jobs import (
     BEGINNING,
     Attempt,
     Instant,
@@ -21,14 +22,13 @@ from airunner.jobs import (
     TokenDigest,
     WorkerId,
 )
-from airunner.limits import (
+from airunner.model.limits import (
     BATCH_BYTES_MAX,
     BATCH_MILLIS_MAX,
     REPORTS_PER_BATCH_MAX,
     VISIBILITY_SECONDS_DEFAULT,
 )
-from airunner.listing import Listing, Page, QueueStatistics
-from airunner.waiting import Waiting
+from airunner.model.wait_reason import Waiting
 from airunner.wire.enums import ENDINGS, JOB_STATES
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.params import decode_spec, encode_spec

@@ -6,9 +6,9 @@ a JobSpec that comes out of here has checked itself.
 
 from collections.abc import Mapping, Sequence
 
-from airunner import limits
-from airunner.errors import InvalidRequest
-from airunner.spec import (
+from airunner.model import limits
+from airunner.model.errors import InvalidRequest
+from airunner.model.spec import (
     DEFAULT_QUEUE,
     Checkout,
     Container,

@@ -9,8 +9,8 @@ from typing import Final
 
 import grpc
 
-from airunner import errors
-from airunner.errors import InvalidRequest, OutOfSequence, Refused, Unreachable
+from airunner.model import errors
+from airunner.model.errors import InvalidRequest, OutOfSequence, Refused, Unreachable
 from airunner.wire.job.v1 import job_pb2 as pb
 
 REFUSAL_KEY: Final = "airunner-refusal"

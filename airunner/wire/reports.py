@@ -10,10 +10,10 @@ from typing import Final, assert_never
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from airunner import limits
-from airunner.errors import InvalidRequest
-from airunner.jobs import Instant
-from airunner.reports import (
+from airunner.model import limits
+from airunner.model.errors import InvalidRequest
+from airunner.model.jobs import Instant
+from airunner.model.reports import (
     Alive,
     Chunk,
     CloneEnded,

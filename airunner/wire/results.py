@@ -5,10 +5,10 @@ exit code is the truth where there is one: a success with another code than 0 is
 a failure. A failure without a code is a failure that nothing more is known of.
 """
 
-from airunner.checks import check_count
-from airunner.errors import InvalidRequest
-from airunner.jobs import JobId, JobState, Outcome, Reason
-from airunner.limits import STEPS_MAX
+from airunner.model.errors import InvalidRequest
+from airunner.model.jobs import JobId, JobState, Outcome, Reason
+from airunner.model.limits import STEPS_MAX
+from airunner.model.validation import check_count
 from airunner.wire.enums import REASONS
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.steps import decode_result, encode_result

@@ -1,6 +1,6 @@
 """What proves that a job's log is whole, on the wire."""
 
-from airunner.seal import Link, Seal
+from airunner.model.proof.seal import Link, Seal
 from airunner.wire.job.v1 import job_pb2 as pb
 
 

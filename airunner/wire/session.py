@@ -4,11 +4,10 @@ from collections.abc import Iterable, Iterator, Sized
 from itertools import islice
 from typing import assert_never
 
-from airunner.errors import InvalidRequest
-from airunner.jobs import Millis, TaskToken, WorkerId
-from airunner.limits import MESSAGES_TOGETHER_BYTES, MESSAGES_TOGETHER_MAX
-from airunner.reports import Output
-from airunner.session import (
+from airunner.model.errors import InvalidRequest
+from airunner.model.jobs import Millis, TaskToken, WorkerId
+from airunner.model.limits import MESSAGES_TOGETHER_BYTES, MESSAGES_TOGETHER_MAX
+from airunner.model.protocol.worker_protocol import (
     Assignment,
     Batch,
     CancelOrder,
@@ -28,6 +27,7 @@ from airunner.session import (
     Stored,
     Welcome,
 )
+from airunner.model.reports import Output
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.jobs import decode_job, fill_job
 from airunner.wire.refusals import code_named, code_numbered

@@ -13,10 +13,10 @@ from typing import Any, BinaryIO, Final, TypeVar
 
 import grpc
 
-from airunner.artifacts import Artifact
-from airunner.errors import DataLoss, Refused
-from airunner.jobs import JobId, TaskToken
-from airunner.limits import ARTIFACT_CHUNK_BYTES, COLLECT_SECONDS_MAX
+from airunner.model.artifacts import Artifact
+from airunner.model.errors import DataLoss, Refused
+from airunner.model.jobs import JobId, TaskToken
+from airunner.model.limits import ARTIFACT_CHUNK_BYTES, COLLECT_SECONDS_MAX
 from airunner.wire.artifacts import decode_artifact, encode_artifact
 from airunner.wire.connection import Connection
 from airunner.wire.dial import Destination

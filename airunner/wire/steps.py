@@ -3,12 +3,12 @@
 import re
 from collections.abc import Iterable
 
-from airunner.checks import check_text
-from airunner.errors import InvalidRequest
-from airunner.jobs import StepResult
-from airunner.limits import STEPS_MAX, TITLE_BYTES_MAX
-from airunner.reports import StepEnded, StepStarted
-from airunner.steps import Step
+from airunner.model.errors import InvalidRequest
+from airunner.model.jobs import StepResult
+from airunner.model.limits import STEPS_MAX, TITLE_BYTES_MAX
+from airunner.model.reports import StepEnded, StepStarted
+from airunner.model.steps import Step
+from airunner.model.validation import check_text
 from airunner.wire.enums import STEP_STATUSES
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.times import decode_instant, decode_millis, encode_instant, encode_millis

@@ -7,9 +7,9 @@ message costs more than an event in it.
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from airunner.entries import Entry
-from airunner.jobs import JobId, Place
-from airunner.limits import MESSAGES_TOGETHER_BYTES
+from airunner.model.job_events import Entry
+from airunner.model.jobs import JobId, Place
+from airunner.model.limits import MESSAGES_TOGETHER_BYTES
 from airunner.wire.entries import decode_filter, fill_entry
 from airunner.wire.job.v1 import job_pb2 as pb
 

@@ -6,8 +6,8 @@ A time before 1970 is what some languages send for "not set", and is read so.
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from airunner.errors import InvalidRequest
-from airunner.jobs import Instant, Millis
+from airunner.model.errors import InvalidRequest
+from airunner.model.jobs import Instant, Millis
 
 _SECONDS_MAX = 253_402_300_799  # the end of the year 9999, up to which protobuf counts
 MILLIS_MAX = _SECONDS_MAX * 1000

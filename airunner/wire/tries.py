@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from airunner.errors import Refused, ShuttingDown, Stalled, Unauthenticated, Unreachable
+from airunner.model.errors import Refused, ShuttingDown, Stalled, Unauthenticated, Unreachable
 from airunner.wire.connection import Connection
 
 PAUSE_SECONDS: Final = (0.1, 5.0)  # before a further try: at first, at most; doubled in between

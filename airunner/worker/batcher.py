@@ -25,9 +25,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
-from airunner.jobs import Instant
-from airunner.limits import BATCH_BYTES_MAX, BATCH_MILLIS_MAX
-from airunner.reports import Chunk, Output, OutputCut, Report, Stream
+from airunner.model.jobs import Instant
+from airunner.model.limits import BATCH_BYTES_MAX, BATCH_MILLIS_MAX
+from airunner.model.reports import Chunk, Output, OutputCut, Report, Stream
 from airunner.worker.clock import Clock
 from airunner.worker.process import READ_BYTES_MAX, Process
 

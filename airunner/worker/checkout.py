@@ -29,10 +29,10 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from airunner.jobs import Job
-from airunner.limits import KIB
-from airunner.reports import Remark, Report
-from airunner.steps import Step
+from airunner.model.jobs import Job
+from airunner.model.limits import KIB
+from airunner.model.reports import Remark, Report
+from airunner.model.steps import Step
 from airunner.worker.clock import Clock
 from airunner.worker.cloning import Cloning
 from airunner.worker.environment import git_environment

@@ -1,4 +1,4 @@
-"""The worker's side of its session with a server; airunner/session.py says what travels on it.
+"""The worker's side of its session with a server; airunner/model/protocol/worker_protocol.py says what travels on it.
 
     connect -> Hello -> Welcome -> (speak | listen | beat) ... broken -> backoff -> connect -> ...
 
@@ -26,11 +26,11 @@ from typing import Final
 from msgspec.structs import replace
 from structlog.typing import FilteringBoundLogger
 
-from airunner.channel import Channel, ChannelClosed
-from airunner.errors import Refused
-from airunner.jobs import Ending, TaskToken
-from airunner.limits import HEARTBEAT_TOKENS_MAX, WORKER_SLOTS_MAX
-from airunner.session import (
+from airunner.model.errors import Refused
+from airunner.model.jobs import Ending, TaskToken
+from airunner.model.limits import HEARTBEAT_TOKENS_MAX, WORKER_SLOTS_MAX
+from airunner.model.protocol.channel import Channel, ChannelClosed
+from airunner.model.protocol.worker_protocol import (
     Assignment,
     CancelOrder,
     Credit,

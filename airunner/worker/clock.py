@@ -3,7 +3,7 @@
 import asyncio
 from typing import Protocol
 
-from airunner.jobs import Instant
+from airunner.model.jobs import Instant
 
 
 class Clock(Protocol):

@@ -2,10 +2,10 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from airunner.jobs import Millis
-from airunner.reports import CloneEnded, CloneFailed, CloneProgressed, CloneStarted, Report
-from airunner.repositories import is_local
-from airunner.spec import JobSpec
+from airunner.model.jobs import Millis
+from airunner.model.reports import CloneEnded, CloneFailed, CloneProgressed, CloneStarted, Report
+from airunner.model.repositories import is_local
+from airunner.model.spec import JobSpec
 from airunner.worker.clock import Clock
 from airunner.worker.git import Git, GitFailed
 from airunner.worker.process import Launcher

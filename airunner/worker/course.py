@@ -12,8 +12,8 @@ Rules
 
 from dataclasses import dataclass
 
-from airunner.jobs import Instant, Outcome, Reason, StepResult
-from airunner.steps import IN_STEP, StepStatus
+from airunner.model.jobs import Instant, Outcome, Reason, StepResult
+from airunner.model.steps import IN_STEP, StepStatus
 from airunner.worker.halt import Why
 from airunner.worker.plan import Stage
 from airunner.worker.process import Exit

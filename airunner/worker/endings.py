@@ -1,7 +1,7 @@
 """Why a connection ended, and whether there is any use in another."""
 
-from airunner.channel import ChannelClosed
-from airunner.errors import Refused
+from airunner.model.errors import Refused
+from airunner.model.protocol.channel import ChannelClosed
 
 
 def cause(group: BaseExceptionGroup[BaseException]) -> BaseException:

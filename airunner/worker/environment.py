@@ -9,8 +9,8 @@ helper. Those of airunner itself are left out there too.
 from collections.abc import Mapping
 from typing import Final
 
-from airunner.jobs import Job
-from airunner.spec import ProcessType
+from airunner.model.jobs import Job
+from airunner.model.spec import ProcessType
 
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

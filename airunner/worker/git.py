@@ -18,8 +18,8 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from airunner.reports import Stream
-from airunner.spec import Checkout, JobSpec, ProcessType, Submodules, TerminalSize
+from airunner.model.reports import Stream
+from airunner.model.spec import Checkout, JobSpec, ProcessType, Submodules, TerminalSize
 from airunner.worker.process import Command, Launcher, LaunchError
 
 STDERR_BYTES_MAX: Final = 16 * 1024  # the last that git said, which is kept

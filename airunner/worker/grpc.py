@@ -1,7 +1,7 @@
 """A worker's session over gRPC."""
 
-from airunner.channel import Channel
-from airunner.session import FromServer, FromWorker
+from airunner.model.protocol.channel import Channel
+from airunner.model.protocol.worker_protocol import FromServer, FromWorker
 from airunner.wire.channel import WorkChannel
 from airunner.wire.dial import Destination
 

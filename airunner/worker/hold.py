@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from airunner.jobs import Ending, Job, Outcome, TaskToken
-from airunner.reports import Report
+from airunner.model.jobs import Ending, Job, Outcome, TaskToken
+from airunner.model.reports import Report
 from airunner.worker.halt import Halt
 
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from airunner.spec import JobSpec
-from airunner.steps import Step
+from airunner.model.spec import JobSpec
+from airunner.model.steps import Step
 
 _SHELLS: Final = (("bash",), ("sh",))  # the first that there is
 

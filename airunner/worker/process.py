@@ -24,8 +24,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from airunner.reports import Stream
-from airunner.spec import ProcessType, TerminalSize
+from airunner.model.reports import Stream
+from airunner.model.spec import ProcessType, TerminalSize
 
 LINGER: Final = 0.5  # seconds that the rest of a tree may write on after the command's end
 READ_BYTES_MAX: Final = 64 * 1024  # of output in one read

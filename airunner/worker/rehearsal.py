@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from airunner.jobs import Ending, Job, Outcome, TaskToken
-from airunner.reports import Report
+from airunner.model.jobs import Ending, Job, Outcome, TaskToken
+from airunner.model.reports import Report
 from airunner.worker.halt import Halt
 
 

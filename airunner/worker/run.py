@@ -23,9 +23,9 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from airunner.jobs import Ending, Instant, JobState, Millis, Outcome, Reason
-from airunner.limits import COLLECT_SECONDS_MAX, SETUP_TIMEOUT_SECONDS
-from airunner.reports import ProcessFailed, Remark, StepEnded, StepStarted
+from airunner.model.jobs import Ending, Instant, JobState, Millis, Outcome, Reason
+from airunner.model.limits import COLLECT_SECONDS_MAX, SETUP_TIMEOUT_SECONDS
+from airunner.model.reports import ProcessFailed, Remark, StepEnded, StepStarted
 from airunner.worker.course import Course, NotRun
 from airunner.worker.halt import Why
 from airunner.worker.hold import Hold, LeaseLost

@@ -34,11 +34,11 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from airunner.errors import LimitReached
-from airunner.jobs import Ending, Outcome
-from airunner.limits import REPORTS_PER_BATCH_MAX, UNACKNOWLEDGED_BYTES_MAX
-from airunner.reports import Report, width
-from airunner.session import Assignment, Batch, Completion, GiveBack
+from airunner.model.errors import LimitReached
+from airunner.model.jobs import Ending, Outcome
+from airunner.model.limits import REPORTS_PER_BATCH_MAX, UNACKNOWLEDGED_BYTES_MAX
+from airunner.model.protocol.worker_protocol import Assignment, Batch, Completion, GiveBack
+from airunner.model.reports import Report, width
 from airunner.worker.backoff import Backoff
 from airunner.worker.halt import Halt, Why
 from airunner.worker.hold import LeaseLost

@@ -13,8 +13,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from airunner.jobs import Millis
-from airunner.reports import ProcessEnded, ProcessStarted
+from airunner.model.jobs import Millis
+from airunner.model.reports import ProcessEnded, ProcessStarted
 from airunner.worker.batcher import Batcher
 from airunner.worker.course import Ran
 from airunner.worker.environment import job_environment

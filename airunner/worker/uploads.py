@@ -4,9 +4,9 @@ import io
 from math import inf
 from typing import BinaryIO
 
-from airunner.artifacts import Artifact
-from airunner.errors import InvalidRequest, Refused
-from airunner.jobs import TaskToken
+from airunner.model.artifacts import Artifact
+from airunner.model.errors import InvalidRequest, Refused
+from airunner.model.jobs import TaskToken
 from airunner.wire.dial import Destination
 from airunner.wire.shelves import ArtifactsClient
 from airunner.worker.workspace import NotKept

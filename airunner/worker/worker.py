@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from airunner.errors import Refused, Unreachable
-from airunner.jobs import Ending, Millis, Outcome, Reason, WorkerId
-from airunner.limits import WORKER_VISIBILITY_SECONDS_DEFAULT
-from airunner.session import Hello
-from airunner.spec import DEFAULT_QUEUE
+from airunner.model.errors import Refused, Unreachable
+from airunner.model.jobs import Ending, Millis, Outcome, Reason, WorkerId
+from airunner.model.limits import WORKER_VISIBILITY_SECONDS_DEFAULT
+from airunner.model.protocol.worker_protocol import Hello
+from airunner.model.spec import DEFAULT_QUEUE
 from airunner.worker.client import Client, Connect
 from airunner.worker.halt import Why
 from airunner.worker.place import Place

@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
-from airunner.artifacts import Artifact
-from airunner.jobs import Instant, Job, Outcome
-from airunner.reports import Report
-from airunner.steps import Step, StepStatus
+from airunner.model.artifacts import Artifact
+from airunner.model.jobs import Instant, Job, Outcome
+from airunner.model.reports import Report
+from airunner.model.steps import Step, StepStatus
 
 
 class SetupFailed(Exception):

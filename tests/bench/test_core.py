@@ -4,8 +4,8 @@ import asyncio
 import gc
 
 from airunner.bench.core import Core, pauses
-from airunner.jobs import JobState
-from airunner.spec import JobSpec
+from airunner.model.jobs import JobState
+from airunner.model.spec import JobSpec
 
 SPEC = JobSpec(command="true", queue="bench")
 

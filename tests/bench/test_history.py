@@ -4,11 +4,11 @@ import asyncio
 from pathlib import Path
 
 from airunner.bench.history import EVERYTHING, queue_of, write
-from airunner.facts import Event
-from airunner.jobs import Instant, JobState
-from airunner.limits import BATCH_BYTES_MAX
 from airunner.log.memory import MemoryLog
 from airunner.log.sqlite import SqliteLog
+from airunner.model.facts import Event
+from airunner.model.jobs import Instant, JobState
+from airunner.model.limits import BATCH_BYTES_MAX
 from airunner.store.engine import Engine, replayed
 
 NOW = Instant(1_700_000_000_000)

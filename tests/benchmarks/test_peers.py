@@ -14,7 +14,7 @@ from typing import Final
 
 import pytest
 
-from airunner.session import Credit, FromServer, FromWorker, Heartbeat
+from airunner.model.protocol.worker_protocol import Credit, FromServer, FromWorker, Heartbeat
 from benchmarks import leash
 from benchmarks.brokers import NO_REDIS, postgres_program, redis
 from benchmarks.cpu import busy_seconds

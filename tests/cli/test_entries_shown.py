@@ -5,11 +5,11 @@ import json
 
 import pytest
 
-from airunner.artifacts import Artifact
 from airunner.cli.entries_shown import entry_json, last_line, remark
 from airunner.cli.rendering import ending, show_instant
-from airunner.entries import BackInLine, Ended, Entry, Happening, Kept, Taken
-from airunner.jobs import (
+from airunner.model.artifacts import Artifact
+from airunner.model.job_events import BackInLine, Ended, Entry, Happening, Kept, Taken
+from airunner.model.jobs import (
     Ending,
     Instant,
     JobState,
@@ -20,7 +20,8 @@ from airunner.jobs import (
     StepResult,
     WorkerId,
 )
-from airunner.reports import (
+from airunner.model.proof.seal import Link, Seal
+from airunner.model.reports import (
     Chunk,
     CloneFailed,
     Output,
@@ -30,8 +31,7 @@ from airunner.reports import (
     StepStarted,
     Stream,
 )
-from airunner.seal import Link, Seal
-from airunner.steps import StepStatus
+from airunner.model.steps import StepStatus
 
 NOW = Instant(1_900_000_000_000)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from airunner.cli.exits import exit_code, innermost
-from airunner.jobs import JobState, Outcome, Reason
+from airunner.model.jobs import JobState, Outcome, Reason
 
 
 @pytest.mark.parametrize(

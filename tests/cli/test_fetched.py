@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from airunner.artifacts import Artifact
 from airunner.cli.exits import CommandFailed
 from airunner.cli.fetched import Folder
+from airunner.model.artifacts import Artifact
 
 
 def artifact(path: str, *, executable: bool = False) -> Artifact:

@@ -3,7 +3,7 @@
 import pytest
 
 from airunner.cli.groups import Azure, Buildkite, GitHub, GitLab, Markers, TeamCity, markers
-from airunner.jobs import Instant
+from airunner.model.jobs import Instant
 
 AT = Instant(1_900_000_000_789)
 SYSTEMS = (GitHub(), GitLab(), Azure(), Buildkite(), TeamCity())

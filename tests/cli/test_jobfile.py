@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from airunner.cli.draft import Draft, locate
-from airunner.cli.exits import CommandFailed
-from airunner.cli.jobfile import KEYS, parse_job_file, read_job_file
-from airunner.spec import (
+from airunner.jobfile.draft import Draft, locate
+from airunner.jobfile.error import JobFileError
+from airunner.jobfile.reader import KEYS, parse_job_file, read_job_file
+from airunner.model.spec import (
     Checkout,
     Container,
     JobSpec,
@@ -17,7 +17,7 @@ from airunner.spec import (
     Submodules,
     TerminalSize,
 )
-from airunner.steps import Step
+from airunner.model.steps import Step
 
 HERE = Path("/nowhere")
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -92,7 +92,7 @@ def test_json_is_a_job_file_too() -> None:
 def test_a_key_with_two_letters_swapped_is_an_error_that_names_the_right_one(key: str) -> None:
     at = next(at for at in range(len(key) - 1, 0, -1) if key[at] != key[at - 1])
     wrong = key[: at - 1] + key[at] + key[at - 1] + key[at + 1 :]
-    with pytest.raises(CommandFailed) as caught:
+    with pytest.raises(JobFileError) as caught:
         parse(f"command: make\n{wrong}: x\n")
     assert str(caught.value) == (f"job.yaml:2: the file has no key {wrong!r}: did you mean {key}?")
 
@@ -123,7 +123,7 @@ def test_a_key_with_two_letters_swapped_is_an_error_that_names_the_right_one(key
     ],
 )
 def test_a_mistake_is_one_sentence_with_its_line(text: str, sentence: str) -> None:
-    with pytest.raises(CommandFailed) as caught:
+    with pytest.raises(JobFileError) as caught:
         parse(text)
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -154,13 +154,13 @@ def test_a_mistake_is_one_sentence_with_its_line(text: str, sentence: str) -> No
 def test_a_rule_that_the_job_breaks_is_told_with_the_line_of_its_key(
     text: str, sentence: str
 ) -> None:
-    with pytest.raises(CommandFailed) as caught:
+    with pytest.raises(JobFileError) as caught:
         parse(text).spec()
     assert sentence in str(caught.value)
 
 
 def test_an_alias_that_contains_itself_is_refused() -> None:
-    with pytest.raises(CommandFailed, match="must be text"):
+    with pytest.raises(JobFileError, match="must be text"):
         parse("command: x\nenvironment: &a\n  A: *a\n")
 
 
@@ -236,7 +236,7 @@ def test_no_steps_are_steps_too() -> None:
     ],
 )
 def test_a_mistake_in_a_step_is_one_sentence_with_its_line(text: str, sentence: str) -> None:
-    with pytest.raises(CommandFailed) as caught:
+    with pytest.raises(JobFileError) as caught:
         parse(text)
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -251,12 +251,12 @@ def test_what_a_json_library_writes_is_read_letter_by_letter() -> None:
 
 
 def test_a_json_file_with_a_mistake_in_it_is_told_so() -> None:
-    with pytest.raises(CommandFailed, match=r"^job\.json:2: this is not JSON: expected"):
+    with pytest.raises(JobFileError, match=r"^job\.json:2: this is not JSON: expected"):
         parse_job_file('{"command": "x"\n "args": []}', "job.json", HERE)
 
 
 def test_half_a_character_is_a_mistake() -> None:
-    with pytest.raises(CommandFailed, match=r"job\.yaml:1: script has half a character in it"):
+    with pytest.raises(JobFileError, match=r"job\.yaml:1: script has half a character in it"):
         parse('{"script": "\\ud83d"}')
 
 
@@ -323,7 +323,7 @@ def test_a_section_for_cloning_means_to_clone_unless_it_says_otherwise() -> None
 
 def test_a_mistake_in_a_flag_is_told_with_the_name_of_the_flag() -> None:
     flags = Draft(command="x", timeout=10**9, sources={"timeout_seconds": "--timeout"})
-    with pytest.raises(CommandFailed, match=r"^--timeout: 1000000000 is not within"):
+    with pytest.raises(JobFileError, match=r"^--timeout: 1000000000 is not within"):
         flags.spec()
 
 
@@ -339,10 +339,10 @@ def test_a_remote_repository_stays_as_it_is(address: str, tmp_path: Path) -> Non
 
 
 def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(CommandFailed, match=r"cannot read the job file .*: No such file"):
+    with pytest.raises(JobFileError, match=r"cannot read the job file .*: No such file"):
         read_job_file(tmp_path / "none.yaml")
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\xff")
-    with pytest.raises(CommandFailed, match="is not UTF-8 text"):
+    with pytest.raises(JobFileError, match="is not UTF-8 text"):
         read_job_file(tmp_path / "bytes.yaml")
 
 

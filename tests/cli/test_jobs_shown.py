@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from airunner.cli.jobs_shown import job_details, job_json, job_prose, job_table
 from airunner.cli.table import aligned
 from airunner.cli.work_shown import in_words
-from airunner.jobs import (
+from airunner.model.jobs import (
     Instant,
     Job,
     JobId,
@@ -23,9 +23,9 @@ from airunner.jobs import (
     TokenDigest,
     WorkerId,
 )
-from airunner.spec import JobSpec
-from airunner.steps import Step, StepStatus
-from airunner.waiting import Waiting
+from airunner.model.spec import JobSpec
+from airunner.model.steps import Step, StepStatus
+from airunner.model.wait_reason import Waiting
 
 NOW = Instant(1_900_000_000_000)
 STEPS = JobSpec(

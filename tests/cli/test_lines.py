@@ -7,11 +7,11 @@ from collections.abc import Iterable
 import pytest
 
 from airunner.cli.lines import Assembly, Line, Lines
-from airunner.entries import BackInLine, Ended, Entry, Happening, Taken
-from airunner.jobs import Ending, Instant, JobState, Outcome, Reason, Sequence, WorkerId
-from airunner.limits import KIB, LINE_BYTES_MAX, MIB
-from airunner.reports import Chunk, Output, Remark, StepEnded, StepStarted, Stream
-from airunner.steps import StepStatus
+from airunner.model.job_events import BackInLine, Ended, Entry, Happening, Taken
+from airunner.model.jobs import Ending, Instant, JobState, Outcome, Reason, Sequence, WorkerId
+from airunner.model.limits import KIB, LINE_BYTES_MAX, MIB
+from airunner.model.reports import Chunk, Output, Remark, StepEnded, StepStarted, Stream
+from airunner.model.steps import StepStatus
 
 OUT, ERR = Stream.STDOUT, Stream.STDERR
 NOW = Instant(0)

@@ -11,7 +11,7 @@ import pytest
 from airunner.cli.output import StdoutClosed, printable, send
 
 HEAVY = {"grpc", "rich", "cryptography", "yaml", "jwt", "structlog", "airunner.wire"}
-HEAVY |= {"asyncio", "msgspec", "tempfile", "airunner.jobs", "airunner.cli.bench"}
+HEAVY |= {"asyncio", "msgspec", "tempfile", "airunner.model.jobs", "airunner.cli.bench"}
 
 
 def test_a_slow_reader_gets_every_byte_while_the_loop_goes_on() -> None:

@@ -1,7 +1,7 @@
 """The pace of a playback."""
 
 from airunner.cli.playback import Pace
-from airunner.jobs import Instant
+from airunner.model.jobs import Instant
 
 
 class Watch:

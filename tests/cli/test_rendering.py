@@ -3,7 +3,7 @@
 import pytest
 
 from airunner.cli.rendering import ending, show_instant
-from airunner.jobs import Instant, JobState, Outcome, Reason
+from airunner.model.jobs import Instant, JobState, Outcome, Reason
 
 
 def test_an_instant_is_shown_in_utc_with_milliseconds() -> None:

@@ -5,11 +5,11 @@ import os
 
 import pytest
 
-from airunner.artifacts import Artifact
 from airunner.cli.groups import Buildkite, GitHub
 from airunner.cli.showing import Passing
-from airunner.entries import BackInLine, Ended, Entry, Happening, Kept, Taken
-from airunner.jobs import (
+from airunner.model.artifacts import Artifact
+from airunner.model.job_events import BackInLine, Ended, Entry, Happening, Kept, Taken
+from airunner.model.jobs import (
     Ending,
     Instant,
     JobState,
@@ -20,8 +20,8 @@ from airunner.jobs import (
     StepResult,
     WorkerId,
 )
-from airunner.reports import Chunk, Output, Remark, StepEnded, StepStarted, Stream
-from airunner.steps import StepStatus
+from airunner.model.reports import Chunk, Output, Remark, StepEnded, StepStarted, Stream
+from airunner.model.steps import StepStatus
 
 NOW = Instant(1_900_000_000_000)
 Capture = pytest.CaptureFixture[str]

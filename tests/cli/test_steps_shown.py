@@ -3,9 +3,9 @@
 import pytest
 
 from airunner.cli.steps_shown import begun, ended, skipped
-from airunner.jobs import Millis, StepResult
-from airunner.reports import StepEnded, StepStarted
-from airunner.steps import StepStatus
+from airunner.model.jobs import Millis, StepResult
+from airunner.model.reports import StepEnded, StepStarted
+from airunner.model.steps import StepStatus
 
 
 def end(status: StepStatus, code: int | None = None, name: str = "test") -> StepEnded:

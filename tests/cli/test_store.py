@@ -14,7 +14,7 @@ import pytest
 
 from airunner.cli.server import _retention
 from airunner.cli.storing import Store, sqlite_path
-from airunner.limits import GIB, KIB, MEMORY_OUTPUT_BYTES_PER_JOB, MIB, OUTPUT_BYTES_MAX
+from airunner.model.limits import GIB, KIB, MEMORY_OUTPUT_BYTES_PER_JOB, MIB, OUTPUT_BYTES_MAX
 from tests.cli.conftest import PATIENCE, Shell
 from tests.support.site import Site, site
 

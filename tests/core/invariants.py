@@ -8,7 +8,7 @@ in the same way. Each promise is a function of the history, the engine and one j
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
-from airunner.facts import (
+from airunner.model.facts import (
     ArtifactKept,
     ArtifactsDropped,
     CancelRequested,
@@ -26,8 +26,8 @@ from airunner.facts import (
     Tallied,
     sequences,
 )
-from airunner.jobs import Instant, JobId, JobState, Place, RequestId, TokenDigest
-from airunner.reports import Output, width
+from airunner.model.jobs import Instant, JobId, JobState, Place, RequestId, TokenDigest
+from airunner.model.reports import Output, width
 from airunner.store.engine import Engine
 
 

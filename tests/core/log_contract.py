@@ -17,8 +17,9 @@ from typing import ClassVar, TypeVar
 from msgspec import structs
 from msgspec.structs import replace
 
-from airunner.artifacts import Artifact
-from airunner.facts import (
+from airunner.log.log import Log
+from airunner.model.artifacts import Artifact
+from airunner.model.facts import (
     ArtifactKept,
     ArtifactsDropped,
     CancelRequested,
@@ -31,7 +32,7 @@ from airunner.facts import (
     Reported,
     sequences,
 )
-from airunner.jobs import (
+from airunner.model.jobs import (
     Enqueue,
     Instant,
     Job,
@@ -44,8 +45,7 @@ from airunner.jobs import (
     WorkerId,
     digest,
 )
-from airunner.log.log import Log
-from airunner.reports import (
+from airunner.model.reports import (
     Chunk,
     Output,
     OutputCut,
@@ -55,8 +55,8 @@ from airunner.reports import (
     Stream,
     width,
 )
-from airunner.spec import JobSpec
-from airunner.steps import Step, StepStatus
+from airunner.model.spec import JobSpec
+from airunner.model.steps import Step, StepStatus
 from airunner.store.engine import Engine, replayed
 from tests.core.walk import KEEP, Walk
 from tests.support.loop import VirtualLoop

@@ -5,18 +5,18 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 
-from airunner.facts import Event
-from airunner.jobs import Enqueue, Instant, Job, JobId, Millis, Outcome, Reason, WorkerId
 from airunner.log.log import LogFull
 from airunner.log.memory import MemoryLog
-from airunner.reports import Chunk, Output, Stream
-from airunner.retention import Retention
+from airunner.model.facts import Event
+from airunner.model.jobs import Enqueue, Instant, Job, JobId, Millis, Outcome, Reason, WorkerId
+from airunner.model.reports import Chunk, Output, Stream
+from airunner.model.spec import JobSpec
 from airunner.server.broker import Broker
 from airunner.server.clock import LoopClock
 from airunner.server.granted import Granted
 from airunner.server.outbox import Journal
-from airunner.spec import JobSpec
 from airunner.store.engine import Engine
+from airunner.store.retention import Retention
 from tests.support.ids import CountingIds
 
 MINUTE = Millis(60_000)

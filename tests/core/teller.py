@@ -18,9 +18,9 @@ show JOB | line QUEUE
 from collections.abc import Callable, Sequence
 from itertools import count
 
-from airunner.artifacts import Artifact
-from airunner.errors import Refused
-from airunner.facts import (
+from airunner.model.artifacts import Artifact
+from airunner.model.errors import Refused
+from airunner.model.facts import (
     ArtifactKept,
     ArtifactsDropped,
     CancelRequested,
@@ -38,7 +38,7 @@ from airunner.facts import (
     Tallied,
     sequences,
 )
-from airunner.jobs import (
+from airunner.model.jobs import (
     Ending,
     Enqueue,
     Instant,
@@ -54,11 +54,11 @@ from airunner.jobs import (
     WorkerId,
     digest,
 )
-from airunner.limits import ATTEMPTS_DEFAULT, OUTPUT_BYTES_DEFAULT
-from airunner.reports import Chunk, Output, OutputCut, ProcessStarted, Report, Stream
-from airunner.retention import Retention
-from airunner.spec import JobSpec
+from airunner.model.limits import ATTEMPTS_DEFAULT, OUTPUT_BYTES_DEFAULT
+from airunner.model.reports import Chunk, Output, OutputCut, ProcessStarted, Report, Stream
+from airunner.model.spec import JobSpec
 from airunner.store.engine import Engine, replayed
+from airunner.store.retention import Retention
 
 Given = dict[str, str]
 KEPT = {

@@ -7,8 +7,11 @@ from hashlib import sha256
 
 import pytest
 
-from airunner.artifacts import Artifact
-from airunner.errors import (
+from airunner.log.depot import NotThere
+from airunner.log.log import LogDamaged
+from airunner.log.memory_depot import MemoryDepot
+from airunner.model.artifacts import Artifact
+from airunner.model.errors import (
     InvalidRequest,
     LimitReached,
     ShuttingDown,
@@ -18,15 +21,12 @@ from airunner.errors import (
     UnknownJob,
     Unreachable,
 )
-from airunner.facts import ArtifactKept, ArtifactsDropped, Event
-from airunner.jobs import JobId, Millis, Subject, TaskToken
-from airunner.limits import ARTIFACT_CHUNK_BYTES, TRANSFERS_MAX
-from airunner.log.depot import NotThere
-from airunner.log.log import LogDamaged
-from airunner.log.memory_depot import MemoryDepot
-from airunner.retention import Retention
+from airunner.model.facts import ArtifactKept, ArtifactsDropped, Event
+from airunner.model.jobs import JobId, Millis, Subject, TaskToken
+from airunner.model.limits import ARTIFACT_CHUNK_BYTES, TRANSFERS_MAX
 from airunner.server.archive import Archive, letting_go
 from airunner.server.broker import Broker
+from airunner.store.retention import Retention
 from tests.core.serving import DONE, SlowLog, broker_over, leased, output, wish
 from tests.support.loop import until_idle, virtually
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from airunner import limits
-from airunner.artifacts import Artifact
-from airunner.errors import InvalidRequest, LimitReached, StaleLease
-from airunner.facts import ArtifactKept, ArtifactsDropped
-from airunner.jobs import (
+from airunner.model import limits
+from airunner.model.artifacts import Artifact
+from airunner.model.errors import InvalidRequest, LimitReached, StaleLease
+from airunner.model.facts import ArtifactKept, ArtifactsDropped
+from airunner.model.jobs import (
     Ending,
     Enqueue,
     Instant,
@@ -19,9 +19,9 @@ from airunner.jobs import (
     WorkerId,
     digest,
 )
-from airunner.retention import Retention
-from airunner.spec import JobSpec
+from airunner.model.spec import JobSpec
 from airunner.store.engine import Engine
+from airunner.store.retention import Retention
 
 NONE = "0" * 64
 DONE = Outcome(reason=Reason.EXITED, exit_code=0)

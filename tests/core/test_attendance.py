@@ -1,7 +1,8 @@
 """Who serves which queue now, and who hears of a cancel."""
 
-from airunner.facts import CancelRequested
-from airunner.jobs import (
+from airunner.model.facts import CancelRequested
+from airunner.model.job_query import QueueStatistics
+from airunner.model.jobs import (
     Instant,
     Job,
     JobId,
@@ -14,10 +15,9 @@ from airunner.jobs import (
     WorkerId,
     digest,
 )
-from airunner.limits import CONNECTIONS_REMEMBERED_MAX
-from airunner.listing import QueueStatistics
+from airunner.model.limits import CONNECTIONS_REMEMBERED_MAX
+from airunner.model.spec import JobSpec
 from airunner.server.attendance import Attendance, Presence
-from airunner.spec import JobSpec
 
 
 def present(name: str, *queues: str, slots: int = 2, busy: int = 1) -> Presence:

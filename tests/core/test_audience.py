@@ -6,14 +6,14 @@ from contextlib import aclosing
 
 import pytest
 
-from airunner.errors import DataLoss, ShuttingDown
-from airunner.facts import Event, Reported
-from airunner.jobs import JobId, Millis, Place
-from airunner.limits import KIB
-from airunner.reports import Output
-from airunner.retention import Retention
+from airunner.model.errors import DataLoss, ShuttingDown
+from airunner.model.facts import Event, Reported
+from airunner.model.jobs import JobId, Millis, Place
+from airunner.model.limits import KIB
+from airunner.model.reports import Output
 from airunner.server.audience import STRETCH_BYTES_MAX, STRETCH_EVENTS_MAX, Stretch
 from airunner.server.broker import Broker
+from airunner.store.retention import Retention
 from tests.core.serving import (
     DONE,
     MINUTE,

@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 import pytest
 
-from airunner.errors import (
+from airunner.model.errors import (
     AlreadyFinished,
     CancelPending,
     DataLoss,
@@ -17,8 +17,9 @@ from airunner.errors import (
     StaleLease,
     UnknownJob,
 )
-from airunner.facts import Event
-from airunner.jobs import (
+from airunner.model.facts import Event
+from airunner.model.job_query import Listing
+from airunner.model.jobs import (
     Enqueue,
     Job,
     JobId,
@@ -30,14 +31,13 @@ from airunner.jobs import (
     TaskToken,
     WorkerId,
 )
-from airunner.limits import PAGE_SIZE_DEFAULT
-from airunner.listing import Listing
-from airunner.retention import Retention
+from airunner.model.limits import PAGE_SIZE_DEFAULT
+from airunner.model.spec import JobSpec
 from airunner.server.attendance import Presence
 from airunner.server.broker import Broker
 from airunner.server.replay import replay
-from airunner.spec import JobSpec
 from airunner.store.engine import Engine
+from airunner.store.retention import Retention
 from tests.core.serving import (
     DONE,
     MINUTE,

@@ -12,11 +12,21 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from airunner.artifacts import Artifact
-from airunner.chain import linked
-from airunner.entries import Ended, Entry, Happening, InLine, Kept, Taken, entry, kind, trimmed
-from airunner.facts import Event
-from airunner.jobs import (
+from airunner.log.memory import MemoryLog
+from airunner.model.artifacts import Artifact
+from airunner.model.facts import Event
+from airunner.model.job_events import (
+    Ended,
+    Entry,
+    Happening,
+    InLine,
+    Kept,
+    Taken,
+    entry,
+    kind,
+    trimmed,
+)
+from airunner.model.jobs import (
     Instant,
     JobState,
     Millis,
@@ -26,8 +36,9 @@ from airunner.jobs import (
     StepResult,
     WorkerId,
 )
-from airunner.log.memory import MemoryLog
-from airunner.reports import (
+from airunner.model.proof.chain import linked
+from airunner.model.proof.seal import NOTHING, Link, Seal
+from airunner.model.reports import (
     Chunk,
     Output,
     OutputCut,
@@ -38,8 +49,7 @@ from airunner.reports import (
     Stream,
     width,
 )
-from airunner.seal import NOTHING, Link, Seal
-from airunner.steps import StepStatus
+from airunner.model.steps import StepStatus
 from tests.core.log_contract import ONE, Writer, output
 from tests.support.loop import virtually
 from tests.wire import samples

@@ -4,7 +4,7 @@ import asyncio
 import re
 import uuid
 
-from airunner.jobs import Instant
+from airunner.model.jobs import Instant
 from airunner.server.clock import LoopClock
 from airunner.server.ids import RandomIds
 from tests.support.loop import virtually

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from airunner.errors import LimitReached, ShuttingDown, Stalled
-from airunner.jobs import Ending, JobState, Millis, Subject
-from airunner.reports import ProcessStarted
+from airunner.model.errors import LimitReached, ShuttingDown, Stalled
+from airunner.model.jobs import Ending, JobState, Millis, Subject
+from airunner.model.reports import ProcessStarted
 from tests.core.serving import (
     DONE,
     MINUTE,

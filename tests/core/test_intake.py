@@ -2,11 +2,11 @@
 
 import pytest
 
-from airunner.errors import InvalidRequest, OutOfSequence
-from airunner.jobs import Enqueue, Instant, JobId, Millis, TaskToken, WorkerId, digest
-from airunner.limits import COUNT_MAX
-from airunner.reports import Alive, Chunk, Output, OutputCut, Report, Stream
-from airunner.spec import JobSpec
+from airunner.model.errors import InvalidRequest, OutOfSequence
+from airunner.model.jobs import Enqueue, Instant, JobId, Millis, TaskToken, WorkerId, digest
+from airunner.model.limits import COUNT_MAX
+from airunner.model.reports import Alive, Chunk, Output, OutputCut, Report, Stream
+from airunner.model.spec import JobSpec
 from airunner.store.engine import Engine
 from airunner.store.intake import fit, unseen
 

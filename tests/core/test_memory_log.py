@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from airunner.facts import Reported, sequences
-from airunner.jobs import JobId, TaskToken, digest
 from airunner.log.log import Log
 from airunner.log.memory import MemoryLog
-from airunner.reports import OutputCut
+from airunner.model.facts import Reported, sequences
+from airunner.model.jobs import JobId, TaskToken, digest
+from airunner.model.reports import OutputCut
 from tests.core.log_contract import NOW, ONE, LogContract, Writer, of_all, output, read
 from tests.support.loop import virtually
 

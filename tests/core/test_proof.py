@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from msgspec import structs
 
-from airunner.chain import linked
-from airunner.entries import Ended, Entry, Kept, entry
-from airunner.facts import Fact
-from airunner.jobs import (
+from airunner.log.memory import MemoryLog
+from airunner.model.facts import Fact
+from airunner.model.job_events import Ended, Entry, Kept, entry
+from airunner.model.jobs import (
     Enqueue,
     Instant,
     Millis,
@@ -20,12 +20,12 @@ from airunner.jobs import (
     WorkerId,
     digest,
 )
-from airunner.log.memory import MemoryLog
-from airunner.proof import Differs, Proof, Unproven, Unsealed, Verdict, Whole
-from airunner.reports import Output, OutputCut, StepEnded, StepStarted
-from airunner.seal import NOTHING, Seal
-from airunner.spec import JobSpec
-from airunner.steps import Step, StepStatus
+from airunner.model.proof.chain import linked
+from airunner.model.proof.proof import Differs, Proof, Unproven, Unsealed, Verdict, Whole
+from airunner.model.proof.seal import NOTHING, Seal
+from airunner.model.reports import Output, OutputCut, StepEnded, StepStarted
+from airunner.model.spec import JobSpec
+from airunner.model.steps import Step, StepStatus
 from airunner.store.engine import Engine
 from tests.core.log_contract import NOW, ONE, Writer, artifact, output, read
 from tests.support.loop import virtually

@@ -2,8 +2,8 @@
 
 import pytest
 
-from airunner.errors import InvalidRequest
-from airunner.repositories import check_branch, check_commit, check_repository, is_local
+from airunner.model.errors import InvalidRequest
+from airunner.model.repositories import check_branch, check_commit, check_repository, is_local
 
 TAKEN = [
     "https://example.com/a/b.git",

@@ -6,9 +6,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from airunner.channel import ChannelClosed
-from airunner.errors import InvalidRequest, LimitReached, Refused, Stalled, Unauthenticated
-from airunner.jobs import (
+from airunner.model.errors import InvalidRequest, LimitReached, Refused, Stalled, Unauthenticated
+from airunner.model.jobs import (
     Job,
     JobId,
     JobState,
@@ -19,7 +18,7 @@ from airunner.jobs import (
     TaskToken,
     WorkerId,
 )
-from airunner.limits import (
+from airunner.model.limits import (
     HEARTBEAT_TOKENS_MAX,
     PENDING_REPLIES_MAX,
     REPORTS_PER_BATCH_MAX,
@@ -27,11 +26,8 @@ from airunner.limits import (
     WORKER_QUEUES_MAX,
     WORKER_SLOTS_MAX,
 )
-from airunner.reports import Alive
-from airunner.retention import Retention
-from airunner.server.broker import Broker
-from airunner.server.session import Session
-from airunner.session import (
+from airunner.model.protocol.channel import ChannelClosed
+from airunner.model.protocol.worker_protocol import (
     Assignment,
     Batch,
     CancelOrder,
@@ -51,6 +47,10 @@ from airunner.session import (
     Stored,
     Welcome,
 )
+from airunner.model.reports import Alive
+from airunner.server.broker import Broker
+from airunner.server.session import Session
+from airunner.store.retention import Retention
 from tests.core.serving import DONE, MINUTE, SlowLog, leased, output, seconds_gone, served, wish
 from tests.core.test_full import tried
 from tests.support.channel import End, channel_pair

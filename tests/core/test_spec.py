@@ -5,11 +5,10 @@ from typing import Literal
 
 import pytest
 
-from airunner import limits
-from airunner.checks import check_count, check_text, check_total, check_within
-from airunner.errors import InvalidRequest
-from airunner.listing import Listing
-from airunner.spec import (
+from airunner.model import limits
+from airunner.model.errors import InvalidRequest
+from airunner.model.job_query import Listing
+from airunner.model.spec import (
     Checkout,
     Container,
     JobSpec,
@@ -19,6 +18,7 @@ from airunner.spec import (
     check_queue,
     first_difference,
 )
+from airunner.model.validation import check_count, check_text, check_total, check_within
 
 
 def named(count: int, size: int = 0) -> dict[str, str]:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from airunner import limits
-from airunner.errors import InvalidRequest
-from airunner.jobs import Instant, StepResult
-from airunner.spec import JobSpec, first_difference
-from airunner.stepfile import STEP_KEYS, nearest, read_steps
-from airunner.steps import Step, StepStatus, check_steps
+from airunner.jobfile.steps import STEP_KEYS, nearest, read_steps
+from airunner.model import limits
+from airunner.model.errors import InvalidRequest
+from airunner.model.jobs import Instant, StepResult
+from airunner.model.spec import JobSpec, first_difference
+from airunner.model.steps import Step, StepStatus, check_steps
 
 ONE = (Step(run="make"),)
 SMALL_BYTES = 64 * limits.KIB  # that a job may take besides

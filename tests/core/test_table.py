@@ -6,9 +6,10 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from airunner.artifacts import Artifact
-from airunner.facts import Enqueued, Event, Tallied
-from airunner.jobs import (
+from airunner.model.artifacts import Artifact
+from airunner.model.facts import Enqueued, Event, Tallied
+from airunner.model.job_query import Listing
+from airunner.model.jobs import (
     Enqueue,
     Instant,
     Job,
@@ -25,10 +26,9 @@ from airunner.jobs import (
     WorkerId,
     digest,
 )
-from airunner.listing import Listing
-from airunner.reports import Chunk, Output, Stream
-from airunner.seal import Link
-from airunner.spec import JobSpec
+from airunner.model.proof.seal import Link
+from airunner.model.reports import Chunk, Output, Stream
+from airunner.model.spec import JobSpec
 from airunner.store.agenda import Agenda
 from airunner.store.answers import page, statistics
 from airunner.store.engine import Engine

@@ -2,7 +2,7 @@
 
 import pytest
 
-from airunner.units import parse_duration, parse_size, show_duration, show_size, show_time
+from airunner.model.units import parse_duration, parse_size, show_duration, show_size, show_time
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from typing import get_args
 
 import pytest
 
-from airunner import errors
-from airunner.errors import IdempotencyConflict, InvalidRequest, Refused
-from airunner.facts import (
+from airunner.model import errors
+from airunner.model.errors import IdempotencyConflict, InvalidRequest, Refused
+from airunner.model.facts import (
     Enqueued,
     Event,
     Fact,
@@ -18,7 +18,7 @@ from airunner.facts import (
     Reported,
     sequences,
 )
-from airunner.jobs import (
+from airunner.model.jobs import (
     Instant,
     JobId,
     JobState,
@@ -34,7 +34,7 @@ from airunner.jobs import (
     WorkerId,
     digest,
 )
-from airunner.reports import (
+from airunner.model.reports import (
     Alive,
     Chunk,
     CloneEnded,
@@ -60,9 +60,9 @@ from airunner.reports import (
     tail,
     width,
 )
-from airunner.spec import JobSpec
-from airunner.steps import StepStatus
-from airunner.waiting import Waiting
+from airunner.model.spec import JobSpec
+from airunner.model.steps import StepStatus
+from airunner.model.wait_reason import Waiting
 
 T = Instant(0)
 REFUSALS = [

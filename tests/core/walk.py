@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from hashlib import sha256
 
-from airunner.artifacts import Artifact
-from airunner.errors import Refused
-from airunner.facts import Event, Fact
-from airunner.jobs import (
+from airunner.model.artifacts import Artifact
+from airunner.model.errors import Refused
+from airunner.model.facts import Event, Fact
+from airunner.model.jobs import (
     Ending,
     Enqueue,
     Instant,
@@ -23,10 +23,10 @@ from airunner.jobs import (
     WorkerId,
     digest,
 )
-from airunner.reports import Chunk, Output, OutputCut, ProcessStarted, Report, Stream, width
-from airunner.retention import Retention
-from airunner.spec import JobSpec
+from airunner.model.reports import Chunk, Output, OutputCut, ProcessStarted, Report, Stream, width
+from airunner.model.spec import JobSpec
 from airunner.store.engine import Engine
+from airunner.store.retention import Retention
 from tests.core.invariants import INVARIANTS, History
 
 QUEUES = ("fast", "slow")

@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from airunner.limits import GIB, MEMORY_OUTPUT_BYTES_PER_JOB, MIB
+from airunner.model.limits import GIB, MEMORY_OUTPUT_BYTES_PER_JOB, MIB
 from tests import zoo
 from tests.support.site import Site
 

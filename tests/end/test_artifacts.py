@@ -13,9 +13,9 @@ from random import Random
 import grpc
 import pytest
 
-from airunner.artifacts import Artifact
-from airunner.jobs import JobId, TaskToken
-from airunner.limits import ARTIFACT_CHUNK_BYTES
+from airunner.model.artifacts import Artifact
+from airunner.model.jobs import JobId, TaskToken
+from airunner.model.limits import ARTIFACT_CHUNK_BYTES
 from airunner.wire.artifacts import encode_artifact
 from airunner.wire.dial import Destination, dial
 from airunner.wire.job.v1 import job_pb2 as pb

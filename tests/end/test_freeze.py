@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from airunner.jobs import JobId
+from airunner.model.jobs import JobId
 from tests.rounds.wishes import Wish, is_alive, marks_of
 from tests.support.site import Process, Site
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from airunner.entries import Entry
-from airunner.errors import Refused
-from airunner.jobs import JobId
-from airunner.reports import Output
+from airunner.model.errors import Refused
+from airunner.model.job_events import Entry
+from airunner.model.jobs import JobId
+from airunner.model.reports import Output
 from airunner.wire.client import JobsClient
 from airunner.wire.dial import Destination
 from airunner.wire.follow import follow

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from airunner.jobs import JobId, RequestId
-from airunner.limits import ENQUEUE_JOBS_MAX, LINE_BYTES_MAX, MIB
-from airunner.spec import JobSpec
+from airunner.model.jobs import JobId, RequestId
+from airunner.model.limits import ENQUEUE_JOBS_MAX, LINE_BYTES_MAX, MIB
+from airunner.model.spec import JobSpec
 from airunner.wire.client import JobsClient
 from airunner.wire.dial import Destination
 from tests.support.site import Process, Site

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 
-from airunner.limits import MIB
+from airunner.model.limits import MIB
 from tests.support.proxy import Proxy, proxy
 from tests.support.site import PATIENCE, Process, Site, site
 

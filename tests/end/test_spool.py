@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from airunner.limits import BATCH_BYTES_MAX
+from airunner.model.limits import BATCH_BYTES_MAX
 from airunner.worker.keeper.output import PIPE_BYTES
 from airunner.worker.process import READ_BYTES_MAX
 from tests.end.test_crashes import alive

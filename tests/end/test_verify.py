@@ -8,13 +8,13 @@ from pathlib import Path
 
 from msgspec import structs
 
-from airunner.facts import Event, OutputDropped, Reported
-from airunner.jobs import JobId
 from airunner.log.records import REPORTS
 from airunner.log.rows import REPORT_COLUMNS, ReportRow, report_event, report_row
 from airunner.log.schema import connect
 from airunner.log.sqlite import SqliteLog
-from airunner.reports import Output
+from airunner.model.facts import Event, OutputDropped, Reported
+from airunner.model.jobs import JobId
+from airunner.model.reports import Output
 from airunner.server.replay import replay
 from airunner.store.engine import Engine
 from tests.support.site import Site

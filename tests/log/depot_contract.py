@@ -15,11 +15,11 @@ from typing import TypeVar
 
 import pytest
 
-from airunner.artifacts import Artifact
-from airunner.errors import InvalidRequest
-from airunner.jobs import JobId
-from airunner.limits import ARTIFACT_CHUNK_BYTES
 from airunner.log.depot import Depot, NotThere
+from airunner.model.artifacts import Artifact
+from airunner.model.errors import InvalidRequest
+from airunner.model.jobs import JobId
+from airunner.model.limits import ARTIFACT_CHUNK_BYTES
 
 ONE = JobId("0198a0b1-0000-7000-8000-000000000001")
 TWO = JobId("0198a0b1-0000-7000-8000-000000000002")

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from msgspec import structs
 
-from airunner.entries import Entry, entry
-from airunner.facts import Event
-from airunner.jobs import Instant, Job, JobId
-from airunner.jobs import Sequence as EventSequence
-from airunner.limits import KIB
 from airunner.log.log import Log
 from airunner.log.memory import MemoryLog
-from airunner.reports import Output, OutputCut, Report
+from airunner.model.facts import Event
+from airunner.model.job_events import Entry, entry
+from airunner.model.jobs import Instant, Job, JobId
+from airunner.model.jobs import Sequence as EventSequence
+from airunner.model.limits import KIB
+from airunner.model.reports import Output, OutputCut, Report
 from airunner.server.replay import replay
 from airunner.store.engine import Engine, replayed
 from tests.core.log_contract import Writer, by_id, output, read

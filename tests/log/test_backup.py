@@ -8,12 +8,12 @@ from pathlib import Path
 import apsw
 import pytest
 
-from airunner.jobs import JobId
 from airunner.log.lock import FileLock
 from airunner.log.log import LogDamaged, LogRefused
 from airunner.log.repair.backup import backup
 from airunner.log.schema import PAGE_BYTES, connect
 from airunner.log.wal import FRAME_HEADER_BYTES, HEADER_BYTES, checksum, wal_of
+from airunner.model.jobs import JobId
 from tests.core.log_contract import Writer
 from tests.log.written import JOBS, Rows, run, write
 

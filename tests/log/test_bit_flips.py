@@ -31,8 +31,6 @@ from tempfile import TemporaryDirectory
 import apsw
 import pytest
 
-from airunner.entries import Entry
-from airunner.jobs import Job, JobId
 from airunner.log.log import LogDamaged, LogRefused
 from airunner.log.repair.check import check
 from airunner.log.repair.salvage import salvage
@@ -40,6 +38,8 @@ from airunner.log.rows import FACT_COLUMNS, REPORT_COLUMNS
 from airunner.log.schema import PAGE_BYTES, connect
 from airunner.log.sqlite import SqliteLog
 from airunner.log.wal import FRAME_HEADER_BYTES, HEADER_BYTES, survey
+from airunner.model.job_events import Entry
+from airunner.model.jobs import Job, JobId
 from tests.core.log_contract import read
 from tests.log.btree import Btree, Row
 from tests.log.story import (

@@ -19,17 +19,17 @@ from tempfile import TemporaryDirectory
 import apsw
 import pytest
 
-from airunner.entries import Kept
-from airunner.facts import ArtifactKept, Event
-from airunner.jobs import Enqueue, Instant, JobId
-from airunner.limits import MIB
 from airunner.log.log import LogDamaged, LogFull
 from airunner.log.repair.check import check
 from airunner.log.schema import checksum_vfs
 from airunner.log.sqlite import SqliteLog
 from airunner.log.wal import survey
 from airunner.log.writer import Fsync
-from airunner.spec import JobSpec
+from airunner.model.facts import ArtifactKept, Event
+from airunner.model.job_events import Kept
+from airunner.model.jobs import Enqueue, Instant, JobId
+from airunner.model.limits import MIB
+from airunner.model.spec import JobSpec
 from airunner.store.engine import Engine
 from tests.log.crashes import Crashes, State
 from tests.log.recording_vfs import (

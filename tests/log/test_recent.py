@@ -1,6 +1,7 @@
 """The window on the newest events answers exactly, or not at all, and within its bound."""
 
-from airunner.facts import (
+from airunner.log.recent import PAGE_EVENTS, Recent
+from airunner.model.facts import (
     CancelRequested,
     Event,
     Forgotten,
@@ -8,7 +9,7 @@ from airunner.facts import (
     Renewed,
     Reported,
 )
-from airunner.jobs import (
+from airunner.model.jobs import (
     Instant,
     JobId,
     Lease,
@@ -19,9 +20,8 @@ from airunner.jobs import (
     TokenDigest,
     WorkerId,
 )
-from airunner.limits import KIB
-from airunner.log.recent import PAGE_EVENTS, Recent
-from airunner.reports import Chunk, Output, Stream
+from airunner.model.limits import KIB
+from airunner.model.reports import Chunk, Output, Stream
 
 ONE, TWO = JobId("one"), JobId("two")
 AT = Instant(1_000)

@@ -12,36 +12,6 @@ from typing import get_args
 import msgspec
 import pytest
 
-from airunner.facts import (
-    ArtifactKept,
-    ArtifactsDropped,
-    CancelRequested,
-    Enqueued,
-    Fact,
-    Finished,
-    Forgotten,
-    Leased,
-    OutputDropped,
-    Renewed,
-    Reported,
-    Returned,
-    Tallied,
-)
-from airunner.jobs import (
-    Ending,
-    Instant,
-    Job,
-    JobId,
-    JobState,
-    Lease,
-    Millis,
-    Outcome,
-    Reason,
-    RequestId,
-    Subject,
-    TokenDigest,
-    WorkerId,
-)
 from airunner.log.records import (
     FACTS,
     JOB,
@@ -59,8 +29,38 @@ from airunner.log.records import (
     encode_outcome,
     encode_report,
 )
-from airunner.reports import Chunk, Output, OutputCut, Report, Stream
-from airunner.spec import JobSpec
+from airunner.model.facts import (
+    ArtifactKept,
+    ArtifactsDropped,
+    CancelRequested,
+    Enqueued,
+    Fact,
+    Finished,
+    Forgotten,
+    Leased,
+    OutputDropped,
+    Renewed,
+    Reported,
+    Returned,
+    Tallied,
+)
+from airunner.model.jobs import (
+    Ending,
+    Instant,
+    Job,
+    JobId,
+    JobState,
+    Lease,
+    Millis,
+    Outcome,
+    Reason,
+    RequestId,
+    Subject,
+    TokenDigest,
+    WorkerId,
+)
+from airunner.model.reports import Chunk, Output, OutputCut, Report, Stream
+from airunner.model.spec import JobSpec
 from tests.wire import samples
 
 ID = JobId("018f-job")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from airunner.errors import LimitReached
 from airunner.log.room import DiskRoom
+from airunner.model.errors import LimitReached
 
 
 def free(folder: Path) -> int:

@@ -11,8 +11,6 @@ from pathlib import Path
 import apsw
 import pytest
 
-from airunner.facts import Enqueued, Event, Finished, Renewed, Reported
-from airunner.jobs import JobId
 from airunner.log.lock import FileLock
 from airunner.log.log import LogRefused
 from airunner.log.repair.check import check
@@ -20,6 +18,8 @@ from airunner.log.repair.salvage import Salvaged, salvage
 from airunner.log.schema import PAGE_BYTES, connect
 from airunner.log.sqlite import SqliteLog
 from airunner.log.wal import FRAME_HEADER_BYTES, HEADER_BYTES, wal_of
+from airunner.model.facts import Enqueued, Event, Finished, Renewed, Reported
+from airunner.model.jobs import JobId
 from airunner.server.replay import replay
 from airunner.store.engine import Engine
 from tests.core.log_contract import Writer, output, read, walked

@@ -10,9 +10,6 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from airunner.artifacts import Artifact
-from airunner.facts import ArtifactKept, ArtifactsDropped, Event
-from airunner.jobs import JobId, Millis, Place, Sequence, TaskToken, WorkerId, digest
 from airunner.log.folder_depot import depot_of, place_of
 from airunner.log.log import LogRefused
 from airunner.log.repair.backup import backup
@@ -20,6 +17,9 @@ from airunner.log.repair.check import Checked, check
 from airunner.log.repair.salvage import salvage
 from airunner.log.repair.shelves import copy, shelved
 from airunner.log.schema import connect
+from airunner.model.artifacts import Artifact
+from airunner.model.facts import ArtifactKept, ArtifactsDropped, Event
+from airunner.model.jobs import JobId, Millis, Place, Sequence, TaskToken, WorkerId, digest
 from tests.core.log_contract import NOW, Writer
 from tests.log.written import JOBS, Rows, shelve, store
 

@@ -12,9 +12,6 @@ from typing import Any, ClassVar
 import apsw
 import pytest
 
-from airunner.facts import Event, Forgotten, Renewed, Reported, Tallied, sequences
-from airunner.jobs import Instant, JobId, Millis, Place, TaskToken, digest
-from airunner.limits import KIB, MIB, WAL_BYTES_MAX
 from airunner.log import schema
 from airunner.log.lock import LogInUse
 from airunner.log.log import Log, LogDamaged, LogFull, LogRefused
@@ -22,7 +19,10 @@ from airunner.log.reader import PAGE_ROWS
 from airunner.log.recent import Recent
 from airunner.log.sqlite import SqliteLog
 from airunner.log.writer import Fsync
-from airunner.reports import Chunk, Output, OutputCut, ProcessStarted, Stream
+from airunner.model.facts import Event, Forgotten, Renewed, Reported, Tallied, sequences
+from airunner.model.jobs import Instant, JobId, Millis, Place, TaskToken, digest
+from airunner.model.limits import KIB, MIB, WAL_BYTES_MAX
+from airunner.model.reports import Chunk, Output, OutputCut, ProcessStarted, Stream
 from airunner.store.engine import replayed
 from tests.core.log_contract import (
     NOW,

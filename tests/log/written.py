@@ -7,8 +7,6 @@ from pathlib import Path
 
 import apsw
 
-from airunner.facts import ArtifactKept, Event, Reported
-from airunner.jobs import JobId
 from airunner.log.folder_depot import depot_of, place_of
 from airunner.log.log import Log
 from airunner.log.memory import MemoryLog
@@ -22,6 +20,8 @@ from airunner.log.rows import (
 )
 from airunner.log.schema import checksum_vfs, connect, create, touch, use_wal
 from airunner.log.sqlite import SqliteLog
+from airunner.model.facts import ArtifactKept, Event, Reported
+from airunner.model.jobs import JobId
 from tests.core.log_contract import Writer, output
 from tests.core.walk import Walk
 

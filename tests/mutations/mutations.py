@@ -102,7 +102,7 @@ ON_THE_SERVER: Final = (
     Mutation(
         name="a resume that begins one chunk too early",
         promise="Every event has a number, without a gap or a double",
-        file="airunner/reports.py",
+        file="airunner/model/reports.py",
         old="            return Output(chunks[skip:], step)\n",
         new="            return Output(chunks[max(0, skip - 1) :], step)\n",
         test="tests/server/test_published_client.py::test_a_monitor_resumes_inside_a_batch",
@@ -126,7 +126,7 @@ ON_THE_SERVER: Final = (
     Mutation(
         name="a chain that does not follow from the link before",
         promise="A finished job's log is sealed",
-        file="airunner/chain.py",
+        file="airunner/model/proof/chain.py",
         old="                digest = sha256(before + _head(entry, sequence, said))\n",
         new="                digest = sha256(_head(entry, sequence, said))\n",
         test="tests/core/test_chain.py::test_a_link_is_what_the_contract_says",

@@ -67,7 +67,7 @@ OF_ARTIFACTS: Final = (
     Mutation(
         name="output that proves nothing of the step that wrote it",
         promise="A log proves that it is whole",
-        file="airunner/chain.py",
+        file="airunner/model/proof/chain.py",
         old="            of = () if step is None else (step,)\n",
         new="            of: tuple[int, ...] = ()\n",
         test="tests/core/test_proof.py::test_what_was_changed_of_steps_is_found_where_it_begins",
@@ -75,7 +75,7 @@ OF_ARTIFACTS: Final = (
     Mutation(
         name="an artifact that another one may be shown for",
         promise="A log proves that it is whole",
-        file="airunner/chain.py",
+        file="airunner/model/proof/chain.py",
         old="    return said[:end] if end <= plain else tuple(map(_plain, said[:end]))\n",
         new="    return said[:plain]\n",
         test="tests/core/test_proof.py::test_what_was_changed_of_steps_is_found_where_it_begins",

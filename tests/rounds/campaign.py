@@ -15,9 +15,9 @@ from contextlib import aclosing
 from random import Random
 from typing import Final
 
-from airunner.entries import Ended
-from airunner.errors import Refused
-from airunner.jobs import JobId
+from airunner.model.errors import Refused
+from airunner.model.job_events import Ended
+from airunner.model.jobs import JobId
 from airunner.wire.client import JobsClient
 from airunner.wire.follow import follow
 from tests.rounds.people import Crowd

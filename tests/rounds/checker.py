@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Final
 
-from airunner.chain import linked
 from airunner.cli.exits import OURS, exit_code
-from airunner.entries import BackInLine, Ended, Taken, kind
-from airunner.jobs import Ending, JobId, JobState, Reason
-from airunner.limits import ATTEMPTS_DEFAULT
-from airunner.reports import Chunk, Output, Stream
-from airunner.seal import NOTHING
+from airunner.model.job_events import BackInLine, Ended, Taken, kind
+from airunner.model.jobs import Ending, JobId, JobState, Reason
+from airunner.model.limits import ATTEMPTS_DEFAULT
+from airunner.model.proof.chain import linked
+from airunner.model.proof.seal import NOTHING
+from airunner.model.reports import Chunk, Output, Stream
 from tests.rounds.sightings import Sightings, View
 
 Check = Callable[[Sightings], Iterator[str]]

@@ -15,9 +15,9 @@ from random import Random
 from typing import Final
 
 from airunner.cli.exits import OURS
-from airunner.entries import Ended, Entry
-from airunner.errors import AlreadyFinished, Refused, ShuttingDown, Stalled, Unreachable
-from airunner.jobs import JobId, RequestId
+from airunner.model.errors import AlreadyFinished, Refused, ShuttingDown, Stalled, Unreachable
+from airunner.model.job_events import Ended, Entry
+from airunner.model.jobs import JobId, RequestId
 from airunner.wire.client import JobsClient
 from airunner.wire.dial import Destination
 from airunner.wire.follow import follow, follow_all

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from airunner.entries import Ended, Entry, Happening, Taken
-from airunner.jobs import Instant, JobId
-from airunner.reports import Chunk, Output
+from airunner.model.job_events import Ended, Entry, Happening, Taken
+from airunner.model.jobs import Instant, JobId
+from airunner.model.reports import Chunk, Output
 from tests.rounds.wishes import Mark, Wish, marks_of
 
 

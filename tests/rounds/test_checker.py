@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from airunner.entries import Ended, entry
-from airunner.facts import Enqueued, Fact, Finished, Leased, Reported
-from airunner.jobs import (
+from airunner.model.facts import Enqueued, Fact, Finished, Leased, Reported
+from airunner.model.job_events import Ended, entry
+from airunner.model.jobs import (
     Ending,
     Instant,
     JobId,
@@ -23,8 +23,8 @@ from airunner.jobs import (
     TokenDigest,
     WorkerId,
 )
-from airunner.reports import Chunk, Output, Stream
-from airunner.seal import NOTHING
+from airunner.model.proof.seal import NOTHING
+from airunner.model.reports import Chunk, Output, Stream
 from airunner.store.engine import Engine
 from tests.rounds.checker import CHECKS, complaints
 from tests.rounds.sightings import Accepted, Exit, Sightings, View

@@ -12,8 +12,8 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from airunner.jobs import JobId
-from airunner.spec import JobSpec, ProcessType
+from airunner.model.jobs import JobId
+from airunner.model.spec import JobSpec, ProcessType
 
 # $1: the folder of marks, $2: the tag, $3: blocks, $4: lines in each, $5: the pause after each,
 # $6: the exit code, $7: "child" leaves one behind in a session of its own.

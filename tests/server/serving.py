@@ -20,10 +20,10 @@ from cryptography.hazmat.primitives.serialization import (
 
 from airunner.cli.certificates import make_certificates
 from airunner.cli.journal import LogFormat, open_journal, open_lines
-from airunner.jobs import JobId
 from airunner.log.depot import Depot
 from airunner.log.memory import MemoryLog
 from airunner.log.memory_depot import MemoryDepot
+from airunner.model.jobs import JobId
 from airunner.server.archive import Archive, letting_go
 from airunner.server.auth import Gate, OpenGate, TokenGate, sign_token
 from airunner.server.broker import Broker

@@ -11,8 +11,9 @@ from pathlib import Path
 import grpc
 import pytest
 
-from airunner.artifacts import Artifact
-from airunner.errors import (
+from airunner.log.folder_depot import FolderDepot, place_of
+from airunner.model.artifacts import Artifact
+from airunner.model.errors import (
     DataLoss,
     InvalidRequest,
     NotAllowed,
@@ -22,12 +23,11 @@ from airunner.errors import (
     UnknownJob,
     Unreachable,
 )
-from airunner.jobs import Enqueue, JobId, Millis, Outcome, Reason, TaskToken, WorkerId, digest
-from airunner.limits import ARTIFACT_CHUNK_BYTES, MIB
-from airunner.log.folder_depot import FolderDepot, place_of
+from airunner.model.jobs import Enqueue, JobId, Millis, Outcome, Reason, TaskToken, WorkerId, digest
+from airunner.model.limits import ARTIFACT_CHUNK_BYTES, MIB
+from airunner.model.spec import JobSpec
 from airunner.server.granted import Granted
 from airunner.server.roles import Role
-from airunner.spec import JobSpec
 from airunner.wire.artifacts import encode_artifact
 from airunner.wire.connection import PAUSES
 from airunner.wire.dial import Destination

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from airunner.errors import InvalidRequest, Unauthenticated
-from airunner.limits import TOKEN_BYTES_MAX, TOKENS_CACHED_MAX
+from airunner.model.errors import InvalidRequest, Unauthenticated
+from airunner.model.limits import TOKEN_BYTES_MAX, TOKENS_CACHED_MAX
 from airunner.server.auth import OpenGate, TokenGate, sign_token
 from airunner.server.roles import ALLOWED, OPEN, Role, may_call
 from airunner.wire.job.v1 import job_pb2

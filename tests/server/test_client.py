@@ -10,10 +10,9 @@ import grpc
 import pytest
 from msgspec import structs
 
-from airunner.channel import ChannelClosed
 from airunner.cli.certificates import make_certificates
-from airunner.entries import Ended, Entry, InLine, Taken
-from airunner.errors import (
+from airunner.log.memory import MemoryLog
+from airunner.model.errors import (
     AlreadyFinished,
     CancelPending,
     IdempotencyConflict,
@@ -25,7 +24,9 @@ from airunner.errors import (
     UnknownJob,
     Unreachable,
 )
-from airunner.jobs import (
+from airunner.model.job_events import Ended, Entry, InLine, Taken
+from airunner.model.job_query import Listing
+from airunner.model.jobs import (
     Instant,
     JobId,
     JobState,
@@ -36,11 +37,8 @@ from airunner.jobs import (
     TaskToken,
     WorkerId,
 )
-from airunner.listing import Listing
-from airunner.log.memory import MemoryLog
-from airunner.reports import Chunk, Output, OutputCut, ProcessStarted, Stream
-from airunner.server.roles import Role
-from airunner.session import (
+from airunner.model.protocol.channel import ChannelClosed
+from airunner.model.protocol.worker_protocol import (
     Assignment,
     Batch,
     CancelOrder,
@@ -57,7 +55,9 @@ from airunner.session import (
     Stored,
     Welcome,
 )
-from airunner.spec import JobSpec
+from airunner.model.reports import Chunk, Output, OutputCut, ProcessStarted, Stream
+from airunner.model.spec import JobSpec
+from airunner.server.roles import Role
 from airunner.wire.client import Accepted, JobsClient
 from airunner.wire.dial import Destination
 from airunner.wire.follow import follow

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 import grpc
 import pytest
 
-from airunner.jobs import Instant, Job, JobId, Place, TaskToken
+from airunner.model.jobs import Instant, Job, JobId, Place, TaskToken
+from airunner.model.spec import JobSpec
 from airunner.server.delivery import deliver_first
 from airunner.server.granted import Granted
-from airunner.spec import JobSpec
 
 JOB = Job(
     id=JobId("1"),

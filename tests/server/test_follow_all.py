@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from airunner.entries import Ended, Entry, kind
-from airunner.errors import (
+from airunner.log.memory import MemoryLog
+from airunner.model.errors import (
     DataLoss,
     InvalidRequest,
     Refused,
@@ -17,12 +17,12 @@ from airunner.errors import (
     Unauthenticated,
     Unreachable,
 )
-from airunner.jobs import Enqueue, JobId, Millis, Outcome, Place, Reason, WorkerId
-from airunner.log.memory import MemoryLog
-from airunner.reports import Remark
+from airunner.model.job_events import Ended, Entry, kind
+from airunner.model.jobs import Enqueue, JobId, Millis, Outcome, Place, Reason, WorkerId
+from airunner.model.reports import Remark
+from airunner.model.spec import JobSpec
 from airunner.server.events_door import PLACES_UNSAID_MAX
 from airunner.server.roles import Role
-from airunner.spec import JobSpec
 from airunner.wire.client import Heard, JobsClient
 from airunner.wire.follow import follow_all
 from airunner.wire.job.v1 import job_pb2 as pb

@@ -13,13 +13,13 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
-from airunner.errors import InvalidRequest, NotAllowed, Refused, Unauthenticated, UnknownJob
-from airunner.jobs import Enqueue, Job, JobId
-from airunner.listing import Listing, Page
+from airunner.model.errors import InvalidRequest, NotAllowed, Refused, Unauthenticated, UnknownJob
+from airunner.model.job_query import Listing, Page
+from airunner.model.jobs import Enqueue, Job, JobId
+from airunner.model.spec import JobSpec
+from airunner.model.steps import Step
 from airunner.server.broker import Broker
 from airunner.server.roles import Role
-from airunner.spec import JobSpec
-from airunner.steps import Step
 from airunner.wire.client import JobsClient
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.worker.grpc import connect

@@ -8,8 +8,8 @@ from uuid import UUID
 import grpc
 import pytest
 
-from airunner.jobs import JobId, JobState
-from airunner.limits import ARGS_BYTES_MAX
+from airunner.model.jobs import JobId, JobState
+from airunner.model.limits import ARGS_BYTES_MAX
 from airunner.wire.job.v1 import job_pb2 as pb
 from tests.server.serving import Keys, Served, serving, until
 

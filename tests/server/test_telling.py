@@ -1,9 +1,9 @@
 """What watchers are told of an event, as bytes."""
 
-from airunner.entries import Entry
-from airunner.facts import Event, Reported
-from airunner.jobs import Instant, JobId, Place, Sequence
-from airunner.reports import Chunk, Output, OutputCut, Report, Stream
+from airunner.model.facts import Event, Reported
+from airunner.model.job_events import Entry
+from airunner.model.jobs import Instant, JobId, Place, Sequence
+from airunner.model.reports import Chunk, Output, OutputCut, Report, Stream
 from airunner.server.telling import Telling, Told
 from airunner.wire.entries import decode_entry
 from airunner.wire.job.v1 import job_pb2 as pb

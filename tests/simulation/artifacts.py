@@ -12,10 +12,10 @@ from io import BytesIO
 from random import Random
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from airunner.artifacts import Artifact
-from airunner.errors import Refused, Unreachable
-from airunner.jobs import Job, JobId, TaskToken
 from airunner.log.depot import Deposit
+from airunner.model.artifacts import Artifact
+from airunner.model.errors import Refused, Unreachable
+from airunner.model.jobs import Job, JobId, TaskToken
 from airunner.server.archive import Archive
 from airunner.worker.workspace import Collected, NotKept, Shelf
 from tests.simulation.testimony import Testimony

@@ -18,10 +18,11 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from airunner.chain import linked
-from airunner.entries import BackInLine, Cancelling, Ended, Entry, InLine, Kept, Taken
-from airunner.jobs import Ending, Instant, Job, JobId, JobState, Outcome, Place, Reason
-from airunner.reports import (
+from airunner.model.job_events import BackInLine, Cancelling, Ended, Entry, InLine, Kept, Taken
+from airunner.model.jobs import Ending, Instant, Job, JobId, JobState, Outcome, Place, Reason
+from airunner.model.proof.chain import linked
+from airunner.model.proof.seal import NOTHING
+from airunner.model.reports import (
     Output,
     OutputCut,
     ProcessEnded,
@@ -30,8 +31,7 @@ from airunner.reports import (
     StepStarted,
     Stream,
 )
-from airunner.seal import NOTHING
-from airunner.steps import Step, StepStatus
+from airunner.model.steps import Step, StepStatus
 from tests.simulation.artifacts import made_by
 from tests.simulation.commands import Performance
 from tests.simulation.testimony import Testimony

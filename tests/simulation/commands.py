@@ -13,9 +13,9 @@ from itertools import count
 from random import Random
 from typing import Final
 
-from airunner.jobs import JobId
-from airunner.reports import Stream
-from airunner.steps import Step
+from airunner.model.jobs import JobId
+from airunner.model.reports import Stream
+from airunner.model.steps import Step
 from airunner.worker.process import (
     Command,
     CommandNotFound,

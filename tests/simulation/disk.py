@@ -11,7 +11,11 @@ from random import Random
 
 from msgspec.structs import replace
 
-from airunner.facts import (
+from airunner.log.log import LogFull
+from airunner.log.memory import MemoryLog
+from airunner.log.memory_depot import MemoryDepot
+from airunner.log.records import decode_fact, decode_report, encode_fact, encode_report
+from airunner.model.facts import (
     Event,
     Finished,
     Forgotten,
@@ -20,13 +24,9 @@ from airunner.facts import (
     Reported,
     Tallied,
 )
-from airunner.jobs import JobId, Place
-from airunner.jobs import Sequence as EventSequence
-from airunner.log.log import LogFull
-from airunner.log.memory import MemoryLog
-from airunner.log.memory_depot import MemoryDepot
-from airunner.log.records import decode_fact, decode_report, encode_fact, encode_report
-from airunner.reports import Output, OutputCut
+from airunner.model.jobs import JobId, Place
+from airunner.model.jobs import Sequence as EventSequence
+from airunner.model.reports import Output, OutputCut
 
 
 class Disk:

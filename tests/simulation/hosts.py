@@ -14,21 +14,21 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict
 
-from airunner.channel import ChannelClosed
-from airunner.entries import Entry, entry, trimmed
-from airunner.errors import LimitReached, Refused
-from airunner.facts import Event
-from airunner.jobs import Instant, JobId, Sequence
-from airunner.jobs import Place as LogPlace
-from airunner.retention import Retention
+from airunner.model.errors import LimitReached, Refused
+from airunner.model.facts import Event
+from airunner.model.job_events import Entry, entry, trimmed
+from airunner.model.jobs import Instant, JobId, Sequence
+from airunner.model.jobs import Place as LogPlace
+from airunner.model.protocol.channel import ChannelClosed
+from airunner.model.protocol.worker_protocol import FromServer, FromWorker
 from airunner.server.archive import Archive, letting_go
 from airunner.server.broker import Broker
 from airunner.server.clock import LoopClock
 from airunner.server.ids import Ids
 from airunner.server.replay import replay
 from airunner.server.session import Session
-from airunner.session import FromServer, FromWorker
 from airunner.store.engine import Engine
+from airunner.store.retention import Retention
 from airunner.wire.client import Heard
 from airunner.worker.clock import LoopClock as WorkerClock
 from airunner.worker.place import Place

@@ -5,12 +5,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, TypeVar
 
-from airunner.artifacts import Artifact
-from airunner.channel import ChannelClosed
-from airunner.entries import Entry
-from airunner.errors import Refused, ShuttingDown, Unreachable
-from airunner.jobs import Enqueue, Job, JobId, Place, RequestId, Subject
-from airunner.listing import Listing, Page
+from airunner.model.artifacts import Artifact
+from airunner.model.errors import Refused, ShuttingDown, Unreachable
+from airunner.model.job_events import Entry
+from airunner.model.job_query import Listing, Page
+from airunner.model.jobs import Enqueue, Job, JobId, Place, RequestId, Subject
+from airunner.model.protocol.channel import ChannelClosed
 from airunner.server.broker import Broker
 from airunner.wire.client import Heard
 from tests.simulation.hosts import ServerLife

@@ -4,9 +4,9 @@ import asyncio
 from contextlib import aclosing
 from random import Random
 
-from airunner.entries import Ended, Entry
-from airunner.errors import DataLoss, Refused
-from airunner.jobs import JobId
+from airunner.model.errors import DataLoss, Refused
+from airunner.model.job_events import Ended, Entry
+from airunner.model.jobs import JobId
 from airunner.wire.follow import follow_all
 from tests.simulation.lines import Line
 from tests.simulation.testimony import Testimony, Viewing

@@ -19,8 +19,8 @@ from functools import partial
 from random import Random
 from typing import Final, Generic, Protocol, TypeVar
 
-from airunner.channel import ChannelClosed
-from airunner.errors import Refused, Unreachable
+from airunner.model.errors import Refused, Unreachable
+from airunner.model.protocol.channel import ChannelClosed
 
 Out = TypeVar("Out")
 In = TypeVar("In")

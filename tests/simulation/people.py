@@ -14,12 +14,12 @@ from typing import Final, Protocol, TypeVar
 
 from msgspec import structs
 
-from airunner.artifacts import Artifact
-from airunner.entries import Ended, Entry
-from airunner.errors import AlreadyFinished, Refused
-from airunner.jobs import Enqueue, Job, JobId, RequestId, Subject
-from airunner.listing import Listing, Page
-from airunner.spec import Container, JobSpec
+from airunner.model.artifacts import Artifact
+from airunner.model.errors import AlreadyFinished, Refused
+from airunner.model.job_events import Ended, Entry
+from airunner.model.job_query import Listing, Page
+from airunner.model.jobs import Enqueue, Job, JobId, RequestId, Subject
+from airunner.model.spec import Container, JobSpec
 from airunner.wire.follow import follow
 from tests.simulation.commands import any_command, any_steps
 from tests.simulation.testimony import Acknowledged, Glimpse, Listed, Testimony, Viewing

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from airunner.channel import ChannelClosed
-from airunner.jobs import Instant, Millis
+from airunner.model.jobs import Instant, Millis
+from airunner.model.protocol.channel import ChannelClosed
+from airunner.model.protocol.worker_protocol import Assignment, FromServer, FromWorker
 from airunner.server.archive import Archive
-from airunner.session import Assignment, FromServer, FromWorker
 from airunner.worker.spool.spools import Rack
 from airunner.worker.worker import WorkerOptions
 from tests.simulation.artifacts import CallsShelf, Leaving, MakersRooms

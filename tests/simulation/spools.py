@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
 
-from airunner.reports import Remark, Report
-from airunner.session import Assignment
+from airunner.model.protocol.worker_protocol import Assignment
+from airunner.model.reports import Remark, Report
 from airunner.worker.spool.spool import LastWord, Spool, SpoolDamaged
 from airunner.worker.spool.spools import Left, MemorySpools, Rack
 

@@ -12,19 +12,19 @@ from contextlib import aclosing
 import pytest
 from msgspec.structs import replace
 
-from airunner.artifacts import Artifact
-from airunner.entries import Entry, entry
-from airunner.facts import Enqueued, Event
-from airunner.jobs import Instant, JobId, Place, RequestId, TaskToken
-from airunner.jobs import Sequence as EventSequence
 from airunner.log.memory import MemoryLog
-from airunner.reports import Output, Report
+from airunner.model.artifacts import Artifact
+from airunner.model.facts import Enqueued, Event
+from airunner.model.job_events import Entry, entry
+from airunner.model.jobs import Instant, JobId, Place, RequestId, TaskToken
+from airunner.model.jobs import Sequence as EventSequence
+from airunner.model.protocol.worker_protocol import Assignment, Batch, Completion, GiveBack
+from airunner.model.reports import Output, Report
+from airunner.model.steps import StepStatus
 from airunner.server.archive import Archive
 from airunner.server.broker import Broker
 from airunner.server.clock import LoopClock
 from airunner.server.session import Session
-from airunner.session import Assignment, Batch, Completion, GiveBack
-from airunner.steps import StepStatus
 from airunner.wire.client import Heard
 from airunner.worker.process import Command
 from airunner.worker.spool.spool import Spool

@@ -6,10 +6,10 @@ Times are the loop's, in seconds, unless they are said to be the server's.
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from airunner.artifacts import Artifact
-from airunner.entries import Entry
-from airunner.jobs import Instant, Job, JobId, RequestId
-from airunner.spec import JobSpec
+from airunner.model.artifacts import Artifact
+from airunner.model.job_events import Entry
+from airunner.model.jobs import Instant, Job, JobId, RequestId
+from airunner.model.spec import JobSpec
 from tests.simulation.commands import Performance
 
 

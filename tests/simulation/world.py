@@ -16,8 +16,8 @@ from itertools import count
 from random import Random
 from typing import Any, Final
 
-from airunner.channel import ChannelClosed
-from airunner.jobs import Instant
+from airunner.model.jobs import Instant
+from airunner.model.protocol.channel import ChannelClosed
 from tests.simulation.commands import Theatre
 from tests.simulation.disk import Disk
 from tests.simulation.hosts import ServerLife, until

@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
-from airunner.channel import ChannelClosed
-from airunner.errors import Refused
+from airunner.model.errors import Refused
+from airunner.model.protocol.channel import ChannelClosed
 
 Out = TypeVar("Out")
 In = TypeVar("In")

@@ -2,7 +2,7 @@
 
 from itertools import count
 
-from airunner.jobs import JobId, TaskToken
+from airunner.model.jobs import JobId, TaskToken
 
 
 class CountingIds:

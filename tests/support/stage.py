@@ -10,10 +10,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from itertools import count
 
-from airunner.jobs import Job, JobId
-from airunner.reports import CloneStarted, Report, Stream
-from airunner.spec import TerminalSize
-from airunner.steps import Step
+from airunner.model.jobs import Job, JobId
+from airunner.model.reports import CloneStarted, Report, Stream
+from airunner.model.spec import TerminalSize
+from airunner.model.steps import Step
 from airunner.worker.process import (
     Command,
     CommandNotFound,

@@ -6,10 +6,9 @@ A new sample goes to the end of those of its class: what is made of them is held
 
 from typing import get_args
 
-from airunner import session
-from airunner.artifacts import Artifact
-from airunner.entries import BackInLine, Cancelling, Ended, Happening, InLine, Kept, Taken
-from airunner.jobs import (
+from airunner.model.artifacts import Artifact
+from airunner.model.job_events import BackInLine, Cancelling, Ended, Happening, InLine, Kept, Taken
+from airunner.model.jobs import (
     Attempt,
     Ending,
     Instant,
@@ -29,7 +28,9 @@ from airunner.jobs import (
     TokenDigest,
     WorkerId,
 )
-from airunner.reports import (
+from airunner.model.proof.seal import Link, Seal
+from airunner.model.protocol import worker_protocol
+from airunner.model.reports import (
     Alive,
     Chunk,
     CloneEnded,
@@ -53,8 +54,7 @@ from airunner.reports import (
     Stream,
     TerminalResized,
 )
-from airunner.seal import Link, Seal
-from airunner.spec import (
+from airunner.model.spec import (
     Checkout,
     Container,
     JobSpec,
@@ -63,7 +63,7 @@ from airunner.spec import (
     Submodules,
     TerminalSize,
 )
-from airunner.steps import Step, StepStatus
+from airunner.model.steps import Step, StepStatus
 
 AT = Instant(1_700_000_000_123)
 
@@ -254,8 +254,8 @@ HAPPENINGS: tuple[Happening, ...] = (
 
 _TOKEN, _OTHER = TaskToken("t1"), TaskToken("t2")
 
-FROM_WORKER: tuple[session.FromWorker, ...] = (
-    session.Hello(
+FROM_WORKER: tuple[worker_protocol.FromWorker, ...] = (
+    worker_protocol.Hello(
         worker=WorkerId("w1"),
         name="box",
         queues=("a", "b"),
@@ -265,30 +265,32 @@ FROM_WORKER: tuple[session.FromWorker, ...] = (
         holding=(_TOKEN, _OTHER),
         connection=7,
     ),
-    session.Credit(2),
-    session.Heartbeat((_TOKEN, _OTHER)),
-    session.Batch(_TOKEN, 5, REPORTS),
-    *(session.Completion(_TOKEN, 9, outcome) for outcome in OUTCOMES),
-    session.GiveBack(_TOKEN),
-    session.GiveBack(_TOKEN, lost=True),
-    session.GiveBack(_TOKEN, log_complete=False),
-    session.GiveBack(_TOKEN, last=7),
-    session.Farewell(),
+    worker_protocol.Credit(2),
+    worker_protocol.Heartbeat((_TOKEN, _OTHER)),
+    worker_protocol.Batch(_TOKEN, 5, REPORTS),
+    *(worker_protocol.Completion(_TOKEN, 9, outcome) for outcome in OUTCOMES),
+    worker_protocol.GiveBack(_TOKEN),
+    worker_protocol.GiveBack(_TOKEN, lost=True),
+    worker_protocol.GiveBack(_TOKEN, log_complete=False),
+    worker_protocol.GiveBack(_TOKEN, last=7),
+    worker_protocol.Farewell(),
 )
 
-FROM_SERVER: tuple[session.FromServer, ...] = (
-    session.Welcome("1.0", (session.Held(_TOKEN, 4, True), session.Held(_OTHER, 0, False)), ()),
-    session.Welcome("1.0", (), (_TOKEN,)),
+FROM_SERVER: tuple[worker_protocol.FromServer, ...] = (
+    worker_protocol.Welcome(
+        "1.0", (worker_protocol.Held(_TOKEN, 4, True), worker_protocol.Held(_OTHER, 0, False)), ()
+    ),
+    worker_protocol.Welcome("1.0", (), (_TOKEN,)),
     *(
-        session.Assignment(job=each, token=_TOKEN, span=Millis(60_000), output_bytes_max=10)
+        worker_protocol.Assignment(job=each, token=_TOKEN, span=Millis(60_000), output_bytes_max=10)
         for each in JOBS
     ),
-    session.Stored(_TOKEN, 4),
-    session.Renewal((_TOKEN,), (_OTHER,)),
-    session.CancelOrder(_TOKEN),
-    session.Settled(_TOKEN),
-    session.Rejected(_TOKEN, "FAILED_PRECONDITION", "the lease has ended", True),
-    session.Drain(),
+    worker_protocol.Stored(_TOKEN, 4),
+    worker_protocol.Renewal((_TOKEN,), (_OTHER,)),
+    worker_protocol.CancelOrder(_TOKEN),
+    worker_protocol.Settled(_TOKEN),
+    worker_protocol.Rejected(_TOKEN, "FAILED_PRECONDITION", "the lease has ended", True),
+    worker_protocol.Drain(),
 )
 
 

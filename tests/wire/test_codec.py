@@ -6,9 +6,10 @@ from enum import StrEnum
 import pytest
 from msgspec import structs
 
-from airunner.entries import Ended, Entry, Happening, InLine, kind, trimmed
-from airunner.errors import InvalidRequest
-from airunner.jobs import (
+from airunner.model.errors import InvalidRequest
+from airunner.model.job_events import Ended, Entry, Happening, InLine, kind, trimmed
+from airunner.model.job_query import Listing, Page, QueueStatistics
+from airunner.model.jobs import (
     Ending,
     Instant,
     Job,
@@ -20,17 +21,22 @@ from airunner.jobs import (
     Sequence,
     TaskToken,
 )
-from airunner.limits import (
+from airunner.model.limits import (
     ENVIRONMENT_BYTES_MAX,
     MESSAGES_TOGETHER_BYTES,
     MESSAGES_TOGETHER_MAX,
 )
-from airunner.listing import Listing, Page, QueueStatistics
-from airunner.reports import Chunk, Output, OutputCut, ProcessEnded, Report, Stream, width
-from airunner.session import Assignment, Batch, Credit, FromServer, FromWorker
-from airunner.spec import JobSpec, ProcessType
-from airunner.steps import StepStatus
-from airunner.waiting import Waiting
+from airunner.model.protocol.worker_protocol import (
+    Assignment,
+    Batch,
+    Credit,
+    FromServer,
+    FromWorker,
+)
+from airunner.model.reports import Chunk, Output, OutputCut, ProcessEnded, Report, Stream, width
+from airunner.model.spec import JobSpec, ProcessType
+from airunner.model.steps import StepStatus
+from airunner.model.wait_reason import Waiting
 from airunner.wire.entries import decode_entry, decode_filter, encode_filter, fill_entry, passes
 from airunner.wire.enums import (
     ENDINGS,

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 import pytest
 from google.protobuf.message import DecodeError, Message
 
-from airunner.errors import InvalidRequest
-from airunner.limits import STEPS_MAX
+from airunner.model.errors import InvalidRequest
+from airunner.model.limits import STEPS_MAX
 from airunner.wire.artifacts import decode_artifact, encode_artifact
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.jobs import decode_job, encode_job

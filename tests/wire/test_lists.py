@@ -3,17 +3,17 @@
 import pytest
 from msgspec import structs
 
-from airunner.jobs import Job, StepResult
-from airunner.limits import (
+from airunner.model.job_query import Page
+from airunner.model.jobs import Job, StepResult
+from airunner.model.limits import (
     MESSAGE_BYTES_MAX,
     MIB,
     PAGE_SIZE_DEFAULT,
     PAGE_SIZE_MAX,
     STEPS_MAX,
 )
-from airunner.listing import Page
-from airunner.spec import JobSpec
-from airunner.steps import Step, StepStatus
+from airunner.model.spec import JobSpec
+from airunner.model.steps import Step, StepStatus
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.jobs import decode_page, encode_job, encode_page
 from tests.wire import samples

@@ -1,9 +1,9 @@
 """The stream of all jobs on the wire: what travels together, and what is filtered out."""
 
-from airunner.entries import Cancelling, Entry, Happening
-from airunner.jobs import Instant, JobId, Place, Sequence, Subject
-from airunner.limits import KIB, MESSAGE_BYTES_MAX, MESSAGES_TOGETHER_BYTES
-from airunner.reports import Chunk, Output, OutputCut, Remark, Stream
+from airunner.model.job_events import Cancelling, Entry, Happening
+from airunner.model.jobs import Instant, JobId, Place, Sequence, Subject
+from airunner.model.limits import KIB, MESSAGE_BYTES_MAX, MESSAGES_TOGETHER_BYTES
+from airunner.model.reports import Chunk, Output, OutputCut, Remark, Stream
 from airunner.wire.entries import decode_entry
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.streaming import decode_types, encode_stretch

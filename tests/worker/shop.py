@@ -9,16 +9,16 @@ from random import Random
 import structlog
 from structlog.typing import EventDict
 
-from airunner.channel import ChannelClosed
-from airunner.errors import Refused
-from airunner.facts import Reported
-from airunner.jobs import Enqueue, Instant, Job, JobId, Millis, Outcome, Subject
-from airunner.reports import Output, Report
-from airunner.retention import Retention
+from airunner.model.errors import Refused
+from airunner.model.facts import Reported
+from airunner.model.jobs import Enqueue, Instant, Job, JobId, Millis, Outcome, Subject
+from airunner.model.protocol.channel import ChannelClosed
+from airunner.model.protocol.worker_protocol import FromServer, FromWorker
+from airunner.model.reports import Output, Report
+from airunner.model.spec import JobSpec
 from airunner.server.broker import Broker
 from airunner.server.session import Session
-from airunner.session import FromServer, FromWorker
-from airunner.spec import JobSpec
+from airunner.store.retention import Retention
 from airunner.worker.clock import LoopClock
 from airunner.worker.place import Place
 from airunner.worker.spool.spools import MemorySpools, Rack

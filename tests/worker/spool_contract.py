@@ -10,10 +10,20 @@ from collections.abc import Sequence
 
 import pytest
 
-from airunner.jobs import Ending, Instant, Job, JobId, Millis, Outcome, Place, Reason, TaskToken
-from airunner.reports import Alive, Chunk, CloneProgressed, Output, Report, Stream, width
-from airunner.session import Assignment
-from airunner.spec import JobSpec
+from airunner.model.jobs import (
+    Ending,
+    Instant,
+    Job,
+    JobId,
+    Millis,
+    Outcome,
+    Place,
+    Reason,
+    TaskToken,
+)
+from airunner.model.protocol.worker_protocol import Assignment
+from airunner.model.reports import Alive, Chunk, CloneProgressed, Output, Report, Stream, width
+from airunner.model.spec import JobSpec
 from airunner.worker.spool.spool import LastWord, Spool, size_of
 from airunner.worker.spool.spools import Left, Spools
 from tests.support.loop import virtually

@@ -3,10 +3,10 @@
 import asyncio
 from itertools import pairwise
 
-from airunner.jobs import Instant
-from airunner.limits import BATCH_BYTES_MAX, BATCH_MILLIS_MAX
-from airunner.reports import Output, OutputCut, Report, Stream
-from airunner.spec import ProcessType, TerminalSize
+from airunner.model.jobs import Instant
+from airunner.model.limits import BATCH_BYTES_MAX, BATCH_MILLIS_MAX
+from airunner.model.reports import Output, OutputCut, Report, Stream
+from airunner.model.spec import ProcessType, TerminalSize
 from airunner.worker.batcher import (
     GATHER_MILLIS,
     MERGE_MILLIS,

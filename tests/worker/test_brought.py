@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from airunner import limits
-from airunner.spec import JobSpec
-from airunner.steps import Step
+from airunner.model import limits
+from airunner.model.spec import JobSpec
+from airunner.model.steps import Step
 from airunner.worker.files.descent import FOLDER
 from airunner.worker.sources.brought import parse_brought, read_brought
 from airunner.worker.workspace import SetupFailed

@@ -10,8 +10,8 @@ from typing import Final
 import pytest
 from msgspec import structs
 
-from airunner.reports import CloneEnded, CloneProgressed, CloneStarted
-from airunner.spec import Checkout, Submodules
+from airunner.model.reports import CloneEnded, CloneProgressed, CloneStarted
+from airunner.model.spec import Checkout, Submodules
 from airunner.worker.checkout import Folder
 from airunner.worker.cloning import Cloning
 from airunner.worker.environment import git_environment

@@ -9,8 +9,7 @@ from typing import TypeVar
 import pytest
 import structlog
 
-from airunner.channel import ChannelClosed
-from airunner.jobs import (
+from airunner.model.jobs import (
     Ending,
     Instant,
     Job,
@@ -22,9 +21,9 @@ from airunner.jobs import (
     TaskToken,
     WorkerId,
 )
-from airunner.limits import UNACKNOWLEDGED_BYTES_MAX
-from airunner.reports import Alive, Chunk, Output, Stream
-from airunner.session import (
+from airunner.model.limits import UNACKNOWLEDGED_BYTES_MAX
+from airunner.model.protocol.channel import ChannelClosed
+from airunner.model.protocol.worker_protocol import (
     Assignment,
     Batch,
     CancelOrder,
@@ -44,7 +43,8 @@ from airunner.session import (
     Stored,
     Welcome,
 )
-from airunner.spec import JobSpec
+from airunner.model.reports import Alive, Chunk, Output, Stream
+from airunner.model.spec import JobSpec
 from airunner.worker.client import WELCOME_SECONDS_MAX, Client
 from airunner.worker.halt import Why
 from airunner.worker.hold import LeaseLost

@@ -2,9 +2,9 @@
 
 import pytest
 
-from airunner.jobs import Instant, JobState, Outcome, Reason
-from airunner.spec import JobSpec
-from airunner.steps import Step, StepStatus
+from airunner.model.jobs import Instant, JobState, Outcome, Reason
+from airunner.model.spec import JobSpec
+from airunner.model.steps import Step, StepStatus
 from airunner.worker.course import Course, NotRun, Ran
 from airunner.worker.halt import Why
 from airunner.worker.plan import plan, shells

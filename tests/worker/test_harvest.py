@@ -13,8 +13,8 @@ from typing import BinaryIO, Final
 
 import pytest
 
-from airunner.artifacts import Artifact
-from airunner.limits import ARTIFACTS_MAX
+from airunner.model.artifacts import Artifact
+from airunner.model.limits import ARTIFACTS_MAX
 from airunner.worker.results.errors import ERRORS_MAX
 from airunner.worker.results.harvest import AT_ONCE, NO_FILE, Crop, harvest
 from airunner.worker.results.patterns import Patterns

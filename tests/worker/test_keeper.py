@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from airunner.spec import ProcessType
+from airunner.model.spec import ProcessType
 from airunner.worker.keeper.keeper import Tree, start_keeper
 from airunner.worker.keeper.leaf import PREFIX, _place, own_group
 from airunner.worker.keeper.words import pack, unpack

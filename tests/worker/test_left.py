@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 import pytest
 from msgspec.structs import replace
 
-from airunner.jobs import Ending, Outcome
-from airunner.limits import UNACKNOWLEDGED_BYTES_MAX
-from airunner.reports import Remark, Report, width
-from airunner.session import (
+from airunner.model.jobs import Ending, Outcome
+from airunner.model.limits import UNACKNOWLEDGED_BYTES_MAX
+from airunner.model.protocol.worker_protocol import (
     Batch,
     Completion,
     FromServer,
@@ -20,6 +19,7 @@ from airunner.session import (
     Settled,
     Stored,
 )
+from airunner.model.reports import Remark, Report, width
 from airunner.worker.spool.spool import LastWord, MemorySpool, SpoolDamaged
 from airunner.worker.spool.spools import Left, MemorySpools, Rack
 from tests.support.loop import until_idle, virtually

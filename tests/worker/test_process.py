@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from airunner.spec import ProcessType
+from airunner.model.spec import ProcessType
 from airunner.worker.keeper.keeper import Tree
 from airunner.worker.keeper.output import PIPE_BYTES
 from airunner.worker.process import Exit, LaunchFailed

@@ -19,11 +19,11 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from airunner.artifacts import Artifact
-from airunner.jobs import Instant, Job, JobId, Outcome, Place, Reason
-from airunner.limits import RESULTS_PENDING_BYTES_MAX, RESULTS_STALL_SECONDS_MAX
-from airunner.spec import JobSpec
-from airunner.steps import StepStatus
+from airunner.model.artifacts import Artifact
+from airunner.model.jobs import Instant, Job, JobId, Outcome, Place, Reason
+from airunner.model.limits import RESULTS_PENDING_BYTES_MAX, RESULTS_STALL_SECONDS_MAX
+from airunner.model.spec import JobSpec
+from airunner.model.steps import StepStatus
 from airunner.worker.results.manifest import manifest
 from airunner.worker.results.results import FolderResults
 from airunner.worker.sources.names import is_ours

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from airunner.jobs import Instant, Job, JobId, Outcome, Place, Reason
-from airunner.reports import Remark
-from airunner.spec import JobSpec
-from airunner.steps import Step, StepStatus
+from airunner.model.jobs import Instant, Job, JobId, Outcome, Place, Reason
+from airunner.model.reports import Remark
+from airunner.model.spec import JobSpec
+from airunner.model.steps import Step, StepStatus
 from airunner.worker.checkout import Folder
 from airunner.worker.files.descent import FOLDER
 from airunner.worker.sources.names import LOCK

@@ -13,8 +13,8 @@ import pytest
 import structlog
 from structlog.typing import EventDict
 
-from airunner.limits import KIB, MIB, REFUSED_SPOOLS_MAX, UNACKNOWLEDGED_BYTES_MAX
-from airunner.reports import Remark
+from airunner.model.limits import KIB, MIB, REFUSED_SPOOLS_MAX, UNACKNOWLEDGED_BYTES_MAX
+from airunner.model.reports import Remark
 from airunner.worker.spool.disk_spool import UNSENT_BYTES_MAX, DiskSpool
 from airunner.worker.spool.disk_spools import STRANDED, DiskSpools
 from airunner.worker.spool.segments import HEAD_BYTES

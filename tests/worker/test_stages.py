@@ -5,10 +5,11 @@ from typing import BinaryIO
 
 import pytest
 
-from airunner.artifacts import Artifact
-from airunner.jobs import Ending, JobId, JobState, Outcome, Reason, Subject
-from airunner.limits import COLLECT_SECONDS_MAX
-from airunner.reports import (
+from airunner.model.artifacts import Artifact
+from airunner.model.jobs import Ending, JobId, JobState, Outcome, Reason, Subject
+from airunner.model.limits import COLLECT_SECONDS_MAX
+from airunner.model.protocol.worker_protocol import Completion
+from airunner.model.reports import (
     Chunk,
     Output,
     ProcessEnded,
@@ -19,8 +20,7 @@ from airunner.reports import (
     StepEnded,
     StepStarted,
 )
-from airunner.session import Completion
-from airunner.steps import Step, StepStatus
+from airunner.model.steps import Step, StepStatus
 from airunner.worker.workspace import Collected, Shelf, Summary
 from tests.support.loop import virtually
 from tests.support.stage import Actor

@@ -12,7 +12,7 @@ from threading import Event
 
 import pytest
 
-from airunner.limits import MIB
+from airunner.model.limits import MIB
 from airunner.worker.files.descent import FOLDER
 from airunner.worker.sources.staged import Staged
 from airunner.worker.sources.staging import LEFT_OUT_NAMED, Staging, Stopped, Tally

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from airunner.errors import LimitReached
-from airunner.jobs import JobState
-from airunner.session import Batch, Completion, Settled
+from airunner.model.errors import LimitReached
+from airunner.model.jobs import JobState
+from airunner.model.protocol.worker_protocol import Batch, Completion, Settled
 from airunner.worker.worker import Worker
 from tests.support.loop import until_idle, virtually
 from tests.support.stage import Actor

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from airunner.artifacts import Artifact
-from airunner.jobs import Enqueue, Millis, Outcome, Reason, WorkerId
 from airunner.log.memory import MemoryLog
 from airunner.log.memory_depot import MemoryDepot
+from airunner.model.artifacts import Artifact
+from airunner.model.jobs import Enqueue, Millis, Outcome, Reason, WorkerId
+from airunner.model.spec import JobSpec
 from airunner.server.granted import Granted
-from airunner.spec import JobSpec
 from airunner.wire.shelves import ArtifactsClient
 from airunner.worker.uploads import Uploads
 from airunner.worker.workspace import NotKept

@@ -4,20 +4,10 @@ import asyncio
 
 import pytest
 
-from airunner.errors import InvalidRequest, NotAllowed, Refused, Unauthenticated
-from airunner.jobs import JobState, Reason
-from airunner.limits import BATCH_BYTES_MAX, SETUP_TIMEOUT_SECONDS, UNACKNOWLEDGED_BYTES_MAX
-from airunner.reports import (
-    CloneStarted,
-    Output,
-    OutputCut,
-    ProcessEnded,
-    ProcessFailed,
-    ProcessStarted,
-    Stream,
-    width,
-)
-from airunner.session import (
+from airunner.model.errors import InvalidRequest, NotAllowed, Refused, Unauthenticated
+from airunner.model.jobs import JobState, Reason
+from airunner.model.limits import BATCH_BYTES_MAX, SETUP_TIMEOUT_SECONDS, UNACKNOWLEDGED_BYTES_MAX
+from airunner.model.protocol.worker_protocol import (
     Assignment,
     Batch,
     Completion,
@@ -30,7 +20,17 @@ from airunner.session import (
     Settled,
     Stored,
 )
-from airunner.spec import Container, ProcessType
+from airunner.model.reports import (
+    CloneStarted,
+    Output,
+    OutputCut,
+    ProcessEnded,
+    ProcessFailed,
+    ProcessStarted,
+    Stream,
+    width,
+)
+from airunner.model.spec import Container, ProcessType
 from airunner.worker.process import KeeperLost
 from airunner.worker.worker import Worker
 from tests.support.loop import until_idle, virtually

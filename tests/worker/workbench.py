@@ -8,9 +8,9 @@ import pytest
 import structlog
 from msgspec import structs
 
-from airunner.jobs import Instant, Job, JobId, Place
-from airunner.reports import CloneFailed, Report
-from airunner.spec import JobSpec
+from airunner.model.jobs import Instant, Job, JobId, Place
+from airunner.model.reports import CloneFailed, Report
+from airunner.model.spec import JobSpec
 from airunner.worker.checkout import Folder, Folders
 from airunner.worker.clock import LoopClock
 from airunner.worker.workspace import CheckoutFailed

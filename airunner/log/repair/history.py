@@ -14,13 +14,21 @@ from typing import Any, Final
 
 import apsw
 
-from airunner.chain import linked
-from airunner.entries import entry
-from airunner.facts import Enqueued, Event, Finished, Forgotten, OutputDropped, Reported, sequences
 from airunner.log.records import FACTS
 from airunner.log.rows import FACT_COLUMNS, REPORT_COLUMNS, DamagedRow, fact_event, report_event
-from airunner.reports import Output, OutputCut
-from airunner.seal import NOTHING, Seal
+from airunner.model.facts import (
+    Enqueued,
+    Event,
+    Finished,
+    Forgotten,
+    OutputDropped,
+    Reported,
+    sequences,
+)
+from airunner.model.job_events import entry
+from airunner.model.proof.chain import linked
+from airunner.model.proof.seal import NOTHING, Seal
+from airunner.model.reports import Output, OutputCut
 
 _FACT_COLUMNS: Final = len(FACT_COLUMNS.split(", "))
 _ORDER: Final = "WHERE job = ? ORDER BY last, place"

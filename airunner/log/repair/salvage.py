@@ -24,8 +24,6 @@ from typing import Any, Final
 
 import apsw
 
-from airunner.facts import Forgotten, OutputDropped
-from airunner.limits import MIB
 from airunner.log.lock import FileLock
 from airunner.log.log import LogRefused
 from airunner.log.migrations import check_format
@@ -43,6 +41,8 @@ from airunner.log.rows import (
     report_event,
 )
 from airunner.log.schema import APPLICATION_ID, checksum_vfs, connect, create, use_wal
+from airunner.model.facts import Forgotten, OutputDropped
+from airunner.model.limits import MIB
 
 Tell = Callable[[str], None]
 

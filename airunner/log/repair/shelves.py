@@ -16,16 +16,16 @@ from typing import Any, Final
 import apsw
 from msgspec import Struct
 
-from airunner.artifacts import Artifact
-from airunner.facts import ArtifactKept, ArtifactsDropped, Forgotten, Leased, Returned
-from airunner.jobs import JobId
-from airunner.limits import MIB
 from airunner.log.damage import is_damage
 from airunner.log.folder_depot import depot_of, place_of, sync_folder
 from airunner.log.log import LogRefused
 from airunner.log.records import FACTS
 from airunner.log.rows import FACT_COLUMNS, DamagedRow, fact_event
 from airunner.log.schema import connect
+from airunner.model.artifacts import Artifact
+from airunner.model.facts import ArtifactKept, ArtifactsDropped, Forgotten, Leased, Returned
+from airunner.model.jobs import JobId
+from airunner.model.limits import MIB
 
 _COPY_BYTES: Final = 64 * MIB  # at once: between two of these it can be interrupted
 _SHELVING: Final = (Leased, Returned, ArtifactKept, ArtifactsDropped, Forgotten)

@@ -35,7 +35,7 @@ import sys
 from pathlib import Path
 from typing import Final, Literal
 
-from airunner.spec import ProcessType
+from airunner.model.spec import ProcessType
 from airunner.worker.keeper import words
 from airunner.worker.keeper.failure import KEEPER_GONE
 from airunner.worker.keeper.kept import Kept

@@ -3,8 +3,8 @@
 import asyncio
 from typing import Final, Protocol
 
-from airunner.reports import Stream
-from airunner.spec import ProcessType, TerminalSize
+from airunner.model.reports import Stream
+from airunner.model.spec import ProcessType, TerminalSize
 from airunner.worker.keeper import words
 from airunner.worker.keeper.failure import failure
 from airunner.worker.keeper.output import Output

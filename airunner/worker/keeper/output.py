@@ -22,8 +22,8 @@ import termios
 from collections.abc import Callable
 from typing import Final
 
-from airunner.reports import Stream
-from airunner.spec import TerminalSize
+from airunner.model.reports import Stream
+from airunner.model.spec import TerminalSize
 from airunner.worker.process import READ_BYTES_MAX
 
 PIPE_BYTES: Final = 256 * 1024  # what a pipe holds before its writer blocks, if the system allows

@@ -23,7 +23,7 @@ from functools import partial
 from threading import Event
 from typing import BinaryIO, Final
 
-from airunner.artifacts import Artifact
+from airunner.model.artifacts import Artifact
 from airunner.worker.files.descent import Descent
 from airunner.worker.files.errands import Errands
 from airunner.worker.results.errors import Errors

@@ -22,7 +22,7 @@ from operator import itemgetter
 from threading import Lock
 from typing import Final
 
-from airunner.limits import RESULTS_PENDING_BYTES_MAX, RESULTS_STALL_SECONDS_MAX
+from airunner.model.limits import RESULTS_PENDING_BYTES_MAX, RESULTS_STALL_SECONDS_MAX
 from airunner.worker.files.errands import Errands
 from airunner.worker.files.whole import write_all
 

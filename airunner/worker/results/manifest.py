@@ -18,9 +18,9 @@
 import json
 from collections.abc import Callable
 
-from airunner.jobs import JobState, Outcome, Reason
-from airunner.steps import IN_STEP
-from airunner.units import show_time
+from airunner.model.jobs import JobState, Outcome, Reason
+from airunner.model.steps import IN_STEP
+from airunner.model.units import show_time
 from airunner.worker.results.logs import log_name
 from airunner.worker.workspace import StepSummary, Summary
 

@@ -27,7 +27,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from airunner.limits import RESULTS_STALL_SECONDS_MAX
+from airunner.model.limits import RESULTS_STALL_SECONDS_MAX
 from airunner.worker.files.clearing import clear
 from airunner.worker.files.descent import FOLDER
 from airunner.worker.files.errands import Errands

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from airunner.limits import ARTIFACT_PATH_BYTES_MAX, ARTIFACTS_MAX
+from airunner.model.limits import ARTIFACT_PATH_BYTES_MAX, ARTIFACTS_MAX
 from airunner.worker.files.descent import Descent
 from airunner.worker.results.errors import Errors
 from airunner.worker.results.patterns import Patterns

@@ -20,11 +20,11 @@ from typing import Final
 
 from msgspec import structs
 
-from airunner.errors import InvalidRequest
-from airunner.limits import JOB_FILE_BYTES_MAX
-from airunner.spec import JobSpec
-from airunner.stepfile import nearest, read_steps
-from airunner.steps import Step
+from airunner.jobfile.steps import nearest, read_steps
+from airunner.model.errors import InvalidRequest
+from airunner.model.limits import JOB_FILE_BYTES_MAX
+from airunner.model.spec import JobSpec
+from airunner.model.steps import Step
 from airunner.worker.sources.names import JOB
 from airunner.worker.workspace import SetupFailed
 

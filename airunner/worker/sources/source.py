@@ -19,9 +19,9 @@ from pathlib import Path
 from threading import Event
 from typing import Final
 
-from airunner.jobs import Job, Millis
-from airunner.reports import Remark, Report
-from airunner.units import show_count, show_duration, show_size
+from airunner.model.jobs import Job, Millis
+from airunner.model.reports import Remark, Report
+from airunner.model.units import show_count, show_duration, show_size
 from airunner.worker.clock import Clock
 from airunner.worker.files.errands import Errands
 from airunner.worker.sources.brought import Brought, read_brought

@@ -27,7 +27,7 @@ from threading import Event
 from time import monotonic
 from typing import Final
 
-from airunner.limits import KIB, MIB
+from airunner.model.limits import KIB, MIB
 from airunner.worker.files.descent import Descent
 from airunner.worker.sources.names import is_ours, shown
 from airunner.worker.sources.staged import Staged

@@ -22,10 +22,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from airunner.limits import MIB, SPOOL_SEGMENT_BYTES
 from airunner.log.records import Unreadable, decode_report, encode_report
-from airunner.reports import Remark, Report, width
-from airunner.session import Assignment
+from airunner.model.limits import MIB, SPOOL_SEGMENT_BYTES
+from airunner.model.protocol.worker_protocol import Assignment
+from airunner.model.reports import Remark, Report, width
 from airunner.worker.spool.segments import Segments
 from airunner.worker.spool.slips import write_word
 from airunner.worker.spool.spool import LastWord, MemorySpool, SpoolDamaged, size_of

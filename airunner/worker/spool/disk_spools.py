@@ -37,13 +37,13 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from airunner.limits import (
+from airunner.model.limits import (
     REFUSED_BYTES_MAX,
     REFUSED_SPOOLS_MAX,
     SPOOL_BYTES_DEFAULT,
     VISIBILITY_SECONDS_MAX,
 )
-from airunner.session import Assignment
+from airunner.model.protocol.worker_protocol import Assignment
 from airunner.worker.estate import Estate
 from airunner.worker.spool.disk_spool import DiskSpool
 from airunner.worker.spool.slips import read_lease, read_word, write_lease

@@ -17,8 +17,8 @@ from zlib import crc32
 import msgspec
 from msgspec import structs
 
-from airunner.errors import InvalidRequest
-from airunner.session import Assignment
+from airunner.model.errors import InvalidRequest
+from airunner.model.protocol.worker_protocol import Assignment
 from airunner.worker.files.whole import write_all
 from airunner.worker.spool.spool import LastWord, SpoolDamaged
 

@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from airunner.jobs import Ending, Outcome
-from airunner.limits import UNACKNOWLEDGED_BYTES_MAX
-from airunner.reports import Output, Remark, Report, width
+from airunner.model.jobs import Ending, Outcome
+from airunner.model.limits import UNACKNOWLEDGED_BYTES_MAX
+from airunner.model.reports import Output, Remark, Report, width
 
 REPORT_BYTES: Final = 128  # what a report takes besides its output, about
 CHUNK_BYTES: Final = 64  # what a chunk takes besides its bytes, about

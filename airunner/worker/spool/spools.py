@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from airunner.limits import REFUSED_SPOOLS_MAX
-from airunner.session import Assignment
+from airunner.model.limits import REFUSED_SPOOLS_MAX
+from airunner.model.protocol.worker_protocol import Assignment
 from airunner.worker.spool.spool import LastWord, MemorySpool, Spool
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
-from airunner.jobs import Instant, Millis
-from airunner.steps import StepStatus
+from airunner.model.jobs import Instant, Millis
+from airunner.model.steps import StepStatus
 
 
 class Stream(StrEnum):

@@ -10,8 +10,9 @@ from typing import Final
 
 from msgspec import Struct, field
 
-from airunner import limits
-from airunner.checks import (
+from airunner.model import limits
+from airunner.model.errors import InvalidRequest
+from airunner.model.validation import (
     check_count,
     check_environment,
     check_line,
@@ -20,7 +21,6 @@ from airunner.checks import (
     check_total,
     check_within,
 )
-from airunner.errors import InvalidRequest
 
 IN_STEP: Final = "in step "  # begins an outcome's error that says first where it came up
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from airunner.checks import check_within
-from airunner.jobs import Instant, Job, JobState, Place
-from airunner.limits import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
-from airunner.spec import check_queue
+from airunner.model.jobs import Instant, Job, JobState, Place
+from airunner.model.limits import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
+from airunner.model.spec import check_queue
+from airunner.model.validation import check_within
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

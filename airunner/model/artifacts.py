@@ -4,9 +4,9 @@ import re
 
 from msgspec import Struct
 
-from airunner import limits
-from airunner.checks import check_text, check_within
-from airunner.errors import InvalidRequest
+from airunner.model import limits
+from airunner.model.errors import InvalidRequest
+from airunner.model.validation import check_text, check_within
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 

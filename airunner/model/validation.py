@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterable, Mapping, Sized
 
-from airunner import limits
-from airunner.errors import InvalidRequest
+from airunner.model import limits
+from airunner.model.errors import InvalidRequest
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 

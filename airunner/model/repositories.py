@@ -16,9 +16,9 @@ of git-check-ref-format, with which a ref can never look like an option.
 import re
 from urllib.parse import urlsplit
 
-from airunner.checks import check_text
-from airunner.errors import InvalidRequest
-from airunner.limits import REF_BYTES_MAX, REPOSITORY_BYTES_MAX
+from airunner.model.errors import InvalidRequest
+from airunner.model.limits import REF_BYTES_MAX, REPOSITORY_BYTES_MAX
+from airunner.model.validation import check_text
 
 SCHEMES = ("https", "http", "ssh", "git", "file")
 

@@ -13,11 +13,11 @@ only a digest helps that was noted elsewhere when the job ended.
 
 from dataclasses import dataclass
 
-from airunner.chain import linked
-from airunner.entries import Ended, Entry
-from airunner.jobs import Sequence
-from airunner.reports import Output, OutputCut
-from airunner.seal import NOTHING, Seal
+from airunner.model.job_events import Ended, Entry
+from airunner.model.jobs import Sequence
+from airunner.model.proof.chain import linked
+from airunner.model.proof.seal import NOTHING, Seal
+from airunner.model.reports import Output, OutputCut
 
 
 @dataclass(frozen=True, slots=True)

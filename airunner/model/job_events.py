@@ -13,8 +13,8 @@ from typing import Final, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from airunner.artifacts import Artifact
-from airunner.facts import (
+from airunner.model.artifacts import Artifact
+from airunner.model.facts import (
     ArtifactKept,
     ArtifactsDropped,
     CancelRequested,
@@ -29,8 +29,18 @@ from airunner.facts import (
     Returned,
     Tallied,
 )
-from airunner.jobs import Ending, Instant, JobId, JobState, Outcome, Sequence, Subject, WorkerId
-from airunner.reports import (
+from airunner.model.jobs import (
+    Ending,
+    Instant,
+    JobId,
+    JobState,
+    Outcome,
+    Sequence,
+    Subject,
+    WorkerId,
+)
+from airunner.model.proof.seal import NOTHING, Link, Seal
+from airunner.model.reports import (
     Alive,
     CloneEnded,
     CloneFailed,
@@ -53,7 +63,6 @@ from airunner.reports import (
     TerminalResized,
     tail,
 )
-from airunner.seal import NOTHING, Link, Seal
 
 
 class InLine(Struct, frozen=True, gc=False):

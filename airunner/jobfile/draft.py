@@ -15,10 +15,10 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
-from airunner.cli.exits import CommandFailed
-from airunner.errors import InvalidRequest
-from airunner.limits import ATTEMPTS_DEFAULT, GRACE_SECONDS_DEFAULT, OUTPUT_BYTES_DEFAULT
-from airunner.spec import (
+from airunner.jobfile.error import JobFileError
+from airunner.model.errors import InvalidRequest
+from airunner.model.limits import ATTEMPTS_DEFAULT, GRACE_SECONDS_DEFAULT, OUTPUT_BYTES_DEFAULT
+from airunner.model.spec import (
     DEFAULT_QUEUE,
     Checkout,
     Container,
@@ -27,7 +27,7 @@ from airunner.spec import (
     Submodules,
     TerminalSize,
 )
-from airunner.steps import Step
+from airunner.model.steps import Step
 
 Value = TypeVar("Value")
 
@@ -100,9 +100,9 @@ class Draft:
         return getattr(self, name) is not None
 
     def spec(self) -> JobSpec:
-        """The job, complete. Raises CommandFailed, naming where the culprit was said."""
+        """The job, complete. Raises JobFileError, naming where the culprit was said."""
         if all(getattr(self, each) is None for each in ("source", *_WHAT_RUNS)):
-            raise CommandFailed(
+            raise JobFileError(
                 "there is nothing to run: name a command after --, as in `airunner submit REPO -- make "
                 "test`, or give --script, --step or --source; a job file has command, script, steps or "
                 "source"
@@ -138,7 +138,7 @@ class Draft:
             )
         except InvalidRequest as error:
             where = self.sources.get(error.field, error.field)
-            raise CommandFailed(f"{where}: {error.why}") from None
+            raise JobFileError(f"{where}: {error.why}") from None
 
     def _check(self) -> None:
         """Refuse what a JobSpec takes for something that nobody has said, or has no use for."""
@@ -181,5 +181,5 @@ def locate(repository: str, folder: Path) -> str:
     if not local and (_REMOTE.fullmatch(repository) or not repository):
         return repository
     if not (folder / path).is_dir() and not path.is_absolute():
-        raise CommandFailed(f"there is no folder {folder / path}: give a repository's URL or path")
+        raise JobFileError(f"there is no folder {folder / path}: give a repository's URL or path")
     return str((folder.absolute() / path).resolve())

@@ -33,14 +33,14 @@ from typing import Final, TypeVar
 
 import yaml
 
-from airunner.cli.draft import Draft, locate
-from airunner.cli.exits import CommandFailed
-from airunner.errors import InvalidRequest
-from airunner.limits import MESSAGE_BYTES_MAX
-from airunner.spec import Container, Mount, ProcessType, Submodules
-from airunner.stepfile import FALSE, STEP_KEYS, TRUE, nearest, read_steps
-from airunner.steps import Step
-from airunner.units import parse_duration, parse_size
+from airunner.jobfile.draft import Draft, locate
+from airunner.jobfile.error import JobFileError
+from airunner.jobfile.steps import FALSE, STEP_KEYS, TRUE, nearest, read_steps
+from airunner.model.errors import InvalidRequest
+from airunner.model.limits import MESSAGE_BYTES_MAX
+from airunner.model.spec import Container, Mount, ProcessType, Submodules
+from airunner.model.steps import Step
+from airunner.model.units import parse_duration, parse_size
 
 FILE_BYTES_MAX: Final = MESSAGE_BYTES_MAX  # a job that has more to say would not arrive
 
@@ -87,15 +87,15 @@ Entries = Mapping[str, tuple[int, yaml.Node]]  # key -> its line, and the node o
 
 
 def read_job_file(path: Path) -> Draft:
-    """What the file says. Raises CommandFailed: a sentence with file and line."""
+    """What the file says. Raises JobFileError: a sentence with file and line."""
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
-            raise CommandFailed(f"{path} is larger than a job file may be ({FILE_BYTES_MAX} bytes)")
+            raise JobFileError(f"{path} is larger than a job file may be ({FILE_BYTES_MAX} bytes)")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise CommandFailed(f"cannot read the job file {path}: {error.strerror}") from None
+        raise JobFileError(f"cannot read the job file {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise CommandFailed(f"{path} is not a job file: it is not UTF-8 text") from None
+        raise JobFileError(f"{path} is not a job file: it is not UTF-8 text") from None
     return parse_job_file(text, str(path), path.parent)
 
 
@@ -106,12 +106,12 @@ def parse_job_file(text: str, name: str, folder: Path) -> Draft:
         node = yaml.compose(_for_yaml(text), Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise CommandFailed(f"{name}:{line}: this is not {language}: {error.problem}") from None
+        raise JobFileError(f"{name}:{line}: this is not {language}: {error.problem}") from None
     except (yaml.YAMLError, RecursionError) as error:
         why = " ".join(str(error).split())
-        raise CommandFailed(f"{name}: this is not {language}: {why}") from None
+        raise JobFileError(f"{name}: this is not {language}: {why}") from None
     if node is None:
-        raise CommandFailed(f"{name} is empty: a job file says what to run, as in `command: make`")
+        raise JobFileError(f"{name} is empty: a job file says what to run, as in `command: make`")
     return _File(name, folder).draft(node)
 
 
@@ -165,8 +165,8 @@ class _File:
 
     # Structure
 
-    def refuse(self, line: int, why: str) -> CommandFailed:
-        return CommandFailed(f"{self.name}:{line}: {why}")
+    def refuse(self, line: int, why: str) -> JobFileError:
+        return JobFileError(f"{self.name}:{line}: {why}")
 
     def entries(self, node: yaml.Node, what: str, keys: tuple[str, ...] = ()) -> Entries:
         """The entries of a mapping, whose keys are among `keys` if those are given."""
@@ -198,7 +198,7 @@ class _File:
     def located(self, repository: str, top: Entries) -> str:
         try:
             return locate(repository, self.folder)
-        except CommandFailed as error:
+        except JobFileError as error:
             raise self.refuse(top["repository"][0], f"repository: {error}") from None
 
     # Values

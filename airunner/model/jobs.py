@@ -6,9 +6,9 @@ from typing import NewType
 
 from msgspec import Struct
 
-from airunner.seal import NOTHING, Link, Seal
-from airunner.spec import JobSpec
-from airunner.steps import StepStatus
+from airunner.model.proof.seal import NOTHING, Link, Seal
+from airunner.model.spec import JobSpec
+from airunner.model.steps import StepStatus
 
 Place = NewType("Place", int)  # in the log: one order for everything, 1, 2, 3 ...
 BEGINNING = Place(0)  # before the first event

@@ -36,8 +36,8 @@ Rules
 
 from msgspec import Struct
 
-from airunner.jobs import Job, Millis, Outcome, TaskToken, WorkerId
-from airunner.reports import Report
+from airunner.model.jobs import Job, Millis, Outcome, TaskToken, WorkerId
+from airunner.model.reports import Report
 
 # Up
 

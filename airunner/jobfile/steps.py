@@ -17,9 +17,9 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Final
 
-from airunner.errors import InvalidRequest
-from airunner.steps import Step, check_steps
-from airunner.units import parse_duration
+from airunner.model.errors import InvalidRequest
+from airunner.model.steps import Step, check_steps
+from airunner.model.units import parse_duration
 
 # Key of the file -> field of a Step
 STEP_KEYS: Final[Mapping[str, str]] = {

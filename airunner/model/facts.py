@@ -12,8 +12,8 @@ from typing import assert_never
 
 from msgspec import Struct
 
-from airunner.artifacts import Artifact
-from airunner.jobs import (
+from airunner.model.artifacts import Artifact
+from airunner.model.jobs import (
     Ending,
     Instant,
     JobId,
@@ -25,9 +25,9 @@ from airunner.jobs import (
     Sequence,
     Subject,
 )
-from airunner.reports import Report, width
-from airunner.seal import NOTHING, Link, Seal
-from airunner.spec import JobSpec
+from airunner.model.proof.seal import NOTHING, Link, Seal
+from airunner.model.reports import Report, width
+from airunner.model.spec import JobSpec
 
 
 class Enqueued(Struct, frozen=True, gc=False):

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
-from airunner import limits
-from airunner.jobs import Millis
+from airunner.model import limits
+from airunner.model.jobs import Millis
 
 AGE = Millis(limits.FINISHED_SECONDS_KEPT * 1000)
 SPARED = Millis(limits.FINISHED_SECONDS_SPARED * 1000)

@@ -30,10 +30,10 @@ from typing import Any, get_args
 from msgspec import Struct, structs
 from msgspec.json import encode
 
-from airunner.entries import Ended, Entry, Happening, kind
-from airunner.jobs import Outcome
-from airunner.reports import Output, OutputCut
-from airunner.seal import Link
+from airunner.model.job_events import Ended, Entry, Happening, kind
+from airunner.model.jobs import Outcome
+from airunner.model.proof.seal import Link
+from airunner.model.reports import Output, OutputCut
 
 
 def linked(before: Link, entry: Entry) -> Link:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from airunner.units import show_count
+from airunner.model.units import show_count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

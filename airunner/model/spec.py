@@ -12,8 +12,11 @@ from enum import StrEnum
 from msgspec import Struct, field
 from msgspec.structs import fields
 
-from airunner import limits
-from airunner.checks import (
+from airunner.model import limits
+from airunner.model.errors import InvalidRequest
+from airunner.model.repositories import check_branch, check_commit, check_repository
+from airunner.model.steps import Step, check_steps, memory_bytes, text_bytes
+from airunner.model.validation import (
     check_count,
     check_environment,
     check_line,
@@ -22,9 +25,6 @@ from airunner.checks import (
     check_total,
     check_within,
 )
-from airunner.errors import InvalidRequest
-from airunner.repositories import check_branch, check_commit, check_repository
-from airunner.steps import Step, check_steps, memory_bytes, text_bytes
 
 DEFAULT_QUEUE = "default"
 
