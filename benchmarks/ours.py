@@ -25,8 +25,8 @@ from airunner.model.jobs import JobId, JobState, RequestId
 from airunner.model.protocol.channel import Channel
 from airunner.model.protocol.worker_protocol import FromServer, FromWorker, Heartbeat
 from airunner.model.spec import JobSpec
-from airunner.wire.client import JobsClient
-from airunner.wire.dial import Destination
+from airunner.wire.client.endpoint import Destination
+from airunner.wire.client.jobs_client import JobsClient
 from airunner.worker.grpc import connect
 
 CALLS: Final = 32

@@ -13,7 +13,7 @@ from airunner.bench.rounds import Contender, compare
 from airunner.bench.setting import MEMORY, Setting
 from airunner.bench.taker import Taker
 from airunner.model.spec import JobSpec
-from airunner.wire.client import JobsClient
+from airunner.wire.client.jobs_client import JobsClient
 
 QUEUE: Final = "bench-backlog"
 SPEC: Final = JobSpec(command="make", args=("test",), queue=QUEUE)

@@ -16,7 +16,7 @@ from typing import Final
 import apsw
 
 from airunner.bench.figures import Sample, rate
-from airunner.log.schema import PAGE_BYTES
+from airunner.log.sqlite.schema import PAGE_BYTES
 
 _CHECKPOINT_PAGES: Final = 1_000  # of the write-ahead log; SQLite's own default
 _CHANGES: Final = Struct("=8xI")  # of an index of a write-ahead log: its count of transactions

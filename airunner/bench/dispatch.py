@@ -22,7 +22,7 @@ from airunner.bench.setting import MEMORY, Setting
 from airunner.model.job_events import Ended
 from airunner.model.reports import Output
 from airunner.model.spec import JobSpec
-from airunner.wire.client import JobsClient
+from airunner.wire.client.jobs_client import JobsClient
 
 START_BAR: Final = Bar(4.0, most=True)  # milliseconds
 START_P99_BAR: Final = Bar(15.0, most=True)

@@ -16,12 +16,12 @@ from airunner.bench.processes import Served, server
 from airunner.bench.procfs import Meter
 from airunner.bench.rounds import Contender, compare
 from airunner.bench.setting import MEMORY, Setting, Store
-from airunner.log.rows import fact_row
+from airunner.log.sqlite.rows import fact_row
 from airunner.model.facts import Enqueued
 from airunner.model.jobs import Instant, JobId, RequestId, Subject
 from airunner.model.spec import JobSpec
 from airunner.store.engine import Engine
-from airunner.wire.client import JobsClient
+from airunner.wire.client.jobs_client import JobsClient
 
 SPEC: Final = JobSpec(command="make", args=("test",), queue="bench-enqueue")
 MANY: Final = 64  # clients, at which a durable log has its bar

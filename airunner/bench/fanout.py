@@ -21,7 +21,7 @@ from airunner.model.jobs import JobId
 from airunner.model.reports import Output, ProcessStarted
 from airunner.model.spec import JobSpec
 from airunner.model.units import show_count
-from airunner.wire.client import JobsClient
+from airunner.wire.client.jobs_client import JobsClient
 
 COUNTS: Final = (1, 10, 100)  # monitors
 BLOCK_BYTES: Final = 10_000

@@ -7,7 +7,7 @@ from airunner.model.errors import Refused
 from airunner.model.jobs import JobId, RequestId
 from airunner.model.limits import ENQUEUE_JOBS_MAX
 from airunner.model.spec import JobSpec
-from airunner.wire.client import JobsClient
+from airunner.wire.client.jobs_client import JobsClient
 
 NO_KEY: Final = RequestId("")
 # Of `airunner server`, so that neither a limit nor retention has a part in what is measured.

@@ -17,7 +17,7 @@ from airunner.bench.setting import MEMORY, Setting
 from airunner.bench.taker import Taker
 from airunner.model.job_query import Listing
 from airunner.model.spec import JobSpec
-from airunner.wire.client import JobsClient
+from airunner.wire.client.jobs_client import JobsClient
 
 QUEUE: Final = "bench-growth"
 SPEC: Final = JobSpec(command="make", args=("test",), queue=QUEUE)

@@ -18,8 +18,8 @@ from airunner.bench.setting import MEMORY, Setting
 from airunner.model.jobs import Millis, WorkerId
 from airunner.model.limits import WORKER_VISIBILITY_SECONDS_DEFAULT
 from airunner.model.protocol.worker_protocol import FromWorker, Heartbeat, Hello
-from airunner.wire.dial import Destination, dial
-from airunner.wire.session import encode_from_worker
+from airunner.wire.client.endpoint import Destination, dial
+from airunner.wire.codec.worker_protocol import encode_from_worker
 
 WORKERS: Final = 1_000
 STREAMS: Final = 20  # on each connection

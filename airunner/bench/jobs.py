@@ -19,7 +19,7 @@ from airunner.model.errors import Refused
 from airunner.model.job_events import Ended
 from airunner.model.jobs import JobId, JobState
 from airunner.model.spec import JobSpec, ProcessType
-from airunner.wire.client import JobsClient
+from airunner.wire.client.jobs_client import JobsClient
 
 WARM_UP: Final = 20  # jobs
 BAR: Final = Bar(0.35)  # of bare spawns

@@ -17,7 +17,7 @@ from airunner.bench.setting import Setting
 from airunner.bench.spawns import read_all
 from airunner.model.reports import Output
 from airunner.model.spec import JobSpec, ProcessType
-from airunner.wire.client import JobsClient
+from airunner.wire.client.jobs_client import JobsClient
 
 LINE_BYTES: Final = 40  # with its newline; a terminal adds a carriage return
 LINES_A_SECOND: Final = 300_000  # about as many as fit in a measurement are written

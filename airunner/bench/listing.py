@@ -14,11 +14,11 @@ from airunner.bench.processes import Served, server
 from airunner.bench.procfs import Meter
 from airunner.bench.rounds import Contender, compare
 from airunner.bench.setting import Setting
-from airunner.log.sqlite import SqliteLog
-from airunner.log.writer import Fsync
+from airunner.log.sqlite.log import SqliteLog
+from airunner.log.sqlite.writer import Fsync
 from airunner.model.job_query import Listing
 from airunner.model.jobs import Instant, JobState
-from airunner.wire.client import JobsClient
+from airunner.wire.client.jobs_client import JobsClient
 
 PAGE: Final = 100  # jobs
 QUEUES: Final = 10  # that the jobs are of, in turn

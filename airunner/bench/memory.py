@@ -13,7 +13,7 @@ from airunner.bench.setting import MEMORY, Setting, Store
 from airunner.model.limits import MIB
 from airunner.model.reports import Output
 from airunner.model.spec import JobSpec
-from airunner.wire.client import JobsClient
+from airunner.wire.client.jobs_client import JobsClient
 
 NOTHING: Final = JobSpec(command="true", queue=PROTOCOL_QUEUE)
 IN_LINE: Final = "a job in line, beyond its parameters"

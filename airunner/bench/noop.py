@@ -20,7 +20,7 @@ from airunner.bench.setting import MEMORY, Setting, Store
 from airunner.model.protocol.channel import Channel
 from airunner.model.protocol.worker_protocol import FromServer, FromWorker
 from airunner.model.spec import JobSpec
-from airunner.wire.client import JobsClient
+from airunner.wire.client.jobs_client import JobsClient
 
 SLOTS: Final = 256  # of the worker; with 64 all of them wait for one fsync, and then for each other
 AHEAD: Final = 500  # jobs on their way to the worker, at most

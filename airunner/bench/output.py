@@ -16,7 +16,7 @@ from airunner.bench.setting import MEMORY, Setting, Store
 from airunner.model.limits import MIB
 from airunner.model.reports import Output
 from airunner.model.spec import JobSpec
-from airunner.wire.client import JobsClient
+from airunner.wire.client.jobs_client import JobsClient
 
 MEMORY_BAR: Final = Bar(0.2)  # of a bare stream
 DURABLE_BAR: Final = Bar(0.12)

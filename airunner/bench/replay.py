@@ -17,9 +17,9 @@ from airunner.bench.processes import server
 from airunner.bench.procfs import busy_seconds
 from airunner.bench.rounds import Contender, compare
 from airunner.bench.setting import Setting, Store
-from airunner.log.rows import fact_row
-from airunner.log.sqlite import SqliteLog
-from airunner.log.writer import Fsync
+from airunner.log.sqlite.log import SqliteLog
+from airunner.log.sqlite.rows import fact_row
+from airunner.log.sqlite.writer import Fsync
 from airunner.model.facts import Event
 from airunner.model.jobs import Instant
 from airunner.model.limits import MIB

@@ -15,7 +15,7 @@ from airunner.bench.setting import Setting, Store
 from airunner.model.job_query import Listing
 from airunner.model.jobs import JobId, JobState
 from airunner.model.spec import JobSpec
-from airunner.wire.client import JobsClient
+from airunner.wire.client.jobs_client import JobsClient
 
 RUNNING: Final = 100  # jobs
 QUEUE: Final = "default"  # of the jobs that run

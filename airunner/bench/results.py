@@ -15,7 +15,7 @@ from airunner.bench.processes import server, worker
 from airunner.bench.rounds import Contender, compare
 from airunner.bench.setting import MEMORY, Setting
 from airunner.model.spec import JobSpec
-from airunner.wire.client import JobsClient
+from airunner.wire.client.jobs_client import JobsClient
 
 P99_BAR: Final = Bar(100.0, most=True)  # milliseconds
 LINES_A_SECOND: Final = 40  # no two of which are gathered

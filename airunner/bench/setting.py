@@ -14,7 +14,7 @@ import grpc
 from airunner.bench.procfs import filesystem, processor
 from airunner.model.protocol.channel import Channel
 from airunner.model.protocol.worker_protocol import FromServer, FromWorker
-from airunner.wire.client import JobsClient
+from airunner.wire.client.jobs_client import JobsClient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

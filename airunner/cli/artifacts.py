@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airunner.cli.fetched import Folder
     from airunner.model.artifacts import Artifact
     from airunner.model.jobs import JobId
-    from airunner.wire.shelves import ArtifactsClient
+    from airunner.wire.client.artifacts_client import ArtifactsClient
 
 _AT_ONCE: Final = 4  # files on their way
 
@@ -83,7 +83,7 @@ def _ask(said: Settings, work: "Callable[[ArtifactsClient], Awaitable[int]]") ->
     import asyncio
     import signal
 
-    from airunner.wire.shelves import ArtifactsClient
+    from airunner.wire.client.artifacts_client import ArtifactsClient
 
     async def connected() -> int:
         task, heard = asyncio.current_task(), asyncio.Event()

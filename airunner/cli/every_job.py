@@ -19,8 +19,8 @@ from airunner.model.errors import DataLoss, Refused
 from airunner.model.job_events import Ended, Entry, trimmed
 from airunner.model.jobs import JobId
 from airunner.model.reports import Output, OutputCut
-from airunner.wire.client import JobsClient
-from airunner.wire.follow import follow_all
+from airunner.wire.client.follow import follow_all
+from airunner.wire.client.jobs_client import JobsClient
 
 
 class ShowAll(Protocol):

@@ -24,7 +24,7 @@ from airunner.cli.exits import INTERRUPTED, CommandFailed
 from airunner.cli.output import note
 from airunner.model.errors import AlreadyFinished, Refused
 from airunner.model.jobs import JobId
-from airunner.wire.client import JobsClient
+from airunner.wire.client.jobs_client import JobsClient
 
 _WORDS_MAX: Final = 16  # of a person who is typing faster than anything happens
 _ANSWER_SECONDS: Final = 2.0  # for a server that answers at all; a job that it has can be cancelled

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from airunner.model.job_query import Listing
     from airunner.model.jobs import Job
-    from airunner.wire.client import JobsClient
+    from airunner.wire.client.jobs_client import JobsClient
 
 WATCH_SECONDS = 2.0
 WATCHED = 20  # jobs that --watch shows unless --limit says otherwise

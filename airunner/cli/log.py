@@ -28,7 +28,7 @@ def check(file: FileArgument) -> None:
 
     [bold]Example[/bold]   airunner log check ~/.local/share/airunner/jobs.db
     """
-    from airunner.log.repair.check import check as checked
+    from airunner.log.sqlite.repair.check import check as checked
 
     with _explained(file):
         seen = checked(file, _tell)
@@ -54,7 +54,7 @@ def salvage(file: FileArgument, out: OutArgument) -> None:
 
     [bold]Example[/bold]   airunner log salvage jobs.db saved.db
     """
-    from airunner.log.repair.salvage import salvage as salvaged
+    from airunner.log.sqlite.repair.salvage import salvage as salvaged
 
     with _explained(file):
         done = salvaged(file, out, _tell)
@@ -79,7 +79,7 @@ def backup(file: FileArgument, out: OutArgument) -> None:
 
     [bold]Example[/bold]   airunner log backup jobs.db "jobs-$(date +%F).db"
     """
-    from airunner.log.repair.backup import backup as copied
+    from airunner.log.sqlite.backup import backup as copied
 
     with _explained(file):
         done = copied(file, out)

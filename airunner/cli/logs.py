@@ -10,7 +10,7 @@ from airunner.cli.settings import settings
 
 if TYPE_CHECKING:
     from airunner.cli.lines_shown import Choice, Printed, ShowOne
-    from airunner.wire.client import JobsClient
+    from airunner.wire.client.jobs_client import JobsClient
 
 
 def logs(
@@ -140,7 +140,7 @@ async def _stored(jobs: "JobsClient", id: str, show: "ShowOne") -> None:
     from contextlib import aclosing
 
     from airunner.model.jobs import JobId
-    from airunner.wire.follow import follow
+    from airunner.wire.client.follow import follow
 
     stream = follow(
         jobs,

@@ -11,8 +11,8 @@ import typer
 
 from airunner.bench.setting import Setting
 from airunner.cli.certificates import make_certificates
-from airunner.wire.client import JobsClient
-from airunner.wire.dial import Destination
+from airunner.wire.client.endpoint import Destination
+from airunner.wire.client.jobs_client import JobsClient
 from airunner.worker.grpc import connect
 
 T = TypeVar("T")

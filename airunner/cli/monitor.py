@@ -9,7 +9,7 @@ from airunner.cli.running import ask
 from airunner.cli.settings import settings
 
 if TYPE_CHECKING:
-    from airunner.wire.client import JobsClient
+    from airunner.wire.client.jobs_client import JobsClient
 
 
 def monitor(

@@ -8,14 +8,14 @@ import typer
 from airunner.cli.settings import Settings
 
 if TYPE_CHECKING:
-    from airunner.wire.client import JobsClient
+    from airunner.wire.client.jobs_client import JobsClient
 
 
 def ask(said: Settings, work: Callable[["JobsClient"], Awaitable[int]]) -> NoReturn:
     """Connect, do the work, and leave with the exit code that it returns."""
     import asyncio
 
-    from airunner.wire.client import JobsClient
+    from airunner.wire.client.jobs_client import JobsClient
 
     async def connected() -> int:
         async with JobsClient(said.destination()) as jobs:

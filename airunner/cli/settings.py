@@ -23,7 +23,7 @@ from platformdirs import user_config_path, user_data_path
 from airunner.cli.exits import CommandFailed
 
 if TYPE_CHECKING:
-    from airunner.wire.dial import Destination
+    from airunner.wire.client.endpoint import Destination
 
 DEFAULT_SERVER: Final = "localhost:8080"
 JOBS_FILE: Final = "jobs.db"  # of a server that was not told where
@@ -53,7 +53,7 @@ class Settings:
 
     def destination(self) -> "Destination":
         """The same for a connection. Raises InvalidRequest if the server is not HOST:PORT."""
-        from airunner.wire.dial import Destination
+        from airunner.wire.client.endpoint import Destination
 
         return Destination(
             server=self.server or DEFAULT_SERVER,

@@ -8,15 +8,15 @@ from typing import Final
 
 import apsw
 
+from airunner.blobs.blobs import Depot
+from airunner.blobs.folder import FolderDepot, depot_of
+from airunner.blobs.memory import MemoryDepot
 from airunner.cli.exits import USAGE, CommandFailed, innermost
-from airunner.log.depot import Depot
-from airunner.log.folder_depot import FolderDepot, depot_of
+from airunner.log.disk_space import DiskRoom
 from airunner.log.log import Log, LogDamaged, LogRefused
 from airunner.log.memory import MemoryLog
-from airunner.log.memory_depot import MemoryDepot
-from airunner.log.room import DiskRoom
-from airunner.log.sqlite import SqliteLog
-from airunner.log.writer import Fsync
+from airunner.log.sqlite.log import SqliteLog
+from airunner.log.sqlite.writer import Fsync
 from airunner.store.retention import Retention
 
 MEMORY: Final = "memory"

@@ -14,7 +14,7 @@ from airunner.cli.settings import settings
 if TYPE_CHECKING:
     from airunner.model.jobs import RequestId
     from airunner.model.spec import JobSpec
-    from airunner.wire.client import JobsClient
+    from airunner.wire.client.jobs_client import JobsClient
 
 _HINT_CELLS = 60
 _JOB = "The job (over what the file says)"

@@ -10,7 +10,7 @@ from airunner.cli.settings import settings
 if TYPE_CHECKING:
     from airunner.model.jobs import Job, Sequence
     from airunner.model.proof.proof import Verdict
-    from airunner.wire.client import JobsClient
+    from airunner.wire.client.jobs_client import JobsClient
 
 _GAPS_SHOWN: Final = 3
 
@@ -42,7 +42,7 @@ async def _verify(jobs: "JobsClient", id: str, as_json: bool) -> int:
     from airunner.model.errors import DataLoss
     from airunner.model.jobs import JobId
     from airunner.model.proof.proof import Differs, Proof, Whole
-    from airunner.wire.follow import follow
+    from airunner.wire.client.follow import follow
 
     proof = Proof()
     stream = follow(

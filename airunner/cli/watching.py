@@ -17,8 +17,8 @@ from airunner.model.errors import Refused
 from airunner.model.job_events import BackInLine, Ended, Taken
 from airunner.model.jobs import JobId, JobState, Reason
 from airunner.model.units import show_count, show_size
-from airunner.wire.client import JobsClient
-from airunner.wire.follow import follow
+from airunner.wire.client.follow import follow
+from airunner.wire.client.jobs_client import JobsClient
 
 EXPLAIN_FIRST_SECONDS: Final = 0.7  # a job that starts at once needs no explanation
 EXPLAIN_SECONDS: Final = 3.0

@@ -13,7 +13,7 @@ from structlog.typing import FilteringBoundLogger
 from airunner.cli.exits import CommandFailed, exit_code
 from airunner.cli.lifeline import on_end
 from airunner.model.jobs import Instant, Outcome
-from airunner.wire.dial import Destination
+from airunner.wire.client.endpoint import Destination
 from airunner.worker.checkout import Folders
 from airunner.worker.clock import LoopClock
 from airunner.worker.grpc import connect

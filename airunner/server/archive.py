@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, 
 from contextlib import aclosing, asynccontextmanager, closing
 from typing import Final, TypeVar
 
-from airunner.log.depot import Altered, Depot, NotThere
+from airunner.blobs.blobs import Altered, Depot, NotThere
 from airunner.log.log import LogDamaged
 from airunner.model.artifacts import Artifact
 from airunner.model.errors import (

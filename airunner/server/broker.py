@@ -47,8 +47,8 @@ from airunner.server.ids import Ids
 from airunner.server.outbox import Journal, Outbox
 from airunner.server.parking import Parking
 from airunner.server.readers import Readers
-from airunner.store.answers import page, statistics
 from airunner.store.engine import Engine
+from airunner.store.queries import page, statistics
 from airunner.store.queue import Queue
 from airunner.store.table import Table
 

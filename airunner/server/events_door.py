@@ -15,10 +15,10 @@ from airunner.model.spec import check_queue
 from airunner.server.broker import Broker
 from airunner.server.methods import Methods
 from airunner.server.telling import Telling, made, seen
-from airunner.wire.entries import decode_filter, passes
+from airunner.wire.client.all_events import decode_types, encode_stretch
+from airunner.wire.codec.job_events import decode_filter, passes
+from airunner.wire.codec.reports import decode_reports
 from airunner.wire.job.v1 import job_pb2 as pb
-from airunner.wire.reports import decode_reports
-from airunner.wire.streaming import decode_types, encode_stretch
 
 PLACES_UNSAID_MAX: Final = 10_000  # that go by without a word to a caller who filters them out
 

@@ -26,7 +26,7 @@ from airunner.log.log import LogDamaged
 from airunner.model.errors import DataLoss, NotAllowed, Refused, ShuttingDown, Unauthenticated
 from airunner.server.auth import Caller, Gate
 from airunner.server.roles import OPEN, may_call
-from airunner.wire.refusals import REFUSAL_KEY, status_of
+from airunner.wire.codec.errors import REFUSAL_KEY, status_of
 
 Q = TypeVar("Q")
 A = TypeVar("A")

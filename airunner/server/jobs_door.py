@@ -31,20 +31,20 @@ from airunner.server.guard import caller
 from airunner.server.roles import Role
 from airunner.server.session import Session
 from airunner.server.work_door import WorkStream
-from airunner.wire.enums import JOB_STATES
-from airunner.wire.job.v1 import job_pb2 as pb
-from airunner.wire.job.v1.job_pb2_grpc import JobServiceServicer
-from airunner.wire.jobs import (
+from airunner.wire.codec.enums import JOB_STATES
+from airunner.wire.codec.errors import encode_refusal
+from airunner.wire.codec.jobs import (
     decode_listing,
     encode_job,
     encode_page,
     encode_statistics,
     encode_waiting,
 )
-from airunner.wire.params import decode_spec
-from airunner.wire.refusals import encode_refusal
-from airunner.wire.results import decode_outcome
-from airunner.wire.times import fill_instant
+from airunner.wire.codec.outcomes import decode_outcome
+from airunner.wire.codec.specs import decode_spec
+from airunner.wire.codec.times import fill_instant
+from airunner.wire.job.v1 import job_pb2 as pb
+from airunner.wire.job.v1.job_pb2_grpc import JobServiceServicer
 
 _LANDING_SECONDS: Final = 0.1  # at most, that a job takes to its caller
 

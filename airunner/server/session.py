@@ -70,7 +70,7 @@ from airunner.server.attendance import Presence
 from airunner.server.broker import Broker
 from airunner.server.granted import Granted
 from airunner.server.parking import Parking
-from airunner.store.intake import room_for
+from airunner.store.report_intake import room_for
 
 _CREDIT, _HEARD, _REPLIES, _ROOM, _END = "credit", "heard", "replies", "room", "end"
 

@@ -14,7 +14,7 @@ from airunner.model.facts import Event
 from airunner.model.job_events import Entry, entry
 from airunner.model.jobs import Instant, Place, Sequence
 from airunner.model.limits import MIB
-from airunner.wire.entries import encode_told
+from airunner.wire.codec.job_events import encode_told
 
 RESPONSES_BYTES_MAX: Final = 4 * MIB
 

@@ -77,9 +77,9 @@ from airunner.model.jobs import (
 )
 from airunner.model.reports import Output, Report
 from airunner.model.spec import first_difference
-from airunner.store.intake import check_countable, fit, room_for, unseen
+from airunner.store.eviction import job_room, shelf_room, sparable
+from airunner.store.report_intake import check_countable, fit, room_for, unseen
 from airunner.store.retention import Retention
-from airunner.store.shelves import job_room, shelf_room, sparable
 from airunner.store.table import Table
 
 NOBODY: frozenset[JobId] = frozenset()

@@ -28,8 +28,8 @@ from airunner.model.jobs import (
     TokenDigest,
     WorkerId,
 )
-from airunner.store.agenda import Agenda
-from airunner.store.lines import Lines
+from airunner.store.deadlines import Agenda
+from airunner.store.job_index import Lines
 from airunner.store.transitions import after, begun
 
 

@@ -2,8 +2,8 @@
 
 from airunner.model.protocol.channel import Channel
 from airunner.model.protocol.worker_protocol import FromServer, FromWorker
-from airunner.wire.channel import WorkChannel
-from airunner.wire.dial import Destination
+from airunner.wire.client.endpoint import Destination
+from airunner.wire.client.work_channel import WorkChannel
 
 
 async def connect(destination: Destination) -> Channel[FromWorker, FromServer]:

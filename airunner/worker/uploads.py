@@ -7,8 +7,8 @@ from typing import BinaryIO
 from airunner.model.artifacts import Artifact
 from airunner.model.errors import InvalidRequest, Refused
 from airunner.model.jobs import TaskToken
-from airunner.wire.dial import Destination
-from airunner.wire.shelves import ArtifactsClient
+from airunner.wire.client.artifacts_client import ArtifactsClient
+from airunner.wire.client.endpoint import Destination
 from airunner.worker.workspace import NotKept
 
 

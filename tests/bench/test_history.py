@@ -5,7 +5,7 @@ from pathlib import Path
 
 from airunner.bench.history import EVERYTHING, queue_of, write
 from airunner.log.memory import MemoryLog
-from airunner.log.sqlite import SqliteLog
+from airunner.log.sqlite.log import SqliteLog
 from airunner.model.facts import Event
 from airunner.model.jobs import Instant, JobState
 from airunner.model.limits import BATCH_BYTES_MAX

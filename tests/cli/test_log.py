@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airunner.log.schema import PAGE_BYTES
+from airunner.log.sqlite.schema import PAGE_BYTES
 from tests.cli.conftest import Shell
 from tests.log.written import write
 

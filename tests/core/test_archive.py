@@ -7,9 +7,9 @@ from hashlib import sha256
 
 import pytest
 
-from airunner.log.depot import NotThere
+from airunner.blobs.blobs import NotThere
+from airunner.blobs.memory import MemoryDepot
 from airunner.log.log import LogDamaged
-from airunner.log.memory_depot import MemoryDepot
 from airunner.model.artifacts import Artifact
 from airunner.model.errors import (
     InvalidRequest,

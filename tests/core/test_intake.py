@@ -8,7 +8,7 @@ from airunner.model.limits import COUNT_MAX
 from airunner.model.reports import Alive, Chunk, Output, OutputCut, Report, Stream
 from airunner.model.spec import JobSpec
 from airunner.store.engine import Engine
-from airunner.store.intake import fit, unseen
+from airunner.store.report_intake import fit, unseen
 
 
 def output(*texts: str) -> Output:

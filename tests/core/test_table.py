@@ -29,10 +29,10 @@ from airunner.model.jobs import (
 from airunner.model.proof.seal import Link
 from airunner.model.reports import Chunk, Output, Stream
 from airunner.model.spec import JobSpec
-from airunner.store.agenda import Agenda
-from airunner.store.answers import page, statistics
+from airunner.store.deadlines import Agenda
 from airunner.store.engine import Engine
-from airunner.store.lines import Lines
+from airunner.store.job_index import Lines
+from airunner.store.queries import page, statistics
 from airunner.store.table import Table
 from airunner.store.transitions import after, begun
 from tests.core.walk import Walk

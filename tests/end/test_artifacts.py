@@ -16,11 +16,11 @@ import pytest
 from airunner.model.artifacts import Artifact
 from airunner.model.jobs import JobId, TaskToken
 from airunner.model.limits import ARTIFACT_CHUNK_BYTES
-from airunner.wire.artifacts import encode_artifact
-from airunner.wire.dial import Destination, dial
+from airunner.wire.client.artifacts_client import ArtifactsClient
+from airunner.wire.client.endpoint import Destination, dial
+from airunner.wire.codec.artifacts import encode_artifact
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1.job_pb2_grpc import JobArtifactsServiceStub, JobServiceStub
-from airunner.wire.shelves import ArtifactsClient
 from tests.server.serving import until
 from tests.support.site import Site
 

@@ -11,9 +11,9 @@ from airunner.model.errors import Refused
 from airunner.model.job_events import Entry
 from airunner.model.jobs import JobId
 from airunner.model.reports import Output
-from airunner.wire.client import JobsClient
-from airunner.wire.dial import Destination
-from airunner.wire.follow import follow
+from airunner.wire.client.endpoint import Destination
+from airunner.wire.client.follow import follow
+from airunner.wire.client.jobs_client import JobsClient
 from tests.rounds.wishes import Wish, marks_of
 from tests.support.proxy import Proxy, Way, proxy
 from tests.support.site import Site

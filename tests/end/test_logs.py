@@ -14,8 +14,8 @@ import pytest
 from airunner.model.jobs import JobId, RequestId
 from airunner.model.limits import ENQUEUE_JOBS_MAX, LINE_BYTES_MAX, MIB
 from airunner.model.spec import JobSpec
-from airunner.wire.client import JobsClient
-from airunner.wire.dial import Destination
+from airunner.wire.client.endpoint import Destination
+from airunner.wire.client.jobs_client import JobsClient
 from tests.support.site import Process, Site
 
 PREFIX = ("--prefix-stderr", "ERROR::")

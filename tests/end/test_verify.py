@@ -9,9 +9,9 @@ from pathlib import Path
 from msgspec import structs
 
 from airunner.log.records import REPORTS
-from airunner.log.rows import REPORT_COLUMNS, ReportRow, report_event, report_row
-from airunner.log.schema import connect
-from airunner.log.sqlite import SqliteLog
+from airunner.log.sqlite.log import SqliteLog
+from airunner.log.sqlite.rows import REPORT_COLUMNS, ReportRow, report_event, report_row
+from airunner.log.sqlite.schema import connect
 from airunner.model.facts import Event, OutputDropped, Reported
 from airunner.model.jobs import JobId
 from airunner.model.reports import Output

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import pytest
 
-from airunner.log.depot import Depot, NotThere
+from airunner.blobs.blobs import Depot, NotThere
 from airunner.model.artifacts import Artifact
 from airunner.model.errors import InvalidRequest
 from airunner.model.jobs import JobId

@@ -8,11 +8,11 @@ from pathlib import Path
 import apsw
 import pytest
 
-from airunner.log.lock import FileLock
 from airunner.log.log import LogDamaged, LogRefused
-from airunner.log.repair.backup import backup
-from airunner.log.schema import PAGE_BYTES, connect
-from airunner.log.wal import FRAME_HEADER_BYTES, HEADER_BYTES, checksum, wal_of
+from airunner.log.sqlite.backup import backup
+from airunner.log.sqlite.lock import FileLock
+from airunner.log.sqlite.schema import PAGE_BYTES, connect
+from airunner.log.sqlite.wal import FRAME_HEADER_BYTES, HEADER_BYTES, checksum, wal_of
 from airunner.model.jobs import JobId
 from tests.core.log_contract import Writer
 from tests.log.written import JOBS, Rows, run, write

@@ -32,12 +32,12 @@ import apsw
 import pytest
 
 from airunner.log.log import LogDamaged, LogRefused
-from airunner.log.repair.check import check
-from airunner.log.repair.salvage import salvage
-from airunner.log.rows import FACT_COLUMNS, REPORT_COLUMNS
-from airunner.log.schema import PAGE_BYTES, connect
-from airunner.log.sqlite import SqliteLog
-from airunner.log.wal import FRAME_HEADER_BYTES, HEADER_BYTES, survey
+from airunner.log.sqlite.log import SqliteLog
+from airunner.log.sqlite.repair.check import check
+from airunner.log.sqlite.repair.salvage import salvage
+from airunner.log.sqlite.rows import FACT_COLUMNS, REPORT_COLUMNS
+from airunner.log.sqlite.schema import PAGE_BYTES, connect
+from airunner.log.sqlite.wal import FRAME_HEADER_BYTES, HEADER_BYTES, survey
 from airunner.model.job_events import Entry
 from airunner.model.jobs import Job, JobId
 from tests.core.log_contract import read

@@ -9,11 +9,11 @@ import apsw
 import pytest
 from msgspec import structs
 
-from airunner.log.lock import FileLock
 from airunner.log.log import LogRefused
-from airunner.log.repair.check import Checked, check
-from airunner.log.schema import PAGE_BYTES, connect
-from airunner.log.wal import FRAME_HEADER_BYTES, HEADER_BYTES, wal_of
+from airunner.log.sqlite.lock import FileLock
+from airunner.log.sqlite.repair.check import Checked, check
+from airunner.log.sqlite.schema import PAGE_BYTES, connect
+from airunner.log.sqlite.wal import FRAME_HEADER_BYTES, HEADER_BYTES, wal_of
 from airunner.model.facts import Event, Finished, Reported
 from airunner.model.jobs import Place, Sequence
 from tests.core.log_contract import Writer, walked

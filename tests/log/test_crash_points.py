@@ -20,11 +20,11 @@ import apsw
 import pytest
 
 from airunner.log.log import LogDamaged, LogFull
-from airunner.log.repair.check import check
-from airunner.log.schema import checksum_vfs
-from airunner.log.sqlite import SqliteLog
-from airunner.log.wal import survey
-from airunner.log.writer import Fsync
+from airunner.log.sqlite.log import SqliteLog
+from airunner.log.sqlite.repair.check import check
+from airunner.log.sqlite.schema import checksum_vfs
+from airunner.log.sqlite.wal import survey
+from airunner.log.sqlite.writer import Fsync
 from airunner.model.facts import ArtifactKept, Event
 from airunner.model.job_events import Kept
 from airunner.model.jobs import Enqueue, Instant, JobId

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from airunner.log.depot import Altered, Depot
-from airunner.log.folder_depot import PARTIAL, TRASH, FolderDepot, depot_of, place_of, room_named
-from airunner.log.memory_depot import MemoryDepot
+from airunner.blobs.blobs import Altered, Depot
+from airunner.blobs.folder import PARTIAL, TRASH, FolderDepot, depot_of, place_of, room_named
+from airunner.blobs.memory import MemoryDepot
 from airunner.model.errors import LimitReached
 from tests.log.depot_contract import LARGE, ONE, TWO, DepotContract, artifact, get, is_there, put
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from airunner.log.lock import FileLock, LogInUse, is_served
+from airunner.log.sqlite.lock import FileLock, LogInUse, is_served
 
 HOLDS = """
 import sys
 from pathlib import Path
-from airunner.log.lock import FileLock
+from airunner.log.sqlite.lock import FileLock
 lock = FileLock(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()

@@ -8,8 +8,8 @@ import apsw
 import pytest
 
 from airunner.log.log import LogRefused
-from airunner.log.migrations import MIGRATIONS, migrate
-from airunner.log.schema import FORMAT, connect
+from airunner.log.sqlite.migrations import MIGRATIONS, migrate
+from airunner.log.sqlite.schema import FORMAT, connect
 from tests.log.written import write
 
 

@@ -1,6 +1,6 @@
 """The window on the newest events answers exactly, or not at all, and within its bound."""
 
-from airunner.log.recent import PAGE_EVENTS, Recent
+from airunner.log.sqlite.recent import PAGE_EVENTS, Recent
 from airunner.model.facts import (
     CancelRequested,
     Event,

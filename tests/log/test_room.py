@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from airunner.log.room import DiskRoom
+from airunner.log.disk_space import DiskRoom
 from airunner.model.errors import LimitReached
 
 

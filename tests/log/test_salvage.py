@@ -11,13 +11,13 @@ from pathlib import Path
 import apsw
 import pytest
 
-from airunner.log.lock import FileLock
 from airunner.log.log import LogRefused
-from airunner.log.repair.check import check
-from airunner.log.repair.salvage import Salvaged, salvage
-from airunner.log.schema import PAGE_BYTES, connect
-from airunner.log.sqlite import SqliteLog
-from airunner.log.wal import FRAME_HEADER_BYTES, HEADER_BYTES, wal_of
+from airunner.log.sqlite.lock import FileLock
+from airunner.log.sqlite.log import SqliteLog
+from airunner.log.sqlite.repair.check import check
+from airunner.log.sqlite.repair.salvage import Salvaged, salvage
+from airunner.log.sqlite.schema import PAGE_BYTES, connect
+from airunner.log.sqlite.wal import FRAME_HEADER_BYTES, HEADER_BYTES, wal_of
 from airunner.model.facts import Enqueued, Event, Finished, Renewed, Reported
 from airunner.model.jobs import JobId
 from airunner.server.replay import replay

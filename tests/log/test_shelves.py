@@ -10,13 +10,13 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from airunner.log.folder_depot import depot_of, place_of
+from airunner.blobs.folder import depot_of, place_of
 from airunner.log.log import LogRefused
-from airunner.log.repair.backup import backup
-from airunner.log.repair.check import Checked, check
-from airunner.log.repair.salvage import salvage
-from airunner.log.repair.shelves import copy, shelved
-from airunner.log.schema import connect
+from airunner.log.sqlite.backup import backup
+from airunner.log.sqlite.repair.artifacts import copy, shelved
+from airunner.log.sqlite.repair.check import Checked, check
+from airunner.log.sqlite.repair.salvage import salvage
+from airunner.log.sqlite.schema import connect
 from airunner.model.artifacts import Artifact
 from airunner.model.facts import ArtifactKept, ArtifactsDropped, Event
 from airunner.model.jobs import JobId, Millis, Place, Sequence, TaskToken, WorkerId, digest

@@ -12,13 +12,13 @@ from typing import Any, ClassVar
 import apsw
 import pytest
 
-from airunner.log import schema
-from airunner.log.lock import LogInUse
 from airunner.log.log import Log, LogDamaged, LogFull, LogRefused
-from airunner.log.reader import PAGE_ROWS
-from airunner.log.recent import Recent
-from airunner.log.sqlite import SqliteLog
-from airunner.log.writer import Fsync
+from airunner.log.sqlite import schema
+from airunner.log.sqlite.lock import LogInUse
+from airunner.log.sqlite.log import SqliteLog
+from airunner.log.sqlite.reader import PAGE_ROWS
+from airunner.log.sqlite.recent import Recent
+from airunner.log.sqlite.writer import Fsync
 from airunner.model.facts import Event, Forgotten, Renewed, Reported, Tallied, sequences
 from airunner.model.jobs import Instant, JobId, Millis, Place, TaskToken, digest
 from airunner.model.limits import KIB, MIB, WAL_BYTES_MAX

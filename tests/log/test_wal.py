@@ -8,7 +8,7 @@ import apsw
 import pytest
 
 from airunner.log.log import LogDamaged
-from airunner.log.wal import (
+from airunner.log.sqlite.wal import (
     FRAME_HEADER_BYTES,
     HEADER_BYTES,
     Damage,

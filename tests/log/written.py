@@ -7,10 +7,11 @@ from pathlib import Path
 
 import apsw
 
-from airunner.log.folder_depot import depot_of, place_of
+from airunner.blobs.folder import depot_of, place_of
 from airunner.log.log import Log
 from airunner.log.memory import MemoryLog
-from airunner.log.rows import (
+from airunner.log.sqlite.log import SqliteLog
+from airunner.log.sqlite.rows import (
     FACT_COLUMNS,
     REPORT_COLUMNS,
     FactRow,
@@ -18,8 +19,7 @@ from airunner.log.rows import (
     fact_row,
     report_row,
 )
-from airunner.log.schema import checksum_vfs, connect, create, touch, use_wal
-from airunner.log.sqlite import SqliteLog
+from airunner.log.sqlite.schema import checksum_vfs, connect, create, touch, use_wal
 from airunner.model.facts import ArtifactKept, Event, Reported
 from airunner.model.jobs import JobId
 from tests.core.log_contract import Writer, output

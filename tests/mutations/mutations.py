@@ -86,7 +86,7 @@ ON_THE_SERVER: Final = (
     Mutation(
         name="a batch that is stored twice",
         promise="What is sent twice is stored once",
-        file="airunner/store/intake.py",
+        file="airunner/store/report_intake.py",
         old="        elif last > sent:\n",
         new="        elif last > sent or last <= sent:\n",
         test=f"{SESSION}test_a_batch_that_is_sent_again_is_stored_once_and_acknowledged_twice",
@@ -163,7 +163,7 @@ IN_THE_LOG: Final = (
     Mutation(
         name="an append that is answered before it is committed",
         promise="A job that was acknowledged is there",
-        file="airunner/log/sqlite.py",
+        file="airunner/log/sqlite/log.py",
         old="        await _on(self._writing, self._append, events)\n",
         new="        self._writing.submit(self._append, events)\n",
         test=f"{SQLITE}test_an_append_to_a_full_disk_leaves_nothing_and_may_be_tried_again",
@@ -171,7 +171,7 @@ IN_THE_LOG: Final = (
     Mutation(
         name="an fsync that is skipped",
         promise="A job that was acknowledged is there",
-        file="airunner/log/writer.py",
+        file="airunner/log/sqlite/writer.py",
         old='        connection.execute(f"PRAGMA synchronous={fsync.value.upper()}")\n',
         new='        connection.execute("PRAGMA synchronous=OFF")\n',
         test=f"{CRASHES}test_every_answer_waits_until_all_that_was_written_for_it_is_synced",
@@ -179,7 +179,7 @@ IN_THE_LOG: Final = (
     Mutation(
         name="a transaction that is left open",
         promise="A job that was acknowledged is there",
-        file="airunner/log/writer.py",
+        file="airunner/log/sqlite/writer.py",
         old='        connection.execute("COMMIT")\n',
         new="        pass\n",
         test=f"{SQLITE}test_an_append_that_was_answered_is_on_disk_while_the_log_is_open",
@@ -187,7 +187,7 @@ IN_THE_LOG: Final = (
     Mutation(
         name="a full disk that leaves half an append",
         promise="A full log's append is undone whole",
-        file="airunner/log/writer.py",
+        file="airunner/log/sqlite/writer.py",
         old="            connection.executemany(_ADD_REPORTS, batch.reports)\n",
         new=(
             "            for row in batch.reports:\n"
@@ -199,7 +199,7 @@ IN_THE_LOG: Final = (
     Mutation(
         name="a log that goes on after its disk has failed",
         promise="If the log fails, nothing is answered",
-        file="airunner/log/writer.py",
+        file="airunner/log/sqlite/writer.py",
         old="                self._failure = error\n                raise\n            self._checkpoint_at",
         new="                raise\n            self._checkpoint_at",
         test=f"{SQLITE}test_a_log_that_has_failed_once_takes_nothing_more",
@@ -207,7 +207,7 @@ IN_THE_LOG: Final = (
     Mutation(
         name="a checksum of a row that nobody compares",
         promise="Damage is told, and never skipped",
-        file="airunner/log/rows.py",
+        file="airunner/log/sqlite/rows.py",
         old="        if _report_crc(*row[:-1]) != crc:\n",
         new="        if False:\n",
         test=f"{SQLITE}test_no_column_of_a_row_can_change_and_be_believed",
@@ -215,7 +215,7 @@ IN_THE_LOG: Final = (
     Mutation(
         name="a scan of the write-ahead log that stops at the first bad frame",
         promise="Damage is told, and never skipped",
-        file="airunner/log/wal.py",
+        file="airunner/log/sqlite/wal.py",
         old="        if bad is None:\n            bad = frame\n",
         new="        if bad is None:\n            bad = frame\n            break\n",
         test="tests/log/test_wal.py::"
@@ -224,7 +224,7 @@ IN_THE_LOG: Final = (
     Mutation(
         name="a second server on the same file",
         promise="A log has one server",
-        file="airunner/log/lock.py",
+        file="airunner/log/sqlite/lock.py",
         old="            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
         new="            fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)\n",
         test="tests/log/test_lock.py::test_a_second_process_is_refused_and_told_who_has_it",
@@ -232,7 +232,7 @@ IN_THE_LOG: Final = (
     Mutation(
         name="a page of the durable log that begins at what was seen",
         promise="Every event has a number, without a gap or a double",
-        file="airunner/log/reader.py",
+        file="airunner/log/sqlite/reader.py",
         old='    f"SELECT {REPORT_COLUMNS} FROM reports WHERE job = ? AND last > ? "',
         new='    f"SELECT {REPORT_COLUMNS} FROM reports WHERE job = ? AND last >= ? "',
         test=f"{SQLITE}TestSqliteLogReadFromDisk::test_a_job_is_read_on_from_any_sequence_with_the_whole_batch",
@@ -240,7 +240,7 @@ IN_THE_LOG: Final = (
     Mutation(
         name="a start that does not know how far the reports had come",
         promise="What is sent twice is stored once",
-        file="airunner/log/replay.py",
+        file="airunner/log/sqlite/replay.py",
         old="        fact=Tallied(JobId(job), sent, *sizes),\n",
         new="        fact=Tallied(JobId(job), 0, *sizes),\n",
         test=f"{SQLITE}TestSqliteLog::"
@@ -360,7 +360,7 @@ AT_THE_WORKER: Final = (
     Mutation(
         name="a dead connection that nobody notices for a minute",
         promise="Whoever watches over a connection that died without a word finds out",
-        file="airunner/wire/dial.py",
+        file="airunner/wire/client/endpoint.py",
         old='        ("grpc.http2.ping_timeout_ms", answer),  # without it the answer has a minute\n',
         new="",
         test="tests/end/test_half_open.py::"

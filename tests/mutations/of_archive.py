@@ -68,7 +68,7 @@ OF_ARCHIVE: Final = (
     Mutation(
         name="a file with another digest that is kept",
         promise="An artifact that was answered is there, whole, after a crash",
-        file="airunner/log/depot.py",
+        file="airunner/blobs/blobs.py",
         old="        if not self.fits:\n",
         new="        if False:\n",
         test=f"{DEPOTS}TestFolderDepot::test_bytes_that_are_not_those_that_were_said_are_not_kept",
@@ -76,7 +76,7 @@ OF_ARCHIVE: Final = (
     Mutation(
         name="a file on its way that a start leaves there",
         promise="Bytes go with their facts and never before",
-        file="airunner/log/folder_depot.py",
+        file="airunner/blobs/folder.py",
         old="        _throw_away(folder, PARTIAL)\n        (folder / PARTIAL).mkdir(0o700)\n",
         new="",
         test=f"{DEPOTS}test_a_start_removes_what_was_on_its_way_and_what_no_job_has",
@@ -84,7 +84,7 @@ OF_ARCHIVE: Final = (
     Mutation(
         name="a file that was changed on disk, passed on",
         promise="What is read is what was kept",
-        file="airunner/log/folder_depot.py",
+        file="airunner/blobs/folder.py",
         old="                if at == artifact.size and digest",
         new="                if at < 0 and digest",
         test=f"{DEPOTS}test_a_file_that_is_not_what_was_kept_is_not_passed_on_as_if_it_were",
@@ -92,7 +92,7 @@ OF_ARCHIVE: Final = (
     Mutation(
         name="memory that counts what is kept alone",
         promise="Transfers are bounded",
-        file="airunner/log/memory_depot.py",
+        file="airunner/blobs/memory.py",
         old="        if self.size + artifact.size > self._size_max:\n",
         new="        if artifact.size > self._size_max:\n",
         test=f"{DEPOTS}test_memory_is_bounded_with_what_is_on_its_way",
@@ -100,7 +100,7 @@ OF_ARCHIVE: Final = (
     Mutation(
         name="a download that begins anew behind what it had",
         promise="What is fetched is there whole",
-        file="airunner/wire/shelves.py",
+        file="airunner/wire/client/artifacts_client.py",
         old="aclosing(self._fetch(id, artifact, at)) as",
         new="aclosing(self._fetch(id, artifact, offset)) as",
         test="tests/server/test_artifacts.py::"
@@ -109,7 +109,7 @@ OF_ARCHIVE: Final = (
     Mutation(
         name="a salvage that takes along what was changed",
         promise="Artifacts are checked, copied and saved with their log",
-        file="airunner/log/repair/salvage.py",
+        file="airunner/log/sqlite/repair/salvage.py",
         old="        copied = copy(path, wanted, files, digest=True)\n",
         new="        copied = copy(path, wanted, files, digest=False)\n",
         test="tests/log/test_shelves.py::test_a_salvage_takes_along_what_is_as_it_was_kept",

@@ -5,7 +5,7 @@ from typing import Final
 from tests.mutations.mutation import Mutation
 
 ARTIFACTS: Final = "tests/core/test_artifacts.py::"
-SHELVES: Final = "airunner/store/shelves.py"
+SHELVES: Final = "airunner/store/eviction.py"
 
 OF_ARTIFACTS: Final = (
     Mutation(

@@ -39,7 +39,7 @@ OF_FOLLOWING: Final = (
     Mutation(
         name="a window that tells of all jobs though it has lost some",
         promise="Whoever follows all jobs misses nothing",
-        file="airunner/log/recent.py",
+        file="airunner/log/sqlite/recent.py",
         old="            self._whole = max(self._whole or event.place, event.place)\n",
         new="",
         test=f"{RECENT}test_of_all_jobs_it_says_nothing_of_what_it_does_not_have_whole",
@@ -47,7 +47,7 @@ OF_FOLLOWING: Final = (
     Mutation(
         name="a page of all jobs that goes on behind what it has of one table",
         promise="Whoever follows all jobs misses nothing",
-        file="airunner/log/reader.py",
+        file="airunner/log/sqlite/reader.py",
         old="    return Page([event for event in events if key(event) <= through], through)\n",
         new="    return Page(events, key(events[-1]))\n",
         test=f"{SQLITE}test_nor_does_what_is_read_of_all_jobs",
@@ -63,7 +63,7 @@ OF_FOLLOWING: Final = (
     Mutation(
         name="a follower of all jobs that begins from now on after each lost connection",
         promise="Whoever follows all jobs misses nothing",
-        file="airunner/wire/follow.py",
+        file="airunner/wire/client/follow.py",
         old="                    place, log = heard.place, heard.log\n",
         new="",
         test=f"{FOLLOW_ALL}test_a_follower_of_all_jobs_goes_on_over_a_restart_and_misses_nothing",

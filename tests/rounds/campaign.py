@@ -18,8 +18,8 @@ from typing import Final
 from airunner.model.errors import Refused
 from airunner.model.job_events import Ended
 from airunner.model.jobs import JobId
-from airunner.wire.client import JobsClient
-from airunner.wire.follow import follow
+from airunner.wire.client.follow import follow
+from airunner.wire.client.jobs_client import JobsClient
 from tests.rounds.people import Crowd
 from tests.rounds.sightings import Sightings, View
 from tests.rounds.wishes import is_alive

@@ -18,9 +18,9 @@ from airunner.cli.exits import OURS
 from airunner.model.errors import AlreadyFinished, Refused, ShuttingDown, Stalled, Unreachable
 from airunner.model.job_events import Ended, Entry
 from airunner.model.jobs import JobId, RequestId
-from airunner.wire.client import JobsClient
-from airunner.wire.dial import Destination
-from airunner.wire.follow import follow, follow_all
+from airunner.wire.client.endpoint import Destination
+from airunner.wire.client.follow import follow, follow_all
+from airunner.wire.client.jobs_client import JobsClient
 from tests.rounds.sightings import Accepted, Exit, Sightings, View
 from tests.rounds.wishes import Wish, is_alive, thrown
 from tests.support.site import AIRUNNER, Site

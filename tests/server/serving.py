@@ -18,11 +18,11 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from airunner.blobs.blobs import Depot
+from airunner.blobs.memory import MemoryDepot
 from airunner.cli.certificates import make_certificates
 from airunner.cli.journal import LogFormat, open_journal, open_lines
-from airunner.log.depot import Depot
 from airunner.log.memory import MemoryLog
-from airunner.log.memory_depot import MemoryDepot
 from airunner.model.jobs import JobId
 from airunner.server.archive import Archive, letting_go
 from airunner.server.auth import Gate, OpenGate, TokenGate, sign_token
@@ -33,7 +33,7 @@ from airunner.server.ids import RandomIds
 from airunner.server.journal import job_lines
 from airunner.server.roles import Role
 from airunner.store.engine import replayed
-from airunner.wire.dial import Destination, dial
+from airunner.wire.client.endpoint import Destination, dial
 from airunner.wire.job.v1.job_pb2_grpc import JobEventsServiceStub, JobServiceStub
 
 if TYPE_CHECKING:

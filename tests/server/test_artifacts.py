@@ -11,7 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from airunner.log.folder_depot import FolderDepot, place_of
+from airunner.blobs.folder import FolderDepot, place_of
 from airunner.model.artifacts import Artifact
 from airunner.model.errors import (
     DataLoss,
@@ -28,12 +28,12 @@ from airunner.model.limits import ARTIFACT_CHUNK_BYTES, MIB
 from airunner.model.spec import JobSpec
 from airunner.server.granted import Granted
 from airunner.server.roles import Role
-from airunner.wire.artifacts import encode_artifact
-from airunner.wire.connection import PAUSES
-from airunner.wire.dial import Destination
+from airunner.wire.client.artifacts_client import ArtifactsClient, _End
+from airunner.wire.client.connection import PAUSES
+from airunner.wire.client.endpoint import Destination
+from airunner.wire.codec.artifacts import encode_artifact
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1.job_pb2_grpc import JobArtifactsServiceStub
-from airunner.wire.shelves import ArtifactsClient, _End
 from tests.server.serving import Keys, Served, guarded, serving, until
 from tests.support.cutter import Cutter
 

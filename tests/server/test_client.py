@@ -58,10 +58,10 @@ from airunner.model.protocol.worker_protocol import (
 from airunner.model.reports import Chunk, Output, OutputCut, ProcessStarted, Stream
 from airunner.model.spec import JobSpec
 from airunner.server.roles import Role
-from airunner.wire.client import Accepted, JobsClient
-from airunner.wire.dial import Destination
-from airunner.wire.follow import follow
-from airunner.wire.refusals import decode_refusal, encode_refusal, refusal, refusal_of
+from airunner.wire.client.endpoint import Destination
+from airunner.wire.client.follow import follow
+from airunner.wire.client.jobs_client import Accepted, JobsClient
+from airunner.wire.codec.errors import decode_refusal, encode_refusal, refusal, refusal_of
 from airunner.worker.grpc import connect
 from tests.server.serving import Keys, guarded, serving, until
 

@@ -23,8 +23,8 @@ from airunner.model.reports import Remark
 from airunner.model.spec import JobSpec
 from airunner.server.events_door import PLACES_UNSAID_MAX
 from airunner.server.roles import Role
-from airunner.wire.client import Heard, JobsClient
-from airunner.wire.follow import follow_all
+from airunner.wire.client.follow import follow_all
+from airunner.wire.client.jobs_client import Heard, JobsClient
 from airunner.wire.job.v1 import job_pb2 as pb
 from tests.server.serving import Keys, Served, guarded, serving, until
 

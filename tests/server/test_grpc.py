@@ -20,7 +20,7 @@ from airunner.model.spec import JobSpec
 from airunner.model.steps import Step
 from airunner.server.broker import Broker
 from airunner.server.roles import Role
-from airunner.wire.client import JobsClient
+from airunner.wire.client.jobs_client import JobsClient
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.worker.grpc import connect
 from tests.server.serving import Keys, Served, guarded, serving, until

@@ -5,7 +5,7 @@ from airunner.model.job_events import Entry
 from airunner.model.jobs import Instant, JobId, Place, Sequence
 from airunner.model.reports import Chunk, Output, OutputCut, Report, Stream
 from airunner.server.telling import Telling, Told
-from airunner.wire.entries import decode_entry
+from airunner.wire.codec.job_events import decode_entry
 from airunner.wire.job.v1 import job_pb2 as pb
 
 

@@ -12,7 +12,7 @@ from io import BytesIO
 from random import Random
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from airunner.log.depot import Deposit
+from airunner.blobs.blobs import Deposit
 from airunner.model.artifacts import Artifact
 from airunner.model.errors import Refused, Unreachable
 from airunner.model.jobs import Job, JobId, TaskToken

@@ -11,9 +11,9 @@ from random import Random
 
 from msgspec.structs import replace
 
+from airunner.blobs.memory import MemoryDepot
 from airunner.log.log import LogFull
 from airunner.log.memory import MemoryLog
-from airunner.log.memory_depot import MemoryDepot
 from airunner.log.records import decode_fact, decode_report, encode_fact, encode_report
 from airunner.model.facts import (
     Event,

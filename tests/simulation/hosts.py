@@ -29,7 +29,7 @@ from airunner.server.replay import replay
 from airunner.server.session import Session
 from airunner.store.engine import Engine
 from airunner.store.retention import Retention
-from airunner.wire.client import Heard
+from airunner.wire.client.jobs_client import Heard
 from airunner.worker.clock import LoopClock as WorkerClock
 from airunner.worker.place import Place
 from airunner.worker.worker import Worker, WorkerOptions

@@ -12,7 +12,7 @@ from airunner.model.job_query import Listing, Page
 from airunner.model.jobs import Enqueue, Job, JobId, Place, RequestId, Subject
 from airunner.model.protocol.channel import ChannelClosed
 from airunner.server.broker import Broker
-from airunner.wire.client import Heard
+from airunner.wire.client.jobs_client import Heard
 from tests.simulation.hosts import ServerLife
 from tests.simulation.network import KEEPALIVE_SECONDS, Call, End, Stream
 

@@ -7,7 +7,7 @@ from random import Random
 from airunner.model.errors import DataLoss, Refused
 from airunner.model.job_events import Ended, Entry
 from airunner.model.jobs import JobId
-from airunner.wire.follow import follow_all
+from airunner.wire.client.follow import follow_all
 from tests.simulation.lines import Line
 from tests.simulation.testimony import Testimony, Viewing
 

@@ -20,7 +20,7 @@ from airunner.model.job_events import Ended, Entry
 from airunner.model.job_query import Listing, Page
 from airunner.model.jobs import Enqueue, Job, JobId, RequestId, Subject
 from airunner.model.spec import Container, JobSpec
-from airunner.wire.follow import follow
+from airunner.wire.client.follow import follow
 from tests.simulation.commands import any_command, any_steps
 from tests.simulation.testimony import Acknowledged, Glimpse, Listed, Testimony, Viewing
 

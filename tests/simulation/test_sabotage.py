@@ -25,7 +25,7 @@ from airunner.server.archive import Archive
 from airunner.server.broker import Broker
 from airunner.server.clock import LoopClock
 from airunner.server.session import Session
-from airunner.wire.client import Heard
+from airunner.wire.client.jobs_client import Heard
 from airunner.worker.process import Command
 from airunner.worker.spool.spool import Spool
 from tests.simulation.commands import Performance, Player, Theatre

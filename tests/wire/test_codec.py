@@ -37,8 +37,7 @@ from airunner.model.reports import Chunk, Output, OutputCut, ProcessEnded, Repor
 from airunner.model.spec import JobSpec, ProcessType
 from airunner.model.steps import StepStatus
 from airunner.model.wait_reason import Waiting
-from airunner.wire.entries import decode_entry, decode_filter, encode_filter, fill_entry, passes
-from airunner.wire.enums import (
+from airunner.wire.codec.enums import (
     ENDINGS,
     JOB_STATES,
     PROCESS_TYPES,
@@ -47,8 +46,14 @@ from airunner.wire.enums import (
     STREAMS,
     Enumeration,
 )
-from airunner.wire.job.v1 import job_pb2 as pb
-from airunner.wire.jobs import (
+from airunner.wire.codec.job_events import (
+    decode_entry,
+    decode_filter,
+    encode_filter,
+    fill_entry,
+    passes,
+)
+from airunner.wire.codec.jobs import (
     decode_job,
     decode_listing,
     decode_page,
@@ -60,15 +65,16 @@ from airunner.wire.jobs import (
     encode_statistics,
     encode_waiting,
 )
-from airunner.wire.params import decode_spec, encode_spec
-from airunner.wire.reports import decode_report, decode_reports, fill_report
-from airunner.wire.results import decode_outcome, encode_outcome
-from airunner.wire.session import (
+from airunner.wire.codec.outcomes import decode_outcome, encode_outcome
+from airunner.wire.codec.reports import decode_report, decode_reports, fill_report
+from airunner.wire.codec.specs import decode_spec, encode_spec
+from airunner.wire.codec.worker_protocol import (
     decode_from_server,
     decode_from_worker,
     encode_from_server,
     encode_from_worker,
 )
+from airunner.wire.job.v1 import job_pb2 as pb
 from tests.wire import samples
 from tests.wire.samples import AT, members
 

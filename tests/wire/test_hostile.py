@@ -8,13 +8,13 @@ from google.protobuf.message import DecodeError, Message
 
 from airunner.model.errors import InvalidRequest
 from airunner.model.limits import STEPS_MAX
-from airunner.wire.artifacts import decode_artifact, encode_artifact
+from airunner.wire.codec.artifacts import decode_artifact, encode_artifact
+from airunner.wire.codec.jobs import decode_job, encode_job
+from airunner.wire.codec.outcomes import decode_outcome, encode_outcome
+from airunner.wire.codec.reports import decode_reports, fill_report
+from airunner.wire.codec.specs import decode_spec, encode_spec
+from airunner.wire.codec.worker_protocol import decode_from_worker, encode_from_worker
 from airunner.wire.job.v1 import job_pb2 as pb
-from airunner.wire.jobs import decode_job, encode_job
-from airunner.wire.params import decode_spec, encode_spec
-from airunner.wire.reports import decode_reports, fill_report
-from airunner.wire.results import decode_outcome, encode_outcome
-from airunner.wire.session import decode_from_worker, encode_from_worker
 from tests.wire import samples
 
 SHA256 = "0" * 64

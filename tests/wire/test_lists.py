@@ -14,8 +14,8 @@ from airunner.model.limits import (
 )
 from airunner.model.spec import JobSpec
 from airunner.model.steps import Step, StepStatus
+from airunner.wire.codec.jobs import decode_page, encode_job, encode_page
 from airunner.wire.job.v1 import job_pb2 as pb
-from airunner.wire.jobs import decode_page, encode_job, encode_page
 from tests.wire import samples
 
 LARGE = "echo large\n" + "# " + "x" * MIB

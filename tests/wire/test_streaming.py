@@ -4,9 +4,9 @@ from airunner.model.job_events import Cancelling, Entry, Happening
 from airunner.model.jobs import Instant, JobId, Place, Sequence, Subject
 from airunner.model.limits import KIB, MESSAGE_BYTES_MAX, MESSAGES_TOGETHER_BYTES
 from airunner.model.reports import Chunk, Output, OutputCut, Remark, Stream
-from airunner.wire.entries import decode_entry
+from airunner.wire.client.all_events import decode_types, encode_stretch
+from airunner.wire.codec.job_events import decode_entry
 from airunner.wire.job.v1 import job_pb2 as pb
-from airunner.wire.streaming import decode_types, encode_stretch
 
 ALL = frozenset[int]()
 ONE, TWO = JobId("one"), JobId("two")

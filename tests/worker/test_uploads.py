@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from airunner.blobs.memory import MemoryDepot
 from airunner.log.memory import MemoryLog
-from airunner.log.memory_depot import MemoryDepot
 from airunner.model.artifacts import Artifact
 from airunner.model.jobs import Enqueue, Millis, Outcome, Reason, WorkerId
 from airunner.model.spec import JobSpec
 from airunner.server.granted import Granted
-from airunner.wire.shelves import ArtifactsClient
+from airunner.wire.client.artifacts_client import ArtifactsClient
 from airunner.worker.uploads import Uploads
 from airunner.worker.workspace import NotKept
 from tests.server.conftest import site_keys

@@ -1,0 +1,92 @@
+"""A copy of a log, of one moment, while a server writes it.
+
+SQLite's backup copies the pages of one read transaction, some at a time, so that Ctrl-C is heard
+between them. The copy grows under another name beside the one that is asked for, is synced and
+then renamed: a file of that name is a whole copy. The artifacts that it names are copied behind it,
+and have their name before it does.
+
+The copy is made a file with page checksums before the first page comes. SQLite's extension gives
+a page its checksum when it is written to a database, not to a write-ahead log: without that, the
+pages that were only in the write-ahead log would come with checksums of what they were before.
+
+What was rejected: VACUUM INTO (it leaves such checksums behind, and it reads every row of every
+table to write them anew); copying the two files (they change between the two copies).
+"""
+
+import os
+import shutil
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from airunner.log.log import LogRefused
+from airunner.log.sqlite.damage import named
+from airunner.log.sqlite.repair.artifacts import Copied, copy, new_folder, shelved
+from airunner.log.sqlite.schema import connect
+from airunner.log.sqlite.snapshot import snapshot
+from airunner.log.sqlite.wal import scan, wal_of
+
+_STEP_PAGES: Final = 512  # 4 MiB of a log's pages
+
+
+def backup(path: Path, out: Path, *, artifacts: bool = True) -> Copied:
+    """Write the log at `path` as it is now to `out`, for its owner alone, with its artifacts.
+
+    Returns what came of these: those that are not beside the log as they should be are left out,
+    and named. Raises LogRefused if there is no log, or if there is something at `out` already;
+    LogDamaged if the log is; OSError and apsw.Error (FullError, say) if the copy cannot be
+    written. Then there is nothing at `out`.
+    """
+    new(path, out)
+    folder = new_folder(out)
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    files = folder.with_name(f"{part.name}-artifacts")
+    with ExitStack() as made:
+        made.callback(part.unlink, missing_ok=True)
+        made.callback(shutil.rmtree, files, ignore_errors=True)
+        with snapshot(path) as source:
+            if source.scan is not None:
+                scan(wal_of(path))
+            os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            _copy(path, source.connection, part)
+            with named(path, "looking for its artifacts"):
+                wanted = list(shelved(source.connection)) if artifacts else []
+        sync(part)
+        copied = copy(path, wanted, files, digest=False)
+        if copied.files:
+            files.rename(folder)
+        part.rename(out)
+    sync(out.parent)
+    return copied
+
+
+def new(path: Path, out: Path) -> None:
+    """Raise LogRefused if something is at `out`, the log at `path` itself, say."""
+    if out.exists() or out.is_symlink():
+        same = path.exists() and out.exists() and out.samefile(path)
+        what = "is the log itself" if same else "is there already"
+        raise LogRefused(f"{out} {what}: name a file that does not exist")
+    if not out.parent.is_dir():
+        raise LogRefused(f"there is no folder {out.parent}: make it first")
+
+
+def sync(path: Path) -> None:
+    """Make a file, or the names in a folder, outlive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _copy(path: Path, source: apsw.Connection, part: Path) -> None:
+    with closing(connect(part, write=True)) as first:
+        first.reserve_bytes("main", source.reserve_bytes("main"))
+        first.execute(f"PRAGMA page_size={source.pragma('page_size')}; CREATE TABLE none(x)")
+    with closing(connect(part, write=True)) as copy:  # has read that pages have checksums
+        copy.execute("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF")
+        with named(path, "copying it"), copy.backup("main", source, "main") as pages:
+            while not pages.done:
+                pages.step(_STEP_PAGES)

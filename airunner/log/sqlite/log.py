@@ -1,0 +1,211 @@
+"""A log that outlives its process and its machine's power: one SQLite file.
+
+Rules
+- append() returns when its transaction is durable, as far as Fsync says (writer.py).
+- One thread writes and one reads, each with a connection of its own, so the event loop never
+  waits for the disk, and readers and the writer never for each other. What readers see is what
+  was committed.
+- Batching is not done here: the server gathers what comes while an append is under way, so
+  under load many events share one fsync, and alone none waits for a timer.
+- Housekeeping goes on the writer's thread, a bounded piece at a time, behind whatever append is
+  waiting.
+- Nothing here holds a job's output in memory but a page for each reader and a window on the
+  newest events.
+
+How it works
+    schema.py   the file and its tables          records.py  facts and reports as bytes
+    rows.py     events as rows                   writer.py   appends and housekeeping
+    reader.py   a job's pages, for watchers      trim.py     retention's work, in slices
+    replay.py   what a start needs               recent.py   the newest events, in memory
+    wal.py      what a crash has left            lock.py     one server for each file
+
+What was rejected
+- The standard library's sqlite3: it comes with whatever SQLite the system has, without page
+  checksums, and hides extended error codes, which tell a full disk from a broken one.
+- A file of our own with records one after another: simple to append, but it needs an index for
+  reading from a sequence, a way to give space back, and proofs for both, which SQLite has.
+- An async driver: a thread and a queue are ten lines, and their order is ours.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ParamSpec, Self, TypeVar
+
+import apsw
+
+from airunner.log.log import LogDamaged, LogRefused
+from airunner.log.sqlite import replay, schema
+from airunner.log.sqlite.damage import missing, named
+from airunner.log.sqlite.lock import FileLock
+from airunner.log.sqlite.migrations import migrate
+from airunner.log.sqlite.reader import Reader
+from airunner.log.sqlite.recent import Recent
+from airunner.log.sqlite.wal import scan
+from airunner.log.sqlite.writer import Fsync, Writer
+from airunner.model.facts import Event
+from airunner.model.jobs import JobId, Place
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class SqliteLog:
+    """The log in one file, which is this object's alone until close()."""
+
+    def __init__(
+        self,
+        path: Path,
+        connection: apsw.Connection,
+        lock: FileLock,
+        *,
+        fsync: Fsync,
+        vfs: str | None,
+        notes: tuple[str, ...],
+    ) -> None:
+        """Use open(): it finds out whether the file may be used."""
+        self.path = path
+        self.name = "file"  # whoever moves it away moves its places away
+        self.notes = notes  # what was found when it was opened, a sentence each
+        self._vfs = vfs
+        self._lock = lock
+        self._recent = Recent()
+        self._writer = Writer(path, connection, fsync)
+        self._reader = Reader(path, vfs=vfs)
+        self._writing = ThreadPoolExecutor(1, "log-writer")
+        self._reading = ThreadPoolExecutor(1, "log-reader")
+        self._tidying = False  # known to the writer's thread alone, as is the next
+        self._closing = False
+        self._writing.submit(self._tidy_later)
+
+    @classmethod
+    def open(cls, path: Path, *, fsync: Fsync = Fsync.FULL, vfs: str | None = None) -> Self:
+        """The log in this file, which is made if it is not there; its folder is.
+
+        Takes as long as the disk does. `vfs` is SQLite's name of another way to the disk; there
+        are no page checksums then. Raises LogRefused if the file is something else, of a later
+        format or in use; LogDamaged; or OSError.
+        """
+        if not path.parent.is_dir():
+            raise LogRefused(f"{path.parent} is not there: make the folder for the log first")
+        if path.exists():
+            schema.is_empty(path)  # refuses what is not ours, before anything is touched
+        lock = FileLock(path)
+        try:
+            if not path.exists() or schema.is_empty(path):
+                schema.make(path, vfs=vfs)
+            schema.touch(path)
+            found = scan(path.with_name(f"{path.name}-wal"))
+            connection = schema.connect(path, vfs=vfs, write=True)
+            try:
+                with named(path, "opening it"):
+                    notes = found.notes + _prepare(path, connection)
+                    if found.dropped:  # its frames would stand behind new ones, and look like them
+                        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+                    return cls(path, connection, lock, fsync=fsync, vfs=vfs, notes=notes)
+            except BaseException:
+                connection.close()
+                raise
+        except BaseException:
+            lock.release()
+            raise
+
+    async def append(self, events: Sequence[Event]) -> None:
+        await _on(self._writing, self._append, events)
+        self._recent.add(events)
+
+    async def read(
+        self, id: JobId | None = None, after: int = 0, *, reported: bool = True
+    ) -> AsyncGenerator[Event, None]:
+        if id is None:
+            pages = replay.pages(self.path, after, vfs=self._vfs)
+            try:
+                while events := await _on(self._reading, _next, pages):
+                    for event in events:
+                        yield event
+            finally:  # on that thread, which may be in the middle of a page
+                await _on(self._reading, pages.close)
+            return
+        more = True
+        while more:
+            recent = self._recent.since(id, after) if reported else None
+            if recent is None:
+                page = await _on(self._reading, self._reader.page, id, after, reported)
+                recent, more = page.events, page.through is not None
+            if not recent:
+                return
+            for event in recent:
+                if reported and event.first > after + 1:
+                    raise LogDamaged(missing(self.path, id, after + 1, event.first - 1))
+                yield event
+                after = event.last
+
+    async def since(self, place: Place) -> AsyncGenerator[Event, None]:
+        through: int | None = place
+        while through is not None:
+            recent = self._recent.since_place(Place(through))
+            if recent is None:
+                page = await _on(self._reading, self._reader.page_of_all, Place(through))
+                recent, through = page.events, page.through
+            else:
+                through = recent[-1].place if recent else None
+            for event in recent:
+                yield event
+
+    async def trimmed(self) -> None:
+        """Return when there is no housekeeping left to do now."""
+        while await _on(self._writing, lambda: self._writer.due):
+            pass
+
+    async def close(self) -> None:
+        """Finish the append that is under way, and leave one file. Nobody reads any more."""
+        try:
+            await _on(self._reading, self._reader.close)
+            await _on(self._writing, self._end)
+        finally:
+            self._writing.shutdown()
+            self._reading.shutdown()
+            self._lock.release()
+
+    # On the writer's thread
+
+    def _append(self, events: Sequence[Event]) -> None:
+        try:
+            self._writer.append(events)
+        finally:
+            self._tidy_later()
+
+    def _tidy_later(self) -> None:
+        """Let one piece of housekeeping wait in line, if there is one to do."""
+        if self._writer.due and not self._tidying and not self._closing:
+            self._tidying = True
+            self._writing.submit(self._tidy)
+
+    def _tidy(self) -> None:
+        self._tidying = False
+        if not self._closing:
+            self._writer.tidy()
+            self._tidy_later()
+
+    def _end(self) -> None:
+        self._closing = True
+        self._writer.close()
+
+
+def _prepare(path: Path, connection: apsw.Connection) -> tuple[str, ...]:
+    """Make an old log one of today's format; what is worth saying."""
+    notes = migrate(connection, path)
+    schema.use_wal(connection)
+    if not schema.has_page_checksums(connection):
+        notes += (f"{path} has no page checksums: only what is read can be found damaged",)
+    return notes
+
+
+def _next(pages: Iterator[list[Event]]) -> list[Event]:
+    """The next page that has an event in it; an empty one if there is none."""
+    return next((page for page in pages if page), [])
+
+
+async def _on(thread: ThreadPoolExecutor, work: Callable[P, T], *args: P.args, **_: P.kwargs) -> T:
+    return await asyncio.get_running_loop().run_in_executor(thread, work, *args)

@@ -1,0 +1,140 @@
+"""Whether a job's events in a log's file hold together.
+
+They do if their sequences are 1, 2, 3 ... without a gap or a double, their places grow with
+these, each link follows from the one before, and the end fits its seal. That is more than each
+row's own checksum says, and it needs nothing but the rows.
+
+A mark in the place of output that retention dropped keeps the link of what was there, which
+nobody can make again: the chain is believed there, and checked from there on.
+"""
+
+from collections.abc import Generator, Iterator
+from heapq import merge
+from typing import Any, Final
+
+import apsw
+
+from airunner.log.records import FACTS
+from airunner.log.sqlite.rows import (
+    FACT_COLUMNS,
+    REPORT_COLUMNS,
+    DamagedRow,
+    fact_event,
+    report_event,
+)
+from airunner.model.facts import (
+    Enqueued,
+    Event,
+    Finished,
+    Forgotten,
+    OutputDropped,
+    Reported,
+    sequences,
+)
+from airunner.model.job_events import entry
+from airunner.model.proof.chain import linked
+from airunner.model.proof.seal import NOTHING, Seal
+from airunner.model.reports import Output, OutputCut
+
+_FACT_COLUMNS: Final = len(FACT_COLUMNS.split(", "))
+_ORDER: Final = "WHERE job = ? ORDER BY last, place"
+_FACTS: Final = f"SELECT {FACT_COLUMNS} FROM facts {_ORDER}"  # noqa: S608  # our own words
+_REPORTS: Final = f"SELECT {REPORT_COLUMNS} FROM reports {_ORDER}"  # noqa: S608  # as above
+_HAS: Final = "SELECT count(*) FROM facts WHERE job = ? AND kind = ?"
+_NEXT: Final = (
+    "SELECT min(job) FROM (SELECT min(job) AS job FROM facts WHERE job > ?1 "
+    "UNION ALL SELECT min(job) FROM reports WHERE job > ?1)"
+)
+
+
+class History:
+    """Follows one job's events in their order."""
+
+    def __init__(self, *, dropped: bool) -> None:
+        """`dropped`: retention has taken the job's output."""
+        self.last = 0  # the sequence up to which it holds together
+        self.ended = False
+        self.output_bytes = 0
+        self.dropped = dropped
+        self._place, self._link = 0, NOTHING
+        self._cut = 0
+
+    def follow(self, event: Event) -> str | None:
+        """Why the event does not follow those before; None: it does, and is the last one now."""
+        if event.place <= self._place:
+            return f"it stands at place {event.place}, before the one that it follows"
+        if not sequences(event.fact):
+            return None if event.first == self.last else self._gap(event.first)
+        if event.first != self.last + 1:
+            return self._gap(event.first - 1)
+        if self.ended or isinstance(event.fact, Enqueued) != (self.last == 0):
+            return (
+                "it follows the job's end" if self.ended else "the job begins with no or two facts"
+            )
+        if not self._links(event):
+            return "its link does not follow from the one before"
+        self._count(event)
+        if isinstance(event.fact, Finished) and not self._sealed(event, event.fact.seal):
+            return "the job's seal does not fit what is there"
+        self.last, self._place, self._link = event.last, event.place, event.link
+        self.ended = isinstance(event.fact, Finished)
+        return None
+
+    def _gap(self, before: int) -> str:
+        if before < self.last:
+            return f"it takes sequences from {before + 1} on, which are taken up to {self.last}"
+        return f"the events of sequences {self.last + 1} to {before} are missing"
+
+    def _links(self, event: Event) -> bool:
+        fact = event.fact
+        if self.dropped and isinstance(fact, Reported) and isinstance(fact.report, OutputCut):
+            return True
+        seen = entry(event)
+        assert seen
+        return linked(self._link, seen) == event.link
+
+    def _count(self, event: Event) -> None:
+        match event.fact:
+            case Reported(report=Output() as output):
+                self.output_bytes += output.size
+            case Reported(report=OutputCut(size=size)):
+                self._cut += size
+            case _:
+                pass
+
+    def _sealed(self, event: Event, seal: Seal | None) -> bool:
+        if seal is None:
+            return True
+        same = (self.output_bytes, self._cut) == (seal.size, seal.cut)
+        if self.dropped:  # how much of it was cut before retention cut all cannot be told
+            same = self.output_bytes + self._cut == seal.size + seal.cut
+        return same and (seal.count, seal.digest) == (event.last, event.link)
+
+
+def jobs(connection: apsw.Connection) -> Iterator[str]:
+    """Every job that has a row, by id."""
+    job = ""
+    while (job := connection.execute(_NEXT, (job,)).get) is not None:
+        yield job
+
+
+def events(connection: apsw.Connection, job: str) -> Generator[Event | DamagedRow, None, None]:
+    """The rows of a job in order of their sequences; of one that is damaged, how."""
+    facts: Any = connection.execute(_FACTS, (job,))  # Any: rows of that query
+    reports: Any = connection.execute(_REPORTS, (job,))  # Any: as above
+    for row in merge(facts, reports, key=_order):
+        try:
+            yield fact_event(row) if len(row) == _FACT_COLUMNS else report_event(row)
+        except DamagedRow as damaged:
+            yield damaged
+
+
+def begun(connection: apsw.Connection, job: str) -> History | None:
+    """What is to follow the job's events; None: it was forgotten, and they are on their way out."""
+    if connection.execute(_HAS, (job, FACTS[Forgotten])).get:
+        return None
+    return History(dropped=bool(connection.execute(_HAS, (job, FACTS[OutputDropped])).get))
+
+
+def _order(row: Any) -> tuple[int, int]:  # Any: a row of either table
+    return row[4], row[0]

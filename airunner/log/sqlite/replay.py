@@ -1,0 +1,102 @@
+"""What a replay is told: the facts in order of place, and how far each open job's reports had come.
+
+A start must not take longer for more output, so no report is read but the newest of each job
+that has not ended: one Tallied stands at its place for all of them, and the sizes are summed in
+the index. Of a job that has ended, its seal says as much.
+
+All of it is of one moment: a single read transaction, which lasts until the generator is closed.
+While it lasts the write-ahead log is not reused, so a replay is for the start of a server.
+"""
+
+from collections.abc import Generator, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+
+from airunner.log.records import FACTS
+from airunner.log.sqlite.damage import named
+from airunner.log.sqlite.rows import FACT_COLUMNS, REPORT_COLUMNS, fact_event, report_event
+from airunner.log.sqlite.schema import connect
+from airunner.model.facts import Event, Finished, Forgotten, Leased, Tallied
+from airunner.model.jobs import Instant, JobId, Place
+from airunner.model.jobs import Sequence as EventSequence
+from airunner.model.proof.seal import Link
+
+PAGE_ROWS: Final = 2_000
+
+_LOWEST: Final = -(1 << 63)  # of all rows: one whose place is damaged must be met, not passed by
+
+_FINISHED, _FORGOTTEN, _LEASED = FACTS[Finished], FACTS[Forgotten], FACTS[Leased]
+_UNUSUAL: Final = (
+    "SELECT job, max(kind = ?) AS gone FROM facts GROUP BY job "
+    "HAVING gone OR (max(kind = ?) AND NOT max(kind = ?))"
+)
+_FACTS: Final = f"SELECT {FACT_COLUMNS} FROM facts WHERE place > ? ORDER BY place"  # noqa: S608  # our own words
+_NEWEST: Final = f"SELECT {REPORT_COLUMNS} FROM reports WHERE job = ? ORDER BY last DESC LIMIT 1"  # noqa: S608  # as above
+_SIZES: Final = "SELECT sum(size), sum(cut) FROM reports INDEXED BY reports_of_job WHERE job = ?"
+_SENT: Final = (
+    "SELECT sent FROM reports WHERE job = ? AND attempt = ? AND sent > 0 ORDER BY last DESC LIMIT 1"
+)
+
+
+def pages(path: Path, after: int, *, vfs: str | None = None) -> Generator[list[Event], None, None]:
+    """The events of a replay whose place is higher than `after`, some thousand at a time.
+
+    Raises LogDamaged.
+    """
+    connection = connect(path, vfs=vfs)
+    try:
+        with named(path, "replaying it"):
+            connection.execute("BEGIN")
+            yield from _pages(connection, after)
+    finally:
+        connection.close()
+
+
+def _pages(connection: apsw.Connection, after: int) -> Iterator[list[Event]]:
+    forgotten: set[str] = set()
+    tallies: list[Event] = []
+    # Any, here and below: apsw does not know which columns a query has.
+    unusual: Any = connection.execute(_UNUSUAL, (_FORGOTTEN, _LEASED, _FINISHED))
+    for job, gone in unusual:
+        if gone:
+            forgotten.add(job)
+        elif (tally := _tally(connection, job)) is not None:
+            tallies.append(tally)
+    tallies = sorted((each for each in tallies if each.place > after), key=_place, reverse=True)
+    rows: Any = connection.execute(_FACTS, (after or _LOWEST,))
+    while some := list(islice(rows, PAGE_ROWS)):
+        events = [
+            fact_event(row) for row in some if row[1] not in forgotten or row[2] == _FORGOTTEN
+        ]
+        if tallies and events:
+            due = []
+            while tallies and tallies[-1].place < events[-1].place:
+                due.append(tallies.pop())
+            events = sorted([*events, *due], key=_place) if due else events
+        yield events
+    if tallies:
+        yield tallies[::-1]
+
+
+def _tally(connection: apsw.Connection, job: Any) -> Event | None:
+    """How far the job's reports had come, at the place of the newest; None: there are none."""
+    row: Any = connection.execute(_NEWEST, (job,)).get
+    if row is None:
+        return None
+    newest = report_event(row)
+    sizes: Any = connection.execute(_SIZES, (job,)).get
+    sent: Any = row[6] or connection.execute(_SENT, (job, row[5])).get or 0
+    return Event(
+        place=Place(newest.place),
+        at=Instant(newest.at),
+        fact=Tallied(JobId(job), sent, *sizes),
+        first=EventSequence(newest.last),
+        link=Link(newest.link),
+    )
+
+
+def _place(event: Event) -> int:
+    return event.place

@@ -1,0 +1,99 @@
+"""The worker's end of its stream with the server, as a Channel."""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import grpc
+
+from airunner.model.errors import Refused, ShuttingDown, Unreachable
+from airunner.model.protocol.channel import ChannelClosed
+from airunner.model.protocol.worker_protocol import FromServer, FromWorker
+from airunner.wire.client.endpoint import Destination, dial
+from airunner.wire.codec.errors import refusal_of
+from airunner.wire.codec.worker_protocol import decode_from_server, encode_from_worker
+from airunner.wire.job.v1 import job_pb2 as pb
+from airunner.wire.job.v1.job_pb2_grpc import JobServiceStub
+
+_DEADLY: Final = (grpc.aio.BaseError, grpc.RpcError, asyncio.InvalidStateError)
+
+
+class WorkChannel:
+    """One stream to a server; it connects with the first message.
+
+    A token that comes from a file is read when the stream is opened. To cancel a
+    receive() closes the channel.
+    """
+
+    def __init__(self, destination: Destination) -> None:
+        self._server = destination.server
+        self._heard: deque[FromServer] = deque()  # and not received yet
+        metadata = destination.metadata()
+        self._channel = dial(destination)
+        self._call: grpc.aio.StreamStreamCall[pb.WorkRequest, pb.WorkResponse] = JobServiceStub(
+            self._channel
+        ).Work(metadata=metadata)
+
+    async def send(self, message: FromWorker) -> None:
+        await self.send_all((message,))
+
+    async def send_all(self, messages: Iterable[FromWorker]) -> None:
+        rest = iter(messages)
+        while (request := encode_from_worker(rest)).messages:
+            try:
+                await self._call.write(request)
+            except _DEADLY as error:
+                raise ChannelClosed(await self._why(error)) from error
+
+    async def receive(self) -> FromServer:
+        """The next message; raises as receive_all()."""
+        if not self._heard:
+            self._heard.extend(await self._read())
+        return self._heard.popleft()
+
+    async def receive_all(self) -> Sequence[FromServer]:
+        """The next messages.
+
+        Raises what the server refused, where a further try cannot mend it; ChannelClosed,
+        with the reason in a sentence, where it can.
+        """
+        if self._heard:
+            heard, self._heard = self._heard, deque()
+            return heard
+        return await self._read()
+
+    async def _read(self) -> list[FromServer]:
+        try:
+            response = await self._call.read()
+        except grpc.aio.AioRpcError as error:
+            refusal = refusal_of(error, self._server)
+            if _passes(refusal, error.code()):
+                raise ChannelClosed(str(refusal)) from None
+            raise refusal from None
+        except _DEADLY as error:
+            raise ChannelClosed(f"the stream to {self._server} is broken") from error
+        if not isinstance(response, pb.WorkResponse):
+            raise ChannelClosed(f"the server at {self._server} has ended the stream")
+        return decode_from_server(response)
+
+    async def _why(self, error: BaseException) -> str:
+        """Why nothing can be written any more; a write itself is only told that it is so."""
+        if not isinstance(error, grpc.aio.AioRpcError) and self._call.done():
+            try:
+                await self._call.read()
+            except _DEADLY as said:
+                error = said
+        if isinstance(error, grpc.aio.AioRpcError):
+            return str(refusal_of(error, self._server))
+        return f"the stream to {self._server} is broken"
+
+    async def close(self) -> None:
+        self._call.cancel()
+        await self._channel.close()
+
+
+def _passes(refusal: Refused, code: grpc.StatusCode) -> bool:
+    """Whether the same stream may work a little later."""
+    lost = (grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
+    return isinstance(refusal, Unreachable | ShuttingDown) or refusal.retry or code in lost

@@ -1,0 +1,186 @@
+"""What a submitter asks for, on the wire.
+
+A field that a client of the published contract leaves at zero means the default;
+a JobSpec that comes out of here has checked itself.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from airunner.model import limits
+from airunner.model.errors import InvalidRequest
+from airunner.model.spec import (
+    DEFAULT_QUEUE,
+    Checkout,
+    Container,
+    JobSpec,
+    Mount,
+    Submodules,
+    TerminalSize,
+)
+from airunner.wire.codec.enums import PROCESS_TYPES
+from airunner.wire.codec.steps import decode_steps, encode_steps, shown
+from airunner.wire.job.v1 import job_pb2 as pb
+
+_CHECKOUT, _TERMINAL = Checkout(), TerminalSize()  # which a message that says nothing means
+_SUBMODULES = {
+    "": Submodules.NONE,
+    "none": Submodules.NONE,
+    "false": Submodules.NONE,
+    "true": Submodules.TOP,
+    "recursive": Submodules.RECURSIVE,
+}
+
+
+def encode_spec(spec: JobSpec, *, with_values: bool = True, whole: bool = True) -> pb.JobParams:
+    """All but the queue, which travels beside it. Without values the environment is names only.
+
+    Not `whole`: as a list shows it, with the texts of scripts and steps cut short.
+
+    What most jobs have is left out: the usual terminal, and the usual checkout of nothing. A
+    repository comes with its checkout, which a worker of the published contract goes by.
+    """
+    params = pb.JobParams(
+        repository=spec.repository,
+        commit=spec.commit,
+        branch=spec.branch,
+        environment={
+            name: value if with_values else "" for name, value in spec.environment.items()
+        },
+        metadata=spec.metadata,
+        owner=spec.owner,
+        command=spec.command,
+        args=spec.args,
+        process_type=PROCESS_TYPES.encode(spec.process_type),
+        timeout_seconds=spec.timeout_seconds,
+        working_directory=spec.working_directory,
+        container=None if spec.container is None else _encode_container(spec.container),
+        git_clone=None if _usual_checkout(spec) else _encode_checkout(spec.checkout),
+        queue_timeout_seconds=spec.queue_timeout_seconds,
+        attempts_max=spec.attempts_max,
+        terminal=None if spec.terminal == _TERMINAL else _encode_terminal(spec.terminal),
+        output_bytes_max=spec.output_bytes_max,
+        grace_seconds=spec.grace_seconds,
+    )
+    # To pass what is empty takes protobuf as long as to write it.
+    if spec.name:
+        params.name = spec.name
+    if spec.source:
+        params.source = spec.source
+    if spec.artifacts:
+        params.artifacts.extend(spec.artifacts)
+    if not spec.command:
+        _fill_shell_work(params, spec, with_values=with_values, whole=whole)
+    return params
+
+
+def decode_spec(params: pb.JobParams, queue: str) -> JobSpec:
+    """The spec; InvalidRequest names the field that breaks a rule."""
+    return JobSpec(
+        command=params.command,
+        args=_words(params.args),
+        queue=queue or DEFAULT_QUEUE,
+        repository=params.repository,
+        commit=params.commit,
+        branch=params.branch,
+        checkout=_decode_checkout(params.git_clone) if params.HasField("git_clone") else _CHECKOUT,
+        working_directory=params.working_directory,
+        environment=_texts(params.environment),
+        metadata=_texts(params.metadata),
+        owner=params.owner,
+        process_type=PROCESS_TYPES.decode(params.process_type, "process_type"),
+        terminal=_decode_terminal(params.terminal) if params.HasField("terminal") else _TERMINAL,
+        container=_decode_container(params.container) if params.HasField("container") else None,
+        timeout_seconds=params.timeout_seconds,
+        queue_timeout_seconds=params.queue_timeout_seconds,
+        grace_seconds=(
+            params.grace_seconds
+            if params.HasField("grace_seconds")
+            else limits.GRACE_SECONDS_DEFAULT
+        ),
+        attempts_max=params.attempts_max or limits.ATTEMPTS_DEFAULT,
+        output_bytes_max=params.output_bytes_max or limits.OUTPUT_BYTES_DEFAULT,
+        name=params.name,
+        script=params.script,
+        shell=params.shell,
+        steps=decode_steps(params.steps) if params.HasField("steps") else None,
+        source=params.source,
+        artifacts=_words(params.artifacts),
+    )
+
+
+def _texts(said: Mapping[str, str]) -> dict[str, str]:
+    return dict(said) if said else {}  # to copy an empty map takes protobuf longer than to ask
+
+
+def _words(said: Sequence[str]) -> tuple[str, ...]:
+    return tuple(said) if said else ()  # as above
+
+
+def _fill_shell_work(
+    params: pb.JobParams, spec: JobSpec, *, with_values: bool, whole: bool
+) -> None:
+    """What a shell runs; of a job with a command there is none."""
+    params.script, params.shell = shown(spec.script, whole=whole), spec.shell
+    if spec.steps is not None:
+        params.steps.CopyFrom(encode_steps(spec.steps, with_values=with_values, whole=whole))
+
+
+def _usual_checkout(spec: JobSpec) -> bool:
+    return not spec.repository and spec.checkout == _CHECKOUT
+
+
+def _encode_checkout(checkout: Checkout | None) -> pb.GitCloneConfig:
+    if checkout is None:
+        return pb.GitCloneConfig(enabled=False)
+    return pb.GitCloneConfig(
+        enabled=True,
+        depth=checkout.depth or -1,
+        single_branch=checkout.single_branch,
+        submodules=checkout.submodules,
+    )
+
+
+def _decode_checkout(config: pb.GitCloneConfig) -> Checkout | None:
+    if not config.enabled:
+        return None
+    if config.submodules not in _SUBMODULES:
+        raise InvalidRequest(
+            "git_clone.submodules", f"{config.submodules!r} is not one of none, true, recursive"
+        )
+    return Checkout(
+        depth=max(0, config.depth or 1),  # 0 on the wire is the default; negative is all
+        single_branch=config.single_branch,
+        submodules=_SUBMODULES[config.submodules],
+    )
+
+
+def _encode_terminal(size: TerminalSize) -> pb.TerminalSize:
+    return pb.TerminalSize(columns=size.columns, rows=size.rows)
+
+
+def _decode_terminal(size: pb.TerminalSize) -> TerminalSize:
+    return TerminalSize(columns=size.columns or _TERMINAL.columns, rows=size.rows or _TERMINAL.rows)
+
+
+def _encode_container(container: Container) -> pb.ContainerConfig:
+    return pb.ContainerConfig(
+        enabled=True,
+        image=container.image,
+        runtime=container.runtime,
+        mounts=[
+            pb.ContainerMount(source=each.source, target=each.target, read_only=each.read_only)
+            for each in container.mounts
+        ],
+    )
+
+
+def _decode_container(config: pb.ContainerConfig) -> Container | None:
+    if not config.enabled:
+        return None
+    if not config.image:
+        raise InvalidRequest("container.image", "is empty: name an image, or leave container out")
+    mounts = (
+        Mount(source=each.source, target=each.target, read_only=each.read_only)
+        for each in config.mounts
+    )
+    return Container(image=config.image, runtime=config.runtime, mounts=tuple(mounts))
