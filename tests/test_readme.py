@@ -10,7 +10,7 @@ from airunner.jobfile.reader import KEYS, parse_job_file
 from airunner.jobfile.steps import STEP_KEYS
 from airunner.model import limits
 from airunner.model.spec import Checkout, Submodules
-from airunner.server.roles import Role
+from airunner.server.access.roles import Role
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

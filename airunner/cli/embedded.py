@@ -29,8 +29,8 @@ from airunner.cli.exits import OURS
 from airunner.cli.keys import PUBLIC, SIGNING, make_keys
 from airunner.cli.output import note
 from airunner.cli.secrets import make_private_folder, write_private
-from airunner.server.auth import sign_token
-from airunner.server.roles import Role
+from airunner.server.access.auth import sign_token
+from airunner.server.access.roles import Role
 
 TOKEN_SECONDS: Final = 365 * 86_400
 _ENTRY: Final = "from airunner.cli.main import main; main()"

@@ -28,7 +28,7 @@ from airunner.model.limits import (
 
 if TYPE_CHECKING:
     from airunner.cli.storing import Store
-    from airunner.server.auth import Gate
+    from airunner.server.access.auth import Gate
     from airunner.store.retention import Retention
 
 _TLS, _AUTH, _KEEPING = "TLS", "Who may call", "What is kept"
@@ -281,8 +281,8 @@ def _gate(
     default_role: str | None,
 ) -> "Gate":
     from airunner.cli.token import key_text
-    from airunner.server.auth import OpenGate, TokenGate
-    from airunner.server.roles import Role
+    from airunner.server.access.auth import OpenGate, TokenGate
+    from airunner.server.access.roles import Role
 
     if no_auth:
         if not is_loopback(listen):

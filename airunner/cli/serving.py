@@ -22,13 +22,13 @@ from airunner.cli.journal import LogFormat, open_journal, open_lines
 from airunner.cli.lifeline import on_end
 from airunner.cli.storing import LogFailed, Opened, Store, log_failures, opened
 from airunner.model.jobs import JobId
-from airunner.server.archive import Archive, letting_go
-from airunner.server.auth import Gate
+from airunner.server.access.auth import Gate
+from airunner.server.artifacts import Archive, letting_go
 from airunner.server.broker import Broker
 from airunner.server.clock import LoopClock
-from airunner.server.grpc import GrpcServer
+from airunner.server.grpc.server import GrpcServer
 from airunner.server.ids import RandomIds
-from airunner.server.journal import job_lines
+from airunner.server.job_logging import job_lines
 from airunner.server.replay import replay
 from airunner.store.engine import Engine
 from airunner.store.retention import Retention

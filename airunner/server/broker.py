@@ -39,14 +39,14 @@ from airunner.model.jobs import (
 )
 from airunner.model.reports import Output, Report
 from airunner.model.wait_reason import Waiting
-from airunner.server.attendance import Attendance, Presence
-from airunner.server.audience import Audience
 from airunner.server.clock import Clock
-from airunner.server.granted import Granted
 from airunner.server.ids import Ids
 from airunner.server.outbox import Journal, Outbox
 from airunner.server.parking import Parking
-from airunner.server.readers import Readers
+from airunner.server.pins import Readers
+from airunner.server.watchers import Audience
+from airunner.server.workers.connected_workers import Attendance, Presence
+from airunner.server.workers.leased_job import Granted
 from airunner.store.engine import Engine
 from airunner.store.queries import page, statistics
 from airunner.store.queue import Queue

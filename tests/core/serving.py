@@ -13,8 +13,8 @@ from airunner.model.reports import Chunk, Output, Stream
 from airunner.model.spec import JobSpec
 from airunner.server.broker import Broker
 from airunner.server.clock import LoopClock
-from airunner.server.granted import Granted
 from airunner.server.outbox import Journal
+from airunner.server.workers.leased_job import Granted
 from airunner.store.engine import Engine
 from airunner.store.retention import Retention
 from tests.support.ids import CountingIds

@@ -24,7 +24,7 @@ from airunner.model.errors import (
 from airunner.model.facts import ArtifactKept, ArtifactsDropped, Event
 from airunner.model.jobs import JobId, Millis, Subject, TaskToken
 from airunner.model.limits import ARTIFACT_CHUNK_BYTES, TRANSFERS_MAX
-from airunner.server.archive import Archive, letting_go
+from airunner.server.artifacts import Archive, letting_go
 from airunner.server.broker import Broker
 from airunner.store.retention import Retention
 from tests.core.serving import DONE, SlowLog, broker_over, leased, output, wish

@@ -17,7 +17,7 @@ from airunner.model.jobs import (
 )
 from airunner.model.limits import CONNECTIONS_REMEMBERED_MAX
 from airunner.model.spec import JobSpec
-from airunner.server.attendance import Attendance, Presence
+from airunner.server.workers.connected_workers import Attendance, Presence
 
 
 def present(name: str, *queues: str, slots: int = 2, busy: int = 1) -> Presence:

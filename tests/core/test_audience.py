@@ -11,8 +11,8 @@ from airunner.model.facts import Event, Reported
 from airunner.model.jobs import JobId, Millis, Place
 from airunner.model.limits import KIB
 from airunner.model.reports import Output
-from airunner.server.audience import STRETCH_BYTES_MAX, STRETCH_EVENTS_MAX, Stretch
 from airunner.server.broker import Broker
+from airunner.server.watchers import STRETCH_BYTES_MAX, STRETCH_EVENTS_MAX, Stretch
 from airunner.store.retention import Retention
 from tests.core.serving import (
     DONE,

@@ -33,9 +33,9 @@ from airunner.model.jobs import (
 )
 from airunner.model.limits import PAGE_SIZE_DEFAULT
 from airunner.model.spec import JobSpec
-from airunner.server.attendance import Presence
 from airunner.server.broker import Broker
 from airunner.server.replay import replay
+from airunner.server.workers.connected_workers import Presence
 from airunner.store.engine import Engine
 from airunner.store.retention import Retention
 from tests.core.serving import (

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from airunner.server.pace import PAUSE_SECONDS, Pace
+from airunner.server.grpc.pacer import PAUSE_SECONDS, Pace
 from tests.support.loop import virtually
 
 

@@ -49,7 +49,7 @@ from airunner.model.protocol.worker_protocol import (
 )
 from airunner.model.reports import Alive
 from airunner.server.broker import Broker
-from airunner.server.session import Session
+from airunner.server.workers.worker_session import Session
 from airunner.store.retention import Retention
 from tests.core.serving import DONE, MINUTE, SlowLog, leased, output, seconds_gone, served, wish
 from tests.core.test_full import tried

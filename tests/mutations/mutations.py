@@ -46,7 +46,7 @@ ON_THE_SERVER: Final = (
     Mutation(
         name="an acknowledgement of output before the log has it",
         promise="Write, then answer",
-        file="airunner/server/session.py",
+        file="airunner/server/workers/worker_session.py",
         old="            await self._broker.durable(self._replies[0][0])\n",
         new="",
         test=f"{SESSION}test_what_is_stored_is_acknowledged_only_once_it_is_durable",

@@ -4,7 +4,7 @@ from typing import Final
 
 from tests.mutations.mutation import Mutation
 
-ARCHIVE: Final = "airunner/server/archive.py"
+ARCHIVE: Final = "airunner/server/artifacts.py"
 CORE: Final = "tests/core/test_archive.py::"
 DEPOTS: Final = "tests/log/test_depots.py::"
 

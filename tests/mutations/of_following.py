@@ -15,7 +15,7 @@ OF_FOLLOWING: Final = (
     Mutation(
         name="an append that wakes nobody who follows all jobs",
         promise="Whoever follows all jobs misses nothing",
-        file="airunner/server/audience.py",
+        file="airunner/server/watchers.py",
         old="        self._news.wake(_ALL)\n",
         new="",
         test=f"{AUDIENCE}test_a_follower_is_told_of_every_job_in_one_order_as_it_comes",
@@ -23,7 +23,7 @@ OF_FOLLOWING: Final = (
     Mutation(
         name="a follower that parks though something has come while it read",
         promise="Whoever follows all jobs misses nothing",
-        file="airunner/server/audience.py",
+        file="airunner/server/watchers.py",
         old="            if self._end <= after:\n",
         new="            if True:\n",
         test=f"{AUDIENCE}test_what_has_come_while_a_follower_read_is_told_at_once",
@@ -55,7 +55,7 @@ OF_FOLLOWING: Final = (
     Mutation(
         name="a follower that goes on in another log",
         promise="Whoever follows all jobs misses nothing",
-        file="airunner/server/events_door.py",
+        file="airunner/server/grpc/events.py",
         old='request.log not in {"", audience.log} or ',
         new="",
         test=f"{FOLLOW_ALL}test_what_cannot_be_followed_is_refused",

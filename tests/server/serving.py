@@ -24,14 +24,14 @@ from airunner.cli.certificates import make_certificates
 from airunner.cli.journal import LogFormat, open_journal, open_lines
 from airunner.log.memory import MemoryLog
 from airunner.model.jobs import JobId
-from airunner.server.archive import Archive, letting_go
-from airunner.server.auth import Gate, OpenGate, TokenGate, sign_token
+from airunner.server.access.auth import Gate, OpenGate, TokenGate, sign_token
+from airunner.server.access.roles import Role
+from airunner.server.artifacts import Archive, letting_go
 from airunner.server.broker import Broker
 from airunner.server.clock import LoopClock
-from airunner.server.grpc import GrpcServer
+from airunner.server.grpc.server import GrpcServer
 from airunner.server.ids import RandomIds
-from airunner.server.journal import job_lines
-from airunner.server.roles import Role
+from airunner.server.job_logging import job_lines
 from airunner.store.engine import replayed
 from airunner.wire.client.endpoint import Destination, dial
 from airunner.wire.job.v1.job_pb2_grpc import JobEventsServiceStub, JobServiceStub

@@ -26,8 +26,8 @@ from airunner.model.errors import (
 from airunner.model.jobs import Enqueue, JobId, Millis, Outcome, Reason, TaskToken, WorkerId, digest
 from airunner.model.limits import ARTIFACT_CHUNK_BYTES, MIB
 from airunner.model.spec import JobSpec
-from airunner.server.granted import Granted
-from airunner.server.roles import Role
+from airunner.server.access.roles import Role
+from airunner.server.workers.leased_job import Granted
 from airunner.wire.client.artifacts_client import ArtifactsClient, _End
 from airunner.wire.client.connection import PAUSES
 from airunner.wire.client.endpoint import Destination

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from airunner.model.errors import InvalidRequest, Unauthenticated
 from airunner.model.limits import TOKEN_BYTES_MAX, TOKENS_CACHED_MAX
-from airunner.server.auth import OpenGate, TokenGate, sign_token
-from airunner.server.roles import ALLOWED, OPEN, Role, may_call
+from airunner.server.access.auth import OpenGate, TokenGate, sign_token
+from airunner.server.access.roles import ALLOWED, OPEN, Role, may_call
 from airunner.wire.job.v1 import job_pb2
 
 Keys = tuple[str, str]  # private, public
@@ -171,7 +171,7 @@ def test_remembered_tokens_are_bounded(
     keys: Keys, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert TOKENS_CACHED_MAX >= 1_000
-    monkeypatch.setattr("airunner.server.auth.TOKENS_CACHED_MAX", 2)
+    monkeypatch.setattr("airunner.server.access.auth.TOKENS_CACHED_MAX", 2)
     gate = TokenGate(keys[1], now=clock)
     for name in ("ada", "bob", "cho"):
         gate.admit(sign_token(keys[0], name, roles=[], seconds=60, now=clock))

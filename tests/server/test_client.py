@@ -57,7 +57,7 @@ from airunner.model.protocol.worker_protocol import (
 )
 from airunner.model.reports import Chunk, Output, OutputCut, ProcessStarted, Stream
 from airunner.model.spec import JobSpec
-from airunner.server.roles import Role
+from airunner.server.access.roles import Role
 from airunner.wire.client.endpoint import Destination
 from airunner.wire.client.follow import follow
 from airunner.wire.client.jobs_client import Accepted, JobsClient

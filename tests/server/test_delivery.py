@@ -8,8 +8,8 @@ import pytest
 
 from airunner.model.jobs import Instant, Job, JobId, Place, TaskToken
 from airunner.model.spec import JobSpec
-from airunner.server.delivery import deliver_first
-from airunner.server.granted import Granted
+from airunner.server.grpc.delivery import deliver_first
+from airunner.server.workers.leased_job import Granted
 
 JOB = Job(
     id=JobId("1"),

@@ -21,8 +21,8 @@ from airunner.model.job_events import Ended, Entry, kind
 from airunner.model.jobs import Enqueue, JobId, Millis, Outcome, Place, Reason, WorkerId
 from airunner.model.reports import Remark
 from airunner.model.spec import JobSpec
-from airunner.server.events_door import PLACES_UNSAID_MAX
-from airunner.server.roles import Role
+from airunner.server.access.roles import Role
+from airunner.server.grpc.events import PLACES_UNSAID_MAX
 from airunner.wire.client.follow import follow_all
 from airunner.wire.client.jobs_client import Heard, JobsClient
 from airunner.wire.job.v1 import job_pb2 as pb

@@ -18,8 +18,8 @@ from airunner.model.job_query import Listing, Page
 from airunner.model.jobs import Enqueue, Job, JobId
 from airunner.model.spec import JobSpec
 from airunner.model.steps import Step
+from airunner.server.access.roles import Role
 from airunner.server.broker import Broker
-from airunner.server.roles import Role
 from airunner.wire.client.jobs_client import JobsClient
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.worker.grpc import connect

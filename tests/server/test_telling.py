@@ -4,7 +4,7 @@ from airunner.model.facts import Event, Reported
 from airunner.model.job_events import Entry
 from airunner.model.jobs import Instant, JobId, Place, Sequence
 from airunner.model.reports import Chunk, Output, OutputCut, Report, Stream
-from airunner.server.telling import Telling, Told
+from airunner.server.grpc.response_cache import Telling, Told
 from airunner.wire.codec.job_events import decode_entry
 from airunner.wire.job.v1 import job_pb2 as pb
 

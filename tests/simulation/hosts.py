@@ -21,12 +21,12 @@ from airunner.model.jobs import Instant, JobId, Sequence
 from airunner.model.jobs import Place as LogPlace
 from airunner.model.protocol.channel import ChannelClosed
 from airunner.model.protocol.worker_protocol import FromServer, FromWorker
-from airunner.server.archive import Archive, letting_go
+from airunner.server.artifacts import Archive, letting_go
 from airunner.server.broker import Broker
 from airunner.server.clock import LoopClock
 from airunner.server.ids import Ids
 from airunner.server.replay import replay
-from airunner.server.session import Session
+from airunner.server.workers.worker_session import Session
 from airunner.store.engine import Engine
 from airunner.store.retention import Retention
 from airunner.wire.client.jobs_client import Heard

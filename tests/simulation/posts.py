@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from airunner.model.jobs import Instant, Millis
 from airunner.model.protocol.channel import ChannelClosed
 from airunner.model.protocol.worker_protocol import Assignment, FromServer, FromWorker
-from airunner.server.archive import Archive
+from airunner.server.artifacts import Archive
 from airunner.worker.spool.spools import Rack
 from airunner.worker.worker import WorkerOptions
 from tests.simulation.artifacts import CallsShelf, Leaving, MakersRooms

@@ -21,10 +21,10 @@ from airunner.model.jobs import Sequence as EventSequence
 from airunner.model.protocol.worker_protocol import Assignment, Batch, Completion, GiveBack
 from airunner.model.reports import Output, Report
 from airunner.model.steps import StepStatus
-from airunner.server.archive import Archive
+from airunner.server.artifacts import Archive
 from airunner.server.broker import Broker
 from airunner.server.clock import LoopClock
-from airunner.server.session import Session
+from airunner.server.workers.worker_session import Session
 from airunner.wire.client.jobs_client import Heard
 from airunner.worker.process import Command
 from airunner.worker.spool.spool import Spool

@@ -17,7 +17,7 @@ from airunner.model.protocol.worker_protocol import FromServer, FromWorker
 from airunner.model.reports import Output, Report
 from airunner.model.spec import JobSpec
 from airunner.server.broker import Broker
-from airunner.server.session import Session
+from airunner.server.workers.worker_session import Session
 from airunner.store.retention import Retention
 from airunner.worker.clock import LoopClock
 from airunner.worker.place import Place

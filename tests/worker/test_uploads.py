@@ -12,7 +12,7 @@ from airunner.log.memory import MemoryLog
 from airunner.model.artifacts import Artifact
 from airunner.model.jobs import Enqueue, Millis, Outcome, Reason, WorkerId
 from airunner.model.spec import JobSpec
-from airunner.server.granted import Granted
+from airunner.server.workers.leased_job import Granted
 from airunner.wire.client.artifacts_client import ArtifactsClient
 from airunner.worker.uploads import Uploads
 from airunner.worker.workspace import NotKept

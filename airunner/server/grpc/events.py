@@ -13,8 +13,8 @@ from airunner.model.job_events import Entry, trimmed
 from airunner.model.jobs import JobId, Place, Sequence, TaskToken
 from airunner.model.spec import check_queue
 from airunner.server.broker import Broker
-from airunner.server.methods import Methods
-from airunner.server.telling import Telling, made, seen
+from airunner.server.grpc.methods import Methods
+from airunner.server.grpc.response_cache import Telling, made, seen
 from airunner.wire.client.all_events import decode_types, encode_stretch
 from airunner.wire.codec.job_events import decode_filter, passes
 from airunner.wire.codec.reports import decode_reports

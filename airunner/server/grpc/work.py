@@ -8,7 +8,7 @@ import grpc
 
 from airunner.model.protocol.channel import ChannelClosed
 from airunner.model.protocol.worker_protocol import FromServer, FromWorker
-from airunner.server.pace import Pace
+from airunner.server.grpc.pacer import Pace
 from airunner.wire.codec.worker_protocol import decode_from_worker, encode_from_server
 from airunner.wire.job.v1 import job_pb2 as pb
 

@@ -20,14 +20,14 @@ from airunner.model.limits import (
     SHUTDOWN_SECONDS_MAX,
     TOKEN_BYTES_MAX,
 )
-from airunner.server.archive import Archive
-from airunner.server.artifacts_door import ArtifactsDoor
-from airunner.server.auth import Gate
+from airunner.server.access.auth import Gate
+from airunner.server.artifacts import Archive
 from airunner.server.broker import Broker
-from airunner.server.events_door import EventsDoor
-from airunner.server.guard import Guard
-from airunner.server.jobs_door import JobsDoor
-from airunner.server.methods import Methods
+from airunner.server.grpc.artifacts import ArtifactsDoor
+from airunner.server.grpc.events import EventsDoor
+from airunner.server.grpc.guard import Guard
+from airunner.server.grpc.jobs import JobsDoor
+from airunner.server.grpc.methods import Methods
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1 import job_pb2_grpc
 

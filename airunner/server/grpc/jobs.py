@@ -24,13 +24,13 @@ from airunner.model.protocol.channel import Channel
 from airunner.model.protocol.worker_protocol import FromServer, FromWorker
 from airunner.model.spec import DEFAULT_QUEUE, check_queue
 from airunner.model.validation import check_text, check_within
+from airunner.server.access.roles import Role
 from airunner.server.broker import Broker
-from airunner.server.delivery import deliver_first
-from airunner.server.granted import Granted
-from airunner.server.guard import caller
-from airunner.server.roles import Role
-from airunner.server.session import Session
-from airunner.server.work_door import WorkStream
+from airunner.server.grpc.delivery import deliver_first
+from airunner.server.grpc.guard import caller
+from airunner.server.grpc.work import WorkStream
+from airunner.server.workers.leased_job import Granted
+from airunner.server.workers.worker_session import Session
 from airunner.wire.codec.enums import JOB_STATES
 from airunner.wire.codec.errors import encode_refusal
 from airunner.wire.codec.jobs import (

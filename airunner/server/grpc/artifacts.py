@@ -13,7 +13,7 @@ from airunner.model.artifacts import Artifact
 from airunner.model.errors import InvalidRequest
 from airunner.model.jobs import JobId, TaskToken
 from airunner.model.limits import ARTIFACT_CHUNK_BYTES, MIB
-from airunner.server.archive import Archive, in_time
+from airunner.server.artifacts import Archive, in_time
 from airunner.wire.codec.artifacts import decode_artifact, encode_artifact
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1.job_pb2_grpc import JobArtifactsServiceServicer

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 from airunner.model.errors import InvalidRequest, Unauthenticated
 from airunner.model.jobs import Subject
 from airunner.model.limits import TOKEN_BYTES_MAX, TOKENS_CACHED_MAX
-from airunner.server.roles import Role
+from airunner.server.access.roles import Role
 
 ALGORITHM: Final = "ES256"
 _TIME_MAX: Final = 253_402_300_799  # the end of the year 9999

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import grpc
 
-from airunner.server.granted import Granted
+from airunner.server.workers.leased_job import Granted
 
 Write = Callable[[Granted], Awaitable[None]]
 

@@ -66,10 +66,10 @@ from airunner.model.protocol.worker_protocol import (
 from airunner.model.reports import width
 from airunner.model.spec import check_queue
 from airunner.model.validation import check_count, check_text, check_within
-from airunner.server.attendance import Presence
 from airunner.server.broker import Broker
-from airunner.server.granted import Granted
 from airunner.server.parking import Parking
+from airunner.server.workers.connected_workers import Presence
+from airunner.server.workers.leased_job import Granted
 from airunner.store.report_intake import room_for
 
 _CREDIT, _HEARD, _REPLIES, _ROOM, _END = "credit", "heard", "replies", "room", "end"

@@ -17,7 +17,7 @@ from airunner.model.jobs import JobId, Place
 from airunner.model.limits import MIB
 from airunner.model.reports import Output
 from airunner.server.parking import Parking
-from airunner.server.readers import Readers
+from airunner.server.pins import Readers
 from airunner.store.engine import Engine
 
 STRETCH_EVENTS_MAX: Final = 256

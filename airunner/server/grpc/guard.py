@@ -24,8 +24,8 @@ from structlog.typing import FilteringBoundLogger
 
 from airunner.log.log import LogDamaged
 from airunner.model.errors import DataLoss, NotAllowed, Refused, ShuttingDown, Unauthenticated
-from airunner.server.auth import Caller, Gate
-from airunner.server.roles import OPEN, may_call
+from airunner.server.access.auth import Caller, Gate
+from airunner.server.access.roles import OPEN, may_call
 from airunner.wire.codec.errors import REFUSAL_KEY, status_of
 
 Q = TypeVar("Q")
