@@ -27,7 +27,7 @@ from airunner.model.protocol.worker_protocol import FromServer, FromWorker, Hear
 from airunner.model.spec import JobSpec
 from airunner.wire.client.endpoint import Destination
 from airunner.wire.client.jobs_client import JobsClient
-from airunner.worker.grpc import connect
+from airunner.worker.session.connect import connect
 
 CALLS: Final = 32
 SLOTS: Final = 256  # of the worker that runs nothing

@@ -49,16 +49,16 @@ IMPURE = {
     "time",
     "uuid",
 }
-KEEPER = (  # fork, so stay small
+SUPERVISOR = (  # fork, so stay small
     "cgroup",
-    "leaf",
+    "cgroup_tree",
     "loop",
     "main",
+    "protocol",
+    "shim",
+    "shims",
     "spawn",
-    "subreaper",
-    "warden",
-    "wardens",
-    "words",
+    "subreaper_tree",
 )
 GRPC = PACKAGE / "server" / "grpc"
 MODULE_LINES_MAX = 400
@@ -168,11 +168,11 @@ def test_the_server_outside_its_grpc_port_knows_no_grpc() -> None:
     assert not breaches(imports, lambda name: within(name, *outside), deciding)
 
 
-def test_the_keeper_needs_nothing_but_the_standard_library() -> None:
-    """It forks, so it starts small: no threads, no event loop, none of what we depend on."""
-    keeper = (path for path in modules(PACKAGE / "worker" / "keeper") if path.stem in KEEPER)
+def test_the_supervisor_needs_nothing_but_the_standard_library() -> None:
+    """The supervisor forks, so it starts small: no threads, no event loop, no dependency."""
+    small = (path for path in modules(PACKAGE / "worker" / "supervisor") if path.stem in SUPERVISOR)
     heavy = ("asyncio", "threading", "concurrent", "grpc", "google", "structlog", "airunner.wire")
-    assert not breaches(imports, lambda name: within(name, *heavy), keeper)
+    assert not breaches(imports, lambda name: within(name, *heavy), small)
 
 
 def test_only_the_command_line_reads_the_environment() -> None:

@@ -14,13 +14,13 @@ import pytest
 
 from airunner.model.reports import Stream
 from airunner.model.spec import ProcessType, TerminalSize
-from airunner.worker.keeper.keeper import Tree
 from airunner.worker.process import (
     CommandNotFound,
     Exit,
     LaunchFailed,
     NotExecutable,
 )
+from airunner.worker.supervisor.supervisor import Tree
 from tests.worker.keeping import play
 from tests.zoo import (
     DOUBLE_FORK,

@@ -15,8 +15,8 @@ from typing import Final, Self
 
 from airunner.model.reports import Stream
 from airunner.model.spec import ProcessType, TerminalSize
-from airunner.worker.keeper.keeper import Keeper, Tree, start_keeper
 from airunner.worker.process import Command, Exit, Launcher, Process
+from airunner.worker.supervisor.supervisor import Keeper, Tree, start_keeper
 
 TREES: Final[tuple[Tree, ...]] = ("cgroup", "subreaper")
 KINDS: Final = (ProcessType.PIPE, ProcessType.PTY)

@@ -17,8 +17,8 @@ from airunner.bench.rounds import Contender, compare
 from airunner.bench.setting import Setting
 from airunner.model.limits import KIB, MIB
 from airunner.worker.files.descent import FOLDER
-from airunner.worker.sources.staged import Staged
-from airunner.worker.sources.staging import Staging
+from airunner.worker.workspace.sources.copy import Staging
+from airunner.worker.workspace.sources.snapshot import Staged
 
 BAR: Final = Bar(0.7)  # of cp -a
 SMALL_FILES_MAX: Final = 1_000

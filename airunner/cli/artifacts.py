@@ -224,7 +224,7 @@ def _progress(size: int) -> Iterator[_Progress]:
 def _chosen(found: Sequence["Artifact"], patterns: Sequence[str]) -> list["Artifact"]:
     if not patterns:
         return list(found)
-    from airunner.worker.results.patterns import Patterns
+    from airunner.worker.workspace.results.patterns import Patterns
 
     try:
         wanted = Patterns(patterns)

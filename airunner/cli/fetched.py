@@ -21,8 +21,8 @@ from typing import Final, Self
 from airunner.cli.exits import CommandFailed
 from airunner.cli.output import printable
 from airunner.model.artifacts import Artifact
+from airunner.worker.files.atomic import whole, write_all
 from airunner.worker.files.descent import Descent
-from airunner.worker.files.whole import whole, write_all
 
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _HINT: Final = "name another folder with --output, or replace what is there with --force"

@@ -13,7 +13,7 @@ from airunner.bench.setting import Setting
 from airunner.cli.certificates import make_certificates
 from airunner.wire.client.endpoint import Destination
 from airunner.wire.client.jobs_client import JobsClient
-from airunner.worker.grpc import connect
+from airunner.worker.session.connect import connect
 
 T = TypeVar("T")
 

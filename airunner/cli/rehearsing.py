@@ -1,6 +1,6 @@
 """A job's life without a server: a keeper, one attempt, until its end or a signal.
 
-It is the attempt that a worker makes (worker/run.py), with what it says shown here instead of sent.
+It is the attempt that a worker makes (worker/attempt/execution.py), with what it says shown here instead of sent.
 The first SIGINT or SIGTERM, or the end of our terminal, cancels the job, with its grace; the second
 kills it.
 """
@@ -24,13 +24,13 @@ from airunner.model.jobs import BEGINNING, Instant, Job, JobState, Outcome, Reas
 from airunner.model.reports import Report, width
 from airunner.model.spec import JobSpec
 from airunner.server.ids import RandomIds
-from airunner.worker.checkout import Folders
+from airunner.worker.attempt.execution import Run
+from airunner.worker.attempt.local import Rehearsal
+from airunner.worker.attempt.runtime import Place
+from airunner.worker.attempt.stop import Why
 from airunner.worker.clock import Clock, LoopClock
-from airunner.worker.halt import Why
-from airunner.worker.keeper.keeper import Keeper
-from airunner.worker.place import Place
-from airunner.worker.rehearsal import Rehearsal
-from airunner.worker.run import Run
+from airunner.worker.supervisor.supervisor import Keeper
+from airunner.worker.workspace.folders import Folders
 
 _ATTEMPT = 1
 

@@ -79,8 +79,8 @@ def dry_run(
 
     from airunner.cli.folders import check_apart, check_results, check_sources, work_folder
     from airunner.cli.journal import LogFormat, open_journal
-    from airunner.worker.keeper.keeper import start_keeper
     from airunner.worker.process import LaunchError
+    from airunner.worker.supervisor.supervisor import start_keeper
 
     spec, sources = _read(file, jobs_dir)
     workspaces = work_folder(workspaces_dir)

@@ -146,9 +146,9 @@ def worker(
     """
     from airunner.cli.folders import check_worker, work_folder
     from airunner.cli.journal import log_format_named, open_journal
-    from airunner.worker.keeper.keeper import start_keeper
     from airunner.worker.process import LaunchError
     from airunner.worker.spool.disk_spools import DiskSpools
+    from airunner.worker.supervisor.supervisor import start_keeper
 
     lines = log_format_named(log_format)
     if once and max_jobs is not None:

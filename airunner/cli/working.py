@@ -14,15 +14,15 @@ from airunner.cli.exits import CommandFailed, exit_code
 from airunner.cli.lifeline import on_end
 from airunner.model.jobs import Instant, Outcome
 from airunner.wire.client.endpoint import Destination
-from airunner.worker.checkout import Folders
+from airunner.worker.attempt.runtime import Place
 from airunner.worker.clock import LoopClock
-from airunner.worker.grpc import connect
-from airunner.worker.keeper.keeper import Keeper
-from airunner.worker.place import Place
 from airunner.worker.process import KeeperLost
+from airunner.worker.session.connect import connect
 from airunner.worker.spool.disk_spools import DiskSpools
+from airunner.worker.supervisor.supervisor import Keeper
 from airunner.worker.uploads import Uploads
 from airunner.worker.worker import Worker, WorkerOptions
+from airunner.worker.workspace.folders import Folders
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from airunner.model.errors import InvalidRequest, Refused
 from airunner.model.jobs import TaskToken
 from airunner.wire.client.artifacts_client import ArtifactsClient
 from airunner.wire.client.endpoint import Destination
-from airunner.worker.workspace import NotKept
+from airunner.worker.workspace.workspace import NotKept
 
 
 class Uploads:

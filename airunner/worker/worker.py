@@ -26,12 +26,12 @@ from airunner.model.jobs import Ending, Millis, Outcome, Reason, WorkerId
 from airunner.model.limits import WORKER_VISIBILITY_SECONDS_DEFAULT
 from airunner.model.protocol.worker_protocol import Hello
 from airunner.model.spec import DEFAULT_QUEUE
-from airunner.worker.client import Client, Connect
-from airunner.worker.halt import Why
-from airunner.worker.place import Place
+from airunner.worker.attempt.execution import Run
+from airunner.worker.attempt.runtime import Place
+from airunner.worker.attempt.stop import Why
 from airunner.worker.process import KeeperLost
-from airunner.worker.run import Run
-from airunner.worker.tenure import Tenure
+from airunner.worker.session.held_lease import Tenure
+from airunner.worker.session.session import Client, Connect
 
 KILL_SECONDS_MAX: Final = 3  # for giving jobs back after kill()
 DRAIN_SECONDS_DEFAULT: Final = 60.0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airunner.worker.sources.names import LOCK
+from airunner.worker.workspace.sources.source_names import LOCK
 from tests.support.site import Site
 
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from airunner.model.limits import BATCH_BYTES_MAX
-from airunner.worker.keeper.output import PIPE_BYTES
 from airunner.worker.process import READ_BYTES_MAX
+from airunner.worker.supervisor.output import PIPE_BYTES
 from tests.end.test_crashes import alive
 from tests.end.test_network import COUNT, Counter
 from tests.support.site import Process, Site

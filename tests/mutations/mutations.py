@@ -252,7 +252,7 @@ AT_THE_WORKER: Final = (
     Mutation(
         name="a lapsed lease whose tree lives on",
         promise="A worker stops before the server redelivers",
-        file="airunner/worker/tenure.py",
+        file="airunner/worker/session/held_lease.py",
         old="        self.halt.ask(Why.LOST, at_once=True)\n",
         new="",
         test=f"{WORKER}test_a_lapsed_lease_kills_the_tree_and_writes_nothing_after",
@@ -260,7 +260,7 @@ AT_THE_WORKER: Final = (
     Mutation(
         name="a lease that counts from its answer",
         promise="A worker stops before the server redelivers",
-        file="airunner/worker/client.py",
+        file="airunner/worker/session/session.py",
         old="                tenure.renewed(sent_at)\n        for token in lost:\n",
         new="                tenure.renewed(self._loop.time())\n        for token in lost:\n",
         test=f"{CLIENT}test_a_lease_holds_for_its_span_since_the_acknowledged_renewal_was_sent",
@@ -268,7 +268,7 @@ AT_THE_WORKER: Final = (
     Mutation(
         name="a lapsed lease for which more is said",
         promise="Nothing is written after a lease has ended",
-        file="airunner/worker/tenure.py",
+        file="airunner/worker/session/held_lease.py",
         old="        if self.is_over or self._pause or self._loop.time() >= self.until:\n",
         new="        if self._pause:\n",
         test="tests/worker/test_left.py::test_what_belongs_to_no_lease_any_more_is_set_aside_and_nothing_is_said",
@@ -276,7 +276,7 @@ AT_THE_WORKER: Final = (
     Mutation(
         name="a spool that forgets before the acknowledgement",
         promise="What is sent twice is stored once, over a network that breaks at any message",
-        file="airunner/worker/tenure.py",
+        file="airunner/worker/session/held_lease.py",
         old="                self._told = first + sum(map(width, reports)) - 1\n",
         new="                self._told = first + sum(map(width, reports)) - 1\n"
         "                self._spool.forget(self._told)\n",
@@ -294,7 +294,7 @@ AT_THE_WORKER: Final = (
     Mutation(
         name="a dead attempt that is given back while its processes live",
         promise="No two attempts run at once",
-        file="airunner/worker/tenure.py",
+        file="airunner/worker/session/held_lease.py",
         old="            left.when_gone(lambda: self.end(Ending.LOST))\n",
         new="            self.end(Ending.LOST)\n",
         test="tests/worker/test_left.py::"
@@ -303,7 +303,7 @@ AT_THE_WORKER: Final = (
     Mutation(
         name="a log that lacks something and says nothing of it",
         promise="A log that is incomplete says so",
-        file="airunner/worker/tenure.py",
+        file="airunner/worker/session/held_lease.py",
         old="            self.verdict = replace(self.verdict, log_complete=False)\n",
         new="            pass\n",
         test="tests/worker/test_left.py::"
@@ -312,7 +312,7 @@ AT_THE_WORKER: Final = (
     Mutation(
         name="a cancel that stops nothing",
         promise="A worker confirms a cancel when no process is left",
-        file="airunner/worker/turn.py",
+        file="airunner/worker/attempt/stage_run.py",
         old="            await process.terminate(self._spec.grace_seconds)\n            killer.cancel()\n",
         new="            killer.cancel()\n",
         test=f"{WORKER}test_a_cancel_is_confirmed_when_no_process_is_left",
@@ -320,7 +320,7 @@ AT_THE_WORKER: Final = (
     Mutation(
         name="a warden that serves again though it had to kill",
         promise="What one job leaves behind, the next does not find",
-        file="airunner/worker/keeper/warden.py",
+        file="airunner/worker/supervisor/shim.py",
         old="        if alone and not self._going and self._tree.untouched:\n",
         new="        if alone and self._tree.untouched:\n",
         test=f"{KEEPER}test_a_warden_that_had_to_kill_goes_and_its_leaf_with_it",
@@ -328,7 +328,7 @@ AT_THE_WORKER: Final = (
     Mutation(
         name="a leaf that serves again with a job's groups in it",
         promise="What one job leaves behind, the next does not find",
-        file="airunner/worker/keeper/warden.py",
+        file="airunner/worker/supervisor/shim.py",
         old="        if alone and not self._going and self._tree.untouched:\n",
         new="        if alone and not self._going:\n",
         test=f"{KEEPER}test_a_leaf_in_which_a_job_has_made_groups_is_not_used_again",
@@ -336,7 +336,7 @@ AT_THE_WORKER: Final = (
     Mutation(
         name="a warden that does not see its keeper die",
         promise="No process of a job outlives its worker or its keeper",
-        file="airunner/worker/keeper/warden.py",
+        file="airunner/worker/supervisor/shim.py",
         old="            self._loop.watch(self._lifeline, self._orphaned)\n",
         new="",
         test=f"{KEEPER}test_no_process_survives_the_death_of_the_keeper",
@@ -344,7 +344,7 @@ AT_THE_WORKER: Final = (
     Mutation(
         name="a killed warden whose tree nobody kills",
         promise="No process of a job outlives it",
-        file="airunner/worker/keeper/wardens.py",
+        file="airunner/worker/supervisor/shims.py",
         old="                    self._bereft.append(post)\n",
         new="                    self._leave(post)\n",
         test=f"{KEEPER}test_a_job_whose_warden_is_killed_dies_with_it",
@@ -352,7 +352,7 @@ AT_THE_WORKER: Final = (
     Mutation(
         name="a workspace that serves again whatever was done to it",
         promise="What one job leaves behind, the next does not find",
-        file="airunner/worker/checkout.py",
+        file="airunner/worker/workspace/folders.py",
         old="        elif self._looks.same() and _unlinked(self._scripts):\n",
         new="        elif _unlinked(self._scripts):\n",
         test=f"{CHECKOUT}test_a_workspace_that_a_job_has_touched_does_not_serve_again",

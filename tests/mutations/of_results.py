@@ -13,7 +13,7 @@ OF_RESULTS: Final = (
     Mutation(
         name="a file that is read though it became a link",
         promise=NOTHING_OUTSIDE,
-        file="airunner/worker/results/harvest.py",
+        file="airunner/worker/workspace/results/collect.py",
         old="_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC\n",
         new="_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC\n",
         test=f"{HARVEST}test_a_file_or_a_folder_that_becomes_a_link_meanwhile_is_not_followed",
@@ -21,7 +21,7 @@ OF_RESULTS: Final = (
     Mutation(
         name="a link out of the workspace that is brought as its file",
         promise=NOTHING_OUTSIDE,
-        file="airunner/worker/results/harvest.py",
+        file="airunner/worker/workspace/results/collect.py",
         old='            if real.startswith(f"{top}/") and stat',
         new="            if stat",
         test=f"{HARVEST}test_a_shelf_without_links_gets_the_files_that_they_lead_to_within_the_workspace",
@@ -29,7 +29,7 @@ OF_RESULTS: Final = (
     Mutation(
         name="a log that is written through a link",
         promise=NOTHING_OUTSIDE,
-        file="airunner/worker/results/logs.py",
+        file="airunner/worker/workspace/results/logs.py",
         old="os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK",
         new="os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK",
         test=f"{RESULTS}test_nothing_is_written_through_a_link_that_somebody_put_into_the_folder",
@@ -37,7 +37,7 @@ OF_RESULTS: Final = (
     Mutation(
         name="a frozen attempt that removes what the next has moved aside",
         promise="A folder of results is one attempt's",
-        file="airunner/worker/results/results.py",
+        file="airunner/worker/workspace/results/results.py",
         old="            if os.path.samestat(ours, os.fstat(self._folder)):\n",
         new="            if ours:\n",
         test=f"{RESULTS}test_an_attempt_that_was_frozen_writes_into_the_folder_that_was_moved_aside",
@@ -45,7 +45,7 @@ OF_RESULTS: Final = (
     Mutation(
         name="a step that said nothing and has no log",
         promise="A `result.json` is whole and the last thing that is written",
-        file="airunner/worker/results/results.py",
+        file="airunner/worker/workspace/results/results.py",
         old="                self._logs.ensure(index)\n",
         new="                self._logs.has(index)\n",
         test=f"{RESULTS}test_each_step_that_ran_has_a_log_and_no_other",
@@ -53,7 +53,7 @@ OF_RESULTS: Final = (
     Mutation(
         name="logs that pile up in memory",
         promise="A line can be read in the folder while the job runs",
-        file="airunner/worker/results/logs.py",
+        file="airunner/worker/workspace/results/logs.py",
         old="            await self._wait_for_room()\n",
         new="            pass\n",
         test=f"{RESULTS}test_the_logs_are_whole_when_the_result_is_there",
@@ -61,7 +61,7 @@ OF_RESULTS: Final = (
     Mutation(
         name="a drive that hangs and is waited for",
         promise="A line can be read in the folder while the job runs",
-        file="airunner/worker/results/logs.py",
+        file="airunner/worker/workspace/results/logs.py",
         old="        except TimeoutError:\n            self.give_up()\n",
         new="        except TimeoutError:\n            pass\n",
         test=f"{RESULTS}test_a_drive_that_hangs_costs_the_logs_and_holds_the_job_up_for_a_minute_at_most",
@@ -69,7 +69,7 @@ OF_RESULTS: Final = (
     Mutation(
         name="success, though a log is not whole",
         promise="What a job made is kept, or its end says that it is not",
-        file="airunner/worker/results/manifest.py",
+        file="airunner/worker/workspace/results/manifest.py",
         old='            return "success" if well else "failed"',
         new='            return "success"',
         test=f"{RESULTS}test_a_log_that_cannot_be_written_ends_there_and_is_told_once",
@@ -77,7 +77,7 @@ OF_RESULTS: Final = (
     Mutation(
         name="an artifact that is not what was said of it",
         promise="Artifacts are what the patterns of a .gitignore mean",
-        file="airunner/worker/results/shelf.py",
+        file="airunner/worker/workspace/results/folder_sink.py",
         old="    if at != artifact.size or digest.hexdigest() != artifact.sha256:\n",
         new="    if at != artifact.size:\n",
         test=f"{SHELF}test_what_is_not_what_was_said_is_not_kept_and_the_next_one_is",
@@ -85,7 +85,7 @@ OF_RESULTS: Final = (
     Mutation(
         name="a piece of an artifact that is left behind",
         promise="Artifacts are what the patterns of a .gitignore mean",
-        file="airunner/worker/files/whole.py",
+        file="airunner/worker/files/atomic.py",
         old="            os.unlink(temporary, dir_fd=folder)\n        raise\n",
         new="            os.stat(temporary, dir_fd=folder)\n        raise\n",
         test=f"{SHELF}test_what_is_not_what_was_said_is_not_kept_and_the_next_one_is",
@@ -93,7 +93,7 @@ OF_RESULTS: Final = (
     Mutation(
         name="a folder of git among the artifacts",
         promise="Artifacts are what the patterns of a .gitignore mean",
-        file="airunner/worker/results/patterns.py",
+        file="airunner/worker/workspace/results/patterns.py",
         old="        if not self._git and _GIT in path.split",
         new="        if self._git and _GIT in path.split",
         test=f"{HARVEST}test_git_folders_are_artifacts_only_if_a_pattern_is_about_them",
@@ -101,7 +101,7 @@ OF_RESULTS: Final = (
     Mutation(
         name="more artifacts than there may be",
         promise="What a job leaves holds nobody up",
-        file="airunner/worker/results/scan.py",
+        file="airunner/worker/workspace/results/scan.py",
         old="                if len(found) == ARTIFACTS_MAX:\n",
         new="                if len(found) == -1:\n",
         test=f"{HARVEST}test_more_files_than_may_be_are_an_error_and_the_first_are_kept",

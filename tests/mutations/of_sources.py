@@ -13,7 +13,7 @@ OF_SOURCES: Final = (
     Mutation(
         name="a source that leads out of its root",
         promise="Nothing outside the root of sources is opened",
-        file="airunner/worker/sources/opening.py",
+        file="airunner/worker/workspace/sources/source_folder.py",
         old='    if not folder.startswith(top.rstrip("/") + "/"):\n',
         new='    if not folder.startswith(top.rstrip("/")):\n',
         test=f"{OPENING}test_a_link_that_leads_out_is_refused_at_any_level",
@@ -38,7 +38,7 @@ OF_SOURCES: Final = (
     Mutation(
         name="a claim that stops no other job",
         promise="A source has one job at a time",
-        file="airunner/worker/sources/claim.py",
+        file="airunner/worker/workspace/sources/source_lock.py",
         old="            if job != self._job or attempt >= self._attempt:\n",
         new="            if job == self._job and attempt >= self._attempt:\n",
         test=f"{CLAIM}test_a_source_has_one_job_and_says_which",
@@ -46,7 +46,7 @@ OF_SOURCES: Final = (
     Mutation(
         name="a lock whose name means another file by now",
         promise="A source has one job at a time",
-        file="airunner/worker/sources/claim.py",
+        file="airunner/worker/workspace/sources/source_lock.py",
         old="        return self._named(there)\n",
         new="        return True\n",
         test=f"{CLAIM}test_of_many_who_come_at_once_one_has_it",
@@ -54,7 +54,7 @@ OF_SOURCES: Final = (
     Mutation(
         name="an earlier attempt that removes the claim of the next",
         promise="A source has one job at a time",
-        file="airunner/worker/sources/claim.py",
+        file="airunner/worker/workspace/sources/source_lock.py",
         old="            if self._named(self._file):\n",
         new="            if self._file:\n",
         test=f"{CLAIM}test_a_later_attempt_of_a_job_takes_over_and_the_earlier_one_leaves_it_alone",
@@ -62,7 +62,7 @@ OF_SOURCES: Final = (
     Mutation(
         name="old results that are copied with their source",
         promise="A job on a source has a copy of its own",
-        file="airunner/worker/sources/staging.py",
+        file="airunner/worker/workspace/sources/copy.py",
         old="                    if not prefix and is_ours(entry.name):\n",
         new="                    if prefix and is_ours(entry.name):\n",
         test=f"{STAGING}test_what_airunner_keeps_at_the_top_is_left_out_and_below_it_is_not",
@@ -70,7 +70,7 @@ OF_SOURCES: Final = (
     Mutation(
         name="a copy that nobody can stop",
         promise="A copying that is cancelled stops between two pieces",
-        file="airunner/worker/sources/source.py",
+        file="airunner/worker/workspace/sources/source.py",
         old="            stop.set()\n",
         new="",
         test=f"{SOURCES}test_a_fetch_that_is_cancelled_copies_no_more_and_frees_its_source",

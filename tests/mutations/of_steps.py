@@ -11,7 +11,7 @@ OF_STEPS: Final = (
     Mutation(
         name="a step that begins although one before it has failed",
         promise="Steps run one after the other, and the first that fails ends the job",
-        file="airunner/worker/run.py",
+        file="airunner/worker/attempt/execution.py",
         old="                if course.over:\n                    break\n",
         new="",
         test=f"{STAGES}test_steps_run_in_order_and_output_says_whose_it_is",
@@ -19,7 +19,7 @@ OF_STEPS: Final = (
     Mutation(
         name="a timeout of the job that a step may go on after",
         promise="Steps run one after the other, and the first that fails ends the job",
-        file="airunner/worker/course.py",
+        file="airunner/worker/attempt/stage_results.py",
         old="        if stopped or (status is not StepStatus.SUCCESS and not stage.goes_on):\n",
         new="        if status is not StepStatus.SUCCESS and not stage.goes_on:\n",
         test=f"{COURSE}test_what_stops_the_job_ends_also_a_step_that_goes_on",
@@ -27,7 +27,7 @@ OF_STEPS: Final = (
     Mutation(
         name="a step whose time never runs out",
         promise="Steps run one after the other, and the first that fails ends the job",
-        file="airunner/worker/turn.py",
+        file="airunner/worker/attempt/stage_run.py",
         old="        self._overdue = True\n        await process.terminate(self._spec.grace_seconds)\n",
         new="        self._overdue = True\n",
         test=f"{STAGES}test_a_steps_timeout_ends_its_tree_and_the_job",
@@ -35,7 +35,7 @@ OF_STEPS: Final = (
     Mutation(
         name="a last word before the source is free",
         promise="A source is one job's at a time",
-        file="airunner/worker/run.py",
+        file="airunner/worker/attempt/execution.py",
         old="                await workspace.leave()\n",
         new="",
         test=f"{STAGES}test_the_source_is_free_before_the_last_word_is_said",
@@ -43,7 +43,7 @@ OF_STEPS: Final = (
     Mutation(
         name="a job that did well although what it made is lost",
         promise="An artifact is kept whole, or its job has failed",
-        file="airunner/worker/run.py",
+        file="airunner/worker/attempt/execution.py",
         old="        if verdict.state is JobState.COMPLETED:\n",
         new="        if False:\n",
         test=f"{STAGES}test_what_a_job_made_and_cannot_be_kept_is_its_failure",

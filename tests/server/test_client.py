@@ -62,7 +62,7 @@ from airunner.wire.client.endpoint import Destination
 from airunner.wire.client.follow import follow
 from airunner.wire.client.jobs_client import Accepted, JobsClient
 from airunner.wire.codec.errors import decode_refusal, encode_refusal, refusal, refusal_of
-from airunner.worker.grpc import connect
+from airunner.worker.session.connect import connect
 from tests.server.serving import Keys, guarded, serving, until
 
 SPEC = JobSpec(command="make", args=("test",))

@@ -22,7 +22,7 @@ from airunner.server.access.roles import Role
 from airunner.server.broker import Broker
 from airunner.wire.client.jobs_client import JobsClient
 from airunner.wire.job.v1 import job_pb2 as pb
-from airunner.worker.grpc import connect
+from airunner.worker.session.connect import connect
 from tests.server.serving import Keys, Served, guarded, serving, until
 
 SPEC = JobSpec(command="make", environment={"SECRET": "hush"})

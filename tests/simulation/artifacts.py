@@ -17,7 +17,7 @@ from airunner.model.artifacts import Artifact
 from airunner.model.errors import Refused, Unreachable
 from airunner.model.jobs import Job, JobId, TaskToken
 from airunner.server.artifacts import Archive
-from airunner.worker.workspace import Collected, NotKept, Shelf
+from airunner.worker.workspace.workspace import Collected, NotKept, Shelf
 from tests.simulation.testimony import Testimony
 from tests.support.stage import Room, Rooms
 

@@ -30,8 +30,8 @@ from airunner.server.workers.worker_session import Session
 from airunner.store.engine import Engine
 from airunner.store.retention import Retention
 from airunner.wire.client.jobs_client import Heard
+from airunner.worker.attempt.runtime import Place
 from airunner.worker.clock import LoopClock as WorkerClock
-from airunner.worker.place import Place
 from airunner.worker.worker import Worker, WorkerOptions
 from tests.simulation.artifacts import BYTES_PER_JOB, DiskDepot, Leaving
 from tests.simulation.commands import Theatre

@@ -23,7 +23,7 @@ from airunner.worker.process import (
     NotExecutable,
     ProcessLost,
 )
-from airunner.worker.workspace import Collected, Results, SetupFailed, Shelf, Workspace
+from airunner.worker.workspace.workspace import Collected, Results, SetupFailed, Shelf, Workspace
 
 PIPE_BYTES = 64 * 1024
 SCRIPTS = "/room/scripts/"  # the folder of what shells are given

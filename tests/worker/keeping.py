@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from airunner.worker.keeper.keeper import Tree
-from airunner.worker.keeper.leaf import own_group
+from airunner.worker.supervisor.cgroup import own_group
+from airunner.worker.supervisor.supervisor import Tree
 from tests.zoo import SECONDS_MAX, Pen, Scene
 
 

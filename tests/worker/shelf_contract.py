@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from airunner.model.artifacts import Artifact
-from airunner.worker.workspace import NotKept, Shelf
+from airunner.worker.workspace.workspace import NotKept, Shelf
 
 Kept = Mapping[str, tuple[bytes, bool]]  # of each path, the bytes, and whether it can be executed
 Tell = Callable[[], Awaitable[Kept]]

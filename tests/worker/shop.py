@@ -19,8 +19,8 @@ from airunner.model.spec import JobSpec
 from airunner.server.broker import Broker
 from airunner.server.workers.worker_session import Session
 from airunner.store.retention import Retention
+from airunner.worker.attempt.runtime import Place
 from airunner.worker.clock import LoopClock
-from airunner.worker.place import Place
 from airunner.worker.spool.spools import MemorySpools, Rack
 from airunner.worker.worker import Worker, WorkerOptions
 from tests.core.serving import SlowLog, served

@@ -7,7 +7,7 @@ from airunner.model.jobs import Instant
 from airunner.model.limits import BATCH_BYTES_MAX, BATCH_MILLIS_MAX
 from airunner.model.reports import Output, OutputCut, Report, Stream
 from airunner.model.spec import ProcessType, TerminalSize
-from airunner.worker.batcher import (
+from airunner.worker.attempt.batcher import (
     GATHER_MILLIS,
     MERGE_MILLIS,
     Batcher,

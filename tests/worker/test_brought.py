@@ -11,8 +11,8 @@ from airunner.model import limits
 from airunner.model.spec import JobSpec
 from airunner.model.steps import Step
 from airunner.worker.files.descent import FOLDER
-from airunner.worker.sources.brought import parse_brought, read_brought
-from airunner.worker.workspace import SetupFailed
+from airunner.worker.workspace.sources.job_json import parse_brought, read_brought
+from airunner.worker.workspace.workspace import SetupFailed
 
 SPEC = JobSpec(source="job")
 

@@ -12,10 +12,10 @@ from msgspec import structs
 
 from airunner.model.reports import CloneEnded, CloneProgressed, CloneStarted
 from airunner.model.spec import Checkout, Submodules
-from airunner.worker.checkout import Folder
-from airunner.worker.cloning import Cloning
 from airunner.worker.environment import git_environment
-from airunner.worker.workspace import CheckoutFailed, SetupFailed
+from airunner.worker.workspace.folders import Folder
+from airunner.worker.workspace.git_clone import Cloning
+from airunner.worker.workspace.workspace import CheckoutFailed, SetupFailed
 from tests.worker.workbench import Bench, play
 
 IDENTITY = ("-c", "user.name=ann", "-c", "user.email=ann@example.org")

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from airunner.worker.files.descent import FOLDER
-from airunner.worker.sources.claim import Claim
-from airunner.worker.sources.names import LOCK
-from airunner.worker.workspace import SetupFailed
+from airunner.worker.workspace.sources.source_lock import Claim
+from airunner.worker.workspace.sources.source_names import LOCK
+from airunner.worker.workspace.workspace import SetupFailed
 
 RACERS = 8
 ROUNDS = 100

@@ -45,11 +45,11 @@ from airunner.model.protocol.worker_protocol import (
 )
 from airunner.model.reports import Alive, Chunk, Output, Stream
 from airunner.model.spec import JobSpec
-from airunner.worker.client import WELCOME_SECONDS_MAX, Client
-from airunner.worker.halt import Why
-from airunner.worker.hold import LeaseLost
+from airunner.worker.attempt.handle import LeaseLost
+from airunner.worker.attempt.stop import Why
+from airunner.worker.session.held_lease import Tenure
+from airunner.worker.session.session import WELCOME_SECONDS_MAX, Client
 from airunner.worker.spool.spools import Spools
-from airunner.worker.tenure import Tenure
 from tests.support.channel import End, channel_pair
 from tests.support.loop import until_idle, virtually
 

@@ -5,9 +5,9 @@ import pytest
 from airunner.model.jobs import Instant, JobState, Outcome, Reason
 from airunner.model.spec import JobSpec
 from airunner.model.steps import Step, StepStatus
-from airunner.worker.course import Course, NotRun, Ran
-from airunner.worker.halt import Why
-from airunner.worker.plan import plan, shells
+from airunner.worker.attempt.stage_results import Course, NotRun, Ran
+from airunner.worker.attempt.stages import plan, shells
+from airunner.worker.attempt.stop import Why
 from airunner.worker.process import Exit
 
 SUCCESS, FAILED, SKIPPED = StepStatus.SUCCESS, StepStatus.FAILED, StepStatus.SKIPPED

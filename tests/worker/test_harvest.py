@@ -15,11 +15,11 @@ import pytest
 
 from airunner.model.artifacts import Artifact
 from airunner.model.limits import ARTIFACTS_MAX
-from airunner.worker.results.errors import ERRORS_MAX
-from airunner.worker.results.harvest import AT_ONCE, NO_FILE, Crop, harvest
-from airunner.worker.results.patterns import Patterns
-from airunner.worker.sources.staged import Staged
-from airunner.worker.workspace import Collected, NotKept
+from airunner.worker.workspace.results.collect import AT_ONCE, NO_FILE, Crop, harvest
+from airunner.worker.workspace.results.errors import ERRORS_MAX
+from airunner.worker.workspace.results.patterns import Patterns
+from airunner.worker.workspace.sources.snapshot import Staged
+from airunner.worker.workspace.workspace import Collected, NotKept
 from tests.zoo import SECONDS_MAX
 
 SECRET: Final = b"nobody may read this"

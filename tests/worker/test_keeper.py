@@ -13,9 +13,6 @@ from typing import Final
 import pytest
 
 from airunner.model.spec import ProcessType
-from airunner.worker.keeper.keeper import Tree, start_keeper
-from airunner.worker.keeper.leaf import PREFIX, _place, own_group
-from airunner.worker.keeper.words import pack, unpack
 from airunner.worker.process import (
     CommandNotFound,
     Exit,
@@ -23,6 +20,9 @@ from airunner.worker.process import (
     LaunchLost,
     ProcessLost,
 )
+from airunner.worker.supervisor.cgroup import PREFIX, _place, own_group
+from airunner.worker.supervisor.protocol import pack, unpack
+from airunner.worker.supervisor.supervisor import Tree, start_keeper
 from tests.worker.keeping import needs, play
 from tests.zoo import (
     DOUBLE_FORK,
@@ -356,7 +356,7 @@ def test_a_keeper_is_small_and_has_one_thread() -> None:
 
 def test_what_a_keeper_imports_is_of_the_standard_library_and_light() -> None:
     program = (
-        "import sys; sys.path.append(sys.argv[1]); import airunner.worker.keeper.main, ctypes; "
+        "import sys; sys.path.append(sys.argv[1]); import airunner.worker.supervisor.main, ctypes; "
         "print(*sys.modules)"
     )
     root = str(Path(__file__).parents[2])
@@ -364,8 +364,8 @@ def test_what_a_keeper_imports_is_of_the_standard_library_and_light() -> None:
     loaded = subprocess.run(line, capture_output=True, text=True, check=True).stdout.split()
     assert not {"asyncio", "dataclasses", "inspect", "logging", "threading"} & {*loaded}
     ours = {name for name in loaded if name.startswith("airunner.")} - {"airunner.worker"}
-    assert all(f"{name}.".startswith("airunner.worker.keeper.") for name in ours)
-    assert "airunner.worker.keeper.keeper" not in ours  # which is the worker's side
+    assert all(f"{name}.".startswith("airunner.worker.supervisor.") for name in ours)
+    assert "airunner.worker.supervisor.supervisor" not in ours  # which is the worker's side
 
 
 def test_a_keeper_starts_from_any_directory(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from airunner.worker.keeper.keeper import Tree
+from airunner.worker.supervisor.supervisor import Tree
 from tests.worker.keeping import needs
 from tests.zoo import SECONDS_MAX, Pen, shell, tagged
 

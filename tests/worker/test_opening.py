@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from airunner.worker.sources.opening import open_source
-from airunner.worker.workspace import SetupFailed
+from airunner.worker.workspace.sources.source_folder import open_source
+from airunner.worker.workspace.workspace import SetupFailed
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from typing import Final
 import pytest
 
 from airunner.model.spec import ProcessType
-from airunner.worker.keeper.keeper import Tree
-from airunner.worker.keeper.output import PIPE_BYTES
 from airunner.worker.process import Exit, LaunchFailed
+from airunner.worker.supervisor.output import PIPE_BYTES
+from airunner.worker.supervisor.supervisor import Tree
 from tests.worker.keeping import play
 from tests.zoo import (
     KINDS,

@@ -24,10 +24,10 @@ from airunner.model.jobs import Instant, Job, JobId, Outcome, Place, Reason
 from airunner.model.limits import RESULTS_PENDING_BYTES_MAX, RESULTS_STALL_SECONDS_MAX
 from airunner.model.spec import JobSpec
 from airunner.model.steps import StepStatus
-from airunner.worker.results.manifest import manifest
-from airunner.worker.results.results import FolderResults
-from airunner.worker.sources.names import is_ours
-from airunner.worker.workspace import Collected, NotKept, Shelf, StepSummary, Summary
+from airunner.worker.workspace.results.manifest import manifest
+from airunner.worker.workspace.results.results import FolderResults
+from airunner.worker.workspace.sources.source_names import is_ours
+from airunner.worker.workspace.workspace import Collected, NotKept, Shelf, StepSummary, Summary
 from tests.support.loop import virtually
 from tests.worker.shelf_contract import Kept, Scene, ShelfContract, artifact
 from tests.zoo import SECONDS_MAX

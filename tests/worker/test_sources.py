@@ -12,11 +12,11 @@ from airunner.model.jobs import Instant, Job, JobId, Outcome, Place, Reason
 from airunner.model.reports import Remark
 from airunner.model.spec import JobSpec
 from airunner.model.steps import Step, StepStatus
-from airunner.worker.checkout import Folder
 from airunner.worker.files.descent import FOLDER
-from airunner.worker.sources.names import LOCK
-from airunner.worker.sources.source import Source
-from airunner.worker.workspace import Collected, SetupFailed, StepSummary, Summary
+from airunner.worker.workspace.folders import Folder
+from airunner.worker.workspace.sources.source import Source
+from airunner.worker.workspace.sources.source_names import LOCK
+from airunner.worker.workspace.workspace import Collected, SetupFailed, StepSummary, Summary
 from tests.worker.workbench import Bench, play
 
 MANY = 3_000  # files, which take a moment

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from airunner.worker.sources.staged import Staged
+from airunner.worker.workspace.sources.snapshot import Staged
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from airunner.model.reports import (
     StepStarted,
 )
 from airunner.model.steps import Step, StepStatus
-from airunner.worker.workspace import Collected, Shelf, Summary
+from airunner.worker.workspace.workspace import Collected, Shelf, Summary
 from tests.support.loop import virtually
 from tests.support.stage import Actor
 from tests.worker.shop import Shop, shop, working

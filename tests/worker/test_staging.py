@@ -14,9 +14,9 @@ import pytest
 
 from airunner.model.limits import MIB
 from airunner.worker.files.descent import FOLDER
-from airunner.worker.sources.staged import Staged
-from airunner.worker.sources.staging import LEFT_OUT_NAMED, Staging, Stopped, Tally
-from airunner.worker.workspace import SetupFailed
+from airunner.worker.workspace.sources.copy import LEFT_OUT_NAMED, Staging, Stopped, Tally
+from airunner.worker.workspace.sources.snapshot import Staged
+from airunner.worker.workspace.workspace import SetupFailed
 
 NOBODY = 65_534
 DEPTH = 1_500

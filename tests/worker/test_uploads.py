@@ -15,7 +15,7 @@ from airunner.model.spec import JobSpec
 from airunner.server.workers.leased_job import Granted
 from airunner.wire.client.artifacts_client import ArtifactsClient
 from airunner.worker.uploads import Uploads
-from airunner.worker.workspace import NotKept
+from airunner.worker.workspace.workspace import NotKept
 from tests.server.conftest import site_keys
 from tests.server.serving import Keys, Served, serving
 from tests.worker.shelf_contract import Kept, Scene, ShelfContract, artifact

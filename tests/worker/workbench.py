@@ -11,9 +11,9 @@ from msgspec import structs
 from airunner.model.jobs import Instant, Job, JobId, Place
 from airunner.model.reports import CloneFailed, Report
 from airunner.model.spec import JobSpec
-from airunner.worker.checkout import Folder, Folders
 from airunner.worker.clock import LoopClock
-from airunner.worker.workspace import CheckoutFailed
+from airunner.worker.workspace.folders import Folder, Folders
+from airunner.worker.workspace.workspace import CheckoutFailed
 from tests.zoo import PATH, SECONDS_MAX, Pen
 
 

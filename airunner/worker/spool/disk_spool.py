@@ -26,8 +26,8 @@ from airunner.log.records import Unreadable, decode_report, encode_report
 from airunner.model.limits import MIB, SPOOL_SEGMENT_BYTES
 from airunner.model.protocol.worker_protocol import Assignment
 from airunner.model.reports import Remark, Report, width
+from airunner.worker.spool.lease_file import write_word
 from airunner.worker.spool.segments import Segments
-from airunner.worker.spool.slips import write_word
 from airunner.worker.spool.spool import LastWord, MemorySpool, SpoolDamaged, size_of
 
 UNSENT_BYTES_MAX: Final = 1 * MIB  # of reports that were not sent yet, in memory

@@ -44,9 +44,9 @@ from airunner.model.limits import (
     VISIBILITY_SECONDS_MAX,
 )
 from airunner.model.protocol.worker_protocol import Assignment
-from airunner.worker.estate import Estate
+from airunner.worker.files.locked_folder import Estate
 from airunner.worker.spool.disk_spool import DiskSpool
-from airunner.worker.spool.slips import read_lease, read_word, write_lease
+from airunner.worker.spool.lease_file import read_lease, read_word, write_lease
 from airunner.worker.spool.spool import LastWord, Spool, SpoolDamaged
 from airunner.worker.spool.spools import Left
 

@@ -1,0 +1,304 @@
+"""One attempt, from top to bottom.
+
+    workspace -> checkout or source -> stages, one after the other -> artifacts -> last word
+                                                                              -> workspace removed
+
+Rules
+
+1. The last word is said when no process of the attempt is left, and not before: a job
+   that is told to be CANCELLED has stopped.
+2. Whatever wants the attempt to stop asks its Halt. During set-up that is the end of its time, and
+   a git in it dies. Later the tree of the stage that runs is ended (turn.py), and no other begins.
+3. What the stages came to is the job's end (course.py).
+4. A lost lease kills the tree at once, and nothing more is said.
+5. A job that asks for a container fails. It never runs on the host instead.
+6. Artifacts are brought where they belong after the last stage, also after one that failed, but not
+   for a job that is cancelled. A job that did well and whose artifacts cannot be kept has failed.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from msgspec.structs import replace
+
+from airunner.model.jobs import Ending, Instant, JobState, Millis, Outcome, Reason
+from airunner.model.limits import COLLECT_SECONDS_MAX, SETUP_TIMEOUT_SECONDS
+from airunner.model.reports import ProcessFailed, Remark, StepEnded, StepStarted
+from airunner.worker.attempt.handle import Hold, LeaseLost
+from airunner.worker.attempt.runtime import Place
+from airunner.worker.attempt.stage_results import Course, NotRun
+from airunner.worker.attempt.stage_run import Turn
+from airunner.worker.attempt.stages import Stage, plan
+from airunner.worker.attempt.stop import Why
+from airunner.worker.process import (
+    CommandNotFound,
+    KeeperLost,
+    LaunchError,
+    LaunchLost,
+    NotExecutable,
+    Process,
+)
+from airunner.worker.workspace.workspace import (
+    CheckoutFailed,
+    Collected,
+    SetupFailed,
+    Summary,
+    Workspace,
+)
+
+NO_CONTAINERS = "this worker cannot run containers: leave `container` out, or use one that can"
+NO_UPLOADS = "this worker cannot bring artifacts to its server"
+_REMARKS = 20  # on artifacts that were not kept, at most
+
+
+class Run:
+    """One attempt of one job."""
+
+    def __init__(self, hold: Hold, place: Place) -> None:
+        self._hold = hold
+        self._spec = hold.job.spec
+        self._halt = hold.halt
+        self._place = place
+        self._log = place.log.bind(job=hold.job.id, attempt=hold.job.attempt)
+        self.keeper_lost: KeeperLost | None = None  # this worker can start nothing any more
+
+    async def play(self) -> None:
+        """Run the attempt and say its last word; no process of it is left when this returns."""
+        self._log.info("job_leased", queue=self._spec.queue)
+        workspace: Workspace | None = None
+        try:
+            try:
+                workspace = self._place.workspaces.make(self._hold.job)
+                verdict = await self._attempt(workspace)
+                await workspace.leave()
+            except SetupFailed as failure:
+                verdict = await self._fail(Reason.SETUP_FAILED, str(failure))
+            self._hold.end(verdict)
+            self._log.info("attempt_over")
+        except* LeaseLost:
+            pass  # and the session has said so
+        finally:
+            if workspace:
+                await workspace.remove()
+
+    async def _attempt(self, workspace: Workspace) -> Outcome | Ending:
+        if self._spec.container is not None:
+            return await self._fail(Reason.SETUP_FAILED, NO_CONTAINERS)
+        began = self._place.clock.now()
+        stages = await self._set_up(workspace)
+        if isinstance(stages, Ending):
+            return stages
+        if isinstance(stages, Outcome):
+            course, verdict = Course((), 0), stages
+        else:
+            course = Course(stages, self._spec.timeout_seconds)
+            ended = await self._run(course, workspace)
+            if isinstance(ended, Ending):
+                return ended
+            verdict = ended
+        return await self._conclude(workspace, course, verdict, began)
+
+    # Set-up
+
+    async def _set_up(self, workspace: Workspace) -> tuple[Stage, ...] | Outcome | Ending:
+        """What to run, in a workspace that is ready; or how it came to nothing."""
+        try:
+            async with asyncio.timeout(SETUP_TIMEOUT_SECONDS) as limit:
+                with self._halt.heeded(partial(_end_now, limit)):
+                    return await self._prepare(workspace)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            if self._halt.why is None:
+                self._halt.ask(Why.SETUP_TIMEOUT)
+            return self._stopped()
+
+    async def _prepare(self, workspace: Workspace) -> tuple[Stage, ...] | Outcome:
+        try:
+            await workspace.fetch(self._hold.report)
+            stages = plan(self._spec, workspace.steps)
+        except CheckoutFailed as failure:
+            return Outcome(reason=Reason.SETUP_FAILED, error=str(failure))
+        except SetupFailed as failure:
+            return await self._fail(Reason.SETUP_FAILED, str(failure))
+        await self._hold.confirmed()
+        return stages
+
+    def _stopped(self) -> Outcome | Ending:
+        """How an attempt ends that was stopped while no command of it ran."""
+        match self._halt.why:
+            case Why.CANCEL:
+                return Outcome(reason=Reason.CANCELLED, error="cancelled before the command ran")
+            case Why.TIMEOUT:
+                limit = self._spec.timeout_seconds
+                error = f"the job ran longer than its timeout of {limit} s"
+                return Outcome(reason=Reason.TIMEOUT, error=error)
+            case Why.SETUP_TIMEOUT:
+                error = f"set-up took longer than SETUP_TIMEOUT_SECONDS ({SETUP_TIMEOUT_SECONDS} s)"
+                return Outcome(reason=Reason.SETUP_FAILED, error=error)
+            case Why.LOST:
+                raise LeaseLost
+            case _:
+                return Ending.RELEASED
+
+    async def _fail(self, reason: Reason, error: str, exit_code: int | None = None) -> Outcome:
+        await self._hold.report(ProcessFailed(error))
+        return Outcome(reason=reason, exit_code=exit_code, error=error)
+
+    # The stages
+
+    async def _run(self, course: Course, workspace: Workspace) -> Outcome | Ending:
+        """Give each stage its turn, until one ends the job."""
+        room = self._hold.output_bytes_max
+        with self._time_limit():
+            for stage in course.stages:
+                if self._halt.why is not None:
+                    stopped = self._stopped()
+                    return course.outcome(stopped) if isinstance(stopped, Outcome) else stopped
+                if stage.step is not None:
+                    await self._hold.report(StepStarted(stage.step, stage.title))
+                left = await self._play(stage, course, workspace, room)
+                if isinstance(left, Ending):
+                    return left
+                room = left
+                if course.over:
+                    break
+        return course.outcome()
+
+    async def _play(
+        self, stage: Stage, course: Course, workspace: Workspace, room: int
+    ) -> int | Ending:
+        """A stage's turn, as its course records it; the room that is left for output."""
+        turn = Turn(stage, self._hold, workspace, self._place)
+        began = self._place.clock.now()
+        process = await self._launch(turn)
+        if isinstance(process, Ending):
+            return process
+        if isinstance(process, NotRun):
+            result = course.record(stage, process)
+        else:
+            self._log.info("job_started", pid=process.pid)
+            ran, room = await turn.follow(process, room)
+            if ran is None:
+                return Ending.LOST
+            if ran.why is Why.DRAIN:
+                return Ending.RELEASED
+            result = course.record(stage, ran)
+        if stage.step is not None:
+            took = Millis(self._place.clock.now() - began)
+            await self._hold.report(
+                StepEnded(stage.step, stage.title, result.status, result.exit_code, took)
+            )
+        return room
+
+    async def _launch(self, turn: Turn) -> Process | NotRun | Ending:
+        """A running command, or how it came to none."""
+        try:
+            return await turn.launch()
+        except CommandNotFound as error:
+            failed = NotRun(reason=Reason.NOT_FOUND, error=str(error), exit_code=127)
+        except NotExecutable as error:
+            failed = NotRun(reason=Reason.NOT_EXECUTABLE, error=str(error), exit_code=126)
+        except KeeperLost as error:
+            self.keeper_lost = error
+            return Ending.RELEASED  # not the job's fault, and nothing of it runs
+        except LaunchLost as lost:
+            self._log.error("process_lost", why=str(lost))
+            return Ending.LOST
+        except (SetupFailed, LaunchError) as error:
+            failed = NotRun(reason=Reason.SETUP_FAILED, error=str(error), exit_code=None)
+        await self._hold.report(ProcessFailed(failed.error))
+        return failed
+
+    @contextmanager
+    def _time_limit(self) -> Iterator[None]:
+        """Ask for a stop when the job has run for as long as it may."""
+        if not (seconds := self._spec.timeout_seconds):
+            yield
+            return
+        timer = asyncio.get_running_loop().call_later(seconds, self._halt.ask, Why.TIMEOUT)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    # What is left
+
+    async def _conclude(
+        self, workspace: Workspace, course: Course, verdict: Outcome, began: Instant
+    ) -> Outcome | Ending:
+        """Bring what the attempt made where it belongs, and say what came of it."""
+        results, collected = workspace.results, Collected()
+        if course.begun and self._halt.why is not Why.CANCEL:
+            brought = await self._collect(workspace)
+            if isinstance(brought, Ending):
+                return brought
+            collected = brought
+        if self._halt.why is Why.CANCEL:
+            verdict = replace(verdict, reason=Reason.CANCELLED)
+        elif collected.remark:
+            await self._hold.report(Remark(collected.remark))
+        verdict = await self._told(verdict, collected.errors)
+        if results:
+            summary = Summary(
+                job=self._hold.job,
+                outcome=verdict,
+                steps=course.summaries(),
+                collected=collected,
+                started_at=began,
+                ended_at=self._place.clock.now(),
+            )
+            verdict = await self._told(verdict, await results.conclude(summary))
+        return verdict
+
+    async def _collect(self, workspace: Workspace) -> Collected | Ending:
+        """Bring the artifacts; a cancel, a lost lease and a kill of the worker end that.
+
+        They go to the folder of results, or else to the server if the job names any.
+        """
+        if workspace.results:
+            shelf = workspace.results.shelf
+        elif not self._spec.artifacts:
+            return Collected()
+        elif not self._place.uploads:
+            return Collected(errors=(NO_UPLOADS,))
+        else:
+            shelf = self._place.uploads(self._hold.token)
+        try:
+            async with asyncio.timeout(COLLECT_SECONDS_MAX) as limit:
+                with self._halt.heeded(partial(self._end_if_final, limit)):
+                    return await workspace.collect(shelf)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        if self._halt.why is Why.LOST:
+            raise LeaseLost
+        if self._halt.why is Why.CANCEL:
+            return Collected()
+        if self._halt.is_urgent:
+            return Ending.RELEASED
+        limit_said = f"COLLECT_SECONDS_MAX ({COLLECT_SECONDS_MAX} s)"
+        return Collected(errors=(f"the artifacts took longer to keep than {limit_said}",))
+
+    def _end_if_final(self, limit: asyncio.Timeout) -> None:
+        if self._halt.why in (Why.CANCEL, Why.LOST) or self._halt.is_urgent:
+            _end_now(limit)
+
+    async def _told(self, verdict: Outcome, errors: tuple[str, ...]) -> Outcome:
+        """The outcome with what went wrong with artifacts or results, which the log tells too."""
+        if not errors:
+            return verdict
+        for error in errors[:_REMARKS]:
+            await self._hold.report(Remark(error))
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        error = "; ".join(filter(None, (verdict.error, f"{errors[0]}{more}")))
+        if verdict.state is JobState.COMPLETED:
+            return replace(verdict, reason=Reason.ARTIFACTS_FAILED, error=error)
+        return replace(verdict, error=error)
+
+
+def _end_now(limit: asyncio.Timeout) -> None:
+    if not limit.expired():
+        limit.reschedule(asyncio.get_running_loop().time())

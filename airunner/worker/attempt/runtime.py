@@ -1,0 +1,24 @@
+"""What a worker runs its jobs with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from structlog.typing import FilteringBoundLogger
+
+from airunner.model.jobs import TaskToken
+from airunner.worker.clock import Clock
+from airunner.worker.process import Launcher
+from airunner.worker.spool.spools import MemorySpools, Spools
+from airunner.worker.workspace.workspace import Shelf, Workspaces
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Each part is real, or keeps the same rules."""
+
+    launcher: Launcher
+    workspaces: Workspaces
+    clock: Clock
+    log: FilteringBoundLogger
+    spools: Spools = field(default_factory=MemorySpools)
+    uploads: Callable[[TaskToken], Shelf] | None = None  # artifacts of a lease, to its server

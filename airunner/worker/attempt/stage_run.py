@@ -1,0 +1,140 @@
+"""One command of an attempt, from its launch to the end of its tree.
+
+Rules
+
+1. When the attempt is to stop, or the command has run for as long as its stage may, the tree
+   gets SIGTERM, the job's grace, and SIGKILL.
+2. A turn is over when no process of the tree is left, and all that it wrote is told.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+from airunner.model.jobs import Millis
+from airunner.model.reports import ProcessEnded, ProcessStarted
+from airunner.worker.attempt.batcher import Batcher
+from airunner.worker.attempt.handle import Hold
+from airunner.worker.attempt.runtime import Place
+from airunner.worker.attempt.stage_results import Ran
+from airunner.worker.attempt.stages import Stage, shells
+from airunner.worker.environment import job_environment
+from airunner.worker.process import Command, CommandNotFound, Exit, Process, ProcessLost
+from airunner.worker.workspace.workspace import Workspace
+
+_CUT: Final = b"\n[%d bytes were cut here: the job's limit of output was reached]\n"
+
+
+class Turn:
+    """A stage's turn."""
+
+    def __init__(self, stage: Stage, hold: Hold, workspace: Workspace, place: Place) -> None:
+        self._stage = stage
+        self._hold = hold
+        self._spec = hold.job.spec
+        self._halt = hold.halt
+        self._workspace = workspace
+        self._launcher = place.launcher
+        self._clock = place.clock
+        self._log = place.log
+        self._overdue = False
+
+    async def launch(self) -> Process:
+        """Start the command. Raises SetupFailed or LaunchError."""
+        stage = self._stage
+        if not stage.text:
+            return await self._launcher.launch(self._command(stage.argv))
+        directory = self._workspace.directory(stage.directory)
+        path = await self._workspace.script(stage.text)
+        *others, last = shells(self._spec)
+        for shell in others:
+            with suppress(CommandNotFound):
+                return await self._launcher.launch(self._command((*shell, path), directory))
+        try:
+            return await self._launcher.launch(self._command((*last, path), directory))
+        except CommandNotFound:
+            raise CommandNotFound(f"there is no shell {last[0]!r} on this worker") from None
+
+    def _command(self, argv: tuple[str, ...], directory: str | None = None) -> Command:
+        stage, job = self._stage, self._hold.job
+        if directory is None:
+            directory = self._workspace.directory(stage.directory)
+        return Command(
+            argv=argv,
+            environment=job_environment(
+                job, self._workspace.home, step=stage.step, over=stage.environment
+            ),
+            directory=directory,
+            process_type=self._spec.process_type,
+            terminal=self._spec.terminal,
+        )
+
+    async def follow(self, process: Process, room: int) -> tuple[Ran | None, int]:
+        """Report what the command does, to the end of its tree: how it went, and what room is left.
+
+        `room` is in bytes of output that may be kept. None: who watched over the command has died
+        with it.
+        """
+        clock, report = self._clock, self._hold.report
+        tap = self._tap()
+        batcher = Batcher(report, clock, room, step=self._stage.step, tap=tap)
+        try:
+            started_at = clock.now()
+            await report(ProcessStarted(process.pid, started_at))
+            if tap:
+                await tap(b"")  # it has a log, though it may stay empty
+            async with asyncio.TaskGroup() as tasks:
+                stopping = [tasks.create_task(self._stop(process))]
+                if self._stage.timeout_seconds:
+                    stopping.append(tasks.create_task(self._end_in_time(process)))
+                output = tasks.create_task(batcher.pump(process))
+                end = await self._end_of(process)
+                why, overdue, ended_at = self._halt.why, self._overdue, clock.now()
+                await asyncio.wait([output])
+                if tap and batcher.cut:
+                    await tap(_CUT % batcher.cut)
+                if why is not None or overdue:  # others of the tree have the command's grace
+                    await process.terminate(self._spec.grace_seconds)
+                for task in stopping:
+                    task.cancel()
+            await process.close()
+            if end is None:
+                return None, batcher.room
+            await report(ProcessEnded(process.pid, end.code, Millis(ended_at - started_at)))
+        finally:
+            await process.close()
+        ran = Ran(exit=end, why=why, overdue=overdue, started_at=started_at, ended_at=ended_at)
+        return ran, batcher.room
+
+    async def _end_of(self, process: Process) -> Exit | None:
+        """How the command ended; None if its keeper died with it, which counts as a failure."""
+        try:
+            return await process.wait()
+        except ProcessLost as lost:
+            self._log.error("process_lost", why=str(lost))
+            return None
+
+    async def _stop(self, process: Process) -> None:
+        """End the tree when the attempt is to stop."""
+        await self._halt.asked()
+        async with asyncio.TaskGroup() as tasks:
+            killer = tasks.create_task(self._kill(process))
+            await process.terminate(self._spec.grace_seconds)
+            killer.cancel()
+
+    async def _kill(self, process: Process) -> None:
+        await self._halt.urgent()
+        await process.terminate(0)
+
+    async def _end_in_time(self, process: Process) -> None:
+        """End the tree when the command has run for as long as its stage may."""
+        await asyncio.sleep(self._stage.timeout_seconds)
+        self._overdue = True
+        await process.terminate(self._spec.grace_seconds)
+
+    def _tap(self) -> Callable[[bytes], Awaitable[None]] | None:
+        """Where else the output goes."""
+        results = self._workspace.results
+        return partial(results.write, self._stage.step or 0) if results else None

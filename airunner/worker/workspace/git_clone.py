@@ -1,0 +1,51 @@
+"""A job's repository in its workspace, and what is reported on the way."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from airunner.model.jobs import Millis
+from airunner.model.reports import CloneEnded, CloneFailed, CloneProgressed, CloneStarted, Report
+from airunner.model.repositories import is_local
+from airunner.model.spec import JobSpec
+from airunner.worker.clock import Clock
+from airunner.worker.process import Launcher
+from airunner.worker.workspace.git import Git, GitFailed
+from airunner.worker.workspace.workspace import CheckoutFailed
+
+LOCAL_REFUSED = (
+    "this worker clones no repositories of its own disks: "
+    "start it with --allow-local-repositories, or name a remote one"
+)
+
+
+class Cloning:
+    """How one worker clones."""
+
+    def __init__(
+        self, launcher: Launcher, clock: Clock, environment: Mapping[str, str], *, allow_local: bool
+    ) -> None:
+        """`environment` is git's."""
+        self._launcher = launcher
+        self._clock = clock
+        self._environment = environment
+        self._allow_local = allow_local
+
+    async def clone(
+        self, spec: JobSpec, folder: str, report: Callable[[Report], Awaitable[None]]
+    ) -> None:
+        """Clone into an empty folder. Raises CheckoutFailed, which is reported."""
+        began = self._clock.now()
+        await report(CloneStarted(spec.repository, spec.commit, spec.branch, began))
+
+        async def progress(message: str) -> None:
+            await report(CloneProgressed(message))
+
+        git = Git(self._launcher, self._environment, folder, progress)
+        try:
+            if is_local(spec.repository) and not self._allow_local:
+                raise GitFailed(LOCAL_REFUSED, "")
+            commit = await git.clone(spec)
+        except GitFailed as failure:
+            await report(CloneFailed(str(failure), failure.stderr))
+            said = f": {failure.stderr}" if failure.stderr else ""
+            raise CheckoutFailed(f"checkout failed: {failure}{said}") from None
+        await report(CloneEnded(commit, Millis(self._clock.now() - began), folder))

@@ -1,0 +1,132 @@
+"""What a source brings to its job: the job.json at its top.
+
+    {
+      "steps": ["make", {"name": "test", "run": "make test", "timeout": "10m"}],
+      "artifacts": ["build/*.tar.gz", "!build/tmp/"]
+    }
+
+It is read for a job that itself says nothing to run. What is wrong in it is SetupFailed with its
+place, as in `job.json:3:14: ...` where it is not JSON, and `job.json: steps[1].timeout: ...`.
+"""
+
+import errno
+import json
+import os
+import stat
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from msgspec import structs
+
+from airunner.jobfile.steps import nearest, read_steps
+from airunner.model.errors import InvalidRequest
+from airunner.model.limits import JOB_FILE_BYTES_MAX
+from airunner.model.spec import JobSpec
+from airunner.model.steps import Step
+from airunner.worker.workspace.sources.source_names import JOB
+from airunner.worker.workspace.workspace import SetupFailed
+
+KEYS: Final = ("steps", "artifacts")
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What a job.json says."""
+
+    steps: tuple[Step, ...]
+    artifacts: tuple[str, ...] = ()  # patterns
+    remarks: tuple[str, ...] = ()  # sentences for whoever wrote it
+
+
+def read_brought(source: int, spec: JobSpec) -> Brought:
+    """What the source brings, from its open folder, to a job that asks for this."""
+    return parse_brought(_read(source), spec)
+
+
+def parse_brought(data: bytes, spec: JobSpec) -> Brought:
+    """The same for the bytes of a job.json."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SetupFailed(f"{JOB} is not UTF-8 text: see byte {error.start}") from None
+    said = _parse(text)
+    if not isinstance(said, dict):
+        raise SetupFailed(f'{JOB}:1:1: must be an object, as in {{"steps": ["make"]}}')
+    if "steps" not in said:
+        raise SetupFailed(f'{JOB} has no "steps": say what to run, as in {{"steps": ["make"]}}')
+    try:
+        steps = read_steps(said["steps"])
+        artifacts = _patterns(said.get("artifacts"))
+        structs.replace(spec, steps=steps, artifacts=artifacts)  # checks the limits of a job
+    except InvalidRequest as wrong:
+        raise SetupFailed(f"{JOB}: {wrong}") from None
+    other = [key for key in said if key not in KEYS]
+    return Brought(steps, artifacts, tuple(f"{JOB}: {_unknown(key)}" for key in other))
+
+
+def _read(source: int) -> bytes:
+    try:
+        file = os.open(JOB, _READ, dir_fd=source)
+    except FileNotFoundError:
+        raise SetupFailed(
+            "the job has nothing to run: give it a command, a script or steps, "
+            f'or put a {JOB} into its source, as in {{"steps": ["make"]}}'
+        ) from None
+    except OSError as error:
+        why = "it is a link" if error.errno == errno.ELOOP else error.strerror
+        raise SetupFailed(f"cannot read {JOB} of the source: {why}") from None
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise SetupFailed(f"cannot read {JOB} of the source: it is no regular file")
+        with os.fdopen(file, "rb", closefd=False) as opened:
+            data = opened.read(JOB_FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise SetupFailed(f"cannot read {JOB} of the source: {error.strerror}") from None
+    finally:
+        os.close(file)
+    if len(data) > JOB_FILE_BYTES_MAX:
+        raise SetupFailed(f"{JOB} is larger than JOB_FILE_BYTES_MAX ({JOB_FILE_BYTES_MAX} bytes)")
+    return data
+
+
+def _parse(text: str) -> object:
+    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        known = dict(pairs)
+        if len(known) < len(pairs):
+            twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+            raise SetupFailed(f"{JOB}: the key {twice!r} is in an object more than once")
+        return known
+
+    def number(said: str) -> object:
+        raise SetupFailed(f"{JOB}: {said} is not JSON: it has no such number")
+
+    try:
+        parsed: object = json.loads(text, object_pairs_hook=unique, parse_constant=number)
+    except json.JSONDecodeError as error:
+        raise SetupFailed(
+            f"{JOB}:{error.lineno}:{error.colno}: this is not JSON: {error.msg}"
+        ) from None
+    except RecursionError:
+        raise SetupFailed(f"{JOB} is nested too deeply") from None
+    except ValueError as error:  # an integer of too many digits
+        raise SetupFailed(f"{JOB}: {error}") from None
+    return parsed
+
+
+def _patterns(said: object) -> tuple[str, ...]:
+    if said is None:
+        return ()
+    if not isinstance(said, Sequence) or isinstance(said, str):
+        raise InvalidRequest("artifacts", "must be a list of patterns, as in .gitignore")
+    patterns = [each for each in said if isinstance(each, str)]
+    for index, each in enumerate(said):
+        if not isinstance(each, str):
+            raise InvalidRequest(f"artifacts[{index}]", "must be text")
+    return tuple(patterns)
+
+
+def _unknown(key: str) -> str:
+    return f"a job.json has no key {key!r}, which is left out{nearest(key, KEYS)}"
