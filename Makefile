@@ -46,15 +46,15 @@ format: $(STAMP) ## format the code and mend what can be mended without thought
 proto: $(STAMP) ## generate airunner/wire/job from proto/job
 	PYTHON=$(BIN)/python sh proto/generate.sh .
 
-lock: ## resolve the dependencies into requirements.lock and benchmarks/requirements.lock, anew
+lock: ## resolve the dependencies into requirements.lock and airunner/bench/comparison/requirements.lock, anew
 	tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
 	$(PYTHON) -m venv "$$tmp" && "$$tmp/bin/python" -m pip install --quiet uv && \
 	"$$tmp/bin/uv" pip compile pyproject.toml --group dev --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade --quiet \
 	  --output-file requirements.lock && \
-	"$$tmp/bin/uv" pip compile benchmarks/requirements.in --universal --python-version 3.11 \
+	"$$tmp/bin/uv" pip compile airunner/bench/comparison/requirements.in --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade --quiet \
-	  --output-file benchmarks/requirements.lock
+	  --output-file airunner/bench/comparison/requirements.lock
 
 fuzz: $(STAMP) ## crash everything: the core, its log (SEEDS=n), processes (KILLS=n)
 	AIRUNNER_SEEDS=$(SEEDS) $(BIN)/python -m pytest -q tests/core/test_walk.py \
@@ -73,7 +73,7 @@ bench: $(STAMP) ## measure throughput, latency, durability, memory (BENCH=scenar
 	$(BIN)/airunner bench $(BENCH) --duration $(DURATION) --rounds $(ROUNDS) --fsync full --fsync normal
 
 bench-peers: $(STAMP) $(PEERS) ## measure other job queues too, in the same run (docs/benchmarks.md)
-	$(BIN)/python -m benchmarks --duration $(DURATION) --rounds $(ROUNDS)
+	$(BIN)/python -m airunner.bench.comparison --duration $(DURATION) --rounds $(ROUNDS)
 
 start: $(STAMP) certs ## run a server and WORKERS=n workers, until Ctrl-C (PROCFILE=Procfile.ephemeral)
 	PATH="$(CURDIR)/$(BIN):$$PATH" honcho start -f $(PROCFILE) -c server=1,worker=$(WORKERS)
@@ -98,8 +98,8 @@ $(STAMP): requirements.lock pyproject.toml
 	  --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
-$(PEERS): benchmarks/requirements.lock
+$(PEERS): airunner/bench/comparison/requirements.lock
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check \
-	  --require-hashes -r benchmarks/requirements.lock
+	  --require-hashes -r airunner/bench/comparison/requirements.lock
 	@touch $(PEERS)

@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "airunner"
-BENCHMARKS = ROOT / "benchmarks"
+COMPARISON = PACKAGE / "bench" / "comparison"  # a program of its own, in no wheel
 
 # An import points down, or stays in its own folder; folders of one height are strangers.
 HEIGHT = {
@@ -30,6 +30,7 @@ HEIGHT = {
     "worker": 5,
     "bench": 6,
     "cli": 7,
+    "bench/comparison": 8,
 }
 PURE = ("", "model", "store")
 IMPURE = {
@@ -89,8 +90,18 @@ def modules(folder: Path = PACKAGE) -> Iterator[Path]:
 
 def folder(path: Path) -> str:
     """The folder of airunner that contains a module; "" is the package itself."""
+    if COMPARISON in path.parents:
+        return "bench/comparison"
     parts = path.relative_to(PACKAGE).parts
     return parts[0] if len(parts) > 1 else ""
+
+
+def folder_of(name: str) -> str:
+    """The folder of airunner that contains a module, by the module's dotted name."""
+    if within(name, "airunner.bench.comparison"):
+        return "bench/comparison"
+    part = name.split(".")[1]
+    return part if (PACKAGE / part).is_dir() else ""
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:
@@ -144,8 +155,7 @@ def test_imports_point_down_and_never_sideways() -> None:
         for line, name in imports(path):
             if not name.startswith("airunner."):
                 continue
-            part = name.split(".")[1]
-            theirs = part if (PACKAGE / part).is_dir() else ""
+            theirs = folder_of(name)
             if theirs != mine and HEIGHT[theirs] >= HEIGHT[mine]:
                 wrong.append(f"{where(path, line)}: {mine} imports {name}")
     assert not wrong
@@ -176,7 +186,7 @@ def test_the_supervisor_needs_nothing_but_the_standard_library() -> None:
 
 
 def test_only_the_command_line_reads_the_environment() -> None:
-    inside = (path for path in modules() if folder(path) != "cli")
+    inside = (path for path in modules() if folder(path) not in {"cli", "bench/comparison"})
 
     def reads(path: Path) -> Iterator[tuple[int, str]]:
         for node in ast.walk(tree(path)):
@@ -204,8 +214,7 @@ def test_every_task_belongs_to_a_group() -> None:
 
 
 def test_a_module_is_one_noun_and_not_a_long_one() -> None:
-    paths = [*modules(), *modules(BENCHMARKS)]
-    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in paths}
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in modules()}
     long = {where(path, n): n for path, n in lengths.items() if n > MODULE_LINES_MAX}
     assert not long
 
@@ -214,7 +223,7 @@ def test_a_function_fits_a_screen() -> None:
     """Below its signature: that of a command lists its flags, and is a table."""
     long = [
         f"{where(path, node.lineno)}: {node.name}"
-        for path in [*modules(), *modules(BENCHMARKS), *modules(ROOT / "tests")]
+        for path in [*modules(), *modules(ROOT / "tests")]
         for node in ast.walk(tree(path))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (node.end_lineno or 0) - node.body[0].lineno + 1 > FUNCTION_LINES_MAX
@@ -225,7 +234,7 @@ def test_a_function_fits_a_screen() -> None:
 def test_every_module_says_what_it_is() -> None:
     silent = [
         where(path, 1)
-        for path in [*modules(), *modules(BENCHMARKS)]
+        for path in modules()
         if tree(path).body and ast.get_docstring(tree(path)) is None
     ]
     assert not silent
@@ -281,5 +290,5 @@ def test_the_project_names_no_machine_and_no_registry(word: str) -> None:
 
 @pytest.mark.parametrize("mark", FORBIDDEN_MARKS)
 def test_nothing_is_left_for_later(mark: str) -> None:
-    paths = [*modules(), *modules(BENCHMARKS), *modules(ROOT / "tests")]
+    paths = [*modules(), *modules(ROOT / "tests")]
     assert not [path for path in paths if re.search(mark, path.read_text(encoding="utf-8"))]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from airunner.cli import exits
+from airunner.cli import exit_codes
 from airunner.jobfile.reader import KEYS, parse_job_file
 from airunner.jobfile.steps import STEP_KEYS
 from airunner.model import limits
@@ -44,15 +44,15 @@ def test_every_limit_has_the_value_that_the_readme_says(row: list[str]) -> None:
 
 def test_every_exit_code_of_ours_is_in_the_table() -> None:
     ours = (
-        exits.TIMEOUT,
-        exits.OURS,
-        exits.NOT_EXECUTABLE,
-        exits.NOT_FOUND,
-        exits.INTERRUPTED,
+        exit_codes.TIMEOUT,
+        exit_codes.OURS,
+        exit_codes.NOT_EXECUTABLE,
+        exit_codes.NOT_FOUND,
+        exit_codes.INTERRUPTED,
     )
     told = {row[0] for row in rows("Exit codes")}
     assert told == {*map(str, ours), "0 to 255", "128 + n"}
-    assert f"a wrong command line is {exits.USAGE}." in README
+    assert f"a wrong command line is {exit_codes.USAGE}." in README
 
 
 def test_every_role_is_in_the_table() -> None:

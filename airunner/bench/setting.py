@@ -11,7 +11,7 @@ from random import Random
 import apsw
 import grpc
 
-from airunner.bench.procfs import filesystem, processor
+from airunner.bench.load.procfs import filesystem, processor
 from airunner.model.protocol.channel import Channel
 from airunner.model.protocol.worker_protocol import FromServer, FromWorker
 from airunner.wire.client.jobs_client import JobsClient

@@ -7,25 +7,25 @@ its baselines measured beside its figures, and leaves nothing behind.
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
-from airunner.bench.backlog import backlog
-from airunner.bench.dispatch import dispatch
-from airunner.bench.enqueue import enqueue
-from airunner.bench.fanout import fanout
-from airunner.bench.figures import Figure
-from airunner.bench.growth import growth
-from airunner.bench.idle import idle
-from airunner.bench.jobs import pty, true
-from airunner.bench.lines import lines
-from airunner.bench.listing import listing
-from airunner.bench.memory import memory
-from airunner.bench.noop import noop
-from airunner.bench.output import log
-from airunner.bench.replay import replay
-from airunner.bench.restart import restart
-from airunner.bench.results import results
+from airunner.bench.cases.backlog import backlog
+from airunner.bench.cases.dispatch import dispatch
+from airunner.bench.cases.enqueue import enqueue
+from airunner.bench.cases.growth import growth
+from airunner.bench.cases.idle import idle
+from airunner.bench.cases.job_list import listing
+from airunner.bench.cases.jobs import pty, true
+from airunner.bench.cases.memory import memory
+from airunner.bench.cases.noop import noop
+from airunner.bench.cases.output.fanout import fanout
+from airunner.bench.cases.output.lines import lines
+from airunner.bench.cases.output.results_log import results
+from airunner.bench.cases.output.single_log import log
+from airunner.bench.cases.replay import replay
+from airunner.bench.cases.restart import restart
+from airunner.bench.cases.stage import stage
+from airunner.bench.cases.start import start
+from airunner.bench.report.figures import Figure
 from airunner.bench.setting import Setting
-from airunner.bench.stage import stage
-from airunner.bench.start import start
 
 Scenario = Callable[[Setting], Awaitable[list[Figure]]]
 

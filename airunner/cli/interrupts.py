@@ -20,8 +20,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-from airunner.cli.exits import INTERRUPTED, CommandFailed
-from airunner.cli.output import note
+from airunner.cli.exit_codes import INTERRUPTED, CommandFailed
+from airunner.cli.render.streams import note
 from airunner.model.errors import AlreadyFinished, Refused
 from airunner.model.jobs import JobId
 from airunner.wire.client.jobs_client import JobsClient

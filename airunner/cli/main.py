@@ -18,8 +18,8 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from airunner.cli.exits import INTERRUPTED, OURS, USAGE, CommandFailed, innermost
-from airunner.cli.output import StdoutClosed, flush, note, open_missing
+from airunner.cli.exit_codes import INTERRUPTED, OURS, USAGE, CommandFailed, innermost
+from airunner.cli.render.streams import StdoutClosed, flush, note, open_missing
 from airunner.jobfile.error import JobFileError
 from airunner.model.errors import Refused
 
@@ -76,7 +76,7 @@ def _app(names: Collection[str]) -> typer.Typer:
             if name in names and name in _GROUPS:
                 app.add_typer(_group(name), name=name, rich_help_panel=panel)
             elif name in names:
-                _add(app, name, import_module(f"airunner.cli.{name}"), panel=panel)
+                _add(app, name, import_module(f"airunner.cli.commands.{name}"), panel=panel)
     return app
 
 
@@ -100,7 +100,7 @@ def _group(group: str) -> typer.Typer:
         subcommand_metavar="[show] ID | get ID [PATTERN]..." if shows else None,
     )
     for name in names:
-        _add(app, name, import_module(f"airunner.cli.{group}"))
+        _add(app, name, import_module(f"airunner.cli.commands.{group}"))
     return app
 
 
@@ -111,7 +111,7 @@ def _add(app: typer.Typer, name: str, module: ModuleType, *, panel: str | None =
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from airunner.cli.version import version
+        from airunner.cli.commands.version import version
 
         version()
         raise typer.Exit

@@ -7,7 +7,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from airunner.bench.commits import BareTable, row_bytes, transactions
+from airunner.bench.load.bare_sqlite import BareTable, row_bytes, transactions
 
 
 @pytest.fixture

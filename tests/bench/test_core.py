@@ -3,7 +3,7 @@
 import asyncio
 import gc
 
-from airunner.bench.core import Core, pauses
+from airunner.bench.load.engine_core import Core, pauses
 from airunner.model.jobs import JobState
 from airunner.model.spec import JobSpec
 

@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from airunner.bench.history import EVERYTHING, queue_of, write
+from airunner.bench.load.history import EVERYTHING, queue_of, write
 from airunner.log.memory import MemoryLog
 from airunner.log.sqlite.log import SqliteLog
 from airunner.model.facts import Event

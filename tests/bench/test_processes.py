@@ -14,7 +14,7 @@ from tests.cli.conftest import PATIENCE, Shell
 
 STARTER: Final = """
 import asyncio, os, sys
-from airunner.bench.processes import running
+from airunner.bench.load.processes import running
 
 async def main():
     async with running(sys.argv[1:], "listening", os.environ) as (process, _):

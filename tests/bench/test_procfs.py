@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from airunner.bench.procfs import Meter, busy_seconds, children_seconds, resident_bytes
+from airunner.bench.load.procfs import Meter, busy_seconds, children_seconds, resident_bytes
 
 BUSY = "import time; print(flush=True)\nwhile time.process_time() < 0.2: pass"
 

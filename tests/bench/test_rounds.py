@@ -6,8 +6,8 @@ from random import Random
 
 import pytest
 
-from airunner.bench.figures import Bar, Figure, Sample, latency, percentile, rate, spread
-from airunner.bench.rounds import Contender, compare
+from airunner.bench.report.figures import Bar, Figure, Sample, latency, percentile, rate, spread
+from airunner.bench.report.rounds import Contender, compare
 
 
 def saying(values: Iterable[float]) -> Callable[[float], Awaitable[Sample]]:

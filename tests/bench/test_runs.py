@@ -2,8 +2,8 @@
 
 import pytest
 
-from airunner.bench.figures import Bar, Comparison, Figure, Times
-from airunner.bench.runs import NotARun, figure_line, head_line, read
+from airunner.bench.report.figures import Bar, Comparison, Figure, Times
+from airunner.bench.report.runs import NotARun, figure_line, head_line, read
 
 FIGURE = Figure(
     scenario="test",

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from airunner.bench.figures import Comparison, Figure
-from airunner.bench.runs import Run
-from airunner.bench.slips import Change, progress
+from airunner.bench.report.figures import Comparison, Figure
+from airunner.bench.report.regressions import Change, progress
+from airunner.bench.report.runs import Run
 
 TOLERANCE = 0.2
 BARE = "bare"

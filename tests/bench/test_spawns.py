@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from airunner.bench.spawns import read_all
+from airunner.bench.load.bare_spawn import read_all
 
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
 

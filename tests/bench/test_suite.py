@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from airunner.bench.figures import Bar
+from airunner.bench.report.figures import Bar
 from airunner.bench.suite import SCENARIOS, summary
-from airunner.cli.exits import DIFFERS, INTERRUPTED
+from airunner.cli.exit_codes import DIFFERS, INTERRUPTED
 from tests.cli.conftest import PATIENCE, Shell
 
 ARCHITECTURE = Path(__file__).parent.parent.parent / "ARCHITECTURE.md"

@@ -8,32 +8,34 @@ import select
 import signal
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from airunner.bench.comparison import leashed_process
+from airunner.bench.comparison.brokers import NO_REDIS, postgres_program, redis
+from airunner.bench.comparison.cpu import busy_seconds
+from airunner.bench.comparison.marks import Marks
+from airunner.bench.comparison.ours import Turns
+from airunner.bench.comparison.processes import Missing, leashed
+from airunner.bench.comparison.queues import NAMES, QUEUES
 from airunner.model.protocol.worker_protocol import Credit, FromServer, FromWorker, Heartbeat
-from benchmarks import leash
-from benchmarks.brokers import NO_REDIS, postgres_program, redis
-from benchmarks.cpu import busy_seconds
-from benchmarks.lineup import NAMES, QUEUES
-from benchmarks.marks import Marks
-from benchmarks.ours import Turns
-from benchmarks.processes import Missing, leashed
 from tests.cli.conftest import PATIENCE
 from tests.support.channel import End, Pipe
-from tests.test_house import imports, modules, within
+from tests.test_house import breaches, imports, modules, within
 
 ROOT = Path(__file__).parent.parent.parent
-LOCK = (ROOT / "benchmarks/requirements.lock").read_text(encoding="utf-8")
+COMPARISON = ROOT / "airunner/bench/comparison"
+LOCK = (COMPARISON / "requirements.lock").read_text(encoding="utf-8")
 
 
 def measured(*words: str) -> "subprocess.CompletedProcess[str]":
     """A run with a Python that has no other queue."""
     return subprocess.run(
-        [sys.executable, "-m", "benchmarks", "--python", sys.executable, *words],
+        [sys.executable, "-m", "airunner.bench.comparison", "--python", sys.executable, *words],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -85,17 +87,25 @@ def test_every_queue_is_locked_at_a_version_with_a_hash(package: str) -> None:
 def test_what_runs_with_the_other_queues_imports_nothing_of_airunners() -> None:
     wrong = [
         path.name
-        for path in modules(ROOT / "benchmarks/peers")
+        for path in modules(COMPARISON / "peers")
         for _, name in imports(path)
-        if within(name, "airunner") or (within(name, "benchmarks") and ".peers." not in name)
+        if within(name, "airunner") and not within(name, "airunner.bench.comparison.peers")
     ]
     assert not wrong
 
 
-def test_what_is_installed_does_not_know_the_benchmarks() -> None:
-    assert not [
-        path for path in modules() for _, name in imports(path) if within(name, "benchmarks")
-    ]
+def test_the_installed_package_does_not_import_the_comparison() -> None:
+    installed = (path for path in modules() if COMPARISON not in path.parents)
+    assert not breaches(imports, lambda name: within(name, "airunner.bench.comparison"), installed)
+
+
+def test_a_wheel_has_the_bench_and_not_the_comparison(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "airunner/bench/suite.py" in names
+    assert not [name for name in names if "comparison/" in name]
 
 
 @pytest.fixture
@@ -150,12 +160,12 @@ def test_a_leash_ends_a_program_and_its_children_though_they_are_stopped(tmp_pat
     async def run() -> list[int]:
         async with leashed("program", ("sh", "-c", TWO_PROCESSES), tmp_path) as program:
             program.pause()
-            left = list(leash.session(program.pid))
+            left = list(leashed_process.session(program.pid))
             assert left
             return [program.pid, *left]
 
     leader, *_ = asyncio.run(run())
-    assert not list(leash.session(leader))
+    assert not list(leashed_process.session(leader))
 
 
 WORK: Final = """
@@ -178,7 +188,7 @@ def test_the_processor_time_of_what_was_started_counts_and_ours_does_not() -> No
 
 def test_a_leash_ends_its_program_when_who_holds_it_is_killed() -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.leash", "KILL", "sleep", "600"],
+        [sys.executable, "-m", "airunner.bench.comparison.leashed_process", "KILL", "sleep", "600"],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -207,7 +217,15 @@ def test_what_a_program_said_last_is_known(tmp_path: Path) -> None:
 
 def test_a_run_that_is_stopped_leaves_no_file(tmp_path: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "benchmarks", "--python", sys.executable, "--duration", "600"],
+        [
+            sys.executable,
+            "-m",
+            "airunner.bench.comparison",
+            "--python",
+            sys.executable,
+            "--duration",
+            "600",
+        ],
         cwd=ROOT,
         env={**os.environ, "TMPDIR": str(tmp_path)},
         stderr=subprocess.PIPE,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from airunner.bench.figures import Bar, Comparison, Figure, Times
-from benchmarks.lineup import NAMES, QUEUES
-from benchmarks.table import BEGIN, END, NoMarks, Run, into, markdown
+from airunner.bench.comparison.queues import NAMES, QUEUES
+from airunner.bench.comparison.table import BEGIN, END, NoMarks, Run, into, markdown
+from airunner.bench.report.figures import Bar, Comparison, Figure, Times
 from tests.test_setup import make
 
 ROOT = Path(__file__).parent.parent.parent
@@ -103,12 +103,12 @@ def test_every_command_on_the_page_is_there() -> None:
     lines = [line for block in blocks for line in block.splitlines()]
     assert lines
     targets = set(re.findall(r"^  make ([\w-]+) ", make(), re.MULTILINE))
-    options = (ROOT / "benchmarks/__main__.py").read_text(encoding="utf-8")
+    options = (ROOT / "airunner/bench/comparison/__main__.py").read_text(encoding="utf-8")
     for line in lines:
         words = line.partition("#")[0].split()
         if words[0] == "make":
             assert words[1] in targets, line
         else:
-            assert words[:3] == [".venv/bin/python", "-m", "benchmarks"], line
+            assert words[:3] == [".venv/bin/python", "-m", "airunner.bench.comparison"], line
             for option in re.findall(r"--([a-z]+)", line):
                 assert f'"--{option}"' in options or f"\n    {option}: " in options, line

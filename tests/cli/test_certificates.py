@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from airunner.cli.certificates import FILES, certificates_hold, make_certificates
-from airunner.cli.exits import CommandFailed
+from airunner.cli.exit_codes import CommandFailed
+from airunner.cli.processes.certificates import FILES, certificates_hold, make_certificates
 
 
 def names_in(path: Path) -> set[str]:

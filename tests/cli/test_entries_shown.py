@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from airunner.cli.entries_shown import entry_json, last_line, remark
-from airunner.cli.rendering import ending, show_instant
+from airunner.cli.render.events import entry_json, last_line, remark
+from airunner.cli.render.times import ending, show_instant
 from airunner.model.artifacts import Artifact
 from airunner.model.job_events import BackInLine, Ended, Entry, Happening, Kept, Taken
 from airunner.model.jobs import (

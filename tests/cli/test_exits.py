@@ -2,7 +2,7 @@
 
 import pytest
 
-from airunner.cli.exits import exit_code, innermost
+from airunner.cli.exit_codes import exit_code, innermost
 from airunner.model.jobs import JobState, Outcome, Reason
 
 

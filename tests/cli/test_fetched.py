@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from airunner.cli.exits import CommandFailed
-from airunner.cli.fetched import Folder
+from airunner.cli.download_folder import Folder
+from airunner.cli.exit_codes import CommandFailed
 from airunner.model.artifacts import Artifact
 
 

@@ -2,7 +2,15 @@
 
 import pytest
 
-from airunner.cli.groups import Azure, Buildkite, GitHub, GitLab, Markers, TeamCity, markers
+from airunner.cli.render.ci_groups import (
+    Azure,
+    Buildkite,
+    GitHub,
+    GitLab,
+    Markers,
+    TeamCity,
+    markers,
+)
 from airunner.model.jobs import Instant
 
 AT = Instant(1_900_000_000_789)

@@ -6,9 +6,9 @@ import pytest
 from msgspec import structs
 from rich.cells import cell_len
 
-from airunner.cli.jobs_shown import job_details, job_json, job_prose, job_table
-from airunner.cli.table import aligned
-from airunner.cli.work_shown import in_words
+from airunner.cli.render.jobs import job_details, job_json, job_prose, job_table
+from airunner.cli.render.table import aligned
+from airunner.cli.render.work import in_words
 from airunner.model.jobs import (
     Instant,
     Job,

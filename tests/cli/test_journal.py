@@ -10,20 +10,20 @@ from collections.abc import Mapping
 
 import pytest
 
-from airunner.cli.journal import LogFormat, open_journal, open_lines
+from airunner.cli.processes.logging import LogFormat, open_journal, open_lines
 
 SAID: list[tuple[str, Mapping[str, object]]] = [
     ("job_leased", {"job": "one", "attempt": 1}),
     ("job_completed", {"job": "ä", "code": None}),
 ]
 _WRITE = """
-from airunner.cli.journal import LogFormat, open_lines
+from airunner.cli.processes.logging import LogFormat, open_lines
 open_lines(LogFormat.JSON)([("said", {"number": n, "text": "x" * (n % 500)}) for n in range(1000)])
 open_lines(LogFormat.JSON)([("said", {"text": "x" * 100_000})])
 """
 _GATHER = """
 import asyncio
-from airunner.cli.journal import LogFormat, open_journal
+from airunner.cli.processes.logging import LogFormat, open_journal
 journal = open_journal(LogFormat.JSON)
 async def main():
     for n in range(3):

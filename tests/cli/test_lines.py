@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from airunner.cli.lines import Assembly, Line, Lines
+from airunner.cli.render.line_splitter import Assembly, Line, Lines
 from airunner.model.job_events import BackInLine, Ended, Entry, Happening, Taken
 from airunner.model.jobs import Ending, Instant, JobState, Outcome, Reason, Sequence, WorkerId
 from airunner.model.limits import KIB, LINE_BYTES_MAX, MIB

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from airunner.cli.certificates import make_certificates
-from airunner.cli.keys import make_keys
+from airunner.cli.processes.certificates import make_certificates
+from airunner.cli.processes.key_pair import make_keys
 from tests.cli.conftest import Shell
 
 STAND_FOR_A_COMMAND = ("submit", "monitor", "retry", "worker")  # whose own code may be 2

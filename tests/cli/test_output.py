@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from airunner.cli.output import StdoutClosed, printable, send
+from airunner.cli.render.streams import StdoutClosed, printable, send
 
 HEAVY = {"grpc", "rich", "cryptography", "yaml", "jwt", "structlog", "airunner.wire"}
-HEAVY |= {"asyncio", "msgspec", "tempfile", "airunner.model.jobs", "airunner.cli.bench"}
+HEAVY |= {"asyncio", "msgspec", "tempfile", "airunner.model.jobs", "airunner.cli.commands.bench"}
 
 
 def test_a_slow_reader_gets_every_byte_while_the_loop_goes_on() -> None:
@@ -55,7 +55,7 @@ def test_a_file_gets_every_byte(tmp_path: Path) -> None:
 def test_a_reader_that_went_away_is_told_apart_on_standard_output() -> None:
     program = """if True:
         import asyncio
-        from airunner.cli.output import StdoutClosed, send
+        from airunner.cli.render.streams import StdoutClosed, send
         try:
             asyncio.run(send(1, bytes(1_000_000)))
         except StdoutClosed:

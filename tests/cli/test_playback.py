@@ -1,6 +1,6 @@
 """The pace of a playback."""
 
-from airunner.cli.playback import Pace
+from airunner.cli.render.playback import Pace
 from airunner.model.jobs import Instant
 
 

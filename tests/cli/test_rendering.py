@@ -2,7 +2,7 @@
 
 import pytest
 
-from airunner.cli.rendering import ending, show_instant
+from airunner.cli.render.times import ending, show_instant
 from airunner.model.jobs import Instant, JobState, Outcome, Reason
 
 

@@ -4,9 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from airunner.cli import settings as module
-from airunner.cli.exits import CommandFailed
-from airunner.cli.settings import Settings, config_file, embedded_folder, read_settings, settings
+from airunner.cli import client_settings as module
+from airunner.cli.client_settings import (
+    Settings,
+    config_file,
+    embedded_folder,
+    read_settings,
+    settings,
+)
+from airunner.cli.exit_codes import CommandFailed
 
 VARIABLES = ("AIRUNNER_SERVER", "AIRUNNER_TOKEN", "AIRUNNER_TOKEN_FILE", "AIRUNNER_CA_CERT")
 

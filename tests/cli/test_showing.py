@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from airunner.cli.groups import Buildkite, GitHub
-from airunner.cli.showing import Passing
+from airunner.cli.render.ci_groups import Buildkite, GitHub
+from airunner.cli.render.views import Passing
 from airunner.model.artifacts import Artifact
 from airunner.model.job_events import BackInLine, Ended, Entry, Happening, Kept, Taken
 from airunner.model.jobs import (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from airunner.cli.steps_shown import begun, ended, skipped
+from airunner.cli.render.step_lines import begun, ended, skipped
 from airunner.model.jobs import Millis, StepResult
 from airunner.model.reports import StepEnded, StepStarted
 from airunner.model.steps import StepStatus

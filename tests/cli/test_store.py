@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from airunner.cli.server import _retention
-from airunner.cli.storing import Store, sqlite_path
+from airunner.cli.commands.server import _retention
+from airunner.cli.processes.storage import Store, sqlite_path
 from airunner.model.limits import GIB, KIB, MEMORY_OUTPUT_BYTES_PER_JOB, MIB, OUTPUT_BYTES_MAX
 from tests.cli.conftest import PATIENCE, Shell
 from tests.support.site import Site, site

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
-PARTS: Final = ("airunner", "benchmarks", "docs", "tests", "configs", "proto")
+PARTS: Final = ("airunner", "docs", "tests", "configs", "proto")
 FILES: Final = ("pyproject.toml", "Makefile", "Procfile", "*.md", "requirements.lock")
 COMMAND: Final = """#!{python}
 import sys

@@ -71,7 +71,7 @@ OF_FOLLOWING: Final = (
     Mutation(
         name="lines of two steps in one",
         promise="A line is told whole, once",
-        file="airunner/cli/lines.py",
+        file="airunner/cli/render/line_splitter.py",
         old="                if step != self._step:\n",
         new="                if False:\n",
         test=f"{LINES}test_what_another_step_writes_does_not_glue_on",
@@ -79,7 +79,7 @@ OF_FOLLOWING: Final = (
     Mutation(
         name="a newline behind a carriage return that is a line of its own",
         promise="A line is told whole, once",
-        file="airunner/cli/lines.py",
+        file="airunner/cli/render/line_splitter.py",
         old="        if not (bare and self._returned):",
         new="        if True:",
         test=f"{LINES}test_lines_are_the_same_however_they_were_read",

@@ -20,7 +20,7 @@ OF_RUNS: Final = (
     Mutation(
         name="a run that replaces whatever is called results",
         promise="A run replaces no folder but one of an earlier run",
-        file="airunner/cli/folders.py",
+        file="airunner/cli/processes/folders.py",
         old="    if names and not any(",
         new="    if not names and not any(",
         test=f"{RUN}test_a_folder_that_is_not_of_a_run_is_never_replaced",
@@ -36,7 +36,7 @@ OF_RUNS: Final = (
     Mutation(
         name="sources that may have spools in them",
         promise="Sources, workspaces and spools lie apart",
-        file="airunner/cli/folders.py",
+        file="airunner/cli/processes/folders.py",
         old='    check_apart(jobs_dir, work, "--work-dir")\n',
         new="",
         test=f"{RUN}test_what_cannot_be_run_or_started_is_said",

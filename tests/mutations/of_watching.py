@@ -12,7 +12,7 @@ OF_WATCHING: Final = (
     Mutation(
         name="a remark behind half a line",
         promise="Output is passed on as it was written, and a remark has a line of its own",
-        file="airunner/cli/showing.py",
+        file="airunner/cli/render/views.py",
         old="        if self._lines.begin(STDERR):\n",
         new="        if False:\n",
         test=f"{SHOWING}test_a_remark_begins_a_line_of_its_own",
@@ -20,7 +20,7 @@ OF_WATCHING: Final = (
     Mutation(
         name="a marker that ends the lines of both streams",
         promise="Output is passed on as it was written, and a remark has a line of its own",
-        file="airunner/cli/showing.py",
+        file="airunner/cli/render/views.py",
         old="        self._unended.discard(where)\n",
         new="        self._unended.clear()\n",
         test=f"{SHOWING}test_a_marker_on_one_stream_ends_no_line_of_the_other",
@@ -28,7 +28,7 @@ OF_WATCHING: Final = (
     Mutation(
         name="a group that an attempt leaves open",
         promise="Output is passed on as it was written, and a marker has a line of its own",
-        file="airunner/cli/showing.py",
+        file="airunner/cli/render/views.py",
         old="                if isinstance(what, BackInLine | Ended) and self._groups:\n",
         new="                if isinstance(what, Ended) and self._groups:\n",
         test=f"{SHOWING}test_what_an_attempt_left_open_ends_before_it_is_back_in_line",
@@ -36,7 +36,7 @@ OF_WATCHING: Final = (
     Mutation(
         name="a step whose name is a command to the CI system",
         promise="No step's name breaks the marker of its group",
-        file="airunner/cli/groups.py",
+        file="airunner/cli/render/ci_groups.py",
         old=".replace('##', '# #')",
         new="",
         test=f"{GROUPS}test_no_name_breaks_out_of_its_marker",

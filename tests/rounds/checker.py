@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Final
 
-from airunner.cli.exits import OURS, exit_code
+from airunner.cli.exit_codes import OURS, exit_code
 from airunner.model.job_events import BackInLine, Ended, Taken, kind
 from airunner.model.jobs import Ending, JobId, JobState, Reason
 from airunner.model.limits import ATTEMPTS_DEFAULT

@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from airunner.cli.exits import OURS
+from airunner.cli.exit_codes import OURS
 from airunner.model.errors import AlreadyFinished, Refused, ShuttingDown, Stalled, Unreachable
 from airunner.model.job_events import Ended, Entry
 from airunner.model.jobs import JobId, RequestId

@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from airunner.blobs.blobs import Depot
 from airunner.blobs.memory import MemoryDepot
-from airunner.cli.certificates import make_certificates
-from airunner.cli.journal import LogFormat, open_journal, open_lines
+from airunner.cli.processes.certificates import make_certificates
+from airunner.cli.processes.logging import LogFormat, open_journal, open_lines
 from airunner.log.memory import MemoryLog
 from airunner.model.jobs import JobId
 from airunner.server.access.auth import Gate, OpenGate, TokenGate, sign_token

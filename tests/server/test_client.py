@@ -10,7 +10,7 @@ import grpc
 import pytest
 from msgspec import structs
 
-from airunner.cli.certificates import make_certificates
+from airunner.cli.processes.certificates import make_certificates
 from airunner.log.memory import MemoryLog
 from airunner.model.errors import (
     AlreadyFinished,

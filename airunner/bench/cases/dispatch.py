@@ -1,0 +1,166 @@
+"""The scenario `dispatch`: how soon those who wait are told."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
+from typing import Final
+
+from airunner.bench.cases.jobs import TRUE
+from airunner.bench.cases.noop import NOTHING
+from airunner.bench.load.baselines import echo_channels, round_trip
+from airunner.bench.load.noop_worker import Session
+from airunner.bench.load.processes import Served, server, worker
+from airunner.bench.load.procfs import Meter
+from airunner.bench.report.figures import Bar, Figure, Sample, latency
+from airunner.bench.report.rounds import Contender, compare
+from airunner.bench.setting import MEMORY, Setting
+from airunner.model.job_events import Ended
+from airunner.model.reports import Output
+from airunner.model.spec import JobSpec
+from airunner.wire.client.jobs_client import JobsClient
+
+START_BAR: Final = Bar(4.0, most=True)  # milliseconds
+START_P99_BAR: Final = Bar(15.0, most=True)
+START_RATIO_BAR: Final = Bar(10.0, most=True)  # of a bare round trip
+CANCEL_P99_BAR: Final = Bar(50.0, most=True)
+
+# Says when it is ready, and then, on the clock that all processes of a machine share, when it was
+# told to end: a signal that is blocked and waited for is seen as soon as it is there.
+_MORTAL: Final = """
+import signal, time
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+print("ready", flush=True)
+signal.sigwait({signal.SIGTERM})
+print(time.perf_counter_ns())
+"""
+MORTAL: Final = JobSpec(command=sys.executable, args=("-I", "-S", "-c", _MORTAL))
+NOW: Final = JobSpec(command="date", args=("+%s%N",))  # the nanoseconds at which it runs
+
+
+async def dispatch(setting: Setting) -> list[Figure]:
+    """Milliseconds from a submit to its job's start and end, and from a cancel to its SIGTERM.
+
+    For the memory log and for SQLite: one real server, one real worker that is idle, and one
+    client that does one thing after the other. A start is when the process itself reads the clock; an end
+    counts once the client has read of it. Apart: from a call of enqueue until a parked worker's
+    stream has the job. Beside them: a bare TLS round trip. Leaves out git, containers,
+    terminals, and queues that are not empty.
+    """
+    async with AsyncExitStack() as stack:
+        (channel,) = await stack.enter_async_context(echo_channels(setting))
+        bare = round_trip(channel)
+        contenders = [bare]
+        for store in (MEMORY, setting.sqlite("dispatch")):
+            served = await stack.enter_async_context(server(setting, store))
+            client = await stack.enter_async_context(setting.client(served.address))
+            await stack.enter_async_context(worker(setting, served.address))
+            contenders += Site(setting, served, client, store.name).contenders(bare.name)
+        return await compare(
+            "dispatch",
+            contenders,
+            rounds=setting.rounds,
+            seconds=setting.seconds,
+            dice=setting.dice("dispatch"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A server with an idle worker, and a client of it."""
+
+    setting: Setting
+    served: Served
+    client: JobsClient
+    store: str
+
+    def contenders(self, bare: str) -> list[Contender]:
+        return [
+            Contender(
+                name=f"{self.store}, submit to start, p50",
+                unit="ms",
+                run=partial(self._timed, self._begun),
+                against={bare: START_RATIO_BAR},
+                bar=START_BAR,
+                p99_bar=START_P99_BAR,
+            ),
+            Contender(
+                name=f"{self.store}, submit to end, p50",
+                unit="ms",
+                run=partial(self._timed, self._ended),
+                against={bare: None},
+            ),
+            Contender(
+                name=f"{self.store}, enqueue to a parked worker, p50",
+                unit="ms",
+                run=self._parked,
+                against={bare: None},
+            ),
+            Contender(
+                name=f"{self.store}, cancel to SIGTERM, p50",
+                unit="ms",
+                run=partial(self._timed, self._cancelled),
+                against={bare: None},
+                p99_bar=CANCEL_P99_BAR,
+            ),
+        ]
+
+    async def _timed(self, once: Callable[[], Awaitable[float]], seconds: float) -> Sample:
+        """One after the other, of which each says how long it took."""
+        times, end, meter = list[float](), perf_counter() + seconds, Meter(self.served.pid)
+        while not times or perf_counter() < end:
+            times.append(await once())
+        return latency(times, busy=meter.busy, resident=meter.resident)
+
+    async def _begun(self) -> float:
+        """Run a job that says when it runs; the seconds until then."""
+        start, said = time.time_ns(), b""
+        job = await self.client.enqueue(NOW)
+        async for entry in self.client.watch(job.id):
+            if isinstance(entry.what, Output):
+                said += b"".join(chunk.data for chunk in entry.what.chunks)
+        return (int(said) - start) / 1e9
+
+    async def _ended(self) -> float:
+        """Run /bin/true; the seconds until its end was read."""
+        start, elapsed = perf_counter(), 0.0
+        job = await self.client.enqueue(TRUE)
+        async for entry in self.client.watch(job.id):
+            if isinstance(entry.what, Ended):
+                elapsed = perf_counter() - start
+        return elapsed
+
+    async def _parked(self, seconds: float) -> Sample:
+        """Let a worker's stream wait for each job."""
+        session = Session(await self.setting.connect(self.served.address))
+        await session.hello(slots=1)
+        try:
+            return await self._timed(partial(self._taken, session), seconds)
+        finally:
+            await session.close()
+
+    async def _taken(self, session: Session) -> float:
+        """Enqueue a job that runs nothing; the seconds until the worker's stream had it."""
+        start, settled = perf_counter(), session.settled
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.client.enqueue(NOTHING))
+            while session.settled == settled:
+                await session.step()
+        return session.taken_at - start
+
+    async def _cancelled(self) -> float:
+        """Cancel a process that runs; the seconds until it had its signal."""
+        said, start = b"", 0.0
+        job = await self.client.enqueue(MORTAL)
+        async for entry in self.client.watch(job.id):
+            if isinstance(entry.what, Output):
+                said += b"".join(chunk.data for chunk in entry.what.chunks)
+                if not start and b"\n" in said:
+                    start = perf_counter()
+                    await self.client.cancel(job.id)
+        _, at = said.split()
+        return int(at) / 1e9 - start

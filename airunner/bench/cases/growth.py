@@ -1,0 +1,164 @@
+"""The scenario `growth`: what calls take when there are many jobs, beside when there are few."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from time import perf_counter
+from typing import Final
+
+from airunner.bench.load.engine_core import Core, pauses
+from airunner.bench.load.job_filler import UNLIMITED, fill
+from airunner.bench.load.processes import Served, server
+from airunner.bench.load.procfs import Meter
+from airunner.bench.load.single_job_worker import Taker
+from airunner.bench.report.figures import Bar, Figure, Sample, figure, latency
+from airunner.bench.report.rounds import Contender, compare
+from airunner.bench.setting import MEMORY, Setting
+from airunner.model.job_query import Listing
+from airunner.model.spec import JobSpec
+from airunner.wire.client.jobs_client import JobsClient
+
+QUEUE: Final = "bench-growth"
+SPEC: Final = JobSpec(command="make", args=("test",), queue=QUEUE)
+FEW: Final = 1_000  # jobs
+PAGE: Final = Listing(page_size=100)
+CALLS: Final = ("enqueue", "dequeue and complete", "get", "list a page of 100")
+VERBS: Final = ("enqueue", "lease", "finish")
+CALL_BAR: Final = Bar(1.2, most=True)  # of the same with FEW
+VERB_BAR: Final = Bar(2.0, most=True)
+
+Run = Callable[[float], Awaitable[Sample]]
+
+
+async def growth(setting: Setting) -> list[Figure]:
+    """Milliseconds of calls and of the core's verbs with as many jobs in line as there are.
+
+    The baseline of each is the same with 1,000. Calls go to real servers with the memory log, which
+    were filled by EnqueueJobs, from one client that does one thing after the other; whatever adds a
+    job or ends one is made up for, untimed. The longest of the calls that filled a server says for
+    how long it once served nobody. Apart: the engine with the memory log, in this process, and the
+    longest search for garbage while it was filled. The bars are meant for a million jobs.
+    Leaves out the disk, and a server that was started again, which never searches old jobs.
+    """
+    few = min(FEW, setting.jobs)
+    figures = await _calls(setting, few)
+    return [*figures, *await _verbs(setting, few)]
+
+
+async def _calls(setting: Setting, few: int) -> list[Figure]:
+    async with AsyncExitStack() as stack:
+        sites, times = list[Site](), list[float]()
+        for jobs in (few, setting.jobs):
+            served = await stack.enter_async_context(server(setting, MEMORY, *UNLIMITED))
+            client = await stack.enter_async_context(setting.client(served.address))
+            times.clear()
+            await fill(client, SPEC, jobs, times)
+            sites.append(Site(setting, served, client))
+        runs = {
+            name: [partial(site.run, which) for site in sites] for which, name in enumerate(CALLS)
+        }
+        figures = await _compared(setting, runs, few, CALL_BAR)
+    calls = [1000 * each for each in times]
+    usual = replace(figure("growth", "EnqueueJobs, as it usually is", calls, "ms"), baseline=True)
+    name = f"the longest EnqueueJobs up to {setting.jobs:,} jobs"
+    longest = figure("growth", name, [max(calls)], "ms", against=[(usual, None)])
+    return [*figures, usual, longest]
+
+
+async def _verbs(setting: Setting, few: int) -> list[Figure]:
+    small, large = Core(SPEC), Core(SPEC)
+    await small.fill(few)
+    start = perf_counter()
+    with pauses() as seconds:
+        await large.fill(setting.jobs)
+    share = 100 * sum(seconds) / (perf_counter() - start)
+    runs = {
+        f"core: {name}": [partial(_live, core, verb) for core in (small, large)]
+        for verb, name in enumerate(VERBS)
+    }
+    figures = await _compared(setting, runs, few, VERB_BAR)
+    name = f"core: longest search for garbage up to {setting.jobs:,} jobs"
+    longest = max(seconds, default=0.0) * 1000
+    return [*figures, figure("growth", name, [longest], "ms", note=f"{share:.0f} % of the time")]
+
+
+async def _compared(
+    setting: Setting,
+    runs: Mapping[str, Sequence[Run]],
+    few: int,
+    bar: Bar,
+) -> list[Figure]:
+    """Figures of what is done with few jobs and with many."""
+    contenders = list[Contender]()
+    for name, (small, large) in runs.items():
+        base = f"{name} with {few:,} jobs, p50"
+        contenders += [
+            Contender(name=base, unit="ms", run=small, baseline=True),
+            Contender(
+                name=f"{name} with all {setting.jobs:,} jobs, p50",
+                unit="ms",
+                run=large,
+                against={base: bar},
+            ),
+        ]
+    return await compare(
+        "growth",
+        contenders,
+        rounds=setting.rounds,
+        seconds=setting.seconds,
+        dice=setting.dice("growth"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A server with jobs in line, and a client of it."""
+
+    setting: Setting
+    served: Served
+    client: JobsClient
+
+    async def run(self, which: int, seconds: float) -> Sample:
+        """Time one of CALLS, again and again, and undo it each time."""
+        taker = Taker(await self.setting.connect(self.served.address), QUEUE)
+        await taker.hello()
+        job = await self.client.enqueue(SPEC)
+
+        async def enqueue() -> None:
+            await self.client.enqueue(SPEC)
+
+        async def dequeue() -> None:
+            await taker.end(await taker.take())
+
+        async def get() -> None:
+            await self.client.get(job.id)
+
+        async def page() -> None:
+            await self.client.list(PAGE)
+
+        call, undo = ((enqueue, dequeue), (dequeue, enqueue), (get, None), (page, None))[which]
+        times, end, meter = list[float](), perf_counter() + seconds, Meter(self.served.pid)
+        while not times or perf_counter() < end:
+            start = perf_counter()
+            await call()
+            times.append(perf_counter() - start)
+            if undo:
+                await undo()
+        await taker.close()
+        return latency(times, resident=meter.resident)
+
+
+async def _live(core: Core, verb: int, seconds: float) -> Sample:
+    """Let jobs come and go; the times of one of VERBS."""
+    times, end = list[float](), perf_counter() + seconds
+    while not times or perf_counter() < end:
+        marks = [perf_counter()]
+        await core.enqueue()
+        marks.append(perf_counter())
+        token = await core.lease()
+        marks.append(perf_counter())
+        await core.finish(token)
+        marks.append(perf_counter())
+        times.append(marks[verb + 1] - marks[verb])
+    return latency(times)

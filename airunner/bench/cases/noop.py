@@ -1,0 +1,147 @@
+"""The scenario `noop`: whole jobs that run nothing."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
+from typing import Final
+
+from airunner.bench.cases.enqueue import BATCH, DURABLE_BAR
+from airunner.bench.load.baselines import callers, echo_channels, echoes
+from airunner.bench.load.job_filler import NO_KEY, UNLIMITED
+from airunner.bench.load.noop_worker import PROTOCOL_QUEUE, Session
+from airunner.bench.load.processes import Served, server
+from airunner.bench.load.procfs import Meter
+from airunner.bench.report.figures import Bar, Figure, Sample, rate
+from airunner.bench.report.rounds import Contender, compare
+from airunner.bench.setting import MEMORY, Setting, Store
+from airunner.model.protocol.channel import Channel
+from airunner.model.protocol.worker_protocol import FromServer, FromWorker
+from airunner.model.spec import JobSpec
+from airunner.wire.client.jobs_client import JobsClient
+
+SLOTS: Final = 256  # of the worker; with 64 all of them wait for one fsync, and then for each other
+AHEAD: Final = 500  # jobs on their way to the worker, at most
+CLIENTS: Final = 32  # at once, where they enqueue one by one
+ONE_BY_ONE_BAR: Final = Bar(0.4)  # of as many bare echoes
+NOTHING: Final = JobSpec(command="true", queue=PROTOCOL_QUEUE)
+
+
+async def noop(setting: Setting) -> list[Figure]:
+    """Jobs that run nothing: enqueued, leased, completed and recorded, each with its own lease.
+
+    They arrive 100 in a call from one client, or one in a call from 32; one worker's stream with 64
+    slots completes each as soon as it has it. All these are in one process, whose cost is in every
+    number. Beside them: bare TLS echoes. Leaves out the process, the workspace and the output.
+    """
+    async with AsyncExitStack() as stack:
+        channels = await stack.enter_async_context(echo_channels(setting, CLIENTS))
+        bare = echoes(channels)
+        contenders = [bare]
+        stores = [MEMORY, *(setting.sqlite("noop", fsync) for fsync in setting.fsyncs)]
+        for store in stores:
+            site = await _site(stack, setting, store)
+            contenders += site.contenders(bare.name)
+        return await compare(
+            "noop",
+            contenders,
+            rounds=setting.rounds,
+            seconds=setting.seconds,
+            dice=setting.dice("noop"),
+        )
+
+
+async def _site(stack: AsyncExitStack, setting: Setting, store: Store) -> "Site":
+    served = await stack.enter_async_context(server(setting, store, *UNLIMITED))
+    clients = [
+        await stack.enter_async_context(setting.client(served.address)) for _ in range(CLIENTS)
+    ]
+    return Site(store, served, clients, partial(setting.connect, served.address))
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A server, and who uses it."""
+
+    store: Store
+    served: Served
+    clients: Sequence[JobsClient]
+    connect: Callable[[], Awaitable[Channel[FromWorker, FromServer]]]
+
+    def contenders(self, bare: str) -> list[Contender]:
+        memory, name = f"{MEMORY.name}, {BATCH} in a call", self.store.name
+        against: dict[str, Bar | None] = {bare: None}
+        if self.store.path:
+            against[memory] = DURABLE_BAR
+        one_by_one = f"{name}, one in a call, {callers(CLIENTS)}"
+        return [
+            Contender(
+                name=f"{name}, {BATCH} in a call",
+                unit="jobs/s",
+                run=partial(self.run, self.clients[:1], BATCH),
+                against=against,
+            ),
+            Contender(
+                name=one_by_one,
+                unit="jobs/s",
+                run=partial(self.run, self.clients, 1),
+                against={bare: None if self.store.path else ONE_BY_ONE_BAR},
+            ),
+        ]
+
+    async def run(self, clients: Sequence[JobsClient], size: int, seconds: float) -> Sample:
+        """Let these clients enqueue so many in a call, and one worker end them."""
+        session = Session(await self.connect())
+        await session.hello(SLOTS)
+        line = Line(session, size, perf_counter() + seconds)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(line.work())
+            async with asyncio.TaskGroup() as feeding:
+                for client in clients:
+                    feeding.create_task(line.feed(client))
+                start, meter = perf_counter(), Meter(self.served.pid)
+                await asyncio.sleep(seconds)
+                elapsed, busy, ended = perf_counter() - start, meter.busy, session.settled
+            await line.close(clients[0])
+        await session.close()
+        return rate(ended, elapsed, busy=busy, resident=meter.resident)
+
+
+class Line:
+    """Jobs on their way to a worker: some, never many, and none when the worker leaves."""
+
+    def __init__(self, session: Session, size: int, end: float) -> None:
+        self._session = session
+        self._size = size  # jobs in a call
+        self._end = end  # after which nobody enqueues
+        self._room = asyncio.Semaphore(AHEAD // size)  # calls
+        self._made = 0  # jobs that are answered for, or on their way
+        self._last: int | None = None  # how many will have been made
+
+    async def feed(self, client: JobsClient) -> None:
+        while perf_counter() < self._end:
+            await self._room.acquire()
+            await self._enqueue(client, self._size)
+
+    async def work(self) -> None:
+        """End every job, until the line is closed."""
+        made = 0
+        while self._session.settled != self._last:
+            await self._session.step()
+            while made + self._size <= self._session.settled:
+                made += self._size
+                self._room.release()
+
+    async def close(self, client: JobsClient) -> None:
+        """Put the last job in line, at whose end the worker is done."""
+        self._last = self._made + 1
+        await self._enqueue(client, 1)
+
+    async def _enqueue(self, client: JobsClient, jobs: int) -> None:
+        self._made += jobs
+        if jobs == 1:
+            await client.enqueue(NOTHING)
+        else:
+            await client.enqueue_many([(NOTHING, NO_KEY)] * jobs)

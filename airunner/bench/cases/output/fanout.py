@@ -1,0 +1,183 @@
+"""The scenario `fanout`: many monitors of one job."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter, perf_counter_ns
+from typing import Final
+
+from airunner.bench.load.job_filler import UNLIMITED
+from airunner.bench.load.processes import Served, server, worker
+from airunner.bench.load.procfs import Meter
+from airunner.bench.report.figures import Bar, Figure, Sample, figure, latency
+from airunner.bench.report.rounds import Contender, compare
+from airunner.bench.setting import Setting
+from airunner.model.job_events import Ended
+from airunner.model.jobs import JobId
+from airunner.model.reports import Output, ProcessStarted
+from airunner.model.spec import JobSpec
+from airunner.model.units import show_count
+from airunner.wire.client.jobs_client import JobsClient
+
+COUNTS: Final = (1, 10, 100)  # monitors
+BLOCK_BYTES: Final = 10_000
+BLOCKS_A_SECOND: Final = 100
+STAMP_BYTES: Final = 20
+CORES_BAR: Final = Bar(1.0, most=True)
+LOST_BAR: Final = Bar(0, most=True)
+
+# Once it is told to, writes blocks at their times. Each begins with the time of its write, in
+# nanoseconds on the clock that all processes of a machine share.
+_WRITER: Final = f"""
+import os, sys, time
+with open(sys.argv[1], "rb", buffering=0) as go:
+    go.read(1)
+start = time.perf_counter()
+for at in range(int(sys.argv[2])):
+    time.sleep(max(0.0, start + at / {BLOCKS_A_SECOND} - time.perf_counter()))
+    stamp = b"%0{STAMP_BYTES - 1}d\\n" % time.perf_counter_ns()
+    os.write(1, stamp.ljust({BLOCK_BYTES}, b"."))
+"""
+
+
+async def fanout(setting: Setting) -> list[Figure]:
+    """Milliseconds from a job's write to its monitors' reads, with 1, 10 and 100 of them.
+
+    The job writes 1 MB/s in blocks of 10,000 bytes. One real server with the store that the run
+    has, one real worker, which gathers output for up to 25 ms; each monitor has a connection
+    of its own, and all are in this one process, whose cost is in every delay and not in the
+    server's share of a core. Of several, one reads nothing until the others have read all; its
+    delays do not count, and what it has missed does. Leaves out terminals and networks.
+    """
+    async with AsyncExitStack() as stack:
+        served = await stack.enter_async_context(
+            server(setting, setting.store("fanout"), *UNLIMITED)
+        )
+        await stack.enter_async_context(worker(setting, served.address))
+        clients = [
+            await stack.enter_async_context(setting.client(served.address))
+            for _ in range(max(COUNTS))
+        ]
+        crowds = [Crowd(setting.folder / "go", served, clients[:count]) for count in COUNTS]
+        contenders = list[Contender]()
+        for crowd in crowds:
+            contenders.append(
+                Contender(
+                    name=f"write to read, {crowd.name}, p50",
+                    unit="ms",
+                    run=crowd.watch,
+                    against={contenders[0].name: None} if contenders else {},
+                )
+            )
+        figures = await compare(
+            "fanout",
+            contenders,
+            rounds=setting.rounds,
+            seconds=setting.seconds,
+            dice=setting.dice("fanout"),
+        )
+        return [*figures, *(each for crowd in crowds for each in crowd.figures())]
+
+
+@dataclass(slots=True)
+class Monitor:
+    """What one client sees of a job, and how late."""
+
+    client: JobsClient
+    patience: asyncio.Event  # until it is set, nothing is read after the process's start
+    started: asyncio.Event = field(default_factory=asyncio.Event)  # when it has read of that
+    size: int = 0  # bytes of output
+    missing: int = 0  # sequences, and bytes that the job's seal has and this one has not
+    delays: list[float] = field(default_factory=list)  # seconds, of whole blocks
+    _next: int = 1  # sequence
+    _rest: bytes = b""  # of a block that is not whole
+
+    async def watch(self, job: JobId) -> None:
+        async for entry in self.client.watch(job):
+            self.missing += entry.first - self._next
+            self._next = entry.last + 1
+            match entry.what:
+                case ProcessStarted():
+                    self.started.set()
+                    await self.patience.wait()
+                case Output() as output:
+                    self._read(b"".join(chunk.data for chunk in output.chunks))
+                case Ended(seal=seal):
+                    assert seal
+                    self.missing += seal.size - self.size
+
+    def _read(self, data: bytes) -> None:
+        now = perf_counter_ns()
+        self.size += len(data)
+        self._rest += data
+        while len(self._rest) >= BLOCK_BYTES:
+            self.delays.append((now - int(self._rest[:STAMP_BYTES])) / 1e9)
+            self._rest = self._rest[BLOCK_BYTES:]
+
+
+@dataclass(slots=True)
+class Crowd:
+    """Monitors of one job, of whom the last is slow if there are others."""
+
+    go: Path  # a named pipe
+    served: Served
+    clients: Sequence[JobsClient]
+    cores: list[float] = field(default_factory=list)  # that the server was busy on, in each run
+    missing: int = 0
+    size: int = 0  # bytes that have arrived, at all of them
+
+    @property
+    def name(self) -> str:
+        return show_count(len(self.clients), "monitor")
+
+    async def watch(self, seconds: float) -> Sample:
+        """Let a job write for so long, and all monitors read it."""
+        blocks = max(1, round(seconds * BLOCKS_A_SECOND))
+        arguments = ("-I", "-S", "-c", _WRITER, str(self.go), str(blocks))
+        now, later = asyncio.Event(), asyncio.Event()
+        now.set()
+        quick = [Monitor(client, now) for client in self.clients[: max(1, len(self.clients) - 1)]]
+        slow = [Monitor(client, later) for client in self.clients[len(quick) :]]
+        monitors = [*quick, *slow]
+        with named_pipe(self.go) as go:
+            job = await self.clients[0].enqueue(JobSpec(command=sys.executable, args=arguments))
+            async with asyncio.TaskGroup() as tasks:
+                watching = [tasks.create_task(each.watch(job.id)) for each in monitors]
+                for each in monitors:
+                    await each.started.wait()
+                start, meter = perf_counter(), Meter(self.served.pid)
+                os.write(go, b"!")
+                await asyncio.wait(watching[: len(quick)])
+                self.cores.append(meter.busy / (perf_counter() - start))
+                later.set()
+        self.missing += sum(each.missing for each in monitors)
+        self.size += sum(each.size for each in monitors)
+        delays = [delay for each in quick for delay in each.delays]
+        return latency(delays, resident=meter.resident)
+
+    def figures(self) -> list[Figure]:
+        """What else there is to say of all runs."""
+        bar = CORES_BAR if len(self.clients) == max(COUNTS) else None
+        lost = f"missing of {self.size:,} bytes, {self.name}"
+        return [
+            figure("fanout", f"server, {self.name}", self.cores, "cores", bar=bar),
+            figure("fanout", lost, [self.missing], "bytes", bar=LOST_BAR),
+        ]
+
+
+@contextmanager
+def named_pipe(path: Path) -> Iterator[int]:
+    """A pipe that others can open by its name; a descriptor of it that nobody has to wait for."""
+    os.mkfifo(path, mode=0o600)
+    try:
+        pipe = os.open(path, os.O_RDWR)
+        try:
+            yield pipe
+        finally:
+            os.close(pipe)
+    finally:
+        path.unlink()

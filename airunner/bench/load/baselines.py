@@ -1,0 +1,140 @@
+"""What gRPC can do on this machine without airunner, in the same run: calls and streams over TLS.
+
+A number without its baseline says more about the machine than about the program.
+"""
+
+import asyncio
+import subprocess
+import sys
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
+from typing import Final, TypeAlias
+
+import grpc
+
+from airunner.bench.load.echo import SERVICE
+from airunner.bench.report.figures import Sample, latency, rate
+from airunner.bench.report.rounds import Contender
+from airunner.bench.setting import Setting
+from airunner.model.units import show_count
+
+Echo: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]"
+Stream: TypeAlias = "grpc.aio.StreamStreamMultiCallable[bytes, bytes]"
+
+PIECE: Final = bytes(64 * 1024)
+WINDOW: Final = 32  # pieces on their way
+
+ECHO: Final = "bare TLS echo"
+STREAM: Final = "bare 64 KiB TLS stream"
+
+
+def round_trip(channel: grpc.aio.Channel) -> Contender:
+    return Contender(
+        name=f"{ECHO}, p50", unit="ms", run=partial(_round_trips, channel), baseline=True
+    )
+
+
+def echoes(channels: list[grpc.aio.Channel]) -> Contender:
+    """As many callers as channels, each on a connection of its own."""
+    name = f"{ECHO}, {callers(len(channels))}"
+    return Contender(name=name, unit="calls/s", run=partial(_echoes, channels), baseline=True)
+
+
+def stream(channel: grpc.aio.Channel) -> Contender:
+    return Contender(name=STREAM, unit="MB/s", run=partial(_streamed, channel), baseline=True)
+
+
+def callers(count: int) -> str:
+    return show_count(count, "client")
+
+
+@dataclass(frozen=True, slots=True)
+class EchoServer:
+    """One that listens."""
+
+    address: str
+    process: Process
+
+
+@asynccontextmanager
+async def echo_server(setting: Setting) -> AsyncIterator[EchoServer]:
+    """In a process of its own."""
+    certs = setting.certs
+    server = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "airunner.bench.load.echo"),
+        *(str(certs / "server.pem"), str(certs / "server-key.pem")),
+        env=dict(setting.environment),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # so that Ctrl-C is for us alone, who end it
+    )
+    assert server.stdin
+    assert server.stdout
+    try:
+        yield EchoServer(f"localhost:{int(await server.stdout.readline())}", server)
+    finally:
+        server.stdin.close()
+        await server.wait()
+
+
+@asynccontextmanager
+async def echo_channels(setting: Setting, count: int = 1) -> AsyncIterator[list[grpc.aio.Channel]]:
+    """TLS connections to an echo server."""
+    async with echo_server(setting) as server:
+        credentials = grpc.ssl_channel_credentials((setting.certs / "ca.pem").read_bytes())
+        alone = (("grpc.use_local_subchannel_pool", 1),)  # or all would share one connection
+        channels = [
+            grpc.aio.secure_channel(server.address, credentials, options=alone)
+            for _ in range(count)
+        ]
+        try:
+            yield channels
+        finally:
+            for channel in channels:
+                await channel.close()
+
+
+async def _round_trips(channel: grpc.aio.Channel, seconds: float) -> Sample:
+    """Bare gRPC calls over TLS, one at a time: how long the shortest way there and back takes."""
+    echo: Echo = channel.unary_unary(f"/{SERVICE}/Unary")
+    times, end = list[float](), perf_counter() + seconds
+    while (start := perf_counter()) < end:
+        await echo(b"hello")
+        times.append(perf_counter() - start)
+    return latency(times)
+
+
+async def _echoes(channels: list[grpc.aio.Channel], seconds: float) -> Sample:
+    """Bare gRPC calls over TLS, from several callers at once: the most calls a second."""
+    times, start = list[float](), perf_counter()
+
+    async def call(echo: Echo) -> None:
+        while (now := perf_counter()) < start + seconds:
+            await echo(b"hello")
+            times.append(perf_counter() - now)
+
+    async with asyncio.TaskGroup() as tasks:
+        for channel in channels:
+            tasks.create_task(call(channel.unary_unary(f"/{SERVICE}/Unary")))
+    return rate(len(times), perf_counter() - start, times=times)
+
+
+async def _streamed(channel: grpc.aio.Channel, seconds: float) -> Sample:
+    """Bytes down one gRPC stream over TLS, in messages of 64 KiB, sent and sent back."""
+    stream: Stream = channel.stream_stream(f"/{SERVICE}/Stream")
+    call = stream()
+    start, count = perf_counter(), 0
+    for _ in range(WINDOW):
+        await call.write(PIECE)
+    while perf_counter() < start + seconds:
+        await call.read()
+        count += 1
+        await call.write(PIECE)
+    elapsed = perf_counter() - start
+    call.cancel()
+    return rate(count * len(PIECE) / 1e6, elapsed)

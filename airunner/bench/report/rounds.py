@@ -1,0 +1,105 @@
+"""Contenders that take turns, so that what else happens on the machine happens to all of them.
+
+A round lets each contender run once, in an order that the dice choose; a figure is the median
+over the rounds, and a ratio the median of the ratios within each round. A contender runs
+once before the rounds, for less long, and that does not count: connections are made then, and
+whatever grows with the first use.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from statistics import median
+from typing import Final
+
+from airunner.bench.report.figures import Bar, Comparison, Figure, Sample, judged, spread
+
+WARM_UP: Final = 0.25  # of a measurement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """One way to do something. `run` does it for so many seconds, or once if it is long."""
+
+    name: str
+    unit: str
+    run: Callable[[float], Awaitable[Sample]]
+    against: Mapping[str, Bar | None] = field(default_factory=dict)  # baselines by name, with bars
+    bar: Bar | None = None  # of the value
+    p99_bar: Bar | None = None  # of the slowest in a hundred, in milliseconds
+    baseline: bool = False
+
+
+async def compare(
+    scenario: str,
+    contenders: Sequence[Contender],
+    *,
+    rounds: int,
+    seconds: float,
+    dice: Random,
+    warm: bool = True,
+) -> list[Figure]:
+    """A figure for each contender, in their order."""
+    samples: dict[str, list[Sample]] = {each.name: [] for each in contenders}
+    if warm:
+        for each in contenders:
+            await each.run(seconds * WARM_UP)
+    for _ in range(rounds):
+        for each in dice.sample(contenders, len(contenders)):
+            samples[each.name].append(await each.run(seconds))
+    units = {each.name: each.unit for each in contenders}
+    return [_figure(scenario, each, samples, units) for each in contenders]
+
+
+def _figure(
+    scenario: str,
+    contender: Contender,
+    samples: Mapping[str, Sequence[Sample]],
+    units: Mapping[str, str],
+) -> Figure:
+    mine = samples[contender.name]
+    values = [sample.value for sample in mine]
+    times = [sample.times for sample in mine if sample.times]
+    count = sum(sample.count for sample in mine)
+    busy = [sample.busy for sample in mine if sample.busy is not None]
+    resident = [sample.resident for sample in mine if sample.resident is not None]
+    value = median(values)
+    return Figure(
+        scenario=scenario,
+        name=contender.name,
+        value=value,
+        unit=contender.unit,
+        low=min(values),
+        high=max(values),
+        rounds=len(mine),
+        count=count,
+        times=spread(times, contender.p99_bar) if times else None,
+        busy_micros=sum(busy) / count * 1e6 if busy and count else None,
+        resident_bytes=max(resident, default=None),
+        baseline=contender.baseline,
+        bar=contender.bar,
+        met=judged(contender.bar, value),
+        against=tuple(
+            _comparison(mine, name, samples[name], units[name], bar)
+            for name, bar in contender.against.items()
+        ),
+        note=mine[-1].note,
+    )
+
+
+def _comparison(
+    mine: Sequence[Sample], name: str, theirs: Sequence[Sample], unit: str, bar: Bar | None
+) -> Comparison:
+    # A baseline that did nothing in so short a time has no multiple.
+    ratio = median(
+        one.value / other.value if other.value else 0.0
+        for one, other in zip(mine, theirs, strict=True)
+    )
+    return Comparison(
+        baseline=name,
+        value=median(sample.value for sample in theirs),
+        unit=unit,
+        ratio=ratio,
+        bar=bar,
+        met=judged(bar, ratio),
+    )

@@ -1,0 +1,130 @@
+"""Where a client command finds its server, whom it trusts and who it is.
+
+Each of server, token and CA certificate is taken from the first that says it:
+
+    1. the flag                --server  --token, --token-file  --ca-cert
+    2. the environment         AIRUNNER_SERVER  AIRUNNER_TOKEN, AIRUNNER_TOKEN_FILE  AIRUNNER_CA_CERT
+    3. the user's config file  config.toml in the platform's folder for configuration
+    4. `airunner up`           what it wrote when it started, if none of these names a server
+
+`up` is the last and only for those who have named no server, so that its token
+is never sent to another one.
+"""
+
+import os
+import tomllib
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from platformdirs import user_config_path, user_data_path
+
+from airunner.cli.exit_codes import CommandFailed
+
+if TYPE_CHECKING:
+    from airunner.wire.client.endpoint import Destination
+
+DEFAULT_SERVER: Final = "localhost:8080"
+JOBS_FILE: Final = "jobs.db"  # of a server that was not told where
+_KEYS: Final = ("server", "token_file", "ca_cert")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What one source says; None where it says nothing."""
+
+    server: str | None = None
+    token: str | None = None
+    token_file: Path | None = None
+    ca_cert: Path | None = None
+
+    def over(self, other: "Settings") -> "Settings":
+        """What is said here, and for the rest what `other` says; the two tokens are one thing."""
+        merged = Settings(
+            server=self.server or other.server,
+            token=self.token,
+            token_file=self.token_file,
+            ca_cert=self.ca_cert or other.ca_cert,
+        )
+        if merged.token or merged.token_file:
+            return merged
+        return replace(merged, token=other.token, token_file=other.token_file)
+
+    def destination(self) -> "Destination":
+        """The same for a connection. Raises InvalidRequest if the server is not HOST:PORT."""
+        from airunner.wire.client.endpoint import Destination
+
+        return Destination(
+            server=self.server or DEFAULT_SERVER,
+            token=self.token or "",
+            token_file=self.token_file,
+            ca_cert=self.ca_cert,
+        )
+
+
+def config_file() -> Path:
+    return user_config_path("airunner") / "config.toml"
+
+
+def data_folder() -> Path:
+    """Where a server keeps its jobs unless it is told otherwise."""
+    return user_data_path("airunner")
+
+
+def embedded_folder() -> Path:
+    """Where `airunner up` keeps its certificates, keys and token, and says where its server is."""
+    return data_folder() / "embedded"
+
+
+def settings(
+    server: str | None, token: str | None, token_file: Path | None, ca_cert: Path | None
+) -> Settings:
+    """What the flags say, completed from the other sources."""
+    if token and token_file:
+        raise CommandFailed("give --token or --token-file, not both", 2)
+    flags = Settings(server=server, token=token, token_file=token_file, ca_cert=ca_cert)
+    said = flags.over(_environment()).over(read_settings(config_file()))
+    if said.server is None:
+        said = said.over(read_settings(embedded_folder() / "server.toml"))
+    return said
+
+
+def _environment() -> Settings:
+    token_file, ca_cert = os.environ.get("AIRUNNER_TOKEN_FILE"), os.environ.get("AIRUNNER_CA_CERT")
+    token = os.environ.get("AIRUNNER_TOKEN") or None
+    return Settings(
+        server=os.environ.get("AIRUNNER_SERVER") or None,
+        token=token,
+        token_file=Path(token_file) if token_file and not token else None,
+        ca_cert=Path(ca_cert) if ca_cert else None,
+    )
+
+
+def read_settings(path: Path) -> Settings:
+    """What a config file says; nothing if it is not there."""
+    try:
+        with path.open("rb") as file:
+            said = tomllib.load(file)
+    except FileNotFoundError:
+        return Settings()
+    except OSError as error:
+        raise CommandFailed(f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CommandFailed(f"{path} is not TOML: {error}") from None
+    for key, value in said.items():
+        if key not in _KEYS:
+            near = get_close_matches(key, _KEYS, 1)
+            hint = f"did you mean {near[0]}?" if near else f"it may have {', '.join(_KEYS)}"
+            raise CommandFailed(f"{path} has no key {key!r}: {hint}")
+        if not isinstance(value, str):
+            raise CommandFailed(f"{path}: {key} must be text in quotes")
+    return Settings(
+        server=said.get("server"),
+        token_file=_path(said.get("token_file"), path.parent),
+        ca_cert=_path(said.get("ca_cert"), path.parent),
+    )
+
+
+def _path(text: str | None, folder: Path) -> Path | None:
+    return folder / Path(text).expanduser() if text else None

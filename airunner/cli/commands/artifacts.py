@@ -1,0 +1,239 @@
+"""`airunner artifacts`: show and fetch the files that a job has left."""
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+
+import typer
+
+from airunner.cli.client_settings import Settings, settings
+from airunner.cli.exit_codes import DIFFERS, USAGE, CommandFailed
+from airunner.cli.options import CaCert, JobArgument, Json, Server, Token, TokenFile
+
+if TYPE_CHECKING:
+    from airunner.cli.download_folder import Folder
+    from airunner.model.artifacts import Artifact
+    from airunner.model.jobs import JobId
+    from airunner.wire.client.artifacts_client import ArtifactsClient
+
+_AT_ONCE: Final = 4  # files on their way
+
+PatternsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="PATTERN", help="Only these, as in .gitignore; quote wildcards."),
+]
+
+
+def show(
+    id: JobArgument,
+    patterns: PatternsArgument = None,
+    long: Annotated[bool, typer.Option("--long", help="Also the SHA-256 of each.")] = False,
+    as_json: Json = False,
+    server: Server = None,
+    token: Token = None,
+    token_file: TokenFile = None,
+    ca_cert: CaCert = None,
+) -> None:
+    """Show which files the server keeps of a job's latest attempt.
+
+    [bold]Examples[/bold]
+
+    airunner artifacts "$id"
+
+    airunner artifacts "$id" --json | jq -r .path
+    """
+    said = settings(server, token, token_file, ca_cert)
+    _ask(said, lambda shelves: _show(shelves, id, patterns or (), long, as_json))
+
+
+def get(
+    id: JobArgument,
+    patterns: PatternsArgument = None,
+    output: Annotated[
+        Path, typer.Option("--output", metavar="DIR", help="The folder to put them into.")
+    ] = Path(),
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    server: Server = None,
+    token: Token = None,
+    token_file: TokenFile = None,
+    ca_cert: CaCert = None,
+) -> None:
+    """Fetch the files that the server keeps of a job's latest attempt, or those that PATTERN means.
+
+    Each is held against its digest, and is there whole or not at all. It survives lost connections.
+    Exits with 0 if all is there, with 1 if there is no such file, with 125 if one could not be fetched.
+
+    [bold]Examples[/bold]
+
+    airunner artifacts get "$id" --output built
+
+    airunner artifacts get "$id" '*.whl' 'reports/' --force
+    """
+    said = settings(server, token, token_file, ca_cert)
+    _ask(said, lambda shelves: _get(shelves, id, patterns or (), output, force))
+
+
+def _ask(said: Settings, work: "Callable[[ArtifactsClient], Awaitable[int]]") -> NoReturn:
+    """Connect, do the work, and leave with the exit code that it returns.
+
+    SIGTERM ends it as Ctrl-C does, so that nothing half done is left.
+    """
+    import asyncio
+    import signal
+
+    from airunner.wire.client.artifacts_client import ArtifactsClient
+
+    async def connected() -> int:
+        task, heard = asyncio.current_task(), asyncio.Event()
+        assert task is not None
+
+        def end() -> None:
+            heard.set()
+            task.cancel()
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
+        try:
+            async with ArtifactsClient(said.destination()) as shelves:
+                return await work(shelves)
+        except asyncio.CancelledError:
+            if heard.is_set():
+                return 128 + signal.SIGTERM
+            raise
+
+    raise typer.Exit(asyncio.run(connected()))
+
+
+async def _show(
+    shelves: "ArtifactsClient", id: str, patterns: Sequence[str], long: bool, as_json: bool
+) -> int:
+    import json
+
+    from msgspec import to_builtins
+
+    from airunner.cli.render.streams import note, printable, say
+    from airunner.cli.render.table import aligned
+    from airunner.model.jobs import JobId
+    from airunner.model.units import show_size
+
+    found = await shelves.list(JobId(id))
+    chosen = _chosen(found, patterns)
+    if not chosen and not as_json:
+        note(_none(id, found))
+    if as_json:
+        for each in chosen:
+            say(json.dumps(to_builtins(each), ensure_ascii=False))
+    elif chosen:
+        rows = [("SHA256", "SIZE", "PATH")]
+        rows += [(each.sha256, show_size(each.size), printable(each.path)) for each in chosen]
+        for line in aligned([row if long else row[1:] for row in rows]):
+            say(line)
+    return 0
+
+
+async def _get(
+    shelves: "ArtifactsClient", id: str, patterns: Sequence[str], output: Path, force: bool
+) -> int:
+    from airunner.cli.download_folder import Folder
+    from airunner.cli.render.streams import note
+    from airunner.model.jobs import JobId
+    from airunner.model.units import show_count, show_size
+
+    found = await shelves.list(JobId(id))
+    chosen = _chosen(found, patterns)
+    if not chosen:
+        note(_none(id, found))
+        return DIFFERS
+    with Folder(output, replace=force) as folder:
+        missing = folder.missing(chosen)
+        folder.check(missing)
+        size = sum(each.size for each in missing)
+        with _progress(size) as progress:
+            await _fetch(shelves, JobId(id), missing, folder, progress)
+    there = len(chosen) - len(missing)
+    more = f"; {there} of {len(chosen)} were there already" if there else ""
+    note(f"fetched {show_count(len(missing), 'artifact')} ({show_size(size)}) to {output}{more}")
+    return 0
+
+
+async def _fetch(
+    shelves: "ArtifactsClient",
+    id: "JobId",
+    artifacts: Sequence["Artifact"],
+    folder: "Folder",
+    progress: "_Progress",
+) -> None:
+    import asyncio
+    from contextlib import aclosing
+
+    left, lost = iter(artifacts), set[str]()
+
+    def tell(refusal: Exception) -> None:
+        """Once, though several files are on their way."""
+        if str(refusal) not in lost:
+            lost.add(str(refusal))
+            progress.tell(f"{refusal}; trying again")
+
+    async def one_by_one() -> None:
+        for artifact in left:
+            chunks = shelves.download(id, artifact, lost=tell)
+            with folder.begin(artifact) as file:
+                async with aclosing(chunks):
+                    async for chunk in chunks:
+                        file.write(chunk)
+                        progress.advance(len(chunk))
+            lost.clear()
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(min(_AT_ONCE, len(artifacts))):
+            tasks.create_task(one_by_one())
+
+
+@dataclass(frozen=True, slots=True)
+class _Progress:
+    """Whom to tell how it goes."""
+
+    advance: Callable[[int], None]  # by so many bytes
+    tell: Callable[[str], None]
+
+
+@contextmanager
+def _progress(size: int) -> Iterator[_Progress]:
+    """A bar where standard error is a terminal."""
+    import os
+
+    from airunner.cli.render.streams import STDERR, note
+
+    if not os.isatty(STDERR):
+        yield _Progress(lambda more: None, note)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=size)
+        yield _Progress(
+            lambda more: bar.advance(task, more),
+            lambda text: console.print(f"airunner: {text}", markup=False, highlight=False),
+        )
+
+
+def _chosen(found: Sequence["Artifact"], patterns: Sequence[str]) -> list["Artifact"]:
+    if not patterns:
+        return list(found)
+    from airunner.worker.workspace.results.patterns import Patterns
+
+    try:
+        wanted = Patterns(patterns)
+    except ValueError as error:
+        raise CommandFailed(str(error), USAGE) from None
+    return [each for each in found if wanted.mean(each.path)]
+
+
+def _none(id: str, found: Sequence["Artifact"]) -> str:
+    if not found:
+        return f"the server keeps no artifacts of job {id}"
+    return f"no artifact of job {id} matches: `airunner artifacts {id}` shows what there is"

@@ -1,0 +1,48 @@
+"""`airunner cancel`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from airunner.cli.client_command import ask
+from airunner.cli.client_settings import settings
+from airunner.cli.options import CaCert, Server, Token, TokenFile
+
+if TYPE_CHECKING:
+    from airunner.wire.client.jobs_client import JobsClient
+
+
+def cancel(
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="The jobs.")],
+    server: Server = None,
+    token: Token = None,
+    token_file: TokenFile = None,
+    ca_cert: CaCert = None,
+) -> None:
+    """Cancel jobs: one in line at once, a running one as soon as its worker has stopped it.
+
+    It gets SIGTERM, and SIGKILL when its grace period is over. Cancelling twice is not an error.
+
+    [bold]Example[/bold]   airunner cancel "$id"
+    """
+    ask(settings(server, token, token_file, ca_cert), lambda jobs: _cancel(jobs, ids))
+
+
+async def _cancel(jobs: "JobsClient", ids: list[str]) -> int:
+    from airunner.cli.exit_codes import OURS
+    from airunner.cli.render.streams import note
+    from airunner.model.errors import Refused, Unreachable
+    from airunner.model.jobs import JobId
+
+    code = 0
+    for id in ids:
+        try:
+            job = await jobs.cancel(JobId(id))
+        except Unreachable:
+            raise
+        except Refused as refusal:
+            note(str(refusal))
+            code = OURS
+        else:
+            note(f"job {id} is {'cancelled' if job.state.final else 'being cancelled'}")
+    return code

@@ -1,0 +1,31 @@
+"""`airunner certs`: a development CA, and a server certificate."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from airunner.cli.render.streams import note
+
+
+def certs(
+    directory: Annotated[
+        Path, typer.Option("--dir", metavar="DIR", help="Where to write them.")
+    ] = Path("certs"),
+    name: Annotated[
+        list[str] | None,
+        typer.Option("--name", metavar="HOST", help="A name or address of the server; repeatable."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace those that are there.")] = False,
+) -> None:
+    """Make a certificate authority for development, and a server certificate.
+
+    Writes ca.pem (for clients: --ca-cert), server.pem and server-key.pem (for the server), and
+    ca-key.pem. The certificate is for localhost, 127.0.0.1, ::1 and each --name.
+
+    [bold]Example[/bold]   airunner certs --dir certs --name build.example.org
+    """
+    from airunner.cli.processes.certificates import make_certificates
+
+    make_certificates(directory, name or (), force=force)
+    note(f"wrote ca.pem, server.pem and server-key.pem to {directory}")

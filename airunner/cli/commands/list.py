@@ -1,0 +1,145 @@
+"""`airunner list`: jobs, newest first."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from airunner.cli.client_command import ask
+from airunner.cli.client_settings import settings
+from airunner.cli.exit_codes import USAGE, CommandFailed
+from airunner.cli.options import CaCert, Json, Server, Token, TokenFile
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from airunner.model.job_query import Listing
+    from airunner.model.jobs import Job
+    from airunner.wire.client.jobs_client import JobsClient
+
+WATCH_SECONDS = 2.0
+WATCHED = 20  # jobs that --watch shows unless --limit says otherwise
+
+
+def list_jobs(
+    queue: Annotated[
+        str | None, typer.Option("--queue", metavar="NAME", help="Only of this queue.")
+    ] = None,
+    state: Annotated[
+        str | None,
+        typer.Option(
+            "--state", help="Only those scheduled, running, completed, failed or cancelled."
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, metavar="N", help="At most so many (all).")
+    ] = None,
+    page_size: Annotated[
+        int, typer.Option("--page-size", min=1, max=1000, help="Jobs that one request asks for.")
+    ] = 200,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Stay, and show what changes, until Ctrl-C.")
+    ] = False,
+    as_json: Json = False,
+    server: Server = None,
+    token: Token = None,
+    token_file: TokenFile = None,
+    ca_cert: CaCert = None,
+) -> None:
+    """List jobs, newest first.
+
+    [bold]Examples[/bold]
+
+    airunner list --state running --watch
+
+    airunner list --queue nightly --json | jq -r 'select(.exit_code != 0).id'
+    """
+    said = settings(server, token, token_file, ca_cert)
+
+    from airunner.model.job_query import Listing
+    from airunner.model.jobs import JobState
+
+    if state is not None and state.lower() not in list(JobState):
+        known = ", ".join(JobState)
+        raise CommandFailed(f"--state: {state!r} is not a state; use one of {known}", USAGE)
+    listing = Listing(
+        queue=queue, state=JobState(state.lower()) if state else None, page_size=page_size
+    )
+    ask(
+        said,
+        lambda jobs: (
+            _watch(jobs, listing, limit or WATCHED, as_json)
+            if watch
+            else _print(jobs, listing, limit, as_json)
+        ),
+    )
+
+
+async def _pages(
+    jobs: "JobsClient", listing: "Listing", limit: int | None
+) -> "AsyncIterator[tuple[Job, ...]]":
+    """All pages, stable though new jobs come."""
+    from dataclasses import replace
+
+    while True:
+        page = await jobs.list(listing)
+        yield page.jobs[:limit]
+        limit = None if limit is None else limit - len(page.jobs)
+        if page.next is None or (limit is not None and limit <= 0):
+            return
+        listing = replace(listing, before=page.next)
+
+
+async def _print(jobs: "JobsClient", listing: "Listing", limit: int | None, as_json: bool) -> int:
+    from airunner.cli.render.streams import say
+
+    headings = True
+    async for page in _pages(jobs, listing, limit):
+        for line in _lines(page, as_json, headings):
+            say(line)
+        headings = False
+    return 0
+
+
+async def _watch(jobs: "JobsClient", listing: "Listing", limit: int, as_json: bool) -> int:
+    """Draw the list again whenever it has changed; as JSON, a line for each job that has."""
+    import asyncio
+    import os
+    from dataclasses import replace
+
+    from airunner.cli.render.streams import STDOUT, say, terminal_size
+
+    listing = replace(listing, page_size=min(limit, listing.page_size))
+    seen: dict[str, Job] = {}
+    while True:
+        found = [job async for page in _pages(jobs, listing, limit) for job in page]
+        changed = [job for job in found if seen.get(job.id) != job]
+        seen = {job.id: job for job in found}
+        if as_json:
+            for line in _lines(changed[::-1], as_json, False):
+                say(line)
+        elif os.isatty(STDOUT):
+            size = terminal_size(STDOUT)
+            rows = found if size is None else found[: max(1, size.lines - 2)]
+            say("\x1b[H\x1b[2J" + "\n".join(_lines(rows, as_json, True)))
+        elif changed:
+            for line in _lines(changed[::-1], as_json, False):
+                say(line)
+        await asyncio.sleep(WATCH_SECONDS)
+
+
+def _lines(found: "list[Job] | tuple[Job, ...]", as_json: bool, headings: bool) -> list[str]:
+    import json
+    import os
+    import time
+
+    from airunner.cli.render.jobs import job_json, job_table
+    from airunner.cli.render.streams import STDOUT, colourful, terminal_size
+    from airunner.model.jobs import Instant
+
+    if as_json:
+        return [json.dumps(job_json(job), ensure_ascii=False) for job in found]
+    colour = colourful(STDOUT, os.environ.get("NO_COLOR"))
+    now = Instant(time.time_ns() // 1_000_000)
+    size = terminal_size(STDOUT)
+    width = size.columns if size else None
+    return job_table(found, now, colour=colour, headings=headings, width=width)

@@ -1,0 +1,41 @@
+"""`airunner queues`: how each queue fares."""
+
+from typing import TYPE_CHECKING
+
+from airunner.cli.client_command import ask
+from airunner.cli.client_settings import settings
+from airunner.cli.options import CaCert, Json, Server, Token, TokenFile
+
+if TYPE_CHECKING:
+    from airunner.wire.client.jobs_client import JobsClient
+
+
+def queues(
+    as_json: Json = False,
+    server: Server = None,
+    token: Token = None,
+    token_file: TokenFile = None,
+    ca_cert: CaCert = None,
+) -> None:
+    """Show how many jobs each queue has in each state, and who works on it.
+
+    [bold]Example[/bold]   airunner queues --json
+    """
+    ask(settings(server, token, token_file, ca_cert), lambda jobs: _print(jobs, as_json))
+
+
+async def _print(jobs: "JobsClient", as_json: bool) -> int:
+    import json
+
+    from airunner.cli.render.queues import statistics_json, statistics_table
+    from airunner.cli.render.streams import say
+
+    found = await jobs.statistics()
+    lines = (
+        [json.dumps(statistics_json(each)) for each in found]
+        if as_json
+        else statistics_table(found)
+    )
+    for line in lines:
+        say(line)
+    return 0

@@ -1,0 +1,314 @@
+"""`airunner server`: the queue, behind a gRPC port with TLS."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from airunner.cli.client_settings import JOBS_FILE, data_folder
+from airunner.cli.exit_codes import CommandFailed
+from airunner.cli.options import Lifeline
+from airunner.cli.processes.private_files import make_private_folder
+from airunner.model.limits import (
+    ARTIFACT_BYTES_PER_JOB,
+    FINISHED_JOBS_KEPT,
+    FINISHED_SECONDS_KEPT,
+    FREE_BYTES_MIN,
+    GIB,
+    JOBS_MAX,
+    MEMORY_ARTIFACT_BYTES_PER_JOB,
+    MEMORY_ARTIFACT_BYTES_TOTAL,
+    MEMORY_OUTPUT_BYTES_PER_JOB,
+    MEMORY_OUTPUT_BYTES_TOTAL,
+    MIB,
+    SQLITE_ARTIFACT_BYTES_TOTAL,
+    SQLITE_OUTPUT_BYTES_TOTAL,
+)
+
+if TYPE_CHECKING:
+    from airunner.cli.processes.storage import Store
+    from airunner.server.access.auth import Gate
+    from airunner.store.retention import Retention
+
+_TLS, _AUTH, _KEEPING = "TLS", "Who may call", "What is kept"
+_PER_JOB: Final = f"{MEMORY_OUTPUT_BYTES_PER_JOB // MIB} MiB in memory, else what the job may write"
+_TOTAL: Final = (
+    f"{MEMORY_OUTPUT_BYTES_TOTAL // GIB} GiB in memory, else {SQLITE_OUTPUT_BYTES_TOTAL // GIB} GiB"
+)
+_ARTIFACTS_PER_JOB: Final = f"{MEMORY_ARTIFACT_BYTES_PER_JOB // MIB} MiB in memory, else {ARTIFACT_BYTES_PER_JOB // GIB} GiB"
+_ARTIFACTS_TOTAL: Final = (
+    f"{MEMORY_ARTIFACT_BYTES_TOTAL // MIB} MiB in memory, "
+    f"else {SQLITE_ARTIFACT_BYTES_TOTAL // GIB} GiB"
+)
+
+
+def server(
+    listen: Annotated[
+        str, typer.Option("--listen", metavar="HOST:PORT", help="Port 0: any that is free.")
+    ] = "localhost:8080",
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option("--tls-cert", metavar="FILE", help="Certificate.", rich_help_panel=_TLS),
+    ] = None,
+    tls_key: Annotated[
+        Path | None,
+        typer.Option("--tls-key", metavar="FILE", help="Its key.", rich_help_panel=_TLS),
+    ] = None,
+    no_auth: Annotated[
+        bool,
+        typer.Option(
+            "--no-auth",
+            help="Everyone is an admin: for development, on loopback alone.",
+            rich_help_panel=_AUTH,
+        ),
+    ] = False,
+    jwt_public_key_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--jwt-public-key-file",
+            metavar="FILE",
+            help="The key that checks tokens, PEM (default: the text in JWT_PUBLIC_KEY).",
+            rich_help_panel=_AUTH,
+        ),
+    ] = None,
+    jwt_audience: Annotated[
+        str | None,
+        typer.Option(
+            "--jwt-audience", metavar="NAME", help="Tokens must be for it.", rich_help_panel=_AUTH
+        ),
+    ] = None,
+    default_role: Annotated[
+        str | None,
+        typer.Option(
+            "--default-role", metavar="ROLE", help="Of tokens without one.", rich_help_panel=_AUTH
+        ),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            metavar="memory|sqlite:PATH",
+            help="Where jobs are kept (default: sqlite, in jobs.db in your data folder).",
+            rich_help_panel=_KEEPING,
+        ),
+    ] = None,
+    fsync: Annotated[
+        str | None,
+        typer.Option(
+            "--fsync",
+            metavar="full|normal",
+            help="What an answer outlives: a power cut (full, the default), or only the end of "
+            "the server (normal).",
+            rich_help_panel=_KEEPING,
+        ),
+    ] = None,
+    free_bytes_min: Annotated[
+        str,
+        typer.Option(
+            "--free-bytes-min",
+            metavar="SIZE",
+            help="With less free on its disk, jobs, output and artifacts are refused.",
+            rich_help_panel=_KEEPING,
+        ),
+    ] = f"{FREE_BYTES_MIN // MIB}MiB",
+    jobs_max: Annotated[
+        int,
+        typer.Option("--jobs-max", min=1, help="Jobs, of every state.", rich_help_panel=_KEEPING),
+    ] = JOBS_MAX,
+    finished_max: Annotated[
+        int,
+        typer.Option("--finished-max", min=0, help="Finished ones.", rich_help_panel=_KEEPING),
+    ] = FINISHED_JOBS_KEPT,
+    finished_age: Annotated[
+        str,
+        typer.Option(
+            "--finished-age", metavar="TIME", help="For how long.", rich_help_panel=_KEEPING
+        ),
+    ] = f"{FINISHED_SECONDS_KEPT // 86_400}d",
+    output_per_job: Annotated[
+        str | None,
+        typer.Option(
+            "--output-per-job",
+            metavar="SIZE",
+            help=f"Output kept (default: {_PER_JOB}).",
+            rich_help_panel=_KEEPING,
+        ),
+    ] = None,
+    output_total: Annotated[
+        str | None,
+        typer.Option(
+            "--output-total",
+            metavar="SIZE",
+            help=f"In all (default: {_TOTAL}).",
+            rich_help_panel=_KEEPING,
+        ),
+    ] = None,
+    artifacts_per_job: Annotated[
+        str | None,
+        typer.Option(
+            "--artifacts-per-job",
+            metavar="SIZE",
+            help=f"Files that a job leaves (default: {_ARTIFACTS_PER_JOB}).",
+            rich_help_panel=_KEEPING,
+        ),
+    ] = None,
+    artifacts_total: Annotated[
+        str | None,
+        typer.Option(
+            "--artifacts-total",
+            metavar="SIZE",
+            help=f"In all (default: {_ARTIFACTS_TOTAL}).",
+            rich_help_panel=_KEEPING,
+        ),
+    ] = None,
+    log_format: Annotated[
+        str, typer.Option("--log-format", help="console or json, on standard error.")
+    ] = "console",
+    ready_fd: Annotated[
+        int | None,
+        typer.Option(
+            "--ready-fd", min=3, metavar="N", help="Write the address there once it listens."
+        ),
+    ] = None,
+    lifeline_fd: Lifeline = None,
+) -> None:
+    """Serve a job queue until SIGTERM, then stop within 10 seconds.
+
+    TLS always: `airunner certs` makes a certificate. Callers show a token, which JWT_PUBLIC_KEY checks:
+    `airunner keys` makes a pair, `airunner token` a token.
+
+    Jobs and their output are kept in a SQLite file, the files that they leave in a folder beside it, and
+    all are there again after a restart.
+
+    [bold]Example[/bold]
+
+    airunner server --listen 0.0.0.0:8443 --tls-cert certs/server.pem --tls-key certs/server-key.pem
+    """
+    import asyncio
+
+    from airunner.cli.processes.logging import log_format_named
+    from airunner.cli.processes.server_process import Serving, serve
+    from airunner.cli.submit_flags import duration
+    from airunner.model.jobs import Millis
+
+    keeping = _store(store, fsync, free_bytes_min)
+    _check_listen(listen)
+    gate = _gate(listen, no_auth, jwt_public_key_file, jwt_audience, default_role)
+    retention = replace(
+        _retention(keeping, output_per_job, output_total, artifacts_per_job, artifacts_total),
+        jobs_max=jobs_max,
+        finished_max=finished_max,
+        finished_age=Millis((duration("--finished-age", finished_age) or 0) * 1000),
+    )
+    serving = Serving(
+        listen=listen,
+        certificate=_pem("--tls-cert", tls_cert),
+        key=_pem("--tls-key", tls_key),
+        gate=gate,
+        store=keeping,
+        retention=retention,
+        log_format=log_format_named(log_format),
+        ready=ready_fd,
+        lifeline=lifeline_fd,
+    )
+    if store is None:
+        make_private_folder(data_folder())
+    raise typer.Exit(asyncio.run(serve(serving)))
+
+
+def _store(store: str | None, fsync: str | None, free_bytes_min: str) -> "Store":
+    from airunner.cli.processes.storage import Store, fsync_named, sqlite_path
+    from airunner.cli.submit_flags import size
+
+    path = data_folder() / JOBS_FILE if store is None else sqlite_path(store)
+    return Store(
+        path=path,
+        fsync=fsync_named(fsync, path),
+        free_bytes_min=size("--free-bytes-min", free_bytes_min) or 0,
+    )
+
+
+def _retention(
+    store: "Store",
+    output_per_job: str | None = None,
+    output_total: str | None = None,
+    artifacts_per_job: str | None = None,
+    artifacts_total: str | None = None,
+) -> "Retention":
+    from airunner.cli.submit_flags import size
+    from airunner.store.retention import IN_MEMORY, ON_DISK
+
+    usual = IN_MEMORY if store.path is None else ON_DISK
+
+    def told(option: str, text: str | None, otherwise: int) -> int:
+        given = size(option, text)
+        return otherwise if given is None else given
+
+    return replace(
+        usual,
+        output_bytes_per_job=told("--output-per-job", output_per_job, usual.output_bytes_per_job),
+        output_bytes_total=told("--output-total", output_total, usual.output_bytes_total),
+        artifact_bytes_per_job=told(
+            "--artifacts-per-job", artifacts_per_job, usual.artifact_bytes_per_job
+        ),
+        artifact_bytes_total=told("--artifacts-total", artifacts_total, usual.artifact_bytes_total),
+    )
+
+
+def _check_listen(listen: str) -> None:
+    host, _, port = listen.rpartition(":")
+    if not (host and port.isascii() and port.isdecimal() and int(port) < 65536):
+        raise CommandFailed(f"--listen: {listen!r} is not HOST:PORT", 2)
+
+
+def _pem(option: str, path: Path | None) -> bytes:
+    if path is None:
+        raise CommandFailed(
+            "a server needs --tls-cert and --tls-key: `airunner certs` makes both", 2
+        )
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CommandFailed(f"{option}: cannot read {path}: {error.strerror}") from None
+
+
+def _gate(
+    listen: str,
+    no_auth: bool,
+    key_file: Path | None,
+    audience: str | None,
+    default_role: str | None,
+) -> "Gate":
+    from airunner.cli.commands.token import key_text
+    from airunner.server.access.auth import OpenGate, TokenGate
+    from airunner.server.access.roles import Role
+
+    if no_auth:
+        if not is_loopback(listen):
+            raise CommandFailed(
+                f"--no-auth lets everybody in, so it goes with a loopback address and not {listen}: "
+                "listen on localhost, or check tokens (airunner keys, JWT_PUBLIC_KEY)"
+            )
+        return OpenGate()
+    if default_role is not None and default_role not in list(Role):
+        raise CommandFailed(f"--default-role: {default_role!r} is not one of {', '.join(Role)}", 2)
+    key = key_text(key_file, "JWT_PUBLIC_KEY")
+    if not key:
+        raise CommandFailed(
+            "there is no key to check tokens with: set JWT_PUBLIC_KEY to its PEM text or give "
+            "--jwt-public-key-file (airunner keys makes one), or use --no-auth on loopback"
+        )
+    role = Role(default_role) if default_role else None
+    return TokenGate(key, audience=audience or None, default_role=role)
+
+
+def is_loopback(listen: str) -> bool:
+    """Whether HOST:PORT can be reached from this machine alone."""
+    from ipaddress import ip_address
+
+    host = listen.rpartition(":")[0].removeprefix("[").removesuffix("]")
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

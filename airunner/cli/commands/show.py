@@ -1,0 +1,41 @@
+"""`airunner show`: everything about one job."""
+
+from typing import TYPE_CHECKING
+
+from airunner.cli.client_command import ask
+from airunner.cli.client_settings import settings
+from airunner.cli.options import CaCert, JobArgument, Json, Server, Token, TokenFile
+
+if TYPE_CHECKING:
+    from airunner.wire.client.jobs_client import JobsClient
+
+
+def show(
+    id: JobArgument,
+    as_json: Json = False,
+    server: Server = None,
+    token: Token = None,
+    token_file: TokenFile = None,
+    ca_cert: CaCert = None,
+) -> None:
+    """Show what a job is, how it fares, its attempts, and why it waits.
+
+    [bold]Example[/bold]   airunner show "$id" --json | jq .exit_code
+    """
+    ask(settings(server, token, token_file, ca_cert), lambda jobs: _print(jobs, id, as_json))
+
+
+async def _print(jobs: "JobsClient", id: str, as_json: bool) -> int:
+    import json
+
+    from airunner.cli.render.jobs import job_details, job_prose
+    from airunner.cli.render.streams import say
+    from airunner.model.jobs import JobId
+
+    job, waiting = await jobs.get(JobId(id))
+    if as_json:
+        say(json.dumps(job_details(job, waiting), ensure_ascii=False))
+    else:
+        for line in job_prose(job, waiting):
+            say(line)
+    return 0

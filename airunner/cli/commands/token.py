@@ -1,0 +1,74 @@
+"""`airunner token`: say who may do what, until when."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from airunner.cli.exit_codes import USAGE, CommandFailed
+from airunner.cli.render.streams import say
+from airunner.model.units import parse_duration
+
+
+def token(
+    subject: Annotated[str, typer.Option("--subject", metavar="NAME", help="Who it is for.")],
+    ttl: Annotated[
+        str, typer.Option("--ttl", metavar="TIME", help="How long it is good for, such as 12h.")
+    ] = "1h",
+    role: Annotated[
+        list[str] | None,
+        typer.Option("--role", help="user, worker, viewer or admin; repeatable (default user)."),
+    ] = None,
+    audience: Annotated[
+        str | None, typer.Option("--audience", metavar="NAME", help="For servers of this name.")
+    ] = None,
+    signing_key_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--signing-key-file",
+            metavar="FILE",
+            help="The private key, PEM (default: the text in JWT_SIGNING_KEY).",
+        ),
+    ] = None,
+) -> None:
+    """Sign a token and print it.
+
+    [bold]Examples[/bold]
+
+    airunner token --subject ada --ttl 12h
+
+    airunner token --subject builder --role worker --signing-key-file keys/signing.pem
+    """
+    from airunner.server.access.auth import sign_token
+    from airunner.server.access.roles import Role
+
+    roles = []
+    for each in role or ["user"]:
+        if each not in list(Role):
+            known = ", ".join(Role)
+            raise CommandFailed(f"--role: {each!r} is not a role; use one of {known}", USAGE)
+        roles.append(Role(each))
+    try:
+        seconds = parse_duration(ttl)
+    except ValueError as error:
+        raise CommandFailed(f"--ttl: {error}", USAGE) from None
+    key = key_text(signing_key_file, "JWT_SIGNING_KEY")
+    if not key:
+        raise CommandFailed(
+            "there is no key to sign with: set JWT_SIGNING_KEY to its PEM text or give "
+            "--signing-key-file (airunner keys makes one)"
+        )
+    say(sign_token(key, subject, roles=roles, seconds=seconds, audience=audience))
+
+
+def key_text(path: Path | None, variable: str) -> str:
+    """PEM text from a file, or else from the environment; "" if neither is said."""
+    if path is None:
+        return os.environ.get(variable, "")
+    try:
+        return path.read_text(encoding="ascii")
+    except OSError as error:
+        raise CommandFailed(f"cannot read the key {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise CommandFailed(f"{path} is not a PEM key") from None

@@ -1,0 +1,125 @@
+"""`airunner verify`: whether a job's log is whole, by its own seal."""
+
+from typing import TYPE_CHECKING, Final
+
+from airunner.cli.client_command import ask
+from airunner.cli.client_settings import settings
+from airunner.cli.exit_codes import DIFFERS, OURS
+from airunner.cli.options import CaCert, JobArgument, Json, Server, Token, TokenFile
+
+if TYPE_CHECKING:
+    from airunner.model.jobs import Job, Sequence
+    from airunner.model.proof.proof import Verdict
+    from airunner.wire.client.jobs_client import JobsClient
+
+_GAPS_SHOWN: Final = 3
+
+
+def verify(
+    id: JobArgument,
+    as_json: Json = False,
+    server: Server = None,
+    token: Token = None,
+    token_file: TokenFile = None,
+    ca_cert: CaCert = None,
+) -> None:
+    """Prove that a job's log is whole, or name the first event that differs.
+
+    When a job ends its log is sealed with a digest through every event and every byte of output.
+    This reads the whole log again and makes the digest anew. Exit code 0: it is whole; 1: it
+    differs; 125: nothing is proven, since the job runs or retention has taken output.
+
+    [bold]Example[/bold]   airunner verify "$id"
+    """
+    ask(settings(server, token, token_file, ca_cert), lambda jobs: _verify(jobs, id, as_json))
+
+
+async def _verify(jobs: "JobsClient", id: str, as_json: bool) -> int:
+    import json
+    from contextlib import aclosing
+
+    from airunner.cli.render.streams import note, say
+    from airunner.model.errors import DataLoss
+    from airunner.model.jobs import JobId
+    from airunner.model.proof.proof import Differs, Proof, Whole
+    from airunner.wire.client.follow import follow
+
+    proof = Proof()
+    stream = follow(
+        jobs,
+        JobId(id),
+        stop_at_tail=True,
+        lost=lambda refusal: note(f"{refusal}; trying again"),
+    )
+    async with aclosing(stream) as entries:
+        try:
+            async for entry in entries:
+                proof.see(entry)
+        except DataLoss as loss:
+            proof.lose(str(loss))
+    job, _ = await jobs.get(JobId(id))  # after the stream, whose output was safe while it was read
+    verdict = proof.verdict(job.output_bytes)
+    if as_json:
+        say(json.dumps(verdict_json(job, verdict)))
+    else:
+        for line in verdict_prose(job, verdict):
+            say(line)
+    if isinstance(verdict, Whole):
+        return 0
+    return DIFFERS if isinstance(verdict, Differs) else OURS
+
+
+def verdict_json(job: "Job", verdict: "Verdict") -> dict[str, object]:
+    """`verdict` is whole, unproven, differs or unsealed; the rest is null where it says nothing."""
+    from airunner.cli.render.events import seal_json
+    from airunner.model.proof.proof import Differs, Unproven, Unsealed, Whole
+
+    seal = verdict.seal if isinstance(verdict, Whole | Unproven) else None
+    return {
+        "id": job.id,
+        "verdict": type(verdict).__name__.lower(),
+        "seal": seal_json(seal) if seal else None,
+        "events": verdict.last if isinstance(verdict, Unsealed) else seal.count if seal else None,
+        "log_complete": job.outcome.log_complete if job.outcome else None,
+        "differs": (
+            {"first": verdict.first, "last": verdict.last, "why": verdict.why}
+            if isinstance(verdict, Differs)
+            else None
+        ),
+        "dropped": (
+            [{"first": first, "last": last} for first, last in verdict.dropped]
+            if isinstance(verdict, Unproven)
+            else []
+        ),
+        "dropped_bytes": verdict.size if isinstance(verdict, Unproven) else 0,
+    }
+
+
+def verdict_prose(job: "Job", verdict: "Verdict") -> list[str]:
+    """The same for people."""
+    from airunner.model.proof.proof import Differs, Unproven, Unsealed, Whole
+
+    match verdict:
+        case Unsealed(last):
+            return [
+                f"not sealed yet: the job has not ended; {last:,} events so far are as they were"
+            ]
+        case Differs(first, last, why):
+            return [f"differs at {_sequences(first, last)}: {why}"]
+        case Unproven(seal, size, dropped):
+            gaps = ", ".join(_sequences(*each) for each in dropped[:_GAPS_SHOWN])
+            more = ", ..." if len(dropped) > _GAPS_SHOWN else ""
+            found = f"not proven: retention has taken {size:,} bytes of output ({gaps}{more}); "
+            found += f"all else of {seal.count:,} events is as it was"
+        case Whole(seal):
+            found = f"whole: {seal.count:,} events, {seal.size:,} bytes of output"
+    lines = [f"{found}, sha256 {seal.digest.hex()}"]
+    if seal.cut:
+        lines.append(f"{seal.cut:,} more bytes were cut at a limit when they were written")
+    if job.outcome and not job.outcome.log_complete:
+        lines.append("this is all that was stored: the worker could not deliver all of its log")
+    return lines
+
+
+def _sequences(first: "Sequence", last: "Sequence") -> str:
+    return f"sequence {first}" if first == last else f"sequences {first} to {last}"

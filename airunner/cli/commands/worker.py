@@ -1,0 +1,231 @@
+"""`airunner worker`: run jobs on this machine."""
+
+import os
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from airunner.cli.client_settings import settings
+from airunner.cli.exit_codes import USAGE, CommandFailed
+from airunner.cli.options import (
+    FOLDERS,
+    CaCert,
+    JobsDir,
+    Lifeline,
+    Server,
+    Token,
+    TokenFile,
+    WorkspacesDir,
+)
+from airunner.model.limits import (
+    SPOOL_BYTES_DEFAULT,
+    SPOOL_BYTES_MAX,
+    SPOOL_BYTES_MIN,
+    VISIBILITY_SECONDS_MAX,
+    VISIBILITY_SECONDS_MIN,
+    WORKER_SLOTS_MAX,
+    WORKER_VISIBILITY_SECONDS_DEFAULT,
+)
+from airunner.model.units import show_size
+
+
+def worker(
+    queue: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--queue", metavar="NAME", help="Repeatable, in order of preference (default)."
+        ),
+    ] = None,
+    slots: Annotated[
+        int, typer.Option("--slots", min=1, max=WORKER_SLOTS_MAX, metavar="N", help="Jobs at once.")
+    ] = os.cpu_count() or 1,
+    visibility_timeout: Annotated[
+        int,
+        typer.Option(
+            "--visibility-timeout",
+            min=VISIBILITY_SECONDS_MIN,
+            max=VISIBILITY_SECONDS_MAX,
+            metavar="SECONDS",
+            help="Out of touch for so long, its jobs go to another worker.",
+        ),
+    ] = WORKER_VISIBILITY_SECONDS_DEFAULT,
+    once: Annotated[
+        bool, typer.Option("--once", help="Run one job and exit with its exit code.")
+    ] = False,
+    max_jobs: Annotated[
+        int | None,
+        typer.Option("--max-jobs", min=1, metavar="N", help="Run N jobs in all and exit with 0."),
+    ] = None,
+    idle_exit: Annotated[
+        float | None,
+        typer.Option(
+            "--idle-exit", min=0.0, metavar="SECONDS", help="End after so long idle, with 0."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        Path | None,
+        typer.Option(
+            "--dry-run", metavar="FILE", help="Run this job without any server: `airunner run`."
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name",
+            metavar="NAME",
+            help="Of the pool it belongs to; many workers may share it, and each process is "
+            "told apart (this host's).",
+        ),
+    ] = None,
+    jobs_dir: JobsDir = None,
+    drain_timeout: Annotated[
+        float,
+        typer.Option(
+            "--drain-timeout", min=0.0, metavar="SECONDS", help="Given to running jobs at the end."
+        ),
+    ] = 60.0,
+    work_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--work-dir",
+            metavar="DIR",
+            help="For workspaces and spools (your cache folder).",
+            rich_help_panel=FOLDERS,
+        ),
+    ] = None,
+    workspaces_dir: WorkspacesDir = None,
+    spool_bytes_max: Annotated[
+        str | None,
+        typer.Option(
+            "--spool-bytes-max",
+            metavar="SIZE",
+            help="Of one job, that may wait there for the server; then the job waits "
+            f"({show_size(SPOOL_BYTES_DEFAULT)}).",
+            rich_help_panel=FOLDERS,
+        ),
+    ] = None,
+    keep_workspace: Annotated[
+        bool,
+        typer.Option(
+            "--keep-workspace",
+            help="Do not delete workspaces, for debugging.",
+            rich_help_panel=FOLDERS,
+        ),
+    ] = False,
+    allow_local_repositories: Annotated[
+        bool,
+        typer.Option(
+            "--allow-local-repositories",
+            help="Jobs may clone what lies on this machine.",
+            rich_help_panel=FOLDERS,
+        ),
+    ] = False,
+    log_format: Annotated[
+        str, typer.Option("--log-format", help="console or json, on standard error.")
+    ] = "console",
+    lifeline_fd: Lifeline = None,
+    server: Server = None,
+    token: Token = None,
+    token_file: TokenFile = None,
+    ca_cert: CaCert = None,
+) -> None:
+    """Take jobs from a server and run them here, until SIGTERM.
+
+    The first SIGTERM or Ctrl-C drains: no new jobs, and running ones get --drain-timeout, then go back
+    to their place in line. The second kills them now. It needs no open port.
+
+    [bold]Examples[/bold]
+
+    airunner worker --server build.example.org:8443 --token-file worker.token --queue gpu --slots 2
+
+    airunner worker --once
+
+    airunner worker --jobs-dir /srv/jobs --workspaces-dir /srv/workspaces
+    """
+    from airunner.cli.processes.folders import check_worker, work_folder
+    from airunner.cli.processes.logging import log_format_named, open_journal
+    from airunner.worker.process import LaunchError
+    from airunner.worker.spool.disk_spools import DiskSpools
+    from airunner.worker.supervisor.supervisor import start_keeper
+
+    lines = log_format_named(log_format)
+    if once and max_jobs is not None:
+        raise CommandFailed("give --once, which is for one job, or --max-jobs, not both", USAGE)
+    if dry_run is not None:
+        raise typer.Exit(_rehearse(dry_run, jobs_dir, workspaces_dir or work_dir, keep_workspace))
+    queues = _queues(queue)
+    said = settings(server, token, token_file, ca_cert)
+    log = open_journal(lines)
+    work_root = work_folder(work_dir)
+    workspaces = workspaces_dir.absolute() if workspaces_dir else work_root
+    check_worker(jobs_dir, workspaces, work_root)
+    spool_size = _spool_size(spool_bytes_max)
+    destination = said.destination()
+    spools = DiskSpools(work_root, log, server=destination.server, bytes_max=spool_size)
+    try:
+        # Before gRPC, which starts threads: no process with threads forks.
+        keeper = start_keeper(lifeline=spools.lifeline())
+    except LaunchError as error:
+        spools.close()
+        raise CommandFailed(str(error)) from None
+
+    import asyncio
+
+    from airunner.cli.processes.worker_process import Site, work
+    from airunner.model.jobs import Millis
+    from airunner.worker.worker import WorkerOptions
+
+    options = WorkerOptions(
+        name=name or socket.gethostname(),
+        queues=queues,
+        slots=slots,
+        span=Millis(visibility_timeout * 1000),
+        jobs_max=1 if once else max_jobs,
+        idle_exit=idle_exit,
+        drain_timeout=drain_timeout,
+    )
+    site = Site(
+        destination=destination,
+        keeper=keeper,
+        sources=jobs_dir,
+        workspaces=workspaces,
+        keep_workspace=keep_workspace,
+        allow_local_repositories=allow_local_repositories,
+        log=log,
+        spools=spools,
+        lifeline=lifeline_fd,
+    )
+    code = asyncio.run(work(options, site))
+    raise typer.Exit(code if once else 0)
+
+
+def _queues(names: list[str] | None) -> tuple[str, ...]:
+    from airunner.model.spec import check_queue
+
+    queues = tuple(dict.fromkeys(names or ["default"]))
+    for each in queues:
+        check_queue(each, "--queue")
+    return queues
+
+
+def _spool_size(text: str | None) -> int:
+    """Bytes."""
+    from airunner.cli.submit_flags import size
+    from airunner.model.validation import check_within
+
+    said = size("--spool-bytes-max", text)
+    bytes_max = SPOOL_BYTES_DEFAULT if said is None else said
+    check_within("--spool-bytes-max", bytes_max, SPOOL_BYTES_MIN, SPOOL_BYTES_MAX, "bytes")
+    return bytes_max
+
+
+def _rehearse(file: Path, jobs_dir: Path | None, workspaces: Path | None, keep: bool) -> int:
+    from airunner.cli.commands.run import dry_run
+
+    if str(file).startswith("-"):
+        raise CommandFailed(
+            "--dry-run needs a job file, as in `airunner worker --dry-run job.yaml`", USAGE
+        )
+    return dry_run(file, jobs_dir=jobs_dir, workspaces_dir=workspaces, keep_workspace=keep)

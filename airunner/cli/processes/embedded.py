@@ -1,0 +1,167 @@
+"""The embedded server and worker of `airunner up`: two children, stopped in order.
+
+Both are `airunner` itself in a process group of their own, so that Ctrl-C at the
+terminal reaches only us, and we stop the worker before the server that it reports
+to. If one of them dies, the other is stopped, and we end with the code of the first. If we
+die without a word, each sees the end of its lifeline: the worker's is held by us, the
+server's by us and by the worker, so that it outlives the worker here too.
+
+The folder (0700) holds what a first start makes and later ones use again:
+
+    ca.pem, server.pem ...      certificates
+    signing.pem, public.pem     the key pair
+    token, worker.token         for the commands of this user, and for the worker; new at each start
+    server.toml                 where the server is, while it runs
+    jobs.db                     the jobs and their output, unless `up` was told another place
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from airunner.cli.exit_codes import OURS
+from airunner.cli.processes.certificates import certificates_hold, make_certificates
+from airunner.cli.processes.key_pair import PUBLIC, SIGNING, make_keys
+from airunner.cli.processes.private_files import make_private_folder, write_private
+from airunner.cli.render.streams import note
+from airunner.server.access.auth import sign_token
+from airunner.server.access.roles import Role
+
+TOKEN_SECONDS: Final = 365 * 86_400
+_ENTRY: Final = "from airunner.cli.main import main; main()"
+
+
+def prepare(folder: Path) -> None:
+    """Make what is missing, or no longer good."""
+    make_private_folder(folder)
+    if not certificates_hold(folder):
+        make_certificates(folder, force=True)
+    if not ((folder / SIGNING).exists() and (folder / PUBLIC).exists()):
+        make_keys(folder, force=True)
+    signing = (folder / SIGNING).read_text(encoding="ascii")
+    for file, subject, role in (
+        ("token", os.environ.get("USER") or "me", Role.ADMIN),
+        ("worker.token", "embedded-worker", Role.WORKER),
+    ):
+        token = sign_token(signing, subject, roles=[role], seconds=TOKEN_SECONDS)
+        write_private(folder / file, token.encode())
+
+
+async def run_both(folder: Path, server: Sequence[str], worker: Sequence[str]) -> int:
+    """Run both until a signal, or until one of them ends; the exit code."""
+    signals = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    children: list[asyncio.subprocess.Process] = []
+
+    def stop() -> None:
+        if signals.is_set() and len(children) == 2:
+            _signal(children[1])  # the second time: the worker kills its jobs
+        signals.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    lifeline = os.pipe()
+    listening, address = await _start_server(folder, server, lifeline[0])
+    os.close(lifeline[0])
+    children.append(listening)
+    if not address:
+        return await listening.wait() or OURS
+    said = {"server": address, "ca_cert": str(folder / "ca.pem")}
+    said["token_file"] = str(folder / "token")
+    lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in said.items())
+    lines += f"# while process {os.getpid()} runs\n"
+    where = folder / "server.toml"
+    write_private(where, lines.encode())
+    try:
+        children.append(await _start_worker(folder, address, worker, listening.pid, lifeline[1]))
+        note(f"ready at {address}; try `airunner submit -- echo hello` in another terminal")
+        return await _attend(children[1], listening, signals)
+    finally:
+        if where.exists() and where.read_text(encoding="utf-8") == lines:
+            where.unlink()  # and not that of the next `up`, which may have begun already
+
+
+async def _attend(
+    worker: asyncio.subprocess.Process,
+    server: asyncio.subprocess.Process,
+    signals: asyncio.Event,
+) -> int:
+    """Wait for the first end, then end the rest: the worker before the server."""
+    async with asyncio.TaskGroup() as tasks:
+        ends = [
+            tasks.create_task(server.wait()),
+            tasks.create_task(worker.wait()),
+            tasks.create_task(signals.wait()),
+        ]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        ends[2].cancel()
+        early = next((child.returncode for child in (server, worker) if _over(child)), None)
+        for child, end in ((worker, ends[1]), (server, ends[0])):
+            _signal(child)
+            await end
+    if early is None:  # we ended both; one that did not yet listen to signals died of ours
+        codes = [child.returncode or 0 for child in (worker, server)]
+        early = next((code for code in codes if code not in (0, -signal.SIGTERM)), 0)
+    return early if early >= 0 else 128 - early
+
+
+async def _start_server(
+    folder: Path, options: Sequence[str], lifeline: int
+) -> tuple[asyncio.subprocess.Process, str]:
+    """The server, and its address once it listens; "" if it ended instead."""
+    tls = ["--tls-cert", str(folder / "server.pem"), "--tls-key", str(folder / "server-key.pem")]
+    reading, writing = os.pipe()
+    ours = ["--jwt-public-key-file", str(folder / PUBLIC)]
+    ours += ["--ready-fd", str(writing), "--lifeline-fd", str(lifeline)]
+    process = await _start(
+        ["server", *options, *tls, *ours], group=0, descriptors=(writing, lifeline)
+    )
+    os.close(writing)
+    reader = asyncio.StreamReader()
+    with os.fdopen(reading, "rb") as pipe:
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), pipe
+        )
+        address = (await reader.readline()).decode().strip()
+        transport.close()
+    return process, address
+
+
+async def _start_worker(
+    folder: Path, address: str, options: Sequence[str], group: int, servers: int
+) -> asyncio.subprocess.Process:
+    """The worker; `servers` is our end of the server's lifeline, which it holds with us."""
+    trust = ["--ca-cert", str(folder / "ca.pem"), "--token-file", str(folder / "worker.token")]
+    where = ["--server", address, "--work-dir", str(folder / "work")]
+    lifeline, _ = os.pipe()  # our end of it closes with us
+    command = ["worker", *where, *trust, "--lifeline-fd", str(lifeline)]
+    command += ["--allow-local-repositories", *options]
+    process = await _start(command, group=group, descriptors=(lifeline, servers))
+    os.close(lifeline)
+    return process
+
+
+async def _start(
+    words: Sequence[str], *, group: int, descriptors: tuple[int, ...]
+) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-P", "-c", _ENTRY, *words),
+        stdin=asyncio.subprocess.DEVNULL,
+        process_group=group,
+        pass_fds=descriptors,
+    )
+
+
+def _signal(child: asyncio.subprocess.Process) -> None:
+    if not _over(child):
+        child.send_signal(signal.SIGTERM)
+
+
+def _over(child: asyncio.subprocess.Process) -> bool:
+    return child.returncode is not None

@@ -1,0 +1,28 @@
+"""The ES256 key pair that signs and checks tokens."""
+
+from pathlib import Path
+
+from airunner.cli.exit_codes import CommandFailed
+
+SIGNING, PUBLIC = "signing.pem", "public.pem"
+
+
+def make_keys(directory: Path, *, force: bool = False) -> None:
+    """Write both files. Raises CommandFailed rather than overwrite either."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    from airunner.cli.processes.certificates import private_pem
+    from airunner.cli.processes.private_files import make_private_folder, write_private
+
+    there = [name for name in (SIGNING, PUBLIC) if (directory / name).exists()]
+    if there and not force:
+        raise CommandFailed(
+            f"{directory} already has {' and '.join(there)}: use --force to replace the keys, "
+            "which ends all tokens that they signed, or another --dir"
+        )
+    key = ec.generate_private_key(ec.SECP256R1())
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    make_private_folder(directory)
+    write_private(directory / SIGNING, private_pem(key))
+    write_private(directory / PUBLIC, public, mode=0o644)

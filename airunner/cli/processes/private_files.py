@@ -1,0 +1,29 @@
+"""Files that only their owner may read."""
+
+import os
+from pathlib import Path
+
+from airunner.cli.exit_codes import CommandFailed
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make the folder, and its parents, readable by nobody else (0700)."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    except OSError as error:
+        raise CommandFailed(f"cannot make the folder {folder}: {error.strerror}") from None
+
+
+def write_private(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Write a file whole or not at all; nobody else can read it at any moment."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        scratch.unlink(missing_ok=True)
+        handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(data)
+        scratch.replace(path)
+    except OSError as error:
+        raise CommandFailed(f"cannot write {path}: {error.strerror}") from None

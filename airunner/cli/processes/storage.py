@@ -1,0 +1,131 @@
+"""Where a server keeps its jobs: what --store and --fsync name, and the log behind it."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from airunner.blobs.blobs import Depot
+from airunner.blobs.folder import FolderDepot, depot_of
+from airunner.blobs.memory import MemoryDepot
+from airunner.cli.exit_codes import USAGE, CommandFailed, innermost
+from airunner.log.disk_space import DiskRoom
+from airunner.log.log import Log, LogDamaged, LogRefused
+from airunner.log.memory import MemoryLog
+from airunner.log.sqlite.log import SqliteLog
+from airunner.log.sqlite.writer import Fsync
+from airunner.store.retention import Retention
+
+MEMORY: Final = "memory"
+_SQLITE: Final = "sqlite:"
+
+
+class LogFailed(Exception):
+    """The disk fails the log, so the server must stop; says what happened."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """What was asked for."""
+
+    path: Path | None  # of the SQLite file; None: memory
+    fsync: Fsync = Fsync.FULL
+    free_bytes_min: int = 0
+
+    def said(self) -> dict[str, str]:
+        """The same for a line of the journal."""
+        if self.path is None:
+            return {"store": MEMORY}
+        return {"store": "sqlite", "path": str(self.path), "fsync": self.fsync.value}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    log: Log
+    depot: Depot
+    room: Callable[[], None]  # raises LimitReached where there is none for more jobs and output
+    notes: tuple[str, ...] = ()  # what was found in the file that people should know
+
+
+def sqlite_path(store: str) -> Path | None:
+    """The file that --store names; None: memory. CommandFailed if it names neither."""
+    if store == MEMORY:
+        return None
+    path = store.removeprefix(_SQLITE)
+    if path == store or not path:
+        raise CommandFailed(
+            f"--store: there is no store {store!r}; use memory, or sqlite: and the path of a file",
+            USAGE,
+        )
+    return Path(path).expanduser()
+
+
+def fsync_named(name: str | None, path: Path | None) -> Fsync:
+    """What --fsync names; CommandFailed if there is no such thing, or no file to sync."""
+    if name is None:
+        return Fsync.FULL
+    if path is None:
+        raise CommandFailed(
+            "--fsync: memory has nothing to sync; leave it out, or use --store sqlite:PATH", USAGE
+        )
+    if name not in list(Fsync):
+        raise CommandFailed(f"--fsync: {name!r} is not {' or '.join(Fsync)}", USAGE)
+    return Fsync(name)
+
+
+@asynccontextmanager
+async def opened(store: Store, retention: Retention) -> AsyncIterator[Opened]:
+    """The log and the depot for the length of a block; they have taken all that they were given then.
+
+    CommandFailed, in one sentence, if it cannot be had.
+    """
+    if store.path is None:
+        depot = MemoryDepot(retention.artifact_bytes_total)
+        yield Opened(log=MemoryLog(), depot=depot, room=lambda: None)
+        return
+    log = _sqlite(store.path, store.fsync)
+    try:
+        room = DiskRoom(store.path.absolute().parent, store.free_bytes_min)
+        files = _folder(store)
+        try:
+            yield Opened(log=log, depot=files, room=room.check, notes=log.notes)
+        finally:
+            await files.close()
+    finally:
+        with log_failures(store):
+            await log.close()
+
+
+@contextmanager
+def log_failures(store: Store) -> Iterator[None]:
+    """Raise LogFailed for what a log raises within when its disk fails it."""
+    try:
+        yield
+    except* (OSError, apsw.Error, LogDamaged) as failed:
+        error = innermost(failed)
+        why = str(error) or type(error).__name__
+        raise LogFailed(f"the log {store.path} failed, so the server stops: {why}") from error
+
+
+def _folder(store: Store) -> FolderDepot:
+    assert store.path
+    folder = depot_of(store.path.absolute())
+    room = DiskRoom(folder, store.free_bytes_min)
+    try:
+        return FolderDepot.open(folder, sync=store.fsync is Fsync.FULL, room=room.check)
+    except OSError as error:
+        raise CommandFailed(f"cannot keep artifacts in {folder}: {error.strerror}") from None
+
+
+def _sqlite(path: Path, fsync: Fsync) -> SqliteLog:
+    try:
+        return SqliteLog.open(path, fsync=fsync)
+    except (LogRefused, LogDamaged) as refused:
+        raise CommandFailed(str(refused)) from None
+    except OSError as error:
+        raise CommandFailed(f"cannot open the log {path}: {error.strerror}") from None
+    except apsw.Error as error:
+        raise CommandFailed(f"cannot open the log {path}: {error}") from None

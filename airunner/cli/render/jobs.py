@@ -1,0 +1,232 @@
+"""Jobs as JSON, as lines of a table, and as prose."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import to_builtins
+
+from airunner.cli.render.streams import printable
+from airunner.cli.render.table import aligned, cropped, fitted
+from airunner.cli.render.times import Json, ending, show_instant
+from airunner.cli.render.work import in_words, results_json, script_prose, steps_json, steps_prose
+from airunner.model.jobs import Attempt, Instant, Job, JobState
+from airunner.model.spec import JobSpec
+from airunner.model.units import show_count, show_duration, show_size
+from airunner.model.wait_reason import Waiting
+
+_COLOURS: Final = {
+    JobState.SCHEDULED: "33",
+    JobState.RUNNING: "36",
+    JobState.COMPLETED: "32",
+    JobState.FAILED: "31",
+    JobState.CANCELLED: "35",
+}
+_HEADINGS: Final = ("ID", "STATE", "QUEUE", "TRY", "EXIT", "AGE", "TOOK", "NAME", "COMMAND")
+# Never shown: it keeps the columns of one page below those of the last.
+_TYPICAL: Final = ("", JobState.SCHEDULED.value, "default", "", "", "59m59s", "59m59s", "", "")
+_SPARE: Final = tuple(map(_HEADINGS.index, ("TRY", "AGE", "TOOK", "QUEUE", "EXIT", "NAME")))
+_NAME: Final = _HEADINGS.index("NAME")
+_NAME_CELLS: Final = 30
+_WORK_CHARS: Final = 200
+
+
+# JSON
+
+
+def job_json(job: Job) -> Json:
+    """A job in a list, whose script and steps may have been cut short on their way."""
+    outcome, spec = job.outcome, job.spec
+    return {
+        "id": job.id,
+        "name": spec.name,
+        "state": job.state.value,
+        "queue": spec.queue,
+        "attempt": job.attempt,
+        "exit_code": outcome.exit_code if outcome else None,
+        "reason": outcome.reason.value if outcome else None,
+        "signal": outcome.signal if outcome else None,
+        "error": outcome.error if outcome else "",
+        "command": spec.command,
+        "args": list(spec.args),
+        "script": spec.script,
+        "steps": None if spec.steps is None else steps_json(spec.steps),
+        "shell": spec.shell,
+        "source": spec.source,
+        "repository": spec.repository,
+        "artifacts": list(spec.artifacts),
+        "submitter": job.submitter,
+        "retry_of": job.retry_of,
+        "created_at": show_instant(job.created_at),
+        "started_at": show_instant(outcome.started_at if outcome else job.leased_at),
+        "finished_at": show_instant(job.finished_at),
+    }
+
+
+def job_details(job: Job, waiting: Waiting | None) -> Json:
+    """A job alone: also what was asked for, its attempts, and why it waits."""
+    spec = job.spec
+    return {
+        **job_json(job),
+        "branch": spec.branch,
+        "commit": spec.commit,
+        "checkout": to_builtins(spec.checkout),
+        "working_directory": spec.working_directory,
+        "environment": dict(spec.environment),
+        "metadata": dict(spec.metadata),
+        "owner": spec.owner,
+        "process_type": spec.process_type.value,
+        "terminal": to_builtins(spec.terminal),
+        "container": to_builtins(spec.container),
+        "timeout_seconds": spec.timeout_seconds,
+        "queue_timeout_seconds": spec.queue_timeout_seconds,
+        "grace_seconds": spec.grace_seconds,
+        "attempts_max": spec.attempts_max,
+        "output_bytes_max": spec.output_bytes_max,
+        "request_id": job.request or None,
+        "failures": job.failures,
+        "worker": job.lease.worker if job.lease else None,
+        "cancel_requested_at": show_instant(job.cancel_requested_at),
+        "output_bytes": job.output_bytes,
+        "output_bytes_cut": job.output_bytes_cut,
+        "artifacts_kept": job.artifacts,
+        "artifact_bytes": job.artifact_bytes,
+        "step_results": results_json(job.outcome.steps) if job.outcome else [],
+        "log_complete": job.outcome.log_complete if job.outcome else None,
+        "attempts": [
+            {
+                "attempt": each.number,
+                "worker": each.worker,
+                "ending": each.ending.value,
+                "leased_at": show_instant(each.leased_at),
+                "ended_at": show_instant(each.ended_at),
+            }
+            for each in job.attempts
+        ],
+        "waiting": None if waiting is None else waiting.explanation,
+    }
+
+
+# Tables
+
+
+def job_table(
+    jobs: Sequence[Job],
+    now: Instant,
+    *,
+    colour: bool,
+    headings: bool,
+    width: int | None = None,
+) -> list[str]:
+    """A line for each job, of at most so many cells."""
+    rows = [_TYPICAL, _HEADINGS, *(_row(job, now) for job in jobs)]
+    lines = aligned(rows) if width is None else fitted(rows, width, _spare(jobs))
+    lines = lines[1 if headings else 2 :]
+    if not colour:
+        return lines
+    first = len(lines) - len(jobs)
+    return [
+        line if index < first else _coloured(line, jobs[index - first].state)
+        for index, line in enumerate(lines)
+    ]
+
+
+def _row(job: Job, now: Instant) -> tuple[str, ...]:
+    code = job.outcome.exit_code if job.outcome else None
+    took = (job.finished_at or now) - (job.leased_at or job.created_at)
+    if job.outcome and job.outcome.started_at is not None and job.outcome.ended_at is not None:
+        took = job.outcome.ended_at - job.outcome.started_at
+    return (
+        job.id,
+        job.state.value,
+        job.spec.queue,
+        str(job.attempt),
+        "-" if code is None else str(code),
+        show_duration(now - job.created_at),
+        "-" if job.state is JobState.SCHEDULED else show_duration(took),
+        cropped(printable(job.spec.name), _NAME_CELLS) or "-",
+        in_words(job.spec)[:_WORK_CHARS],
+    )
+
+
+def _spare(jobs: Sequence[Job]) -> Sequence[int]:
+    """The columns that may go, the least needed first: names, where no job has one."""
+    named = any(job.spec.name for job in jobs)
+    return _SPARE if named else (_NAME, *(each for each in _SPARE if each != _NAME))
+
+
+def _coloured(line: str, state: JobState) -> str:
+    return line.replace(state.value, f"\x1b[{_COLOURS[state]}m{state.value}\x1b[0m", 1)
+
+
+# Prose
+
+
+def job_prose(job: Job, waiting: Waiting | None) -> list[str]:
+    """A job for people: a line for each thing there is to say."""
+    spec, outcome = job.spec, job.outcome
+    state = job.state.value
+    if outcome is not None and job.state is not JobState.COMPLETED:
+        state += f": it {ending(job.state, outcome)}"
+    elif waiting is not None:
+        state += f": {waiting.explanation}"
+    elif job.cancel_requested_at is not None and not job.state.final:
+        state += ", being cancelled"
+    rows: list[tuple[str, str | None]] = [
+        ("job", job.id),
+        ("name", printable(spec.name)),
+        ("state", state),
+        (
+            "exit code",
+            None if outcome is None or outcome.exit_code is None else str(outcome.exit_code),
+        ),
+        _work(spec),
+        ("shell", printable(spec.shell)),
+        ("queue", spec.queue),
+        ("source", printable(spec.source)),
+        ("repository", printable(spec.repository)),
+        ("branch", spec.branch),
+        ("commit", spec.commit),
+        ("directory", printable(spec.working_directory)),
+        ("owner", printable(spec.owner)),
+        ("submitter", printable(job.submitter)),
+        ("retry of", job.retry_of),
+        ("request", printable(job.request)),
+        ("created", show_instant(job.created_at)),
+        ("started", show_instant(outcome.started_at if outcome else job.leased_at)),
+        ("finished", show_instant(job.finished_at)),
+        ("output", show_size(job.output_bytes) if job.output_bytes else None),
+        ("cut", show_size(job.output_bytes_cut) if job.output_bytes_cut else None),
+        ("artifacts", _artifacts(job)),
+    ]
+    rows += [(f"env {key}", printable(value)) for key, value in spec.environment.items()]
+    rows += [(f"meta {printable(key)}", printable(value)) for key, value in spec.metadata.items()]
+    rows += [(f"attempt {each.number}", _attempt(each)) for each in job.attempts]
+    if job.lease:
+        rows.append((f"attempt {job.attempt}", f"running, by {printable(job.lease.worker)}"))
+    lines = aligned([(label, text) for label, text in rows if text])
+    if spec.script:
+        lines += ["", *script_prose(spec.script)]
+    if steps := steps_prose(job):
+        lines += ["", *steps]
+    return lines
+
+
+def _work(spec: JobSpec) -> tuple[str, str | None]:
+    """What runs, as far as it has no place of its own below."""
+    if spec.command:
+        return "command", in_words(spec)
+    if spec.script or spec.steps:
+        return "", None
+    return "steps", "none" if spec.steps == () else in_words(spec)
+
+
+def _artifacts(job: Job) -> str | None:
+    """What is kept, or else what is to be kept."""
+    if not job.artifacts:
+        return printable(" ".join(job.spec.artifacts)) or None
+    return f"{show_count(job.artifacts, 'file')}, {show_size(job.artifact_bytes)}"
+
+
+def _attempt(each: Attempt) -> str:
+    took = show_duration(each.ended_at - each.leased_at)
+    return f"{each.ending.value} after {took}, by {printable(each.worker)}"

@@ -1,0 +1,77 @@
+"""What is said of a job's steps to whoever watches it."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from airunner.cli.render.streams import printable
+from airunner.cli.render.table import cropped
+from airunner.model.jobs import StepResult
+from airunner.model.reports import StepEnded, StepStarted
+from airunner.model.steps import StepStatus
+from airunner.model.units import show_duration
+
+_NAME_CELLS: Final = 60  # of a name inside a sentence
+_NAMES_MAX: Final = 5  # of skipped steps
+_BOLD: Final = "1"
+_COLOURS: Final = {
+    StepStatus.SUCCESS: "32",
+    StepStatus.FAILED: "31",
+    StepStatus.TIMEOUT: "31",
+    StepStatus.CANCELLED: "35",
+    StepStatus.SKIPPED: "33",
+}
+
+
+def begun(step: StepStarted, total: int | None, *, colour: bool) -> str:
+    """Such as "step 1 of 3: build"; `total` is how many steps the job has, if that is known."""
+    name = printable(step.name)
+    said = f"{_place(step.index, total)}: {name}" if name else _place(step.index, total)
+    return _coloured(said, _BOLD) if colour else said
+
+
+def ended(step: StepEnded, total: int | None, *, colour: bool) -> str:
+    """Such as "step 2 of 3 (test) failed with exit code 2 after 0.3s"."""
+    took, code = show_duration(step.duration), step.exit_code
+    match step.status:
+        case StepStatus.SUCCESS:
+            how = f"succeeded in {took}"
+        case StepStatus.FAILED:
+            how = f"failed after {took}"
+            if code is not None:
+                how = f"failed with exit code {code} after {took}"
+        case StepStatus.TIMEOUT:
+            how = f"timed out after {took}"
+        case StepStatus.CANCELLED:
+            how = f"was cancelled after {took}"
+        case StepStatus.SKIPPED:
+            how = "was skipped"
+    said = f"{_place(step.index, total)}{_named(step.name)} {how}"
+    return _coloured(said, _COLOURS[step.status]) if colour else said
+
+
+def skipped(steps: Sequence[StepResult], *, colour: bool) -> str | None:
+    """Such as "steps 3 and 4 of 4 were skipped: pack, deploy"; None if none was."""
+    left = [at for at, step in enumerate(steps) if step.status is StepStatus.SKIPPED]
+    if not left:
+        return None
+    names = [cropped(printable(steps[at].name), _NAME_CELLS) for at in left[:_NAMES_MAX]]
+    more = f" and {len(left) - len(names)} more" if len(left) > len(names) else ""
+    first, last, total = left[0] + 1, left[-1] + 1, len(steps)
+    if first == last:
+        which = f"step {first} of {total} was"
+    else:
+        which = f"steps {first} {'and' if last == first + 1 else 'to'} {last} of {total} were"
+    said = f"{which} skipped: {', '.join(names)}{more}"
+    return _coloured(said, _COLOURS[StepStatus.SKIPPED]) if colour else said
+
+
+def _place(index: int, total: int | None) -> str:
+    return f"step {index + 1}" if total is None else f"step {index + 1} of {total}"
+
+
+def _named(name: str) -> str:
+    return f" ({cropped(printable(name), _NAME_CELLS)})" if name else ""
+
+
+def _coloured(text: str, colour: str) -> str:
+    return f"\x1b[{colour}m{text}\x1b[0m"

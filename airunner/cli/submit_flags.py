@@ -1,0 +1,117 @@
+"""Flags of submit that need reading, and where each field of a job is told by a flag."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from airunner.cli.exit_codes import USAGE, CommandFailed
+from airunner.cli.render.streams import note
+from airunner.jobfile.draft import Draft
+from airunner.model import limits
+from airunner.model.errors import InvalidRequest
+from airunner.model.steps import Step
+from airunner.model.units import parse_duration, parse_size
+
+# Field on the wire -> the draft's field, and the flag.
+_FLAGS: Final = {
+    "command": ("command", "the command after --"),
+    "args": ("args", "the arguments after --"),
+    "script": ("script", "--script"),
+    "steps": ("steps", "--step"),
+    "shell": ("shell", "--shell"),
+    "name": ("name", "--name"),
+    "queue": ("queue", "--queue"),
+    "source": ("source", "--source"),
+    "repository": ("repository", "the repository"),
+    "commit": ("commit", "--commit"),
+    "branch": ("branch", "--branch"),
+    "git_clone.depth": ("depth", "--depth"),
+    "working_directory": ("working_directory", "--working-directory"),
+    "artifacts": ("artifacts", "--artifact"),
+    "environment": ("environment", "--env"),
+    "metadata": ("metadata", "--metadata"),
+    "owner": ("owner", "--owner"),
+    "terminal.columns": ("columns", "--columns"),
+    "terminal.rows": ("rows", "--rows"),
+    "timeout_seconds": ("timeout", "--timeout"),
+    "queue_timeout_seconds": ("queue_timeout", "--queue-timeout"),
+    "grace_seconds": ("grace", "--grace"),
+    "attempts_max": ("attempts_max", "--attempts-max"),
+    "output_bytes_max": ("output_bytes_max", "--output-bytes-max"),
+}
+
+
+_STDIN: Final = 0
+_PIECE: Final = 64 * limits.KIB
+
+
+def sources(flags: Draft) -> Draft:
+    """The same draft, knowing which flag said each of its fields."""
+    said = {
+        wire: flag
+        for wire, (name, flag) in _FLAGS.items()
+        if getattr(flags, name) is not None and getattr(flags, name) != {}
+    }
+    return replace(flags, sources=said)
+
+
+def duration(flag: str, text: str | None) -> int | None:
+    """Seconds."""
+    try:
+        return None if text is None else parse_duration(text)
+    except ValueError as error:
+        raise CommandFailed(f"{flag}: {error}", USAGE) from None
+
+
+def size(flag: str, text: str | None) -> int | None:
+    """Bytes."""
+    try:
+        return None if text is None else parse_size(text)
+    except ValueError as error:
+        raise CommandFailed(f"{flag}: {error}", USAGE) from None
+
+
+def pairs(flag: str, texts: Sequence[str] | None) -> Mapping[str, str]:
+    """NAME=VALUE, each."""
+    found: dict[str, str] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise CommandFailed(f"{flag}: {text!r} is not NAME=VALUE", USAGE)
+        found[name] = value
+    return found
+
+
+def script(flag: str, text: str | None) -> str | None:
+    """The text; of `-`, what comes on standard input until its end."""
+    if text != "-":
+        return text
+    if os.isatty(_STDIN):
+        note(f"{flag} reads this terminal: end the script with Ctrl-D on a line of its own")
+    data = bytearray()
+    try:
+        while piece := os.read(_STDIN, _PIECE):
+            data += piece
+            if len(data) > limits.SCRIPT_BYTES_MAX:
+                most = f"SCRIPT_BYTES_MAX ({limits.SCRIPT_BYTES_MAX} bytes)"
+                raise CommandFailed(f"{flag}: there is more on standard input than {most}")
+        return data.decode()
+    except OSError as error:
+        raise CommandFailed(f"{flag}: cannot read standard input: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise CommandFailed(
+            f"{flag}: what is on standard input is not UTF-8 text, at byte {error.start + 1}"
+        ) from None
+
+
+def steps(flag: str, texts: Sequence[str] | None) -> tuple[Step, ...] | None:
+    """A step of each text."""
+    return tuple(_step(flag, place, text) for place, text in enumerate(texts, 1)) if texts else None
+
+
+def _step(flag: str, place: int, text: str) -> Step:
+    try:
+        return Step(run=text)
+    except InvalidRequest as error:
+        raise CommandFailed(f"{flag}: step {place}: {error.why}", USAGE) from None

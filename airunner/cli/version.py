@@ -1,9 +1,0 @@
-"""`airunner version`."""
-
-from airunner import __version__
-from airunner.cli.output import say
-
-
-def version() -> None:
-    """Print the version."""
-    say(f"airunner {__version__}")
