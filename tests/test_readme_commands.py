@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.site import PATIENCE, Process
+from tests.support.installation import PATIENCE, Process
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import airunner
-from tests.core.invariants import INVARIANTS
+from tests.store.invariants import INVARIANTS
 
 ROOT = Path(__file__).parent.parent
 
@@ -162,4 +162,4 @@ def test_every_promise_names_checks_that_exist() -> None:
 
 def test_every_invariant_of_the_random_walk_is_a_promise() -> None:
     for invariant in INVARIANTS:
-        assert f"`tests/core/invariants.py::{invariant.__name__}`" in text("ARCHITECTURE.md")
+        assert f"`tests/store/invariants.py::{invariant.__name__}`" in text("ARCHITECTURE.md")

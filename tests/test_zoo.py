@@ -21,7 +21,7 @@ from airunner.worker.process import (
     NotExecutable,
 )
 from airunner.worker.supervisor.supervisor import Tree
-from tests.worker.keeping import play
+from tests.worker.supervisor.supervisors import play
 from tests.zoo import (
     DOUBLE_FORK,
     FORK_BOMB,

@@ -9,7 +9,7 @@ import pytest
 
 from airunner.log.sqlite.schema import PAGE_BYTES
 from tests.cli.conftest import Shell
-from tests.log.written import write
+from tests.log.sqlite.sample_logs import write
 
 
 @pytest.fixture

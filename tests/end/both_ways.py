@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from tests.support.site import Process, Site
+from tests.support.installation import Process, Site
 
 Way = Literal["server", "here"]
 WAYS: Final[tuple[Way, ...]] = ("server", "here")

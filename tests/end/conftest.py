@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.site import Site, site
+from tests.support.installation import Site, site
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 
 from airunner.model.limits import GIB, MEMORY_OUTPUT_BYTES_PER_JOB, MIB
 from tests import zoo
-from tests.support.site import Site
+from tests.support.installation import Site
 
 SHELL = {
     "nohup": "nohup sleep 1000 >/dev/null 2>&1 & echo ready",

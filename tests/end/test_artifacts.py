@@ -21,8 +21,8 @@ from airunner.wire.client.endpoint import Destination, dial
 from airunner.wire.codec.artifacts import encode_artifact
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1.job_pb2_grpc import JobArtifactsServiceStub, JobServiceStub
-from tests.server.serving import until
-from tests.support.site import Site
+from tests.server.grpc.server_fixture import until
+from tests.support.installation import Site
 
 LARGE = Random(1).randbytes(40 * ARTIFACT_CHUNK_BYTES + 11)
 

@@ -4,7 +4,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from tests.support.site import Site
+from tests.support.installation import Site
 
 
 def alive(marker: str) -> list[str]:

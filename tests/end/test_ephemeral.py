@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from tests.end.test_crashes import alive
-from tests.support.site import Process, Site
+from tests.support.installation import Process, Site
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from airunner.model.jobs import JobId
-from tests.rounds.wishes import Wish, is_alive, marks_of
-from tests.support.site import Process, Site
+from tests.rounds.expectations import Wish, is_alive, marks_of
+from tests.support.installation import Process, Site
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from airunner.model.reports import Output
 from airunner.wire.client.endpoint import Destination
 from airunner.wire.client.follow import follow
 from airunner.wire.client.jobs_client import JobsClient
-from tests.rounds.wishes import Wish, marks_of
+from tests.rounds.expectations import Wish, marks_of
+from tests.support.installation import Site
 from tests.support.proxy import Proxy, Way, proxy
-from tests.support.site import Site
 
 WAYS = pytest.mark.parametrize(
     "ways", [(Way.IN,), (Way.OUT,), (Way.IN, Way.OUT)], ids=["in", "out", "both"]

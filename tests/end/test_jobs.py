@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.site import Site
+from tests.support.installation import Site
 
 
 @pytest.fixture(scope="module")

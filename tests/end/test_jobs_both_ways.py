@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.end.both_ways import WAYS, Factory, Way, Workshop
-from tests.support.site import site
+from tests.support.installation import site
 
 
 @pytest.fixture(scope="module")

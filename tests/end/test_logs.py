@@ -16,7 +16,7 @@ from airunner.model.limits import ENQUEUE_JOBS_MAX, LINE_BYTES_MAX, MIB
 from airunner.model.spec import JobSpec
 from airunner.wire.client.endpoint import Destination
 from airunner.wire.client.jobs_client import JobsClient
-from tests.support.site import Process, Site
+from tests.support.installation import Process, Site
 
 PREFIX = ("--prefix-stderr", "ERROR::")
 FROM_NOW_ON = "from now on"

@@ -9,8 +9,8 @@ from contextlib import suppress
 import pytest
 
 from airunner.model.limits import MIB
+from tests.support.installation import PATIENCE, Process, Site, site
 from tests.support.proxy import Proxy, proxy
-from tests.support.site import PATIENCE, Process, Site, site
 
 SPOOL_BYTES = 4 * MIB  # for which a worker has room while its server does not answer
 

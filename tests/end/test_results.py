@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.site import Process, Site
+from tests.support.installation import Process, Site
 
 # The first attempt goes on until somebody ends it
 SCRIPT = """

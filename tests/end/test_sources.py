@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from airunner.worker.workspace.sources.source_names import LOCK
-from tests.support.site import Site
+from tests.support.installation import Site
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from airunner.worker.process import READ_BYTES_MAX
 from airunner.worker.supervisor.output import PIPE_BYTES
 from tests.end.test_crashes import alive
 from tests.end.test_network import COUNT, Counter
-from tests.support.site import Process, Site
+from tests.support.installation import Process, Site
 
 WIDTH = 999  # digits of a line: 1,000 bytes each
 # Lines that die with a worker: what a full pipe, a batch and the read that fills it hold at most

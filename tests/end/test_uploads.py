@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.site import Process, Site, site
+from tests.support.installation import Process, Site, site
 
 BYTES = 24 * 1024 * 1024
 LEAVE = f'read word <"$GATE"; head -c {BYTES} /dev/zero >big; echo small >small'

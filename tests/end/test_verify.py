@@ -17,7 +17,7 @@ from airunner.model.jobs import JobId
 from airunner.model.reports import Output
 from airunner.server.replay import replay
 from airunner.store.engine import Engine
-from tests.support.site import Site
+from tests.support.installation import Site
 
 TALKING = ("--", "sh", "-c", "for n in 1 2 3; do echo $n; sleep 0.2; done; echo err >&2; exit 4")
 

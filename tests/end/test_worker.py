@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.site import AIRUNNER, Process, Site
+from tests.support.installation import AIRUNNER, Process, Site
 
 
 def begin(it: Site, *arguments: str) -> Process:

@@ -17,14 +17,14 @@ from tests.mutations.of_sources import OF_SOURCES
 from tests.mutations.of_steps import OF_STEPS
 from tests.mutations.of_watching import OF_WATCHING
 
-BROKER: Final = "tests/core/test_broker.py::"
-CLIENT: Final = "tests/worker/test_client.py::"
-SESSION: Final = "tests/core/test_session.py::"
-SQLITE: Final = "tests/log/test_sqlite.py::"
-CRASHES: Final = "tests/log/test_crash_points.py::"
+BROKER: Final = "tests/server/test_broker.py::"
+CLIENT: Final = "tests/worker/session/test_session.py::"
+SESSION: Final = "tests/server/workers/test_worker_session.py::"
+SQLITE: Final = "tests/log/sqlite/test_sqlite_log.py::"
+CRASHES: Final = "tests/log/sqlite/test_crash_points.py::"
 WORKER: Final = "tests/worker/test_worker.py::"
-KEEPER: Final = "tests/worker/test_keeper.py::"
-CHECKOUT: Final = "tests/worker/test_checkout.py::"
+KEEPER: Final = "tests/worker/supervisor/test_supervisor.py::"
+CHECKOUT: Final = "tests/worker/workspace/test_folders.py::"
 
 ON_THE_SERVER: Final = (
     Mutation(
@@ -65,7 +65,7 @@ ON_THE_SERVER: Final = (
         file="airunner/server/parking.py",
         old="                self.wake(spot.result(), 1)  # Called",
         new="                pass  # Called",
-        test="tests/core/test_parking.py::test_one_who_was_called_and_cannot_go_calls_the_next",
+        test="tests/server/test_parking.py::test_one_who_was_called_and_cannot_go_calls_the_next",
     ),
     Mutation(
         name="a job that wakes no worker",
@@ -105,7 +105,7 @@ ON_THE_SERVER: Final = (
         file="airunner/model/reports.py",
         old="            return Output(chunks[skip:], step)\n",
         new="            return Output(chunks[max(0, skip - 1) :], step)\n",
-        test="tests/server/test_published_client.py::test_a_monitor_resumes_inside_a_batch",
+        test="tests/server/grpc/test_published_client.py::test_a_monitor_resumes_inside_a_batch",
     ),
     Mutation(
         name="a watcher who resumes at what it has seen",
@@ -113,7 +113,7 @@ ON_THE_SERVER: Final = (
         file="airunner/log/memory.py",
         old='        at, end = bisect_right(events, after, key=attrgetter("last")), len(events)\n',
         new='        at, end = bisect_right(events, after - 1, key=attrgetter("last")), len(events)\n',
-        test="tests/core/test_memory_log.py",
+        test="tests/log/test_memory_log.py",
     ),
     Mutation(
         name="a seal without the last event",
@@ -121,7 +121,7 @@ ON_THE_SERVER: Final = (
         file="airunner/store/engine.py",
         old="                digest=event.link,\n",
         new="                digest=before,\n",
-        test="tests/core/test_chain.py::test_a_job_is_sealed_by_its_end_and_every_event_has_its_link",
+        test="tests/model/proof/test_chain.py::test_a_job_is_sealed_by_its_end_and_every_event_has_its_link",
     ),
     Mutation(
         name="a chain that does not follow from the link before",
@@ -129,7 +129,7 @@ ON_THE_SERVER: Final = (
         file="airunner/model/proof/chain.py",
         old="                digest = sha256(before + _head(entry, sequence, said))\n",
         new="                digest = sha256(_head(entry, sequence, said))\n",
-        test="tests/core/test_chain.py::test_a_link_is_what_the_contract_says",
+        test="tests/model/proof/test_chain.py::test_a_link_is_what_the_contract_says",
     ),
     Mutation(
         name="leases that are as old after a restart as before",
@@ -146,7 +146,7 @@ ON_THE_SERVER: Final = (
         file="airunner/server/clock.py",
         old="max(wall, floor or 0)",
         new="wall",
-        test="tests/core/test_clock_and_ids.py::"
+        test="tests/server/test_clock_and_ids.py::"
         "test_a_wall_clock_that_was_set_back_starts_where_the_log_ended",
     ),
     Mutation(
@@ -155,7 +155,7 @@ ON_THE_SERVER: Final = (
         file="airunner/store/queue.py",
         old="        if job.cancel_requested_at is not None:\n            outcome = _cancelled(outcome)\n",
         new="",
-        test="tests/core/test_stories.py",
+        test="tests/store/test_stories.py",
     ),
 )
 
@@ -218,7 +218,7 @@ IN_THE_LOG: Final = (
         file="airunner/log/sqlite/wal.py",
         old="        if bad is None:\n            bad = frame\n",
         new="        if bad is None:\n            bad = frame\n            break\n",
-        test="tests/log/test_wal.py::"
+        test="tests/log/sqlite/test_wal.py::"
         "test_a_flip_in_any_transaction_but_the_last_is_found_and_named",
     ),
     Mutation(
@@ -227,7 +227,7 @@ IN_THE_LOG: Final = (
         file="airunner/log/sqlite/lock.py",
         old="            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
         new="            fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)\n",
-        test="tests/log/test_lock.py::test_a_second_process_is_refused_and_told_who_has_it",
+        test="tests/log/sqlite/test_lock.py::test_a_second_process_is_refused_and_told_who_has_it",
     ),
     Mutation(
         name="a page of the durable log that begins at what was seen",
@@ -271,7 +271,7 @@ AT_THE_WORKER: Final = (
         file="airunner/worker/session/held_lease.py",
         old="        if self.is_over or self._pause or self._loop.time() >= self.until:\n",
         new="        if self._pause:\n",
-        test="tests/worker/test_left.py::test_what_belongs_to_no_lease_any_more_is_set_aside_and_nothing_is_said",
+        test="tests/worker/test_orphans.py::test_what_belongs_to_no_lease_any_more_is_set_aside_and_nothing_is_said",
     ),
     Mutation(
         name="a spool that forgets before the acknowledgement",
@@ -288,7 +288,7 @@ AT_THE_WORKER: Final = (
         file="airunner/worker/spool/segments.py",
         old="        if crc != crc32(view[body : body + size], crc32(view[at : at + _HEAD.size])):\n",
         new="        if False:\n",
-        test="tests/worker/test_spool.py::"
+        test="tests/worker/spool/test_spool.py::"
         "test_any_flipped_bit_is_damage_and_what_is_before_it_is_read",
     ),
     Mutation(
@@ -297,7 +297,7 @@ AT_THE_WORKER: Final = (
         file="airunner/worker/session/held_lease.py",
         old="            left.when_gone(lambda: self.end(Ending.LOST))\n",
         new="            self.end(Ending.LOST)\n",
-        test="tests/worker/test_left.py::"
+        test="tests/worker/test_orphans.py::"
         "test_nothing_is_given_up_while_a_process_of_a_dead_attempt_may_live",
     ),
     Mutation(
@@ -306,7 +306,7 @@ AT_THE_WORKER: Final = (
         file="airunner/worker/session/held_lease.py",
         old="            self.verdict = replace(self.verdict, log_complete=False)\n",
         new="            pass\n",
-        test="tests/worker/test_left.py::"
+        test="tests/worker/test_orphans.py::"
         "test_a_log_that_cannot_be_read_back_ends_there_and_its_job_as_it_did",
     ),
     Mutation(

@@ -5,8 +5,8 @@ from typing import Final
 from tests.mutations.mutation import Mutation
 
 ARCHIVE: Final = "airunner/server/artifacts.py"
-CORE: Final = "tests/core/test_archive.py::"
-DEPOTS: Final = "tests/log/test_depots.py::"
+CORE: Final = "tests/server/test_artifacts.py::"
+DEPOTS: Final = "tests/blobs/test_blobs.py::"
 
 OF_ARCHIVE: Final = (
     Mutation(
@@ -103,7 +103,7 @@ OF_ARCHIVE: Final = (
         file="airunner/wire/client/artifacts_client.py",
         old="aclosing(self._fetch(id, artifact, at)) as",
         new="aclosing(self._fetch(id, artifact, offset)) as",
-        test="tests/server/test_artifacts.py::"
+        test="tests/server/grpc/test_artifacts.py::"
         "test_a_lost_connection_costs_a_download_nothing_that_had_come",
     ),
     Mutation(
@@ -112,6 +112,6 @@ OF_ARCHIVE: Final = (
         file="airunner/log/sqlite/repair/salvage.py",
         old="        copied = copy(path, wanted, files, digest=True)\n",
         new="        copied = copy(path, wanted, files, digest=False)\n",
-        test="tests/log/test_shelves.py::test_a_salvage_takes_along_what_is_as_it_was_kept",
+        test="tests/log/sqlite/repair/test_artifacts.py::test_a_salvage_takes_along_what_is_as_it_was_kept",
     ),
 )

@@ -4,7 +4,7 @@ from typing import Final
 
 from tests.mutations.mutation import Mutation
 
-ARTIFACTS: Final = "tests/core/test_artifacts.py::"
+ARTIFACTS: Final = "tests/store/test_artifacts.py::"
 SHELVES: Final = "airunner/store/eviction.py"
 
 OF_ARTIFACTS: Final = (
@@ -54,7 +54,7 @@ OF_ARTIFACTS: Final = (
         file=SHELVES,
         old="    missing = table.script_bytes + size - keep.script_bytes_max if size else 0\n",
         new="    missing = size - keep.script_bytes_max if size else 0\n",
-        test="tests/core/test_walk.py",
+        test="tests/store/test_walk.py",
     ),
     Mutation(
         name="all artifacts that go where one would do",
@@ -70,7 +70,7 @@ OF_ARTIFACTS: Final = (
         file="airunner/model/proof/chain.py",
         old="            of = () if step is None else (step,)\n",
         new="            of: tuple[int, ...] = ()\n",
-        test="tests/core/test_proof.py::test_what_was_changed_of_steps_is_found_where_it_begins",
+        test="tests/model/proof/test_proof.py::test_what_was_changed_of_steps_is_found_where_it_begins",
     ),
     Mutation(
         name="an artifact that another one may be shown for",
@@ -78,6 +78,6 @@ OF_ARTIFACTS: Final = (
         file="airunner/model/proof/chain.py",
         old="    return said[:end] if end <= plain else tuple(map(_plain, said[:end]))\n",
         new="    return said[:plain]\n",
-        test="tests/core/test_proof.py::test_what_was_changed_of_steps_is_found_where_it_begins",
+        test="tests/model/proof/test_proof.py::test_what_was_changed_of_steps_is_found_where_it_begins",
     ),
 )

@@ -4,12 +4,12 @@ from typing import Final
 
 from tests.mutations.mutation import Mutation
 
-AUDIENCE: Final = "tests/core/test_audience.py::"
-MEMORY: Final = "tests/core/test_memory_log.py"
-RECENT: Final = "tests/log/test_recent.py::"
-SQLITE: Final = "tests/log/test_sqlite.py::"
-FOLLOW_ALL: Final = "tests/server/test_follow_all.py::"
-LINES: Final = "tests/cli/test_lines.py::"
+AUDIENCE: Final = "tests/server/test_watchers.py::"
+MEMORY: Final = "tests/log/test_memory_log.py"
+RECENT: Final = "tests/log/sqlite/test_recent.py::"
+SQLITE: Final = "tests/log/sqlite/test_sqlite_log.py::"
+FOLLOW_ALL: Final = "tests/server/grpc/test_follow_all.py::"
+LINES: Final = "tests/cli/render/test_line_splitter.py::"
 
 OF_FOLLOWING: Final = (
     Mutation(

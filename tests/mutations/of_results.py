@@ -4,8 +4,8 @@ from typing import Final
 
 from tests.mutations.mutation import Mutation
 
-HARVEST: Final = "tests/worker/test_harvest.py::"
-RESULTS: Final = "tests/worker/test_results.py::"
+HARVEST: Final = "tests/worker/workspace/results/test_collect.py::"
+RESULTS: Final = "tests/worker/workspace/results/test_results.py::"
 SHELF: Final = f"{RESULTS}TestFolderShelf::"
 NOTHING_OUTSIDE: Final = "Nothing outside the workspace is read and nothing outside the results"
 

@@ -4,10 +4,10 @@ from typing import Final
 
 from tests.mutations.mutation import Mutation
 
-CLAIM: Final = "tests/worker/test_claim.py::"
-OPENING: Final = "tests/worker/test_opening.py::"
-SOURCES: Final = "tests/worker/test_sources.py::"
-STAGING: Final = "tests/worker/test_staging.py::"
+CLAIM: Final = "tests/worker/workspace/sources/test_source_lock.py::"
+OPENING: Final = "tests/worker/workspace/sources/test_source_folder.py::"
+SOURCES: Final = "tests/worker/workspace/sources/test_sources.py::"
+STAGING: Final = "tests/worker/workspace/sources/test_copy.py::"
 
 OF_SOURCES: Final = (
     Mutation(
@@ -32,7 +32,7 @@ OF_SOURCES: Final = (
         file="airunner/worker/files/descent.py",
         old="            if _identity(above) != self._closed.pop():\n",
         new="            if self._closed.pop() == ():\n",
-        test="tests/worker/test_descent.py::"
+        test="tests/worker/files/test_descent.py::"
         "test_a_folder_that_is_moved_meanwhile_does_not_lead_out",
     ),
     Mutation(

@@ -4,8 +4,8 @@ from typing import Final
 
 from tests.mutations.mutation import Mutation
 
-STAGES: Final = "tests/worker/test_stages.py::"
-COURSE: Final = "tests/worker/test_course.py::"
+STAGES: Final = "tests/worker/attempt/test_stages.py::"
+COURSE: Final = "tests/worker/attempt/test_stage_results.py::"
 
 OF_STEPS: Final = (
     Mutation(

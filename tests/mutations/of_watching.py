@@ -4,9 +4,9 @@ from typing import Final
 
 from tests.mutations.mutation import Mutation
 
-SHOWING: Final = "tests/cli/test_showing.py::"
-GROUPS: Final = "tests/cli/test_groups.py::"
-FETCHED: Final = "tests/cli/test_fetched.py::"
+SHOWING: Final = "tests/cli/render/test_views.py::"
+GROUPS: Final = "tests/cli/render/test_ci_groups.py::"
+FETCHED: Final = "tests/cli/test_download_folder.py::"
 
 OF_WATCHING: Final = (
     Mutation(

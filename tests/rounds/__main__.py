@@ -12,7 +12,7 @@ from typing import Final
 
 from tests.rounds.campaign import Campaign
 from tests.rounds.checker import complaints
-from tests.support.site import Site
+from tests.support.installation import Site
 
 ROUNDS_PER_SITE: Final = 25  # then a new one begins, so that a complaint has a short story
 

@@ -20,10 +20,10 @@ from airunner.model.job_events import Ended
 from airunner.model.jobs import JobId
 from airunner.wire.client.follow import follow
 from airunner.wire.client.jobs_client import JobsClient
-from tests.rounds.people import Crowd
-from tests.rounds.sightings import Sightings, View
-from tests.rounds.wishes import is_alive
-from tests.support.site import Process, Site
+from tests.rounds.clients import Crowd
+from tests.rounds.expectations import is_alive
+from tests.rounds.observations import Sightings, View
+from tests.support.installation import Process, Site
 
 LEASE_SECONDS: Final = 3
 PEOPLE: Final = 5

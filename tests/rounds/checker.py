@@ -15,7 +15,7 @@ from airunner.model.limits import ATTEMPTS_DEFAULT
 from airunner.model.proof.chain import linked
 from airunner.model.proof.seal import NOTHING
 from airunner.model.reports import Chunk, Output, Stream
-from tests.rounds.sightings import Sightings, View
+from tests.rounds.observations import Sightings, View
 
 Check = Callable[[Sightings], Iterator[str]]
 

@@ -27,8 +27,8 @@ from airunner.model.proof.seal import NOTHING
 from airunner.model.reports import Chunk, Output, Stream
 from airunner.store.engine import Engine
 from tests.rounds.checker import CHECKS, complaints
-from tests.rounds.sightings import Accepted, Exit, Sightings, View
-from tests.rounds.wishes import Wish
+from tests.rounds.expectations import Wish
+from tests.rounds.observations import Accepted, Exit, Sightings, View
 
 ID = JobId("job-1")
 WISH = Wish(tag="somebody.1", blocks=1, lines=3, pause=0, code=0)

@@ -1,324 +1,412 @@
-"""Artifacts through a real server: brought, listed and fetched by the client that everybody uses."""
+"""What jobs leave, kept under the fence and given back with its facts, in virtual time."""
 
 import asyncio
-import hashlib
-import io
-import random
-from contextlib import aclosing
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from hashlib import sha256
 
-import grpc
 import pytest
 
-from airunner.blobs.folder import FolderDepot, place_of
+from airunner.blobs.blobs import NotThere
+from airunner.blobs.memory import MemoryDepot
+from airunner.log.log import LogDamaged
 from airunner.model.artifacts import Artifact
 from airunner.model.errors import (
-    DataLoss,
     InvalidRequest,
-    NotAllowed,
+    LimitReached,
+    ShuttingDown,
     StaleLease,
-    Unauthenticated,
+    Stalled,
     UnknownArtifact,
     UnknownJob,
     Unreachable,
 )
-from airunner.model.jobs import Enqueue, JobId, Millis, Outcome, Reason, TaskToken, WorkerId, digest
-from airunner.model.limits import ARTIFACT_CHUNK_BYTES, MIB
-from airunner.model.spec import JobSpec
-from airunner.server.access.roles import Role
-from airunner.server.workers.leased_job import Granted
-from airunner.wire.client.artifacts_client import ArtifactsClient, _End
-from airunner.wire.client.connection import PAUSES
-from airunner.wire.client.endpoint import Destination
-from airunner.wire.codec.artifacts import encode_artifact
-from airunner.wire.job.v1 import job_pb2 as pb
-from airunner.wire.job.v1.job_pb2_grpc import JobArtifactsServiceStub
-from tests.server.serving import Keys, Served, guarded, serving, until
-from tests.support.cutter import Cutter
-
-DONE = Outcome(reason=Reason.EXITED, exit_code=0)
-SMALL = b"hello\n"
-LARGE = random.Random(1).randbytes(3 * ARTIFACT_CHUNK_BYTES + 17)
+from airunner.model.facts import ArtifactKept, ArtifactsDropped, Event
+from airunner.model.jobs import JobId, Millis, Subject, TaskToken
+from airunner.model.limits import ARTIFACT_CHUNK_BYTES, TRANSFERS_MAX
+from airunner.server.artifacts import Archive, letting_go
+from airunner.server.broker import Broker
+from airunner.store.retention import Retention
+from tests.server.broker_fixture import DONE, SlowLog, broker_over, leased, output, wish
+from tests.support.loop import until_idle, virtually
 
 
-def artifact(path: str, data: bytes, *, executable: bool = False) -> Artifact:
-    return Artifact(
-        path=path,
-        size=len(data),
-        sha256=hashlib.sha256(data).hexdigest(),
-        executable=executable,
-    )
+class Watched(MemoryDepot):
+    """Says what it has, and loses files when told to."""
+
+    def has(self, id: JobId) -> list[tuple[int, str]]:
+        return sorted(self._files.get(id, {}))
+
+    def lose(self, id: JobId) -> None:
+        self._files.pop(id)
 
 
-async def leased(site: Served) -> Granted:
-    """A job that a worker has."""
-    await site.broker.enqueue(Enqueue(spec=JobSpec(command="make")))
-    (granted,) = await site.broker.lease(["default"], worker=WorkerId("w"), span=Millis(60_000))
-    return granted
+class Shop:
+    """A broker, its archive, and what lies beneath."""
+
+    def __init__(self, broker: Broker, log: SlowLog, depot: Watched, told: list[Event]) -> None:
+        self.broker, self.log, self.depot, self.told = broker, log, depot, told
+        self.archive = Archive(broker, depot)
+
+    async def put(
+        self, token: TaskToken, path: str, data: bytes, *, again: bool = False
+    ) -> Artifact:
+        it = artifact(path, data)
+        await self.archive.keep(token, it, pieces(data), again=again)
+        return it
+
+    async def get(self, id: JobId, path: str, offset: int = 0) -> bytes:
+        async with self.archive.opened(id, path) as kept:
+            return b"".join([chunk async for chunk in kept.read(offset)])
 
 
-async def upload(shelves: ArtifactsClient, token: TaskToken, path: str, data: bytes) -> Artifact:
-    """Keep a file."""
-    it = artifact(path, data)
-    await shelves.upload(token, it, io.BytesIO(data))
-    return it
+@asynccontextmanager
+async def shop(retention: Retention | None = None) -> AsyncIterator[Shop]:
+    log, depot = SlowLog(), Watched()
+    told: list[Event] = []
+    journal = letting_go(depot, told.extend)
+    broker = broker_over(log, retention, journal)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(broker.run())
+        yield Shop(broker, log, depot, told)
+        log.gate.set()
+        broker.stop()
 
 
-async def fetch(shelves: ArtifactsClient, id: JobId, it: Artifact, offset: int = 0) -> bytes:
-    async with aclosing(shelves.download(id, it, offset)) as chunks:
-        return b"".join([chunk async for chunk in chunks])
+def artifact(path: str, data: bytes) -> Artifact:
+    return Artifact(path=path, size=len(data), sha256=sha256(data).hexdigest())
 
 
-def test_what_a_job_leaves_can_be_listed_and_fetched(site_keys: Keys, tmp_path: Path) -> None:
-    async def main() -> None:
-        async with (
-            serving(site_keys, depot=FolderDepot.open(tmp_path / "depot")) as site,
-            ArtifactsClient(site.destination()) as shelves,
-        ):
-            granted = await leased(site)
-            large = await upload(shelves, granted.token, "out/large.bin", LARGE)
-            small = artifact("a b\u00e9", SMALL, executable=True)
-            await shelves.upload(granted.token, small, io.BytesIO(SMALL))
-            empty = await upload(shelves, granted.token, "out/empty", b"")
-            id = granted.job.id
-            assert await shelves.list(id) == [small, empty, large]
-            await site.broker.complete(granted.token, DONE)
-            assert await shelves.list(id) == [small, empty, large]
-            for it, data in ((small, SMALL), (large, LARGE), (empty, b"")):
-                assert await fetch(shelves, id, it) == data
-            for offset in (1, ARTIFACT_CHUNK_BYTES, len(LARGE) - 1, len(LARGE)):
-                assert await fetch(shelves, id, large, offset) == LARGE[offset:]
-            job = await site.broker.get(id)
-            assert (job.artifacts, job.artifact_bytes) == (3, len(LARGE) + len(SMALL))
-
-    asyncio.run(main())
+async def pieces(*data: bytes) -> AsyncIterator[bytes]:
+    for each in data:
+        if each:
+            yield each
 
 
-def test_a_refused_upload_says_why_whenever_it_is_refused(site_keys: Keys) -> None:
-    async def main() -> None:
-        async with (
-            serving(site_keys) as site,
-            ArtifactsClient(site.destination()) as shelves,
-        ):
-            granted = await leased(site)
-            data = bytes(8 * MIB)
-            for _ in range(20):
-                with pytest.raises(StaleLease):
-                    await upload(shelves, TaskToken("nobody's"), "x", data)
-                it = artifact("x", data[:100])
-                with pytest.raises(InvalidRequest, match="100 bytes said"):
-                    await shelves.upload(granted.token, it, io.BytesIO(data))
-            assert await shelves.list(granted.job.id) == []
-
-    asyncio.run(main())
+async def never() -> AsyncIterator[bytes]:
+    yield b"a"
+    await asyncio.Event().wait()
 
 
-def test_a_list_of_any_length_comes_in_messages_that_are_not_too_long(site_keys: Keys) -> None:
-    async def main() -> None:
-        async with (
-            serving(site_keys) as site,
-            ArtifactsClient(site.destination()) as shelves,
-        ):
-            granted = await leased(site)
-            queue, token = site.broker.queue, digest(granted.token)
-            wanted = []
-            for number in range(6_000):
-                wanted.append(artifact(f"{number:04}/{'x' * 4_000}", b"x"))
-                site.broker.decide(queue.keep(token, wanted[-1], now=site.broker.now()))
-            assert await shelves.list(granted.job.id) == wanted
-
-    asyncio.run(main())
-
-
-def test_what_is_no_upload_is_refused_and_keeps_nothing(site_keys: Keys) -> None:
-    async def main() -> None:
-        async with serving(site_keys) as site:
-            granted = await leased(site)
-            it = encode_artifact(artifact("it", b"data"))
-            head = pb.UploadArtifactRequest(
-                head=pb.ArtifactHead(task_token=granted.token, artifact=it)
-            )
-            up = pb.Artifact(path="../up", size=4, sha256=it.sha256)
-            away = pb.UploadArtifactRequest(
-                head=pb.ArtifactHead(task_token=granted.token, artifact=up)
-            )
-            data = pb.UploadArtifactRequest(data=b"data")
-            large = pb.UploadArtifactRequest(data=bytes(ARTIFACT_CHUNK_BYTES + 1))
-            for requests, why in (
-                ([], "head: is missing"),
-                ([data], "head: is missing"),
-                ([away], "artifact.path: '../up' is not a plain path"),
-                ([head, head], "head: comes once"),
-                ([head, large], "data: has 262145 bytes, more than ARTIFACT_CHUNK_BYTES"),
-                ([head], "data: it ends after 0 of 4 bytes"),
-                ([head, data, data], "data: it has more than the 4 bytes said"),
-            ):
-                code, details = await refused(site, requests)
-                assert code is grpc.StatusCode.INVALID_ARGUMENT
-                assert details.startswith(why)
-            assert (await site.broker.get(granted.job.id)).artifacts == 0
-
-    async def refused(
-        site: Served, requests: list[pb.UploadArtifactRequest]
-    ) -> tuple[grpc.StatusCode, str]:
-        call = JobArtifactsServiceStub(site.channel()).UploadArtifact(iter(requests))
-        with pytest.raises(grpc.aio.AioRpcError) as error:
-            await _End(call).check()
-        details = error.value.details() or ""
-        return error.value.code(), details
-
-    asyncio.run(main())
+@virtually
+async def test_what_an_attempt_leaves_is_listed_by_path_and_read() -> None:
+    async with shop() as it:
+        await it.broker.enqueue(wish())
+        job, token = (granted := await leased(it.broker)).job, granted.token
+        large = bytes(2 * ARTIFACT_CHUNK_BYTES)
+        two = await it.put(token, "two", large)
+        one = await it.put(token, "one", b"1")
+        assert await it.archive.list(job.id) == [one, two]
+        assert await it.get(job.id, "two") == large
+        assert await it.get(job.id, "one", 1) == b""
+        await it.broker.publish(token, [(1, output("said"))])
+        await it.broker.complete(token, DONE)
+        assert await it.archive.list(job.id) == [one, two]
+        kept = [event.fact for event in it.told if isinstance(event.fact, ArtifactKept)]
+        assert kept == [ArtifactKept(job.id, 1, two), ArtifactKept(job.id, 1, one)]
 
 
-def test_one_who_hangs_up_in_the_middle_leaves_nothing(site_keys: Keys, tmp_path: Path) -> None:
-    async def main() -> None:
-        folder = tmp_path / "depot"
-        async with serving(site_keys, depot=FolderDepot.open(folder)) as site:
-            granted = await leased(site)
-            channel = site.channel()
-            call = JobArtifactsServiceStub(channel).UploadArtifact()
-            it = encode_artifact(artifact("it", LARGE))
-            head = pb.ArtifactHead(task_token=granted.token, artifact=it)
-            await call.write(pb.UploadArtifactRequest(head=head))
-            await call.write(pb.UploadArtifactRequest(data=LARGE[:1000]))
-            await until(lambda: any(each.stat().st_size for each in partial(folder)))
-            await channel.close()
-            await until(lambda: not partial(folder))
-            assert (await site.broker.get(granted.job.id)).artifacts == 0
-
-    def partial(folder: Path) -> list[Path]:
-        return list((folder / "partial").iterdir())
-
-    asyncio.run(main())
+@virtually
+async def test_of_one_path_the_newest_counts() -> None:
+    async with shop() as it:
+        await it.broker.enqueue(wish())
+        granted = await leased(it.broker)
+        await it.put(granted.token, "it", b"old")
+        new = await it.put(granted.token, "it", b"new")
+        assert await it.archive.list(granted.job.id) == [new]
+        assert await it.get(granted.job.id, "it") == b"new"
 
 
-def test_a_file_that_is_damaged_on_disk_is_data_loss_and_the_log_says_where(
-    site_keys: Keys, tmp_path: Path
-) -> None:
-    async def main() -> None:
-        depot = FolderDepot.open(tmp_path / "depot")
-        async with (
-            serving(site_keys, depot=depot) as site,
-            ArtifactsClient(site.destination()) as shelves,
-        ):
-            granted = await leased(site)
-            it = await upload(shelves, granted.token, "it", LARGE)
-            place = place_of(depot.folder, granted.job.id, 1, it)
-            place.write_bytes(LARGE[:-1] + b"!")
-            for _ in range(2):
-                with pytest.raises(
-                    DataLoss, match=r"it: what the server has .* the server's log says where"
-                ):
-                    await fetch(shelves, granted.job.id, it)
-                assert str(place) in site.lines.getvalue()
-                place.unlink(missing_ok=True)
-            assert "log_damaged" in site.lines.getvalue()
-
-    asyncio.run(main())
+@virtually
+async def test_the_log_of_a_job_is_read_once_for_all_of_its_files() -> None:
+    async with shop() as it:
+        await it.broker.enqueue(wish())
+        granted = await leased(it.broker)
+        id = granted.job.id
+        one = await it.put(granted.token, "one", b"1")
+        assert await it.archive.list(id) == [one]
+        two = await it.put(granted.token, "two", b"2")
+        before = it.log.reads
+        assert await it.archive.list(id) == [one, two]
+        assert (await it.get(id, "one"), await it.get(id, "two")) == (b"1", b"2")
+        assert it.log.reads == before + 1
+        await it.broker.complete(granted.token, DONE)
+        assert await it.archive.list(id) == [one, two]
 
 
-def test_a_file_that_was_replaced_is_not_taken_for_what_was_listed(site_keys: Keys) -> None:
-    async def main() -> None:
-        async with (
-            serving(site_keys) as site,
-            ArtifactsClient(site.destination()) as shelves,
-        ):
-            granted = await leased(site)
-            old = await upload(shelves, granted.token, "it", b"old")
-            await upload(shelves, granted.token, "it", b"new")
-            with pytest.raises(DataLoss, match="it is another file by now"):
-                await fetch(shelves, granted.job.id, old)
+@virtually
+async def test_what_is_said_again_is_kept_once() -> None:
+    async with shop() as it:
+        await it.broker.enqueue(wish())
+        granted = await leased(it.broker)
+        await it.put(granted.token, "it", b"data", again=True)
+        await it.put(granted.token, "it", b"data", again=True)
+        assert (await it.broker.get(granted.job.id)).artifacts == 1
+        await it.put(granted.token, "it", b"other", again=True)
+        assert (await it.broker.get(granted.job.id)).artifacts == 2
+
+
+@virtually
+async def test_an_answer_comes_when_the_log_has_it() -> None:
+    async with shop() as it, asyncio.TaskGroup() as tasks:
+        await it.broker.enqueue(wish())
+        granted = await leased(it.broker)
+        it.log.gate.clear()
+        putting = tasks.create_task(it.put(granted.token, "it", b"data"))
+        await asyncio.sleep(1)
+        assert it.depot.has(granted.job.id)
+        assert not putting.done()
+        it.log.gate.set()
+        await putting
+
+
+@virtually
+async def test_what_is_not_there_has_a_name() -> None:
+    async with shop() as it:
+        job = await it.broker.enqueue(wish())
+        assert await it.archive.list(job.id) == []
+        with pytest.raises(UnknownArtifact, match="job job-1 has no artifact it"):
+            await it.get(job.id, "it")
+        with pytest.raises(UnknownJob):
+            await it.archive.list(JobId("nobody"))
+        with pytest.raises(UnknownJob):
+            await it.get(JobId("nobody"), "it")
+        granted = await leased(it.broker)
+        await it.put(granted.token, "it", b"data")
+        for offset in (-1, 5):
+            with pytest.raises(InvalidRequest, match="not within 0 to the 4 bytes"):
+                await it.get(job.id, "it", offset)
+
+
+@virtually
+async def test_nothing_is_kept_for_a_lease_that_is_over() -> None:
+    async with shop() as it:
+        await it.broker.enqueue(wish())
+        granted = await leased(it.broker)
+        with pytest.raises(StaleLease):
+            await it.put(TaskToken("nobody's"), "it", b"data")
+        await it.broker.complete(granted.token, DONE)
+        with pytest.raises(StaleLease):
+            await it.put(granted.token, "it", b"data")
+        assert it.depot.size == 0
+
+
+@virtually
+async def test_a_lease_that_ends_while_the_bytes_come_keeps_none_of_them() -> None:
+    async with shop() as it:
+        await it.broker.enqueue(wish())
+        granted = await leased(it.broker)
+        before = await it.put(granted.token, "before", b"same")
+
+        async def data() -> AsyncIterator[bytes]:
+            yield b"half"
+            await it.broker.complete(granted.token, DONE)
+            yield b"half"
+
+        with pytest.raises(StaleLease):
+            await it.archive.keep(granted.token, artifact("it", b"halfhalf"), data())
+
+        assert it.depot.has(granted.job.id) == [(1, before.sha256)]
+        assert it.depot.size == 4
+
+
+@virtually
+async def test_what_another_fact_names_stays_though_its_double_is_refused() -> None:
+    async with shop() as it:
+        await it.broker.enqueue(wish())
+        granted = await leased(it.broker)
+        await it.put(granted.token, "one", b"same")
+
+        async def data() -> AsyncIterator[bytes]:
+            yield b"same"
+            await it.broker.complete(granted.token, DONE)
+
+        with pytest.raises(StaleLease):
+            await it.archive.keep(granted.token, artifact("two", b"same"), data())
+        assert await it.get(granted.job.id, "one") == b"same"
+
+
+@virtually
+async def test_a_cancel_that_was_asked_for_stops_no_upload() -> None:
+    async with shop() as it:
+        job = await it.broker.enqueue(wish())
+        granted = await leased(it.broker)
+        await it.broker.cancel(job.id, Subject("sue"))
+        kept = await it.put(granted.token, "it", b"data")
+        assert await it.archive.list(job.id) == [kept]
+
+
+@virtually
+async def test_what_an_attempt_has_left_goes_with_it() -> None:
+    async with shop() as it:
+        job = await it.broker.enqueue(wish())
+        granted = await leased(it.broker)
+        await it.put(granted.token, "it", b"first")
+        async with it.archive.opened(job.id, "it") as kept:
+            await it.broker.release(granted.token)
+            assert await it.archive.list(job.id) == []
+            await until_idle()
+            assert it.depot.size == 0
             with pytest.raises(UnknownArtifact):
-                await fetch(shelves, granted.job.id, artifact("none", b""))
-            with pytest.raises(UnknownJob):
-                await shelves.list(JobId("nobody"))
-            with pytest.raises(InvalidRequest, match="offset: 4 is not within 0 to the 3 bytes"):
-                await fetch(shelves, granted.job.id, artifact("it", b"new"), 4)
-
-    asyncio.run(main())
+                await anext(kept.read())
+        granted = await leased(it.broker)
+        assert await it.archive.list(job.id) == []
+        second = await it.put(granted.token, "it", b"second")
+        assert await it.archive.list(job.id) == [second]
 
 
-def test_workers_bring_and_everybody_who_may_look_fetches(site_keys: Keys) -> None:
-    async def main() -> None:
-        async with serving(site_keys, gate=guarded(site_keys)) as site:
-            granted = await leased(site)
-            async with ArtifactsClient(site.destination(Role.WORKER)) as shelves:
-                it = await upload(shelves, granted.token, "it", SMALL)
-            async with ArtifactsClient(site.destination(Role.VIEWER)) as shelves:
-                assert await shelves.list(granted.job.id) == [it]
-                assert await fetch(shelves, granted.job.id, it) == SMALL
-            for role in (Role.VIEWER, Role.USER):
-                async with ArtifactsClient(site.destination(role)) as shelves:
-                    with pytest.raises(NotAllowed, match="may not call UploadArtifact"):
-                        await upload(shelves, granted.token, "it", LARGE)
-
-    asyncio.run(main())
-
-
-def test_a_client_whose_server_was_never_there_gives_up_soon(site_keys: Keys) -> None:
-    async def main() -> None:
-        nowhere = Destination(server="127.0.0.1:1", ca_cert=site_keys.certs / "ca.pem")
-        pauses: list[float] = []
-
-        def dice(low: float, high: float) -> float:
-            pauses.append(high)
-            return low
-
-        async with ArtifactsClient(nowhere, patience=0, dice=dice) as shelves:
-            with pytest.raises(Unreachable, match="no server answers at"):
-                await shelves.list(JobId("x"))
-            assert pauses == list(PAUSES)  # there may be a server yet
-            pauses.clear()
-            with pytest.raises(Unreachable, match="no server answers at"):
-                await upload(shelves, TaskToken("x"), "it", SMALL)
-            with pytest.raises(Unreachable, match="no server answers at"):
-                await fetch(shelves, JobId("x"), artifact("it", SMALL))
-        assert not pauses
-
-    asyncio.run(main())
+@virtually
+async def test_room_is_made_before_the_bytes_come_and_of_what_nobody_reads() -> None:
+    keep = Retention(spared=Millis(0), artifact_bytes_per_job=10, artifact_bytes_total=10)
+    async with shop(keep) as it:
+        ids: list[JobId] = []
+        for _ in range(3):
+            await it.broker.enqueue(wish())
+            granted = await leased(it.broker)
+            if len(ids) < 2:
+                await it.put(granted.token, "it", b"12345")
+                await it.broker.complete(granted.token, DONE)
+            ids.append(granted.job.id)
+        with pytest.raises(InvalidRequest, match="10 B that this server keeps of one job"):
+            await it.put(granted.token, "it", b"12345678901")
+        async with it.archive.opened(ids[0], "it") as kept:
+            await it.put(granted.token, "it", b"1")
+            assert [chunk async for chunk in kept.read()] == [b"12345"]
+            with pytest.raises(LimitReached, match="try again later"):
+                await it.put(granted.token, "it", b"123456")
+        assert [await it.archive.list(id) == [] for id in ids] == [False, True, False]
+        assert it.depot.size == 6
+        dropped = [event.fact for event in it.told if isinstance(event.fact, ArtifactsDropped)]
+        assert dropped == [ArtifactsDropped(ids[1])]
 
 
-def test_a_lost_connection_costs_a_download_nothing_that_had_come(site_keys: Keys) -> None:
-    async def main() -> None:
-        async with serving(site_keys) as site:
-            granted = await leased(site)
-            data = 4 * LARGE  # far more than is on its way at once
-            async with ArtifactsClient(site.destination()) as shelves:
-                it = await upload(shelves, granted.token, "it", data)
-            with Cutter(site.address, after=len(data) // 2) as cutter:
-                far = replace(site.destination(), server=cutter.address)
-                lost: list[str] = []
-                async with ArtifactsClient(far) as shelves:
-                    chunks = shelves.download(
-                        granted.job.id, it, lost=lambda refusal: lost.append(str(refusal))
-                    )
-                    async with aclosing(chunks):
-                        assert b"".join([chunk async for chunk in chunks]) == data
-                assert cutter.has_cut
-                assert len(lost) == 1
-
-    asyncio.run(main())
+@virtually
+async def test_what_a_forgotten_job_has_left_is_forgotten() -> None:
+    keep = Retention(spared=Millis(0), jobs_max=1)
+    async with shop(keep) as it:
+        await it.broker.enqueue(wish())
+        granted = await leased(it.broker)
+        await it.put(granted.token, "it", b"data")
+        await it.broker.complete(granted.token, DONE)
+        await it.broker.enqueue(wish())
+        await until_idle()
+        assert it.depot.size == 0
+        with pytest.raises(UnknownJob):
+            await it.archive.list(granted.job.id)
 
 
-def test_a_token_that_ran_out_is_read_again(site_keys: Keys, tmp_path: Path) -> None:
-    async def main() -> None:
-        async with serving(site_keys, gate=guarded(site_keys)) as site:
-            granted = await leased(site)
-            file = tmp_path / "token"
-            file.write_text("none")
+@virtually
+async def test_a_full_log_keeps_nothing() -> None:
+    async with shop() as it:
+        await it.broker.enqueue(wish())
+        granted = await leased(it.broker)
 
-            def renewed(low: float, high: float) -> float:
-                file.write_text(site_keys.token(Role.WORKER))
-                return low
+        async def data() -> AsyncIterator[bytes]:
+            yield b"data"
+            it.log.full = True
+            with pytest.raises(Stalled):
+                await it.broker.enqueue(wish())
 
-            said = replace(site.destination(), token_file=file)
-            async with ArtifactsClient(said, dice=renewed) as shelves:
-                it = await upload(shelves, granted.token, "it", SMALL)
-                assert await shelves.list(granted.job.id) == [it]
-            file.write_text("none")
-            async with ArtifactsClient(said, dice=lambda low, _: low) as shelves:
-                with pytest.raises(Unauthenticated):
-                    await shelves.list(granted.job.id)
+        for _ in range(2):
+            with pytest.raises(Stalled):
+                await it.archive.keep(granted.token, artifact("it", b"data"), data())
+            assert it.depot.size == 0
+        it.log.full = False
+        await asyncio.sleep(2)
+        await it.put(granted.token, "it", b"data", again=True)
+        assert await it.get(granted.job.id, "it") == b"data"
 
-    asyncio.run(main())
+
+@virtually
+async def test_two_that_bring_the_same_at_once_leave_it_for_each_other() -> None:
+    async with shop() as it, asyncio.TaskGroup() as tasks:
+        await it.broker.enqueue(wish())
+        granted = await leased(it.broker)
+        putting = [tasks.create_task(it.put(granted.token, name, b"same")) for name in "ab"]
+        kept = [await each for each in putting]
+        assert await it.archive.list(granted.job.id) == kept
+        assert await it.get(granted.job.id, "a") == b"same"
+
+
+@virtually
+async def test_one_whose_bytes_do_not_come_ends_in_a_minute_and_leaves_nothing() -> None:
+    async with shop() as it:
+        await it.broker.enqueue(wish())
+        granted = await leased(it.broker)
+        with pytest.raises(Unreachable, match=r"TRANSFER_SILENT_SECONDS_MAX \(60 s\)"):
+            await it.archive.keep(granted.token, artifact("it", b"ab"), never())
+        assert it.depot.size == 0
+
+
+@virtually
+async def test_one_who_goes_away_leaves_nothing() -> None:
+    async with shop() as it, asyncio.TaskGroup() as tasks:
+        await it.broker.enqueue(wish())
+        granted = await leased(it.broker)
+        putting = tasks.create_task(it.archive.keep(granted.token, artifact("it", b"ab"), never()))
+        await asyncio.sleep(1)
+        assert it.depot.size == 2
+        putting.cancel()
+        await asyncio.wait([putting])
+        assert it.depot.size == 0
+
+
+@virtually
+async def test_so_many_at_once_and_the_next_ones_get_their_turn() -> None:
+    async with shop() as it, asyncio.TaskGroup() as tasks:
+        await it.broker.enqueue(wish())
+        granted = await leased(it.broker)
+        await it.put(granted.token, "there", b"there")
+        go = asyncio.Event()
+
+        async def data() -> AsyncIterator[bytes]:
+            await go.wait()
+            yield b"x"
+
+        putting = [
+            tasks.create_task(
+                it.archive.keep(granted.token, artifact(f"{number:02}", b"x"), data())
+            )
+            for number in range(TRANSFERS_MAX + 2)
+        ]
+        await until_idle()
+        assert it.depot.size == TRANSFERS_MAX + len(b"there")
+        assert await it.get(granted.job.id, "there") == b"there"  # whoever fetches waits for none
+        go.set()
+        await asyncio.wait(putting)
+        assert len(await it.archive.list(granted.job.id)) == TRANSFERS_MAX + 3
+
+
+@virtually
+async def test_a_server_that_stops_waits_for_no_transfer() -> None:
+    async with shop() as it, asyncio.TaskGroup() as tasks:
+        await it.broker.enqueue(wish())
+        granted = await leased(it.broker)
+        await it.put(granted.token, "there", b"data")
+
+        async def refused() -> None:
+            with pytest.raises(ShuttingDown):
+                await it.archive.keep(granted.token, artifact("it", b"ab"), never())
+
+        async def cut() -> None:
+            with pytest.raises(ShuttingDown):
+                async with it.archive.opened(granted.job.id, "there"):
+                    await asyncio.Event().wait()
+
+        tasks.create_task(refused())
+        tasks.create_task(cut())
+        await asyncio.sleep(1)
+        it.broker.stop()
+
+
+@virtually
+async def test_a_file_that_is_lost_is_damage() -> None:
+    async with shop() as it:
+        await it.broker.enqueue(wish())
+        granted = await leased(it.broker)
+        await it.put(granted.token, "it", b"data")
+        it.depot.lose(granted.job.id)
+        with pytest.raises(LogDamaged, match="an artifact of job job-1; `airunner log check`"):
+            await it.get(granted.job.id, "it")
+        with pytest.raises(NotThere):
+            await anext(it.depot.read(granted.job.id, 1, artifact("it", b"data")))

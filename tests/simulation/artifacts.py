@@ -18,8 +18,8 @@ from airunner.model.errors import Refused, Unreachable
 from airunner.model.jobs import Job, JobId, TaskToken
 from airunner.server.artifacts import Archive
 from airunner.worker.workspace.workspace import Collected, NotKept, Shelf
-from tests.simulation.testimony import Testimony
-from tests.support.stage import Room, Rooms
+from tests.simulation.observations import Testimony
+from tests.support.fake_commands import Room, Rooms
 
 if TYPE_CHECKING:
     from tests.simulation.disk import Disk

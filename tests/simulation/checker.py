@@ -34,7 +34,7 @@ from airunner.model.reports import (
 from airunner.model.steps import Step, StepStatus
 from tests.simulation.artifacts import made_by
 from tests.simulation.commands import Performance
-from tests.simulation.testimony import Testimony
+from tests.simulation.observations import Testimony
 
 Pipe = tuple[int | None, Stream]  # of which step, if it is of one
 

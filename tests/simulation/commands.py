@@ -23,8 +23,8 @@ from airunner.worker.process import (
     KeeperLost,
     NotExecutable,
 )
-from tests.support.stage import SCRIPTS as FILES
-from tests.support.stage import Actor, Script
+from tests.support.fake_commands import SCRIPTS as FILES
+from tests.support.fake_commands import Actor, Script
 
 
 @dataclass(slots=True)

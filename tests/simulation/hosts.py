@@ -37,8 +37,8 @@ from tests.simulation.artifacts import BYTES_PER_JOB, DiskDepot, Leaving
 from tests.simulation.commands import Theatre
 from tests.simulation.disk import Disk, DiskLog
 from tests.simulation.network import End, Stream
+from tests.simulation.observations import Epoch
 from tests.simulation.spools import MortalSpools
-from tests.simulation.testimony import Epoch
 
 Tell = Callable[[str], None]
 WorkEnd = End[FromServer, FromWorker]

@@ -8,8 +8,8 @@ from airunner.model.errors import DataLoss, Refused
 from airunner.model.job_events import Ended, Entry
 from airunner.model.jobs import JobId
 from airunner.wire.client.follow import follow_all
-from tests.simulation.lines import Line
-from tests.simulation.testimony import Testimony, Viewing
+from tests.simulation.observations import Testimony, Viewing
+from tests.simulation.queue_order import Line
 
 
 class Listener:

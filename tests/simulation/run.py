@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from selectors import SelectorKey, SelectSelector
 
 from tests.simulation.checker import complaints
-from tests.simulation.testimony import Testimony
+from tests.simulation.observations import Testimony
 from tests.simulation.world import World, numbered_tasks
 from tests.support.loop import VirtualLoop
 

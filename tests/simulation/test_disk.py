@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from airunner.log.log import Log, LogFull
-from tests.core.log_contract import ONE, LogContract, Writer, read
+from tests.log.log_contract import ONE, LogContract, Writer, read
 from tests.simulation.disk import Disk, DiskLog
 from tests.support.loop import virtually
 

@@ -18,11 +18,12 @@ from typing import Any, Final
 
 from airunner.model.jobs import Instant
 from airunner.model.protocol.channel import ChannelClosed
+from tests.simulation.clients import Client
 from tests.simulation.commands import Theatre
 from tests.simulation.disk import Disk
 from tests.simulation.hosts import ServerLife, until
-from tests.simulation.lines import Line
 from tests.simulation.listener import Listener
+from tests.simulation.machines import Post
 from tests.simulation.network import (
     DELAY_SECONDS_MAX,
     KEEPALIVE_SECONDS,
@@ -30,10 +31,9 @@ from tests.simulation.network import (
     Route,
     Stream,
 )
-from tests.simulation.people import Client
-from tests.simulation.posts import Post
+from tests.simulation.observations import Epoch, Testimony, Viewing
+from tests.simulation.queue_order import Line
 from tests.simulation.spools import MortalSpools
-from tests.simulation.testimony import Epoch, Testimony, Viewing
 from tests.simulation.trouble import Trouble
 from tests.support.ids import CountingIds
 

@@ -1,7 +1,7 @@
 """One or more of everything that travels.
 
 A new sample goes to the end of those of its class: what is made of them is held by their numbers
-(tests/log/test_records.py, tests/core/test_chain.py).
+(tests/log/test_records.py, tests/model/proof/test_chain.py).
 """
 
 from typing import get_args

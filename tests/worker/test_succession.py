@@ -8,9 +8,9 @@ from airunner.model.errors import LimitReached
 from airunner.model.jobs import JobState
 from airunner.model.protocol.worker_protocol import Batch, Completion, Settled
 from airunner.worker.worker import Worker
+from tests.support.fake_commands import Actor
 from tests.support.loop import until_idle, virtually
-from tests.support.stage import Actor
-from tests.worker.shop import Message, Shop, shop, span, working
+from tests.worker.worker_fixture import Message, Shop, shop, span, working
 
 
 async def die(it: Shop, worker: Worker, running: "asyncio.Task[object]") -> None:

@@ -16,9 +16,9 @@ from airunner.server.workers.leased_job import Granted
 from airunner.wire.client.artifacts_client import ArtifactsClient
 from airunner.worker.uploads import Uploads
 from airunner.worker.workspace.workspace import NotKept
-from tests.server.conftest import site_keys
-from tests.server.serving import Keys, Served, serving
-from tests.worker.shelf_contract import Kept, Scene, ShelfContract, artifact
+from tests.server.grpc.conftest import site_keys
+from tests.server.grpc.server_fixture import Keys, Served, serving
+from tests.worker.workspace.results.sink_contract import Kept, Scene, ShelfContract, artifact
 
 __all__ = ["site_keys"]
 

@@ -33,9 +33,9 @@ from airunner.model.reports import (
 from airunner.model.spec import Container, ProcessType
 from airunner.worker.process import KeeperLost
 from airunner.worker.worker import Worker
+from tests.support.fake_commands import PIPE_BYTES, Actor
 from tests.support.loop import until_idle, virtually
-from tests.support.stage import PIPE_BYTES, Actor
-from tests.worker.shop import SUE, shop, span, working
+from tests.worker.worker_fixture import SUE, shop, span, working
 
 
 def now() -> float:

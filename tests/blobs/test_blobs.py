@@ -1,0 +1,237 @@
+"""Both depots keep the contract; each has promises of its own besides."""
+
+import asyncio
+import os
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from airunner.blobs.blobs import Altered, Depot
+from airunner.blobs.folder import PARTIAL, TRASH, FolderDepot, depot_of, place_of, room_named
+from airunner.blobs.memory import MemoryDepot
+from airunner.model.errors import LimitReached
+from tests.blobs.blob_contract import LARGE, ONE, TWO, DepotContract, artifact, get, is_there, put
+
+
+class TestMemoryDepot(DepotContract):
+    def make(self, folder: Path) -> Depot:
+        return MemoryDepot()
+
+
+class TestFolderDepot(DepotContract):
+    def make(self, folder: Path) -> Depot:
+        return FolderDepot.open(folder)
+
+
+class TestFolderDepotWithoutSync(DepotContract):
+    def make(self, folder: Path) -> Depot:
+        return FolderDepot.open(folder, sync=False)
+
+
+def test_a_contract_says_how_its_depot_is_made(tmp_path: Path) -> None:
+    with pytest.raises(NotImplementedError):
+        DepotContract().make(tmp_path)
+
+
+def test_memory_is_bounded_with_what_is_on_its_way() -> None:
+    async def main() -> None:
+        depot = MemoryDepot(10)
+        await put(depot, ONE, b"1234")
+        coming = await depot.receive(ONE, 1, artifact(b"12345"))
+        with pytest.raises(LimitReached, match=r"room for 10 bytes .* 9 are taken"):
+            await depot.receive(TWO, 1, artifact(b"12"))
+        coming.close()
+        assert depot.size == 4
+        await put(depot, TWO, b"123456")
+        assert depot.size == 10
+        depot.drop(ONE)
+        assert depot.size == 6
+        await put(depot, TWO, b"1")
+        await put(depot, TWO, b"1")
+        assert depot.size == 7
+        depot.discard(TWO, 1, artifact(b"1"))
+        assert depot.size == 6
+
+    asyncio.run(main())
+
+
+def names(folder: Path) -> set[str]:
+    """Every file in a folder, by its path below it."""
+    return {str(each.relative_to(folder)) for each in folder.rglob("*") if each.is_file()}
+
+
+def test_files_are_their_owners_alone(tmp_path: Path) -> None:
+    async def main() -> None:
+        depot = FolderDepot.open(depot_of(tmp_path / "jobs.db"))
+        await put(depot, ONE, b"secret")
+        await depot.close()
+
+    asyncio.run(main())
+    folder = tmp_path / "jobs.db-artifacts"
+    place = place_of(folder, ONE, 1, artifact(b"secret"))
+    assert place.read_bytes() == b"secret"
+    assert stat.S_IMODE(place.stat().st_mode) == 0o600
+    for each in (folder, folder / PARTIAL, folder / TRASH, place.parent, place.parent.parent):
+        assert stat.S_IMODE(each.stat().st_mode) == 0o700
+
+
+def test_a_file_is_synced_before_it_has_its_name_and_its_name_before_it_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a power cut takes, a name that is left is that of a whole file."""
+    folder = tmp_path / "depot"
+    place = place_of(folder, ONE, 1, artifact(LARGE))
+    synced: list[tuple[Path, bool]] = []  # what, and whether the file had its name then
+    sync = os.fsync
+
+    def watched(file: int) -> None:
+        synced.append((Path(f"/proc/self/fd/{file}").readlink(), place.exists()))
+        sync(file)
+
+    async def main() -> None:
+        depot = FolderDepot.open(folder)
+        monkeypatch.setattr(os, "fsync", watched)
+        await put(depot, ONE, LARGE)
+        (partial, named), *above, last = synced
+        assert (partial.parent, named) == (folder / PARTIAL, False)
+        assert above == [(folder, False), (folder / ONE, False)]
+        assert last == (place.parent, True)
+        await depot.close()
+        lazy = FolderDepot.open(tmp_path / "lazy", sync=False)
+        synced.clear()
+        await put(lazy, ONE, LARGE)
+        await lazy.close()
+        assert not synced
+
+    asyncio.run(main())
+
+
+def test_what_goes_leaves_no_folder_behind(tmp_path: Path) -> None:
+    async def main() -> None:
+        depot = FolderDepot.open(tmp_path / "depot")
+        await put(depot, ONE, b"one")
+        depot.discard(ONE, 1, artifact(b"one"))
+        await put(depot, TWO, b"two", 3)
+        depot.drop(TWO, 3)
+        with closing(await depot.receive(ONE, 1, artifact(LARGE))) as deposit:
+            await deposit.write(LARGE[:9])
+        await depot.emptied()
+        await depot.close()
+
+    asyncio.run(main())
+    assert {each.name for each in (tmp_path / "depot").rglob("*")} == {PARTIAL, TRASH}
+
+
+def test_a_start_removes_what_was_on_its_way_and_what_no_job_has(tmp_path: Path) -> None:
+    folder = tmp_path / "depot"
+
+    async def first() -> None:
+        depot = FolderDepot.open(folder)
+        await put(depot, ONE, b"one")
+        await put(depot, TWO, b"two")
+        deposit = await depot.receive(ONE, 1, artifact(LARGE))
+        await deposit.write(LARGE)
+        await depot.close()
+
+    async def second() -> None:
+        depot = FolderDepot.open(folder)
+        assert await depot.sweep({ONE: 1}) == 0
+        assert await is_there(depot, ONE, b"one")
+        await depot.emptied()
+        await depot.close()
+
+    asyncio.run(first())
+    (folder / "notes.txt").write_text("not ours")
+    asyncio.run(second())
+    assert names(folder) == {
+        "notes.txt", str(place_of(folder, ONE, 1, artifact(b"one")).relative_to(folder)),
+    }  # fmt: skip
+
+
+def test_what_a_server_did_not_get_to_remove_the_next_one_does(tmp_path: Path) -> None:
+    folder = tmp_path / "depot"
+
+    async def first() -> None:
+        depot = FolderDepot.open(folder)
+        for number in range(200):
+            await put(depot, ONE, b"%d" % number)
+        depot.drop(ONE)
+        await depot.close()
+        assert not (folder / ONE).exists()
+
+    async def second() -> None:
+        depot = FolderDepot.open(folder)
+        await depot.sweep({})
+        await depot.emptied()
+        await depot.close()
+
+    asyncio.run(first())
+    asyncio.run(second())
+    assert names(folder) == set()
+
+
+def test_a_file_that_is_not_what_was_kept_is_not_passed_on_as_if_it_were(tmp_path: Path) -> None:
+    async def main() -> None:
+        depot = FolderDepot.open(tmp_path / "depot")
+        await put(depot, ONE, LARGE)
+        place = place_of(depot.folder, ONE, 1, artifact(LARGE))
+        changed = bytearray(LARGE)
+        changed[-1] ^= 1
+        place.write_bytes(changed)
+        with pytest.raises(Altered, match="has another digest"):
+            await get(depot, ONE, LARGE)
+        place.write_bytes(LARGE[:-1])
+        with pytest.raises(Altered, match=f"has {len(LARGE) - 1} bytes, and {len(LARGE)} were"):
+            await get(depot, ONE, LARGE)
+        place.unlink()
+        place.mkdir()
+        with pytest.raises(Altered):
+            await get(depot, ONE, LARGE)
+        place.rmdir()
+        place.symlink_to("/etc/passwd")
+        with pytest.raises(Altered, match="cannot be read"):
+            await get(depot, ONE, LARGE)
+        await depot.close()
+
+    asyncio.run(main())
+
+
+def test_room_is_asked_for_with_all_that_is_still_to_come(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    async def main() -> None:
+        depot = FolderDepot.open(tmp_path / "depot", room=asked.append)
+        with closing(await depot.receive(ONE, 1, artifact(b"x" * 100))) as deposit:
+            await deposit.write(b"x" * 60)
+            with closing(await depot.receive(TWO, 1, artifact(b"y" * 7))):
+                pass
+        await put(depot, ONE, b"z")
+        await depot.close()
+
+    asyncio.run(main())
+    assert asked == [100, 47, 1]
+
+
+def test_a_disk_without_room_is_a_limit_and_one_that_fails_is_not() -> None:
+    full = Path("/dev/full")
+    with pytest.raises(LimitReached, match="no room"), room_named():
+        full.write_bytes(b"x")
+    with pytest.raises(NotADirectoryError), room_named():
+        (full / "nothing").write_bytes(b"x")
+
+
+def test_one_who_goes_away_leaves_nothing_whenever_that_is(tmp_path: Path) -> None:
+    async def main() -> None:
+        depot = FolderDepot.open(tmp_path / "depot")
+        for turns in range(12):
+            task = asyncio.get_running_loop().create_task(put(depot, ONE, LARGE))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await depot.close()
+        assert not os.listdir(tmp_path / "depot" / PARTIAL)
+
+    asyncio.run(main())

@@ -1,0 +1,111 @@
+"""Real logs on disk for the tests of what is done to one: written row by row, as a server would."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import apsw
+
+from airunner.blobs.folder import depot_of, place_of
+from airunner.log.log import Log
+from airunner.log.memory import MemoryLog
+from airunner.log.sqlite.log import SqliteLog
+from airunner.log.sqlite.rows import (
+    FACT_COLUMNS,
+    REPORT_COLUMNS,
+    FactRow,
+    ReportRow,
+    fact_row,
+    report_row,
+)
+from airunner.log.sqlite.schema import checksum_vfs, connect, create, touch, use_wal
+from airunner.model.facts import ArtifactKept, Event, Reported
+from airunner.model.jobs import JobId
+from tests.log.log_contract import Writer, output
+from tests.store.walk import Walk
+
+JOBS = tuple(JobId(name) for name in ("one", "two", "three", "four", "five"))
+
+
+class Rows(MemoryLog):
+    """A log whose appends are rows of a file, one transaction each."""
+
+    def __init__(self, path: Path, *, checksums: bool = True) -> None:
+        super().__init__()
+        touch(path)
+        self.connection = connect(path, write=True)
+        create(self.connection, checksums=checksums and checksum_vfs() is not None)
+        use_wal(self.connection)
+
+    async def append(self, events: Sequence[Event]) -> None:
+        await super().append(events)
+        with self.connection:
+            for event in events:
+                store(self.connection, event)
+
+
+def store(connection: apsw.Connection, event: Event) -> None:
+    if isinstance(event.fact, Reported):
+        insert(connection, "reports", REPORT_COLUMNS, report_row(event))
+    else:
+        insert(connection, "facts", FACT_COLUMNS, fact_row(event))
+
+
+def insert(connection: apsw.Connection, table: str, columns: str, row: FactRow | ReportRow) -> None:
+    marks = ", ".join("?" * len(row))
+    connection.execute(f"INSERT INTO {table}({columns}) VALUES({marks})", row)
+
+
+def write(path: Path, jobs: Iterable[JobId] = JOBS, *, size: int = 3_000) -> Writer:
+    """A log in which each job has run and said something, checkpointed and closed."""
+    with closing((log := Rows(path)).connection):
+        writer = Writer(log)
+        run(writer, jobs, size=size)
+    return writer
+
+
+def run(writer: Writer, jobs: Iterable[JobId], *, size: int = 3_000) -> None:
+    async def each() -> None:
+        for id in jobs:
+            await writer.run(id, output("a" * size, "b"), output("c" * size))
+
+    asyncio.run(each())
+
+
+def shelve(path: Path, fact: ArtifactKept, data: bytes) -> Path:
+    """Put a file where the artifacts of a log are."""
+    place = place_of(depot_of(path), fact.id, fact.attempt, fact.artifact)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(data)
+    return place
+
+
+def events_of(log: Log, id: JobId) -> list[Event]:
+    async def read() -> list[Event]:
+        return [event async for event in log.read(id)]
+
+    return asyncio.run(read())
+
+
+def write_walk(path: Path, walk: Walk, *, trimmed: bool) -> None:
+    """All that a random walk has left, by a server's own log; with retention's work done, or not.
+
+    The files of its artifacts are there too, those that have gone included.
+    """
+    for event in walk.log:
+        if isinstance(event.fact, ArtifactKept):
+            shelve(path, event.fact, bytes(event.fact.artifact.size))
+
+    async def append() -> None:
+        log = SqliteLog.open(path)
+        rest = walk.log
+        while rest:
+            size = walk.dice.randrange(1, 40)
+            await log.append(rest[:size])
+            rest = rest[size:]
+        if trimmed:
+            await log.trimmed()
+        await log.close()
+
+    asyncio.run(append())

@@ -1,0 +1,250 @@
+"""Clients: they put jobs in line, watch them, cancel, retry and list, and remember all that they are told.
+
+They are as patient as a real client: what has an idempotency key is asked again until it is
+answered, what has none is asked once. They live in virtual time.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import aclosing
+from dataclasses import replace
+from functools import partial
+from random import Random
+from typing import Final, Protocol, TypeVar
+
+from msgspec import structs
+
+from airunner.model.artifacts import Artifact
+from airunner.model.errors import AlreadyFinished, Refused
+from airunner.model.job_events import Ended, Entry
+from airunner.model.job_query import Listing, Page
+from airunner.model.jobs import Enqueue, Job, JobId, RequestId, Subject
+from airunner.model.spec import Container, JobSpec
+from airunner.wire.client.follow import follow
+from tests.simulation.commands import any_command, any_steps
+from tests.simulation.observations import Acknowledged, Glimpse, Listed, Testimony, Viewing
+
+Answer = TypeVar("Answer")
+
+QUEUES: Final = ("fast", "slow", "wide")
+PAGE_JOBS: Final = 5  # so that a list has pages
+
+
+class Server(Protocol):
+    """The server's verbs as one client's host reaches them. Each raises Unreachable, or Refused."""
+
+    async def enqueue(self, wish: Enqueue) -> Job: ...
+
+    async def retry(self, id: JobId, request: RequestId, by: Subject) -> Job: ...
+
+    async def cancel(self, id: JobId, by: Subject) -> Job: ...
+
+    async def get(self, id: JobId) -> Job: ...
+
+    async def page(self, listing: Listing) -> Page: ...
+
+    async def artifacts(self, id: JobId) -> list[tuple[Artifact, bytes]]: ...
+
+    def watch(
+        self,
+        id: JobId,
+        *,
+        from_sequence: int = 1,
+        stop_at_tail: bool = False,
+        kinds: Iterable[str] = (),
+    ) -> AsyncGenerator[Entry, None]: ...
+
+    async def check(self) -> None: ...
+
+    def dice(self, low: float, high: float) -> float: ...
+
+
+def any_spec(dice: Random) -> JobSpec:
+    steps = any_steps(dice) if dice.random() < 0.35 else None
+    command, args = any_command(dice) if steps is None else ("", ())
+    spec = JobSpec(
+        command=command,
+        args=args,
+        steps=steps,
+        queue=dice.choice(QUEUES),
+        attempts_max=dice.choice([1, 2, 3]),
+        timeout_seconds=dice.choice([0, 0, 0, 3]),
+        queue_timeout_seconds=dice.choice([0, 0, 0, 15]),
+        grace_seconds=dice.choice([0, 1, 4]),
+        artifacts=("out/",) if dice.random() < 0.4 else (),
+    )
+    match dice.randrange(25):
+        case 0:
+            return structs.replace(spec, working_directory="nowhere")
+        case 1:
+            return structs.replace(spec, container=Container(image="any"))
+        case 2 | 3:
+            return structs.replace(spec, output_bytes_max=dice.choice([1, 100, 5_000]))
+    return spec
+
+
+class Client:
+    """One client, and what it has under way."""
+
+    def __init__(
+        self,
+        name: str,
+        server: Server,
+        dice: Random,
+        testimony: Testimony,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self._by = Subject(name)
+        self._name = name
+        self._server = server
+        self._dice = dice
+        self._testimony = testimony
+        self._tasks = tasks
+        self._loop = asyncio.get_running_loop()
+        self._keys = 0
+        self._wishes: dict[RequestId, JobSpec] = {}
+        self._jobs: list[JobId] = []
+
+    async def live(self, seconds: float) -> None:
+        """Do this and that for so long."""
+        ends_at = self._loop.time() + seconds
+        verbs = [self._submit] * 6 + [self._submit_again, self._cancel, self._cancel]
+        verbs += [self._retry, self._get, self._get, self.list_all, self._watch, self._watch]
+        while self._loop.time() < ends_at:
+            verb = self._dice.choice(verbs)
+            self._tasks.create_task(verb())
+            await asyncio.sleep(self._dice.expovariate(0.25))
+
+    # What it does
+
+    async def _submit(self) -> None:
+        key = RequestId("")
+        if self._dice.random() < 0.7:
+            self._keys += 1
+            key = RequestId(f"{self._name}-{self._keys}")
+        spec = any_spec(self._dice)
+        if key:
+            self._wishes[key] = spec
+        await self._enqueue(spec, key)
+
+    async def _submit_again(self) -> None:
+        """Say a wish again, as a client does that has forgotten that it was answered."""
+        if self._wishes:
+            key = self._dice.choice(list(self._wishes))
+            await self._enqueue(self._wishes[key], key)
+
+    async def _enqueue(self, spec: JobSpec, key: RequestId) -> None:
+        wish = Enqueue(spec=spec, request=key, submitter=self._by)
+        if key:
+            self._testimony.keys.add(key)
+        asked_at = self._loop.time()
+        job = await self._patiently(lambda: self._server.enqueue(wish), repeat=bool(key))
+        if job:
+            self._acknowledged(job, key, spec, asked_at)
+            if self._dice.random() < 0.7:
+                await self._follow(job.id)
+
+    async def _retry(self) -> None:
+        if not self._jobs:
+            return
+        old = self._dice.choice(self._jobs)
+        self._keys += 1
+        key = RequestId(f"{self._name}-{self._keys}")
+        self._testimony.keys.add(key)
+        asked_at = self._loop.time()
+        job = await self._patiently(lambda: self._server.retry(old, key, self._by))
+        if job:
+            self._acknowledged(job, key, job.spec, asked_at)
+
+    def _acknowledged(self, job: Job, key: RequestId, spec: JobSpec, asked_at: float) -> None:
+        self._jobs.append(job.id)
+        now = self._loop.time()
+        self._testimony.acknowledged.append(Acknowledged(job.id, key, spec, job.retry_of, now))
+        self._testimony.glimpses.append(Glimpse(job, asked_at, now))
+
+    async def _cancel(self) -> None:
+        if self._jobs:
+            id, asked_at = self._dice.choice(self._jobs[-4:]), self._loop.time()
+            if job := await self._patiently(lambda: self._server.cancel(id, self._by)):
+                glimpse = Glimpse(job, asked_at, self._loop.time())
+                self._testimony.cancelled.append(glimpse)
+                self._testimony.glimpses.append(glimpse)
+
+    async def _get(self) -> None:
+        if self._jobs:
+            id, asked_at = self._dice.choice(self._jobs), self._loop.time()
+            if job := await self._patiently(lambda: self._server.get(id)):
+                self._testimony.glimpses.append(Glimpse(job, asked_at, self._loop.time()))
+
+    async def list_all(self) -> None:
+        """Read every page."""
+        asked_at, jobs = self._loop.time(), list[Job]()
+        listing = Listing(page_size=PAGE_JOBS)
+        while True:
+            page = await self._patiently(partial(self._server.page, listing))
+            if page is None:
+                return
+            jobs += page.jobs
+            if page.next is None:
+                break
+            listing = replace(listing, before=page.next)
+        self._testimony.lists.append(Listed(tuple(jobs), asked_at, self._loop.time()))
+
+    async def fetch(self, id: JobId) -> None:
+        """Read all that a job has left."""
+        found = await self._patiently(lambda: self._server.artifacts(id))
+        if found is not None:
+            self._testimony.found[id] = found
+
+    async def _watch(self) -> None:
+        if self._jobs:
+            await self._follow(self._dice.choice(self._jobs))
+
+    async def _follow(self, id: JobId) -> None:
+        """Watch to the end, or leave in the middle and perhaps come back."""
+        viewing = Viewing(id, 1)
+        self._testimony.viewings.append(viewing)
+        while not await self.see(viewing, leaves=self._dice.choice([0.0, 0.0, 0.1])):
+            if self._dice.random() < 0.3:
+                return
+            await asyncio.sleep(self._dice.expovariate(0.5))
+
+    async def see(self, viewing: Viewing, *, leaves: float = 0.0) -> bool:
+        """Go on watching; whether the end was seen, or nothing will ever be."""
+        after = viewing.entries[-1].last if viewing.entries else 0
+        entries = follow(
+            self._server,  # type: ignore[arg-type]  # it has the client's verbs
+            viewing.id,
+            from_sequence=after + 1,
+            known=True,
+        )
+        try:
+            async with aclosing(entries):
+                async for entry in entries:
+                    viewing.entries.append(entry)
+                    if isinstance(entry.what, Ended):
+                        viewing.done = True
+                    elif self._dice.random() < leaves:
+                        return False
+                    if self._dice.random() < 0.02:
+                        await asyncio.sleep(self._dice.uniform(0, 3))  # a slow reader
+        except Refused as refusal:
+            self._testimony.refusals.append(f"{viewing.id}: {refusal.status}: {refusal}")
+        return True
+
+    async def _patiently(
+        self, ask: Callable[[], Awaitable[Answer]], *, repeat: bool = True
+    ) -> Answer | None:
+        """The answer, asked for until there is one; None if it is no, or was asked for in vain."""
+        while True:
+            try:
+                return await ask()
+            except AlreadyFinished:
+                return None
+            except Refused as refusal:
+                if not refusal.retry:
+                    self._testimony.refusals.append(f"{refusal.status}: {refusal}")
+                    return None
+                if not repeat:
+                    return None
+            await asyncio.sleep(self._dice.uniform(0.1, 3))

@@ -1,0 +1,417 @@
+"""The keeper: whoever dies, and however, no process of a job survives."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from airunner.model.spec import ProcessType
+from airunner.worker.process import (
+    CommandNotFound,
+    Exit,
+    KeeperLost,
+    LaunchLost,
+    ProcessLost,
+)
+from airunner.worker.supervisor.cgroup import PREFIX, _place, own_group
+from airunner.worker.supervisor.protocol import pack, unpack
+from airunner.worker.supervisor.supervisor import Tree, start_keeper
+from tests.worker.supervisor.supervisors import needs, play
+from tests.zoo import (
+    DOUBLE_FORK,
+    STUBBORN_DAEMON,
+    TREES,
+    Pen,
+    Watch,
+    environment,
+    python,
+    read_until,
+    shell,
+    status,
+    tagged,
+)
+
+trees = pytest.mark.parametrize("tree", TREES)
+
+WORKER: Final = """
+import asyncio, sys
+from tests.zoo import Pen, python, read_until, STUBBORN_DAEMON
+async def work(pen):
+    animal = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\\n" + STUBBORN_DAEMON
+    process = await pen.launch(*python(animal + "\\nimport time; time.sleep(1000)"))
+    await read_until(process, b"ready")
+    print(pen.tag, pen.keeper.pid, flush=True)
+    await process.wait()
+asyncio.run(work(Pen(sys.argv[1])))
+"""
+
+
+Folders = Callable[[], list[Path]]
+
+
+@pytest.fixture
+def folders() -> Folders:
+    """The folders of the keepers that the test has started; others may live beside them."""
+
+    def every() -> list[Path]:
+        return list(Path(own_group() or "/nowhere").glob(f"{PREFIX}*"))
+
+    strangers = every()
+    return lambda: [folder for folder in every() if folder not in strangers]
+
+
+def leaves(folder: Path) -> list[Path]:
+    return [entry for entry in folder.iterdir() if entry.is_dir()]
+
+
+def begin(tree: Tree, stack: ExitStack) -> tuple["subprocess.Popen[str]", str, int]:
+    """A worker process with a stubborn job, the job's tag and the keeper's process id."""
+    needs(tree)
+    root = Path(__file__).parents[3]
+    worker = subprocess.Popen(
+        [sys.executable, "-c", WORKER, tree], stdout=subprocess.PIPE, text=True, cwd=root
+    )
+    stack.callback(worker.wait)
+    stack.callback(worker.kill)
+    assert worker.stdout
+    stack.enter_context(worker.stdout)
+    tag, keeper = worker.stdout.readline().split()
+    assert len(tagged(tag)) >= 2
+    return worker, tag, int(keeper)
+
+
+def wardens(keeper: int) -> list[int]:
+    """The process ids of a keeper's wardens."""
+    found: list[int] = []
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError):
+            if folder.name.isdigit() and int(status(int(folder.name))["PPid"]) == keeper:
+                found.append(int(folder.name))
+    return found
+
+
+@trees
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_no_process_survives_the_death_of_the_worker(tree: Tree, number: int) -> None:
+    with ExitStack() as stack:
+        worker, tag, keeper = begin(tree, stack)
+        watch = Watch([keeper])
+        worker.send_signal(number)
+        watch.wait()
+        assert tagged(tag) == []
+
+
+@trees
+def test_no_process_survives_the_death_of_the_keeper(tree: Tree) -> None:
+    with ExitStack() as stack:
+        worker, tag, keeper = begin(tree, stack)
+        watch = Watch(tagged(tag))
+        os.kill(keeper, signal.SIGKILL)
+        watch.wait()
+        worker.kill()
+
+
+@trees
+def test_wardens_kill_their_trees_though_worker_and_keeper_die_at_once(tree: Tree) -> None:
+    with ExitStack() as stack:
+        worker, tag, keeper = begin(tree, stack)
+        watch = Watch(tagged(tag))
+        os.kill(worker.pid, signal.SIGSTOP)
+        os.kill(keeper, signal.SIGKILL)
+        worker.kill()
+        watch.wait()
+
+
+def test_the_next_keeper_kills_and_removes_what_three_deaths_at_once_have_left(
+    folders: Folders,
+) -> None:
+    with ExitStack() as stack:
+        worker, tag, keeper = begin("cgroup", stack)
+        dead = [keeper, worker.pid, *wardens(keeper)]
+        watch = Watch(dead)
+        for number in (signal.SIGSTOP, signal.SIGKILL):  # nobody can do the killing for another
+            for pid in dead:
+                os.kill(pid, number)
+        worker.wait()
+        watch.wait()
+        assert tagged(tag)
+
+        async def scene(pen: Pen) -> None:
+            assert tagged(tag) == []
+            assert len(folders()) == 1
+
+        play("cgroup", scene)
+
+
+@trees
+def test_the_signals_that_stop_a_worker_do_not_stop_its_keeper(tree: Tree) -> None:
+    async def scene(pen: Pen) -> None:
+        process = await pen.launch(*shell("echo ready; cat; sleep 0.1"))
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+            os.kill(pen.keeper.pid, number)
+        await read_until(process, b"ready")
+        assert await process.wait() == Exit(0)
+        assert os.getsid(pen.keeper.pid) == pen.keeper.pid
+
+    play(tree, scene)
+
+
+@trees
+def test_a_second_worker_beside_the_first_leaves_its_jobs_alone(tree: Tree) -> None:
+    async def scene(pen: Pen) -> None:
+        process = await pen.launch(
+            *shell("echo ready; read line; sleep 1000"), kind=ProcessType.PTY
+        )
+        await read_until(process, b"ready")
+        async with Pen(tree) as other:
+            assert (await other.run("true"))[0] == Exit(0)
+        assert tagged(pen.tag)
+        await process.close()
+
+    play(tree, scene)
+
+
+@trees
+def test_a_keeper_s_death_is_told_to_what_runs_and_to_what_comes(
+    tree: Tree, folders: Folders
+) -> None:
+    async def scene(pen: Pen) -> None:
+        process = await pen.launch(*python(STUBBORN_DAEMON + "\nimport time; time.sleep(1000)"))
+        await read_until(process, b"ready")
+        async with asyncio.TaskGroup() as group:
+            ended = group.create_task(pen.keeper.ended())
+            os.kill(pen.keeper.pid, signal.SIGKILL)
+            with pytest.raises(ProcessLost, match="keeper"):
+                await process.wait()
+        assert ended.done()
+        await process.terminate(1000)
+        assert tagged(pen.tag) == []
+        assert await process.read() is None
+        with pytest.raises(KeeperLost, match="restart the worker"):
+            await pen.launch("true")
+
+    play(tree, scene)
+    assert folders() == []
+
+
+@trees
+def test_a_job_whose_warden_is_killed_dies_with_it(tree: Tree) -> None:
+    async def scene(pen: Pen) -> None:
+        other = await pen.launch(*shell("echo ready; cat; read line"))
+        process = await pen.launch(*python(DOUBLE_FORK + "\nimport time; time.sleep(1000)"))
+        await read_until(process, b"ready")
+        os.kill(int(status(process.pid)["PPid"]), signal.SIGKILL)
+        with pytest.raises(ProcessLost, match="warden"):
+            await process.wait()
+        await process.close()
+        await read_until(other, b"ready")  # others are not touched
+        await other.close()
+
+    play(tree, scene)
+
+
+@trees
+def test_a_warden_runs_one_command_after_the_other(tree: Tree, folders: Folders) -> None:
+    async def scene(pen: Pen) -> None:
+        first, second = [await pen.run(*shell("echo $PPID; exit 3")) for _ in range(2)]
+        assert first == second
+        assert first[0] == Exit(3)
+        with pytest.raises(CommandNotFound):
+            await pen.launch("no-such-command")
+        assert await pen.run(*shell("echo $PPID; exit 3")) == first
+        for folder in folders():
+            assert len(leaves(folder)) <= 2  # with the one that stands by
+
+    play(tree, scene)
+
+
+@trees
+def test_a_warden_that_had_to_kill_goes_and_its_leaf_with_it(tree: Tree, folders: Folders) -> None:
+    async def scene(pen: Pen) -> None:
+        process = await pen.launch(*shell("sleep 1000 & echo $PPID"))
+        warden = await read_until(process, b"\n")
+        watch = Watch([int(warden)])
+        before = [leaf for folder in folders() for leaf in leaves(folder)]
+        await process.close()
+        watch.wait()
+        assert (await pen.run(*shell("echo $PPID")))[1] != warden
+        assert sum(leaf.exists() for leaf in before) == max(len(before) - 1, 0)
+
+    play(tree, scene)
+
+
+@trees
+def test_a_free_warden_that_is_killed_is_not_missed(tree: Tree) -> None:
+    async def scene(pen: Pen) -> None:
+        assert (await pen.run("true"))[0] == Exit(0)
+        free = wardens(pen.keeper.pid)
+        watch = Watch(free)
+        for warden in free:
+            os.kill(warden, signal.SIGKILL)
+        watch.wait()
+        end: Exit | None = None
+        while end is None:
+            with suppress(LaunchLost):  # one of them was given the command, before it was known
+                end, _ = await pen.run("true")
+        assert end == Exit(0)
+
+    play(tree, scene)
+
+
+@trees
+def test_a_warden_that_does_not_answer_is_killed_with_its_tree(tree: Tree) -> None:
+    async def scene(pen: Pen) -> None:
+        process = await pen.launch("sleep", "1000")
+        os.kill(int(status(process.pid)["PPid"]), signal.SIGSTOP)
+        await process.terminate(0)
+        assert tagged(pen.tag) == []
+        with pytest.raises(ProcessLost):
+            await process.wait()
+
+    play(tree, scene)
+
+
+@trees
+def test_closing_the_launcher_kills_what_runs_and_leaves_no_folder(
+    tree: Tree, folders: Folders
+) -> None:
+    async def scene(pen: Pen) -> None:
+        processes = [await pen.launch("sleep", "1000") for _ in range(5)]
+        await pen.keeper.close()
+        assert tagged(pen.tag) == []
+        assert [await process.wait() for process in processes] == [Exit(137, 9)] * 5
+        with pytest.raises(KeeperLost):
+            await pen.launch("true")
+        for process in processes:
+            await process.close()
+
+    play(tree, scene)
+    assert folders() == []
+
+
+def test_a_leaf_in_which_a_job_has_made_groups_is_not_used_again(folders: Folders) -> None:
+    async def scene(pen: Pen) -> None:
+        (folder,) = folders()
+        assert (await pen.run("mkdir", "-p", f"{folder}/1/a/b", f"{folder}/2/a/b"))[0] == Exit(0)
+        assert (await pen.run("true"))[0] == Exit(0)
+        assert (await pen.run("true"))[0] == Exit(0)
+        assert {leaf.name for leaf in leaves(folder)} & {"1", "2"} == set()
+
+    play("cgroup", scene)
+
+
+def test_what_moves_to_another_group_is_killed_too(folders: Folders) -> None:
+    async def scene(pen: Pen) -> None:
+        (folder,) = folders()
+        line = f"echo 0 >{folder}/cgroup.procs; echo ready; sleep 1000"
+        process = await pen.launch(*shell(line))
+        await read_until(process, b"ready")
+        assert str(process.pid) in (folder / "cgroup.procs").read_text().split()
+        await process.terminate(0)
+        assert await process.wait() == Exit(137, 9)
+
+    play("cgroup", scene)
+
+
+def test_auto_takes_control_groups_where_they_can_be_had() -> None:
+    needs("cgroup")
+
+    async def scene(pen: Pen) -> None:
+        assert pen.keeper.tree == "cgroup"
+
+    play("auto", scene)
+
+
+def test_a_job_that_makes_control_groups_of_its_own_is_killed_in_them(folders: Folders) -> None:
+    async def scene(pen: Pen) -> None:
+        nested = "import asyncio, sys\n"
+        nested += "sys.path[:0] = sys.argv[1:]\nfrom tests.zoo import Pen\n"
+        nested += "async def work(pen):\n    await pen.launch('sleep', '1000')\n"
+        nested += "    print('ready', flush=True)\n    await asyncio.Event().wait()\n"
+        nested += "asyncio.run(work(Pen('cgroup')))"
+        process = await pen.launch(sys.executable, "-c", nested, *sys.path)
+        await read_until(process, b"ready")
+        await process.terminate(0)
+
+    play("cgroup", scene)
+    assert folders() == []
+
+
+def test_a_keeper_is_small_and_has_one_thread() -> None:
+    async def scene(pen: Pen) -> None:
+        fields = status(pen.keeper.pid)
+        assert fields["Threads"] == "1"
+        assert int(fields["VmRSS"].split()[0]) < 32 * 1024
+        assert not environment(pen.keeper.pid).strip(b"\0")
+
+    play("auto", scene)
+
+
+def test_what_a_keeper_imports_is_of_the_standard_library_and_light() -> None:
+    program = (
+        "import sys; sys.path.append(sys.argv[1]); import airunner.worker.supervisor.main, ctypes; "
+        "print(*sys.modules)"
+    )
+    root = str(Path(__file__).parents[3])
+    line = [sys.executable, "-I", "-S", "-c", program, root]
+    loaded = subprocess.run(line, capture_output=True, text=True, check=True).stdout.split()
+    assert not {"asyncio", "dataclasses", "inspect", "logging", "threading"} & {*loaded}
+    ours = {name for name in loaded if name.startswith("airunner.")} - {"airunner.worker"}
+    assert all(f"{name}.".startswith("airunner.worker.supervisor.") for name in ours)
+    assert "airunner.worker.supervisor.supervisor" not in ours  # which is the worker's side
+
+
+def test_a_keeper_starts_from_any_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "socket.py").write_text("raise SystemExit('imported from the current directory')")
+
+    async def scene(pen: Pen) -> None:
+        assert (await pen.run("true"))[0] == Exit(0)
+
+    play("auto", scene)
+
+
+def test_a_keeper_that_was_never_used_can_be_closed_twice() -> None:
+    keeper = start_keeper()
+
+    async def close() -> None:
+        await keeper.close()
+        await keeper.close()
+
+    asyncio.run(close())
+
+
+def test_a_command_survives_its_packing() -> None:
+    argv = [b"a", b"", b"\xff c\n"]
+    assert unpack(pack(True, b"/x y", argv, [b"A=", b"B=1=2"])) == (
+        True,
+        b"/x y",
+        argv,
+        [b"A=", b"B=1=2"],
+    )
+    assert unpack(pack(False, b"/", [b""], [])) == (False, b"/", [b""], [])
+
+
+@pytest.mark.parametrize(
+    ("inside", "root", "point", "place"),
+    [
+        ("/", "/", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/unified"),
+        ("/a/b", "/", "/sys/fs/cgroup", "/sys/fs/cgroup/a/b"),
+        ("/a/b", "/a", "/sys/fs/cgroup", "/sys/fs/cgroup/b"),
+        ("/ab", "/a", "/sys/fs/cgroup", None),
+        ("/../x", "/y", "/sys/fs/cgroup", None),
+    ],
+)
+def test_a_group_is_found_below_its_mount(
+    inside: str, root: str, point: str, place: str | None
+) -> None:
+    assert _place(inside, root, point) == place

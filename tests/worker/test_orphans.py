@@ -1,0 +1,346 @@
+"""What a worker does with the spools of dead ones, message by message, and with damaged ones."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import pytest
+from msgspec.structs import replace
+
+from airunner.model.jobs import Ending, Outcome
+from airunner.model.limits import UNACKNOWLEDGED_BYTES_MAX
+from airunner.model.protocol.worker_protocol import (
+    Batch,
+    Completion,
+    FromServer,
+    FromWorker,
+    GiveBack,
+    Held,
+    Rejected,
+    Settled,
+    Stored,
+)
+from airunner.model.reports import Remark, Report, width
+from airunner.worker.spool.spool import LastWord, MemorySpool, SpoolDamaged
+from airunner.worker.spool.spools import Left, MemorySpools, Rack
+from tests.support.loop import until_idle, virtually
+from tests.worker.session.test_session import (
+    ALIVE,
+    DONE,
+    SPAN,
+    TOKEN,
+    Desk,
+    Server,
+    assignment,
+    desk,
+    heard,
+    output,
+    silence,
+)
+
+INCOMPLETE = replace(DONE, log_complete=False)
+
+
+def left(
+    *reports: Report, word: Outcome | Ending | None = None, after: int = 0, last: int | None = None
+) -> Rack:
+    """What a worker that died leaves: reports behind the number `after`, and its last word."""
+    rack = Rack()
+    spools = MemorySpools(rack)
+    spool = spools.open(assignment())
+    number = after
+    for report in reports:
+        spool.append(number + 1, report)
+        number += width(report)
+    if word:
+        spool.conclude(LastWord(number if last is None else last, word))
+    spools.close()
+    return rack
+
+
+def empty(rack: Rack) -> bool:
+    return not rack.places and not rack.refused
+
+
+@virtually
+async def test_the_tail_and_then_the_loss_of_a_dead_attempt_are_said_to_the_server() -> None:
+    rack = left(ALIVE, ALIVE, ALIVE)
+    async with desk(MemorySpools(rack)) as it:
+        server, hello = await it.welcome(Held(TOKEN, 1, False))
+        assert (hello.holding, hello.credit) == ((TOKEN,), 3)
+        assert await heard(server, Batch) == Batch(TOKEN, 2, (ALIVE, ALIVE))
+        assert await heard(server, GiveBack) == GiveBack(TOKEN, lost=True, last=3)
+        await server.send(Stored(TOKEN, 3))
+        await server.send(Settled(TOKEN))
+        await until_idle()
+        assert it.client.holding == 0
+        assert it.taken == []
+        assert empty(rack)
+
+
+@virtually
+async def test_the_true_end_of_an_attempt_is_said_though_its_worker_is_dead() -> None:
+    rack = left(ALIVE, ALIVE, word=DONE)
+    async with desk(MemorySpools(rack)) as it:
+        server, _ = await it.welcome(Held(TOKEN, 0, False))
+        assert await heard(server, Batch) == Batch(TOKEN, 1, (ALIVE, ALIVE))
+        assert await heard(server, Completion) == Completion(TOKEN, 2, DONE)
+        await server.send(Settled(TOKEN))
+        await until_idle()
+        assert empty(rack)
+
+
+@virtually
+async def test_a_job_that_a_dead_worker_released_is_no_failure() -> None:
+    async with desk(MemorySpools(left(word=Ending.RELEASED))) as it:
+        server, _ = await it.welcome(Held(TOKEN, 0, False))
+        assert await heard(server, GiveBack) == GiveBack(TOKEN, lost=False)
+
+
+@virtually
+async def test_what_belongs_to_no_lease_any_more_is_set_aside_and_nothing_is_said() -> None:
+    rack = left(ALIVE)
+    async with desk(MemorySpools(rack)) as it:
+        server, _ = await it.welcome(lost=(TOKEN,))
+        await silence(server)
+        assert [given.token for given in rack.refused] == [TOKEN]
+        server.cut()
+        _, hello = await it.welcome()
+        assert hello.holding == ()
+
+
+@pytest.mark.parametrize("heard_before", [True, False])
+@virtually
+async def test_an_end_that_the_server_may_have_heard_is_said_once_more(heard_before: bool) -> None:
+    rack = left(ALIVE, word=DONE)
+    async with desk(MemorySpools(rack)) as it:
+        server, _ = await it.welcome(lost=(TOKEN,))
+        assert await heard(server, Completion) == Completion(TOKEN, 1, DONE)
+        answer: FromServer = Settled(TOKEN)
+        if not heard_before:
+            answer = Rejected(TOKEN, "FAILED_PRECONDITION", "ended", lease_lost=True)
+        await server.send(answer)
+        await silence(server)
+        assert it.client.holding == 0
+        assert len(rack.refused) == (not heard_before)
+        assert not rack.places
+
+
+@virtually
+async def test_nothing_is_given_up_while_a_process_of_a_dead_attempt_may_live() -> None:
+    class Slow(MemorySpools):
+        """A dead worker whose keeper takes its time."""
+
+        told: Callable[[], None] | None = None
+
+        def left(self) -> Sequence[Left]:
+            return [
+                Left(assignment=e.assignment, spool=e.spool, word=e.word, when_gone=self._later)
+                for e in super().left()
+            ]
+
+        def _later(self, told: Callable[[], None]) -> None:
+            self.told = told
+
+    spools = Slow(left(ALIVE))
+    async with desk(spools) as it:
+        server, _ = await it.welcome(Held(TOKEN, 0, False))
+        await heard(server, Batch)
+        await silence(server)
+        assert spools.told
+        spools.told()
+        assert await heard(server, GiveBack) == GiveBack(TOKEN, lost=True, last=1)
+
+
+@virtually
+async def test_what_is_left_waits_for_a_server_that_is_away() -> None:
+    rack = left(ALIVE)
+    async with desk(MemorySpools(rack)) as it:
+        for _ in range(30):
+            server, hello = await it.meet()
+            assert hello.holding == (TOKEN,)
+            server.cut()
+        server, _ = await it.welcome(Held(TOKEN, 1, False))
+        assert await heard(server, GiveBack) == GiveBack(TOKEN, lost=True, last=1)
+
+
+@virtually
+async def test_a_lease_of_a_dead_worker_lapses_as_any_other() -> None:
+    rack = left(ALIVE)
+    async with desk(MemorySpools(rack)) as it:
+        server, _ = await it.welcome(Held(TOKEN, 0, False))
+        server.cut()
+        await asyncio.sleep(SPAN + 1)
+        assert it.client.holding == 0
+        assert len(rack.refused) == 1
+
+
+@virtually
+async def test_an_end_whose_log_is_not_all_there_says_so_and_stays_that_end() -> None:
+    rack = left(ALIVE, word=DONE, last=5)
+    async with desk(MemorySpools(rack)) as it:
+        server, _ = await it.welcome(Held(TOKEN, 0, False))
+        assert await heard(server, Batch) == Batch(TOKEN, 1, (ALIVE,))
+        assert await heard(server, Completion) == Completion(TOKEN, 1, INCOMPLETE)
+
+
+@virtually
+async def test_a_log_that_the_server_has_is_complete_though_the_spool_is_not() -> None:
+    rack = left(ALIVE, word=DONE, last=5)
+    async with desk(MemorySpools(rack)) as it:
+        server, _ = await it.welcome(Held(TOKEN, 5, False))
+        assert await heard(server, Completion) == Completion(TOKEN, 5, DONE)
+
+
+@virtually
+async def test_reports_whose_predecessors_are_missing_are_not_said() -> None:
+    rack = left(ALIVE, after=3, word=DONE)
+    async with desk(MemorySpools(rack)) as it:
+        server, _ = await it.welcome(Held(TOKEN, 1, False))
+        assert await heard(server, Completion) == Completion(TOKEN, 1, INCOMPLETE)
+
+
+# A living worker's own
+
+
+class Broken(MemorySpool):
+    """A spool that cannot be read behind a number."""
+
+    good = 1_000_000
+
+    def read(self, after: int, size: int, count: int) -> tuple[int, Sequence[Report]]:
+        if after >= self.good:
+            raise SpoolDamaged("a bit has flipped")
+        return super().read(after, size, min(count, self.good - after))
+
+
+class Shaky(MemorySpools):
+    """Opens one spool."""
+
+    def __init__(self, spool: MemorySpool) -> None:
+        super().__init__()
+        self.spool = spool
+
+    def open(self, assignment: object) -> MemorySpool:
+        return self.spool
+
+
+async def behind(it: Desk, count: int) -> tuple[Server, Broken]:
+    """An attempt that ends with `count` reports to be sent again, of which one can be read."""
+    server, _ = await it.welcome()
+    tenure = await it.lease(server)
+    for _ in range(count):
+        await tenure.report(ALIVE)
+    await until_idle()
+    server.cut()
+    spool = tenure._spool
+    assert isinstance(spool, Broken)
+    spool.good = 1
+    return server, spool
+
+
+@virtually
+async def test_a_log_that_cannot_be_read_back_ends_there_and_its_job_as_it_did() -> None:
+    async with desk(Shaky(Broken())) as it:
+        await behind(it, 3)
+        server, _ = await it.welcome(Held(TOKEN, 0, False))
+        tenure = it.taken[0]
+        assert await heard(server, Batch) == Batch(TOKEN, 1, (ALIVE,))
+        await tenure.report(ALIVE)
+        tenure.end(DONE)
+        assert await heard(server, Completion) == Completion(TOKEN, 1, INCOMPLETE)
+        await server.send(Settled(TOKEN))
+        assert await tenure.over()
+
+
+@virtually
+async def test_an_incomplete_log_is_part_of_the_last_word_that_is_kept() -> None:
+    async with desk(Shaky(Broken())) as it:
+        _, spool = await behind(it, 3)
+        it.taken[0].end(DONE)
+        await it.welcome(Held(TOKEN, 0, False))
+        assert spool.word == LastWord(1, INCOMPLETE)
+
+
+@virtually
+async def test_a_command_whose_log_is_given_up_does_not_wait_for_it() -> None:
+    async with desk(Shaky(Broken())) as it, asyncio.TaskGroup() as tasks:
+        await behind(it, 3)
+        tenure = it.taken[0]
+        await tenure.report(output(UNACKNOWLEDGED_BYTES_MAX))
+        waiting = tasks.create_task(tenure.report(ALIVE))
+        await until_idle()
+        assert not waiting.done()
+        await it.welcome(Held(TOKEN, 1, False))
+        await waiting
+
+
+@virtually
+async def test_a_remark_of_the_spool_is_a_report_of_its_own_behind_what_it_is_about() -> None:
+    class Failing(MemorySpool):
+        def append(self, first: int, report: Report) -> Remark | None:
+            super().append(first, report)
+            return Remark("no spool any more") if first == 2 else None
+
+    async with desk(Shaky(Failing())) as it:
+        server, _ = await it.welcome()
+        tenure = await it.lease(server)
+        for _ in range(3):
+            await tenure.report(ALIVE)
+        said = await heard(server, Batch)
+        assert said.reports == (ALIVE, ALIVE, Remark("no spool any more"), ALIVE)
+
+
+@virtually
+async def test_no_more_than_the_window_is_on_its_way_however_much_a_spool_holds() -> None:
+    class Deep(MemorySpool):
+        full = False
+
+    async with desk(Shaky(Deep())) as it:
+        server, _ = await it.welcome()
+        tenure = await it.lease(server)
+        block = output(UNACKNOWLEDGED_BYTES_MAX // 8)
+        for _ in range(100):
+            await tenure.report(block)
+        sent = await all_said(server)
+        assert 8 * block.size <= sum(size_in(each) for each in sent) <= 10 * block.size
+        await server.send(Stored(TOKEN, 3))
+        await until_idle()
+        assert 0 < sum(size_in(each) for each in await all_said(server)) <= 4 * block.size
+
+
+@virtually
+async def test_what_a_lost_lease_leaves_undelivered_is_set_aside() -> None:
+    rack = Rack()
+    async with desk(MemorySpools(rack)) as it:
+        server, _ = await it.welcome()
+        tenure = await it.lease(server)
+        await tenure.report(ALIVE)
+        await heard(server, Batch)
+        await server.send(Rejected(TOKEN, "FAILED_PRECONDITION", "gone", lease_lost=True))
+        assert not await tenure.over()
+        assert [given.token for given in rack.refused] == [TOKEN]
+        assert not rack.places
+
+
+@virtually
+async def test_nothing_is_set_aside_of_a_lost_lease_whose_reports_were_stored() -> None:
+    rack = Rack()
+    async with desk(MemorySpools(rack)) as it:
+        server, _ = await it.welcome()
+        tenure = await it.lease(server)
+        await tenure.report(ALIVE)
+        await server.send(Stored(TOKEN, 1))
+        await server.send(Rejected(TOKEN, "FAILED_PRECONDITION", "gone", lease_lost=True))
+        assert not await tenure.over()
+        assert empty(rack)
+
+
+async def all_said(server: Server) -> list[FromWorker]:
+    """Everything that the worker has said by now."""
+    await until_idle()
+    return [await server.receive() for _ in range(len(server.incoming.messages))]
+
+
+def size_in(message: FromWorker) -> int:
+    assert isinstance(message, Batch)
+    return sum(report.size for report in message.reports if hasattr(report, "size"))

@@ -1,0 +1,198 @@
+"""A worker in virtual time, at the real server's broker, over a network that breaks when told to."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from random import Random
+
+import structlog
+from structlog.typing import EventDict
+
+from airunner.model.errors import Refused
+from airunner.model.facts import Reported
+from airunner.model.jobs import Enqueue, Instant, Job, JobId, Millis, Outcome, Subject
+from airunner.model.protocol.channel import ChannelClosed
+from airunner.model.protocol.worker_protocol import FromServer, FromWorker
+from airunner.model.reports import Output, Report
+from airunner.model.spec import JobSpec
+from airunner.server.broker import Broker
+from airunner.server.workers.worker_session import Session
+from airunner.store.retention import Retention
+from airunner.worker.attempt.runtime import Place
+from airunner.worker.clock import LoopClock
+from airunner.worker.spool.spools import MemorySpools, Rack
+from airunner.worker.worker import Worker, WorkerOptions
+from tests.server.broker_fixture import SlowLog, served
+from tests.support.channel import End, channel_pair
+from tests.support.fake_commands import Rooms, Script, Stage
+from tests.support.loop import until_idle
+
+SUE = Subject("sue")
+Message = FromServer | FromWorker
+
+
+class Tapped(End[FromServer, FromWorker]):
+    """The server's end of a stream; it breaks instead of carrying what the test wants lost."""
+
+    def __init__(self, end: End[FromServer, FromWorker], shop: "Shop") -> None:
+        super().__init__(end.outgoing, end.incoming)
+        self._shop = shop
+
+    async def send(self, message: FromServer) -> None:
+        self._watch(message)
+        await super().send(message)
+
+    async def receive(self) -> FromWorker:
+        while self._shop.deaf:
+            await self._shop.hearing.wait()
+        message = await super().receive()
+        self._watch(message)
+        return message
+
+    def _watch(self, message: Message) -> None:
+        self._shop.said.append(message)
+        if self._shop.breaks and self._shop.breaks(message):
+            self._shop.breaks = None
+            self.cut()
+            raise ChannelClosed("cut")
+
+
+class Shop:
+    """A broker, a stage, and the workers of a test."""
+
+    def __init__(self, broker: Broker, log: SlowLog, tasks: asyncio.TaskGroup) -> None:
+        self.broker, self.log, self.tasks = broker, log, tasks
+        self.stage, self.rooms = Stage(tasks), Rooms()
+        self.said: list[Message] = []  # everything, in the order in which the server saw it
+        self.breaks: Callable[[Message], bool] | None = None  # the first that breaks the stream
+        self.refuses: Refused | None = None
+        self.away = False  # the server cannot be reached
+        self.deaf = False  # the server does not read
+        self.hearing = asyncio.Event()
+        self.streams: list[Tapped] = []
+        self.connects = 0
+        self.journal: list[EventDict] = []
+        self.rack = Rack()  # which all workers share
+
+    # The worker's side
+
+    def worker(self, **options: object) -> Worker:
+        chosen = replace(WorkerOptions(name="ann", slots=2), **options)  # type: ignore[arg-type]  # a test's
+        log = structlog.wrap_logger(None, processors=[self._note])
+        place = Place(
+            launcher=self.stage,
+            workspaces=self.rooms,
+            clock=LoopClock(Instant(0)),
+            log=log,
+            spools=MemorySpools(self.rack),
+        )
+        return Worker(chosen, self.connect, place, Random(1))
+
+    def _note(self, logger: object, method: str, event: EventDict) -> str:
+        self.journal.append(event)
+        raise structlog.DropEvent
+
+    async def connect(self) -> End[FromWorker, FromServer]:
+        self.connects += 1
+        if self.away:
+            raise ChannelClosed("nobody is there")
+        mine: End[FromWorker, FromServer]
+        theirs: End[FromServer, FromWorker]
+        mine, theirs = channel_pair(8)
+        if self.refuses:
+            theirs.refuse(self.refuses)
+            return mine
+        stream = Tapped(theirs, self)
+        self.streams.append(stream)
+        self.tasks.create_task(self._serve(stream))
+        return mine
+
+    async def _serve(self, stream: Tapped) -> None:
+        with suppress(Refused):
+            await Session(self.broker, stream, version="1").run()
+
+    def cut(self) -> None:
+        """Break every stream."""
+        for stream in self.streams:
+            stream.cut()
+
+    def logged(self, event: str) -> list[EventDict]:
+        return [each for each in self.journal if each["event"] == event]
+
+    # The submitter's side
+
+    def script(self, name: str, script: Script) -> None:
+        self.stage.scripts[name] = script
+
+    async def submit(self, command: str, **fields: object) -> JobId:
+        spec = JobSpec(command=command, **fields)  # type: ignore[arg-type]  # a test's
+        return (await self.broker.enqueue(Enqueue(spec=spec, submitter=SUE))).id
+
+    async def ended(self, id: JobId) -> Job:
+        """The job, once it has."""
+        async for _ in self.broker.watch(id):
+            pass
+        return await self.broker.get(id)
+
+    async def outcome(self, id: JobId) -> Outcome:
+        outcome = (await self.ended(id)).outcome
+        assert outcome
+        return outcome
+
+    async def reports(self, id: JobId) -> list[Report]:
+        """All that was reported of it, so far."""
+        events = self.broker.watch(id, stop_at_tail=True)
+        return [e.fact.report async for e in events if isinstance(e.fact, Reported)]
+
+    async def output(self, id: JobId) -> bytes:
+        outputs = [each for each in await self.reports(id) if isinstance(each, Output)]
+        return b"".join(chunk.data for each in outputs for chunk in each.chunks)
+
+    async def stored(self, id: JobId) -> bytes:
+        """The output that the log has, though it may take no more now."""
+        outputs = [
+            event.fact.report
+            async for event in self.log.read(id)
+            if isinstance(event.fact, Reported) and isinstance(event.fact.report, Output)
+        ]
+        return b"".join(chunk.data for each in outputs for chunk in each.chunks)
+
+    async def until(self, happened: Callable[[], object]) -> None:
+        """Let virtual time pass until something has happened."""
+        for _ in range(100_000):
+            if happened():
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError("it never happened")
+
+
+@asynccontextmanager
+async def shop(
+    retention: Retention | None = None, room: Callable[[], None] = lambda: None
+) -> AsyncIterator[Shop]:
+    """`room` is the broker's."""
+    serving = served(retention, seconds=0.001, room=room)
+    async with serving as (broker, log), asyncio.TaskGroup() as tasks:
+        it = Shop(broker, log, tasks)
+        yield it
+        await it.stage.close()
+        log.gate.set()
+        broker.stop()
+
+
+@asynccontextmanager
+async def working(it: Shop, **options: object) -> AsyncIterator[Worker]:
+    """A worker for the length of a block, which it must survive; then it drains."""
+    worker = it.worker(**options)
+    running = it.tasks.create_task(worker.run())
+    await until_idle()
+    yield worker
+    worker.drain()
+    await running
+    assert not it.stage.alive
+    assert not it.rooms.open
+
+
+def span(seconds: float) -> Millis:
+    return Millis(round(seconds * 1000))
