@@ -16,7 +16,7 @@ from typing import Final, Self
 from airunner.model.reports import Stream
 from airunner.model.spec import ProcessType, TerminalSize
 from airunner.worker.process import Command, Exit, Launcher, Process
-from airunner.worker.supervisor.supervisor import Keeper, Tree, start_keeper
+from airunner.worker.supervisor.supervisor import Supervisor, Tree, start_supervisor
 
 TREES: Final[tuple[Tree, ...]] = ("cgroup", "subreaper")
 KINDS: Final = (ProcessType.PIPE, ProcessType.PTY)
@@ -92,17 +92,17 @@ def shell(line: str) -> tuple[str, ...]:
 
 
 class Pen:
-    """A keeper, what was started through it, and the tag of that."""
+    """A supervisor, what was started through it, and the tag of that."""
 
     def __init__(self, tree: Tree, lifeline: int | None = None) -> None:
-        self.keeper: Keeper = start_keeper(tree, lifeline)
+        self.supervisor: Supervisor = start_supervisor(tree, lifeline)
         self.tag = uuid.uuid4().hex
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.keeper.close()
+        await self.supervisor.close()
         assert tagged(self.tag) == []
 
     async def launch(
@@ -120,7 +120,7 @@ class Pen:
             process_type=kind,
             terminal=TerminalSize(columns=100, rows=30),
         )
-        launcher: Launcher = self.keeper
+        launcher: Launcher = self.supervisor
         return await launcher.launch(command)
 
     async def run(

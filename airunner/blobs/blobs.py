@@ -14,22 +14,22 @@ from airunner.model.errors import InvalidRequest
 from airunner.model.jobs import JobId
 
 
-class NotThere(Exception):
-    """No such file is in the depot; says what was looked for."""
+class BlobMissing(Exception):
+    """No such file is in the blob store; says what was looked for."""
 
 
-class Altered(Exception):
-    """A file in the depot is not what was kept; says how it differs."""
+class BlobCorrupted(Exception):
+    """A file in the blob store is not what was kept; says how it differs."""
 
 
-class Deposit(Protocol):
-    """One file on its way into a depot. Until keep() has returned, nobody sees it."""
+class BlobWriter(Protocol):
+    """One file on its way into a blob store. Until keep() has returned, nobody sees it."""
 
     async def write(self, data: bytes) -> None:
         """Add to it. Raises InvalidRequest past the size that was said, LimitReached without room."""
         ...
 
-    async def keep(self) -> bool:
+    async def commit(self) -> bool:
         """Have it under its name for good; whether there was no file of that name yet.
 
         Raises InvalidRequest if size or digest are not those that were said, LimitReached
@@ -42,10 +42,10 @@ class Deposit(Protocol):
         ...
 
 
-class Depot(Protocol):
+class BlobStore(Protocol):
     """Files by job, attempt and digest. A file is written once, and then stays as it is."""
 
-    async def receive(self, id: JobId, attempt: int, artifact: Artifact) -> Deposit:
+    async def create(self, id: JobId, attempt: int, artifact: Artifact) -> BlobWriter:
         """Begin with a file that an attempt has left; the caller closes it.
 
         Raises LimitReached if there is no room for all of it.
@@ -62,15 +62,15 @@ class Depot(Protocol):
         """
         ...
 
-    def discard(self, id: JobId, attempt: int, artifact: Artifact) -> None:
+    def delete(self, id: JobId, attempt: int, artifact: Artifact) -> None:
         """Remove one file, soon."""
         ...
 
-    def drop(self, id: JobId, attempt: int | None = None) -> None:
+    def delete_job(self, id: JobId, attempt: int | None = None) -> None:
         """Remove all that a job has left, or one attempt of it, soon."""
         ...
 
-    async def sweep(self, known: Mapping[JobId, int]) -> int:
+    async def collect_garbage(self, known: Mapping[JobId, int]) -> int:
         """Before anything else: remove all but what these attempts of these jobs have left.
 
         Returns how many of these jobs have nothing here, though they should.
@@ -82,7 +82,7 @@ class Depot(Protocol):
         ...
 
 
-class Tally:
+class DigestChecker:
     """Holds bytes as they come against what was said of them."""
 
     def __init__(self, artifact: Artifact) -> None:

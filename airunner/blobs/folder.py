@@ -1,4 +1,4 @@
-"""A depot in a folder next to the log's file, for the log's owner alone.
+"""A blob store in a folder next to the log's file, for the log's owner alone.
 
     partial/RANDOM          on its way in
     JOB/ATTEMPT/SHA256      kept: synced under the first name, then renamed, then the folder synced
@@ -28,7 +28,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
-from airunner.blobs.blobs import Altered, NotThere, Tally
+from airunner.blobs.blobs import BlobCorrupted, BlobMissing, DigestChecker
 from airunner.model.artifacts import Artifact
 from airunner.model.errors import LimitReached
 from airunner.model.jobs import JobId
@@ -43,20 +43,20 @@ _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 _JOB: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def depot_of(path: Path) -> Path:
+def blobs_folder(path: Path) -> Path:
     """The folder of the artifacts of the log at this path."""
     return path.with_name(f"{path.name}-artifacts")
 
 
-def place_of(folder: Path, id: str, attempt: int, artifact: Artifact) -> Path:
-    """Where a depot's folder has a file."""
+def blob_path(folder: Path, id: str, attempt: int, artifact: Artifact) -> Path:
+    """Where a blob store's folder has a file."""
     assert id not in ("", ".", "..", PARTIAL, TRASH)
     assert "/" not in id
     return folder / id / str(attempt) / artifact.sha256
 
 
-class FolderDepot:
-    """The depot in one folder, which is this object's alone until close().
+class FolderBlobs:
+    """The blob store in one folder, which is this object's alone until close().
 
     Use open(). `sync`: what keep() has returned for outlives a power cut, not only a kill. `room`
     raises LimitReached if there is none on the disk for so many more bytes.
@@ -83,7 +83,7 @@ class FolderDepot:
         sync: bool = True,
         room: Callable[[int], None] = lambda size: None,
     ) -> Self:
-        """The depot in this folder, which is made if it is not there; OSError if it cannot be.
+        """The blob store in this folder, which is made if it is not there; OSError if it cannot be.
 
         What was on its way in when a server ended is removed.
         """
@@ -97,35 +97,35 @@ class FolderDepot:
             sync_folder(folder.parent)
         return cls(folder, sync=sync, room=room)
 
-    async def receive(self, id: JobId, attempt: int, artifact: Artifact) -> "_Incoming":
+    async def create(self, id: JobId, attempt: int, artifact: Artifact) -> "_FileWriter":
         self._room(self._coming + artifact.size)
-        incoming = _Incoming(self, id, attempt, artifact)
+        incoming = _FileWriter(self, id, attempt, artifact)
         await incoming.begin()
         return incoming
 
     async def read(
         self, id: JobId, attempt: int, artifact: Artifact, offset: int = 0
     ) -> AsyncGenerator[bytes, None]:
-        place, digest, at = place_of(self.folder, id, attempt, artifact), sha256(), offset
+        place, digest, at = blob_path(self.folder, id, attempt, artifact), sha256(), offset
         while chunk := await asyncio.wrap_future(self.start(_chunk, place, artifact, at)):
             at += len(chunk)
             if not offset:
                 await asyncio.wrap_future(self.start(digest.update, chunk))
                 if at == artifact.size and digest.hexdigest() != artifact.sha256:
-                    raise Altered(f"{place} has another digest than what was kept")
+                    raise BlobCorrupted(f"{place} has another digest than what was kept")
             yield chunk
 
-    def discard(self, id: JobId, attempt: int, artifact: Artifact) -> None:
-        self._names.submit(_unlink, place_of(self.folder, id, attempt, artifact))
+    def delete(self, id: JobId, attempt: int, artifact: Artifact) -> None:
+        self._names.submit(_unlink, blob_path(self.folder, id, attempt, artifact))
 
-    def drop(self, id: JobId, attempt: int | None = None) -> None:
+    def delete_job(self, id: JobId, attempt: int | None = None) -> None:
         if id not in self._jobs:
             return
         if attempt is None:
             self._jobs.discard(id)
-        self._names.submit(self._drop, id, attempt)
+        self._names.submit(self._delete_job, id, attempt)
 
-    async def sweep(self, known: Mapping[JobId, int]) -> int:
+    async def collect_garbage(self, known: Mapping[JobId, int]) -> int:
         self._jobs = await _on(self._names, _sweep, self.folder, known)
         self._trash.submit(self._empty)
         return len(known.keys() - self._jobs)
@@ -148,7 +148,7 @@ class FolderDepot:
     async def name(self, partial: Path, id: JobId, attempt: int, artifact: Artifact) -> bool:
         """Give a whole file its name for good; whether there was none of that name."""
         self._jobs.add(id)
-        place = place_of(self.folder, id, attempt, artifact)
+        place = blob_path(self.folder, id, attempt, artifact)
         return await _on(self._names, _name, partial, place, self._sync)
 
     def unname(self, partial: Path) -> None:
@@ -161,14 +161,14 @@ class FolderDepot:
 
     # On threads
 
-    def _drop(self, id: JobId, attempt: int | None) -> None:
+    def _delete_job(self, id: JobId, attempt: int | None) -> None:
         _throw_away(self.folder, id if attempt is None else f"{id}/{attempt}")
         with suppress(OSError):
             (self.folder / id).rmdir()
         self._trash.submit(self._empty)
 
     def _empty(self) -> None:
-        """Remove what is in the trash, until the depot is closed."""
+        """Remove what is in the trash, until the blob store is closed."""
         for folder, folders, files in os.walk(self.folder / TRASH, topdown=False):
             for remove, names in ((os.unlink, files), (os.rmdir, folders)):
                 for name in names:
@@ -182,15 +182,15 @@ class FolderDepot:
         return self._sync
 
 
-class _Incoming:
-    def __init__(self, depot: FolderDepot, id: JobId, attempt: int, artifact: Artifact) -> None:
-        self._depot, self._id, self._attempt, self._artifact = depot, id, attempt, artifact
-        self._tally = Tally(artifact)
-        self._partial = depot.folder / PARTIAL / secrets.token_hex(16)
+class _FileWriter:
+    def __init__(self, blobs: FolderBlobs, id: JobId, attempt: int, artifact: Artifact) -> None:
+        self._blobs, self._id, self._attempt, self._artifact = blobs, id, attempt, artifact
+        self._tally = DigestChecker(artifact)
+        self._partial = blobs.folder / PARTIAL / secrets.token_hex(16)
         self._expected = artifact.size
         self._open = True
         self._last: Future[None] | None = None  # of what was begun with the file
-        depot.expect(self._expected)
+        blobs.expect(self._expected)
 
     async def begin(self) -> None:
         try:
@@ -206,10 +206,10 @@ class _Incoming:
             await self._do(self._put, data, at)
         self._expect_less(len(data))
 
-    async def keep(self) -> bool:
+    async def commit(self) -> bool:
         with room_named():
             await self._do(self._finish)
-            new = await self._depot.name(self._partial, self._id, self._attempt, self._artifact)
+            new = await self._blobs.name(self._partial, self._id, self._attempt, self._artifact)
         self._open = False
         return new
 
@@ -218,15 +218,15 @@ class _Incoming:
         if self._open:
             self._open = False
             if self._last is not None:  # which a caller who went away has left at work, perhaps
-                self._last.add_done_callback(lambda _: self._depot.unname(self._partial))
+                self._last.add_done_callback(lambda _: self._blobs.unname(self._partial))
 
     async def _do(self, work: Callable[..., None], *args: object) -> None:
-        self._last = self._depot.start(work, *args)
+        self._last = self._blobs.start(work, *args)
         await asyncio.wrap_future(self._last)
 
     def _expect_less(self, size: int) -> None:
         self._expected -= size
-        self._depot.expect(-size)
+        self._blobs.expect(-size)
 
     # On a thread
 
@@ -239,7 +239,7 @@ class _Incoming:
 
     def _finish(self) -> None:
         self._tally.check()
-        if self._depot.syncs:
+        if self._blobs.syncs:
             with _opened(self._partial, os.O_WRONLY) as file:
                 os.fsync(file)
 
@@ -283,12 +283,12 @@ def _chunk(place: Path, artifact: Artifact, at: int) -> bytes:
     try:
         with _opened(place, os.O_RDONLY) as file:
             if (size := os.fstat(file).st_size) != artifact.size:
-                raise Altered(f"{place} has {size} bytes, and {artifact.size} were kept")
+                raise BlobCorrupted(f"{place} has {size} bytes, and {artifact.size} were kept")
             return os.pread(file, ARTIFACT_CHUNK_BYTES, at)
     except FileNotFoundError:
-        raise NotThere(f"{place} is not there") from None
+        raise BlobMissing(f"{place} is not there") from None
     except OSError as error:
-        raise Altered(f"{place} cannot be read: {error.strerror}") from error
+        raise BlobCorrupted(f"{place} cannot be read: {error.strerror}") from error
 
 
 def _name(partial: Path, place: Path, sync: bool) -> bool:
@@ -322,7 +322,7 @@ def _unlink(file: Path) -> None:
 
 
 def _throw_away(folder: Path, name: str) -> None:
-    """Have a folder of the depot be in the trash, if it is there."""
+    """Have a folder of the blob store be in the trash, if it is there."""
     with suppress(FileNotFoundError):
         (folder / name).rename(folder / TRASH / secrets.token_hex(16))
 

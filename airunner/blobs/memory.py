@@ -1,15 +1,15 @@
-"""A depot that lasts as long as its process, bounded together with what is on its way."""
+"""A blob store that lasts as long as its process, bounded together with what is on its way."""
 
 from collections.abc import AsyncGenerator, Mapping
 
-from airunner.blobs.blobs import NotThere, Tally
+from airunner.blobs.blobs import BlobMissing, DigestChecker
 from airunner.model.artifacts import Artifact
 from airunner.model.errors import LimitReached
 from airunner.model.jobs import JobId
 from airunner.model.limits import ARTIFACT_CHUNK_BYTES, MEMORY_ARTIFACT_BYTES_TOTAL
 
 
-class MemoryDepot:
+class MemoryBlobs:
     """Holds at most `size_max` bytes."""
 
     def __init__(self, size_max: int = MEMORY_ARTIFACT_BYTES_TOTAL) -> None:
@@ -17,42 +17,42 @@ class MemoryDepot:
         self._size_max = size_max
         self._files: dict[JobId, dict[tuple[int, str], bytearray]] = {}
 
-    async def receive(self, id: JobId, attempt: int, artifact: Artifact) -> "_Incoming":
+    async def create(self, id: JobId, attempt: int, artifact: Artifact) -> "_MemoryWriter":
         if self.size + artifact.size > self._size_max:
             raise LimitReached(
                 f"the server has room for {self._size_max} bytes of artifacts in its memory, those on "
                 f"their way included, and {self.size} are taken: try again later"
             )
         self.size += artifact.size
-        return _Incoming(self, id, attempt, artifact)
+        return _MemoryWriter(self, id, attempt, artifact)
 
     async def read(
         self, id: JobId, attempt: int, artifact: Artifact, offset: int = 0
     ) -> AsyncGenerator[bytes, None]:
         data = self._files.get(id, {}).get((attempt, artifact.sha256))
         if data is None:
-            raise NotThere(f"{artifact.path} of job {id} is not in memory")
+            raise BlobMissing(f"{artifact.path} of job {id} is not in memory")
         for at in range(offset, len(data), ARTIFACT_CHUNK_BYTES):
             yield bytes(memoryview(data)[at : at + ARTIFACT_CHUNK_BYTES])
 
-    def discard(self, id: JobId, attempt: int, artifact: Artifact) -> None:
+    def delete(self, id: JobId, attempt: int, artifact: Artifact) -> None:
         files = self._files.get(id, {})
         self.size -= len(files.pop((attempt, artifact.sha256), b""))
         if not files:
             self._files.pop(id, None)
 
-    def drop(self, id: JobId, attempt: int | None = None) -> None:
+    def delete_job(self, id: JobId, attempt: int | None = None) -> None:
         files = self._files.pop(id, {})
         stay = {name: data for name, data in files.items() if attempt not in (None, name[0])}
         self.size -= sum(len(data) for name, data in files.items() if name not in stay)
         if stay:
             self._files[id] = stay
 
-    async def sweep(self, known: Mapping[JobId, int]) -> int:
+    async def collect_garbage(self, known: Mapping[JobId, int]) -> int:
         for id in list(self._files):
             for attempt in {attempt for attempt, _ in self._files[id]}:
                 if known.get(id) != attempt:
-                    self.drop(id, attempt)
+                    self.delete_job(id, attempt)
         return sum(id not in self._files for id in known)
 
     async def close(self) -> None:
@@ -69,10 +69,10 @@ class MemoryDepot:
         return True
 
 
-class _Incoming:
-    def __init__(self, depot: MemoryDepot, id: JobId, attempt: int, artifact: Artifact) -> None:
-        self._depot, self._id, self._attempt, self._artifact = depot, id, attempt, artifact
-        self._tally = Tally(artifact)
+class _MemoryWriter:
+    def __init__(self, blobs: MemoryBlobs, id: JobId, attempt: int, artifact: Artifact) -> None:
+        self._blobs, self._id, self._attempt, self._artifact = blobs, id, attempt, artifact
+        self._tally = DigestChecker(artifact)
         self._data = bytearray(artifact.size)
         self._open = True
 
@@ -81,13 +81,13 @@ class _Incoming:
         self._tally.add(data)
         self._data[at : at + len(data)] = data
 
-    async def keep(self) -> bool:
+    async def commit(self) -> bool:
         self._tally.check()
         self._open = False
-        return self._depot.put(self._id, self._attempt, self._artifact, self._data)
+        return self._blobs.put(self._id, self._attempt, self._artifact, self._data)
 
     def close(self) -> None:
         if self._open:
             self._open = False
-            self._depot.size -= self._artifact.size
+            self._blobs.size -= self._artifact.size
         self._data = bytearray()

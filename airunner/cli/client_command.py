@@ -18,7 +18,7 @@ def ask(said: Settings, work: Callable[["JobsClient"], Awaitable[int]]) -> NoRet
     from airunner.wire.client.jobs_client import JobsClient
 
     async def connected() -> int:
-        async with JobsClient(said.destination()) as jobs:
+        async with JobsClient(said.endpoint()) as jobs:
             return await work(jobs)
 
     raise typer.Exit(asyncio.run(connected()))

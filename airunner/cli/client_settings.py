@@ -23,7 +23,7 @@ from platformdirs import user_config_path, user_data_path
 from airunner.cli.exit_codes import CommandFailed
 
 if TYPE_CHECKING:
-    from airunner.wire.client.endpoint import Destination
+    from airunner.wire.client.endpoint import Endpoint
 
 DEFAULT_SERVER: Final = "localhost:8080"
 JOBS_FILE: Final = "jobs.db"  # of a server that was not told where
@@ -51,11 +51,11 @@ class Settings:
             return merged
         return replace(merged, token=other.token, token_file=other.token_file)
 
-    def destination(self) -> "Destination":
+    def endpoint(self) -> "Endpoint":
         """The same for a connection. Raises InvalidRequest if the server is not HOST:PORT."""
-        from airunner.wire.client.endpoint import Destination
+        from airunner.wire.client.endpoint import Endpoint
 
-        return Destination(
+        return Endpoint(
             server=self.server or DEFAULT_SERVER,
             token=self.token or "",
             token_file=self.token_file,

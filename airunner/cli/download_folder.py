@@ -21,14 +21,14 @@ from typing import Final, Self
 from airunner.cli.exit_codes import CommandFailed
 from airunner.cli.render.streams import printable
 from airunner.model.artifacts import Artifact
-from airunner.worker.files.atomic import whole, write_all
+from airunner.worker.files.atomic import atomic_write, write_all
 from airunner.worker.files.descent import Descent
 
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _HINT: Final = "name another folder with --output, or replace what is there with --force"
 
 
-class Folder:
+class DownloadFolder:
     """A folder of the caller's, made if it is not there. A context; CommandFailed says what is wrong."""
 
     def __init__(self, path: Path, *, replace: bool) -> None:
@@ -65,14 +65,14 @@ class Folder:
             raise self._taken(there[0], len(there) - 1)
 
     @contextmanager
-    def begin(self, artifact: Artifact) -> Iterator["Fetched"]:
+    def begin(self, artifact: Artifact) -> Iterator["Downloaded"]:
         """A file to be written and kept; what was not kept is gone when the context ends."""
         above, _, name = artifact.path.rpartition("/")
         mode = 0o777 if artifact.executable else 0o666
         with self._explained(artifact.path), Descent(self._top) as way:
             way.follow(above, make=True)
-            with whole(way.here, name, mode, replace=self._replace) as file:
-                yield Fetched(file)
+            with atomic_write(way.here, name, mode, replace=self._replace) as file:
+                yield Downloaded(file)
 
     def _is_whole(self, artifact: Artifact) -> bool:
         above, _, name = artifact.path.rpartition("/")
@@ -119,7 +119,7 @@ class Folder:
         return printable(str(self._path / path))
 
 
-class Fetched:
+class Downloaded:
     """A file on its way into the folder."""
 
     def __init__(self, file: int) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from airunner.cli.exit_codes import USAGE, CommandFailed
 from airunner.cli.render.streams import note
-from airunner.jobfile.draft import Draft
+from airunner.jobfile.draft import JobDraft
 from airunner.model import limits
 from airunner.model.errors import InvalidRequest
 from airunner.model.steps import Step
@@ -46,7 +46,7 @@ _STDIN: Final = 0
 _PIECE: Final = 64 * limits.KIB
 
 
-def sources(flags: Draft) -> Draft:
+def sources(flags: JobDraft) -> JobDraft:
     """The same draft, knowing which flag said each of its fields."""
     said = {
         wire: flag

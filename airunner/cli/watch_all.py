@@ -16,7 +16,7 @@ from airunner.cli.render.line_splitter import Lines
 from airunner.cli.render.output_lines import Piece, Printed, put
 from airunner.cli.render.streams import STDOUT, note
 from airunner.model.errors import DataLoss, Refused
-from airunner.model.job_events import Ended, Entry, trimmed
+from airunner.model.job_events import JobEvent, JobFinished, trimmed
 from airunner.model.jobs import JobId
 from airunner.model.reports import Output, OutputCut
 from airunner.wire.client.follow import follow_all
@@ -24,7 +24,7 @@ from airunner.wire.client.jobs_client import JobsClient
 
 
 class ShowAll(Protocol):
-    def of(self, id: JobId, entry: Entry) -> Iterable[Piece]:
+    def of(self, id: JobId, entry: JobEvent) -> Iterable[Piece]:
         """What is printed of an entry; those of each job come in their order."""
         ...
 
@@ -40,14 +40,14 @@ class LinesOfAll:
         self._printed = printed
         self._lines: dict[JobId, Lines] = {}  # of those that have written, and not ended
 
-    def of(self, id: JobId, entry: Entry) -> Iterator[Piece]:
+    def of(self, id: JobId, entry: JobEvent) -> Iterator[Piece]:
         head = f"{id} ".encode()
         if isinstance(entry.what, Output):
             self._lines.setdefault(id, Lines())
         if (lines := self._lines.get(id)) is not None:
             yield from self._printed.lines(lines.of(entry), head)
         match entry.what:
-            case Ended() as ended:
+            case JobFinished() as ended:
                 self._lines.pop(id, None)
                 yield from self._printed.end(ended, head)
             case OutputCut() as cut:
@@ -62,7 +62,7 @@ class LinesOfAll:
 class JsonOfAll:
     """Every event of every job as a line of JSON."""
 
-    def of(self, id: JobId, entry: Entry) -> Iterator[Piece]:
+    def of(self, id: JobId, entry: JobEvent) -> Iterator[Piece]:
         for each in entry_json(entry):
             line = json.dumps({"job": id, **each}, ensure_ascii=False)
             yield STDOUT, line.encode() + b"\n"
@@ -71,7 +71,7 @@ class JsonOfAll:
         return ()
 
 
-async def follow_every_job(jobs: JobsClient, show: ShowAll, *, queue: str = "") -> None:
+async def follow_all_jobs(jobs: JobsClient, show: ShowAll, *, queue: str = "") -> None:
     """Show what happens to all jobs, or to those of a queue, from now on; for ever."""
     follower = _Follower(show)
     async with aclosing(follow_all(jobs, queue=queue, lost=_tell_lost)) as told:
@@ -94,12 +94,12 @@ class _Follower:
     def forget(self) -> None:
         self._last.clear()
 
-    def pieces(self, entries: Iterable[tuple[JobId, Entry]]) -> Iterator[Piece]:
+    def pieces(self, entries: Iterable[tuple[JobId, JobEvent]]) -> Iterator[Piece]:
         for id, entry in entries:
             if (new := self._new(id, entry)) is not None:
                 yield from self._show.of(id, new)
 
-    def _new(self, id: JobId, entry: Entry) -> Entry | None:
+    def _new(self, id: JobId, entry: JobEvent) -> JobEvent | None:
         """What of the entry was not told before: a cut that has grown is told as a whole."""
         last = self._last.get(id, entry.first - 1)
         if entry.first > last + 1:
@@ -109,7 +109,7 @@ class _Follower:
             )
         if entry.last <= last:
             return None
-        if isinstance(entry.what, Ended):
+        if isinstance(entry.what, JobFinished):
             self._last.pop(id, None)
         else:
             self._last[id] = entry.last

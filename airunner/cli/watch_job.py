@@ -12,9 +12,9 @@ from typing import Final
 
 from airunner.cli.exit_codes import CommandFailed, exit_code
 from airunner.cli.render.times import ending
-from airunner.cli.render.views import Passing, Show
+from airunner.cli.render.views import PassThrough, Show
 from airunner.model.errors import Refused
-from airunner.model.job_events import BackInLine, Ended, Taken
+from airunner.model.job_events import JobFinished, JobLeased, JobReturned
 from airunner.model.jobs import JobId, JobState, Reason
 from airunner.model.units import show_count, show_size
 from airunner.wire.client.follow import follow
@@ -38,9 +38,9 @@ async def watch(
         ended = await _read(jobs, id, show, from_sequence, in_line, known)
         explaining.cancel()
     if ended.state is not JobState.COMPLETED and ended.outcome.reason is not Reason.EXITED:
-        told = show.told if isinstance(show, Passing) else ""
+        told = show.told if isinstance(show, PassThrough) else ""
         show.remark(f"job {id} {ending(ended.state, ended.outcome, told)}")
-    if isinstance(show, Passing) and show.kept:
+    if isinstance(show, PassThrough) and show.kept:
         files = show_count(show.kept, "artifact")
         size = show_size(show.kept_bytes)
         show.remark(f"kept {files} ({size}), which `airunner artifacts {id}` shows")
@@ -60,7 +60,7 @@ async def count_steps(jobs: JobsClient, id: JobId) -> int | None:
 
 async def _read(
     jobs: JobsClient, id: JobId, show: Show, start: int, in_line: asyncio.Event, known: bool
-) -> Ended:
+) -> JobFinished:
     expected = start
     entries = follow(
         jobs,
@@ -77,12 +77,12 @@ async def _read(
                     f"try `airunner monitor {id} --from-sequence {expected}`"
                 )
             expected = entry.last + 1
-            if isinstance(entry.what, Taken):
+            if isinstance(entry.what, JobLeased):
                 in_line.clear()
-            elif isinstance(entry.what, BackInLine):
+            elif isinstance(entry.what, JobReturned):
                 in_line.set()
             await show(entry)
-            if isinstance(entry.what, Ended):
+            if isinstance(entry.what, JobFinished):
                 return entry.what
     raise CommandFailed(f"job {id} has ended, and has no events from sequence {start} on")
 

@@ -42,7 +42,7 @@ _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.*|[^/]+:.*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class JobDraft:
     """The fields of a JobSpec that have been said; None is not said."""
 
     command: str | None = None
@@ -76,20 +76,20 @@ class Draft:
     output_bytes_max: int | None = None
     sources: Mapping[str, str] = field(default_factory=dict)  # field on the wire -> where said
 
-    def over(self, other: "Draft") -> "Draft":
+    def over(self, other: "JobDraft") -> "JobDraft":
         """What is said here, and for the rest what `other` says; maps are merged."""
         said = {
             each.name: getattr(self if self._says(each.name, other) else other, each.name)
             for each in fields(self)
         }
         return replace(
-            Draft(**said),
+            JobDraft(**said),
             environment={**other.environment, **self.environment},
             metadata={**other.metadata, **self.metadata},
             sources={**other.sources, **self.sources},
         )
 
-    def _says(self, name: str, other: "Draft") -> bool:
+    def _says(self, name: str, other: "JobDraft") -> bool:
         """Whether this draft has the say in a field, be it that it says: none."""
         if name in _WHAT_RUNS:
             return any(getattr(self, each) is not None for each in _WHAT_RUNS)

@@ -33,9 +33,9 @@ from typing import Final, TypeVar
 
 import yaml
 
-from airunner.jobfile.draft import Draft, locate
+from airunner.jobfile.draft import JobDraft, locate
 from airunner.jobfile.error import JobFileError
-from airunner.jobfile.steps import FALSE, STEP_KEYS, TRUE, nearest, read_steps
+from airunner.jobfile.steps import FALSE, STEP_KEYS, TRUE, read_steps, suggestion
 from airunner.model.errors import InvalidRequest
 from airunner.model.limits import MESSAGE_BYTES_MAX
 from airunner.model.spec import Container, Mount, ProcessType, Submodules
@@ -86,7 +86,7 @@ KEYS: Final = tuple(_WIRE)
 Entries = Mapping[str, tuple[int, yaml.Node]]  # key -> its line, and the node of its value
 
 
-def read_job_file(path: Path) -> Draft:
+def read_job_file(path: Path) -> JobDraft:
     """What the file says. Raises JobFileError: a sentence with file and line."""
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
@@ -99,7 +99,7 @@ def read_job_file(path: Path) -> Draft:
     return parse_job_file(text, str(path), path.parent)
 
 
-def parse_job_file(text: str, name: str, folder: Path) -> Draft:
+def parse_job_file(text: str, name: str, folder: Path) -> JobDraft:
     """The same for a text; `folder` is what a relative path of a repository starts from."""
     language = "JSON" if name.endswith(".json") else "YAML"
     try:
@@ -120,7 +120,7 @@ class _File:
     name: str
     folder: Path
 
-    def draft(self, root: yaml.Node) -> Draft:
+    def draft(self, root: yaml.Node) -> JobDraft:
         top = self.entries(root, "the file", KEYS)
         clone = self.section(top, "gitClone", ("enabled", "depth", "singleBranch", "submodules"))
         terminal = self.section(top, "terminal", ("columns", "rows"))
@@ -130,7 +130,7 @@ class _File:
                 sources[f"{prefix}.{key}"] = f"{self.name}:{line}: {key}"
         repository = self.take(top, "repository", self.text)
         cloned = self.take(clone, "enabled", self.flag)
-        return Draft(
+        return JobDraft(
             command=self.take(top, "command", self.text),
             args=self.take(top, "args", self.texts),
             script=self.take(top, "script", self.text),
@@ -180,7 +180,7 @@ class _File:
                     line, f"the key {key} is here twice (first on line {found[key][0]})"
                 )
             if keys and key not in keys:
-                raise self.refuse(line, f"{what} has no key {key!r}{nearest(key, keys)}")
+                raise self.refuse(line, f"{what} has no key {key!r}{suggestion(key, keys)}")
             found[key] = (line, value)
         return found
 

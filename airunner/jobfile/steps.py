@@ -44,7 +44,7 @@ def read_steps(said: object, place: str = "steps") -> tuple[Step, ...]:
     return steps
 
 
-def nearest(key: str, known: Sequence[str]) -> str:
+def suggestion(key: str, known: Sequence[str]) -> str:
     """The end of a sentence about a key that does not exist: the nearest, whatever its case."""
     by_letters = {each.lower(): each for each in known}
     letters = key.lower().replace("_", "").replace("-", "")
@@ -61,7 +61,8 @@ def _step(said: object, place: str) -> Step:
     for key in said:
         if key not in STEP_KEYS:
             raise InvalidRequest(
-                f"{place}.{key}", f"a step has no key {key!r}{nearest(str(key), list(STEP_KEYS))}"
+                f"{place}.{key}",
+                f"a step has no key {key!r}{suggestion(str(key), list(STEP_KEYS))}",
             )
     if said.get("run") is None:
         raise InvalidRequest(place, "has no `run`: say what to run")

@@ -15,7 +15,7 @@ from airunner.model.errors import LimitReached
 from airunner.model.limits import FREE_BYTES_MIN, MIB
 
 
-class DiskRoom:
+class FreeSpaceCheck:
     """The room left to whoever is not root, on the disk of one folder."""
 
     def __init__(self, folder: Path, free_bytes_min: int = FREE_BYTES_MIN) -> None:

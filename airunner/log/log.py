@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 from airunner.model.facts import Event
-from airunner.model.jobs import JobId, Place
+from airunner.model.jobs import JobId, Position
 
 
 class LogFull(Exception):
@@ -57,7 +57,7 @@ class Log(Protocol):
         """
         ...
 
-    def since(self, place: Place) -> AsyncGenerator[Event, None]:
+    def read_all(self, place: Position) -> AsyncGenerator[Event, None]:
         """What watchers see of all jobs: every event whose place is higher, oldest first.
 
         It ends with what was appended when it began, or later. Places have gaps, for some events

@@ -19,9 +19,9 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from airunner.model.facts import Event, Forgotten, OutputDropped, Renewed, Reported, sequences
-from airunner.model.jobs import JobId, Place
-from airunner.model.reports import Output, OutputCut, width
+from airunner.model.facts import Event, Forgotten, OutputDropped, Renewed, Reported, sequence_count
+from airunner.model.jobs import JobId, Position
+from airunner.model.reports import Output, OutputCut, count_sequences
 
 _JOBS_AT_ONCE: Final = 1_000  # that are looked into before others have their turn
 
@@ -32,7 +32,7 @@ class MemoryLog:
     def __init__(self) -> None:
         self.name = token_hex(8)
         self._jobs: dict[JobId, list[Event]] = {}
-        self._tail = Place(0)  # of what was appended last
+        self._tail = Position(0)  # of what was appended last
 
     async def append(self, events: Sequence[Event]) -> None:
         for event in events:
@@ -60,12 +60,12 @@ class MemoryLog:
         at, end = bisect_right(events, after, key=attrgetter("last")), len(events)
         while at < end:
             event = events[at]
-            if sequences(event.fact) and (reported or not isinstance(event.fact, Reported)):
+            if sequence_count(event.fact) and (reported or not isinstance(event.fact, Reported)):
                 yield event
             at += 1
 
-    async def since(self, place: Place) -> AsyncGenerator[Event, None]:
-        tail, due = self._tail, list[tuple[Place, JobId]]()  # the next of each job
+    async def read_all(self, place: Position) -> AsyncGenerator[Event, None]:
+        tail, due = self._tail, list[tuple[Position, JobId]]()  # the next of each job
         for number, id in enumerate(self._changed(place), 1):
             if (event := _next(self._jobs.get(id, []), place)) and event.place <= tail:
                 due.append((event.place, id))
@@ -75,8 +75,8 @@ class MemoryLog:
         while due:
             at, id = due[0]
             # Of what is left by now: retention may have come while the event before was read.
-            if (event := _next(self._jobs.get(id, []), Place(at - 1))) and event.place == at:
-                if sequences(event.fact):
+            if (event := _next(self._jobs.get(id, []), Position(at - 1))) and event.place == at:
+                if sequence_count(event.fact):
                     yield event
                 event = _next(self._jobs.get(id, []), at)
             if event is None or event.place > tail:
@@ -84,13 +84,13 @@ class MemoryLog:
             else:
                 heapreplace(due, (event.place, id))
 
-    def _changed(self, place: Place) -> list[JobId]:
+    def _changed(self, place: Position) -> list[JobId]:
         """The jobs that have something new since then."""
         newest = reversed(self._jobs.items())
         return [id for id, _ in takewhile(lambda job: job[1][-1].place > place, newest)]
 
 
-def _next(events: Sequence[Event], place: Place) -> Event | None:
+def _next(events: Sequence[Event], place: Position) -> Event | None:
     """The first event after a place, if there is one."""
     index = bisect_right(events, place, key=attrgetter("place"))
     return events[index] if index < len(events) else None
@@ -120,7 +120,7 @@ def _without_output(events: list[Event]) -> list[Event]:
     for event in events:
         fact = event.fact
         if isinstance(fact, Reported) and isinstance(fact.report, Output):
-            cut = OutputCut(width(fact.report), fact.report.size)
+            cut = OutputCut(count_sequences(fact.report), fact.report.size)
             _add(kept, replace(event, fact=replace(fact, report=cut)))
         else:
             _add(kept, event)

@@ -72,9 +72,11 @@ T = TypeVar("T")
 
 VERSION: Final = 1
 
-Told = LifecycleFact | RetentionFact  # every fact that has a record; what is Reported is a report
+RecordedFact = (
+    LifecycleFact | RetentionFact
+)  # every fact that has a record; what is Reported is a report
 
-FACTS: Final[Mapping[type[Told], int]] = {
+FACTS: Final[Mapping[type[RecordedFact], int]] = {
     Enqueued: 1,
     Leased: 2,
     Renewed: 3,
@@ -125,11 +127,11 @@ class Unreadable(Exception):
     """The bytes are no record, or one of a later version; says which."""
 
 
-def encode_fact(fact: Told) -> bytes:
+def encode_fact(fact: RecordedFact) -> bytes:
     return _encode(FACTS[type(fact)], fact)
 
 
-def decode_fact(record: bytes) -> Told:
+def decode_fact(record: bytes) -> RecordedFact:
     """The fact; raises Unreadable."""
     return _decode(record, _FACT)
 
@@ -245,7 +247,7 @@ def _unpackers(kinds: Mapping[type[T], int]) -> Mapping[int, msgspec.msgpack.Dec
     return {code: msgspec.msgpack.Decoder(kind) for kind, code in kinds.items()}
 
 
-_FACT: Final[Mapping[int, msgspec.msgpack.Decoder[Told]]] = _unpackers(FACTS)
+_FACT: Final[Mapping[int, msgspec.msgpack.Decoder[RecordedFact]]] = _unpackers(FACTS)
 _REPORT: Final[Mapping[int, msgspec.msgpack.Decoder[Report]]] = _unpackers(
     {kind: code for kind, code in REPORTS.items() if kind is not Output}
 )

@@ -14,19 +14,19 @@ from msgspec import Struct
 
 from airunner.model.artifacts import Artifact
 from airunner.model.jobs import (
-    Ending,
+    AttemptEnd,
     Instant,
     JobId,
     JobState,
     Lease,
     Outcome,
-    Place,
+    Position,
     RequestId,
     Sequence,
     Subject,
 )
 from airunner.model.proof.seal import NOTHING, Link, Seal
-from airunner.model.reports import Report, width
+from airunner.model.reports import Report, count_sequences
 from airunner.model.spec import JobSpec
 
 
@@ -56,7 +56,7 @@ class Returned(Struct, frozen=True, gc=False):
 
     id: JobId
     attempt: int  # the one that is over
-    ending: Ending
+    ending: AttemptEnd
     failures: int  # of the job, this one included if it counts
 
 
@@ -75,7 +75,7 @@ class Finished(Struct, frozen=True, gc=False):
     attempt: int  # the one that ended with it; 0: the job was in line
     state: JobState
     outcome: Outcome
-    ending: Ending | None  # of the attempt that was running, if one was
+    ending: AttemptEnd | None  # of the attempt that was running, if one was
     failures: int
     seal: Seal | None = None  # of the job's log; whoever records the fact puts it there
 
@@ -89,7 +89,7 @@ class Reported(Struct, frozen=True, gc=False):
     report: Report
 
 
-class Tallied(Struct, frozen=True, gc=False):
+class ReportTotals(Struct, frozen=True, gc=False):
     """How far the reports of a job had come.
 
     Nobody decides this: it is what a log may tell a replay in the place of all that was
@@ -130,17 +130,17 @@ class Forgotten(Struct, frozen=True, gc=False):
 
 LifecycleFact = Enqueued | Leased | Renewed | Returned | CancelRequested | ArtifactKept | Finished
 RetentionFact = OutputDropped | ArtifactsDropped | Forgotten
-Fact = LifecycleFact | Reported | Tallied | RetentionFact
+Fact = LifecycleFact | Reported | ReportTotals | RetentionFact
 
 
-def sequences(fact: Fact) -> int:
+def sequence_count(fact: Fact) -> int:
     """How many sequences of its job's stream the fact takes; 0: no watcher sees it."""
     match fact:
         case Reported(report=report):
-            return width(report)
+            return count_sequences(report)
         case Enqueued() | Leased() | Returned() | CancelRequested() | ArtifactKept() | Finished():
             return 1
-        case Renewed() | Tallied() | OutputDropped() | ArtifactsDropped() | Forgotten():
+        case Renewed() | ReportTotals() | OutputDropped() | ArtifactsDropped() | Forgotten():
             return 0
         case _:
             assert_never(fact)
@@ -154,7 +154,7 @@ class Event(Struct, frozen=True, gc=False):
     job's visible events up to this one.
     """
 
-    place: Place
+    place: Position
     at: Instant
     fact: Fact
     first: Sequence
@@ -163,5 +163,5 @@ class Event(Struct, frozen=True, gc=False):
     @property
     def last(self) -> Sequence:
         """The highest sequence that the event takes."""
-        taken = width(self.fact.report) if isinstance(self.fact, Reported) else 1
+        taken = count_sequences(self.fact.report) if isinstance(self.fact, Reported) else 1
         return Sequence(self.first + taken - 1)

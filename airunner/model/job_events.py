@@ -26,11 +26,11 @@ from airunner.model.facts import (
     OutputDropped,
     Renewed,
     Reported,
+    ReportTotals,
     Returned,
-    Tallied,
 )
 from airunner.model.jobs import (
-    Ending,
+    AttemptEnd,
     Instant,
     JobId,
     JobState,
@@ -61,37 +61,37 @@ from airunner.model.reports import (
     StepEnded,
     StepStarted,
     TerminalResized,
-    tail,
+    without_first,
 )
 
 
-class InLine(Struct, frozen=True, gc=False):
+class JobEnqueued(Struct, frozen=True, gc=False):
     queue: str
     retry_of: JobId | None
 
 
-class Taken(Struct, frozen=True, gc=False):
+class JobLeased(Struct, frozen=True, gc=False):
     """A worker has the job."""
 
     worker: WorkerId
 
 
-class BackInLine(Struct, frozen=True, gc=False):
-    ending: Ending  # of the attempt that is over
+class JobReturned(Struct, frozen=True, gc=False):
+    ending: AttemptEnd  # of the attempt that is over
     failures: int  # of the job
 
 
-class Cancelling(Struct, frozen=True, gc=False):
+class JobCancelRequested(Struct, frozen=True, gc=False):
     by: Subject
 
 
-class Kept(Struct, frozen=True, gc=False):
+class ArtifactStored(Struct, frozen=True, gc=False):
     """A file that the attempt made is kept."""
 
     artifact: Artifact
 
 
-class Ended(Struct, frozen=True, gc=False):
+class JobFinished(Struct, frozen=True, gc=False):
     """Nothing follows."""
 
     state: JobState
@@ -99,57 +99,72 @@ class Ended(Struct, frozen=True, gc=False):
     seal: Seal | None = None
 
 
-Happening = Report | InLine | Taken | BackInLine | Cancelling | Kept | Ended
+JobEventBody = (
+    Report
+    | JobEnqueued
+    | JobLeased
+    | JobReturned
+    | JobCancelRequested
+    | ArtifactStored
+    | JobFinished
+)
 
 
-class Entry(Struct, frozen=True, kw_only=True, gc=False):
+class JobEvent(Struct, frozen=True, kw_only=True, gc=False):
     """One happening, which takes the sequences `first` to `last`."""
 
     first: Sequence
     last: Sequence
     at: Instant  # by the server's clock
     attempt: int  # 0: it belongs to none
-    what: Happening
+    what: JobEventBody
     link: Link = NOTHING  # of the chain up to `last`
 
 
-def entry(event: Event) -> Entry | None:
+def job_event(event: Event) -> JobEvent | None:
     """What a watcher is told of an event; None: nothing."""
     match event.fact:
         case Enqueued(spec=spec, retry_of=retry_of):
-            return _entry(event, 0, InLine(spec.queue, retry_of))
+            return _job_event(event, 0, JobEnqueued(spec.queue, retry_of))
         case Leased(_, attempt, lease):
-            return _entry(event, attempt, Taken(lease.worker))
+            return _job_event(event, attempt, JobLeased(lease.worker))
         case Returned(_, attempt, ending, failures):
-            return _entry(event, attempt, BackInLine(ending, failures))
+            return _job_event(event, attempt, JobReturned(ending, failures))
         case CancelRequested(_, attempt, by):
-            return _entry(event, attempt, Cancelling(by))
+            return _job_event(event, attempt, JobCancelRequested(by))
         case Finished(_, attempt, state, outcome, seal=seal):
-            return _entry(event, attempt, Ended(state, outcome, seal))
+            return _job_event(event, attempt, JobFinished(state, outcome, seal))
         case ArtifactKept(_, attempt, artifact):
-            return _entry(event, attempt, Kept(artifact))
+            return _job_event(event, attempt, ArtifactStored(artifact))
         case Reported(attempt=attempt, report=report):
-            return _entry(event, attempt, report)
-        case Renewed() | Tallied() | OutputDropped() | ArtifactsDropped() | Forgotten():
+            return _job_event(event, attempt, report)
+        case Renewed() | ReportTotals() | OutputDropped() | ArtifactsDropped() | Forgotten():
             return None
         case _:
             assert_never(event.fact)
 
 
-def trimmed(whole: Entry, start: int) -> Entry:
+def trimmed(whole: JobEvent, start: int) -> JobEvent:
     """The entry without its sequences before `start`; start <= last."""
     match whole.what:
-        case InLine() | Taken() | BackInLine() | Cancelling() | Kept() | Ended():
+        case (
+            JobEnqueued()
+            | JobLeased()
+            | JobReturned()
+            | JobCancelRequested()
+            | ArtifactStored()
+            | JobFinished()
+        ):
             return whole
         case report:
             skip = start - whole.first
             if skip <= 0:
                 return whole
-            return replace(whole, first=Sequence(start), what=tail(report, skip))
+            return replace(whole, first=Sequence(start), what=without_first(report, skip))
 
 
-def _entry(event: Event, attempt: int, what: Happening) -> Entry:
-    return Entry(
+def _job_event(event: Event, attempt: int, what: JobEventBody) -> JobEvent:
+    return JobEvent(
         first=event.first,
         last=event.last,
         at=event.at,
@@ -160,12 +175,12 @@ def _entry(event: Event, attempt: int, what: Happening) -> Entry:
 
 
 _KINDS: Final[Mapping[type, str]] = {
-    InLine: "enqueued",
-    Taken: "leased",
-    BackInLine: "returned",
-    Cancelling: "cancel_requested",
-    Kept: "artifact",
-    Ended: "finished",
+    JobEnqueued: "enqueued",
+    JobLeased: "leased",
+    JobReturned: "returned",
+    JobCancelRequested: "cancel_requested",
+    ArtifactStored: "artifact",
+    JobFinished: "finished",
     Output: "output",
     OutputCut: "output_cut",
     ProcessStarted: "process_start",
@@ -188,6 +203,6 @@ _KINDS: Final[Mapping[type, str]] = {
 }
 
 
-def kind(what: Happening) -> str:
+def kind(what: JobEventBody) -> str:
     """The name of what happened, as the wire contract calls its type of event."""
     return _KINDS[type(what)]

@@ -3,20 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from airunner.model.jobs import Instant, Job, JobState, Place
+from airunner.model.jobs import Instant, Job, JobState, Position
 from airunner.model.limits import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
 from airunner.model.spec import check_queue
 from airunner.model.validation import check_within
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
+class JobQuery:
     """Which jobs, newest first. `before` wins over `page`."""
 
     queue: str | None = None  # None: all
     state: JobState | None = None  # None: all
     page: int = 1  # from 1; what is on it moves as new jobs come
-    before: Place | None = None  # only jobs enqueued before this one; stable as new jobs come
+    before: Position | None = None  # only jobs enqueued before this one; stable as new jobs come
     page_size: int = PAGE_SIZE_DEFAULT
 
     def __post_init__(self) -> None:
@@ -30,7 +30,7 @@ class Listing:
 class Page:
     jobs: tuple[Job, ...]
     last_page: int  # of the published page numbers; at least 1
-    next: Place | None  # `before` of the next page; None: there is none
+    next: Position | None  # `before` of the next page; None: there is none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,8 @@ from airunner.model.proof.seal import NOTHING, Link, Seal
 from airunner.model.spec import JobSpec
 from airunner.model.steps import StepStatus
 
-Place = NewType("Place", int)  # in the log: one order for everything, 1, 2, 3 ...
-BEGINNING = Place(0)  # before the first event
+Position = NewType("Position", int)  # in the log: one order for everything, 1, 2, 3 ...
+BEGINNING = Position(0)  # before the first event
 Sequence = NewType("Sequence", int)  # in one job's stream: 1, 2, 3 ... over all its attempts
 Instant = NewType("Instant", int)  # milliseconds since the epoch; never goes back
 Millis = NewType("Millis", int)
@@ -101,7 +101,7 @@ class Lease(Struct, frozen=True, kw_only=True, gc=False):
     until: Instant
 
 
-class Ending(StrEnum):
+class AttemptEnd(StrEnum):
     """How an attempt ended."""
 
     FINISHED = "finished"  # with the job's outcome
@@ -110,7 +110,7 @@ class Ending(StrEnum):
     LOST = "lost"  # reported dead by the worker that took over its spool; a failure
 
 
-class Attempt(Struct, frozen=True, kw_only=True, gc=False):
+class PastAttempt(Struct, frozen=True, kw_only=True, gc=False):
     """A lease that is over, as a job's history tells it."""
 
     number: int
@@ -118,7 +118,7 @@ class Attempt(Struct, frozen=True, kw_only=True, gc=False):
     worker: WorkerId
     leased_at: Instant
     ended_at: Instant
-    ending: Ending
+    ending: AttemptEnd
 
 
 class Job(Struct, frozen=True, kw_only=True, gc=False):
@@ -129,7 +129,7 @@ class Job(Struct, frozen=True, kw_only=True, gc=False):
 
     id: JobId
     spec: JobSpec
-    place: Place  # in line: that of its Enqueued event, so a returned job keeps its turn
+    place: Position  # in line: that of its Enqueued event, so a returned job keeps its turn
     created_at: Instant
     updated_at: Instant
     request: RequestId = RequestId("")
@@ -142,7 +142,7 @@ class Job(Struct, frozen=True, kw_only=True, gc=False):
     leased_at: Instant | None = None  # the current lease, if there is one
     queued_at: Instant | None = None  # since when it is in line, if it is
     waited: Millis = Millis(0)  # in line before that
-    attempts: tuple[Attempt, ...] = ()  # the leases that are over, oldest first
+    attempts: tuple[PastAttempt, ...] = ()  # the leases that are over, oldest first
     cancel_requested_at: Instant | None = None
     outcome: Outcome | None = None
     finished_at: Instant | None = None
@@ -156,7 +156,7 @@ class Job(Struct, frozen=True, kw_only=True, gc=False):
     artifact_bytes: int = 0
 
 
-class Enqueue(Struct, frozen=True, kw_only=True, gc=False):
+class JobRequest(Struct, frozen=True, kw_only=True, gc=False):
     """A request for one job."""
 
     spec: JobSpec

@@ -197,7 +197,7 @@ Report = (
 )
 
 
-def width(report: Report) -> int:
+def count_sequences(report: Report) -> int:
     """How many numbers, and so how many sequences, the report takes."""
     match report:
         case Output(chunks):
@@ -228,9 +228,9 @@ def width(report: Report) -> int:
             assert_never(report)
 
 
-def tail(report: Report, skip: int) -> Report:
+def without_first(report: Report, skip: int) -> Report:
     """The report without its first `skip` numbers; 0 <= skip < width(report)."""
-    assert 0 <= skip < width(report)
+    assert 0 <= skip < count_sequences(report)
     match report:
         case Output(chunks, step):
             return Output(chunks[skip:], step)

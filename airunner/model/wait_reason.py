@@ -6,7 +6,7 @@ from airunner.model.units import show_count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
+class WaitReason:
     """A queued job's place in line, and who serves its queue."""
 
     queue: str

@@ -1,4 +1,4 @@
-"""What jobs leave: facts in the log, bytes in a depot, and the order between the two.
+"""What jobs leave: facts in the log, bytes in a blob store, and the order between the two.
 
 A file is kept in this order: the lease is looked up and room is made; its bytes come, under no name;
 they are held against what was said of them, synced and named; and only then does the fact enter the
@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, 
 from contextlib import aclosing, asynccontextmanager, closing
 from typing import Final, TypeVar
 
-from airunner.blobs.blobs import Altered, Depot, NotThere
+from airunner.blobs.blobs import BlobCorrupted, BlobMissing, BlobStore
 from airunner.log.log import LogDamaged
 from airunner.model.artifacts import Artifact
 from airunner.model.errors import (
@@ -37,7 +37,7 @@ from airunner.model.facts import (
 from airunner.model.jobs import JobId, Sequence, TaskToken, digest
 from airunner.model.limits import TRANSFER_SILENT_SECONDS_MAX, TRANSFERS_MAX
 from airunner.server.broker import Broker
-from airunner.server.outbox import Journal
+from airunner.server.outbox import EventListener
 
 T = TypeVar("T")
 
@@ -47,19 +47,19 @@ Left = tuple[int, Mapping[str, Artifact]]
 _END: Final = b""  # no more bytes: no chunk is empty
 
 
-class Archive:
+class ArtifactService:
     """Keeps, lists and reads the artifacts of one server's jobs."""
 
-    def __init__(self, broker: Broker, depot: Depot) -> None:
+    def __init__(self, broker: Broker, blobs: BlobStore) -> None:
         self._broker = broker
-        self._depot = depot
+        self._blobs = blobs
         # Turns of their own, so that whoever fetches slowly keeps no worker from leaving its files.
         self._bringing = asyncio.Semaphore(TRANSFERS_MAX)
         self._fetching = asyncio.Semaphore(TRANSFERS_MAX)
         self._naming: Counter[Name] = Counter()  # named, and not in the log yet
         self._read: tuple[tuple[JobId, Sequence], Left] | None = None  # of which job, as of when
 
-    async def keep(
+    async def store(
         self,
         token: TaskToken,
         artifact: Artifact,
@@ -77,17 +77,17 @@ class Archive:
             if again and artifact in await self.list(job.id):
                 return
             await self._make_room(token, artifact)
-            with closing(await self._depot.receive(job.id, job.attempt, artifact)) as deposit:
+            with closing(await self._blobs.create(job.id, job.attempt, artifact)) as deposit:
                 while chunk := await in_time(_next(data)):
                     await deposit.write(chunk)
                 name = (job.id, job.attempt, artifact.sha256)
                 self._naming[name] += 1
                 try:
-                    new = await deposit.keep()
+                    new = await deposit.commit()
                     self._record(token, artifact, name, new=new)
                 finally:
                     self._naming -= Counter([name])
-            await self._broker.durably(None)
+            await self._broker.after_durable(None)
 
     async def list(self, id: JobId) -> list[Artifact]:
         """What the latest attempt of a job has left, by path; UnknownJob."""
@@ -95,17 +95,17 @@ class Archive:
         return [left[path] for path in sorted(left)]
 
     @asynccontextmanager
-    async def opened(self, id: JobId, path: str) -> AsyncIterator["Holding"]:
+    async def opened(self, id: JobId, path: str) -> AsyncIterator["OpenArtifact"]:
         """One file of a job's latest attempt, which retention spares for the length of a block.
 
         Raises UnknownJob, UnknownArtifact, ShuttingDown.
         """
         async with self._turn(self._fetching):
-            with self._broker.readers.reading(id):
+            with self._broker.readers.pin(id):
                 attempt, left = await self._left(id)
                 if path not in left:
                     raise UnknownArtifact(id, path)
-                yield Holding(self._broker, self._depot, id, attempt, left[path])
+                yield OpenArtifact(self._broker, self._blobs, id, attempt, left[path])
 
     async def _left(self, id: JobId) -> Left:
         """The latest attempt, and what it has left by path; of one path the newest.
@@ -151,36 +151,38 @@ class Archive:
     async def _make_room(self, token: TaskToken, artifact: Artifact) -> None:
         """Have what must go for it be gone."""
         broker = self._broker
-        facts = broker.queue.make_shelf_room(
+        facts = broker.queue.make_artifact_room(
             digest(token), artifact.size, now=broker.now(), watched=broker.readers
         )
         place = broker.decide(facts)
         if facts:
             await broker.durable(place)
-            _let_go(self._depot, facts)
+            _remove_blobs(self._blobs, facts)
 
     def _record(self, token: TaskToken, artifact: Artifact, name: Name, *, new: bool) -> None:
         """Have the log say that a file is there, whose bytes are; or let go of them."""
         broker, (id, attempt, _) = self._broker, name
         try:
             broker.decide(
-                broker.queue.keep(digest(token), artifact, now=broker.now(), watched=broker.readers)
+                broker.queue.store_artifact(
+                    digest(token), artifact, now=broker.now(), watched=broker.readers
+                )
             )
         except Refused:
             if new and self._naming[name] == 1:  # else another fact names it, or is about to
-                self._depot.discard(id, attempt, artifact)
+                self._blobs.delete(id, attempt, artifact)
             raise
 
 
-class Holding:
+class OpenArtifact:
     """A file that is there."""
 
     def __init__(
-        self, broker: Broker, depot: Depot, id: JobId, attempt: int, artifact: Artifact
+        self, broker: Broker, blobs: BlobStore, id: JobId, attempt: int, artifact: Artifact
     ) -> None:
         self.artifact = artifact
         self._broker = broker
-        self._depot = depot
+        self._blobs = blobs
         self._id = id
         self._attempt = attempt
 
@@ -194,12 +196,12 @@ class Holding:
             raise InvalidRequest(
                 "offset", f"{offset} is not within 0 to the {self.artifact.size} bytes of the file"
             )
-        chunks = self._depot.read(self._id, self._attempt, self.artifact, offset)
+        chunks = self._blobs.read(self._id, self._attempt, self.artifact, offset)
         try:
             async with aclosing(chunks):
                 async for chunk in chunks:
                     yield chunk
-        except (NotThere, Altered) as wrong:
+        except (BlobMissing, BlobCorrupted) as wrong:
             job = self._broker.table.find(self._id)
             if job is None or not job.artifacts or job.attempt != self._attempt:
                 raise UnknownArtifact(self._id, self.artifact.path) from None
@@ -208,11 +210,11 @@ class Holding:
             ) from wrong
 
 
-def letting_go(depot: Depot, journal: Journal) -> Journal:
+def blob_remover(blobs: BlobStore, journal: EventListener) -> EventListener:
     """A listener that removes the bytes whose facts are gone for good, and passes all on."""
 
     def tell(events: Iterable[Event]) -> None:
-        _let_go(depot, (event.fact for event in events))
+        _remove_blobs(blobs, (event.fact for event in events))
         journal(events)
 
     return tell
@@ -234,12 +236,12 @@ async def in_time(step: Awaitable[T]) -> T:
         ) from None
 
 
-def _let_go(depot: Depot, facts: Iterable[Fact]) -> None:
+def _remove_blobs(blobs: BlobStore, facts: Iterable[Fact]) -> None:
     for fact in facts:
         match fact:
             case Forgotten(id) | ArtifactsDropped(id):
-                depot.drop(id)
+                blobs.delete_job(id)
             case Returned(id, attempt):
-                depot.drop(id, attempt)
+                blobs.delete_job(id, attempt)
             case _:
                 pass

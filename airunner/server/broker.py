@@ -20,17 +20,17 @@ from typing import TypeVar
 from airunner.log.log import Log
 from airunner.model.errors import Refused, ShuttingDown, StaleLease
 from airunner.model.facts import CancelRequested, Enqueued, Event, Fact, Returned
-from airunner.model.job_query import Listing, Page, QueueStatistics
+from airunner.model.job_query import JobQuery, Page, QueueStatistics
 from airunner.model.jobs import (
-    Ending,
-    Enqueue,
+    AttemptEnd,
     Instant,
     Job,
     JobId,
+    JobRequest,
     JobState,
     Millis,
     Outcome,
-    Place,
+    Position,
     RequestId,
     Subject,
     TaskToken,
@@ -38,15 +38,15 @@ from airunner.model.jobs import (
     digest,
 )
 from airunner.model.reports import Output, Report
-from airunner.model.wait_reason import Waiting
+from airunner.model.wait_reason import WaitReason
 from airunner.server.clock import Clock
 from airunner.server.ids import Ids
-from airunner.server.outbox import Journal, Outbox
+from airunner.server.outbox import EventListener, Outbox
 from airunner.server.parking import Parking
-from airunner.server.pins import Readers
-from airunner.server.watchers import Audience
-from airunner.server.workers.connected_workers import Attendance, Presence
-from airunner.server.workers.leased_job import Granted
+from airunner.server.pins import Pins
+from airunner.server.watchers import Watchers
+from airunner.server.workers.connected_workers import ConnectedWorker, ConnectedWorkers
+from airunner.server.workers.leased_job import LeasedJob
 from airunner.store.engine import Engine
 from airunner.store.queries import page, statistics
 from airunner.store.queue import Queue
@@ -73,7 +73,7 @@ class Broker:
         clock: Clock,
         ids: Ids,
         watched: Counter[JobId],
-        journal: Journal = lambda events: None,
+        journal: EventListener = lambda events: None,
         room: Callable[[], None] = lambda: None,
     ) -> None:
         self._engine = engine
@@ -81,10 +81,10 @@ class Broker:
         self._clock = clock
         self._ids = ids
         self._room = room
-        self.readers = Readers(watched, lambda: self._rearm(engine.next_deadline()))
+        self.readers = Pins(watched, lambda: self._rearm(engine.next_deadline()))
         self._idle = Parking()  # workers, by the queues they would work on
         self._news = Parking()  # the timer, and who waits for the end
-        self.audience = Audience(
+        self.watchers = Watchers(
             engine,
             log,
             readers=self.readers,
@@ -93,14 +93,14 @@ class Broker:
         self._outbox = Outbox(
             log,
             engine.tail,
-            landed=self.audience.landed,
+            landed=self.watchers.landed,
             recovered=self._recover,
             journal=journal,
         )
-        self._untold: list[TaskToken] = []  # of leases to take back once there is room
+        self._undelivered: list[TaskToken] = []  # of leases to take back once there is room
         self._deadline: Instant | None = None
         self.stopping = False
-        self.attendance = Attendance()
+        self.connected_workers = ConnectedWorkers()
 
     @property
     def queue(self) -> Queue:
@@ -137,55 +137,55 @@ class Broker:
 
     # Clients' verbs
 
-    async def enqueue(self, request: Enqueue) -> Job:
-        return await self.durably(self._enqueue(request))
+    async def enqueue(self, request: JobRequest) -> Job:
+        return await self.after_durable(self._enqueue(request))
 
-    async def enqueue_many(self, requests: Sequence[Enqueue]) -> list[Job | Refused]:
+    async def enqueue_many(self, requests: Sequence[JobRequest]) -> list[Job | Refused]:
         """A job or a refusal for each request, in their order; one append for all."""
-        return await self.durably([self._tried(request) for request in requests])
+        return await self.after_durable([self._tried(request) for request in requests])
 
     async def get(self, id: JobId) -> Job:
-        return await self.durably(self.table.job(id))
+        return await self.after_durable(self.table.job(id))
 
-    def explain(self, job: Job) -> Waiting | None:
+    def explain(self, job: Job) -> WaitReason | None:
         """Why the job waits; None if it does not."""
         if job.state is not JobState.SCHEDULED or self.table.find(job.id) is not job:
             return None
-        return self.attendance.explain(job.spec.queue, self.table.lines.ahead(job))
+        return self.connected_workers.explain(job.spec.queue, self.table.lines.ahead(job))
 
-    async def page(self, listing: Listing) -> Page:
-        return await self.durably(page(self.table, listing))
+    async def page(self, query: JobQuery) -> Page:
+        return await self.after_durable(page(self.table, query))
 
     def statistics(self, queue: str | None = None) -> tuple[QueueStatistics, ...]:
         """Every queue that has jobs or workers, by name."""
-        known = {*self.table.lines.queues(), *self.attendance.queues()}
+        known = {*self.table.lines.queues(), *self.connected_workers.queues()}
         return tuple(
-            self.attendance.complete(statistics(self.table, name))
+            self.connected_workers.complete(statistics(self.table, name))
             for name in sorted(known)
             if queue in (None, name)
         )
 
     async def cancel(self, id: JobId, by: Subject) -> Job:
         self.decide(self.queue.cancel(id, by))
-        return await self.durably(self.table.job(id))
+        return await self.after_durable(self.table.job(id))
 
     async def retry(self, id: JobId, request: RequestId, by: Subject) -> Job:
         """A new job with the parameters of an old one, linked to it."""
         old = self.table.job(id)
         return await self.enqueue(
-            Enqueue(spec=old.spec, request=request, submitter=by, retry_of=old.id)
+            JobRequest(spec=old.spec, request=request, submitter=by, retry_of=old.id)
         )
 
     def watch(
         self, id: JobId, *, after: int = 0, stop_at_tail: bool = False
     ) -> AsyncGenerator[Event, None]:
-        """A job's events from a sequence on, as Audience.watch() has them."""
-        return self.audience.watch(id, after=after, stop_at_tail=stop_at_tail)
+        """A job's events from a sequence on, as Watchers.watch() has them."""
+        return self.watchers.watch(id, after=after, stop_at_tail=stop_at_tail)
 
     async def history(self, id: JobId) -> list[Fact]:
         """What has become of a job so far, without what was reported of it."""
-        with self.readers.reading(id):
-            await self.durably(self.table.job(id))
+        with self.readers.pin(id):
+            await self.after_durable(self.table.job(id))
             async with aclosing(self._log.read(id, reported=False)) as events:
                 return [event.fact async for event in events]
 
@@ -199,25 +199,27 @@ class Broker:
         span: Millis,
         most: int = 1,
         wait: float | None = None,
-    ) -> list[Granted]:
+    ) -> list[LeasedJob]:
         """Up to `most` jobs; parks until there is one, for `wait` seconds at most.
 
         A caller who goes away before the answer loses no job: what it was about to
         get goes back to its place in line.
         """
-        presence = Presence(worker=worker, queues=tuple(queues), slots=most, wanted=lambda: most)
-        with self.attendance.enter(presence):
-            granted = await self.grant(presence, span, wait)
+        connected = ConnectedWorker(
+            worker=worker, queues=tuple(queues), slots=most, wanted=lambda: most
+        )
+        with self.connected_workers.connect(connected):
+            leased = await self.lease_decided(connected, span, wait)
         try:
-            return await self.durably(granted)
+            return await self.after_durable(leased)
         except BaseException:
-            for each in granted:
-                self.take_back(each.token)
+            for each in leased:
+                self.return_undelivered(each.token)
             raise
 
-    async def grant(
-        self, presence: Presence, span: Millis, wait: float | None = None
-    ) -> list[Granted]:
+    async def lease_decided(
+        self, connected: ConnectedWorker, span: Millis, wait: float | None = None
+    ) -> list[LeasedJob]:
         """As lease(), but decided only: the caller waits for it to be durable.
 
         Whoever goes away from a line in which a job is left wakes the next: one
@@ -227,24 +229,24 @@ class Broker:
             raise ShuttingDown
         give_up = None if wait is None else asyncio.get_running_loop().time() + wait
         try:
-            granted: list[Granted] = []
-            while presence.wanted() and not (granted := self.grant_at_once(presence, span)):
+            leased: list[LeasedJob] = []
+            while connected.wanted() and not (leased := self.lease_available(connected, span)):
                 left = None if give_up is None else give_up - asyncio.get_running_loop().time()
                 if left is not None and left <= 0:
                     break
-                await self._idle.park(*presence.queues, seconds=left)
+                await self._idle.park(*connected.queues, seconds=left)
                 if self.stopping:
                     raise ShuttingDown
-            return granted
+            return leased
         finally:
-            for queue in presence.queues:
+            for queue in connected.queues:
                 if self.table.lines.first(queue) is not None:
                     self._idle.wake(queue, 1)
 
     async def renew(self, token: TaskToken, *, span: Millis, queue: str | None = None) -> Job:
         """Extend a lease by its span from now; CancelPending once a cancel was requested."""
         self.decide(self.queue.renew(digest(token), span=span, now=self.now(), queue=queue))
-        return await self.durably(self.table.held_by(digest(token)))
+        return await self.after_durable(self.table.held_by(digest(token)))
 
     async def publish(self, token: TaskToken, reports: Sequence[tuple[int, Report]]) -> int:
         """Store reports, each with the worker's own number of its first item, or 0.
@@ -252,23 +254,23 @@ class Broker:
         Returns the highest number that is stored. Numbers that were stored before
         are left out; numbers may be missing, for workers whose numbering has gaps.
         """
-        self.take(token, reports, gaps=True)
-        return await self.durably(self.table.held_by(digest(token)).sent)
+        self.publish_decided(token, reports, gaps=True)
+        return await self.after_durable(self.table.held_by(digest(token)).sent)
 
     async def complete(self, token: TaskToken, outcome: Outcome) -> Job:
         id = self._holder(token)
         self.decide(self.queue.finish(digest(token), outcome))
-        return await self.durably(self.table.job(id))
+        return await self.after_durable(self.table.job(id))
 
     async def release(self, token: TaskToken, *, lost: bool = False) -> Job:
         id = self._holder(token)
-        ending = Ending.LOST if lost else Ending.RELEASED
+        ending = AttemptEnd.LOST if lost else AttemptEnd.RELEASED
         self.decide(self.queue.give_back(digest(token), ending))
-        return await self.durably(self.table.job(id))
+        return await self.after_durable(self.table.job(id))
 
     # How requests are decided
 
-    def decide(self, facts: Sequence[Fact]) -> Place:
+    def decide(self, facts: Sequence[Fact]) -> Position:
         """Make facts true; the place that must be durable before anyone is told.
 
         Raises Stalled while the log has no room.
@@ -277,13 +279,13 @@ class Broker:
         if events := self._engine.record(facts, self.now()):
             self._outbox.add(events)
             for event in events:
-                self._tell_of(event.fact)
+                self._notify(event.fact)
             self._rearm(self._engine.due)
         return self._engine.tail
 
-    def take(
+    def publish_decided(
         self, token: TaskToken, reports: Sequence[tuple[int, Report]], *, gaps: bool = False
-    ) -> Place:
+    ) -> Position:
         """As publish(), but decided only; without `gaps`, a missing number is OutOfSequence."""
         if any(isinstance(report, Output) for _, report in reports):
             self._room()
@@ -292,58 +294,58 @@ class Broker:
         )
         return self.decide(facts)
 
-    def take_back(self, token: TaskToken) -> None:
+    def return_undelivered(self, token: TaskToken) -> None:
         """Return to its place in line a job whose lease could not be told."""
         if self._outbox.full:
-            self._untold.append(token)
+            self._undelivered.append(token)
             return
         with suppress(StaleLease):
             self.decide(self.queue.give_back(digest(token)))
 
     @property
-    def tail(self) -> Place:
+    def tail(self) -> Position:
         """The place of the last decided event."""
         return self._engine.tail
 
-    def is_durable(self, place: Place) -> bool:
+    def is_durable(self, place: Position) -> bool:
         return self._outbox.is_durable(place)
 
-    async def durable(self, place: Place) -> None:
+    async def durable(self, place: Position) -> None:
         """Return once the log has everything up to here; ShuttingDown or Stalled if not."""
         await self._outbox.durable(place)
 
-    async def durably(self, reply: T) -> T:
+    async def after_durable(self, reply: T) -> T:
         """The reply, once everything that it may be based on is in the log."""
         await self.durable(self._engine.tail)
         return reply
 
-    def grant_at_once(self, presence: Presence, span: Millis) -> list[Granted]:
+    def lease_available(self, connected: ConnectedWorker, span: Millis) -> list[LeasedJob]:
         """As grant(), of what is in line already."""
-        granted: list[Granted] = []
-        for _ in range(presence.wanted()):
+        leased: list[LeasedJob] = []
+        for _ in range(connected.wanted()):
             token, now = self._ids.token(), self.now()
             facts = self.queue.lease(
-                presence.queues, token=digest(token), worker=presence.worker, span=span, now=now
+                connected.queues, token=digest(token), worker=connected.worker, span=span, now=now
             )
             if not facts:
                 break
             self.decide(facts)
-            granted.append(Granted(self.table.job(facts[0].id), token))
-        return granted
+            leased.append(LeasedJob(self.table.job(facts[0].id), token))
+        return leased
 
-    def _enqueue(self, wish: Enqueue) -> Job:
+    def _enqueue(self, request: JobRequest) -> Job:
         if self.stopping:
             raise ShuttingDown
         self._room()
         id = self._ids.job()
-        self.decide(self.queue.enqueue(id, wish, self.now(), self.readers))
-        job = self.table.find(id) or self.table.requested(wish.request)
+        self.decide(self.queue.enqueue(id, request, self.now(), self.readers))
+        job = self.table.find(id) or self.table.requested(request.request)
         assert job
         return job
 
-    def _tried(self, wish: Enqueue) -> Job | Refused:
+    def _tried(self, request: JobRequest) -> Job | Refused:
         try:
-            return self._enqueue(wish)
+            return self._enqueue(request)
         except Refused as refusal:
             return refusal
 
@@ -358,25 +360,25 @@ class Broker:
         self.stopping = True
         self._idle.wake_all()
         self._news.wake_all()
-        self.audience.stop()
+        self.watchers.stop()
 
     def _rearm(self, due: Instant | None) -> None:
         if due != self._deadline:
             self._news.wake(_DEADLINE)
 
-    def _tell_of(self, fact: Fact) -> None:
+    def _notify(self, fact: Fact) -> None:
         """Tell at once who has to do with what was decided."""
         match fact:
             case Enqueued(id) | Returned(id) if job := self.table.find(id):
                 self._idle.wake(job.spec.queue, 1)
             case CancelRequested(id) if job := self.table.find(id):
-                self.attendance.tell(fact, job)
+                self.connected_workers.notify_cancel(fact, job)
 
     def _recover(self) -> None:
         """The log has room again."""
         self.decide(self.queue.resume(self.now()))
-        while self._untold:
-            self.take_back(self._untold.pop())
+        while self._undelivered:
+            self.return_undelivered(self._undelivered.pop())
         self._news.wake(_DEADLINE)
 
     async def _keep_time(self) -> None:

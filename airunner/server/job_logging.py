@@ -20,15 +20,15 @@ from airunner.model.facts import (
     OutputDropped,
     Renewed,
     Reported,
+    ReportTotals,
     Returned,
-    Tallied,
 )
 from airunner.model.spec import JobSpec
 
 Line = tuple[str, Mapping[str, object]]  # the name of what happened, and its fields
 
 
-def job_lines(write: Callable[[Iterable[Line]], None]) -> Callable[[Iterable[Event]], None]:
+def log_job_events(write: Callable[[Iterable[Line]], None]) -> Callable[[Iterable[Event]], None]:
     """A listener that has a line written for each step of a job, once it is durable."""
 
     def tell(events: Iterable[Event]) -> None:
@@ -68,7 +68,7 @@ def _line(fact: Fact) -> Line | None:
             return "job_artifacts_dropped", {}
         case Forgotten():
             return "job_forgotten", {}
-        case Renewed() | Reported() | Tallied() | ArtifactKept():
+        case Renewed() | Reported() | ReportTotals() | ArtifactKept():
             return None
         case _:
             assert_never(fact)

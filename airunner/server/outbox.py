@@ -17,10 +17,10 @@ from typing import Final
 from airunner.log.log import Log, LogFull
 from airunner.model.errors import ShuttingDown, Stalled
 from airunner.model.facts import Event
-from airunner.model.jobs import Place
+from airunner.model.jobs import Position
 from airunner.server.parking import Parking
 
-Journal = Callable[[Iterable[Event]], None]  # told of events once they are durable
+EventListener = Callable[[Iterable[Event]], None]  # told of events once they are durable
 
 RETRY_SECONDS: Final = 1.0  # between two tries to append to a full log
 
@@ -37,11 +37,11 @@ class Outbox:
     def __init__(
         self,
         log: Log,
-        tail: Place,
+        tail: Position,
         *,
         landed: Callable[[Sequence[Event]], None],
         recovered: Callable[[], None],
-        journal: Journal,
+        journal: EventListener,
     ) -> None:
         self._log = log
         self._durable = tail
@@ -68,10 +68,10 @@ class Outbox:
         self._waiting += events
         self._parking.wake(_WORK)
 
-    def is_durable(self, place: Place) -> bool:
+    def is_durable(self, place: Position) -> bool:
         return place <= self._durable
 
-    async def durable(self, place: Place) -> None:
+    async def durable(self, place: Position) -> None:
         """Return once the log has everything up to this place.
 
         Raises ShuttingDown if it never will; Stalled if it may, but not soon.

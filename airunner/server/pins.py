@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from airunner.model.jobs import JobId
 
 
-class Readers:
+class Pins:
     """Counts the readers of each job in `counts`, which the engine looks into.
 
     `left` is called when a job has lost its last reader: it may be due to go.
@@ -21,7 +21,7 @@ class Readers:
         return id in self._counts
 
     @contextmanager
-    def reading(self, id: JobId) -> Iterator[None]:
+    def pin(self, id: JobId) -> Iterator[None]:
         """The length of a block in which somebody reads."""
         self._counts[id] += 1
         try:

@@ -14,7 +14,7 @@ async def replay(log: Log, engine: Engine) -> int:
     Raises LogDamaged. The engine then asks for a clock that begins no sooner than `engine.now`.
     """
     count = 0
-    with uncollected():
+    with without_collection():
         async with aclosing(log.read()) as events:
             async for event in events:
                 engine.restore(event)
@@ -24,7 +24,7 @@ async def replay(log: Log, engine: Engine) -> int:
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
+def without_collection() -> Iterator[None]:
     """No search for garbage meanwhile: a replay makes none, and what it makes is searched through
     again and again, which takes nearly half of its time.
     """

@@ -12,29 +12,29 @@ from typing import Final
 
 from airunner.log.log import Log
 from airunner.model.errors import DataLoss, ShuttingDown
-from airunner.model.facts import Event, Reported, sequences
-from airunner.model.jobs import JobId, Place
+from airunner.model.facts import Event, Reported, sequence_count
+from airunner.model.jobs import JobId, Position
 from airunner.model.limits import MIB
 from airunner.model.reports import Output
 from airunner.server.parking import Parking
-from airunner.server.pins import Readers
+from airunner.server.pins import Pins
 from airunner.store.engine import Engine
 
-STRETCH_EVENTS_MAX: Final = 256
-STRETCH_BYTES_MAX: Final = 1 * MIB  # of output, with which no more events join
+RANGE_EVENTS_MAX: Final = 256
+RANGE_BYTES_MAX: Final = 1 * MIB  # of output, with which no more events join
 
 _ALL: Final = object()  # what those park on who read of all jobs
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class EventRange:
     """All that the log tells watchers from one place to another."""
 
     events: Sequence[Event]  # the oldest first
-    through: Place
+    through: Position
 
 
-class Audience:
+class Watchers:
     """Readers of the log.
 
     `readers` counts those who read of a job; `durable` waits until the log has a place.
@@ -45,8 +45,8 @@ class Audience:
         engine: Engine,
         log: Log,
         *,
-        readers: Readers,
-        durable: Callable[[Place], Awaitable[None]],
+        readers: Pins,
+        durable: Callable[[Position], Awaitable[None]],
     ) -> None:
         self._engine = engine
         self._log = log
@@ -62,14 +62,14 @@ class Audience:
         return self._log.name
 
     @property
-    def end(self) -> Place:
+    def end(self) -> Position:
         """The place of the newest event that the log has."""
         return self._end
 
     def landed(self, events: Sequence[Event]) -> None:
         """Wake whom these events are news to: the log has them now."""
         self._end = events[-1].place
-        for id in {event.fact.id for event in events if sequences(event.fact)}:
+        for id in {event.fact.id for event in events if sequence_count(event.fact)}:
             self._news.wake(id)
         self._news.wake(_ALL)
 
@@ -92,7 +92,7 @@ class Audience:
         table = self._engine.table
         if (job := table.job(id)).sequence < after:
             raise DataLoss(f"job {id} ends at sequence {job.sequence}: nothing follows {after}")
-        with self._readers.reading(id):
+        with self._readers.pin(id):
             while True:
                 job = table.job(id)
                 await self._durable(self._engine.tail)
@@ -105,10 +105,10 @@ class Audience:
                 if (now := table.job(id)).sequence <= after and not now.state.final:
                     await self._park(id)  # of an end that was read there is no news
 
-    async def follow(self, after: Place) -> AsyncGenerator[Stretch, None]:
+    async def follow(self, after: Position) -> AsyncGenerator[EventRange, None]:
         """What the log has of all jobs after a place, and then what comes; never ends by itself.
 
-        A stretch may have no events: nothing that watchers see. Retention spares nothing for its
+        A range may have no events: nothing that watchers see. Retention spares nothing for its
         sake, for who reads of all jobs would keep all of them.
 
         Raises DataLoss if the log has not come to the place `after` yet, ShuttingDown.
@@ -118,16 +118,16 @@ class Audience:
         while True:
             end = self._end
             events, size = list[Event](), 0
-            async with aclosing(self._log.since(after)) as found:
+            async with aclosing(self._log.read_all(after)) as found:
                 async for event in found:
                     events.append(event)
                     size += _size(event)
-                    if len(events) == STRETCH_EVENTS_MAX or size >= STRETCH_BYTES_MAX:
-                        yield Stretch(events, event.place)
+                    if len(events) == RANGE_EVENTS_MAX or size >= RANGE_BYTES_MAX:
+                        yield EventRange(events, event.place)
                         after, events, size = event.place, [], 0
             through = max(end, events[-1].place) if events else end
             if through > after:
-                yield Stretch(events, through)
+                yield EventRange(events, through)
                 after = through
             if self._end <= after:
                 await self._park(_ALL)

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T", bound=str)
 
 
-class Agenda(Generic[T]):
+class Deadlines(Generic[T]):
     """A heap that forgets lazily: a dropped item stays until it would come first.
 
     An item that is put again moves. What was forgotten never outweighs what is

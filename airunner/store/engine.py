@@ -4,9 +4,9 @@ from collections.abc import Container, Iterable, Sequence
 
 from msgspec.structs import replace
 
-from airunner.model.facts import Enqueued, Event, Fact, Finished, sequences
-from airunner.model.job_events import entry
-from airunner.model.jobs import BEGINNING, Instant, JobId, Place
+from airunner.model.facts import Enqueued, Event, Fact, Finished, sequence_count
+from airunner.model.job_events import job_event
+from airunner.model.jobs import BEGINNING, Instant, JobId, Position
 from airunner.model.jobs import Sequence as EventSequence
 from airunner.model.proof.chain import linked
 from airunner.model.proof.seal import NOTHING, Seal
@@ -69,12 +69,12 @@ class Engine:
 
     def _event(self, fact: Fact, now: Instant) -> Event:
         """The fact in its place, with its job's chain drawn through it, and sealed if it is the end."""
-        place, first, before = Place(self.tail + 1), EventSequence(1), NOTHING
+        place, first, before = Position(self.tail + 1), EventSequence(1), NOTHING
         if not isinstance(fact, Enqueued):
             job = self.table.job(fact.id)
-            first, before = EventSequence(job.sequence + (sequences(fact) > 0)), job.link
+            first, before = EventSequence(job.sequence + (sequence_count(fact) > 0)), job.link
         event = Event(place, now, fact, first, before)
-        if seen := entry(event):
+        if seen := job_event(event):
             event = replace(event, link=linked(before, seen))
         if isinstance(fact, Finished):
             seal = Seal(

@@ -12,7 +12,7 @@ from airunner.store.retention import Retention
 from airunner.store.table import Table
 
 
-def sparable(
+def evictable(
     ended: Iterable[tuple[Instant, JobId]],
     keep: Retention,
     now: Instant,
@@ -26,7 +26,7 @@ def sparable(
             yield id
 
 
-def job_room(
+def make_job_room(
     table: Table, keep: Retention, spec: JobSpec, now: Instant, watched: Container[JobId]
 ) -> Sequence[Fact]:
     """Which jobs have to go so that there may be one more. Raises LimitReached."""
@@ -37,7 +37,7 @@ def job_room(
     missing = table.script_bytes + size - keep.script_bytes_max if size else 0
     first: JobId | None = None
     if crowded:
-        first = next(sparable(table.finished, keep, now, watched), None)
+        first = next(evictable(table.finished, keep, now, watched), None)
         if first is None:
             raise LimitReached(
                 f"the server holds JOBS_MAX ({keep.jobs_max}) jobs, and none has been "
@@ -47,7 +47,7 @@ def job_room(
         missing -= table.job(first).spec.script_bytes
     if missing <= 0:
         return facts
-    for old in sparable(table.scripted, keep, now, watched):
+    for old in evictable(table.scripted, keep, now, watched):
         if old != first:
             facts.append(Forgotten(old))
             missing -= table.job(old).spec.script_bytes
@@ -60,7 +60,7 @@ def job_room(
     )
 
 
-def shelf_room(  # all that it is decided by
+def make_artifact_room(  # all that it is decided by
     table: Table,
     keep: Retention,
     token: TokenDigest,
@@ -86,7 +86,7 @@ def shelf_room(  # all that it is decided by
         )
     missing = table.artifact_bytes + size - keep.artifact_bytes_total
     facts: list[Fact] = []
-    for old in sparable(table.shelves, keep, now, watched):
+    for old in evictable(table.artifact_owners, keep, now, watched):
         if missing <= 0:
             break
         facts.append(ArtifactsDropped(old))

@@ -11,14 +11,14 @@ from heapq import merge
 
 from sortedcontainers import SortedList
 
-from airunner.model.jobs import Job, JobId, JobState, Place
+from airunner.model.jobs import Job, JobId, JobState, Position
 
 
-class Lines:
+class JobIndex:
     """All operations are O(log n) in the number of jobs, but for those that say otherwise."""
 
     def __init__(self) -> None:
-        self._lines: dict[tuple[str, JobState], SortedList[tuple[Place, JobId]]] = {}
+        self._lines: dict[tuple[str, JobState], SortedList[tuple[Position, JobId]]] = {}
 
     def add(self, job: Job) -> None:
         key = (job.spec.queue, job.state)
@@ -56,7 +56,7 @@ class Lines:
         return sum(map(len, self._chosen(queue, state)))
 
     def newest(
-        self, queue: str | None, state: JobState | None, before: Place | None
+        self, queue: str | None, state: JobState | None, before: Position | None
     ) -> Iterator[JobId]:
         """Jobs from the newest on; O(queues) for the first, then O(log queues) for each."""
         bound = None if before is None else (before, JobId(""))
@@ -68,7 +68,7 @@ class Lines:
 
     def _chosen(
         self, queue: str | None, state: JobState | None
-    ) -> Iterator[SortedList[tuple[Place, JobId]]]:
+    ) -> Iterator[SortedList[tuple[Position, JobId]]]:
         if queue is not None:
             states = list(JobState) if state is None else [state]
             return (self._lines[queue, s] for s in states if (queue, s) in self._lines)

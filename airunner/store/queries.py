@@ -2,20 +2,20 @@
 
 from itertools import islice
 
-from airunner.model.job_query import Listing, Page, QueueStatistics
+from airunner.model.job_query import JobQuery, Page, QueueStatistics
 from airunner.model.jobs import JobState
 from airunner.store.table import Table
 
 
-def page(table: Table, listing: Listing) -> Page:
+def page(table: Table, query: JobQuery) -> Page:
     """One page of jobs, newest first.
 
     O(page_size log n) after `before`; by page number it also steps over the pages before.
     """
-    size = listing.page_size
-    total = table.lines.total(listing.queue, listing.state)
-    ids = table.lines.newest(listing.queue, listing.state, listing.before)
-    skip = 0 if listing.before is not None else (listing.page - 1) * size
+    size = query.page_size
+    total = table.lines.total(query.queue, query.state)
+    ids = table.lines.newest(query.queue, query.state, query.before)
+    skip = 0 if query.before is not None else (query.page - 1) * size
     jobs = [table.job(id) for id in islice(ids, skip, skip + size + 1)]
     return Page(
         jobs=tuple(jobs[:size]),

@@ -61,11 +61,11 @@ from airunner.model.facts import (
     Returned,
 )
 from airunner.model.jobs import (
-    Ending,
-    Enqueue,
+    AttemptEnd,
     Instant,
     Job,
     JobId,
+    JobRequest,
     JobState,
     Lease,
     Millis,
@@ -77,7 +77,7 @@ from airunner.model.jobs import (
 )
 from airunner.model.reports import Output, Report
 from airunner.model.spec import first_difference
-from airunner.store.eviction import job_room, shelf_room, sparable
+from airunner.store.eviction import evictable, make_artifact_room, make_job_room
 from airunner.store.report_intake import check_countable, fit, room_for, unseen
 from airunner.store.retention import Retention
 from airunner.store.table import Table
@@ -103,26 +103,26 @@ class Queue:
     # Verbs: from what somebody wants to what shall be so
 
     def enqueue(
-        self, id: JobId, wish: Enqueue, now: Instant, watched: Container[JobId] = NOBODY
+        self, id: JobId, request: JobRequest, now: Instant, watched: Container[JobId] = NOBODY
     ) -> Sequence[Fact]:
         """Put a job in line; nothing if its idempotency key already stands for the same one.
 
         Raises IdempotencyConflict if the key stands for another, LimitReached if
         there is no room.
         """
-        if wish.request and (known := self._table.requested(wish.request)):
-            difference = first_difference(known.spec, wish.spec)
-            if difference is None and known.retry_of != wish.retry_of:
+        if request.request and (known := self._table.requested(request.request)):
+            difference = first_difference(known.spec, request.spec)
+            if difference is None and known.retry_of != request.retry_of:
                 difference = "retry_of"
             if difference:
                 raise IdempotencyConflict(
-                    f"request_id {wish.request!r} was used for job {known.id}, "
+                    f"request_id {request.request!r} was used for job {known.id}, "
                     f"which differs in {difference}: another job needs another one"
                 )
             return ()
         assert self._table.find(id) is None
-        enqueued = Enqueued(id, wish.spec, wish.request, wish.submitter, wish.retry_of)
-        return (*job_room(self._table, self.retention, wish.spec, now, watched), enqueued)
+        enqueued = Enqueued(id, request.spec, request.request, request.submitter, request.retry_of)
+        return (*make_job_room(self._table, self.retention, request.spec, now, watched), enqueued)
 
     def lease(
         self,
@@ -196,16 +196,16 @@ class Queue:
         check_countable(job, facts)
         return facts
 
-    def make_shelf_room(
+    def make_artifact_room(
         self, token: TokenDigest, size: int, *, now: Instant, watched: Container[JobId] = NOBODY
     ) -> Sequence[Fact]:
         """See that the current attempt may leave one more artifact, of so many bytes.
 
         Those of finished jobs go for it, oldest first. Raises InvalidRequest, LimitReached.
         """
-        return shelf_room(self._table, self.retention, token, size, now, watched)
+        return make_artifact_room(self._table, self.retention, token, size, now, watched)
 
-    def keep(
+    def store_artifact(
         self,
         token: TokenDigest,
         artifact: Artifact,
@@ -215,10 +215,10 @@ class Queue:
     ) -> Sequence[Fact]:
         """Record an artifact of the current attempt, whose bytes are kept already.
 
-        Raises as make_shelf_room() does.
+        Raises as make_artifact_room() does.
         """
         job = self._table.held_by(token)
-        room = self.make_shelf_room(token, artifact.size, now=now, watched=watched)
+        room = self.make_artifact_room(token, artifact.size, now=now, watched=watched)
         return (*room, ArtifactKept(job.id, job.attempt, artifact))
 
     def finish(
@@ -229,7 +229,7 @@ class Queue:
         Nothing if this very completion is already recorded. Raises AlreadyFinished
         if the lease ended with another, StaleLease if it ended in any other way.
         """
-        if over := self._ended(token, Ending.FINISHED):
+        if over := self._ended(token, AttemptEnd.FINISHED):
             if over.outcome in (outcome, _cancelled(outcome)):
                 return ()
             raise AlreadyFinished(f"job {over.id} has already ended otherwise: {over.state}")
@@ -239,13 +239,15 @@ class Queue:
         if job.cancel_requested_at is not None:
             outcome = _cancelled(outcome)
         return (
-            Finished(job.id, job.attempt, outcome.state, outcome, Ending.FINISHED, job.failures),
+            Finished(
+                job.id, job.attempt, outcome.state, outcome, AttemptEnd.FINISHED, job.failures
+            ),
         )
 
     def give_back(
         self,
         token: TokenDigest,
-        ending: Ending = Ending.RELEASED,
+        ending: AttemptEnd = AttemptEnd.RELEASED,
         *,
         heard: bool = True,
         sent: int = 0,
@@ -255,13 +257,13 @@ class Queue:
         `heard`: nothing that the worker has to say of the attempt can be missing. `sent`: the
         number of its last report, which must be here already; 0: not said.
         """
-        assert ending in (Ending.RELEASED, Ending.LOST)
+        assert ending in (AttemptEnd.RELEASED, AttemptEnd.LOST)
         if self._ended(token, ending):
             return ()
         job = self._table.held_by(token)
         if sent > job.sent:
             raise OutOfSequence(job.sent + 1, sent + 1)
-        return self._end_attempt(job, ending, whole=heard and ending is Ending.RELEASED)
+        return self._end_attempt(job, ending, whole=heard and ending is AttemptEnd.RELEASED)
 
     def cancel(self, id: JobId, by: Subject) -> Sequence[Fact]:
         """Ask for the end of a job; nothing if somebody already has."""
@@ -292,7 +294,7 @@ class Queue:
         if soonest and soonest[0] <= now:
             job = self._table.job(soonest[1])
             if job.lease:
-                return self._end_attempt(job, Ending.LAPSED)
+                return self._end_attempt(job, AttemptEnd.LAPSED)
             limit = job.spec.queue_timeout_seconds
             outcome = Outcome(
                 reason=Reason.QUEUE_TIMEOUT, error=f"waited in line for longer than {limit} s"
@@ -303,16 +305,16 @@ class Queue:
 
     # How they decide
 
-    def _ended(self, token: TokenDigest, ending: Ending) -> Job | None:
+    def _ended(self, token: TokenDigest, ending: AttemptEnd) -> Job | None:
         """The job whose latest attempt had this token and ended like this."""
         job = self._table.ended_by(token)
         if job and job.attempts[-1].token == token and job.attempts[-1].ending is ending:
             return job
         return None
 
-    def _end_attempt(self, job: Job, ending: Ending, *, whole: bool = False) -> Sequence[Fact]:
+    def _end_attempt(self, job: Job, ending: AttemptEnd, *, whole: bool = False) -> Sequence[Fact]:
         """An attempt is over without a completion; `whole`: its log is all here."""
-        failures = job.failures + (ending is not Ending.RELEASED)
+        failures = job.failures + (ending is not AttemptEnd.RELEASED)
         if job.cancel_requested_at is not None:
             outcome = Outcome(
                 reason=Reason.CANCELLED,
@@ -349,7 +351,7 @@ class Queue:
         """Drop the output of finished jobs, oldest first, until `missing` bytes are free."""
         freed = 0
         if missing > 0:
-            for id in sparable(self._table.outputs, self.retention, now, watched):
+            for id in evictable(self._table.outputs, self.retention, now, watched):
                 if freed >= missing:
                     break
                 if id not in dropped:

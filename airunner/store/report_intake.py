@@ -6,7 +6,7 @@ from airunner.model import limits
 from airunner.model.errors import InvalidRequest, OutOfSequence
 from airunner.model.facts import Fact, Reported
 from airunner.model.jobs import Job
-from airunner.model.reports import Output, OutputCut, Report, tail, width
+from airunner.model.reports import Output, OutputCut, Report, count_sequences, without_first
 from airunner.store.retention import Retention
 
 
@@ -24,13 +24,13 @@ def unseen(
     taken as it is. Raises OutOfSequence where a number is missing, unless `gaps`.
     """
     for first, report in reports:
-        last = first + width(report) - 1
+        last = first + count_sequences(report) - 1
         if not first:
             yield 0, report
         elif last > sent:
             if first > sent + 1 and not gaps:
                 raise OutOfSequence(sent + 1, first)
-            yield last, tail(report, max(0, sent + 1 - first))
+            yield last, without_first(report, max(0, sent + 1 - first))
             sent = last
 
 
@@ -42,7 +42,7 @@ def check_countable(job: Job, facts: Iterable[Fact]) -> None:
     reports = [fact.report for fact in facts if isinstance(fact, Reported)]
     cut = sum(report.size for report in reports if isinstance(report, OutputCut))
     for count, unit in (
-        (job.sequence + sum(map(width, reports)), "sequences"),
+        (job.sequence + sum(map(count_sequences, reports)), "sequences"),
         (job.output_bytes_cut + cut, "bytes that are cut"),
     ):
         if count > limits.COUNT_MAX:

@@ -17,7 +17,7 @@ from airunner.model.facts import (
     Forgotten,
     Renewed,
     Reported,
-    Tallied,
+    ReportTotals,
 )
 from airunner.model.jobs import (
     Instant,
@@ -28,9 +28,9 @@ from airunner.model.jobs import (
     TokenDigest,
     WorkerId,
 )
-from airunner.store.deadlines import Agenda
-from airunner.store.job_index import Lines
-from airunner.store.transitions import after, begun
+from airunner.store.deadlines import Deadlines
+from airunner.store.job_index import JobIndex
+from airunner.store.transitions import apply_fact, new_job
 
 
 class Table:
@@ -43,12 +43,14 @@ class Table:
         self._tokens: dict[TokenDigest, JobId] = {}  # of current leases
         self._ended: dict[TokenDigest, JobId] = {}  # of leases that are over
         self._holders: dict[WorkerId, dict[JobId, None]] = {}
-        self.lines = Lines()
-        self.deadlines: Agenda[JobId] = Agenda()  # leases that lapse, waits that time out
+        self.lines = JobIndex()
+        self.deadlines: Deadlines[JobId] = Deadlines()  # leases that lapse, waits that time out
         self.finished: SortedList[tuple[Instant, JobId]] = SortedList()
         self.outputs: SortedList[tuple[Instant, JobId]] = SortedList()  # finished, with output
         self.output_bytes = 0  # kept, of all jobs
-        self.shelves: SortedList[tuple[Instant, JobId]] = SortedList()  # finished, with artifacts
+        self.artifact_owners: SortedList[tuple[Instant, JobId]] = (
+            SortedList()
+        )  # finished, with artifacts
         self.artifact_bytes = 0  # kept, of all jobs
         self.scripted: SortedList[tuple[Instant, JobId]] = SortedList()  # finished, with a script
         self.script_bytes = 0  # of all jobs
@@ -98,24 +100,24 @@ class Table:
         assert self._indexed
         match event.fact:
             case Enqueued() as fact:
-                self._put(begun(fact, event))
+                self._put(new_job(fact, event))
                 self.script_bytes += fact.spec.script_bytes
             case Forgotten(id):
                 self.script_bytes -= self._take(id).spec.script_bytes
                 del self._jobs[id]
-            case Reported() | Tallied() as fact:  # touches no index, and is frequent
+            case Reported() | ReportTotals() as fact:  # touches no index, and is frequent
                 job = self._jobs[fact.id]
-                self._jobs[job.id] = changed = after(job, fact, event)
+                self._jobs[job.id] = changed = apply_fact(job, fact, event)
                 self.output_bytes += changed.output_bytes - job.output_bytes
             case Renewed() as fact:
-                job = after(self._jobs[fact.id], fact, event)
+                job = apply_fact(self._jobs[fact.id], fact, event)
                 self._jobs[job.id] = job
                 self.deadlines.put(job.id, fact.lease.until)
             case ArtifactKept(id, _, artifact) as fact:  # nor does it
-                self._jobs[id] = after(self._jobs[id], fact, event)
+                self._jobs[id] = apply_fact(self._jobs[id], fact, event)
                 self.artifact_bytes += artifact.size
             case fact:
-                self._put(after(self._take(fact.id), fact, event))
+                self._put(apply_fact(self._take(fact.id), fact, event))
 
     def restore(self, event: Event) -> None:
         """Make a fact true again, in a table that is not indexed until index().
@@ -125,11 +127,11 @@ class Table:
         self._indexed = False
         match event.fact:
             case Enqueued() as fact:
-                self._jobs[fact.id] = begun(fact, event)
+                self._jobs[fact.id] = new_job(fact, event)
             case Forgotten(id):
                 self._jobs.pop(id, None)
             case fact:
-                self._jobs[fact.id] = after(self._jobs[fact.id], fact, event)
+                self._jobs[fact.id] = apply_fact(self._jobs[fact.id], fact, event)
 
     def index(self) -> None:
         """Make every index anew, after the last restore()."""
@@ -162,7 +164,7 @@ class Table:
         if job.artifacts:
             self.artifact_bytes -= job.artifact_bytes
             if job.finished_at is not None:
-                self.shelves.remove((job.finished_at, id))
+                self.artifact_owners.remove((job.finished_at, id))
         return job
 
     def _put(self, job: Job) -> None:
@@ -188,7 +190,7 @@ class Table:
         if job.artifacts:
             self.artifact_bytes += job.artifact_bytes
             if job.finished_at is not None:
-                self.shelves.add((job.finished_at, job.id))
+                self.artifact_owners.add((job.finished_at, job.id))
 
     # What always holds
 
@@ -219,7 +221,9 @@ class Table:
         assert [end for end in sorted(ends) if self._jobs[end[1]].output_bytes] == list(
             self.outputs
         )
-        assert [end for end in sorted(ends) if self._jobs[end[1]].artifacts] == list(self.shelves)
+        assert [end for end in sorted(ends) if self._jobs[end[1]].artifacts] == list(
+            self.artifact_owners
+        )
         scripted = [end for end in sorted(ends) if self._jobs[end[1]].spec.script_bytes]
         assert scripted == list(self.scripted)
         assert sum(job.spec.script_bytes for job in jobs) == self.script_bytes

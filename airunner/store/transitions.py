@@ -16,24 +16,24 @@ from airunner.model.facts import (
     OutputDropped,
     Renewed,
     Reported,
+    ReportTotals,
     Returned,
-    Tallied,
 )
 from airunner.model.jobs import (
-    Attempt,
-    Ending,
+    AttemptEnd,
     Instant,
     Job,
     JobState,
     Millis,
+    PastAttempt,
 )
 from airunner.model.limits import ATTEMPTS_KEPT
 from airunner.model.reports import Output, OutputCut
 
-Moving = LifecycleFact | Reported | Tallied | OutputDropped | ArtifactsDropped
+Moving = LifecycleFact | Reported | ReportTotals | OutputDropped | ArtifactsDropped
 
 
-def begun(fact: Enqueued, event: Event) -> Job:
+def new_job(fact: Enqueued, event: Event) -> Job:
     """The job as it enters the line."""
     return Job(
         id=fact.id,
@@ -50,11 +50,11 @@ def begun(fact: Enqueued, event: Event) -> Job:
     )
 
 
-def after(job: Job, fact: Moving, event: Event) -> Job:
+def apply_fact(job: Job, fact: Moving, event: Event) -> Job:
     """The job once the event has happened, whose fact this is."""
     at = event.at
     match fact:
-        case Reported() | Tallied() | OutputDropped():
+        case Reported() | ReportTotals() | OutputDropped():
             return _counted(job, fact, event)
         case Renewed(_, lease):
             return replace(job, lease=lease)
@@ -115,14 +115,14 @@ def after(job: Job, fact: Moving, event: Event) -> Job:
                 output_bytes_cut=seal.cut if seal else job.output_bytes_cut,
             )
         case ArtifactKept() | ArtifactsDropped():
-            return _shelved(job, fact, event)
+            return _with_artifacts(job, fact, event)
         case Enqueued():
             raise AssertionError("a job begins once")
         case _:
             assert_never(fact)
 
 
-def _counted(job: Job, fact: Reported | Tallied | OutputDropped, event: Event) -> Job:
+def _counted(job: Job, fact: Reported | ReportTotals | OutputDropped, event: Event) -> Job:
     """The job once more was reported of it, or less is kept."""
     match fact:
         case Reported(sent=sent, report=report):
@@ -136,7 +136,7 @@ def _counted(job: Job, fact: Reported | Tallied | OutputDropped, event: Event) -
                 output_bytes=job.output_bytes + kept,
                 output_bytes_cut=job.output_bytes_cut + cut,
             )
-        case Tallied(_, sent, kept, cut):
+        case ReportTotals(_, sent, kept, cut):
             return replace(
                 job,
                 sequence=event.last,
@@ -152,7 +152,7 @@ def _counted(job: Job, fact: Reported | Tallied | OutputDropped, event: Event) -
             assert_never(fact)
 
 
-def _shelved(job: Job, fact: ArtifactKept | ArtifactsDropped, event: Event) -> Job:
+def _with_artifacts(job: Job, fact: ArtifactKept | ArtifactsDropped, event: Event) -> Job:
     """The job once one more of its artifacts is kept, or none."""
     match fact:
         case ArtifactKept(_, _, artifact):
@@ -173,11 +173,11 @@ def _waited(job: Job, at: Instant) -> Millis:
     return job.waited if job.queued_at is None else Millis(job.waited + at - job.queued_at)
 
 
-def _history(job: Job, ending: Ending, at: Instant) -> tuple[Attempt, ...]:
+def _history(job: Job, ending: AttemptEnd, at: Instant) -> tuple[PastAttempt, ...]:
     """The job's past attempts once the current one is over; the oldest go first."""
     assert job.lease
     assert job.leased_at is not None
-    over = Attempt(
+    over = PastAttempt(
         number=job.attempt,
         token=job.lease.token,
         worker=job.lease.worker,

@@ -13,7 +13,7 @@ Rules
    `\\r\\n`, unless the command says `stty raw`.
 5. terminate() and close() return when no process of the tree is left, and not before.
 
-keeper.py starts real processes. Anything else that keeps these rules can stand in for
+supervisor.py starts real processes. Anything else that keeps these rules can stand in for
 it, a simulation in a test among them.
 
 Rejected: asyncio's own subprocesses. They fork in a process full of threads, read
@@ -47,7 +47,7 @@ class LaunchFailed(LaunchError):
     """Something other than the program is wrong: its directory, its size, the system."""
 
 
-class KeeperLost(LaunchFailed):
+class SupervisorLost(LaunchFailed):
     """Whoever starts processes here is gone: no command can be started any more."""
 
 

@@ -8,30 +8,30 @@ from airunner.model.artifacts import Artifact
 from airunner.model.errors import InvalidRequest, Refused
 from airunner.model.jobs import TaskToken
 from airunner.wire.client.artifacts_client import ArtifactsClient
-from airunner.wire.client.endpoint import Destination
-from airunner.worker.workspace.workspace import NotKept
+from airunner.wire.client.endpoint import Endpoint
+from airunner.worker.workspace.workspace import NotStored
 
 
 class Uploads:
     """A worker's connection for artifacts, made when the first job has some."""
 
-    def __init__(self, destination: Destination) -> None:
-        self._destination = destination
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
         self._client: ArtifactsClient | None = None
 
-    def __call__(self, token: TaskToken) -> "ServerShelf":
+    def __call__(self, token: TaskToken) -> "UploadSink":
         """The shelf of the attempt whose lease this token stands for."""
         if self._client is None:
             # A server that is away may come back for as long as the lease holds
-            self._client = ArtifactsClient(self._destination, patience=inf)
-        return ServerShelf(self._client, token)
+            self._client = ArtifactsClient(self._endpoint, patience=inf)
+        return UploadSink(self._client, token)
 
     async def close(self) -> None:
         if self._client:
             await self._client.close()
 
 
-class ServerShelf:
+class UploadSink:
     """What the server keeps of one attempt; Shelf.
 
     A put goes on over lost connections and restarts of the server, until it is cancelled.
@@ -48,9 +48,13 @@ class ServerShelf:
             await self._client.upload(self._token, artifact, said)
         except Refused as refusal:
             why = refusal.why if isinstance(refusal, InvalidRequest) else refusal
-            raise NotKept(f"artifact {artifact.path!r} was not kept by the server: {why}") from None
+            raise NotStored(
+                f"artifact {artifact.path!r} was not kept by the server: {why}"
+            ) from None
         except OSError as error:
-            raise NotKept(f"artifact {artifact.path!r} cannot be read: {error.strerror}") from None
+            raise NotStored(
+                f"artifact {artifact.path!r} cannot be read: {error.strerror}"
+            ) from None
 
     async def folder(self, path: str) -> None:
         """As Shelf.folder: a server keeps files."""

@@ -22,16 +22,16 @@ from random import Random
 from typing import Final
 
 from airunner.model.errors import Refused, Unreachable
-from airunner.model.jobs import Ending, Millis, Outcome, Reason, WorkerId
+from airunner.model.jobs import AttemptEnd, Millis, Outcome, Reason, WorkerId
 from airunner.model.limits import WORKER_VISIBILITY_SECONDS_DEFAULT
 from airunner.model.protocol.worker_protocol import Hello
 from airunner.model.spec import DEFAULT_QUEUE
-from airunner.worker.attempt.execution import Run
-from airunner.worker.attempt.runtime import Place
-from airunner.worker.attempt.stop import Why
-from airunner.worker.process import KeeperLost
-from airunner.worker.session.held_lease import Tenure
-from airunner.worker.session.session import Client, Connect
+from airunner.worker.attempt.execution import Execution
+from airunner.worker.attempt.runtime import Runtime
+from airunner.worker.attempt.stop import StopReason
+from airunner.worker.process import SupervisorLost
+from airunner.worker.session.held_lease import HeldLease
+from airunner.worker.session.session import Connect, WorkerSession
 
 KILL_SECONDS_MAX: Final = 3  # for giving jobs back after kill()
 DRAIN_SECONDS_DEFAULT: Final = 60.0
@@ -55,18 +55,18 @@ class Worker:
     """Made and used within one event loop."""
 
     def __init__(
-        self, options: WorkerOptions, connect: Connect, place: Place, dice: Random
+        self, options: WorkerOptions, connect: Connect, runtime: Runtime, dice: Random
     ) -> None:
         self._options = options
-        self._place = place
-        self._log = place.log
+        self._runtime = runtime
+        self._log = runtime.log
         self._asked = options.slots  # how many jobs the server was ever asked for
         if options.jobs_max is not None:
             self._asked = min(options.slots, options.jobs_max)
         self._over = 0  # of them
         self._loop = asyncio.get_running_loop()
         self.id = WorkerId(f"{options.name}.{dice.getrandbits(64):016x}")
-        self._client = Client(
+        self._client = WorkerSession(
             connect,
             Hello(
                 worker=self.id,
@@ -79,16 +79,16 @@ class Worker:
             dice=dice,
             take=self._take,
             news=self._look,
-            log=place.log,
-            spools=place.spools,
+            log=runtime.log,
+            spools=runtime.spools,
         )
         self._tasks: asyncio.TaskGroup | None = None
-        self._jobs: dict[Tenure, asyncio.Task[None]] = {}
+        self._jobs: dict[HeldLease, asyncio.Task[None]] = {}
         self._outcome: Outcome | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._leaving = False
         self._abandoned = False  # no more waiting, not even for giving back
-        self._failure: Refused | KeeperLost | None = None  # why no worker can be of use here
+        self._failure: Refused | SupervisorLost | None = None  # why no worker can be of use here
         self._news = asyncio.Event()
 
     async def run(self) -> Outcome | None:
@@ -101,7 +101,7 @@ class Worker:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             session = tasks.create_task(self._converse())
-            sweep = tasks.create_task(self._place.workspaces.sweep())
+            sweep = tasks.create_task(self._runtime.workspaces.sweep())
             self._count_idle()
             while not self._is_over():
                 self._news.clear()
@@ -111,8 +111,8 @@ class Worker:
                 job.cancel()
             session.cancel()
             sweep.cancel()
-        self._place.workspaces.close()
-        self._place.spools.close()
+        self._runtime.workspaces.close()
+        self._runtime.spools.close()
         self._log.info("stopped", worker=self.id)
         if self._failure:
             raise self._failure
@@ -143,24 +143,24 @@ class Worker:
 
     # Jobs
 
-    def _take(self, tenure: Tenure) -> None:
+    def _take(self, held_lease: HeldLease) -> None:
         assert self._tasks
         self._stop_counting()
-        self._jobs[tenure] = self._tasks.create_task(self._work(tenure))
+        self._jobs[held_lease] = self._tasks.create_task(self._work(held_lease))
 
-    async def _work(self, tenure: Tenure) -> None:
-        run = Run(tenure, self._place)
+    async def _work(self, held_lease: HeldLease) -> None:
+        execution = Execution(held_lease, self._runtime)
         try:
-            await run.play()
-            if run.keeper_lost:
-                self._failure = run.keeper_lost
-                self._log.error("keeper_lost", why=str(run.keeper_lost))
+            await execution.run()
+            if execution.supervisor_lost:
+                self._failure = execution.supervisor_lost
+                self._log.error("keeper_lost", why=str(execution.supervisor_lost))
                 self.kill()
             self._ask_for_another()
-            heard = await tenure.over()
-            self._tell(tenure, heard)
+            heard = await held_lease.over()
+            self._tell(held_lease, heard)
         finally:
-            del self._jobs[tenure]
+            del self._jobs[held_lease]
         self._over += 1
         self._count_idle()
         self._look()
@@ -170,9 +170,9 @@ class Worker:
             self._asked += 1
             self._client.grant()
 
-    def _tell(self, tenure: Tenure, heard: bool) -> None:
+    def _tell(self, held_lease: HeldLease, heard: bool) -> None:
         """Say how it ended; the session has said so if the lease was lost."""
-        job, verdict = tenure.job, tenure.verdict
+        job, verdict = held_lease.job, held_lease.verdict
         outcome = verdict if heard and isinstance(verdict, Outcome) else None
         if outcome:
             self._log.info(
@@ -184,15 +184,15 @@ class Worker:
                 signal=outcome.signal,
             )
         elif heard:
-            lost = verdict is Ending.LOST
+            lost = verdict is AttemptEnd.LOST
             self._log.info("job_given_back", job=job.id, attempt=job.attempt, lost=lost)
         if self._options.jobs_max is not None:
             error = "its lease was lost, or it was given back"
             self._outcome = outcome or Outcome(reason=Reason.LOST, error=error)
 
     def _stop_jobs(self, at_once: bool) -> None:
-        for tenure in self._jobs:
-            tenure.halt.ask(Why.DRAIN, at_once=at_once)
+        for held_lease in self._jobs:
+            held_lease.stop.ask(StopReason.DRAIN, at_once=at_once)
 
     # The end
 

@@ -1,7 +1,7 @@
-"""What every Depot promises. A depot's tests subclass this and say how one is made.
+"""What every blob store promises. A blob store's tests subclass this and say how one is made.
 
 class TestMyDepot(DepotContract):
-    def make(self, folder: Path) -> Depot: ...
+    def make(self, folder: Path) -> blob store: ...
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import pytest
 
-from airunner.blobs.blobs import Depot, NotThere
+from airunner.blobs.blobs import BlobMissing, BlobStore
 from airunner.model.artifacts import Artifact
 from airunner.model.errors import InvalidRequest
 from airunner.model.jobs import JobId
@@ -30,40 +30,40 @@ def artifact(data: bytes, path: str = "out/file") -> Artifact:
     return Artifact(path=path, size=len(data), sha256=sha256(data).hexdigest())
 
 
-async def put(depot: Depot, id: JobId, data: bytes, attempt: int = 1) -> bool:
+async def put(blobs: BlobStore, id: JobId, data: bytes, attempt: int = 1) -> bool:
     """Bring a file in pieces; whether it is new."""
-    with closing(await depot.receive(id, attempt, artifact(data))) as deposit:
+    with closing(await blobs.create(id, attempt, artifact(data))) as deposit:
         for at in range(0, len(data), 100_000):
             await deposit.write(data[at : at + 100_000])
-        return await deposit.keep()
+        return await deposit.commit()
 
 
-async def get(depot: Depot, id: JobId, data: bytes, attempt: int = 1, offset: int = 0) -> bytes:
-    async with aclosing(depot.read(id, attempt, artifact(data), offset)) as chunks:
+async def get(blobs: BlobStore, id: JobId, data: bytes, attempt: int = 1, offset: int = 0) -> bytes:
+    async with aclosing(blobs.read(id, attempt, artifact(data), offset)) as chunks:
         return b"".join([chunk async for chunk in chunks])
 
 
-async def is_there(depot: Depot, id: JobId, data: bytes, attempt: int = 1) -> bool:
+async def is_there(blobs: BlobStore, id: JobId, data: bytes, attempt: int = 1) -> bool:
     try:
-        return await get(depot, id, data, attempt) == data
-    except NotThere:
+        return await get(blobs, id, data, attempt) == data
+    except BlobMissing:
         return False
 
 
 C = TypeVar("C", bound="DepotContract")
 
 
-def on_a_loop(test: Callable[[C, Depot], Awaitable[None]]) -> Callable[[C, Path], None]:
-    """Run a test of the contract with a fresh depot."""
+def on_a_loop(test: Callable[[C, BlobStore], Awaitable[None]]) -> Callable[[C, Path], None]:
+    """Run a test of the contract with a fresh blob store."""
 
     @wraps(test)
     def run(contract: C, tmp_path: Path) -> None:
         async def main() -> None:
-            depot = contract.make(tmp_path / "depot")
+            blobs = contract.make(tmp_path / "depot")
             try:
-                await test(contract, depot)
+                await test(contract, blobs)
             finally:
-                await depot.close()
+                await blobs.close()
 
         asyncio.run(main())
 
@@ -72,83 +72,85 @@ def on_a_loop(test: Callable[[C, Depot], Awaitable[None]]) -> Callable[[C, Path]
 
 
 class DepotContract:
-    def make(self, folder: Path) -> Depot:
+    def make(self, folder: Path) -> BlobStore:
         raise NotImplementedError
 
     @on_a_loop
-    async def test_what_was_kept_is_read_as_it_came_from_any_offset(self, depot: Depot) -> None:
+    async def test_what_was_kept_is_read_as_it_came_from_any_offset(self, blobs: BlobStore) -> None:
         for data in (b"", b"x", LARGE):
-            assert await put(depot, ONE, data)
-            assert await get(depot, ONE, data) == data
+            assert await put(blobs, ONE, data)
+            assert await get(blobs, ONE, data) == data
         for offset in (1, ARTIFACT_CHUNK_BYTES, len(LARGE) - 1, len(LARGE)):
-            assert await get(depot, ONE, LARGE, offset=offset) == LARGE[offset:]
+            assert await get(blobs, ONE, LARGE, offset=offset) == LARGE[offset:]
 
     @on_a_loop
-    async def test_it_is_read_a_chunk_at_a_time(self, depot: Depot) -> None:
-        await put(depot, ONE, LARGE)
-        async with aclosing(depot.read(ONE, 1, artifact(LARGE))) as chunks:
+    async def test_it_is_read_a_chunk_at_a_time(self, blobs: BlobStore) -> None:
+        await put(blobs, ONE, LARGE)
+        async with aclosing(blobs.read(ONE, 1, artifact(LARGE))) as chunks:
             sizes = [len(chunk) async for chunk in chunks]
         assert sizes == [ARTIFACT_CHUNK_BYTES, ARTIFACT_CHUNK_BYTES, 9]
 
     @on_a_loop
-    async def test_nobody_sees_a_file_before_it_is_whole(self, depot: Depot) -> None:
-        with closing(await depot.receive(ONE, 1, artifact(LARGE))) as deposit:
+    async def test_nobody_sees_a_file_before_it_is_whole(self, blobs: BlobStore) -> None:
+        with closing(await blobs.create(ONE, 1, artifact(LARGE))) as deposit:
             await deposit.write(LARGE)
-            assert not await is_there(depot, ONE, LARGE)
-        assert not await is_there(depot, ONE, LARGE)
+            assert not await is_there(blobs, ONE, LARGE)
+        assert not await is_there(blobs, ONE, LARGE)
 
     @on_a_loop
-    async def test_bytes_that_are_not_those_that_were_said_are_not_kept(self, depot: Depot) -> None:
-        deposit = await depot.receive(ONE, 1, artifact(b"abc"))
+    async def test_bytes_that_are_not_those_that_were_said_are_not_kept(
+        self, blobs: BlobStore
+    ) -> None:
+        deposit = await blobs.create(ONE, 1, artifact(b"abc"))
         with pytest.raises(InvalidRequest, match="out/file has more than the 3 bytes said"):
             await deposit.write(b"abcd")
         deposit.close()
-        with closing(await depot.receive(ONE, 1, artifact(b"abc"))) as deposit:
+        with closing(await blobs.create(ONE, 1, artifact(b"abc"))) as deposit:
             await deposit.write(b"ab")
             with pytest.raises(InvalidRequest, match="out/file ends after 2 of 3 bytes"):
-                await deposit.keep()
-        with closing(await depot.receive(ONE, 1, artifact(b"abc"))) as deposit:
+                await deposit.commit()
+        with closing(await blobs.create(ONE, 1, artifact(b"abc"))) as deposit:
             await deposit.write(b"abd")
             with pytest.raises(InvalidRequest, match="out/file have another digest"):
-                await deposit.keep()
-        assert not await is_there(depot, ONE, b"abc")
+                await deposit.commit()
+        assert not await is_there(blobs, ONE, b"abc")
 
     @on_a_loop
-    async def test_the_same_file_twice_is_there_once(self, depot: Depot) -> None:
-        assert await put(depot, ONE, b"same")
-        assert not await put(depot, ONE, b"same")
-        assert await put(depot, ONE, b"same", attempt=2)
-        depot.discard(ONE, 1, artifact(b"same"))
-        await self.settle(depot)
-        assert not await is_there(depot, ONE, b"same")
-        assert await is_there(depot, ONE, b"same", attempt=2)
+    async def test_the_same_file_twice_is_there_once(self, blobs: BlobStore) -> None:
+        assert await put(blobs, ONE, b"same")
+        assert not await put(blobs, ONE, b"same")
+        assert await put(blobs, ONE, b"same", attempt=2)
+        blobs.delete(ONE, 1, artifact(b"same"))
+        await self.settle(blobs)
+        assert not await is_there(blobs, ONE, b"same")
+        assert await is_there(blobs, ONE, b"same", attempt=2)
 
     @on_a_loop
-    async def test_what_is_dropped_is_gone_and_nothing_else(self, depot: Depot) -> None:
+    async def test_what_is_dropped_is_gone_and_nothing_else(self, blobs: BlobStore) -> None:
         for id in (ONE, TWO):
             for attempt in (1, 2):
-                await put(depot, id, b"it", attempt)
-        depot.drop(ONE, 1)
-        depot.drop(TWO)
-        depot.drop(JobId("0198a0b1-0000-7000-8000-000000000009"))
-        await self.settle(depot)
-        assert [await is_there(depot, ONE, b"it", attempt) for attempt in (1, 2)] == [False, True]
-        assert [await is_there(depot, TWO, b"it", attempt) for attempt in (1, 2)] == [False, False]
-        await put(depot, TWO, b"again")
-        assert await is_there(depot, TWO, b"again")
+                await put(blobs, id, b"it", attempt)
+        blobs.delete_job(ONE, 1)
+        blobs.delete_job(TWO)
+        blobs.delete_job(JobId("0198a0b1-0000-7000-8000-000000000009"))
+        await self.settle(blobs)
+        assert [await is_there(blobs, ONE, b"it", attempt) for attempt in (1, 2)] == [False, True]
+        assert [await is_there(blobs, TWO, b"it", attempt) for attempt in (1, 2)] == [False, False]
+        await put(blobs, TWO, b"again")
+        assert await is_there(blobs, TWO, b"again")
 
     @on_a_loop
     async def test_a_sweep_leaves_what_is_known_and_counts_what_is_missing(
-        self, depot: Depot
+        self, blobs: BlobStore
     ) -> None:
         for attempt in (1, 2):
-            await put(depot, ONE, b"it", attempt)
-        await put(depot, TWO, b"it")
+            await put(blobs, ONE, b"it", attempt)
+        await put(blobs, TWO, b"it")
         missing = JobId("0198a0b1-0000-7000-8000-000000000009")
-        assert await depot.sweep({ONE: 2, missing: 1}) == 1
-        assert [await is_there(depot, ONE, b"it", attempt) for attempt in (1, 2)] == [False, True]
-        assert not await is_there(depot, TWO, b"it")
+        assert await blobs.collect_garbage({ONE: 2, missing: 1}) == 1
+        assert [await is_there(blobs, ONE, b"it", attempt) for attempt in (1, 2)] == [False, True]
+        assert not await is_there(blobs, TWO, b"it")
 
-    async def settle(self, depot: Depot) -> None:
+    async def settle(self, blobs: BlobStore) -> None:
         """Return when what is to go soon is gone: keeping a file comes behind all of it."""
-        await put(depot, JobId("0198a0b1-0000-7000-8000-00000000000f"), b"behind")
+        await put(blobs, JobId("0198a0b1-0000-7000-8000-00000000000f"), b"behind")

@@ -1,4 +1,4 @@
-"""Both depots keep the contract; each has promises of its own besides."""
+"""Both blob stores keep the contract; each has promises of its own besides."""
 
 import asyncio
 import os
@@ -8,26 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from airunner.blobs.blobs import Altered, Depot
-from airunner.blobs.folder import PARTIAL, TRASH, FolderDepot, depot_of, place_of, room_named
-from airunner.blobs.memory import MemoryDepot
+from airunner.blobs.blobs import BlobCorrupted, BlobStore
+from airunner.blobs.folder import PARTIAL, TRASH, FolderBlobs, blob_path, blobs_folder, room_named
+from airunner.blobs.memory import MemoryBlobs
 from airunner.model.errors import LimitReached
 from tests.blobs.blob_contract import LARGE, ONE, TWO, DepotContract, artifact, get, is_there, put
 
 
 class TestMemoryDepot(DepotContract):
-    def make(self, folder: Path) -> Depot:
-        return MemoryDepot()
+    def make(self, folder: Path) -> BlobStore:
+        return MemoryBlobs()
 
 
 class TestFolderDepot(DepotContract):
-    def make(self, folder: Path) -> Depot:
-        return FolderDepot.open(folder)
+    def make(self, folder: Path) -> BlobStore:
+        return FolderBlobs.open(folder)
 
 
 class TestFolderDepotWithoutSync(DepotContract):
-    def make(self, folder: Path) -> Depot:
-        return FolderDepot.open(folder, sync=False)
+    def make(self, folder: Path) -> BlobStore:
+        return FolderBlobs.open(folder, sync=False)
 
 
 def test_a_contract_says_how_its_depot_is_made(tmp_path: Path) -> None:
@@ -37,22 +37,22 @@ def test_a_contract_says_how_its_depot_is_made(tmp_path: Path) -> None:
 
 def test_memory_is_bounded_with_what_is_on_its_way() -> None:
     async def main() -> None:
-        depot = MemoryDepot(10)
-        await put(depot, ONE, b"1234")
-        coming = await depot.receive(ONE, 1, artifact(b"12345"))
+        blobs = MemoryBlobs(10)
+        await put(blobs, ONE, b"1234")
+        coming = await blobs.create(ONE, 1, artifact(b"12345"))
         with pytest.raises(LimitReached, match=r"room for 10 bytes .* 9 are taken"):
-            await depot.receive(TWO, 1, artifact(b"12"))
+            await blobs.create(TWO, 1, artifact(b"12"))
         coming.close()
-        assert depot.size == 4
-        await put(depot, TWO, b"123456")
-        assert depot.size == 10
-        depot.drop(ONE)
-        assert depot.size == 6
-        await put(depot, TWO, b"1")
-        await put(depot, TWO, b"1")
-        assert depot.size == 7
-        depot.discard(TWO, 1, artifact(b"1"))
-        assert depot.size == 6
+        assert blobs.size == 4
+        await put(blobs, TWO, b"123456")
+        assert blobs.size == 10
+        blobs.delete_job(ONE)
+        assert blobs.size == 6
+        await put(blobs, TWO, b"1")
+        await put(blobs, TWO, b"1")
+        assert blobs.size == 7
+        blobs.delete(TWO, 1, artifact(b"1"))
+        assert blobs.size == 6
 
     asyncio.run(main())
 
@@ -64,13 +64,13 @@ def names(folder: Path) -> set[str]:
 
 def test_files_are_their_owners_alone(tmp_path: Path) -> None:
     async def main() -> None:
-        depot = FolderDepot.open(depot_of(tmp_path / "jobs.db"))
-        await put(depot, ONE, b"secret")
-        await depot.close()
+        blobs = FolderBlobs.open(blobs_folder(tmp_path / "jobs.db"))
+        await put(blobs, ONE, b"secret")
+        await blobs.close()
 
     asyncio.run(main())
     folder = tmp_path / "jobs.db-artifacts"
-    place = place_of(folder, ONE, 1, artifact(b"secret"))
+    place = blob_path(folder, ONE, 1, artifact(b"secret"))
     assert place.read_bytes() == b"secret"
     assert stat.S_IMODE(place.stat().st_mode) == 0o600
     for each in (folder, folder / PARTIAL, folder / TRASH, place.parent, place.parent.parent):
@@ -82,7 +82,7 @@ def test_a_file_is_synced_before_it_has_its_name_and_its_name_before_it_is_kept(
 ) -> None:
     """Whatever a power cut takes, a name that is left is that of a whole file."""
     folder = tmp_path / "depot"
-    place = place_of(folder, ONE, 1, artifact(LARGE))
+    place = blob_path(folder, ONE, 1, artifact(LARGE))
     synced: list[tuple[Path, bool]] = []  # what, and whether the file had its name then
     sync = os.fsync
 
@@ -91,15 +91,15 @@ def test_a_file_is_synced_before_it_has_its_name_and_its_name_before_it_is_kept(
         sync(file)
 
     async def main() -> None:
-        depot = FolderDepot.open(folder)
+        blobs = FolderBlobs.open(folder)
         monkeypatch.setattr(os, "fsync", watched)
-        await put(depot, ONE, LARGE)
+        await put(blobs, ONE, LARGE)
         (partial, named), *above, last = synced
         assert (partial.parent, named) == (folder / PARTIAL, False)
         assert above == [(folder, False), (folder / ONE, False)]
         assert last == (place.parent, True)
-        await depot.close()
-        lazy = FolderDepot.open(tmp_path / "lazy", sync=False)
+        await blobs.close()
+        lazy = FolderBlobs.open(tmp_path / "lazy", sync=False)
         synced.clear()
         await put(lazy, ONE, LARGE)
         await lazy.close()
@@ -110,15 +110,15 @@ def test_a_file_is_synced_before_it_has_its_name_and_its_name_before_it_is_kept(
 
 def test_what_goes_leaves_no_folder_behind(tmp_path: Path) -> None:
     async def main() -> None:
-        depot = FolderDepot.open(tmp_path / "depot")
-        await put(depot, ONE, b"one")
-        depot.discard(ONE, 1, artifact(b"one"))
-        await put(depot, TWO, b"two", 3)
-        depot.drop(TWO, 3)
-        with closing(await depot.receive(ONE, 1, artifact(LARGE))) as deposit:
+        blobs = FolderBlobs.open(tmp_path / "depot")
+        await put(blobs, ONE, b"one")
+        blobs.delete(ONE, 1, artifact(b"one"))
+        await put(blobs, TWO, b"two", 3)
+        blobs.delete_job(TWO, 3)
+        with closing(await blobs.create(ONE, 1, artifact(LARGE))) as deposit:
             await deposit.write(LARGE[:9])
-        await depot.emptied()
-        await depot.close()
+        await blobs.emptied()
+        await blobs.close()
 
     asyncio.run(main())
     assert {each.name for each in (tmp_path / "depot").rglob("*")} == {PARTIAL, TRASH}
@@ -128,25 +128,25 @@ def test_a_start_removes_what_was_on_its_way_and_what_no_job_has(tmp_path: Path)
     folder = tmp_path / "depot"
 
     async def first() -> None:
-        depot = FolderDepot.open(folder)
-        await put(depot, ONE, b"one")
-        await put(depot, TWO, b"two")
-        deposit = await depot.receive(ONE, 1, artifact(LARGE))
+        blobs = FolderBlobs.open(folder)
+        await put(blobs, ONE, b"one")
+        await put(blobs, TWO, b"two")
+        deposit = await blobs.create(ONE, 1, artifact(LARGE))
         await deposit.write(LARGE)
-        await depot.close()
+        await blobs.close()
 
     async def second() -> None:
-        depot = FolderDepot.open(folder)
-        assert await depot.sweep({ONE: 1}) == 0
-        assert await is_there(depot, ONE, b"one")
-        await depot.emptied()
-        await depot.close()
+        blobs = FolderBlobs.open(folder)
+        assert await blobs.collect_garbage({ONE: 1}) == 0
+        assert await is_there(blobs, ONE, b"one")
+        await blobs.emptied()
+        await blobs.close()
 
     asyncio.run(first())
     (folder / "notes.txt").write_text("not ours")
     asyncio.run(second())
     assert names(folder) == {
-        "notes.txt", str(place_of(folder, ONE, 1, artifact(b"one")).relative_to(folder)),
+        "notes.txt", str(blob_path(folder, ONE, 1, artifact(b"one")).relative_to(folder)),
     }  # fmt: skip
 
 
@@ -154,18 +154,18 @@ def test_what_a_server_did_not_get_to_remove_the_next_one_does(tmp_path: Path) -
     folder = tmp_path / "depot"
 
     async def first() -> None:
-        depot = FolderDepot.open(folder)
+        blobs = FolderBlobs.open(folder)
         for number in range(200):
-            await put(depot, ONE, b"%d" % number)
-        depot.drop(ONE)
-        await depot.close()
+            await put(blobs, ONE, b"%d" % number)
+        blobs.delete_job(ONE)
+        await blobs.close()
         assert not (folder / ONE).exists()
 
     async def second() -> None:
-        depot = FolderDepot.open(folder)
-        await depot.sweep({})
-        await depot.emptied()
-        await depot.close()
+        blobs = FolderBlobs.open(folder)
+        await blobs.collect_garbage({})
+        await blobs.emptied()
+        await blobs.close()
 
     asyncio.run(first())
     asyncio.run(second())
@@ -174,26 +174,28 @@ def test_what_a_server_did_not_get_to_remove_the_next_one_does(tmp_path: Path) -
 
 def test_a_file_that_is_not_what_was_kept_is_not_passed_on_as_if_it_were(tmp_path: Path) -> None:
     async def main() -> None:
-        depot = FolderDepot.open(tmp_path / "depot")
-        await put(depot, ONE, LARGE)
-        place = place_of(depot.folder, ONE, 1, artifact(LARGE))
+        blobs = FolderBlobs.open(tmp_path / "depot")
+        await put(blobs, ONE, LARGE)
+        place = blob_path(blobs.folder, ONE, 1, artifact(LARGE))
         changed = bytearray(LARGE)
         changed[-1] ^= 1
         place.write_bytes(changed)
-        with pytest.raises(Altered, match="has another digest"):
-            await get(depot, ONE, LARGE)
+        with pytest.raises(BlobCorrupted, match="has another digest"):
+            await get(blobs, ONE, LARGE)
         place.write_bytes(LARGE[:-1])
-        with pytest.raises(Altered, match=f"has {len(LARGE) - 1} bytes, and {len(LARGE)} were"):
-            await get(depot, ONE, LARGE)
+        with pytest.raises(
+            BlobCorrupted, match=f"has {len(LARGE) - 1} bytes, and {len(LARGE)} were"
+        ):
+            await get(blobs, ONE, LARGE)
         place.unlink()
         place.mkdir()
-        with pytest.raises(Altered):
-            await get(depot, ONE, LARGE)
+        with pytest.raises(BlobCorrupted):
+            await get(blobs, ONE, LARGE)
         place.rmdir()
         place.symlink_to("/etc/passwd")
-        with pytest.raises(Altered, match="cannot be read"):
-            await get(depot, ONE, LARGE)
-        await depot.close()
+        with pytest.raises(BlobCorrupted, match="cannot be read"):
+            await get(blobs, ONE, LARGE)
+        await blobs.close()
 
     asyncio.run(main())
 
@@ -202,13 +204,13 @@ def test_room_is_asked_for_with_all_that_is_still_to_come(tmp_path: Path) -> Non
     asked: list[int] = []
 
     async def main() -> None:
-        depot = FolderDepot.open(tmp_path / "depot", room=asked.append)
-        with closing(await depot.receive(ONE, 1, artifact(b"x" * 100))) as deposit:
+        blobs = FolderBlobs.open(tmp_path / "depot", room=asked.append)
+        with closing(await blobs.create(ONE, 1, artifact(b"x" * 100))) as deposit:
             await deposit.write(b"x" * 60)
-            with closing(await depot.receive(TWO, 1, artifact(b"y" * 7))):
+            with closing(await blobs.create(TWO, 1, artifact(b"y" * 7))):
                 pass
-        await put(depot, ONE, b"z")
-        await depot.close()
+        await put(blobs, ONE, b"z")
+        await blobs.close()
 
     asyncio.run(main())
     assert asked == [100, 47, 1]
@@ -224,14 +226,14 @@ def test_a_disk_without_room_is_a_limit_and_one_that_fails_is_not() -> None:
 
 def test_one_who_goes_away_leaves_nothing_whenever_that_is(tmp_path: Path) -> None:
     async def main() -> None:
-        depot = FolderDepot.open(tmp_path / "depot")
+        blobs = FolderBlobs.open(tmp_path / "depot")
         for turns in range(12):
-            task = asyncio.get_running_loop().create_task(put(depot, ONE, LARGE))
+            task = asyncio.get_running_loop().create_task(put(blobs, ONE, LARGE))
             for _ in range(turns):
                 await asyncio.sleep(0)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        await depot.close()
+        await blobs.close()
         assert not os.listdir(tmp_path / "depot" / PARTIAL)
 
     asyncio.run(main())

@@ -42,9 +42,9 @@ def embed() -> None:
 
 
 def test_nothing_said_is_the_default_server_and_no_token() -> None:
-    destination = settings(None, None, None, None).destination()
-    assert destination.server == module.DEFAULT_SERVER == "localhost:8080"
-    assert destination.metadata() == ()
+    endpoint = settings(None, None, None, None).endpoint()
+    assert endpoint.server == module.DEFAULT_SERVER == "localhost:8080"
+    assert endpoint.metadata() == ()
 
 
 def test_a_flag_wins_over_the_environment_which_wins_over_the_config_file(

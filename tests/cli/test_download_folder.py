@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airunner.cli.download_folder import Folder
+from airunner.cli.download_folder import DownloadFolder
 from airunner.cli.exit_codes import CommandFailed
 from airunner.model.artifacts import Artifact
 
@@ -18,7 +18,7 @@ def artifact(path: str, *, executable: bool = False) -> Artifact:
 
 def fetch(top: Path, path: str, *, replace: bool = False, executable: bool = False) -> None:
     wanted = artifact(path, executable=executable)
-    with Folder(top, replace=replace) as folder:
+    with DownloadFolder(top, replace=replace) as folder:
         folder.check([wanted])
         with folder.begin(wanted) as file:
             file.write(b"fresh")
@@ -42,7 +42,7 @@ def test_what_can_be_executed_still_can(tmp_path: Path) -> None:
 
 
 def test_until_it_is_whole_a_file_is_not_there(tmp_path: Path) -> None:
-    with Folder(tmp_path, replace=False) as folder, folder.begin(artifact("app")) as file:
+    with DownloadFolder(tmp_path, replace=False) as folder, folder.begin(artifact("app")) as file:
         file.write(b"fre")
         assert not (tmp_path / "app").exists()
 
@@ -52,7 +52,10 @@ def test_what_breaks_off_leaves_nothing(tmp_path: Path, replace: bool) -> None:
     (tmp_path / "kept").write_text("old")
 
     def broken() -> None:
-        with Folder(tmp_path, replace=replace) as folder, folder.begin(artifact("new")) as file:
+        with (
+            DownloadFolder(tmp_path, replace=replace) as folder,
+            folder.begin(artifact("new")) as file,
+        ):
             file.write(b"fre")
             raise KeyboardInterrupt
 
@@ -70,7 +73,10 @@ def test_a_file_that_is_there_is_not_replaced(tmp_path: Path) -> None:
 
 def test_a_file_that_came_meanwhile_is_not_replaced_either(tmp_path: Path) -> None:
     def raced() -> None:
-        with Folder(tmp_path, replace=False) as folder, folder.begin(artifact("app")) as file:
+        with (
+            DownloadFolder(tmp_path, replace=False) as folder,
+            folder.begin(artifact("app")) as file,
+        ):
             file.write(b"fresh")
             (tmp_path / "app").write_text("old")
 
@@ -90,7 +96,7 @@ def test_a_file_with_the_same_bytes_is_there_and_anything_else_is_not(tmp_path: 
     os.mkfifo(tmp_path / "pipe")
     names = ("same", "other", "longer", "link", "folder", "pipe", "nowhere")
     wanted = [Artifact(path=name, size=5, sha256=digest) for name in names]
-    with Folder(tmp_path, replace=False) as folder:
+    with DownloadFolder(tmp_path, replace=False) as folder:
         assert [each.path for each in folder.missing(wanted)] == list(names[1:])
 
 
@@ -98,7 +104,7 @@ def test_how_many_are_in_the_way_is_said(tmp_path: Path) -> None:
     for name in "abc":
         (tmp_path / name).write_text("old")
     with (
-        Folder(tmp_path, replace=False) as folder,
+        DownloadFolder(tmp_path, replace=False) as folder,
         pytest.raises(CommandFailed, match=r"/a and 2 more are there already"),
     ):
         folder.check([artifact(name) for name in "abcd"])

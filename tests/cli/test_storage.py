@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from airunner.cli.commands.server import _retention
-from airunner.cli.processes.storage import Store, sqlite_path
+from airunner.cli.processes.storage import StorageOptions, sqlite_path
 from airunner.model.limits import GIB, KIB, MEMORY_OUTPUT_BYTES_PER_JOB, MIB, OUTPUT_BYTES_MAX
 from tests.cli.conftest import PATIENCE, Shell
 from tests.support.installation import Site, site
@@ -55,7 +55,7 @@ def test_a_path_may_begin_with_the_home_of_its_user() -> None:
 
 
 def test_a_file_keeps_more_than_memory_does_unless_told_otherwise() -> None:
-    memory, file = Store(path=None), Store(path=Path("jobs.db"))
+    memory, file = StorageOptions(path=None), StorageOptions(path=Path("jobs.db"))
     kept = [_retention(store) for store in (memory, file)]
     assert kept[0].output_bytes_per_job == MEMORY_OUTPUT_BYTES_PER_JOB
     assert kept[1].output_bytes_per_job == OUTPUT_BYTES_MAX

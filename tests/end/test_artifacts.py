@@ -17,7 +17,7 @@ from airunner.model.artifacts import Artifact
 from airunner.model.jobs import JobId, TaskToken
 from airunner.model.limits import ARTIFACT_CHUNK_BYTES
 from airunner.wire.client.artifacts_client import ArtifactsClient
-from airunner.wire.client.endpoint import Destination, dial
+from airunner.wire.client.endpoint import Endpoint, dial
 from airunner.wire.codec.artifacts import encode_artifact
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1.job_pb2_grpc import JobArtifactsServiceStub, JobServiceStub
@@ -31,18 +31,18 @@ def artifact(path: str, data: bytes) -> Artifact:
     return Artifact(path=path, size=len(data), sha256=sha256(data).hexdigest())
 
 
-def destination(it: Site) -> Destination:
-    return Destination(server=it.address, ca_cert=it.certs / "ca.pem")
+def endpoint(it: Site) -> Endpoint:
+    return Endpoint(server=it.address, ca_cert=it.certs / "ca.pem")
 
 
 @asynccontextmanager
 async def leased(it: Site) -> AsyncIterator[tuple[JobId, TaskToken, ArtifactsClient]]:
     """A job that the test has, and a way to leave files of it."""
     id = JobId(await asyncio.to_thread(it.submit, "--", "true"))
-    async with dial(destination(it)) as channel:
+    async with dial(endpoint(it)) as channel:
         jobs = JobServiceStub(channel)
         (granted,) = [each async for each in jobs.DequeueJob(pb.DequeueJobRequest())]
-    async with ArtifactsClient(destination(it)) as shelves:
+    async with ArtifactsClient(endpoint(it)) as shelves:
         yield id, TaskToken(granted.task_token), shelves
 
 
@@ -93,7 +93,7 @@ def test_what_was_answered_is_there_whole_after_a_kill(own: Site) -> None:
 
 def test_nothing_of_an_upload_that_was_cut_off_is_there(own: Site) -> None:
     async def main() -> None:
-        async with leased(own) as (id, token, shelves), dial(destination(own)) as channel:
+        async with leased(own) as (id, token, shelves), dial(endpoint(own)) as channel:
             call = JobArtifactsServiceStub(channel).UploadArtifact()
             it = artifact("half", LARGE)
             head = pb.ArtifactHead(task_token=token, artifact=encode_artifact(it))

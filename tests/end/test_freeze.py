@@ -39,7 +39,7 @@ def in_order(it: Site, id: str) -> list[tuple[str, int]]:
 def test_frozen_worker_kills_the_tree_of_its_job_when_it_goes_on_and_says_nothing_more(
     own: Site, marks: Path, frozen: list[Process]
 ) -> None:
-    """Its keeper is another process, and goes on all the time: so does the command until then."""
+    """Its supervisor is another process, and goes on all the time: so does the command until then."""
     sleeper = own.start_worker("--visibility-timeout", "2", "--once")
     frozen.append(sleeper)
     wish = Wish(tag="frozen", blocks=600, lines=20, pause=0.05, code=0, child=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from airunner.model.errors import Refused
-from airunner.model.job_events import Entry
+from airunner.model.job_events import JobEvent
 from airunner.model.jobs import JobId
 from airunner.model.reports import Output
-from airunner.wire.client.endpoint import Destination
+from airunner.wire.client.endpoint import Endpoint
 from airunner.wire.client.follow import follow
 from airunner.wire.client.jobs_client import JobsClient
 from tests.rounds.expectations import Wish, marks_of
@@ -83,19 +83,19 @@ def test_a_monitor_whose_connection_died_without_a_word_finds_out_and_misses_not
     script = f"echo one; until [ -e {go} ]; do sleep 0.05; done; echo two; exit 7"
     id = JobId(own.submit("--", "sh", "-c", script))
 
-    async def watch(network: Proxy) -> tuple[list[Entry], list[str]]:
-        seen, away = list[Entry](), list[str]()
+    async def watch(network: Proxy) -> tuple[list[JobEvent], list[str]]:
+        seen, away = list[JobEvent](), list[str]()
 
         def lost(refusal: Refused) -> None:
             away.append(str(refusal))
             go.touch()
 
-        destination = Destination(
+        endpoint = Endpoint(
             server=network.address, ca_cert=own.certs / "ca.pem", keepalive_millis=(1_000, 1_000)
         )
         async with (
             asyncio.timeout(30),  # gRPC's own patience is a minute
-            JobsClient(destination) as jobs,
+            JobsClient(endpoint) as jobs,
             aclosing(follow(jobs, id, lost=lost)) as entries,
         ):
             async for entry in entries:

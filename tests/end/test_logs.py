@@ -14,7 +14,7 @@ import pytest
 from airunner.model.jobs import JobId, RequestId
 from airunner.model.limits import ENQUEUE_JOBS_MAX, LINE_BYTES_MAX, MIB
 from airunner.model.spec import JobSpec
-from airunner.wire.client.endpoint import Destination
+from airunner.wire.client.endpoint import Endpoint
 from airunner.wire.client.jobs_client import JobsClient
 from tests.support.installation import Process, Site
 
@@ -263,8 +263,8 @@ def test_the_lines_of_a_thousand_jobs_are_all_there(own: Site) -> None:
 async def enqueue(it: Site, count: int) -> list[JobId]:
     """Jobs that say who they are."""
     spec = JobSpec(command="sh", args=("-c", "echo $AIRUNNER_JOB_ID"))
-    destination = Destination(server=it.address, ca_cert=it.certs / "ca.pem")
-    async with JobsClient(destination) as jobs:
+    endpoint = Endpoint(server=it.address, ca_cert=it.certs / "ca.pem")
+    async with JobsClient(endpoint) as jobs:
         answers = await jobs.enqueue_many([(spec, RequestId(""))] * count)
     ids = [answer.id for answer in answers if not isinstance(answer, Exception)]
     assert len(ids) == count

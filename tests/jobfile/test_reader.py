@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from airunner.jobfile.draft import Draft, locate
+from airunner.jobfile.draft import JobDraft, locate
 from airunner.jobfile.error import JobFileError
 from airunner.jobfile.reader import KEYS, parse_job_file, read_job_file
 from airunner.model.spec import (
@@ -56,7 +56,7 @@ container:
 """
 
 
-def parse(text: str) -> Draft:
+def parse(text: str) -> JobDraft:
     return parse_job_file(text, "job.yaml", HERE)
 
 
@@ -270,41 +270,45 @@ def test_a_script_of_a_megabyte_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "file", "spec"),
     [
-        (Draft(script="new"), "command: a\nargs: [b]\nqueue: q", JobSpec(script="new", queue="q")),
-        (Draft(script="new"), "steps: [a]\nshell: sh", JobSpec(script="new", shell="sh")),
-        (Draft(command="new"), "script: a\nshell: sh", JobSpec(command="new")),
-        (Draft(steps=(Step(run="new"),)), "command: a", JobSpec(steps=(Step(run="new"),))),
-        (Draft(steps=()), "source: s\nscript: a", JobSpec(steps=(), source="s")),
         (
-            Draft(source="s"),
+            JobDraft(script="new"),
+            "command: a\nargs: [b]\nqueue: q",
+            JobSpec(script="new", queue="q"),
+        ),
+        (JobDraft(script="new"), "steps: [a]\nshell: sh", JobSpec(script="new", shell="sh")),
+        (JobDraft(command="new"), "script: a\nshell: sh", JobSpec(command="new")),
+        (JobDraft(steps=(Step(run="new"),)), "command: a", JobSpec(steps=(Step(run="new"),))),
+        (JobDraft(steps=()), "source: s\nscript: a", JobSpec(steps=(), source="s")),
+        (
+            JobDraft(source="s"),
             "script: a\nrepository: https://h/p\nbranch: b\ngitClone: {depth: 5}",
             JobSpec(script="a", source="s"),
         ),
         (
-            Draft(repository="https://h/p"),
+            JobDraft(repository="https://h/p"),
             "script: a\nsource: s",
             JobSpec(script="a", repository="https://h/p"),
         ),
         (
-            Draft(repository="https://h/p"),
+            JobDraft(repository="https://h/p"),
             "script: a\nrepository: https://h/q\nbranch: b",
             JobSpec(script="a", repository="https://h/p", branch="b"),
         ),
         (
-            Draft(artifacts=("new",)),
+            JobDraft(artifacts=("new",)),
             "script: a\nartifacts: [b]",
             JobSpec(script="a", artifacts=("new",)),
         ),
     ],
 )
 def test_what_runs_and_where_is_said_by_the_flags_or_by_the_file(
-    flags: Draft, file: str, spec: JobSpec
+    flags: JobDraft, file: str, spec: JobSpec
 ) -> None:
     assert flags.over(parse(file)).spec() == spec
 
 
 def test_flags_win_over_the_file_and_maps_are_merged() -> None:
-    flags = Draft(queue="cpu", environment={"CI": "no", "NEW": "1"})
+    flags = JobDraft(queue="cpu", environment={"CI": "no", "NEW": "1"})
     spec = flags.over(parse(WHOLE)).spec()
     assert spec.queue == "cpu"
     assert spec.environment == {"CI": "no", "VERSION": "1.10", "NEW": "1"}
@@ -312,7 +316,7 @@ def test_flags_win_over_the_file_and_maps_are_merged() -> None:
 
 
 def test_another_command_does_not_inherit_the_files_arguments() -> None:
-    spec = Draft(command="true").over(parse(WHOLE)).spec()
+    spec = JobDraft(command="true").over(parse(WHOLE)).spec()
     assert (spec.command, spec.args) == ("true", ())
 
 
@@ -322,7 +326,7 @@ def test_a_section_for_cloning_means_to_clone_unless_it_says_otherwise() -> None
 
 
 def test_a_mistake_in_a_flag_is_told_with_the_name_of_the_flag() -> None:
-    flags = Draft(command="x", timeout=10**9, sources={"timeout_seconds": "--timeout"})
+    flags = JobDraft(command="x", timeout=10**9, sources={"timeout_seconds": "--timeout"})
     with pytest.raises(JobFileError, match=r"^--timeout: 1000000000 is not within"):
         flags.spec()
 

@@ -30,16 +30,16 @@ from airunner.model.facts import (
     OutputDropped,
     Renewed,
     Reported,
-    sequences,
+    sequence_count,
 )
 from airunner.model.jobs import (
-    Enqueue,
     Instant,
     Job,
     JobId,
+    JobRequest,
     Millis,
     Outcome,
-    Place,
+    Position,
     Reason,
     TaskToken,
     WorkerId,
@@ -53,7 +53,7 @@ from airunner.model.reports import (
     StepEnded,
     StepStarted,
     Stream,
-    width,
+    count_sequences,
 )
 from airunner.model.spec import JobSpec
 from airunner.model.steps import Step, StepStatus
@@ -87,7 +87,7 @@ class Writer:
     ) -> None:
         """A job from its enqueueing to its end, if it ends; what it reports, in a batch each."""
         queue, token = self.engine.queue, digest(TaskToken(f"token of {id}"))
-        wish = Enqueue(spec=JobSpec(command="x", queue=str(id)))
+        wish = JobRequest(spec=JobSpec(command="x", queue=str(id)))
         await self.append(self.engine.record(queue.enqueue(id, wish, NOW), NOW))
         leased = queue.lease(
             [str(id)], token=token, worker=WorkerId("w"), span=Millis(9_000), now=NOW
@@ -96,7 +96,7 @@ class Writer:
         renewed += self.engine.record(queue.renew(token, span=Millis(9_000), now=NOW), NOW)
         await self.append(renewed)
         for number, report in enumerate(reports):
-            first = sum(map(width, reports[:number])) + 1
+            first = sum(map(count_sequences, reports[:number])) + 1
             facts = queue.publish(token, [(first, report)], now=NOW)
             await self.append(self.engine.record(facts, NOW))
         if ends:
@@ -126,7 +126,7 @@ async def read(
 
 
 async def of_all(log: Log, place: int = 0) -> list[Event]:
-    async with aclosing(log.since(Place(place))) as events:
+    async with aclosing(log.read_all(Position(place))) as events:
         return [event async for event in events]
 
 
@@ -234,7 +234,7 @@ class LogContract:
     @on_its_loop
     async def test_a_replay_knows_how_far_the_reports_of_each_attempt_have_come(self) -> None:
         log, engine = self.make(), Engine()
-        wish = Enqueue(spec=JobSpec(command="x"))
+        wish = JobRequest(spec=JobSpec(command="x"))
         await log.append(engine.record(engine.queue.enqueue(ONE, wish, NOW), NOW))
         for name in ("first", "second", "third"):
             token = digest(TaskToken(name))
@@ -260,16 +260,16 @@ class LogContract:
             await log.append(engine.record(facts, NOW))
             assert by_id(replayed(await read(log))) == by_id(engine)
 
-        queue, wish = engine.queue, Enqueue(spec=JobSpec(steps=(Step(run="make"),)))
+        queue, wish = engine.queue, JobRequest(spec=JobSpec(steps=(Step(run="make"),)))
         await append(queue.enqueue(ONE, wish, NOW))
         for token in map(digest, map(TaskToken, ("first", "second"))):
             worker, span = WorkerId("w"), Millis(9_000)
             await append(queue.lease(["default"], token=token, worker=worker, span=span, now=NOW))
             await append(queue.publish(token, [(1, StepStarted(0, "make"))], now=NOW))
-            await append(queue.keep(token, artifact("a", 5), now=NOW))
+            await append(queue.store_artifact(token, artifact("a", 5), now=NOW))
             await append(queue.publish(token, [(2, output("a", "b", step=0))], now=NOW))
-            await append(queue.keep(token, artifact("b", 7), now=NOW))
-            await append(queue.keep(token, artifact("c", 0), now=NOW))
+            await append(queue.store_artifact(token, artifact("b", 7), now=NOW))
+            await append(queue.store_artifact(token, artifact("c", 0), now=NOW))
             ended = StepEnded(0, "make", StepStatus.FAILED, 2, Millis(7))
             await append(queue.publish(token, [(4, ended), (5, output("c"))], now=NOW))
             assert engine.table.artifact_bytes == 12
@@ -286,7 +286,7 @@ class LogContract:
     @on_its_loop
     async def test_a_replay_of_a_job_whose_reports_have_no_number_knows_of_none(self) -> None:
         log, engine, token = self.make(), Engine(), digest(TaskToken("t"))
-        wish = Enqueue(spec=JobSpec(command="x"))
+        wish = JobRequest(spec=JobSpec(command="x"))
         await log.append(engine.record(engine.queue.enqueue(ONE, wish, NOW), NOW))
         facts = engine.queue.lease(
             ["default"], token=token, worker=WorkerId("w"), span=Millis(9_000), now=NOW
@@ -324,7 +324,7 @@ class LogContract:
         reports = [event.fact.report for event in events if isinstance(event.fact, Reported)]
         assert not [report for report in reports if isinstance(report, Output)]
         cuts = [report for report in reports if isinstance(report, OutputCut)]
-        assert (sum(map(width, cuts)), sum(cut.size for cut in cuts)) == (4, 5)
+        assert (sum(map(count_sequences, cuts)), sum(cut.size for cut in cuts)) == (4, 5)
         without_gap(events)
         assert by_id(replayed(await read(log))) == by_id(writer.engine)
 
@@ -351,7 +351,7 @@ class LogContract:
     @on_its_loop
     async def test_marks_of_two_attempts_stay_apart(self) -> None:
         log, engine = self.make(), Engine()
-        wish = Enqueue(spec=JobSpec(command="x"))
+        wish = JobRequest(spec=JobSpec(command="x"))
         await log.append(engine.record(engine.queue.enqueue(ONE, wish, NOW), NOW))
         for name in ("first", "second"):
             token, worker = digest(TaskToken(name)), WorkerId(name)
@@ -397,7 +397,7 @@ class LogContract:
         await writer.run(ONE, output("a"), ProcessStarted(7, NOW), ends=False)
         await writer.run(TWO, output("b", "c"))
         await writer.run(THREE)
-        seen = [event for event in writer.events if sequences(event.fact)]
+        seen = [event for event in writer.events if sequence_count(event.fact)]
         assert [event.place for event in seen] != [event.place for event in writer.events]
         for place in range(writer.events[-1].place + 2):
             assert await of_all(log, place) == [e for e in seen if e.place > place]
@@ -446,7 +446,7 @@ class LogContract:
         await writer.run(ONE, output("a"), output("b"))
         await writer.run(TWO, output("c"))
         await writer.run(THREE, output("d"))
-        async with aclosing(log.since(Place(0))) as events:
+        async with aclosing(log.read_all(Position(0))) as events:
             got = [await anext(events) for _ in range(3)]
             await writer.drop(ONE)
             await writer.forget(TWO)

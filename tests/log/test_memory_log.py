@@ -6,7 +6,7 @@ import pytest
 
 from airunner.log.log import Log
 from airunner.log.memory import MemoryLog
-from airunner.model.facts import Reported, sequences
+from airunner.model.facts import Reported, sequence_count
 from airunner.model.jobs import JobId, TaskToken, digest
 from airunner.model.reports import OutputCut
 from tests.log.log_contract import NOW, ONE, LogContract, Writer, of_all, output, read
@@ -64,7 +64,7 @@ async def test_whoever_reads_of_many_jobs_lets_others_go_on_and_is_told_of_one_m
     writer = Writer(log := MemoryLog())
     for number in range(2_500):
         await writer.run(JobId(f"job-{number}"))
-    before = [event for event in writer.events if sequences(event.fact)]
+    before = [event for event in writer.events if sequence_count(event.fact)]
     async with asyncio.TaskGroup() as tasks:
         reading = tasks.create_task(of_all(log))
         await asyncio.sleep(0)

@@ -18,7 +18,7 @@ from airunner.log.records import (
     OUTCOME,
     REPORTS,
     STEP_OUTPUT,
-    Told,
+    RecordedFact,
     Unreadable,
     decode_fact,
     decode_job,
@@ -41,11 +41,11 @@ from airunner.model.facts import (
     OutputDropped,
     Renewed,
     Reported,
+    ReportTotals,
     Returned,
-    Tallied,
 )
 from airunner.model.jobs import (
-    Ending,
+    AttemptEnd,
     Instant,
     Job,
     JobId,
@@ -70,16 +70,16 @@ LEASE = Lease(
     span=Millis(60_000),
     until=Instant(1_700_000_060_123),
 )
-TOLD: tuple[Told, ...] = (
+TOLD: tuple[RecordedFact, ...] = (
     Enqueued(ID, JobSpec(command="true"), RequestId(""), Subject("me"), None),
     *(Enqueued(ID, spec, RequestId("key"), Subject("me"), ID) for spec in samples.SPECS),
     Leased(ID, 2, LEASE),
     Renewed(ID, LEASE),
-    *(Returned(ID, 2, ending, 1) for ending in Ending),
+    *(Returned(ID, 2, ending, 1) for ending in AttemptEnd),
     CancelRequested(ID, 2, Subject("me")),
     Finished(ID, 0, JobState.CANCELLED, Outcome(reason=Reason.FAILED), None, 0),
     *(
-        Finished(ID, 2, each.state, each, Ending.FINISHED, 1, samples.SEAL)
+        Finished(ID, 2, each.state, each, AttemptEnd.FINISHED, 1, samples.SEAL)
         for each in samples.OUTCOMES
     ),
     OutputDropped(ID),
@@ -89,11 +89,11 @@ TOLD: tuple[Told, ...] = (
 )
 GOLDEN = Path(__file__).parent / "golden" / "records.txt"
 
-Sample = Told | Report | Outcome | Job
+Sample = RecordedFact | Report | Outcome | Job
 
 
 def encode(sample: Sample) -> bytes:
-    if isinstance(sample, Told):
+    if isinstance(sample, RecordedFact):
         return encode_fact(sample)
     if isinstance(sample, Outcome):
         return encode_outcome(sample)
@@ -139,7 +139,7 @@ def test_every_record_that_was_ever_written_is_read_as_what_it_was() -> None:
 def test_every_kind_has_a_number_of_its_own_and_a_sample() -> None:
     numbers = [*FACTS.values(), *REPORTS.values(), STEP_OUTPUT, OUTCOME, JOB]
     assert len(set(numbers)) == len(numbers)
-    assert set(FACTS) == set(get_args(Fact)) - {Reported, Tallied}
+    assert set(FACTS) == set(get_args(Fact)) - {Reported, ReportTotals}
     assert set(REPORTS) == set(get_args(Report))
     assert {record[1] for record in golden().values()} == set(numbers)
 

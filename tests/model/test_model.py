@@ -16,7 +16,7 @@ from airunner.model.facts import (
     OutputDropped,
     Renewed,
     Reported,
-    sequences,
+    sequence_count,
 )
 from airunner.model.jobs import (
     Instant,
@@ -25,7 +25,7 @@ from airunner.model.jobs import (
     Lease,
     Millis,
     Outcome,
-    Place,
+    Position,
     Reason,
     RequestId,
     Sequence,
@@ -57,12 +57,12 @@ from airunner.model.reports import (
     StepStarted,
     Stream,
     TerminalResized,
-    tail,
-    width,
+    count_sequences,
+    without_first,
 )
 from airunner.model.spec import JobSpec
 from airunner.model.steps import StepStatus
-from airunner.model.wait_reason import Waiting
+from airunner.model.wait_reason import WaitReason
 
 T = Instant(0)
 REFUSALS = [
@@ -134,23 +134,23 @@ def test_every_report_is_tested_here() -> None:
 
 @pytest.mark.parametrize("report", SINGLE, ids=lambda it: type(it).__name__)
 def test_a_report_that_is_no_output_takes_one_number_and_has_no_tail(report: Report) -> None:
-    assert width(report) == 1
-    assert tail(report, 0) == report
+    assert count_sequences(report) == 1
+    assert without_first(report, 0) == report
     with pytest.raises(AssertionError):
-        tail(report, 1)
+        without_first(report, 1)
 
 
 def test_output_takes_a_number_for_each_chunk() -> None:
     output = Output(CHUNKS)
-    assert (width(output), output.size) == (3, 3)
-    assert tail(output, 0) == output
-    assert tail(output, 2) == Output(CHUNKS[2:])
-    assert tail(Output(CHUNKS, 7), 2) == Output(CHUNKS[2:], 7)
+    assert (count_sequences(output), output.size) == (3, 3)
+    assert without_first(output, 0) == output
+    assert without_first(output, 2) == Output(CHUNKS[2:])
+    assert without_first(Output(CHUNKS, 7), 2) == Output(CHUNKS[2:], 7)
 
 
 def test_a_cut_takes_the_numbers_of_what_was_cut() -> None:
-    assert width(OutputCut(3, 90)) == 3
-    assert tail(OutputCut(3, 90), 2) == OutputCut(1, 90)
+    assert count_sequences(OutputCut(3, 90)) == 3
+    assert without_first(OutputCut(3, 90), 2) == OutputCut(1, 90)
 
 
 # Facts
@@ -162,8 +162,8 @@ def test_a_fact_that_no_watcher_sees_takes_no_sequence() -> None:
         Lease(token=digest(TaskToken("t")), worker=WorkerId("w"), span=Millis(1), until=T),
     )
     unseen: list[Fact] = [Renewed(id, lease), OutputDropped(id), Forgotten(id)]
-    assert [sequences(fact) for fact in unseen] == [0, 0, 0]
-    assert Event(Place(9), T, unseen[0], Sequence(4)).last == 4
+    assert [sequence_count(fact) for fact in unseen] == [0, 0, 0]
+    assert Event(Position(9), T, unseen[0], Sequence(4)).last == 4
 
 
 def test_a_fact_that_they_see_takes_as_many_as_it_has_items() -> None:
@@ -171,12 +171,12 @@ def test_a_fact_that_they_see_takes_as_many_as_it_has_items() -> None:
         JobId("x"),
         Lease(token=digest(TaskToken("t")), worker=WorkerId("w"), span=Millis(1), until=T),
     )
-    assert sequences(Leased(id, 1, lease)) == 1
-    assert sequences(Enqueued(id, JobSpec(command="x"), RequestId(""), Subject(""), None)) == 1
-    event = Event(Place(9), T, Reported(id, 1, 3, Output(CHUNKS)), Sequence(4))
-    assert (sequences(event.fact), event.first, event.last) == (3, 4, 6)
+    assert sequence_count(Leased(id, 1, lease)) == 1
+    assert sequence_count(Enqueued(id, JobSpec(command="x"), RequestId(""), Subject(""), None)) == 1
+    event = Event(Position(9), T, Reported(id, 1, 3, Output(CHUNKS)), Sequence(4))
+    assert (sequence_count(event.fact), event.first, event.last) == (3, 4, 6)
     end = Finished(id, 1, JobState.FAILED, Outcome(reason=Reason.LOST), None, 1)
-    assert Event(Place(9), T, end, Sequence(4)).last == 4
+    assert Event(Position(9), T, end, Sequence(4)).last == 4
 
 
 # Outcomes and tokens
@@ -220,5 +220,5 @@ def test_a_digest_does_not_tell_its_token() -> None:
 )
 def test_why_a_job_waits_is_one_sentence(waiting: tuple[int, int, int, int], sentence: str) -> None:
     ahead, workers, slots, busy = waiting
-    it = Waiting(queue="gpu", ahead=ahead, workers=workers, slots=slots, busy=busy)
+    it = WaitReason(queue="gpu", ahead=ahead, workers=workers, slots=slots, busy=busy)
     assert it.explanation == sentence

@@ -7,7 +7,7 @@ import pytest
 
 from airunner.model import limits
 from airunner.model.errors import InvalidRequest
-from airunner.model.job_query import Listing
+from airunner.model.job_query import JobQuery
 from airunner.model.spec import (
     Checkout,
     Container,
@@ -55,9 +55,9 @@ BOUNDS: list[tuple[str, Callable[[int], object], int]] = [
     ("terminal.columns", lambda more: TerminalSize(columns=1000 + more), 1000),
     ("terminal.rows", lambda more: TerminalSize(rows=1000 + more), 1000),
     ("git_clone.depth", lambda more: Checkout(depth=2**31 - 1 + more), 2**31 - 1),
-    ("page", lambda more: Listing(page=2**31 - 1 + more), 2**31 - 1),
-    ("page_size", lambda more: Listing(page_size=1000 + more), 1000),
-    ("queue", lambda more: Listing(queue="q" * (128 + more)), 128),
+    ("page", lambda more: JobQuery(page=2**31 - 1 + more), 2**31 - 1),
+    ("page_size", lambda more: JobQuery(page_size=1000 + more), 1000),
+    ("queue", lambda more: JobQuery(queue="q" * (128 + more)), 128),
 ]
 
 
@@ -80,8 +80,8 @@ LEAST: list[tuple[str, Callable[[], object]]] = [
     ("terminal.columns", lambda: TerminalSize(columns=0)),
     ("terminal.rows", lambda: TerminalSize(rows=0)),
     ("git_clone.depth", lambda: Checkout(depth=-1)),
-    ("page", lambda: Listing(page=0)),
-    ("page_size", lambda: Listing(page_size=0)),
+    ("page", lambda: JobQuery(page=0)),
+    ("page_size", lambda: JobQuery(page_size=0)),
 ]
 
 

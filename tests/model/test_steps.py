@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airunner.jobfile.steps import STEP_KEYS, nearest, read_steps
+from airunner.jobfile.steps import STEP_KEYS, read_steps, suggestion
 from airunner.model import limits
 from airunner.model.errors import InvalidRequest
 from airunner.model.jobs import Instant, StepResult
@@ -289,5 +289,5 @@ def test_steps_elsewhere_in_a_file_have_their_own_place() -> None:
 
 
 def test_a_key_that_is_like_no_other_is_answered_with_all_there_are() -> None:
-    assert nearest("zzz", ["run", "name"]) == "; it may have run, name"
-    assert nearest("nmae", ["run", "name"]) == ": did you mean name?"
+    assert suggestion("zzz", ["run", "name"]) == "; it may have run, name"
+    assert suggestion("nmae", ["run", "name"]) == ": did you mean name?"

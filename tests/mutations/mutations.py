@@ -261,8 +261,8 @@ AT_THE_WORKER: Final = (
         name="a lease that counts from its answer",
         promise="A worker stops before the server redelivers",
         file="airunner/worker/session/session.py",
-        old="                tenure.renewed(sent_at)\n        for token in lost:\n",
-        new="                tenure.renewed(self._loop.time())\n        for token in lost:\n",
+        old="                held lease.renewed(sent_at)\n        for token in lost:\n",
+        new="                held lease.renewed(self._loop.time())\n        for token in lost:\n",
         test=f"{CLIENT}test_a_lease_holds_for_its_span_since_the_acknowledged_renewal_was_sent",
     ),
     Mutation(
@@ -318,7 +318,7 @@ AT_THE_WORKER: Final = (
         test=f"{WORKER}test_a_cancel_is_confirmed_when_no_process_is_left",
     ),
     Mutation(
-        name="a warden that serves again though it had to kill",
+        name="a shim that serves again though it had to kill",
         promise="What one job leaves behind, the next does not find",
         file="airunner/worker/supervisor/shim.py",
         old="        if alone and not self._going and self._tree.untouched:\n",
@@ -334,15 +334,15 @@ AT_THE_WORKER: Final = (
         test=f"{KEEPER}test_a_leaf_in_which_a_job_has_made_groups_is_not_used_again",
     ),
     Mutation(
-        name="a warden that does not see its keeper die",
-        promise="No process of a job outlives its worker or its keeper",
+        name="a shim that does not see its supervisor die",
+        promise="No process of a job outlives its worker or its supervisor",
         file="airunner/worker/supervisor/shim.py",
         old="            self._loop.watch(self._lifeline, self._orphaned)\n",
         new="",
         test=f"{KEEPER}test_no_process_survives_the_death_of_the_keeper",
     ),
     Mutation(
-        name="a killed warden whose tree nobody kills",
+        name="a killed shim whose tree nobody kills",
         promise="No process of a job outlives it",
         file="airunner/worker/supervisor/shims.py",
         old="                    self._bereft.append(post)\n",

@@ -1,4 +1,4 @@
-"""Rules of the archive, of depots and of what is repaired of them, broken on purpose."""
+"""Rules of the archive, of blob stores and of what is repaired of them, broken on purpose."""
 
 from typing import Final
 
@@ -45,7 +45,7 @@ OF_ARCHIVE: Final = (
         name="bytes of an attempt that outlive its return",
         promise="Bytes go with their facts and never before",
         file=ARCHIVE,
-        old="                depot.drop(id, attempt)\n",
+        old="                blob store.drop(id, attempt)\n",
         new="                pass\n",
         test=f"{CORE}test_what_an_attempt_has_left_goes_with_it",
     ),

@@ -16,7 +16,7 @@ from random import Random
 from typing import Final
 
 from airunner.model.errors import Refused
-from airunner.model.job_events import Ended
+from airunner.model.job_events import JobFinished
 from airunner.model.jobs import JobId
 from airunner.wire.client.follow import follow
 from airunner.wire.client.jobs_client import JobsClient
@@ -183,7 +183,7 @@ class Campaign:
 
     def _complain_of_what_is_open(self) -> None:
         for view in self.crowd.seen.views:
-            if not view.entries or not isinstance(view.entries[-1].what, Ended):
+            if not view.entries or not isinstance(view.entries[-1].what, JobFinished):
                 last = view.entries[-1] if view.entries else None
                 self.crowd.alarm(
                     f"{view.id} has not ended {DRAIN_SECONDS_MAX:g} s after the last round: {last}"

@@ -9,8 +9,8 @@ from itertools import pairwise
 from typing import Final
 
 from airunner.cli.exit_codes import OURS, exit_code
-from airunner.model.job_events import BackInLine, Ended, Taken, kind
-from airunner.model.jobs import Ending, JobId, JobState, Reason
+from airunner.model.job_events import JobFinished, JobLeased, JobReturned, kind
+from airunner.model.jobs import AttemptEnd, JobId, JobState, Reason
 from airunner.model.limits import ATTEMPTS_DEFAULT
 from airunner.model.proof.chain import linked
 from airunner.model.proof.seal import NOTHING
@@ -19,7 +19,7 @@ from tests.rounds.observations import Sightings, View
 
 Check = Callable[[Sightings], Iterator[str]]
 
-_FAILURES: Final = (Ending.LAPSED, Ending.LOST)
+_FAILURES: Final = (AttemptEnd.LAPSED, AttemptEnd.LOST)
 
 
 def complaints(seen: Sightings) -> list[str]:
@@ -39,7 +39,7 @@ def acknowledged_jobs_exist_and_have_ended(seen: Sightings) -> Iterator[str]:
 
 def a_job_ends_once_and_last(seen: Sightings) -> Iterator[str]:
     for view in _views(seen):
-        if len(view.ends) > 1 or (view.ends and not isinstance(view.entries[-1].what, Ended)):
+        if len(view.ends) > 1 or (view.ends and not isinstance(view.entries[-1].what, JobFinished)):
             yield f"{view.who} saw {view.id} end, and go on"
 
 
@@ -92,7 +92,7 @@ def jobs_end_as_they_must(seen: Sightings) -> Iterator[str]:
         for end in seen.audits[id].ends if id in seen.audits else ():
             code, outcome = seen.wishes[tag].code, end.outcome
             failures = sum(
-                isinstance(each.what, BackInLine) and each.what.ending in _FAILURES
+                isinstance(each.what, JobReturned) and each.what.ending in _FAILURES
                 for each in seen.audits[id].entries
             )
             if outcome.reason is Reason.EXITED and outcome.exit_code != code:
@@ -155,7 +155,7 @@ def no_process_outlives_its_job(seen: Sightings) -> Iterator[str]:
 def what_finished_has_run(seen: Sightings) -> Iterator[str]:
     for id, view in seen.audits.items():
         marked = {(mark.what, mark.attempt) for mark in seen.marked(id)}
-        taken = [each.attempt for each in view.entries if isinstance(each.what, Taken)]
+        taken = [each.attempt for each in view.entries if isinstance(each.what, JobLeased)]
         if taken != list(range(1, len(taken) + 1)):
             yield f"{id}: its attempts are numbered {taken}"
         for attempt in {attempt for what, attempt in marked if what == "begin"} - set(taken):
@@ -192,7 +192,7 @@ def seals_hold(seen: Sightings) -> Iterator[str]:
                 break
             if isinstance(entry.what, Output):
                 size += entry.what.size
-            if isinstance(entry.what, Ended):
+            if isinstance(entry.what, JobFinished):
                 seal = entry.what.seal
                 if seal is None or (seal.digest, seal.size, seal.count) != (link, size, entry.last):
                     yield f"{id}: its seal does not say what its log does"

@@ -16,9 +16,9 @@ from typing import Final
 
 from airunner.cli.exit_codes import OURS
 from airunner.model.errors import AlreadyFinished, Refused, ShuttingDown, Stalled, Unreachable
-from airunner.model.job_events import Ended, Entry
+from airunner.model.job_events import JobEvent, JobFinished
 from airunner.model.jobs import JobId, RequestId
-from airunner.wire.client.endpoint import Destination
+from airunner.wire.client.endpoint import Endpoint
 from airunner.wire.client.follow import follow, follow_all
 from airunner.wire.client.jobs_client import JobsClient
 from tests.rounds.expectations import Wish, is_alive, thrown
@@ -88,7 +88,7 @@ class Crowd:
 
     def connection(self) -> JobsClient:
         ca_cert = self.site.certs / "ca.pem"
-        return JobsClient(Destination(server=self.site.address, ca_cert=ca_cert))
+        return JobsClient(Endpoint(server=self.site.address, ca_cert=ca_cert))
 
     def alarm(self, what: str) -> None:
         self.seen.alarms.append(what)
@@ -130,13 +130,13 @@ class Listener:
         ids = self._crowd.seen.ids.keys()
         return ids <= self._views.keys() and not ids & self._open
 
-    def _note(self, id: JobId, entry: Entry) -> None:
+    def _note(self, id: JobId, entry: JobEvent) -> None:
         if id not in self._views:
             self._views[id] = View(id, 1, "whoever followed all jobs")
             self._crowd.seen.views.append(self._views[id])
             self._open.add(id)
         self._views[id].entries.append(entry)
-        if isinstance(entry.what, Ended):
+        if isinstance(entry.what, JobFinished):
             self._open.discard(id)
         self._crowd.hear()
 
@@ -245,7 +245,7 @@ class Person:
                 async for entry in entries:
                     view.entries.append(entry)
                     self._crowd.hear()
-                    if isinstance(entry.what, Ended) and is_alive(self._seen.marks, id):
+                    if isinstance(entry.what, JobFinished) and is_alive(self._seen.marks, id):
                         self._seen.lingering.add(id)
         except Refused as refusal:
             self._crowd.alarm(f"{self._name} was told of {id}: {refusal.status}: {refusal}")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from airunner.model.job_events import Ended, Entry, Happening, Taken
+from airunner.model.job_events import JobEvent, JobEventBody, JobFinished, JobLeased
 from airunner.model.jobs import Instant, JobId
 from airunner.model.reports import Chunk, Output
 from tests.rounds.expectations import Mark, Wish, marks_of
@@ -22,10 +22,10 @@ class Item:
     sequence: int
     attempt: int
     at: Instant
-    what: Happening | Chunk
+    what: JobEventBody | Chunk
 
 
-def items(entry: Entry) -> Iterator[Item]:
+def items(entry: JobEvent) -> Iterator[Item]:
     """An entry, sequence by sequence: how chunks are gathered is no watcher's business."""
     if isinstance(entry.what, Output):
         for sequence, chunk in enumerate(entry.what.chunks, entry.first):
@@ -42,15 +42,15 @@ class View:
     id: JobId
     start: int  # the sequence that it asked for
     who: str
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[JobEvent] = field(default_factory=list)
 
     @property
     def items(self) -> list[Item]:
         return [item for entry in self.entries for item in items(entry)]
 
     @property
-    def ends(self) -> list[Ended]:
-        return [each.what for each in self.entries if isinstance(each.what, Ended)]
+    def ends(self) -> list[JobFinished]:
+        return [each.what for each in self.entries if isinstance(each.what, JobFinished)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Sightings:
             return bool(self.frozen)
         takers = [each.what for each in self.audits[id].entries]
         return any(
-            isinstance(what, Taken) and what.worker.rpartition(".")[0] in self.frozen
+            isinstance(what, JobLeased) and what.worker.rpartition(".")[0] in self.frozen
             for what in takers
         )
 

@@ -8,9 +8,9 @@ import pytest
 from msgspec import structs
 
 from airunner.model.facts import Enqueued, Fact, Finished, Leased, Reported
-from airunner.model.job_events import Ended, entry
+from airunner.model.job_events import JobFinished, job_event
 from airunner.model.jobs import (
-    Ending,
+    AttemptEnd,
     Instant,
     JobId,
     Lease,
@@ -52,10 +52,10 @@ def seen(tmp_path: Path) -> Sightings:
         Enqueued(ID, WISH.spec(marks), RequestId("key"), Subject(""), None),
         Leased(ID, 1, lease),
         Reported(ID, 1, 3, Output(tuple(chunks))),
-        Finished(ID, 1, done.state, done, Ending.FINISHED, 0),
+        Finished(ID, 1, done.state, done, AttemptEnd.FINISHED, 0),
     ]
     events = Engine().record(facts, Instant(7))
-    entries = [each for event in events if (each := entry(event))]
+    entries = [each for event in events if (each := job_event(event))]
     printed = tuple(
         zip(
             range(1, 7),
@@ -127,7 +127,7 @@ def another_code(seen: Sightings) -> None:
 
 def a_seal_that_lies(seen: Sightings) -> None:
     end = seen.audits[ID].entries[-1]
-    assert isinstance(end.what, Ended)
+    assert isinstance(end.what, JobFinished)
     assert end.what.seal
     lie = structs.replace(end.what, seal=structs.replace(end.what.seal, digest=NOTHING))
     seen.audits[ID].entries[-1] = structs.replace(end, what=lie)

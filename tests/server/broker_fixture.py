@@ -8,13 +8,13 @@ from contextlib import aclosing, asynccontextmanager
 from airunner.log.log import LogFull
 from airunner.log.memory import MemoryLog
 from airunner.model.facts import Event
-from airunner.model.jobs import Enqueue, Instant, Job, JobId, Millis, Outcome, Reason, WorkerId
+from airunner.model.jobs import Instant, Job, JobId, JobRequest, Millis, Outcome, Reason, WorkerId
 from airunner.model.reports import Chunk, Output, Stream
 from airunner.model.spec import JobSpec
 from airunner.server.broker import Broker
 from airunner.server.clock import LoopClock
-from airunner.server.outbox import Journal
-from airunner.server.workers.leased_job import Granted
+from airunner.server.outbox import EventListener
+from airunner.server.workers.leased_job import LeasedJob
 from airunner.store.engine import Engine
 from airunner.store.retention import Retention
 from tests.support.ids import CountingIds
@@ -56,7 +56,7 @@ class SlowLog(MemoryLog):
 def broker_over(
     log: MemoryLog,
     retention: Retention | None = None,
-    journal: Journal | None = None,
+    journal: EventListener | None = None,
     engine: Engine | None = None,
     room: Callable[[], None] = lambda: None,
 ) -> Broker:
@@ -75,7 +75,7 @@ def broker_over(
 @asynccontextmanager
 async def served(
     retention: Retention | None = None,
-    journal: Journal | None = None,
+    journal: EventListener | None = None,
     seconds: float = 0.01,
     room: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[tuple[Broker, SlowLog]]:
@@ -89,20 +89,20 @@ async def served(
         broker.stop()
 
 
-def wish(queue: str = "default", attempts: int = 3, wait: int = 0) -> Enqueue:
+def wish(queue: str = "default", attempts: int = 3, wait: int = 0) -> JobRequest:
     spec = JobSpec(command="true", queue=queue, attempts_max=attempts, queue_timeout_seconds=wait)
-    return Enqueue(spec=spec)
+    return JobRequest(spec=spec)
 
 
 async def lease(
     broker: Broker, worker: str = "ann", *queues: str, seconds: float | None = None, most: int = 1
-) -> list[Granted]:
+) -> list[LeasedJob]:
     return await broker.lease(
         queues or ("default",), worker=WorkerId(worker), span=MINUTE, most=most, wait=seconds
     )
 
 
-async def leased(broker: Broker, worker: str = "ann", *queues: str) -> Granted:
+async def leased(broker: Broker, worker: str = "ann", *queues: str) -> LeasedJob:
     """One job, waited for."""
     (granted,) = await lease(broker, worker, *queues)
     return granted

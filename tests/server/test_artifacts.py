@@ -7,8 +7,8 @@ from hashlib import sha256
 
 import pytest
 
-from airunner.blobs.blobs import NotThere
-from airunner.blobs.memory import MemoryDepot
+from airunner.blobs.blobs import BlobMissing
+from airunner.blobs.memory import MemoryBlobs
 from airunner.log.log import LogDamaged
 from airunner.model.artifacts import Artifact
 from airunner.model.errors import (
@@ -24,14 +24,14 @@ from airunner.model.errors import (
 from airunner.model.facts import ArtifactKept, ArtifactsDropped, Event
 from airunner.model.jobs import JobId, Millis, Subject, TaskToken
 from airunner.model.limits import ARTIFACT_CHUNK_BYTES, TRANSFERS_MAX
-from airunner.server.artifacts import Archive, letting_go
+from airunner.server.artifacts import ArtifactService, blob_remover
 from airunner.server.broker import Broker
 from airunner.store.retention import Retention
 from tests.server.broker_fixture import DONE, SlowLog, broker_over, leased, output, wish
 from tests.support.loop import until_idle, virtually
 
 
-class Watched(MemoryDepot):
+class Watched(MemoryBlobs):
     """Says what it has, and loses files when told to."""
 
     def has(self, id: JobId) -> list[tuple[int, str]]:
@@ -44,15 +44,15 @@ class Watched(MemoryDepot):
 class Shop:
     """A broker, its archive, and what lies beneath."""
 
-    def __init__(self, broker: Broker, log: SlowLog, depot: Watched, told: list[Event]) -> None:
-        self.broker, self.log, self.depot, self.told = broker, log, depot, told
-        self.archive = Archive(broker, depot)
+    def __init__(self, broker: Broker, log: SlowLog, blobs: Watched, told: list[Event]) -> None:
+        self.broker, self.log, self.blobs, self.told = broker, log, blobs, told
+        self.archive = ArtifactService(broker, blobs)
 
     async def put(
         self, token: TaskToken, path: str, data: bytes, *, again: bool = False
     ) -> Artifact:
         it = artifact(path, data)
-        await self.archive.keep(token, it, pieces(data), again=again)
+        await self.archive.store(token, it, pieces(data), again=again)
         return it
 
     async def get(self, id: JobId, path: str, offset: int = 0) -> bytes:
@@ -62,13 +62,13 @@ class Shop:
 
 @asynccontextmanager
 async def shop(retention: Retention | None = None) -> AsyncIterator[Shop]:
-    log, depot = SlowLog(), Watched()
+    log, blobs = SlowLog(), Watched()
     told: list[Event] = []
-    journal = letting_go(depot, told.extend)
+    journal = blob_remover(blobs, told.extend)
     broker = broker_over(log, retention, journal)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(broker.run())
-        yield Shop(broker, log, depot, told)
+        yield Shop(broker, log, blobs, told)
         log.gate.set()
         broker.stop()
 
@@ -154,7 +154,7 @@ async def test_an_answer_comes_when_the_log_has_it() -> None:
         it.log.gate.clear()
         putting = tasks.create_task(it.put(granted.token, "it", b"data"))
         await asyncio.sleep(1)
-        assert it.depot.has(granted.job.id)
+        assert it.blobs.has(granted.job.id)
         assert not putting.done()
         it.log.gate.set()
         await putting
@@ -188,7 +188,7 @@ async def test_nothing_is_kept_for_a_lease_that_is_over() -> None:
         await it.broker.complete(granted.token, DONE)
         with pytest.raises(StaleLease):
             await it.put(granted.token, "it", b"data")
-        assert it.depot.size == 0
+        assert it.blobs.size == 0
 
 
 @virtually
@@ -204,10 +204,10 @@ async def test_a_lease_that_ends_while_the_bytes_come_keeps_none_of_them() -> No
             yield b"half"
 
         with pytest.raises(StaleLease):
-            await it.archive.keep(granted.token, artifact("it", b"halfhalf"), data())
+            await it.archive.store(granted.token, artifact("it", b"halfhalf"), data())
 
-        assert it.depot.has(granted.job.id) == [(1, before.sha256)]
-        assert it.depot.size == 4
+        assert it.blobs.has(granted.job.id) == [(1, before.sha256)]
+        assert it.blobs.size == 4
 
 
 @virtually
@@ -222,7 +222,7 @@ async def test_what_another_fact_names_stays_though_its_double_is_refused() -> N
             await it.broker.complete(granted.token, DONE)
 
         with pytest.raises(StaleLease):
-            await it.archive.keep(granted.token, artifact("two", b"same"), data())
+            await it.archive.store(granted.token, artifact("two", b"same"), data())
         assert await it.get(granted.job.id, "one") == b"same"
 
 
@@ -246,7 +246,7 @@ async def test_what_an_attempt_has_left_goes_with_it() -> None:
             await it.broker.release(granted.token)
             assert await it.archive.list(job.id) == []
             await until_idle()
-            assert it.depot.size == 0
+            assert it.blobs.size == 0
             with pytest.raises(UnknownArtifact):
                 await anext(kept.read())
         granted = await leased(it.broker)
@@ -275,7 +275,7 @@ async def test_room_is_made_before_the_bytes_come_and_of_what_nobody_reads() -> 
             with pytest.raises(LimitReached, match="try again later"):
                 await it.put(granted.token, "it", b"123456")
         assert [await it.archive.list(id) == [] for id in ids] == [False, True, False]
-        assert it.depot.size == 6
+        assert it.blobs.size == 6
         dropped = [event.fact for event in it.told if isinstance(event.fact, ArtifactsDropped)]
         assert dropped == [ArtifactsDropped(ids[1])]
 
@@ -290,7 +290,7 @@ async def test_what_a_forgotten_job_has_left_is_forgotten() -> None:
         await it.broker.complete(granted.token, DONE)
         await it.broker.enqueue(wish())
         await until_idle()
-        assert it.depot.size == 0
+        assert it.blobs.size == 0
         with pytest.raises(UnknownJob):
             await it.archive.list(granted.job.id)
 
@@ -309,8 +309,8 @@ async def test_a_full_log_keeps_nothing() -> None:
 
         for _ in range(2):
             with pytest.raises(Stalled):
-                await it.archive.keep(granted.token, artifact("it", b"data"), data())
-            assert it.depot.size == 0
+                await it.archive.store(granted.token, artifact("it", b"data"), data())
+            assert it.blobs.size == 0
         it.log.full = False
         await asyncio.sleep(2)
         await it.put(granted.token, "it", b"data", again=True)
@@ -334,8 +334,8 @@ async def test_one_whose_bytes_do_not_come_ends_in_a_minute_and_leaves_nothing()
         await it.broker.enqueue(wish())
         granted = await leased(it.broker)
         with pytest.raises(Unreachable, match=r"TRANSFER_SILENT_SECONDS_MAX \(60 s\)"):
-            await it.archive.keep(granted.token, artifact("it", b"ab"), never())
-        assert it.depot.size == 0
+            await it.archive.store(granted.token, artifact("it", b"ab"), never())
+        assert it.blobs.size == 0
 
 
 @virtually
@@ -343,12 +343,12 @@ async def test_one_who_goes_away_leaves_nothing() -> None:
     async with shop() as it, asyncio.TaskGroup() as tasks:
         await it.broker.enqueue(wish())
         granted = await leased(it.broker)
-        putting = tasks.create_task(it.archive.keep(granted.token, artifact("it", b"ab"), never()))
+        putting = tasks.create_task(it.archive.store(granted.token, artifact("it", b"ab"), never()))
         await asyncio.sleep(1)
-        assert it.depot.size == 2
+        assert it.blobs.size == 2
         putting.cancel()
         await asyncio.wait([putting])
-        assert it.depot.size == 0
+        assert it.blobs.size == 0
 
 
 @virtually
@@ -365,12 +365,12 @@ async def test_so_many_at_once_and_the_next_ones_get_their_turn() -> None:
 
         putting = [
             tasks.create_task(
-                it.archive.keep(granted.token, artifact(f"{number:02}", b"x"), data())
+                it.archive.store(granted.token, artifact(f"{number:02}", b"x"), data())
             )
             for number in range(TRANSFERS_MAX + 2)
         ]
         await until_idle()
-        assert it.depot.size == TRANSFERS_MAX + len(b"there")
+        assert it.blobs.size == TRANSFERS_MAX + len(b"there")
         assert await it.get(granted.job.id, "there") == b"there"  # whoever fetches waits for none
         go.set()
         await asyncio.wait(putting)
@@ -386,7 +386,7 @@ async def test_a_server_that_stops_waits_for_no_transfer() -> None:
 
         async def refused() -> None:
             with pytest.raises(ShuttingDown):
-                await it.archive.keep(granted.token, artifact("it", b"ab"), never())
+                await it.archive.store(granted.token, artifact("it", b"ab"), never())
 
         async def cut() -> None:
             with pytest.raises(ShuttingDown):
@@ -405,8 +405,8 @@ async def test_a_file_that_is_lost_is_damage() -> None:
         await it.broker.enqueue(wish())
         granted = await leased(it.broker)
         await it.put(granted.token, "it", b"data")
-        it.depot.lose(granted.job.id)
+        it.blobs.lose(granted.job.id)
         with pytest.raises(LogDamaged, match="an artifact of job job-1; `airunner log check`"):
             await it.get(granted.job.id, "it")
-        with pytest.raises(NotThere):
-            await anext(it.depot.read(granted.job.id, 1, artifact("it", b"data")))
+        with pytest.raises(BlobMissing):
+            await anext(it.blobs.read(granted.job.id, 1, artifact("it", b"data")))

@@ -18,11 +18,11 @@ from airunner.model.errors import (
     UnknownJob,
 )
 from airunner.model.facts import Event
-from airunner.model.job_query import Listing
+from airunner.model.job_query import JobQuery
 from airunner.model.jobs import (
-    Enqueue,
     Job,
     JobId,
+    JobRequest,
     JobState,
     Millis,
     Reason,
@@ -35,7 +35,7 @@ from airunner.model.limits import PAGE_SIZE_DEFAULT
 from airunner.model.spec import JobSpec
 from airunner.server.broker import Broker
 from airunner.server.replay import replay
-from airunner.server.workers.connected_workers import Presence
+from airunner.server.workers.connected_workers import ConnectedWorker
 from airunner.store.engine import Engine
 from airunner.store.retention import Retention
 from tests.server.broker_fixture import (
@@ -110,8 +110,8 @@ async def test_two_hundred_submits_that_meet_share_two_appends() -> None:
 @virtually
 async def test_many_in_one_request_get_a_job_or_a_refusal_each_and_one_append() -> None:
     async with served() as (broker, log):
-        other = Enqueue(spec=JobSpec(command="false"), request=RequestId("key"))
-        same = Enqueue(spec=JobSpec(command="true"), request=RequestId("key"))
+        other = JobRequest(spec=JobSpec(command="false"), request=RequestId("key"))
+        same = JobRequest(spec=JobSpec(command="true"), request=RequestId("key"))
         one, again, conflict, two = await broker.enqueue_many([same, same, other, wish()])
         assert isinstance(one, Job)
         assert isinstance(two, Job)
@@ -130,9 +130,9 @@ async def test_a_worker_that_waits_gets_the_job_that_comes() -> None:
         waiting = tasks.create_task(lease(broker, seconds=60))
         await asyncio.sleep(30)
         job = await broker.enqueue(wish())
-        (granted,) = await waiting
-        assert granted.job.id == job.id
-        assert granted.job.state is JobState.RUNNING
+        (leased,) = await waiting
+        assert leased.job.id == job.id
+        assert leased.job.state is JobState.RUNNING
 
 
 @virtually
@@ -177,9 +177,9 @@ async def test_a_waiter_that_is_cancelled_passes_its_turn_on() -> None:
         await until_idle()
         broker.decide(broker.queue.enqueue(JobId("x"), wish(), broker.now()))
         first.cancel()
-        (granted,) = await second
-        assert granted.job.lease
-        assert granted.job.lease.worker == "b"
+        (leased,) = await second
+        assert leased.job.lease
+        assert leased.job.lease.worker == "b"
 
 
 @virtually
@@ -598,8 +598,8 @@ async def test_a_job_that_waits_says_why() -> None:
 async def test_statistics_know_every_queue_that_has_jobs_or_workers() -> None:
     async with served() as (broker, _):
         await broker.enqueue(wish("a"))
-        present = Presence(worker=WorkerId("w"), queues=("b", "a"), slots=4, busy=1)
-        with broker.attendance.enter(present):
+        present = ConnectedWorker(worker=WorkerId("w"), queues=("b", "a"), slots=4, busy=1)
+        with broker.connected_workers.connect(present):
             a, b = broker.statistics()
             assert (a.queue, a.counts[JobState.SCHEDULED], a.workers, a.slots, a.busy) == (
                 *("a", 1, 1, 4, 1),
@@ -613,7 +613,7 @@ async def test_statistics_know_every_queue_that_has_jobs_or_workers() -> None:
 async def test_a_page_has_the_newest_first() -> None:
     async with served() as (broker, _):
         jobs = await broker.enqueue_many([wish()] * (PAGE_SIZE_DEFAULT + 1))
-        page = await broker.page(Listing())
+        page = await broker.page(JobQuery())
         assert list(page.jobs) == jobs[:0:-1]
         assert page.last_page == 2
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from airunner.model.errors import LimitReached, ShuttingDown, Stalled
-from airunner.model.jobs import Ending, JobState, Millis, Subject
+from airunner.model.jobs import AttemptEnd, JobState, Millis, Subject
 from airunner.model.reports import ProcessStarted
 from tests.server.broker_fixture import (
     DONE,
@@ -84,7 +84,7 @@ async def test_a_lease_that_was_lost_to_a_full_log_goes_back_once_there_is_room(
         job = await broker.get(job.id)
         assert (job.state, [over.ending for over in job.attempts]) == (
             JobState.SCHEDULED,
-            [Ending.RELEASED],
+            [AttemptEnd.RELEASED],
         )
 
 

@@ -8,11 +8,11 @@ import pytest
 
 from airunner.model.errors import DataLoss, ShuttingDown
 from airunner.model.facts import Event, Reported
-from airunner.model.jobs import JobId, Millis, Place
+from airunner.model.jobs import JobId, Millis, Position
 from airunner.model.limits import KIB
 from airunner.model.reports import Output
 from airunner.server.broker import Broker
-from airunner.server.watchers import STRETCH_BYTES_MAX, STRETCH_EVENTS_MAX, Stretch
+from airunner.server.watchers import RANGE_BYTES_MAX, RANGE_EVENTS_MAX, EventRange
 from airunner.store.retention import Retention
 from tests.server.broker_fixture import (
     DONE,
@@ -27,14 +27,14 @@ from tests.server.broker_fixture import (
 )
 from tests.support.loop import until_idle, virtually
 
-NOTHING = Place(0)
+NOTHING = Position(0)
 
 
 class Follower:
     """One who follows all jobs, and what it has been told."""
 
-    def __init__(self, broker: Broker, after: Place = NOTHING) -> None:
-        self.stretches: AsyncGenerator[Stretch, None] = broker.audience.follow(after)
+    def __init__(self, broker: Broker, after: Position = NOTHING) -> None:
+        self.stretches: AsyncGenerator[EventRange, None] = broker.watchers.follow(after)
         self.events: list[Event] = []
         self.place = after
 
@@ -44,7 +44,7 @@ class Follower:
             async for stretch in stretches:
                 self.take(stretch)
 
-    def take(self, stretch: Stretch) -> None:
+    def take(self, stretch: EventRange) -> None:
         assert stretch.through > self.place
         places = [self.place, *(event.place for event in stretch.events)]
         assert places == sorted(set(places))
@@ -89,7 +89,7 @@ async def test_no_follower_sees_an_event_before_the_log_has_it() -> None:
         log.gate.clear()
         enqueueing = tasks.create_task(broker.enqueue(wish()))
         await asyncio.sleep(60)
-        assert (follower.events, broker.audience.end) == ([], 0)
+        assert (follower.events, broker.watchers.end) == ([], 0)
         log.gate.set()
         job = await enqueueing
         await until_idle()
@@ -107,7 +107,7 @@ async def test_a_follower_that_waits_costs_nothing() -> None:
         before = asyncio.get_running_loop().time()
         await asyncio.sleep(3600)
         assert asyncio.get_running_loop().time() == before + 3600
-        assert len(broker.audience._news) == 100
+        assert len(broker.watchers._news) == 100
         for each in reading:
             each.cancel()
 
@@ -115,13 +115,13 @@ async def test_a_follower_that_waits_costs_nothing() -> None:
 @virtually
 async def test_a_follower_goes_on_from_any_place_and_misses_nothing() -> None:
     async with served() as (broker, log):
-        assert broker.audience.log == log.name
+        assert broker.watchers.log == log.name
         for number in range(4):
             await run_job(broker, *"abc"[:number])
         whole = await all_of(broker)
         for place in range(broker.tail):
             expected = [event for event in whole if event.place > place]
-            assert await all_of(broker, Place(place)) == expected
+            assert await all_of(broker, Position(place)) == expected
 
 
 @virtually
@@ -155,16 +155,16 @@ async def test_what_has_come_while_a_follower_read_is_told_at_once() -> None:
 @virtually
 async def test_a_stretch_is_bounded_in_events_and_in_bytes() -> None:
     async with served() as (broker, _):
-        for _ in range(STRETCH_EVENTS_MAX):
+        for _ in range(RANGE_EVENTS_MAX):
             await broker.enqueue(wish("many"))
-        text = "x" * (STRETCH_BYTES_MAX // 4 + 1)
+        text = "x" * (RANGE_BYTES_MAX // 4 + 1)
         await run_job(broker, *[text] * 8)
         follower = Follower(broker)
         sizes = list[int]()
         while follower.place < broker.tail:
             stretch = await anext(follower.stretches)
             follower.take(stretch)
-            assert len(stretch.events) <= STRETCH_EVENTS_MAX
+            assert len(stretch.events) <= RANGE_EVENTS_MAX
             sizes.append(sum(map(size, stretch.events)))
         assert max(sizes) == 4 * len(text)
         assert len(sizes) == 4
@@ -201,7 +201,7 @@ async def test_a_place_that_the_log_never_had_is_refused() -> None:
     async with served() as (broker, _):
         await run_job(broker)
         with pytest.raises(DataLoss, match=f"the log ends at place {broker.tail}: nothing follows"):
-            await anext(broker.audience.follow(Place(broker.tail + 1)))
+            await anext(broker.watchers.follow(Position(broker.tail + 1)))
 
 
 @virtually
@@ -222,10 +222,10 @@ async def sent_away(follower: Follower) -> None:
         await follower.read()
 
 
-async def all_of(broker: Broker, after: Place = NOTHING) -> list[Event]:
+async def all_of(broker: Broker, after: Position = NOTHING) -> list[Event]:
     """What a follower is told up to the end of the log."""
     follower = Follower(broker, after)
-    while follower.place < broker.audience.end:
+    while follower.place < broker.watchers.end:
         follower.take(await anext(follower.stretches))
     await follower.stretches.aclose()
     return follower.events

@@ -12,12 +12,12 @@ from io import BytesIO
 from random import Random
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from airunner.blobs.blobs import Deposit
+from airunner.blobs.blobs import BlobWriter
 from airunner.model.artifacts import Artifact
 from airunner.model.errors import Refused, Unreachable
 from airunner.model.jobs import Job, JobId, TaskToken
-from airunner.server.artifacts import Archive
-from airunner.worker.workspace.workspace import Collected, NotKept, Shelf
+from airunner.server.artifacts import ArtifactService
+from airunner.worker.workspace.workspace import ArtifactSink, Collected, NotStored
 from tests.simulation.observations import Testimony
 from tests.support.fake_commands import Room, Rooms
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 BYTES_PER_JOB: Final = 30_000  # that the server keeps, so that some jobs leave too much
 
 Made = tuple[Artifact, bytes]
-Ask = Callable[[Callable[[Archive], Awaitable[None]]], Awaitable[None]]
+Ask = Callable[[Callable[[ArtifactService], Awaitable[None]]], Awaitable[None]]
 
 
 def made_by(id: JobId, attempt: int) -> list[Made]:
@@ -61,12 +61,12 @@ class MakersRoom(Room):
         self._attempt = job.id, job.attempt
         self._testimony = testimony
 
-    async def collect(self, shelf: Shelf) -> Collected:
+    async def collect(self, shelf: ArtifactSink) -> Collected:
         kept, errors = list[Artifact](), list[str]()
         for artifact, data in made_by(*self._attempt):
             try:
                 await shelf.put(artifact, BytesIO(data))
-            except NotKept as error:
+            except NotStored as error:
                 errors.append(str(error))
             else:
                 kept.append(artifact)
@@ -85,7 +85,7 @@ class CallsShelf:
         while True:
             try:
                 await self._ask(
-                    lambda archive, again=again: archive.keep(  # type: ignore[misc]  # bound now
+                    lambda archive, again=again: archive.store(  # type: ignore[misc]  # bound now
                         self._token, artifact, self._chunks(whole), again=again
                     )
                 )
@@ -94,7 +94,7 @@ class CallsShelf:
                 again = True
             except Refused as refusal:
                 if refusal.status != "UNAVAILABLE":
-                    raise NotKept(str(refusal)) from None
+                    raise NotStored(str(refusal)) from None
             await asyncio.sleep(self._dice.uniform(0.1, 2))
 
     async def folder(self, path: str) -> None:
@@ -110,7 +110,7 @@ class CallsShelf:
 
 
 class DiskDepot:
-    """One server's way to what is on the disk, until it dies; Depot."""
+    """One server's way to what is on the disk, until it dies; blob store."""
 
     def __init__(self, disk: "Disk") -> None:
         self._disk = disk
@@ -120,24 +120,24 @@ class DiskDepot:
     def die(self) -> None:
         self._dead = True
 
-    async def receive(self, id: JobId, attempt: int, artifact: Artifact) -> Deposit:
-        return _SlowDeposit(self, await self._kept.receive(id, attempt, artifact))
+    async def create(self, id: JobId, attempt: int, artifact: Artifact) -> BlobWriter:
+        return _SlowDeposit(self, await self._kept.create(id, attempt, artifact))
 
     def read(
         self, id: JobId, attempt: int, artifact: Artifact, offset: int = 0
     ) -> AsyncGenerator[bytes, None]:
         return self._kept.read(id, attempt, artifact, offset)
 
-    def discard(self, id: JobId, attempt: int, artifact: Artifact) -> None:
+    def delete(self, id: JobId, attempt: int, artifact: Artifact) -> None:
         if not self._dead:
-            self._kept.discard(id, attempt, artifact)
+            self._kept.delete(id, attempt, artifact)
 
-    def drop(self, id: JobId, attempt: int | None = None) -> None:
+    def delete_job(self, id: JobId, attempt: int | None = None) -> None:
         if not self._dead:
-            self._kept.drop(id, attempt)
+            self._kept.delete_job(id, attempt)
 
-    async def sweep(self, known: Mapping[JobId, int]) -> int:
-        missing = await self._kept.sweep(known)
+    async def collect_garbage(self, known: Mapping[JobId, int]) -> int:
+        missing = await self._kept.collect_garbage(known)
         assert not missing, f"{missing} jobs miss all of their artifacts"
         return missing
 
@@ -151,16 +151,16 @@ class DiskDepot:
 
 
 class _SlowDeposit:
-    def __init__(self, depot: DiskDepot, inner: Deposit) -> None:
-        self._depot, self._inner = depot, inner
+    def __init__(self, blobs: DiskDepot, inner: BlobWriter) -> None:
+        self._blobs, self._inner = blobs, inner
 
     async def write(self, data: bytes) -> None:
-        await self._depot.pause()
+        await self._blobs.pause()
         await self._inner.write(data)
 
-    async def keep(self) -> bool:
-        await self._depot.pause()
-        return await self._inner.keep()
+    async def commit(self) -> bool:
+        await self._blobs.pause()
+        return await self._inner.commit()
 
     def close(self) -> None:
         self._inner.close()
@@ -171,4 +171,4 @@ class Leaving:
     """Where one worker's jobs leave something, and the way that it takes from there."""
 
     rooms: Rooms
-    uploads: Callable[[TaskToken], Shelf]
+    uploads: Callable[[TaskToken], ArtifactSink]

@@ -18,8 +18,16 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from airunner.model.job_events import BackInLine, Cancelling, Ended, Entry, InLine, Kept, Taken
-from airunner.model.jobs import Ending, Instant, Job, JobId, JobState, Outcome, Place, Reason
+from airunner.model.job_events import (
+    ArtifactStored,
+    JobCancelRequested,
+    JobEnqueued,
+    JobEvent,
+    JobFinished,
+    JobLeased,
+    JobReturned,
+)
+from airunner.model.jobs import AttemptEnd, Instant, Job, JobId, JobState, Outcome, Position, Reason
 from airunner.model.proof.chain import linked
 from airunner.model.proof.seal import NOTHING
 from airunner.model.reports import (
@@ -51,8 +59,8 @@ class Turn:
     worker: str
     taken_at: Instant
     ended_at: Instant
-    entries: tuple[Entry, ...]  # what was reported in it
-    end: BackInLine | Ended
+    entries: tuple[JobEvent, ...]  # what was reported in it
+    end: JobReturned | JobFinished
 
 
 class Case:
@@ -62,7 +70,7 @@ class Case:
         self.testimony = testimony
 
     @cached_property
-    def stories(self) -> dict[JobId, list[Entry]]:
+    def stories(self) -> dict[JobId, list[JobEvent]]:
         return self.testimony.whole()
 
     @cached_property
@@ -83,15 +91,15 @@ class Case:
         return found
 
 
-def _turns(story: Sequence[Entry]) -> Iterator[Turn]:
-    taken: Entry | None = None
-    said: list[Entry] = []
+def _turns(story: Sequence[JobEvent]) -> Iterator[Turn]:
+    taken: JobEvent | None = None
+    said: list[JobEvent] = []
     for entry in story:
         match entry.what:
-            case Taken():
+            case JobLeased():
                 taken, said = entry, []
-            case BackInLine() | Ended() as end if taken:
-                assert isinstance(taken.what, Taken)
+            case JobReturned() | JobFinished() as end if taken:
+                assert isinstance(taken.what, JobLeased)
                 worker = taken.what.worker
                 host = worker.partition(".")[0]
                 yield Turn(taken.attempt, host, worker, taken.at, entry.at, tuple(said), end)
@@ -160,8 +168,8 @@ def a_job_ends_once(case: Case) -> None:
     """With one end, the same for everyone, and nothing after it."""
     for id, story in case.stories.items():
         *before, last = story
-        assert isinstance(last.what, Ended), id
-        assert not any(isinstance(entry.what, Ended) for entry in before), id
+        assert isinstance(last.what, JobFinished), id
+        assert not any(isinstance(entry.what, JobFinished) for entry in before), id
         listed = case.jobs[id]
         assert (listed.state, listed.outcome) == (last.what.state, last.what.outcome), id
         assert listed.sequence == last.last, id
@@ -176,24 +184,24 @@ def a_job_ends_once(case: Case) -> None:
 def attempts_follow_each_other(case: Case) -> None:
     """1, 2, 3 ..., one at a time, and what is reported is of the one that runs."""
     for id, story in case.stories.items():
-        assert isinstance(story[0].what, InLine), id
+        assert isinstance(story[0].what, JobEnqueued), id
         number, running, cancelling = 0, False, False
         for entry in story[1:]:
             match entry.what:
-                case Taken():
+                case JobLeased():
                     assert not running, f"{id}: taken twice"
                     number, running = number + 1, True
                     assert entry.attempt == number, f"{id}: attempt {entry.attempt}, not {number}"
-                case BackInLine():
+                case JobReturned():
                     assert running, id
                     assert not cancelling, id
                     assert entry.attempt == number, id
                     running = False
-                case Cancelling():
+                case JobCancelRequested():
                     assert running, id
                     assert not cancelling, id
                     cancelling = True
-                case Ended():
+                case JobFinished():
                     assert entry.attempt == (number if running else 0), id
                 case _:
                     assert running, f"{id}: written after the end of an attempt"
@@ -204,8 +212,8 @@ def failures_are_bounded(case: Case) -> None:
     for id, turns in case.turns.items():
         job, failures = case.jobs[id], 0
         for turn in turns:
-            if isinstance(turn.end, BackInLine):
-                failures += turn.end.ending is not Ending.RELEASED
+            if isinstance(turn.end, JobReturned):
+                failures += turn.end.ending is not AttemptEnd.RELEASED
                 assert turn.end.failures == failures < job.spec.attempts_max, id
         assert failures <= job.failures <= min(failures + 1, job.spec.attempts_max), id
         assert job.outcome
@@ -214,7 +222,7 @@ def failures_are_bounded(case: Case) -> None:
 
 
 def queues_are_first_in_first_out(case: Case) -> None:
-    lines: dict[str, list[tuple[Place, JobId, Instant, Instant, bool]]] = defaultdict(list)
+    lines: dict[str, list[tuple[Position, JobId, Instant, Instant, bool]]] = defaultdict(list)
     for id, story in case.stories.items():
         job = case.jobs[id]
         lines[job.spec.queue] += [(job.place, id, *wait) for wait in _waits(story)]
@@ -225,15 +233,15 @@ def queues_are_first_in_first_out(case: Case) -> None:
                 assert not (taken and passed_over), f"{id} was taken before {other}"
 
 
-def _waits(story: Sequence[Entry]) -> Iterator[tuple[Instant, Instant, bool]]:
+def _waits(story: Sequence[JobEvent]) -> Iterator[tuple[Instant, Instant, bool]]:
     """From when to when the job was in line, and whether a worker took it then."""
     since: Instant | None = None
     for entry in story:
         match entry.what:
-            case InLine() | BackInLine():
+            case JobEnqueued() | JobReturned():
                 since = entry.at
-            case Taken() | Ended() if since is not None:
-                yield since, entry.at, isinstance(entry.what, Taken)
+            case JobLeased() | JobFinished() if since is not None:
+                yield since, entry.at, isinstance(entry.what, JobLeased)
                 since = None
 
 
@@ -243,7 +251,7 @@ def a_cancel_that_was_answered_is_the_only_end(case: Case) -> None:
         assert glimpse.job.cancel_requested_at is not None or glimpse.job.state.final, job.id
         assert job.state is JobState.CANCELLED, f"{job.id} was to be cancelled: {job.state}"
     for id, story in case.stories.items():
-        if any(isinstance(entry.what, Cancelling) for entry in story):
+        if any(isinstance(entry.what, JobCancelRequested) for entry in story):
             assert case.jobs[id].state is JobState.CANCELLED, id
 
 
@@ -310,7 +318,7 @@ def everybody_sees_the_same(case: Case) -> None:
                 assert known == what, f"{viewing.id}, {sequence}: {known} and {what}"
 
 
-def _pieces(entry: Entry) -> Iterator[tuple[int, object]]:
+def _pieces(entry: JobEvent) -> Iterator[tuple[int, object]]:
     """What is said at each sequence."""
     if isinstance(entry.what, Output):
         for sequence, chunk in enumerate(entry.what.chunks, entry.first):
@@ -327,7 +335,7 @@ def seals_hold(case: Case) -> None:
     for id, story in case.stories.items():
         link, size, cut = NOTHING, 0, 0
         for entry in story:
-            if isinstance(entry.what, Ended):
+            if isinstance(entry.what, JobFinished):
                 unsealed = replace(entry, what=replace(entry.what, seal=None))
                 link = linked(link, unsealed)
                 seal = entry.what.seal
@@ -352,7 +360,7 @@ def output_is_what_was_written(case: Case) -> None:
             for pipe, data in kept.items():
                 written = wrote.get(pipe, b"")
                 assert written.startswith(data), f"{id}: {pipe} of attempt {turn.number}"
-            outcome = turn.end.outcome if isinstance(turn.end, Ended) else None
+            outcome = turn.end.outcome if isinstance(turn.end, JobFinished) else None
             if outcome and outcome.log_complete:
                 total = sum(map(len, wrote.values()))
                 assert total == cut + sum(map(len, kept.values())), f"{id}: its end is missing"
@@ -362,7 +370,7 @@ def output_is_what_was_written(case: Case) -> None:
                 assert excused, f"{id}: nothing was lost, and yet its log is said to be incomplete"
 
 
-def _kept(entries: Sequence[Entry]) -> tuple[dict[Pipe, bytes], int]:
+def _kept(entries: Sequence[JobEvent]) -> tuple[dict[Pipe, bytes], int]:
     kept: dict[Pipe, bytes] = defaultdict(bytes)
     cut = 0
     for entry in entries:
@@ -461,7 +469,7 @@ def _first_failure_decides(id: JobId, steps: Sequence[Step], outcome: Outcome) -
 
 def _told_by_worker(turn: Turn) -> Outcome | None:
     """The outcome, if a worker told it with all that it had reported."""
-    if not isinstance(turn.end, Ended) or not turn.end.outcome.log_complete:
+    if not isinstance(turn.end, JobFinished) or not turn.end.outcome.log_complete:
         return None
     outcome = turn.end.outcome
     given_back = outcome.reason is Reason.CANCELLED and not outcome.steps
@@ -474,9 +482,9 @@ def _told_by_worker(turn: Turn) -> Outcome | None:
 def what_was_kept_is_there(case: Case) -> None:
     """Of the attempt that ended its job, byte for byte, as its log tells; of all others nothing."""
     for id, turns in case.turns.items():
-        last = turns[-1] if turns and isinstance(turns[-1].end, Ended) else None
+        last = turns[-1] if turns and isinstance(turns[-1].end, JobFinished) else None
         entries = last.entries if last else ()
-        told = [each.what.artifact for each in entries if isinstance(each.what, Kept)]
+        told = [each.what.artifact for each in entries if isinstance(each.what, ArtifactStored)]
         job, made = case.jobs[id], made_by(id, last.number) if last else []
         assert job.spec.artifacts or not told, f"{id} keeps what nobody wanted"
         sizes = [each.size for each in told]
@@ -534,7 +542,7 @@ def ends_are_true(case: Case) -> None:
     """An exit code is that of the process; a command that was not found never ran."""
     for id, turns in case.turns.items():
         for turn in turns:
-            if not isinstance(turn.end, Ended):
+            if not isinstance(turn.end, JobFinished):
                 continue
             outcome = turn.end.outcome
             performances = case.performances.get((id, turn.number), [])

@@ -16,9 +16,9 @@ from msgspec import structs
 
 from airunner.model.artifacts import Artifact
 from airunner.model.errors import AlreadyFinished, Refused
-from airunner.model.job_events import Ended, Entry
-from airunner.model.job_query import Listing, Page
-from airunner.model.jobs import Enqueue, Job, JobId, RequestId, Subject
+from airunner.model.job_events import JobEvent, JobFinished
+from airunner.model.job_query import JobQuery, Page
+from airunner.model.jobs import Job, JobId, JobRequest, RequestId, Subject
 from airunner.model.spec import Container, JobSpec
 from airunner.wire.client.follow import follow
 from tests.simulation.commands import any_command, any_steps
@@ -33,7 +33,7 @@ PAGE_JOBS: Final = 5  # so that a list has pages
 class Server(Protocol):
     """The server's verbs as one client's host reaches them. Each raises Unreachable, or Refused."""
 
-    async def enqueue(self, wish: Enqueue) -> Job: ...
+    async def enqueue(self, wish: JobRequest) -> Job: ...
 
     async def retry(self, id: JobId, request: RequestId, by: Subject) -> Job: ...
 
@@ -41,7 +41,7 @@ class Server(Protocol):
 
     async def get(self, id: JobId) -> Job: ...
 
-    async def page(self, listing: Listing) -> Page: ...
+    async def page(self, listing: JobQuery) -> Page: ...
 
     async def artifacts(self, id: JobId) -> list[tuple[Artifact, bytes]]: ...
 
@@ -52,7 +52,7 @@ class Server(Protocol):
         from_sequence: int = 1,
         stop_at_tail: bool = False,
         kinds: Iterable[str] = (),
-    ) -> AsyncGenerator[Entry, None]: ...
+    ) -> AsyncGenerator[JobEvent, None]: ...
 
     async def check(self) -> None: ...
 
@@ -134,7 +134,7 @@ class Client:
             await self._enqueue(self._wishes[key], key)
 
     async def _enqueue(self, spec: JobSpec, key: RequestId) -> None:
-        wish = Enqueue(spec=spec, request=key, submitter=self._by)
+        wish = JobRequest(spec=spec, request=key, submitter=self._by)
         if key:
             self._testimony.keys.add(key)
         asked_at = self._loop.time()
@@ -179,7 +179,7 @@ class Client:
     async def list_all(self) -> None:
         """Read every page."""
         asked_at, jobs = self._loop.time(), list[Job]()
-        listing = Listing(page_size=PAGE_JOBS)
+        listing = JobQuery(page_size=PAGE_JOBS)
         while True:
             page = await self._patiently(partial(self._server.page, listing))
             if page is None:
@@ -222,7 +222,7 @@ class Client:
             async with aclosing(entries):
                 async for entry in entries:
                     viewing.entries.append(entry)
-                    if isinstance(entry.what, Ended):
+                    if isinstance(entry.what, JobFinished):
                         viewing.done = True
                     elif self._dice.random() < leaves:
                         return False

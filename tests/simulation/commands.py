@@ -3,7 +3,7 @@
 A job says in its arguments what its command does; so nobody needs to tell the worker. A step says it
 in its text, which a shell plays in the step's own process, if the worker's machine has that shell.
 Every write begins with the attempt and its number in it, so that what a watcher sees can be held against
-what was written. A process dies with its worker, as the keeper sees to. Commands live in virtual time.
+what was written. A process dies with its worker, as the supervisor sees to. Commands live in virtual time.
 """
 
 import asyncio
@@ -20,8 +20,8 @@ from airunner.worker.process import (
     Command,
     CommandNotFound,
     Exit,
-    KeeperLost,
     NotExecutable,
+    SupervisorLost,
 )
 from tests.support.fake_commands import SCRIPTS as FILES
 from tests.support.fake_commands import Actor, Script
@@ -152,7 +152,7 @@ class Theatre:
     async def launch(self, command: Command) -> Player:
         await asyncio.sleep(0)
         if self._closed:
-            raise KeeperLost("the keeper of this worker's processes has ended")
+            raise SupervisorLost("the supervisor of this worker's processes has ended")
         name, script = command.argv[0], self._script(command)
         if name in SHELLS and script:
             text = command.argv[-1].removeprefix(FILES)

@@ -11,7 +11,7 @@ from random import Random
 
 from msgspec.structs import replace
 
-from airunner.blobs.memory import MemoryDepot
+from airunner.blobs.memory import MemoryBlobs
 from airunner.log.log import LogFull
 from airunner.log.memory import MemoryLog
 from airunner.log.records import decode_fact, decode_report, encode_fact, encode_report
@@ -22,9 +22,9 @@ from airunner.model.facts import (
     Leased,
     Renewed,
     Reported,
-    Tallied,
+    ReportTotals,
 )
-from airunner.model.jobs import JobId, Place
+from airunner.model.jobs import JobId, Position
 from airunner.model.jobs import Sequence as EventSequence
 from airunner.model.reports import Output, OutputCut
 
@@ -40,7 +40,7 @@ class Disk:
         self.slow = 1.0  # times the usual time
         self.events: list[Event] = []
         self.jobs = MemoryLog()  # the same, by job, with what retention took taken
-        self.artifacts = MemoryDepot()  # their bytes
+        self.artifacts = MemoryBlobs()  # their bytes
 
     def pause(self) -> float:
         """Seconds that an append takes."""
@@ -103,9 +103,9 @@ class DiskLog:
                 await asyncio.sleep(self._disk.pause())
             yield event
 
-    async def since(self, place: Place) -> AsyncGenerator[Event, None]:
+    async def read_all(self, place: Position) -> AsyncGenerator[Event, None]:
         await self._unless_dead()
-        async for event in self._disk.jobs.since(place):
+        async for event in self._disk.jobs.read_all(place):
             await self._unless_dead()
             yield event
 
@@ -152,7 +152,7 @@ def _tally(before: Event | None, event: Event, fact: Reported, attempt: int) -> 
     """The sums of what was reported up to an event, in its place; `attempt`: of the sums before."""
     old = before.fact if before else None
     sent, kept, cut = 0, 0, 0
-    if isinstance(old, Tallied):
+    if isinstance(old, ReportTotals):
         sent, kept, cut = old.sent, old.output_bytes, old.output_bytes_cut
     sent = fact.sent or (sent if attempt == fact.attempt else 0)
     match fact.report:
@@ -160,7 +160,7 @@ def _tally(before: Event | None, event: Event, fact: Reported, attempt: int) -> 
             kept += output.size
         case OutputCut(size=size):
             cut += size
-    tally = Tallied(fact.id, sent, kept, cut)
+    tally = ReportTotals(fact.id, sent, kept, cut)
     return replace(event, fact=tally, first=EventSequence(event.last))
 
 
@@ -170,5 +170,5 @@ def _through_bytes(event: Event) -> Event:
     if isinstance(fact, Reported):
         report = decode_report(encode_report(fact.report))
         return replace(event, fact=replace(fact, report=report))
-    assert not isinstance(fact, Tallied)
+    assert not isinstance(fact, ReportTotals)
     return replace(event, fact=decode_fact(encode_fact(fact)))

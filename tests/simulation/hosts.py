@@ -16,12 +16,12 @@ from structlog.typing import EventDict
 
 from airunner.model.errors import LimitReached, Refused
 from airunner.model.facts import Event
-from airunner.model.job_events import Entry, entry, trimmed
+from airunner.model.job_events import JobEvent, job_event, trimmed
 from airunner.model.jobs import Instant, JobId, Sequence
-from airunner.model.jobs import Place as LogPlace
+from airunner.model.jobs import Position as LogPlace
 from airunner.model.protocol.channel import ChannelClosed
 from airunner.model.protocol.worker_protocol import FromServer, FromWorker
-from airunner.server.artifacts import Archive, letting_go
+from airunner.server.artifacts import ArtifactService, blob_remover
 from airunner.server.broker import Broker
 from airunner.server.clock import LoopClock
 from airunner.server.ids import Ids
@@ -30,7 +30,7 @@ from airunner.server.workers.worker_session import Session
 from airunner.store.engine import Engine
 from airunner.store.retention import Retention
 from airunner.wire.client.jobs_client import Heard
-from airunner.worker.attempt.runtime import Place
+from airunner.worker.attempt.runtime import Runtime
 from airunner.worker.clock import LoopClock as WorkerClock
 from airunner.worker.worker import Worker, WorkerOptions
 from tests.simulation.artifacts import BYTES_PER_JOB, DiskDepot, Leaving
@@ -57,7 +57,7 @@ class ServerLife:
     """One server process."""
 
     make_broker: type[Broker] = Broker
-    make_archive: type[Archive] = Archive
+    make_archive: type[ArtifactService] = ArtifactService
 
     def __init__(self, disk: Disk, ids: Ids, tell: Tell) -> None:
         self.log = self.open(disk)
@@ -69,8 +69,8 @@ class ServerLife:
         self._tasks: asyncio.TaskGroup | None = None
         self.streams: list[Stream[Any, Any]] = []  # Any: of workers and of watchers
         self.broker: Broker | None = None
-        self.depot = DiskDepot(disk)
-        self.archive: Archive | None = None
+        self.blobs = DiskDepot(disk)
+        self.archive: ArtifactService | None = None
 
     def open(self, disk: Disk) -> DiskLog:
         return DiskLog(disk)
@@ -84,7 +84,7 @@ class ServerLife:
         engine = Engine(Retention(artifact_bytes_per_job=BYTES_PER_JOB), watched)
         await replay(self.log, engine)
         engine.check()
-        await self.depot.sweep(
+        await self.blobs.collect_garbage(
             {job.id: job.attempt for job in engine.table.jobs() if job.artifacts}
         )
         clock = self.clock(wall, engine.now)
@@ -96,13 +96,13 @@ class ServerLife:
             clock=clock,
             ids=self._ids,
             watched=watched,
-            journal=letting_go(self.depot, self._note),
+            journal=blob_remover(self.blobs, self._note),
             room=self._room,
         )
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 running = self._tasks.create_task(broker.run())
-                self.archive = self.make_archive(broker, self.depot)
+                self.archive = self.make_archive(broker, self.blobs)
                 self.broker = broker
                 await asyncio.wait([running])
         finally:
@@ -143,34 +143,34 @@ class ServerLife:
 
     async def watch(
         self, id: JobId, from_sequence: int, stop_at_tail: bool
-    ) -> AsyncGenerator[Entry, None]:
+    ) -> AsyncGenerator[JobEvent, None]:
         """As the door of events does it."""
         assert self.broker
         events = self.broker.watch(id, after=Sequence(from_sequence - 1), stop_at_tail=stop_at_tail)
         async with aclosing(events):
             async for event in events:
-                if told := entry(event):
+                if told := job_event(event):
                     yield (each := trimmed(told, from_sequence))
                     from_sequence = each.last + 1
 
     async def watch_all(self, after: LogPlace | None) -> AsyncGenerator[Heard, None]:
         """The same, of all jobs; the log is always the one on the disk."""
         assert self.broker
-        audience = self.broker.audience
-        begin = audience.end if after is None else after
-        async with aclosing(audience.follow(begin)) as stretches:
-            yield Heard((), begin, audience.log, after is None)
+        watchers = self.broker.watchers
+        begin = watchers.end if after is None else after
+        async with aclosing(watchers.follow(begin)) as stretches:
+            yield Heard((), begin, watchers.log, after is None)
             async for each in stretches:
-                seen = ((event.fact.id, entry(event)) for event in each.events)
+                seen = ((event.fact.id, job_event(event)) for event in each.events)
                 entries = [(id, told) for id, told in seen if told]
-                yield Heard(entries, each.through, audience.log, begins=False)
+                yield Heard(entries, each.through, watchers.log, begins=False)
 
     async def die(self) -> None:
         """Be gone, in the middle of everything."""
         if self.killed:
             return
         self.dead = self.killed = True
-        self.depot.die()
+        self.blobs.die()
         await self.log.die()
         for stream in self.streams:
             stream.die(stream.far)
@@ -205,7 +205,7 @@ class WorkerLife:
         self._spools = spools
         self.streams: list[Stream[FromWorker, FromServer]] = []
         self._tell = tell
-        place = Place(
+        place = Runtime(
             launcher=theatre,
             workspaces=leaving.rooms,
             uploads=leaving.uploads,

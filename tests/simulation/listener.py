@@ -5,7 +5,7 @@ from contextlib import aclosing
 from random import Random
 
 from airunner.model.errors import DataLoss, Refused
-from airunner.model.job_events import Ended, Entry
+from airunner.model.job_events import JobEvent, JobFinished
 from airunner.model.jobs import JobId
 from airunner.wire.client.follow import follow_all
 from tests.simulation.observations import Testimony, Viewing
@@ -42,12 +42,12 @@ class Listener:
             self._news.clear()
             await self._news.wait()
 
-    def _note(self, id: JobId, entry: Entry) -> None:
+    def _note(self, id: JobId, entry: JobEvent) -> None:
         if id not in self._viewings:
             self._viewings[id] = Viewing(id, 1)
             self._testimony.viewings.append(self._viewings[id])
         self._viewings[id].entries.append(entry)
-        self._viewings[id].done |= isinstance(entry.what, Ended)
+        self._viewings[id].done |= isinstance(entry.what, JobFinished)
 
     def _lost(self, refusal: Refused) -> None:
         if isinstance(refusal, DataLoss):

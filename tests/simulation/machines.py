@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from airunner.model.jobs import Instant, Millis
 from airunner.model.protocol.channel import ChannelClosed
 from airunner.model.protocol.worker_protocol import Assignment, FromServer, FromWorker
-from airunner.server.artifacts import Archive
-from airunner.worker.spool.spools import Rack
+from airunner.server.artifacts import ArtifactService
+from airunner.worker.spool.spools import MemoryDisk
 from airunner.worker.worker import WorkerOptions
 from tests.simulation.artifacts import CallsShelf, Leaving, MakersRooms
 from tests.simulation.clients import QUEUES
@@ -30,7 +30,7 @@ class Post:
         self._loop = asyncio.get_running_loop()
         self._dice = world.dice_of(name)
         self._life: WorkerLife | None = None
-        self._rack = Rack()
+        self._rack = MemoryDisk()
         self._damage = self._dice.choice([0.0, 0.0, 0.0, 0.03])  # of a spool, at each read
         self._working: asyncio.Task[None] | None = None
         # The first serves every queue, so that no job can wait for ever.
@@ -88,7 +88,7 @@ class Post:
             raise ChannelClosed("nobody listens")
         return stream.near
 
-    async def _archive(self, verb: Callable[[Archive], Awaitable[None]]) -> None:
+    async def _archive(self, verb: Callable[[ArtifactService], Awaitable[None]]) -> None:
         """Have the server do this with its artifacts."""
 
         async def ask(server: ServerLife) -> None:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from airunner.model.artifacts import Artifact
-from airunner.model.job_events import Entry
+from airunner.model.job_events import JobEvent
 from airunner.model.jobs import Instant, Job, JobId, RequestId
 from airunner.model.spec import JobSpec
 from tests.simulation.commands import Performance
@@ -48,7 +48,7 @@ class Viewing:
 
     id: JobId
     start: int  # the sequence that it asked for first
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[JobEvent] = field(default_factory=list)
     done: bool = False
 
 
@@ -95,6 +95,6 @@ class Testimony:
             viewings[each.id].append(each)
         return viewings
 
-    def whole(self) -> dict[JobId, list[Entry]]:
+    def whole(self) -> dict[JobId, list[JobEvent]]:
         """The story of each job that somebody has seen from its beginning to its end."""
         return {each.id: each.entries for each in self.viewings if each.start == 1 and each.done}

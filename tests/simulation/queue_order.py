@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from airunner.model.artifacts import Artifact
 from airunner.model.errors import Refused, ShuttingDown, Unreachable
-from airunner.model.job_events import Entry
-from airunner.model.job_query import Listing, Page
-from airunner.model.jobs import Enqueue, Job, JobId, Place, RequestId, Subject
+from airunner.model.job_events import JobEvent
+from airunner.model.job_query import JobQuery, Page
+from airunner.model.jobs import Job, JobId, JobRequest, Position, RequestId, Subject
 from airunner.model.protocol.channel import ChannelClosed
 from airunner.server.broker import Broker
 from airunner.wire.client.jobs_client import Heard
@@ -31,7 +31,7 @@ class Line:
         self._loop = asyncio.get_running_loop()
         self.dice = world.dice_of(f"line {host}").uniform
 
-    async def enqueue(self, wish: Enqueue) -> Job:
+    async def enqueue(self, wish: JobRequest) -> Job:
         return await self._ask(lambda broker: broker.enqueue(wish))
 
     async def retry(self, id: JobId, request: RequestId, by: Subject) -> Job:
@@ -43,7 +43,7 @@ class Line:
     async def get(self, id: JobId) -> Job:
         return await self._ask(lambda broker: broker.get(id))
 
-    async def page(self, listing: Listing) -> Page:
+    async def page(self, listing: JobQuery) -> Page:
         return await self._ask(lambda broker: broker.page(listing))
 
     async def artifacts(self, id: JobId) -> list[tuple[Artifact, bytes]]:
@@ -74,7 +74,7 @@ class Line:
         from_sequence: int = 1,
         stop_at_tail: bool = False,
         kinds: Iterable[str] = (),
-    ) -> AsyncGenerator[Entry, None]:
+    ) -> AsyncGenerator[JobEvent, None]:
         """One stream of entries, until it ends or breaks."""
         stream = self._stream(lambda life: life.watch(id, from_sequence, stop_at_tail))
         async with aclosing(stream) as entries:
@@ -84,7 +84,7 @@ class Line:
     async def watch_all(
         self,
         *,
-        after: Place | None = None,
+        after: Position | None = None,
         log: str = "",
         queue: str = "",
         kinds: Iterable[str] = (),

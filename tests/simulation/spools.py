@@ -9,8 +9,8 @@ from random import Random
 
 from airunner.model.protocol.worker_protocol import Assignment
 from airunner.model.reports import Remark, Report
-from airunner.worker.spool.spool import LastWord, Spool, SpoolDamaged
-from airunner.worker.spool.spools import Left, MemorySpools, Rack
+from airunner.worker.spool.spool import FinalReport, Spool, SpoolDamaged
+from airunner.worker.spool.spools import MemoryDisk, MemorySpools, Orphan
 
 Damaged = Callable[[Assignment], None]
 
@@ -18,7 +18,7 @@ Damaged = Callable[[Assignment], None]
 class MortalSpools:
     """One worker process's spools, until it dies."""
 
-    def __init__(self, rack: Rack, dice: Random, chance: float, damaged: Damaged) -> None:
+    def __init__(self, rack: MemoryDisk, dice: Random, chance: float, damaged: Damaged) -> None:
         """`chance` is that of a read to fail, and `damaged` is told whose spool that was."""
         self.dead = False
         self._inner = MemorySpools(rack)
@@ -27,7 +27,7 @@ class MortalSpools:
     def open(self, assignment: Assignment) -> Spool:
         return self.wrap(assignment, self._inner.open(assignment))
 
-    def left(self) -> Sequence[Left]:
+    def left(self) -> Sequence[Orphan]:
         return [
             replace(left, spool=self.wrap(left.assignment, left.spool))
             for left in self._inner.left()
@@ -82,7 +82,7 @@ class MortalSpool:
         if not self._spools.dead:
             self._inner.forget(upto)
 
-    def conclude(self, word: LastWord) -> None:
+    def conclude(self, word: FinalReport) -> None:
         if not self._spools.dead:
             self._inner.conclude(word)
 

@@ -15,13 +15,13 @@ from msgspec.structs import replace
 from airunner.log.memory import MemoryLog
 from airunner.model.artifacts import Artifact
 from airunner.model.facts import Enqueued, Event
-from airunner.model.job_events import Entry, entry
-from airunner.model.jobs import Instant, JobId, Place, RequestId, TaskToken
+from airunner.model.job_events import JobEvent, job_event
+from airunner.model.jobs import Instant, JobId, Position, RequestId, TaskToken
 from airunner.model.jobs import Sequence as EventSequence
 from airunner.model.protocol.worker_protocol import Assignment, Batch, Completion, GiveBack
 from airunner.model.reports import Output, Report
 from airunner.model.steps import StepStatus
-from airunner.server.artifacts import Archive
+from airunner.server.artifacts import ArtifactService
 from airunner.server.broker import Broker
 from airunner.server.clock import LoopClock
 from airunner.server.workers.worker_session import Session
@@ -90,7 +90,7 @@ class DoublingSession(Session):
         super()._settle(message)
         if isinstance(message, Batch):
             unnumbered = [(0, report) for report in message.reports]
-            self._broker.take(message.token, unnumbered, gaps=True)
+            self._broker.publish_decided(message.token, unnumbered, gaps=True)
 
 
 class MuddlingSession(Session):
@@ -130,10 +130,10 @@ def serving(make: type[Session]) -> type[ServerLife]:
     return Serving
 
 
-class BoastfulArchive(Archive):
+class BoastfulArchive(ArtifactService):
     """Answers for what it has not kept."""
 
-    async def keep(
+    async def store(
         self,
         token: TaskToken,
         artifact: Artifact,
@@ -142,7 +142,7 @@ class BoastfulArchive(Archive):
         again: bool = False,
     ) -> None:
         if artifact.size < 10_000:
-            await super().keep(token, artifact, data, again=again)
+            await super().store(token, artifact, data, again=again)
 
 
 class BoastfulServer(ServerLife):
@@ -154,20 +154,20 @@ class HoppingServer(ServerLife):
 
     async def watch(
         self, id: JobId, from_sequence: int, stop_at_tail: bool
-    ) -> AsyncGenerator[Entry, None]:
+    ) -> AsyncGenerator[JobEvent, None]:
         assert self.broker
         skip = from_sequence > 1
         events = self.broker.watch(id, after=EventSequence(from_sequence - 1 + skip))
         async with aclosing(events):
             async for event in events:
-                if told := entry(event):
+                if told := job_event(event):
                     yield told
 
 
 class DeafServer(ServerLife):
     """Begins one event too late when whoever follows all jobs comes back."""
 
-    async def watch_all(self, after: Place | None) -> AsyncGenerator[Heard, None]:
+    async def watch_all(self, after: Position | None) -> AsyncGenerator[Heard, None]:
         back, behind = after is not None, 0
         async with aclosing(super().watch_all(after)) as told:
             async for heard in told:

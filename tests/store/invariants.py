@@ -21,13 +21,13 @@ from airunner.model.facts import (
     OutputDropped,
     Renewed,
     Reported,
+    ReportTotals,
     RetentionFact,
     Returned,
-    Tallied,
-    sequences,
+    sequence_count,
 )
-from airunner.model.jobs import Instant, JobId, JobState, Place, RequestId, TokenDigest
-from airunner.model.reports import Output, width
+from airunner.model.jobs import Instant, JobId, JobState, Position, RequestId, TokenDigest
+from airunner.model.reports import Output, count_sequences
 from airunner.store.engine import Engine
 
 
@@ -37,7 +37,7 @@ class History:
     def __init__(self) -> None:
         self.events: dict[JobId, list[Event]] = defaultdict(list)
         self.keys: dict[RequestId, set[JobId]] = defaultdict(set)
-        self.places: list[Place] = []
+        self.places: list[Position] = []
         self.passed_over: list[str] = []
         self.intruders: list[str] = []
         self.taken_too_soon: list[str] = []
@@ -46,8 +46,8 @@ class History:
         self.loose: set[tuple[JobId, int]] = set()  # attempts whose numbers may have gaps
         self._holders: dict[TokenDigest, tuple[JobId, int]] = {}
         self._tokens: dict[JobId, TokenDigest] = {}
-        self._waiting: dict[str, dict[JobId, Place]] = defaultdict(dict)
-        self._queues: dict[JobId, tuple[str, Place]] = {}
+        self._waiting: dict[str, dict[JobId, Position]] = defaultdict(dict)
+        self._queues: dict[JobId, tuple[str, Position]] = {}
         self._ended: dict[JobId, Instant] = {}
 
     def spoke(self, token: TokenDigest, facts: Iterable[Fact], *, gaps: bool = False) -> None:
@@ -99,7 +99,7 @@ class History:
                 self._ended[id] = event.at
             case Forgotten() | OutputDropped() | ArtifactsDropped():
                 self._take(event, watched, spared)
-            case Renewed() | CancelRequested() | Reported() | Tallied():
+            case Renewed() | CancelRequested() | Reported() | ReportTotals():
                 pass
 
     def acknowledged(self) -> Iterable[JobId]:
@@ -191,7 +191,7 @@ def sequences_are_without_gap_or_double(history: History, engine: Engine, id: Jo
     """A job's visible events are numbered 1, 2, 3 ... over all its attempts."""
     last = 0
     for event in history.events[id]:
-        if sequences(event.fact):
+        if sequence_count(event.fact):
             assert event.first == last + 1
         assert event.last >= last
         last = event.last
@@ -209,7 +209,7 @@ def reports_are_stored_once_and_in_order(history: History, engine: Engine, id: J
         if fact.attempt != attempt:
             assert fact.attempt > attempt
             attempt, sent = fact.attempt, 0
-        first = fact.sent - width(fact.report) + 1
+        first = fact.sent - count_sequences(fact.report) + 1
         assert first == sent + 1 or (first > sent and (id, attempt) in history.loose)
         sent = fact.sent
         if isinstance(fact.report, Output):

@@ -33,16 +33,16 @@ from airunner.model.facts import (
     OutputDropped,
     Renewed,
     Reported,
+    ReportTotals,
     RetentionFact,
     Returned,
-    Tallied,
-    sequences,
+    sequence_count,
 )
 from airunner.model.jobs import (
-    Ending,
-    Enqueue,
+    AttemptEnd,
     Instant,
     JobId,
+    JobRequest,
     JobState,
     Millis,
     Outcome,
@@ -92,7 +92,9 @@ class Teller:
             "artifact": self._artifact,
             "finish": self._finish,
             "release": lambda words, given: self._engine.queue.give_back(_token(words)),
-            "lost": lambda words, given: self._engine.queue.give_back(_token(words), Ending.LOST),
+            "lost": lambda words, given: self._engine.queue.give_back(
+                _token(words), AttemptEnd.LOST
+            ),
             "cancel": lambda words, given: self._engine.queue.cancel(
                 JobId(words[0]), Subject("sue")
             ),
@@ -137,7 +139,7 @@ class Teller:
         )
         request = RequestId("" if words[0] == "-" else words[0])
         retry_of = JobId(given["retry_of"]) if "retry_of" in given else None
-        wish = Enqueue(spec=spec, request=request, retry_of=retry_of)
+        wish = JobRequest(spec=spec, request=request, retry_of=retry_of)
         id = JobId(f"job-{next(self._jobs)}")
         return self._engine.queue.enqueue(id, wish, self._now, self._watched)
 
@@ -169,7 +171,9 @@ class Teller:
     def _artifact(self, words: list[str], given: Given) -> Sequence[Fact]:
         artifact = Artifact(path=words[1], size=int(given.get("size", 0)), sha256="0" * 64)
         token = _token(words)
-        return self._engine.queue.keep(token, artifact, now=self._now, watched=self._watched)
+        return self._engine.queue.store_artifact(
+            token, artifact, now=self._now, watched=self._watched
+        )
 
     def _finish(self, words: list[str], given: Given) -> Sequence[Fact]:
         outcome = Outcome(
@@ -243,7 +247,7 @@ class Teller:
 def shown(event: Event) -> str:
     """An event as a story tells it: place, time, job, sequences, fact."""
     numbers = ""
-    if sequences(event.fact):
+    if sequence_count(event.fact):
         numbers = f" #{event.first}" + (f"-{event.last}" if event.last > event.first else "")
     return f"{event.place} at {event.at // 1000}s: {event.fact.id}{numbers} {_said(event.fact)}"
 
@@ -267,12 +271,12 @@ def _said(fact: Fact) -> str:
             return _left(fact)
 
 
-def _left(fact: Reported | Tallied | ArtifactKept | RetentionFact) -> str:
+def _left(fact: Reported | ReportTotals | ArtifactKept | RetentionFact) -> str:
     """What an attempt has left, or retention of it."""
     match fact:
         case Reported(_, _, sent, report):
             return f"reported up to {sent}: {_contents(report)}"
-        case Tallied(_, sent):
+        case ReportTotals(_, sent):
             return f"tallied up to {sent}"
         case ArtifactKept(artifact=artifact):
             return f"kept {artifact.path}, {artifact.size} bytes"

@@ -7,10 +7,10 @@ from airunner.model.artifacts import Artifact
 from airunner.model.errors import InvalidRequest, LimitReached, StaleLease
 from airunner.model.facts import ArtifactKept, ArtifactsDropped
 from airunner.model.jobs import (
-    Ending,
-    Enqueue,
+    AttemptEnd,
     Instant,
     JobId,
+    JobRequest,
     Millis,
     Outcome,
     Reason,
@@ -79,7 +79,7 @@ class Shelves:
         self.engine = Engine(keep, self.watched)
         self.now = Instant(0)
         for name in names:
-            wish = Enqueue(spec=JobSpec(command="x", attempts_max=2))
+            wish = JobRequest(spec=JobSpec(command="x", attempts_max=2))
             self.record(self.engine.queue.enqueue(JobId(name), wish, self.now))
             self.lease(name)
 
@@ -99,7 +99,7 @@ class Shelves:
         )
 
     def keep(self, name: str, artifact: Artifact, number: int = 1) -> list[object]:
-        facts = self.engine.queue.keep(
+        facts = self.engine.queue.store_artifact(
             token(f"{name}{number}"), artifact, now=self.now, watched=self.watched
         )
         self.record(facts)
@@ -180,15 +180,15 @@ def test_room_may_be_asked_for_before_a_byte_has_come() -> None:
     it.end("one")
     it.now = Instant(5_000)
     queue = it.engine.queue
-    assert queue.make_shelf_room(token("new1"), 4, now=it.now) == []
-    it.record(queue.make_shelf_room(token("new1"), 5, now=it.now))
+    assert queue.make_artifact_room(token("new1"), 4, now=it.now) == []
+    it.record(queue.make_artifact_room(token("new1"), 5, now=it.now))
     assert it.counted("one") == (0, 0)
     with pytest.raises(StaleLease):
-        queue.make_shelf_room(token("one1"), 1, now=it.now)
+        queue.make_artifact_room(token("one1"), 1, now=it.now)
 
 
-@pytest.mark.parametrize("ending", [Ending.RELEASED, Ending.LOST])
-def test_what_an_attempt_left_is_void_when_the_next_one_has_to_come(ending: Ending) -> None:
+@pytest.mark.parametrize("ending", [AttemptEnd.RELEASED, AttemptEnd.LOST])
+def test_what_an_attempt_left_is_void_when_the_next_one_has_to_come(ending: AttemptEnd) -> None:
     it = Shelves("one")
     it.keep("one", of(5))
     it.record(it.engine.queue.give_back(token("one1"), ending))
@@ -202,13 +202,13 @@ def test_what_an_attempt_left_is_void_when_the_next_one_has_to_come(ending: Endi
 
 def test_the_last_attempt_s_stay_though_it_was_lost() -> None:
     it = Shelves("one")
-    it.record(it.engine.queue.give_back(token("one1"), Ending.LOST))
+    it.record(it.engine.queue.give_back(token("one1"), AttemptEnd.LOST))
     it.lease("one", 2)
     it.keep("one", of(5), number=2)
-    it.record(it.engine.queue.give_back(token("one2"), Ending.LOST))
+    it.record(it.engine.queue.give_back(token("one2"), AttemptEnd.LOST))
     assert it.engine.table.job(JobId("one")).state.final
     assert it.counted("one") == (1, 5)
-    assert [id for _, id in it.engine.table.shelves] == ["one"]
+    assert [id for _, id in it.engine.table.artifact_owners] == ["one"]
 
 
 def test_nothing_is_kept_of_a_job_that_has_ended() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from airunner.model.errors import InvalidRequest, OutOfSequence
-from airunner.model.jobs import Enqueue, Instant, JobId, Millis, TaskToken, WorkerId, digest
+from airunner.model.jobs import Instant, JobId, JobRequest, Millis, TaskToken, WorkerId, digest
 from airunner.model.limits import COUNT_MAX
 from airunner.model.reports import Alive, Chunk, Output, OutputCut, Report, Stream
 from airunner.model.spec import JobSpec
@@ -72,7 +72,7 @@ def test_the_leading_chunks_that_fit_are_kept_and_the_rest_is_marked(
 @pytest.mark.parametrize("report", [OutputCut(COUNT_MAX, 1), OutputCut(1, COUNT_MAX + 1)])
 def test_what_nobody_can_count_is_refused_before_it_is_a_fact(report: OutputCut) -> None:
     engine, token = Engine(), digest(TaskToken("t"))
-    wish = Enqueue(spec=JobSpec(command="x"))
+    wish = JobRequest(spec=JobSpec(command="x"))
     engine.record(engine.queue.enqueue(JobId("j"), wish, Instant(1)), Instant(1))
     leased = engine.queue.lease(
         ["default"], token=token, worker=WorkerId("w"), span=Millis(9), now=Instant(1)

@@ -7,17 +7,17 @@ import pytest
 from msgspec.structs import replace
 
 from airunner.model.artifacts import Artifact
-from airunner.model.facts import Enqueued, Event, Tallied
-from airunner.model.job_query import Listing
+from airunner.model.facts import Enqueued, Event, ReportTotals
+from airunner.model.job_query import JobQuery
 from airunner.model.jobs import (
-    Enqueue,
     Instant,
     Job,
     JobId,
+    JobRequest,
     JobState,
     Millis,
     Outcome,
-    Place,
+    Position,
     Reason,
     RequestId,
     Sequence,
@@ -29,12 +29,12 @@ from airunner.model.jobs import (
 from airunner.model.proof.seal import Link
 from airunner.model.reports import Chunk, Output, Stream
 from airunner.model.spec import JobSpec
-from airunner.store.deadlines import Agenda
+from airunner.store.deadlines import Deadlines
 from airunner.store.engine import Engine
-from airunner.store.job_index import Lines
+from airunner.store.job_index import JobIndex
 from airunner.store.queries import page, statistics
 from airunner.store.table import Table
-from airunner.store.transitions import after, begun
+from airunner.store.transitions import apply_fact, new_job
 from tests.store.walk import Walk
 
 NOW = Instant(0)
@@ -47,7 +47,7 @@ def engine() -> Engine:
     it = Engine()
     for id, queue, wait in (("end", "a", 0), ("run", "a", 0), ("line", "b", 0), ("due", "b", 9)):
         spec = JobSpec(script="x", queue=queue, queue_timeout_seconds=wait)
-        wish = Enqueue(spec=spec, request=RequestId(f"key of {id}"))
+        wish = JobRequest(spec=spec, request=RequestId(f"key of {id}"))
         it.record(it.queue.enqueue(JobId(id), wish, NOW), NOW)
     for id in ("end", "run"):
         worker, span = WorkerId(f"worker of {id}"), Millis(1_000)
@@ -55,7 +55,7 @@ def engine() -> Engine:
     text = Output((Chunk(Stream.STDOUT, b"text", NOW),))
     it.record(it.queue.publish(TOKEN["end"], [(1, text)], now=NOW), NOW)
     artifact = Artifact(path="a", size=3, sha256="0" * 64)
-    it.record(it.queue.keep(TOKEN["end"], artifact, now=NOW), NOW)
+    it.record(it.queue.store_artifact(TOKEN["end"], artifact, now=NOW), NOW)
     it.record(it.queue.finish(TOKEN["end"], DONE), NOW)
     it.check()
     return it
@@ -71,7 +71,7 @@ def change(id: str, **changes: object) -> Callable[[Table], None]:
 def move(table: Table) -> None:
     job = table.job(JobId("line"))
     table.lines.drop(job)
-    table.lines.add(replace(job, place=Place(99)))
+    table.lines.add(replace(job, place=Position(99)))
 
 
 TAMPERED: dict[str, Callable[[Table], object]] = {
@@ -112,8 +112,8 @@ TAMPERED: dict[str, Callable[[Table], object]] = {
     "output that retention overlooks": lambda table: table.outputs.clear(),
     "artifacts that nobody counted": change("run", artifact_bytes=1),
     "a total of artifacts that is not the sum": lambda table: setattr(table, "artifact_bytes", 2),
-    "artifacts that retention overlooks": lambda table: table.shelves.clear(),
-    "artifacts of nobody": lambda table: table.shelves.add((NOW, JobId("run"))),
+    "artifacts that retention overlooks": lambda table: table.artifact_owners.clear(),
+    "artifacts of nobody": lambda table: table.artifact_owners.add((NOW, JobId("run"))),
     "a total of scripts that is not the sum": lambda table: setattr(table, "script_bytes", 9),
     "a script that retention overlooks": lambda table: table.scripted.clear(),
     "a script of nobody": lambda table: table.scripted.add((NOW, JobId("run"))),
@@ -131,16 +131,16 @@ def test_check_catches(lie: str) -> None:
 
 def test_a_job_begins_once() -> None:
     fact = Enqueued(JobId("x"), JobSpec(command="x"), RequestId(""), Subject(""), None)
-    event = Event(Place(1), NOW, fact, Sequence(1))
+    event = Event(Position(1), NOW, fact, Sequence(1))
     with pytest.raises(AssertionError, match="begins once"):
-        after(begun(fact, event), fact, event)
+        apply_fact(new_job(fact, event), fact, event)
 
 
 def test_a_tally_stands_for_all_that_was_reported_before_it() -> None:
     it = engine()
     running = next(it.table.running())
-    fact = Tallied(running.id, 7, 100, 20)
-    event = Event(Place(it.tail + 1), NOW, fact, Sequence(12), Link(b"link"))
+    fact = ReportTotals(running.id, 7, 100, 20)
+    event = Event(Position(it.tail + 1), NOW, fact, Sequence(12), Link(b"link"))
     it.table.apply(event)
     it.check()
     job = it.table.job(running.id)
@@ -152,7 +152,7 @@ def test_a_tally_stands_for_all_that_was_reported_before_it() -> None:
 
 
 def test_an_agenda_gives_the_soonest_whatever_was_put_moved_and_dropped() -> None:
-    dice, agenda, model = random.Random(1), Agenda[str](), dict[str, int]()
+    dice, agenda, model = random.Random(1), Deadlines[str](), dict[str, int]()
     for _ in range(5_000):
         item = f"item {dice.randrange(40)}"
         if dice.random() < 0.7:
@@ -170,7 +170,7 @@ def test_an_agenda_gives_the_soonest_whatever_was_put_moved_and_dropped() -> Non
 
 
 def test_an_item_that_moves_for_days_leaves_no_trail() -> None:
-    agenda = Agenda[str]()
+    agenda = Deadlines[str]()
     for key in range(100_000):
         agenda.put("lease", key)
     assert len(agenda._heap) < 100
@@ -181,7 +181,7 @@ def test_an_item_that_moves_for_days_leaves_no_trail() -> None:
 
 
 def test_an_empty_line_leaves_no_trace() -> None:
-    lines = Lines()
+    lines = JobIndex()
     job = engine().table.job(JobId("line"))
     lines.add(job)
     assert lines.queues() == ["b"]
@@ -193,12 +193,12 @@ def test_an_empty_line_leaves_no_trace() -> None:
 
 
 def test_a_job_stands_where_its_place_says_not_when_it_came_back() -> None:
-    lines = Lines()
+    lines = JobIndex()
     job = engine().table.job(JobId("line"))
     for place in (5, 1, 3):
-        lines.add(replace(job, place=Place(place), id=JobId(f"job-{place}")))
+        lines.add(replace(job, place=Position(place), id=JobId(f"job-{place}")))
     assert lines.first("b") == "job-1"
-    assert lines.ahead(replace(job, place=Place(5), id=JobId("job-5"))) == 2
+    assert lines.ahead(replace(job, place=Position(5), id=JobId("job-5"))) == 2
 
 
 def listed(jobs: tuple[Job, ...]) -> list[str]:
@@ -207,17 +207,17 @@ def listed(jobs: tuple[Job, ...]) -> list[str]:
 
 def test_a_listing_is_newest_first_and_filtered_by_queue_and_state() -> None:
     table = engine().table
-    assert listed(page(table, Listing()).jobs) == ["due", "line", "run", "end"]
-    assert listed(page(table, Listing(queue="a")).jobs) == ["run", "end"]
-    assert listed(page(table, Listing(state=JobState.SCHEDULED)).jobs) == ["due", "line"]
-    assert listed(page(table, Listing(queue="a", state=JobState.RUNNING)).jobs) == ["run"]
-    assert listed(page(table, Listing(queue="none")).jobs) == []
-    assert page(table, Listing(queue="none")).last_page == 1
+    assert listed(page(table, JobQuery()).jobs) == ["due", "line", "run", "end"]
+    assert listed(page(table, JobQuery(queue="a")).jobs) == ["run", "end"]
+    assert listed(page(table, JobQuery(state=JobState.SCHEDULED)).jobs) == ["due", "line"]
+    assert listed(page(table, JobQuery(queue="a", state=JobState.RUNNING)).jobs) == ["run"]
+    assert listed(page(table, JobQuery(queue="none")).jobs) == []
+    assert page(table, JobQuery(queue="none")).last_page == 1
 
 
 def test_pages_by_number_cover_everything_once() -> None:
     table = engine().table
-    pages = [page(table, Listing(page=n, page_size=3)) for n in (1, 2, 3)]
+    pages = [page(table, JobQuery(page=n, page_size=3)) for n in (1, 2, 3)]
     assert [listed(each.jobs) for each in pages] == [["due", "line", "run"], ["end"], []]
     assert {each.last_page for each in pages} == {2}
     assert [each.next for each in pages] == [table.job(JobId("run")).place, None, None]
@@ -225,9 +225,9 @@ def test_pages_by_number_cover_everything_once() -> None:
 
 def test_pages_by_place_stay_as_new_jobs_come() -> None:
     it = engine()
-    first = page(it.table, Listing(page_size=2))
-    it.record(it.queue.enqueue(JobId("new"), Enqueue(spec=JobSpec(command="x")), NOW), NOW)
-    second = page(it.table, Listing(page_size=2, before=first.next, page=7))
+    first = page(it.table, JobQuery(page_size=2))
+    it.record(it.queue.enqueue(JobId("new"), JobRequest(spec=JobSpec(command="x")), NOW), NOW)
+    second = page(it.table, JobQuery(page_size=2, before=first.next, page=7))
     assert [*listed(first.jobs), *listed(second.jobs)] == ["due", "line", "run", "end"]
     assert second.next is None
 
@@ -238,7 +238,7 @@ def test_every_page_of_a_random_table_is_what_a_sort_would_give() -> None:
     jobs = sorted(walk.engine.table.jobs(), key=lambda job: -job.place)
     got, before = list[Job](), None
     while True:
-        part = page(walk.engine.table, Listing(page_size=3, before=before))
+        part = page(walk.engine.table, JobQuery(page_size=3, before=before))
         got += part.jobs
         before = part.next
         if before is None:

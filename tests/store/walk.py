@@ -9,10 +9,10 @@ from airunner.model.artifacts import Artifact
 from airunner.model.errors import Refused
 from airunner.model.facts import Event, Fact
 from airunner.model.jobs import (
-    Ending,
-    Enqueue,
+    AttemptEnd,
     Instant,
     JobId,
+    JobRequest,
     Millis,
     Outcome,
     Reason,
@@ -23,7 +23,15 @@ from airunner.model.jobs import (
     WorkerId,
     digest,
 )
-from airunner.model.reports import Chunk, Output, OutputCut, ProcessStarted, Report, Stream, width
+from airunner.model.reports import (
+    Chunk,
+    Output,
+    OutputCut,
+    ProcessStarted,
+    Report,
+    Stream,
+    count_sequences,
+)
 from airunner.model.spec import JobSpec
 from airunner.store.engine import Engine
 from airunner.store.retention import Retention
@@ -121,7 +129,7 @@ class Walk:
             output_bytes_max=self.dice.choice([40, 10_000]),
         )
         self._ids.append(JobId(f"job {len(self._ids)}"))
-        wish = Enqueue(spec=spec, request=RequestId(key))
+        wish = JobRequest(spec=spec, request=RequestId(key))
         self._record(self.engine.queue.enqueue(self._ids[-1], wish, self.now, self.watched))
 
     def _lease(self) -> None:
@@ -150,7 +158,7 @@ class Walk:
         for _ in range(self.dice.randrange(4)):
             report = self._report(number)
             reports.append((number, report))
-            number += width(report)
+            number += count_sequences(report)
         facts = self.engine.queue.publish(
             token, reports, now=self.now, gaps=gaps, watched=self.watched
         )
@@ -172,12 +180,12 @@ class Walk:
         """Ask for room first, as whoever takes in bytes does, and perhaps never bring them."""
         token, size, queue = self._token(), self.dice.choice([0, 5, 12, 41]), self.engine.queue
         if self.dice.random() < 0.5:
-            room = queue.make_shelf_room(token, size, now=self.now, watched=self.watched)
+            room = queue.make_artifact_room(token, size, now=self.now, watched=self.watched)
             self._say(token, room)
             self.now = Instant(self.now + self.dice.choice([0, 0, 100]))
         zeros = sha256(bytes(size)).hexdigest()  # so that anybody can make the file
         artifact = Artifact(path=f"a/{self.dice.randrange(9)}", size=size, sha256=zeros)
-        self._say(token, queue.keep(token, artifact, now=self.now, watched=self.watched))
+        self._say(token, queue.store_artifact(token, artifact, now=self.now, watched=self.watched))
 
     def _finish(self) -> None:
         token = self._token()
@@ -186,7 +194,7 @@ class Walk:
         self._say(token, self.engine.queue.finish(token, outcome, sent=sent))
 
     def _give_back(self) -> None:
-        token, ending = self._token(), self.dice.choice([Ending.RELEASED, Ending.LOST])
+        token, ending = self._token(), self.dice.choice([AttemptEnd.RELEASED, AttemptEnd.LOST])
         self._say(token, self.engine.queue.give_back(token, ending))
 
     def _cancel(self) -> None:

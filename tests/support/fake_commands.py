@@ -18,12 +18,18 @@ from airunner.worker.process import (
     Command,
     CommandNotFound,
     Exit,
-    KeeperLost,
     LaunchLost,
     NotExecutable,
     ProcessLost,
+    SupervisorLost,
 )
-from airunner.worker.workspace.workspace import Collected, Results, SetupFailed, Shelf, Workspace
+from airunner.worker.workspace.workspace import (
+    ArtifactSink,
+    Collected,
+    Results,
+    SetupFailed,
+    Workspace,
+)
 
 PIPE_BYTES = 64 * 1024
 SCRIPTS = "/room/scripts/"  # the folder of what shells are given
@@ -65,7 +71,7 @@ class Actor:
         return self._exit is None and not self._lost
 
     async def lose(self) -> None:
-        """The keeper dies, and the command with it."""
+        """The supervisor dies, and the command with it."""
         self._lost = True
         await self._die(None)
 
@@ -88,7 +94,7 @@ class Actor:
         async with self._news:
             await self._news.wait_for(lambda: not self.alive)
         if self._exit is None:
-            raise ProcessLost("the keeper of this worker's processes has ended")
+            raise ProcessLost("the supervisor of this worker's processes has ended")
         return self._exit
 
     def resize(self, size: TerminalSize) -> None:
@@ -141,8 +147,8 @@ class Stage:
         self.scripts: dict[str, Script] = {}
         self.shells = {"bash", "sh"}  # that are there
         self.locked: set[str] = set()  # commands that cannot be executed
-        self.unwatched: set[str] = set()  # whose warden dies before it can tell that they run
-        self.closed = False  # the keeper is gone
+        self.unwatched: set[str] = set()  # whose shim dies before it can tell that they run
+        self.closed = False  # the supervisor is gone
         self.actors: list[Actor] = []
         self._tasks = tasks
         self._pids = count(100)
@@ -150,14 +156,14 @@ class Stage:
     async def launch(self, command: Command) -> Actor:
         await asyncio.sleep(0)
         if self.closed:
-            raise KeeperLost("the keeper of this worker's processes has ended")
+            raise SupervisorLost("the supervisor of this worker's processes has ended")
         name = command.argv[0]
         if name in self.shells:  # it plays the script that its file names
             name = command.argv[-1].removeprefix(SCRIPTS)
         if name in self.locked:
             raise NotExecutable(f"{name} cannot be executed")
         if name in self.unwatched:
-            raise LaunchLost("the warden that watches over this command was killed")
+            raise LaunchLost("the shim that watches over this command was killed")
         if name not in self.scripts:
             raise CommandNotFound(f"there is no command {name}")
         actor = Actor(next(self._pids), command)
@@ -181,7 +187,7 @@ class Rooms:
     def __init__(self) -> None:
         self.open: list[Room] = []
         self.fetching: Callable[[], Awaitable[None]] | None = None
-        self.collecting: Callable[[Shelf], Awaitable[Collected]] | None = None
+        self.collecting: Callable[[ArtifactSink], Awaitable[Collected]] | None = None
         self.brought: tuple[Step, ...] | None = None  # by the sources of jobs
         self.results: Results | None = None  # of all jobs
         self.left: list[JobId] = []  # jobs that have let go of their sources
@@ -223,7 +229,7 @@ class Room:
     async def script(self, text: str) -> str:
         return f"{SCRIPTS}{text}"
 
-    async def collect(self, shelf: Shelf) -> Collected:
+    async def collect(self, shelf: ArtifactSink) -> Collected:
         if self._rooms.collecting:
             return await self._rooms.collecting(shelf)
         return Collected()

@@ -7,10 +7,17 @@ A new sample goes to the end of those of its class: what is made of them is held
 from typing import get_args
 
 from airunner.model.artifacts import Artifact
-from airunner.model.job_events import BackInLine, Cancelling, Ended, Happening, InLine, Kept, Taken
+from airunner.model.job_events import (
+    ArtifactStored,
+    JobCancelRequested,
+    JobEnqueued,
+    JobEventBody,
+    JobFinished,
+    JobLeased,
+    JobReturned,
+)
 from airunner.model.jobs import (
-    Attempt,
-    Ending,
+    AttemptEnd,
     Instant,
     Job,
     JobId,
@@ -18,7 +25,8 @@ from airunner.model.jobs import (
     Lease,
     Millis,
     Outcome,
-    Place,
+    PastAttempt,
+    Position,
     Reason,
     RequestId,
     Sequence,
@@ -181,17 +189,21 @@ SEAL = Seal(count=7, size=10, cut=20, digest=Link(b"digest" * 5))
 
 def job(spec: JobSpec = SPECS[0]) -> Job:
     return Job(
-        id=JobId("018f-job"), spec=spec, place=Place(0), created_at=AT, updated_at=Instant(AT + 1)
+        id=JobId("018f-job"),
+        spec=spec,
+        place=Position(0),
+        created_at=AT,
+        updated_at=Instant(AT + 1),
     )
 
 
-_ATTEMPT = Attempt(
+_ATTEMPT = PastAttempt(
     number=1,
     token=TokenDigest(b""),
     worker=WorkerId("w1"),
     leased_at=AT,
     ended_at=Instant(AT + 2),
-    ending=Ending.LAPSED,
+    ending=AttemptEnd.LAPSED,
 )
 
 # Without what stays on the server: place, digests, spans, report numbers.
@@ -200,7 +212,7 @@ JOBS: tuple[Job, ...] = (
     Job(
         id=JobId("018f-running"),
         spec=SPECS[1],
-        place=Place(0),
+        place=Position(0),
         created_at=AT,
         updated_at=AT,
         request=RequestId("key"),
@@ -226,7 +238,7 @@ JOBS: tuple[Job, ...] = (
         Job(
             id=JobId("018f-over"),
             spec=SPECS[5] if outcome.steps else SPECS[2],
-            place=Place(0),
+            place=Position(0),
             created_at=AT,
             updated_at=AT,
             state=outcome.state,
@@ -240,15 +252,15 @@ JOBS: tuple[Job, ...] = (
     ),
 )
 
-HAPPENINGS: tuple[Happening, ...] = (
-    InLine("gpu", None),
-    InLine("default", JobId("018f-job")),
-    Taken(WorkerId("w1")),
-    *(BackInLine(ending, 2) for ending in Ending),
-    Cancelling(Subject("me")),
-    *(Kept(artifact) for artifact in ARTIFACTS),
-    Ended(OUTCOMES[0].state, OUTCOMES[0], SEAL),
-    *(Ended(outcome.state, outcome) for outcome in OUTCOMES),
+HAPPENINGS: tuple[JobEventBody, ...] = (
+    JobEnqueued("gpu", None),
+    JobEnqueued("default", JobId("018f-job")),
+    JobLeased(WorkerId("w1")),
+    *(JobReturned(ending, 2) for ending in AttemptEnd),
+    JobCancelRequested(Subject("me")),
+    *(ArtifactStored(artifact) for artifact in ARTIFACTS),
+    JobFinished(OUTCOMES[0].state, OUTCOMES[0], SEAL),
+    *(JobFinished(outcome.state, outcome) for outcome in OUTCOMES),
     *REPORTS,
 )
 

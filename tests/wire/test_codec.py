@@ -7,16 +7,23 @@ import pytest
 from msgspec import structs
 
 from airunner.model.errors import InvalidRequest
-from airunner.model.job_events import Ended, Entry, Happening, InLine, kind, trimmed
-from airunner.model.job_query import Listing, Page, QueueStatistics
+from airunner.model.job_events import (
+    JobEnqueued,
+    JobEvent,
+    JobEventBody,
+    JobFinished,
+    kind,
+    trimmed,
+)
+from airunner.model.job_query import JobQuery, Page, QueueStatistics
 from airunner.model.jobs import (
-    Ending,
+    AttemptEnd,
     Instant,
     Job,
     JobState,
     Millis,
     Outcome,
-    Place,
+    Position,
     Reason,
     Sequence,
     TaskToken,
@@ -33,10 +40,18 @@ from airunner.model.protocol.worker_protocol import (
     FromServer,
     FromWorker,
 )
-from airunner.model.reports import Chunk, Output, OutputCut, ProcessEnded, Report, Stream, width
+from airunner.model.reports import (
+    Chunk,
+    Output,
+    OutputCut,
+    ProcessEnded,
+    Report,
+    Stream,
+    count_sequences,
+)
 from airunner.model.spec import JobSpec, ProcessType
 from airunner.model.steps import StepStatus
-from airunner.model.wait_reason import Waiting
+from airunner.model.wait_reason import WaitReason
 from airunner.wire.codec.enums import (
     ENDINGS,
     JOB_STATES,
@@ -85,12 +100,12 @@ def named(values: Iterable[object]) -> list[object]:
 
 def test_the_samples_have_every_kind_of_message() -> None:
     assert {type(each) for each in samples.REPORTS} == members(Report)
-    assert {type(each) for each in samples.HAPPENINGS} == members(Happening)
+    assert {type(each) for each in samples.HAPPENINGS} == members(JobEventBody)
     assert {type(each) for each in samples.FROM_WORKER} == members(FromWorker)
     assert {type(each) for each in samples.FROM_SERVER} == members(FromServer)
 
 
-def filled(entry: Entry) -> pb.JobEvent:
+def filled(entry: JobEvent) -> pb.JobEvent:
     fill_entry(event := pb.JobEvent(), entry)
     return event
 
@@ -102,9 +117,9 @@ def test_a_report_arrives(report: Report) -> None:
 
 
 @pytest.mark.parametrize("what", named(samples.HAPPENINGS))
-def test_an_entry_arrives(what: Happening) -> None:
-    last = 6 + width(what) if isinstance(what, Report) else 7
-    entry = Entry(first=Sequence(7), last=Sequence(last), at=AT, attempt=2, what=what)
+def test_an_entry_arrives(what: JobEventBody) -> None:
+    last = 6 + count_sequences(what) if isinstance(what, Report) else 7
+    entry = JobEvent(first=Sequence(7), last=Sequence(last), at=AT, attempt=2, what=what)
     sent = filled(entry).SerializeToString()
     assert decode_entry(pb.JobEvent.FromString(sent)) == entry
 
@@ -169,7 +184,7 @@ def test_an_outcome_arrives(outcome: Outcome) -> None:
     [
         (JobState, JOB_STATES),
         (Reason, REASONS),
-        (Ending, ENDINGS),
+        (AttemptEnd, ENDINGS),
         (ProcessType, PROCESS_TYPES),
         (Stream, STREAMS),
         (StepStatus, STEP_STATUSES),
@@ -188,17 +203,20 @@ def test_a_number_that_stands_for_nothing_is_refused_with_its_field() -> None:
 
 def test_listings_pages_statistics_and_waiting_arrive() -> None:
     for listing in (
-        Listing(),
-        Listing(queue="a", state=JobState.FAILED, page=2, page_size=10),
-        Listing(before=Place(77)),
+        JobQuery(),
+        JobQuery(queue="a", state=JobState.FAILED, page=2, page_size=10),
+        JobQuery(before=Position(77)),
     ):
         assert decode_listing(encode_listing(listing)) == listing
-    for page in (Page(jobs=(), last_page=1, next=None), Page(jobs=(), last_page=3, next=Place(5))):
+    for page in (
+        Page(jobs=(), last_page=1, next=None),
+        Page(jobs=(), last_page=3, next=Position(5)),
+    ):
         assert decode_page(encode_page(page)) == page
     counts = {state: number for number, state in enumerate(JobState)}
     statistics = QueueStatistics(queue="a", counts=counts, oldest=AT, workers=1, slots=2, busy=1)
     assert decode_statistics(encode_statistics(statistics)) == statistics
-    waiting = Waiting(queue="a", ahead=3, workers=1, slots=2, busy=2)
+    waiting = WaitReason(queue="a", ahead=3, workers=1, slots=2, busy=2)
     message = encode_waiting(waiting)
     assert message is not None
     assert decode_waiting(message, "a") == waiting
@@ -380,19 +398,19 @@ def test_the_events_of_a_batch_are_numbered_without_a_gap() -> None:
     events = request.messages[0].batch.events
     for event, report in zip(events, samples.REPORTS, strict=True):
         assert event.sequence == expected
-        expected += width(report)
+        expected += count_sequences(report)
 
 
 @pytest.mark.parametrize("what", named(samples.HAPPENINGS))
-def test_every_kind_names_its_type_on_the_wire(what: Happening) -> None:
-    last = 1 if isinstance(what, Ended | InLine) else 3
-    event = filled(Entry(first=Sequence(1), last=Sequence(last), at=AT, attempt=0, what=what))
+def test_every_kind_names_its_type_on_the_wire(what: JobEventBody) -> None:
+    last = 1 if isinstance(what, JobFinished | JobEnqueued) else 3
+    event = filled(JobEvent(first=Sequence(1), last=Sequence(last), at=AT, attempt=0, what=what))
     wanted = decode_filter(encode_filter([kind(what)]))
     assert passes(event.event_type, wanted)
 
 
 def test_output_and_output_batch_are_one_to_a_filter() -> None:
-    entry = Entry(first=Sequence(1), last=Sequence(1), at=AT, attempt=1, what=samples.REPORTS[0])
+    entry = JobEvent(first=Sequence(1), last=Sequence(1), at=AT, attempt=1, what=samples.REPORTS[0])
     for type in (pb.EVENT_TYPE_OUTPUT, pb.EVENT_TYPE_OUTPUT_BATCH):
         assert passes(filled(entry).event_type, decode_filter([type]))
     assert not passes(filled(entry).event_type, decode_filter([pb.EVENT_TYPE_PROCESS_END]))
@@ -400,8 +418,8 @@ def test_output_and_output_batch_are_one_to_a_filter() -> None:
 
 def test_our_types_pass_every_filter() -> None:
     wanted = decode_filter([pb.EVENT_TYPE_PROCESS_END])
-    entry = Entry(
-        first=Sequence(1), last=Sequence(1), at=AT, attempt=0, what=InLine("default", None)
+    entry = JobEvent(
+        first=Sequence(1), last=Sequence(1), at=AT, attempt=0, what=JobEnqueued("default", None)
     )
     assert passes(filled(entry).event_type, wanted)
 
@@ -413,7 +431,7 @@ def test_a_filter_for_what_does_not_exist_is_refused(type: int) -> None:
 
 
 def test_a_batch_is_trimmed_to_where_its_watcher_begins() -> None:
-    whole = Entry(first=Sequence(5), last=Sequence(7), at=AT, attempt=1, what=samples.REPORTS[1])
+    whole = JobEvent(first=Sequence(5), last=Sequence(7), at=AT, attempt=1, what=samples.REPORTS[1])
     part = trimmed(whole, 6)
     assert (part.first, part.last) == (6, 7)
     assert isinstance(part.what, Output)
@@ -424,12 +442,12 @@ def test_a_batch_is_trimmed_to_where_its_watcher_begins() -> None:
 
 
 def test_a_cut_is_trimmed_too() -> None:
-    whole = Entry(first=Sequence(5), last=Sequence(7), at=AT, attempt=1, what=OutputCut(3, 100))
+    whole = JobEvent(first=Sequence(5), last=Sequence(7), at=AT, attempt=1, what=OutputCut(3, 100))
     assert trimmed(whole, 7).what == OutputCut(1, 100)
 
 
 def test_an_entry_that_begins_later_is_left_whole() -> None:
-    whole = Entry(first=Sequence(5), last=Sequence(7), at=AT, attempt=1, what=samples.REPORTS[1])
+    whole = JobEvent(first=Sequence(5), last=Sequence(7), at=AT, attempt=1, what=samples.REPORTS[1])
     assert trimmed(whole, 2) == whole
     ended = structs.replace(whole, what=samples.HAPPENINGS[0])
     assert trimmed(ended, 7) == ended

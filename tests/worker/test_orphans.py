@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import pytest
 from msgspec.structs import replace
 
-from airunner.model.jobs import Ending, Outcome
+from airunner.model.jobs import AttemptEnd, Outcome
 from airunner.model.limits import UNACKNOWLEDGED_BYTES_MAX
 from airunner.model.protocol.worker_protocol import (
     Batch,
@@ -19,9 +19,9 @@ from airunner.model.protocol.worker_protocol import (
     Settled,
     Stored,
 )
-from airunner.model.reports import Remark, Report, width
-from airunner.worker.spool.spool import LastWord, MemorySpool, SpoolDamaged
-from airunner.worker.spool.spools import Left, MemorySpools, Rack
+from airunner.model.reports import Remark, Report, count_sequences
+from airunner.worker.spool.spool import FinalReport, MemorySpool, SpoolDamaged
+from airunner.worker.spool.spools import MemoryDisk, MemorySpools, Orphan
 from tests.support.loop import until_idle, virtually
 from tests.worker.session.test_session import (
     ALIVE,
@@ -41,23 +41,26 @@ INCOMPLETE = replace(DONE, log_complete=False)
 
 
 def left(
-    *reports: Report, word: Outcome | Ending | None = None, after: int = 0, last: int | None = None
-) -> Rack:
+    *reports: Report,
+    word: Outcome | AttemptEnd | None = None,
+    after: int = 0,
+    last: int | None = None,
+) -> MemoryDisk:
     """What a worker that died leaves: reports behind the number `after`, and its last word."""
-    rack = Rack()
+    rack = MemoryDisk()
     spools = MemorySpools(rack)
     spool = spools.open(assignment())
     number = after
     for report in reports:
         spool.append(number + 1, report)
-        number += width(report)
+        number += count_sequences(report)
     if word:
-        spool.conclude(LastWord(number if last is None else last, word))
+        spool.conclude(FinalReport(number if last is None else last, word))
     spools.close()
     return rack
 
 
-def empty(rack: Rack) -> bool:
+def empty(rack: MemoryDisk) -> bool:
     return not rack.places and not rack.refused
 
 
@@ -91,7 +94,7 @@ async def test_the_true_end_of_an_attempt_is_said_though_its_worker_is_dead() ->
 
 @virtually
 async def test_a_job_that_a_dead_worker_released_is_no_failure() -> None:
-    async with desk(MemorySpools(left(word=Ending.RELEASED))) as it:
+    async with desk(MemorySpools(left(word=AttemptEnd.RELEASED))) as it:
         server, _ = await it.welcome(Held(TOKEN, 0, False))
         assert await heard(server, GiveBack) == GiveBack(TOKEN, lost=False)
 
@@ -128,13 +131,18 @@ async def test_an_end_that_the_server_may_have_heard_is_said_once_more(heard_bef
 @virtually
 async def test_nothing_is_given_up_while_a_process_of_a_dead_attempt_may_live() -> None:
     class Slow(MemorySpools):
-        """A dead worker whose keeper takes its time."""
+        """A dead worker whose supervisor takes its time."""
 
         told: Callable[[], None] | None = None
 
-        def left(self) -> Sequence[Left]:
+        def left(self) -> Sequence[Orphan]:
             return [
-                Left(assignment=e.assignment, spool=e.spool, word=e.word, when_gone=self._later)
+                Orphan(
+                    assignment=e.assignment,
+                    spool=e.spool,
+                    word=e.word,
+                    when_processes_gone=self._later,
+                )
                 for e in super().left()
             ]
 
@@ -227,12 +235,12 @@ class Shaky(MemorySpools):
 async def behind(it: Desk, count: int) -> tuple[Server, Broken]:
     """An attempt that ends with `count` reports to be sent again, of which one can be read."""
     server, _ = await it.welcome()
-    tenure = await it.lease(server)
+    held_lease = await it.lease(server)
     for _ in range(count):
-        await tenure.report(ALIVE)
+        await held_lease.report(ALIVE)
     await until_idle()
     server.cut()
-    spool = tenure._spool
+    spool = held_lease._spool
     assert isinstance(spool, Broken)
     spool.good = 1
     return server, spool
@@ -243,13 +251,13 @@ async def test_a_log_that_cannot_be_read_back_ends_there_and_its_job_as_it_did()
     async with desk(Shaky(Broken())) as it:
         await behind(it, 3)
         server, _ = await it.welcome(Held(TOKEN, 0, False))
-        tenure = it.taken[0]
+        held_lease = it.taken[0]
         assert await heard(server, Batch) == Batch(TOKEN, 1, (ALIVE,))
-        await tenure.report(ALIVE)
-        tenure.end(DONE)
+        await held_lease.report(ALIVE)
+        held_lease.end(DONE)
         assert await heard(server, Completion) == Completion(TOKEN, 1, INCOMPLETE)
         await server.send(Settled(TOKEN))
-        assert await tenure.over()
+        assert await held_lease.over()
 
 
 @virtually
@@ -258,16 +266,16 @@ async def test_an_incomplete_log_is_part_of_the_last_word_that_is_kept() -> None
         _, spool = await behind(it, 3)
         it.taken[0].end(DONE)
         await it.welcome(Held(TOKEN, 0, False))
-        assert spool.word == LastWord(1, INCOMPLETE)
+        assert spool.word == FinalReport(1, INCOMPLETE)
 
 
 @virtually
 async def test_a_command_whose_log_is_given_up_does_not_wait_for_it() -> None:
     async with desk(Shaky(Broken())) as it, asyncio.TaskGroup() as tasks:
         await behind(it, 3)
-        tenure = it.taken[0]
-        await tenure.report(output(UNACKNOWLEDGED_BYTES_MAX))
-        waiting = tasks.create_task(tenure.report(ALIVE))
+        held_lease = it.taken[0]
+        await held_lease.report(output(UNACKNOWLEDGED_BYTES_MAX))
+        waiting = tasks.create_task(held_lease.report(ALIVE))
         await until_idle()
         assert not waiting.done()
         await it.welcome(Held(TOKEN, 1, False))
@@ -283,9 +291,9 @@ async def test_a_remark_of_the_spool_is_a_report_of_its_own_behind_what_it_is_ab
 
     async with desk(Shaky(Failing())) as it:
         server, _ = await it.welcome()
-        tenure = await it.lease(server)
+        held_lease = await it.lease(server)
         for _ in range(3):
-            await tenure.report(ALIVE)
+            await held_lease.report(ALIVE)
         said = await heard(server, Batch)
         assert said.reports == (ALIVE, ALIVE, Remark("no spool any more"), ALIVE)
 
@@ -297,10 +305,10 @@ async def test_no_more_than_the_window_is_on_its_way_however_much_a_spool_holds(
 
     async with desk(Shaky(Deep())) as it:
         server, _ = await it.welcome()
-        tenure = await it.lease(server)
+        held_lease = await it.lease(server)
         block = output(UNACKNOWLEDGED_BYTES_MAX // 8)
         for _ in range(100):
-            await tenure.report(block)
+            await held_lease.report(block)
         sent = await all_said(server)
         assert 8 * block.size <= sum(size_in(each) for each in sent) <= 10 * block.size
         await server.send(Stored(TOKEN, 3))
@@ -310,28 +318,28 @@ async def test_no_more_than_the_window_is_on_its_way_however_much_a_spool_holds(
 
 @virtually
 async def test_what_a_lost_lease_leaves_undelivered_is_set_aside() -> None:
-    rack = Rack()
+    rack = MemoryDisk()
     async with desk(MemorySpools(rack)) as it:
         server, _ = await it.welcome()
-        tenure = await it.lease(server)
-        await tenure.report(ALIVE)
+        held_lease = await it.lease(server)
+        await held_lease.report(ALIVE)
         await heard(server, Batch)
         await server.send(Rejected(TOKEN, "FAILED_PRECONDITION", "gone", lease_lost=True))
-        assert not await tenure.over()
+        assert not await held_lease.over()
         assert [given.token for given in rack.refused] == [TOKEN]
         assert not rack.places
 
 
 @virtually
 async def test_nothing_is_set_aside_of_a_lost_lease_whose_reports_were_stored() -> None:
-    rack = Rack()
+    rack = MemoryDisk()
     async with desk(MemorySpools(rack)) as it:
         server, _ = await it.welcome()
-        tenure = await it.lease(server)
-        await tenure.report(ALIVE)
+        held_lease = await it.lease(server)
+        await held_lease.report(ALIVE)
         await server.send(Stored(TOKEN, 1))
         await server.send(Rejected(TOKEN, "FAILED_PRECONDITION", "gone", lease_lost=True))
-        assert not await tenure.over()
+        assert not await held_lease.over()
         assert empty(rack)
 
 

@@ -16,7 +16,7 @@ from tests.worker.worker_fixture import Message, Shop, shop, span, working
 async def die(it: Shop, worker: Worker, running: "asyncio.Task[object]") -> None:
     """End a worker as kill -9 does: nothing that it still does is seen by anybody."""
     it.cut()
-    worker._place.spools.close()
+    worker._runtime.spools.close()
     running.cancel()
     await asyncio.wait([running])
     for actor in it.stage.alive:

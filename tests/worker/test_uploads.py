@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from airunner.blobs.memory import MemoryDepot
+from airunner.blobs.memory import MemoryBlobs
 from airunner.log.memory import MemoryLog
 from airunner.model.artifacts import Artifact
-from airunner.model.jobs import Enqueue, Millis, Outcome, Reason, WorkerId
+from airunner.model.jobs import JobRequest, Millis, Outcome, Reason, WorkerId
 from airunner.model.spec import JobSpec
-from airunner.server.workers.leased_job import Granted
+from airunner.server.workers.leased_job import LeasedJob
 from airunner.wire.client.artifacts_client import ArtifactsClient
 from airunner.worker.uploads import Uploads
-from airunner.worker.workspace.workspace import NotKept
+from airunner.worker.workspace.workspace import NotStored
 from tests.server.grpc.conftest import site_keys
 from tests.server.grpc.server_fixture import Keys, Served, serving
 from tests.worker.workspace.results.sink_contract import Kept, Scene, ShelfContract, artifact
@@ -23,11 +23,11 @@ from tests.worker.workspace.results.sink_contract import Kept, Scene, ShelfContr
 __all__ = ["site_keys"]
 
 
-async def leased(site: Served) -> tuple[Granted, Uploads]:
+async def leased(site: Served) -> tuple[LeasedJob, Uploads]:
     """A job that a worker has, and what brings artifacts there."""
-    await site.broker.enqueue(Enqueue(spec=JobSpec(command="make")))
+    await site.broker.enqueue(JobRequest(spec=JobSpec(command="make")))
     (granted,) = await site.broker.lease(["default"], worker=WorkerId("w"), span=Millis(60_000))
-    return granted, Uploads(site.destination())
+    return granted, Uploads(site.endpoint())
 
 
 class TestServerShelf(ShelfContract):
@@ -37,7 +37,7 @@ class TestServerShelf(ShelfContract):
 
     def play(self, folder: Path, scene: Scene) -> None:
         async def main() -> None:
-            async with serving(self.keys) as site, ArtifactsClient(site.destination()) as client:
+            async with serving(self.keys) as site, ArtifactsClient(site.endpoint()) as client:
                 granted, uploads = await leased(site)
                 id = granted.job.id
 
@@ -60,7 +60,7 @@ def test_what_a_server_refuses_is_not_kept_and_says_why(site_keys: Keys) -> None
             granted, uploads = await leased(site)
             shelf = uploads(granted.token)
             await site.broker.complete(granted.token, Outcome(reason=Reason.EXITED, exit_code=0))
-            with pytest.raises(NotKept, match=r"'x' was not kept by the server: .*lease"):
+            with pytest.raises(NotStored, match=r"'x' was not kept by the server: .*lease"):
                 await shelf.put(artifact("x", b"late"), io.BytesIO(b"late"))
             await uploads.close()
 
@@ -69,16 +69,16 @@ def test_what_a_server_refuses_is_not_kept_and_says_why(site_keys: Keys) -> None
 
 def test_a_file_is_brought_to_a_server_that_was_away_for_a_while(site_keys: Keys) -> None:
     async def main() -> None:
-        log, depot = MemoryLog(), MemoryDepot()
-        async with serving(site_keys, log=log, depot=depot) as site:
+        log, blobs = MemoryLog(), MemoryBlobs()
+        async with serving(site_keys, log=log, blobs=blobs) as site:
             granted, uploads = await leased(site)
             address = site.address.replace("localhost", "127.0.0.1")
         shelf = uploads(granted.token)
         async with asyncio.TaskGroup() as tasks:
             putting = tasks.create_task(shelf.put(artifact("x", b"data"), io.BytesIO(b"data")))
             async with (
-                serving(site_keys, log=log, depot=depot, listen=address) as site,
-                ArtifactsClient(site.destination()) as client,
+                serving(site_keys, log=log, blobs=blobs, listen=address) as site,
+                ArtifactsClient(site.endpoint()) as client,
             ):
                 await putting
                 assert await client.list(granted.job.id) == [artifact("x", b"data")]

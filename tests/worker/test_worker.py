@@ -28,10 +28,10 @@ from airunner.model.reports import (
     ProcessFailed,
     ProcessStarted,
     Stream,
-    width,
+    count_sequences,
 )
 from airunner.model.spec import Container, ProcessType
-from airunner.worker.process import KeeperLost
+from airunner.worker.process import SupervisorLost
 from airunner.worker.worker import Worker
 from tests.support.fake_commands import PIPE_BYTES, Actor
 from tests.support.loop import until_idle, virtually
@@ -478,7 +478,7 @@ async def test_a_million_short_lines_are_few_chunks() -> None:
         id = await it.submit("lines")
         await it.ended(id)
         assert await it.output(id) == b"x\n" * 20_000 + b"oops\n"
-        assert sum(width(report) for report in await it.reports(id)) < 20
+        assert sum(count_sequences(report) for report in await it.reports(id)) < 20
 
 
 # Leaving
@@ -703,7 +703,7 @@ async def test_a_worker_that_leaves_need_not_wait_for_a_server_that_is_away() ->
         assert now() < 20
 
 
-# A keeper that dies
+# A supervisor that dies
 
 
 @virtually
@@ -730,7 +730,7 @@ async def test_a_worker_that_can_start_nothing_gives_the_job_back_and_ends() -> 
     async with shop() as it:
         it.stage.closed = True
         id = await it.submit("greet")
-        with pytest.raises(KeeperLost):
+        with pytest.raises(SupervisorLost):
             await it.worker().run()
         job = await it.broker.get(id)
         assert (job.state, job.failures) == (JobState.SCHEDULED, 0)

@@ -11,7 +11,7 @@ from structlog.typing import EventDict
 
 from airunner.model.errors import Refused
 from airunner.model.facts import Reported
-from airunner.model.jobs import Enqueue, Instant, Job, JobId, Millis, Outcome, Subject
+from airunner.model.jobs import Instant, Job, JobId, JobRequest, Millis, Outcome, Subject
 from airunner.model.protocol.channel import ChannelClosed
 from airunner.model.protocol.worker_protocol import FromServer, FromWorker
 from airunner.model.reports import Output, Report
@@ -19,9 +19,9 @@ from airunner.model.spec import JobSpec
 from airunner.server.broker import Broker
 from airunner.server.workers.worker_session import Session
 from airunner.store.retention import Retention
-from airunner.worker.attempt.runtime import Place
+from airunner.worker.attempt.runtime import Runtime
 from airunner.worker.clock import LoopClock
-from airunner.worker.spool.spools import MemorySpools, Rack
+from airunner.worker.spool.spools import MemoryDisk, MemorySpools
 from airunner.worker.worker import Worker, WorkerOptions
 from tests.server.broker_fixture import SlowLog, served
 from tests.support.channel import End, channel_pair
@@ -73,14 +73,14 @@ class Shop:
         self.streams: list[Tapped] = []
         self.connects = 0
         self.journal: list[EventDict] = []
-        self.rack = Rack()  # which all workers share
+        self.rack = MemoryDisk()  # which all workers share
 
     # The worker's side
 
     def worker(self, **options: object) -> Worker:
         chosen = replace(WorkerOptions(name="ann", slots=2), **options)  # type: ignore[arg-type]  # a test's
         log = structlog.wrap_logger(None, processors=[self._note])
-        place = Place(
+        place = Runtime(
             launcher=self.stage,
             workspaces=self.rooms,
             clock=LoopClock(Instant(0)),
@@ -127,7 +127,7 @@ class Shop:
 
     async def submit(self, command: str, **fields: object) -> JobId:
         spec = JobSpec(command=command, **fields)  # type: ignore[arg-type]  # a test's
-        return (await self.broker.enqueue(Enqueue(spec=spec, submitter=SUE))).id
+        return (await self.broker.enqueue(JobRequest(spec=spec, submitter=SUE))).id
 
     async def ended(self, id: JobId) -> Job:
         """The job, once it has."""

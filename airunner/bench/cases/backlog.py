@@ -8,7 +8,7 @@ from typing import Final
 from airunner.bench.load.job_filler import UNLIMITED, fill
 from airunner.bench.load.processes import Served, server
 from airunner.bench.load.procfs import Meter
-from airunner.bench.load.single_job_worker import Taker
+from airunner.bench.load.single_job_worker import SingleJobWorker
 from airunner.bench.report.figures import Bar, Figure, Sample, latency
 from airunner.bench.report.rounds import Contender, compare
 from airunner.bench.setting import MEMORY, Setting
@@ -64,7 +64,7 @@ class Line:
     client: JobsClient
 
     async def leases(self, seconds: float) -> Sample:
-        taker = Taker(await self.setting.connect(self.served.address), QUEUE)
+        taker = SingleJobWorker(await self.setting.connect(self.served.address), QUEUE)
         await taker.hello()
         times, end, meter = list[float](), perf_counter() + seconds, Meter(self.served.pid)
         while not times or perf_counter() < end:

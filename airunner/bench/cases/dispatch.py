@@ -13,13 +13,13 @@ from typing import Final
 from airunner.bench.cases.jobs import TRUE
 from airunner.bench.cases.noop import NOTHING
 from airunner.bench.load.baselines import echo_channels, round_trip
-from airunner.bench.load.noop_worker import Session
+from airunner.bench.load.noop_worker import NoopWorker
 from airunner.bench.load.processes import Served, server, worker
 from airunner.bench.load.procfs import Meter
 from airunner.bench.report.figures import Bar, Figure, Sample, latency
 from airunner.bench.report.rounds import Contender, compare
 from airunner.bench.setting import MEMORY, Setting
-from airunner.model.job_events import Ended
+from airunner.model.job_events import JobFinished
 from airunner.model.reports import Output
 from airunner.model.spec import JobSpec
 from airunner.wire.client.jobs_client import JobsClient
@@ -59,7 +59,7 @@ async def dispatch(setting: Setting) -> list[Figure]:
             served = await stack.enter_async_context(server(setting, store))
             client = await stack.enter_async_context(setting.client(served.address))
             await stack.enter_async_context(worker(setting, served.address))
-            contenders += Site(setting, served, client, store.name).contenders(bare.name)
+            contenders += Setup(setting, served, client, store.name).contenders(bare.name)
         return await compare(
             "dispatch",
             contenders,
@@ -70,7 +70,7 @@ async def dispatch(setting: Setting) -> list[Figure]:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class Setup:
     """A server with an idle worker, and a client of it."""
 
     setting: Setting
@@ -130,20 +130,20 @@ class Site:
         start, elapsed = perf_counter(), 0.0
         job = await self.client.enqueue(TRUE)
         async for entry in self.client.watch(job.id):
-            if isinstance(entry.what, Ended):
+            if isinstance(entry.what, JobFinished):
                 elapsed = perf_counter() - start
         return elapsed
 
     async def _parked(self, seconds: float) -> Sample:
         """Let a worker's stream wait for each job."""
-        session = Session(await self.setting.connect(self.served.address))
+        session = NoopWorker(await self.setting.connect(self.served.address))
         await session.hello(slots=1)
         try:
             return await self._timed(partial(self._taken, session), seconds)
         finally:
             await session.close()
 
-    async def _taken(self, session: Session) -> float:
+    async def _taken(self, session: NoopWorker) -> float:
         """Enqueue a job that runs nothing; the seconds until the worker's stream had it."""
         start, settled = perf_counter(), session.settled
         async with asyncio.TaskGroup() as tasks:

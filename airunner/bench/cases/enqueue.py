@@ -76,7 +76,7 @@ class Way:
 
 
 @dataclass(slots=True)
-class Party:
+class Load:
     """A server, clients of it, and how many rows each of its transactions had lately."""
 
     store: Store
@@ -131,7 +131,7 @@ def _row_bytes() -> int:
     return row_bytes(fact_row(Engine().record([fact], Instant(1))[0]))
 
 
-async def _party(stack: AsyncExitStack, setting: Setting, store: Store) -> Party:
+async def _party(stack: AsyncExitStack, setting: Setting, store: Store) -> Load:
     served = await stack.enter_async_context(server(setting, store, *UNLIMITED))
     clients = [
         await stack.enter_async_context(setting.client(served.address))
@@ -141,11 +141,11 @@ async def _party(stack: AsyncExitStack, setting: Setting, store: Store) -> Party
     if store.path:
         bare = BareTable(setting.folder / f"bare-{store.fsync}.db", fsync=store.fsync)
         stack.callback(bare.close)
-    return Party(store, served, clients, bare)
+    return Load(store, served, clients, bare)
 
 
 def _contenders(
-    memory: Party, durable: Sequence[Party], way: Way, against: Mapping[str, Bar | None]
+    memory: Load, durable: Sequence[Load], way: Way, against: Mapping[str, Bar | None]
 ) -> list[Contender]:
     """The memory log against these, and every durable one against the memory log."""
     volatile = Contender(
@@ -154,7 +154,7 @@ def _contenders(
     return [volatile, *(each for party in durable for each in _durable(party, way, volatile.name))]
 
 
-def _durable(party: Party, way: Way, memory: str) -> list[Contender]:
+def _durable(party: Load, way: Way, memory: str) -> list[Contender]:
     bare = Contender(
         name=f"bare group commit, {party.store.fsync}, {way}",
         unit="rows/s",

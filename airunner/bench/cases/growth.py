@@ -11,18 +11,18 @@ from airunner.bench.load.engine_core import Core, pauses
 from airunner.bench.load.job_filler import UNLIMITED, fill
 from airunner.bench.load.processes import Served, server
 from airunner.bench.load.procfs import Meter
-from airunner.bench.load.single_job_worker import Taker
+from airunner.bench.load.single_job_worker import SingleJobWorker
 from airunner.bench.report.figures import Bar, Figure, Sample, figure, latency
 from airunner.bench.report.rounds import Contender, compare
 from airunner.bench.setting import MEMORY, Setting
-from airunner.model.job_query import Listing
+from airunner.model.job_query import JobQuery
 from airunner.model.spec import JobSpec
 from airunner.wire.client.jobs_client import JobsClient
 
 QUEUE: Final = "bench-growth"
 SPEC: Final = JobSpec(command="make", args=("test",), queue=QUEUE)
 FEW: Final = 1_000  # jobs
-PAGE: Final = Listing(page_size=100)
+PAGE: Final = JobQuery(page_size=100)
 CALLS: Final = ("enqueue", "dequeue and complete", "get", "list a page of 100")
 VERBS: Final = ("enqueue", "lease", "finish")
 CALL_BAR: Final = Bar(1.2, most=True)  # of the same with FEW
@@ -48,13 +48,13 @@ async def growth(setting: Setting) -> list[Figure]:
 
 async def _calls(setting: Setting, few: int) -> list[Figure]:
     async with AsyncExitStack() as stack:
-        sites, times = list[Site](), list[float]()
+        sites, times = list[Setup](), list[float]()
         for jobs in (few, setting.jobs):
             served = await stack.enter_async_context(server(setting, MEMORY, *UNLIMITED))
             client = await stack.enter_async_context(setting.client(served.address))
             times.clear()
             await fill(client, SPEC, jobs, times)
-            sites.append(Site(setting, served, client))
+            sites.append(Setup(setting, served, client))
         runs = {
             name: [partial(site.run, which) for site in sites] for which, name in enumerate(CALLS)
         }
@@ -112,7 +112,7 @@ async def _compared(
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class Setup:
     """A server with jobs in line, and a client of it."""
 
     setting: Setting
@@ -121,7 +121,7 @@ class Site:
 
     async def run(self, which: int, seconds: float) -> Sample:
         """Time one of CALLS, again and again, and undo it each time."""
-        taker = Taker(await self.setting.connect(self.served.address), QUEUE)
+        taker = SingleJobWorker(await self.setting.connect(self.served.address), QUEUE)
         await taker.hello()
         job = await self.client.enqueue(SPEC)
 

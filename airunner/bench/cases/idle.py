@@ -18,7 +18,7 @@ from airunner.bench.setting import MEMORY, Setting
 from airunner.model.jobs import Millis, WorkerId
 from airunner.model.limits import WORKER_VISIBILITY_SECONDS_DEFAULT
 from airunner.model.protocol.worker_protocol import FromWorker, Heartbeat, Hello
-from airunner.wire.client.endpoint import Destination, dial
+from airunner.wire.client.endpoint import Endpoint, dial
 from airunner.wire.codec.worker_protocol import encode_from_worker
 
 WORKERS: Final = 1_000
@@ -46,8 +46,8 @@ async def idle(setting: Setting) -> list[Figure]:
         served = await stack.enter_async_context(server(setting, MEMORY))
         bare = await stack.enter_async_context(echo_server(setting))
         crowds = [
-            Crowd(setting, workers, bare.process.pid, bare.address, ECHO),
-            Crowd(setting, workers, served.pid, served.address, WORK),
+            ParkedWorkers(setting, workers, bare.process.pid, bare.address, ECHO),
+            ParkedWorkers(setting, workers, served.pid, served.address, WORK),
         ]
         for crowd in crowds:
             stack.push_async_callback(crowd.leave)
@@ -67,13 +67,13 @@ class Cost:
     percent: float  # of a core
 
 
-class Crowd:
+class ParkedWorkers:
     """Streams of bytes to a server, which say now and then that they are there."""
 
     def __init__(self, setting: Setting, workers: int, pid: int, address: str, method: str) -> None:
         self._pid = pid
         self._before = resident_bytes(pid)
-        there = Destination(server=address, ca_cert=setting.certs / "ca.pem")
+        there = Endpoint(server=address, ca_cert=setting.certs / "ca.pem")
         self._channels = [dial(there) for _ in range(0, workers, STREAMS)]
         self._streams: Sequence[grpc.aio.StreamStreamCall[bytes, bytes]] = [
             _open(self._channels[number // STREAMS], method) for number in range(workers)

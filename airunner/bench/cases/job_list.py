@@ -16,7 +16,7 @@ from airunner.bench.report.rounds import Contender, compare
 from airunner.bench.setting import Setting
 from airunner.log.sqlite.log import SqliteLog
 from airunner.log.sqlite.writer import Fsync
-from airunner.model.job_query import Listing
+from airunner.model.job_query import JobQuery
 from airunner.model.jobs import Instant, JobState
 from airunner.wire.client.jobs_client import JobsClient
 
@@ -46,11 +46,11 @@ async def listing(setting: Setting) -> list[Figure]:
         served = await stack.enter_async_context(server(setting, store, *UNLIMITED))
         client = await stack.enter_async_context(setting.client(served.address))
         bare, archive = round_trip(channel), Archive(served, client)
-        first = Listing(page_size=PAGE)
+        first = JobQuery(page_size=PAGE)
         pages = {
             "first page": first,
             "page in the middle": await archive.middle(first),
-            "first page of a queue": Listing(
+            "first page of a queue": JobQuery(
                 queue=queue_of(0), state=JobState.COMPLETED, page_size=PAGE
             ),
         }
@@ -80,14 +80,14 @@ class Archive:
     served: Served
     client: JobsClient
 
-    async def middle(self, first: Listing) -> Listing:
+    async def middle(self, first: JobQuery) -> JobQuery:
         """The page behind the middle one, by its token."""
         last = (await self.client.list(first)).last_page
-        page = Listing(page=max(1, last // 2), page_size=first.page_size)
+        page = JobQuery(page=max(1, last // 2), page_size=first.page_size)
         before = (await self.client.list(page)).next
-        return Listing(before=before, page_size=first.page_size)
+        return JobQuery(before=before, page_size=first.page_size)
 
-    async def ask(self, page: Listing, seconds: float) -> Sample:
+    async def ask(self, page: JobQuery, seconds: float) -> Sample:
         times, end, meter = list[float](), perf_counter() + seconds, Meter(self.served.pid)
         while not times or perf_counter() < end:
             start = perf_counter()

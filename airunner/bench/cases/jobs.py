@@ -16,7 +16,7 @@ from airunner.bench.report.figures import Bar, Figure, Sample, rate
 from airunner.bench.report.rounds import Contender, compare
 from airunner.bench.setting import Setting
 from airunner.model.errors import Refused
-from airunner.model.job_events import Ended
+from airunner.model.job_events import JobFinished
 from airunner.model.jobs import JobId, JobState
 from airunner.model.spec import JobSpec, ProcessType
 from airunner.wire.client.jobs_client import JobsClient
@@ -95,5 +95,5 @@ async def _run_all(client: JobsClient, spec: JobSpec, jobs: int, slots: int) -> 
     # One line, so when these have ended every one before them has.
     for id in ids[-slots:]:
         async for entry in client.watch(id):
-            if isinstance(entry.what, Ended):
+            if isinstance(entry.what, JobFinished):
                 assert entry.what.state is JobState.COMPLETED, entry.what.outcome

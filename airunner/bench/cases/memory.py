@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from airunner.bench.load.job_filler import UNLIMITED, fill
-from airunner.bench.load.noop_worker import PROTOCOL_QUEUE, Session
+from airunner.bench.load.noop_worker import PROTOCOL_QUEUE, NoopWorker
 from airunner.bench.load.processes import server, worker
 from airunner.bench.load.procfs import forget_peak, peak_bytes, resident_bytes
 from airunner.bench.report.figures import Bar, Figure, figure
@@ -92,7 +92,7 @@ async def _jobs(setting: Setting, store: Store) -> JobBytes:
         before = resident_bytes(served.pid)
         await fill(client, NOTHING, setting.jobs)
         waiting = resident_bytes(served.pid)
-        session = Session(await setting.connect(served.address))
+        session = NoopWorker(await setting.connect(served.address))
         await session.hello(SLOTS)
         while session.settled <= setting.jobs:
             await session.step()

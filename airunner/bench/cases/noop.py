@@ -11,7 +11,7 @@ from typing import Final
 from airunner.bench.cases.enqueue import BATCH, DURABLE_BAR
 from airunner.bench.load.baselines import callers, echo_channels, echoes
 from airunner.bench.load.job_filler import NO_KEY, UNLIMITED
-from airunner.bench.load.noop_worker import PROTOCOL_QUEUE, Session
+from airunner.bench.load.noop_worker import PROTOCOL_QUEUE, NoopWorker
 from airunner.bench.load.processes import Served, server
 from airunner.bench.load.procfs import Meter
 from airunner.bench.report.figures import Bar, Figure, Sample, rate
@@ -53,16 +53,16 @@ async def noop(setting: Setting) -> list[Figure]:
         )
 
 
-async def _site(stack: AsyncExitStack, setting: Setting, store: Store) -> "Site":
+async def _site(stack: AsyncExitStack, setting: Setting, store: Store) -> "Setup":
     served = await stack.enter_async_context(server(setting, store, *UNLIMITED))
     clients = [
         await stack.enter_async_context(setting.client(served.address)) for _ in range(CLIENTS)
     ]
-    return Site(store, served, clients, partial(setting.connect, served.address))
+    return Setup(store, served, clients, partial(setting.connect, served.address))
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class Setup:
     """A server, and who uses it."""
 
     store: Store
@@ -93,7 +93,7 @@ class Site:
 
     async def run(self, clients: Sequence[JobsClient], size: int, seconds: float) -> Sample:
         """Let these clients enqueue so many in a call, and one worker end them."""
-        session = Session(await self.connect())
+        session = NoopWorker(await self.connect())
         await session.hello(SLOTS)
         line = Line(session, size, perf_counter() + seconds)
         async with asyncio.TaskGroup() as tasks:
@@ -112,7 +112,7 @@ class Site:
 class Line:
     """Jobs on their way to a worker: some, never many, and none when the worker leaves."""
 
-    def __init__(self, session: Session, size: int, end: float) -> None:
+    def __init__(self, session: NoopWorker, size: int, end: float) -> None:
         self._session = session
         self._size = size  # jobs in a call
         self._end = end  # after which nobody enqueues

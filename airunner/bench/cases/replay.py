@@ -23,7 +23,7 @@ from airunner.log.sqlite.writer import Fsync
 from airunner.model.facts import Event
 from airunner.model.jobs import Instant
 from airunner.model.limits import MIB
-from airunner.server.replay import uncollected
+from airunner.server.replay import without_collection
 from airunner.store.engine import Engine
 
 MANY: Final = 100_000  # jobs, to which figures are scaled, and which have a bar
@@ -152,7 +152,7 @@ async def _log_side(history: History, _seconds: float) -> Sample:
     start, busy = perf_counter(), process_time()
     log = SqliteLog.open(history.path, fsync=Fsync.NORMAL)
     try:
-        with uncollected():
+        with without_collection():
             async with aclosing(log.read()) as events:
                 async for _ in events:
                     pass
@@ -186,7 +186,7 @@ async def _engine_side(history: History, _seconds: float) -> Sample:
 
     log = SqliteLog.open(history.path, fsync=Fsync.NORMAL)
     try:
-        with uncollected():
+        with without_collection():
             async with aclosing(log.read()) as events:
                 async for event in events:
                     page.append(event)

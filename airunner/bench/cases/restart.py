@@ -12,7 +12,7 @@ from airunner.bench.load.processes import ANY_PORT, Served, server, worker
 from airunner.bench.report.figures import Bar, Figure, Sample, figure
 from airunner.bench.report.rounds import Contender, compare
 from airunner.bench.setting import Setting, Store
-from airunner.model.job_query import Listing
+from airunner.model.job_query import JobQuery
 from airunner.model.jobs import JobId, JobState
 from airunner.model.spec import JobSpec
 from airunner.wire.client.jobs_client import JobsClient
@@ -36,7 +36,7 @@ async def restart(setting: Setting) -> list[Figure]:
     worker is back. Leaves out output that is on its way; tests cover it.
     """
     async with AsyncExitStack() as stack:
-        site = Site(setting, setting.sqlite("restart"))
+        site = Setup(setting, setting.sqlite("restart"))
         stack.push_async_callback(site.leave)
         await site.start()
         address = site.served.address
@@ -76,7 +76,7 @@ async def restart(setting: Setting) -> list[Figure]:
         return [*figures, _lost(site)]
 
 
-class Site:
+class Setup:
     """A server on one file and one address, which is started again and again."""
 
     def __init__(self, setting: Setting, store: Store) -> None:
@@ -132,10 +132,10 @@ async def _until_running(client: JobsClient) -> int:
             if found and found[0].busy == RUNNING:
                 break
             await asyncio.sleep(LOOK_SECONDS)
-    page = await client.list(Listing(queue=QUEUE, state=JobState.RUNNING, page_size=RUNNING))
+    page = await client.list(JobQuery(queue=QUEUE, state=JobState.RUNNING, page_size=RUNNING))
     return sum(job.attempt == 1 and job.failures == 0 for job in page.jobs)
 
 
-def _lost(site: Site) -> Figure:
+def _lost(site: Setup) -> Figure:
     name = f"attempts lost of {RUNNING * site.restarts:,}"
     return figure("restart", name, [site.lost], "attempts", bar=LOST_BAR)

@@ -17,8 +17,8 @@ from airunner.bench.report.rounds import Contender, compare
 from airunner.bench.setting import Setting
 from airunner.model.limits import KIB, MIB
 from airunner.worker.files.descent import FOLDER
-from airunner.worker.workspace.sources.copy import Staging
-from airunner.worker.workspace.sources.snapshot import Staged
+from airunner.worker.workspace.sources.copy import SourceCopy
+from airunner.worker.workspace.sources.snapshot import StagedSnapshot
 
 BAR: Final = Bar(0.7)  # of cp -a
 SMALL_FILES_MAX: Final = 1_000
@@ -99,7 +99,7 @@ def _stage(source: Path, target: Path, stop: Event) -> None:
     target.mkdir()
     there, here = os.open(source, FOLDER), os.open(target, FOLDER)
     try:
-        Staging(there, here, Staged(), lambda _tally: None, stop).run()
+        SourceCopy(there, here, StagedSnapshot(), lambda _tally: None, stop).run()
     finally:
         os.close(there)
         os.close(here)

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
-from airunner.bench.comparison.comparison import contest
+from airunner.bench.comparison.comparison import comparison
 from airunner.bench.comparison.ours import REAL_SLOTS
 from airunner.bench.comparison.processes import ROOT
 from airunner.bench.comparison.queues import NAMES, QUEUES
@@ -97,7 +97,7 @@ async def _run(setting: Setting, names: list[str], python: Path) -> list[str]:
         site = await open_site(stack, setting, queues, python)
         for name, reason in site.missing.items():
             print(f"{name}: not measured: {reason}", file=sys.stderr)
-        figures = await contest(setting, site)
+        figures = await comparison(setting, site)
     first = {
         "setting": {**header(setting), **versions(python)},
         "missing": site.missing,

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 
-from airunner.bench.comparison.load import Party
+from airunner.bench.comparison.load import Load
 from airunner.bench.comparison.measures import filling, put_in_line, real, soon, whole, worked_off
 from airunner.bench.comparison.queues import (
     CELERY,
@@ -23,7 +23,7 @@ from airunner.bench.comparison.queues import (
     RQ_SIMPLE,
     Queue,
 )
-from airunner.bench.comparison.setup import Site, ours
+from airunner.bench.comparison.setup import Setup, ours
 from airunner.bench.load.bare_spawn import spawn
 from airunner.bench.load.baselines import echo_channels, echoes, round_trip
 from airunner.bench.report.figures import Bar, Figure, Sample
@@ -37,10 +37,10 @@ ONE_WORKER: Final = (CELERY, RQ, RQ_SIMPLE, DRAMATIQ, HUEY, PROCRASTINATE, PROCR
 TWO_WORKERS: Final = (CELERY_2, RQ_2, DRAMATIQ_2, HUEY_2, PROCRASTINATE_30)
 SYNCED: Final = (CELERY_SYNCED, DRAMATIQ_SYNCED)
 
-Measure = Callable[[Party, float], Awaitable[Sample]]
+Measure = Callable[[Load, float], Awaitable[Sample]]
 
 
-async def contest(setting: Setting, site: Site) -> list[Figure]:
+async def comparison(setting: Setting, site: Setup) -> list[Figure]:
     """All figures, table by table."""
     default = setting.sqlite("peers")
     mine = (ours(MEMORY), ours(default))
@@ -64,7 +64,7 @@ async def contest(setting: Setting, site: Site) -> list[Figure]:
 class Tables:
     """Figures so far. In each table, everybody is compared with the reference."""
 
-    def __init__(self, setting: Setting, site: Site, *, reference: str) -> None:
+    def __init__(self, setting: Setting, site: Setup, *, reference: str) -> None:
         self._setting = setting
         self._site = site
         self._reference = reference

@@ -52,7 +52,7 @@ class Producer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Party:
+class Load:
     """One that is measured."""
 
     name: str
@@ -103,7 +103,7 @@ class Party:
 
 
 @asynccontextmanager
-async def party(queue: Queue, url: str, python: Path, folder: Path) -> AsyncIterator[Party]:
+async def party(queue: Queue, url: str, python: Path, folder: Path) -> AsyncIterator[Load]:
     """A queue with its worker, which has run a job, and sleeps now."""
     folder.mkdir()
     async with AsyncExitStack() as stack:
@@ -113,7 +113,7 @@ async def party(queue: Queue, url: str, python: Path, folder: Path) -> AsyncIter
         producer = await stack.enter_async_context(producing(produce, folder, environment))
         work = (str(python), *(word.format(broker=url) for word in queue.worker))
         worker = await stack.enter_async_context(leashed("worker", work, folder, environment))
-        made = Party(name=queue.name, producer=producer, worker=worker, marks=marks)
+        made = Load(name=queue.name, producer=producer, worker=worker, marks=marks)
         async with made.awake():
             await made.run("nothing", 1)
         yield made

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Final
 
 from airunner.bench.comparison.cpu import busy_seconds
-from airunner.bench.comparison.load import Party
+from airunner.bench.comparison.load import Load
 from airunner.bench.report.figures import Sample, latency, rate
 
 FIRST: Final = 20  # jobs, where no rate is known yet
@@ -19,10 +19,10 @@ FEWEST: Final = 10
 IDLE_SECONDS: Final = (0.05, 0.15)  # of a worker, before a job comes whose latency is measured
 
 
-Once = Callable[[Party, int], Awaitable[Sample]]
+Once = Callable[[Load, int], Awaitable[Sample]]
 
 
-async def filling(once: Once, party: Party, seconds: float) -> Sample:
+async def filling(once: Once, party: Load, seconds: float) -> Sample:
     """As many jobs as fit in the time, by the rate of the round before, or of a few jobs."""
     what = once.__name__
     if what not in party.rates:
@@ -33,7 +33,7 @@ async def filling(once: Once, party: Party, seconds: float) -> Sample:
     return sample
 
 
-async def whole(party: Party, count: int) -> Sample:
+async def whole(party: Load, count: int) -> Sample:
     """Jobs that run nothing, put in line while a worker works.
 
     From before the first is put in line until the last has begun.
@@ -45,7 +45,7 @@ async def whole(party: Party, count: int) -> Sample:
     return rate(count, last - sent.start, busy=busy)
 
 
-async def worked_off(party: Party, count: int) -> Sample:
+async def worked_off(party: Load, count: int) -> Sample:
     """Jobs that run nothing, and were all in line before the worker went on.
 
     From there until the last has begun. How long it took to put them in line is kept, for
@@ -57,12 +57,12 @@ async def worked_off(party: Party, count: int) -> Sample:
     return rate(count, elapsed)
 
 
-async def put_in_line(party: Party, _seconds: float) -> Sample:
+async def put_in_line(party: Load, _seconds: float) -> Sample:
     """Jobs that a queue takes while no worker takes any, as `worked_off` saw it round by round."""
     return party.put_in_line.popleft()
 
 
-async def real(party: Party, count: int) -> Sample:
+async def real(party: Load, count: int) -> Sample:
     """/bin/true as a process of its own, until the last has ended."""
     async with party.awake():
         before = busy_seconds()
@@ -75,7 +75,7 @@ async def real(party: Party, count: int) -> Sample:
     return rate(count, last - sent.start, busy=busy)
 
 
-async def soon(kind: str, dice: Random, party: Party, seconds: float) -> Sample:
+async def soon(kind: str, dice: Random, party: Load, seconds: float) -> Sample:
     """From before a job is put in line until it runs, one at a time, with a worker that is idle."""
     times, end = list[float](), monotonic() + seconds
     async with party.awake():

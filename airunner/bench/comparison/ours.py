@@ -18,14 +18,14 @@ from pathlib import Path
 from time import perf_counter, time
 from typing import Final
 
-from airunner.bench.load.noop_worker import PROTOCOL_QUEUE, Session
+from airunner.bench.load.noop_worker import PROTOCOL_QUEUE, NoopWorker
 from airunner.model.errors import Refused
-from airunner.model.job_events import Ended
+from airunner.model.job_events import JobFinished
 from airunner.model.jobs import JobId, JobState, RequestId
 from airunner.model.protocol.channel import Channel
 from airunner.model.protocol.worker_protocol import FromServer, FromWorker, Heartbeat
 from airunner.model.spec import JobSpec
-from airunner.wire.client.endpoint import Destination
+from airunner.wire.client.endpoint import Endpoint
 from airunner.wire.client.jobs_client import JobsClient
 from airunner.worker.session.connect import connect
 
@@ -81,7 +81,7 @@ class Producer:
     async def _until_ended(self, ids: Sequence[JobId]) -> None:
         for id in ids:
             async for entry in self._client.watch(id):
-                if isinstance(entry.what, Ended):
+                if isinstance(entry.what, JobFinished):
                     assert entry.what.state is JobState.COMPLETED, entry.what.outcome
 
 
@@ -108,8 +108,8 @@ class Turns:
             await self.send(Heartbeat(()))
 
 
-async def produce(destination: Destination, marks: str, size: int) -> None:
-    async with JobsClient(destination) as client:
+async def produce(endpoint: Endpoint, marks: str, size: int) -> None:
+    async with JobsClient(endpoint) as client:
         producer = Producer(client, marks, size)
         await client.check()
         print("{}", flush=True)
@@ -118,10 +118,10 @@ async def produce(destination: Destination, marks: str, size: int) -> None:
             print(json.dumps(await producer.obey(order["kind"], order["count"])), flush=True)
 
 
-async def work(destination: Destination, marks: str) -> None:
+async def work(endpoint: Endpoint, marks: str) -> None:
     pipe = os.open(marks, os.O_WRONLY)
-    channel = Turns(await connect(destination))
-    session = Session(channel)
+    channel = Turns(await connect(endpoint))
+    session = NoopWorker(channel)
     await session.hello(SLOTS)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(channel.beat())
@@ -136,11 +136,11 @@ async def work(destination: Destination, marks: str) -> None:
 
 def main() -> None:
     what, address, ca_cert, marks, *size = sys.argv[1:]
-    destination = Destination(server=address, ca_cert=Path(ca_cert))
+    endpoint = Endpoint(server=address, ca_cert=Path(ca_cert))
     if what == "produce":
-        asyncio.run(produce(destination, marks, int(size[0])))
+        asyncio.run(produce(endpoint, marks, int(size[0])))
     else:
-        asyncio.run(work(destination, marks))
+        asyncio.run(work(endpoint, marks))
 
 
 if __name__ == "__main__":

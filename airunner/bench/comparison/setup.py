@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from airunner.bench.comparison.brokers import BROKERS, Url
-from airunner.bench.comparison.load import Party, party, producing
+from airunner.bench.comparison.load import Load, party, producing
 from airunner.bench.comparison.marks import Marks
 from airunner.bench.comparison.processes import Missing, leashed
 from airunner.bench.comparison.queues import NAMES, Queue
@@ -22,10 +22,10 @@ NOT_THERE: Final = "not installed in {python}: make bench-peers installs it"
 
 
 @dataclass(slots=True)
-class Site:
+class Setup:
     """Who is there, by name, and who is not, with the reason."""
 
-    parties: dict[str, Party] = field(default_factory=dict)
+    parties: dict[str, Load] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
 
 
@@ -37,9 +37,9 @@ def ours(store: Store, *, one_by_one: bool = False) -> str:
 
 async def open_site(
     stack: AsyncExitStack, setting: Setting, queues: Sequence[Queue], python: Path
-) -> Site:
+) -> Setup:
     """Start everybody who can be started, one after the other."""
-    site = Site()
+    site = Setup()
     for store in (MEMORY, setting.sqlite("peers")):
         for each in await _ours(stack, setting, store):
             site.parties[each.name] = each
@@ -80,7 +80,7 @@ async def _installed(python: Path, package: str) -> bool:
     return await importing.wait() == 0
 
 
-async def _ours(stack: AsyncExitStack, setting: Setting, store: Store) -> list[Party]:
+async def _ours(stack: AsyncExitStack, setting: Setting, store: Store) -> list[Load]:
     """airunner: one server, a real worker, one that runs nothing, and two ways to put in line."""
     folder = setting.folder / f"airunner-{store.fsync or store.name}"
     folder.mkdir()
@@ -97,7 +97,7 @@ async def _ours(stack: AsyncExitStack, setting: Setting, store: Store) -> list[P
         producer = await stack.enter_async_context(
             producing((*python, "produce", *where, str(size)), folder, setting.environment)
         )
-        made = Party(
+        made = Load(
             name=ours(store, one_by_one=size == 1),
             producer=producer,
             worker=nobody,

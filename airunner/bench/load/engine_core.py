@@ -10,7 +10,7 @@ from typing import Final
 from airunner.bench.load.noop_worker import OUTCOME, SPAN
 from airunner.log.memory import MemoryLog
 from airunner.model.facts import Fact
-from airunner.model.jobs import Enqueue, Instant, Millis, TaskToken, WorkerId, digest
+from airunner.model.jobs import Instant, JobRequest, Millis, TaskToken, WorkerId, digest
 from airunner.model.spec import JobSpec
 from airunner.server.ids import RandomIds
 from airunner.store.engine import Engine
@@ -27,7 +27,7 @@ class Core:
     """The verbs of a job's life, each decided, applied and remembered when it returns."""
 
     def __init__(self, spec: JobSpec) -> None:
-        self._wish = Enqueue(spec=spec)
+        self._wish = JobRequest(spec=spec)
         self._engine = Engine(STEADY)
         self._log = MemoryLog()
         self._ids = RandomIds()

@@ -8,7 +8,7 @@ from msgspec import structs
 from airunner.log.log import Log
 from airunner.model.facts import Enqueued, Event, Fact, Finished, Leased, Reported
 from airunner.model.jobs import (
-    Ending,
+    AttemptEnd,
     Instant,
     JobId,
     JobState,
@@ -84,7 +84,7 @@ def _life(
     for sent, report in enumerate(_reports(piece, share, now), 1):
         yield Reported(id, 1, sent, report)
     outcome = Outcome(reason=Reason.EXITED, exit_code=0, started_at=now, ended_at=now)
-    yield Finished(id, 1, JobState.COMPLETED, outcome, Ending.FINISHED, 0)
+    yield Finished(id, 1, JobState.COMPLETED, outcome, AttemptEnd.FINISHED, 0)
 
 
 def _reports(piece: bytes, share: int, now: Instant) -> Iterator[Report]:

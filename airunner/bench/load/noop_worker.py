@@ -20,7 +20,7 @@ SPAN: Final = Millis(12 * 3_600_000)  # of silence: nothing is measured for as l
 OUTCOME: Final = Outcome(reason=Reason.EXITED, exit_code=0)
 
 
-class Session:
+class NoopWorker:
     """One stream to a server, of a worker of PROTOCOL_QUEUE."""
 
     def __init__(self, channel: Channel[FromWorker, FromServer]) -> None:

@@ -20,7 +20,7 @@ from airunner.model.protocol.worker_protocol import (
 M = TypeVar("M")
 
 
-class Taker:
+class SingleJobWorker:
     """One stream to a server, of a worker of one queue."""
 
     def __init__(self, channel: Channel[FromWorker, FromServer], queue: str) -> None:

@@ -35,7 +35,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class Regressions:
     """How a run compares with an earlier one."""
 
     setting: tuple[tuple[str, str, str], ...]  # what differs: its name, before and after
@@ -49,13 +49,13 @@ class Progress:
         return sorted(worse, key=lambda change: -change.worse)
 
 
-def progress(old: Run, new: Run) -> Progress:
+def progress(old: Run, new: Run) -> Regressions:
     before = {_key(figure): figure for figure in old.figures if not figure.baseline}
     after = {_key(figure): figure for figure in new.figures if not figure.baseline}
     ran = {figure.scenario for figure in new.figures}
     names = dict.fromkeys((*old.setting, *new.setting))
     settings = ((name, old.setting.get(name, ""), new.setting.get(name, "")) for name in names)
-    return Progress(
+    return Regressions(
         setting=tuple(each for each in settings if each[1] != each[2]),
         changes=tuple(
             _change(before[key], figure, _bare(new))

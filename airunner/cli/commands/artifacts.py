@@ -13,7 +13,7 @@ from airunner.cli.exit_codes import DIFFERS, USAGE, CommandFailed
 from airunner.cli.options import CaCert, JobArgument, Json, Server, Token, TokenFile
 
 if TYPE_CHECKING:
-    from airunner.cli.download_folder import Folder
+    from airunner.cli.download_folder import DownloadFolder
     from airunner.model.artifacts import Artifact
     from airunner.model.jobs import JobId
     from airunner.wire.client.artifacts_client import ArtifactsClient
@@ -95,7 +95,7 @@ def _ask(said: Settings, work: "Callable[[ArtifactsClient], Awaitable[int]]") ->
 
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
         try:
-            async with ArtifactsClient(said.destination()) as shelves:
+            async with ArtifactsClient(said.endpoint()) as shelves:
                 return await work(shelves)
         except asyncio.CancelledError:
             if heard.is_set():
@@ -135,7 +135,7 @@ async def _show(
 async def _get(
     shelves: "ArtifactsClient", id: str, patterns: Sequence[str], output: Path, force: bool
 ) -> int:
-    from airunner.cli.download_folder import Folder
+    from airunner.cli.download_folder import DownloadFolder
     from airunner.cli.render.streams import note
     from airunner.model.jobs import JobId
     from airunner.model.units import show_count, show_size
@@ -145,7 +145,7 @@ async def _get(
     if not chosen:
         note(_none(id, found))
         return DIFFERS
-    with Folder(output, replace=force) as folder:
+    with DownloadFolder(output, replace=force) as folder:
         missing = folder.missing(chosen)
         folder.check(missing)
         size = sum(each.size for each in missing)
@@ -161,7 +161,7 @@ async def _fetch(
     shelves: "ArtifactsClient",
     id: "JobId",
     artifacts: Sequence["Artifact"],
-    folder: "Folder",
+    folder: "DownloadFolder",
     progress: "_Progress",
 ) -> None:
     import asyncio

@@ -12,7 +12,7 @@ from airunner.cli.options import CaCert, Json, Server, Token, TokenFile
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from airunner.model.job_query import Listing
+    from airunner.model.job_query import JobQuery
     from airunner.model.jobs import Job
     from airunner.wire.client.jobs_client import JobsClient
 
@@ -55,13 +55,13 @@ def list_jobs(
     """
     said = settings(server, token, token_file, ca_cert)
 
-    from airunner.model.job_query import Listing
+    from airunner.model.job_query import JobQuery
     from airunner.model.jobs import JobState
 
     if state is not None and state.lower() not in list(JobState):
         known = ", ".join(JobState)
         raise CommandFailed(f"--state: {state!r} is not a state; use one of {known}", USAGE)
-    listing = Listing(
+    listing = JobQuery(
         queue=queue, state=JobState(state.lower()) if state else None, page_size=page_size
     )
     ask(
@@ -75,7 +75,7 @@ def list_jobs(
 
 
 async def _pages(
-    jobs: "JobsClient", listing: "Listing", limit: int | None
+    jobs: "JobsClient", listing: "JobQuery", limit: int | None
 ) -> "AsyncIterator[tuple[Job, ...]]":
     """All pages, stable though new jobs come."""
     from dataclasses import replace
@@ -89,7 +89,7 @@ async def _pages(
         listing = replace(listing, before=page.next)
 
 
-async def _print(jobs: "JobsClient", listing: "Listing", limit: int | None, as_json: bool) -> int:
+async def _print(jobs: "JobsClient", listing: "JobQuery", limit: int | None, as_json: bool) -> int:
     from airunner.cli.render.streams import say
 
     headings = True
@@ -100,7 +100,7 @@ async def _print(jobs: "JobsClient", listing: "Listing", limit: int | None, as_j
     return 0
 
 
-async def _watch(jobs: "JobsClient", listing: "Listing", limit: int, as_json: bool) -> int:
+async def _watch(jobs: "JobsClient", listing: "JobQuery", limit: int, as_json: bool) -> int:
     """Draw the list again whenever it has changed; as JSON, a line for each job that has."""
     import asyncio
     import os

@@ -155,8 +155,8 @@ async def _stored(jobs: "JobsClient", id: str, show: "ShowOne") -> None:
 
 
 async def _all(jobs: "JobsClient", queue: str, printed: "Printed | None") -> int:
-    from airunner.cli.watch_all import JsonOfAll, LinesOfAll, follow_every_job
+    from airunner.cli.watch_all import JsonOfAll, LinesOfAll, follow_all_jobs
 
     show = LinesOfAll(printed) if printed else JsonOfAll()
-    await follow_every_job(jobs, show, queue=queue)
+    await follow_all_jobs(jobs, show, queue=queue)
     return 0

@@ -85,7 +85,7 @@ def dry_run(
     )
     from airunner.cli.processes.logging import LogFormat, open_journal
     from airunner.worker.process import LaunchError
-    from airunner.worker.supervisor.supervisor import start_keeper
+    from airunner.worker.supervisor.supervisor import start_supervisor
 
     spec, sources = _read(file, jobs_dir)
     workspaces = work_folder(workspaces_dir)
@@ -94,16 +94,16 @@ def dry_run(
         check_apart(sources / spec.source, workspaces)
     check_results(results)
     try:
-        keeper = start_keeper()  # while this process has one thread
+        supervisor = start_supervisor()  # while this process has one thread
     except LaunchError as error:
         raise CommandFailed(str(error)) from None
 
     import asyncio
 
-    from airunner.cli.processes.local_run import Room, rehearse
+    from airunner.cli.processes.local_run import LocalSetup, run_locally
 
-    room = Room(
-        keeper=keeper,
+    room = LocalSetup(
+        supervisor=supervisor,
         workspaces=workspaces,
         keep_workspace=keep_workspace,
         sources=sources,
@@ -111,7 +111,7 @@ def dry_run(
         group_markers=group_markers,
         log=open_journal(LogFormat.CONSOLE, level=logging.WARNING),
     )
-    return asyncio.run(rehearse(spec, room))
+    return asyncio.run(run_locally(spec, room))
 
 
 def _read(file: Path, jobs_dir: Path | None) -> tuple["JobSpec", Path]:

@@ -27,8 +27,8 @@ from airunner.model.limits import (
 )
 
 if TYPE_CHECKING:
-    from airunner.cli.processes.storage import Store
-    from airunner.server.access.auth import Gate
+    from airunner.cli.processes.storage import StorageOptions
+    from airunner.server.access.auth import Authenticator
     from airunner.store.retention import Retention
 
 _TLS, _AUTH, _KEEPING = "TLS", "Who may call", "What is kept"
@@ -188,7 +188,7 @@ def server(
     import asyncio
 
     from airunner.cli.processes.logging import log_format_named
-    from airunner.cli.processes.server_process import Serving, serve
+    from airunner.cli.processes.server_process import ServerOptions, serve
     from airunner.cli.submit_flags import duration
     from airunner.model.jobs import Millis
 
@@ -201,7 +201,7 @@ def server(
         finished_max=finished_max,
         finished_age=Millis((duration("--finished-age", finished_age) or 0) * 1000),
     )
-    serving = Serving(
+    serving = ServerOptions(
         listen=listen,
         certificate=_pem("--tls-cert", tls_cert),
         key=_pem("--tls-key", tls_key),
@@ -217,12 +217,12 @@ def server(
     raise typer.Exit(asyncio.run(serve(serving)))
 
 
-def _store(store: str | None, fsync: str | None, free_bytes_min: str) -> "Store":
-    from airunner.cli.processes.storage import Store, fsync_named, sqlite_path
+def _store(store: str | None, fsync: str | None, free_bytes_min: str) -> "StorageOptions":
+    from airunner.cli.processes.storage import StorageOptions, fsync_named, sqlite_path
     from airunner.cli.submit_flags import size
 
     path = data_folder() / JOBS_FILE if store is None else sqlite_path(store)
-    return Store(
+    return StorageOptions(
         path=path,
         fsync=fsync_named(fsync, path),
         free_bytes_min=size("--free-bytes-min", free_bytes_min) or 0,
@@ -230,7 +230,7 @@ def _store(store: str | None, fsync: str | None, free_bytes_min: str) -> "Store"
 
 
 def _retention(
-    store: "Store",
+    store: "StorageOptions",
     output_per_job: str | None = None,
     output_total: str | None = None,
     artifacts_per_job: str | None = None,
@@ -279,9 +279,9 @@ def _gate(
     key_file: Path | None,
     audience: str | None,
     default_role: str | None,
-) -> "Gate":
+) -> "Authenticator":
     from airunner.cli.commands.token import key_text
-    from airunner.server.access.auth import OpenGate, TokenGate
+    from airunner.server.access.auth import JwtAuthenticator, NoAuth
     from airunner.server.access.roles import Role
 
     if no_auth:
@@ -290,7 +290,7 @@ def _gate(
                 f"--no-auth lets everybody in, so it goes with a loopback address and not {listen}: "
                 "listen on localhost, or check tokens (airunner keys, JWT_PUBLIC_KEY)"
             )
-        return OpenGate()
+        return NoAuth()
     if default_role is not None and default_role not in list(Role):
         raise CommandFailed(f"--default-role: {default_role!r} is not one of {', '.join(Role)}", 2)
     key = key_text(key_file, "JWT_PUBLIC_KEY")
@@ -300,7 +300,7 @@ def _gate(
             "--jwt-public-key-file (airunner keys makes one), or use --no-auth on loopback"
         )
     role = Role(default_role) if default_role else None
-    return TokenGate(key, audience=audience or None, default_role=role)
+    return JwtAuthenticator(key, audience=audience or None, default_role=role)
 
 
 def is_loopback(listen: str) -> bool:

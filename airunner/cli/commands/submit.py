@@ -144,14 +144,14 @@ def submit(
     airunner submit --detach --queue nightly -- ./backup.sh
     """
     from airunner.cli import submit_flags as of
-    from airunner.jobfile.draft import Draft
+    from airunner.jobfile.draft import JobDraft
     from airunner.jobfile.reader import read_job_file
     from airunner.model.spec import ProcessType, Submodules
 
     if submodules is not None and submodules not in list(Submodules):
         raise CommandFailed(f"--submodules: {submodules!r} is not none, true or recursive")
     repository, command = _split(words or [], context)
-    flags = Draft(
+    flags = JobDraft(
         command=command[0] if command else None,
         args=tuple(command[1:]) if command else None,
         script=of.script("--script", script),

@@ -148,13 +148,13 @@ def worker(
     from airunner.cli.processes.logging import log_format_named, open_journal
     from airunner.worker.process import LaunchError
     from airunner.worker.spool.disk_spools import DiskSpools
-    from airunner.worker.supervisor.supervisor import start_keeper
+    from airunner.worker.supervisor.supervisor import start_supervisor
 
     lines = log_format_named(log_format)
     if once and max_jobs is not None:
         raise CommandFailed("give --once, which is for one job, or --max-jobs, not both", USAGE)
     if dry_run is not None:
-        raise typer.Exit(_rehearse(dry_run, jobs_dir, workspaces_dir or work_dir, keep_workspace))
+        raise typer.Exit(_dry_run(dry_run, jobs_dir, workspaces_dir or work_dir, keep_workspace))
     queues = _queues(queue)
     said = settings(server, token, token_file, ca_cert)
     log = open_journal(lines)
@@ -162,18 +162,18 @@ def worker(
     workspaces = workspaces_dir.absolute() if workspaces_dir else work_root
     check_worker(jobs_dir, workspaces, work_root)
     spool_size = _spool_size(spool_bytes_max)
-    destination = said.destination()
-    spools = DiskSpools(work_root, log, server=destination.server, bytes_max=spool_size)
+    endpoint = said.endpoint()
+    spools = DiskSpools(work_root, log, server=endpoint.server, bytes_max=spool_size)
     try:
         # Before gRPC, which starts threads: no process with threads forks.
-        keeper = start_keeper(lifeline=spools.lifeline())
+        supervisor = start_supervisor(lifeline=spools.lifeline())
     except LaunchError as error:
         spools.close()
         raise CommandFailed(str(error)) from None
 
     import asyncio
 
-    from airunner.cli.processes.worker_process import Site, work
+    from airunner.cli.processes.worker_process import WorkerSetup, work
     from airunner.model.jobs import Millis
     from airunner.worker.worker import WorkerOptions
 
@@ -186,9 +186,9 @@ def worker(
         idle_exit=idle_exit,
         drain_timeout=drain_timeout,
     )
-    site = Site(
-        destination=destination,
-        keeper=keeper,
+    site = WorkerSetup(
+        endpoint=endpoint,
+        supervisor=supervisor,
         sources=jobs_dir,
         workspaces=workspaces,
         keep_workspace=keep_workspace,
@@ -221,7 +221,7 @@ def _spool_size(text: str | None) -> int:
     return bytes_max
 
 
-def _rehearse(file: Path, jobs_dir: Path | None, workspaces: Path | None, keep: bool) -> int:
+def _dry_run(file: Path, jobs_dir: Path | None, workspaces: Path | None, keep: bool) -> int:
     from airunner.cli.commands.run import dry_run
 
     if str(file).startswith("-"):

@@ -11,7 +11,7 @@ import typer
 
 from airunner.bench.setting import Setting
 from airunner.cli.processes.certificates import make_certificates
-from airunner.wire.client.endpoint import Destination
+from airunner.wire.client.endpoint import Endpoint
 from airunner.wire.client.jobs_client import JobsClient
 from airunner.worker.session.connect import connect
 
@@ -35,8 +35,8 @@ def make_setting(
     certs = place / "certs"
     make_certificates(certs)
 
-    def destination(address: str) -> Destination:
-        return Destination(server=address, ca_cert=certs / "ca.pem")
+    def endpoint(address: str) -> Endpoint:
+        return Endpoint(server=address, ca_cert=certs / "ca.pem")
 
     return Setting(
         seconds=seconds,
@@ -51,8 +51,8 @@ def make_setting(
         folder=place,
         certs=certs,
         environment={**os.environ, "HOME": str(place)},
-        client=lambda address: JobsClient(destination(address)),
-        connect=lambda address: connect(destination(address)),
+        client=lambda address: JobsClient(endpoint(address)),
+        connect=lambda address: connect(endpoint(address)),
     )
 
 

@@ -20,15 +20,21 @@ from airunner import __version__
 from airunner.cli.exit_codes import OURS, innermost
 from airunner.cli.processes.lifeline import on_end
 from airunner.cli.processes.logging import LogFormat, open_journal, open_lines
-from airunner.cli.processes.storage import LogFailed, Opened, Store, log_failures, opened
+from airunner.cli.processes.storage import (
+    LogFailed,
+    OpenStorage,
+    StorageOptions,
+    log_failures,
+    open_storage,
+)
 from airunner.model.jobs import JobId
-from airunner.server.access.auth import Gate
-from airunner.server.artifacts import Archive, letting_go
+from airunner.server.access.auth import Authenticator
+from airunner.server.artifacts import ArtifactService, blob_remover
 from airunner.server.broker import Broker
 from airunner.server.clock import LoopClock
 from airunner.server.grpc.server import GrpcServer
 from airunner.server.ids import RandomIds
-from airunner.server.job_logging import job_lines
+from airunner.server.job_logging import log_job_events
 from airunner.server.replay import replay
 from airunner.store.engine import Engine
 from airunner.store.retention import Retention
@@ -40,32 +46,32 @@ _COLLECTED_AFTER: Final = (5_000, 50, 20)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Serving:
+class ServerOptions:
     """What a server is told at its start."""
 
     listen: str
     certificate: bytes
     key: bytes
-    gate: Gate
-    store: Store
+    gate: Authenticator
+    store: StorageOptions
     retention: Retention
     log_format: LogFormat
     ready: int | None = None  # a descriptor that is told the address, and closed
     lifeline: int | None = None  # a pipe whose end is the server's
 
 
-async def serve(serving: Serving) -> int:
+async def serve(options: ServerOptions) -> int:
     """Serve until SIGTERM or SIGINT; 0 after an orderly end, OURS if the log failed."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    on_end(serving.lifeline, stopping.set)
-    journal = open_journal(serving.log_format)
+    on_end(options.lifeline, stopping.set)
+    journal = open_journal(options.log_format)
     code = 0
     try:
-        async with opened(serving.store, serving.retention) as store:
-            await _serve(serving, store, journal, stopping)
+        async with open_storage(options.store, options.retention) as store:
+            await _serve(options, store, journal, stopping)
     except* LogFailed as failed:
         journal.critical("log_failed", error=str(innermost(failed)))
         code = OURS
@@ -74,62 +80,65 @@ async def serve(serving: Serving) -> int:
 
 
 async def _serve(
-    serving: Serving, store: Opened, journal: FilteringBoundLogger, stopping: asyncio.Event
+    options: ServerOptions,
+    store: OpenStorage,
+    journal: FilteringBoundLogger,
+    stopping: asyncio.Event,
 ) -> None:
     watched: Counter[JobId] = Counter()
-    engine = Engine(serving.retention, watched)
+    engine = Engine(options.retention, watched)
     began = time.monotonic()
     for note in store.notes:
         journal.warning("store_note", note=note)
-    with log_failures(serving.store):
+    with log_failures(options.store):
         await replay(store.log, engine)
     await _sweep(store, engine, journal)
     gc.freeze()  # with 100,000 jobs each full collection would hold everybody up for 0.4 s
     gc.set_threshold(*_COLLECTED_AFTER)
     took = round(1000 * (time.monotonic() - began))
-    journal.info("store", **serving.store.said(), jobs=len(engine.table), replayed_ms=took)
+    journal.info("store", **options.store.said(), jobs=len(engine.table), replayed_ms=took)
     broker = Broker(
         engine,
         store.log,
         clock=LoopClock(floor=engine.now),
         ids=RandomIds(),
         watched=watched,
-        journal=letting_go(store.depot, job_lines(open_lines(serving.log_format))),
+        journal=blob_remover(store.blobs, log_job_events(open_lines(options.log_format))),
         room=store.room,
     )
     port = GrpcServer(
         broker,
-        listen=serving.listen,
-        certificate=serving.certificate,
-        key=serving.key,
-        gate=serving.gate,
-        archive=Archive(broker, store.depot),
+        listen=options.listen,
+        certificate=options.certificate,
+        key=options.key,
+        gate=options.gate,
+        archive=ArtifactService(broker, store.blobs),
         journal=journal,
         version=__version__,
     )
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_keep(broker, serving.store))
+        tasks.create_task(_keep(broker, options.store))
         breaking = tasks.create_task(port.broken())
         async with port:
-            address = f"{serving.listen.rpartition(':')[0]}:{port.port}"
+            address = f"{options.listen.rpartition(':')[0]}:{port.port}"
             journal.info("listening", address=address, version=__version__)
-            if serving.ready is not None:
-                with os.fdopen(serving.ready, "w") as ready:
+            if options.ready is not None:
+                with os.fdopen(options.ready, "w") as ready:
                     ready.write(f"{address}\n")
             await stopping.wait()
             journal.info("stopping")
         breaking.cancel()
 
 
-async def _sweep(store: Opened, engine: Engine, journal: FilteringBoundLogger) -> None:
+async def _sweep(store: OpenStorage, engine: Engine, journal: FilteringBoundLogger) -> None:
     """Remove what a crash has left of artifacts, and say so if some are gone that should be there."""
     known = {job.id: job.attempt for job in engine.table.jobs() if job.artifacts}
-    if missing := await store.depot.sweep(known):
+    if missing := await store.blobs.collect_garbage(known):
         journal.warning(
             "artifacts_missing", jobs=missing, note="`airunner log check` names the files"
         )
 
 
-async def _keep(broker: Broker, store: Store) -> None:
+async def _keep(broker: Broker, store: StorageOptions) -> None:
     with log_failures(store):
         await broker.run()

@@ -8,11 +8,11 @@ from typing import Final
 
 import apsw
 
-from airunner.blobs.blobs import Depot
-from airunner.blobs.folder import FolderDepot, depot_of
-from airunner.blobs.memory import MemoryDepot
+from airunner.blobs.blobs import BlobStore
+from airunner.blobs.folder import FolderBlobs, blobs_folder
+from airunner.blobs.memory import MemoryBlobs
 from airunner.cli.exit_codes import USAGE, CommandFailed, innermost
-from airunner.log.disk_space import DiskRoom
+from airunner.log.disk_space import FreeSpaceCheck
 from airunner.log.log import Log, LogDamaged, LogRefused
 from airunner.log.memory import MemoryLog
 from airunner.log.sqlite.log import SqliteLog
@@ -28,7 +28,7 @@ class LogFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Store:
+class StorageOptions:
     """What was asked for."""
 
     path: Path | None  # of the SQLite file; None: memory
@@ -43,9 +43,9 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
+class OpenStorage:
     log: Log
-    depot: Depot
+    blobs: BlobStore
     room: Callable[[], None]  # raises LimitReached where there is none for more jobs and output
     notes: tuple[str, ...] = ()  # what was found in the file that people should know
 
@@ -77,21 +77,21 @@ def fsync_named(name: str | None, path: Path | None) -> Fsync:
 
 
 @asynccontextmanager
-async def opened(store: Store, retention: Retention) -> AsyncIterator[Opened]:
-    """The log and the depot for the length of a block; they have taken all that they were given then.
+async def open_storage(store: StorageOptions, retention: Retention) -> AsyncIterator[OpenStorage]:
+    """The log and the blob store for the length of a block; they have taken all that they were given then.
 
     CommandFailed, in one sentence, if it cannot be had.
     """
     if store.path is None:
-        depot = MemoryDepot(retention.artifact_bytes_total)
-        yield Opened(log=MemoryLog(), depot=depot, room=lambda: None)
+        blobs = MemoryBlobs(retention.artifact_bytes_total)
+        yield OpenStorage(log=MemoryLog(), blobs=blobs, room=lambda: None)
         return
     log = _sqlite(store.path, store.fsync)
     try:
-        room = DiskRoom(store.path.absolute().parent, store.free_bytes_min)
+        room = FreeSpaceCheck(store.path.absolute().parent, store.free_bytes_min)
         files = _folder(store)
         try:
-            yield Opened(log=log, depot=files, room=room.check, notes=log.notes)
+            yield OpenStorage(log=log, blobs=files, room=room.check, notes=log.notes)
         finally:
             await files.close()
     finally:
@@ -100,7 +100,7 @@ async def opened(store: Store, retention: Retention) -> AsyncIterator[Opened]:
 
 
 @contextmanager
-def log_failures(store: Store) -> Iterator[None]:
+def log_failures(store: StorageOptions) -> Iterator[None]:
     """Raise LogFailed for what a log raises within when its disk fails it."""
     try:
         yield
@@ -110,12 +110,12 @@ def log_failures(store: Store) -> Iterator[None]:
         raise LogFailed(f"the log {store.path} failed, so the server stops: {why}") from error
 
 
-def _folder(store: Store) -> FolderDepot:
+def _folder(store: StorageOptions) -> FolderBlobs:
     assert store.path
-    folder = depot_of(store.path.absolute())
-    room = DiskRoom(folder, store.free_bytes_min)
+    folder = blobs_folder(store.path.absolute())
+    room = FreeSpaceCheck(folder, store.free_bytes_min)
     try:
-        return FolderDepot.open(folder, sync=store.fsync is Fsync.FULL, room=room.check)
+        return FolderBlobs.open(folder, sync=store.fsync is Fsync.FULL, room=room.check)
     except OSError as error:
         raise CommandFailed(f"cannot keep artifacts in {folder}: {error.strerror}") from None
 

@@ -1,4 +1,4 @@
-"""A worker's life: a keeper, a session with a server, until a signal."""
+"""A worker's life: a supervisor, a session with a server, until a signal."""
 
 import asyncio
 import os
@@ -13,24 +13,24 @@ from structlog.typing import FilteringBoundLogger
 from airunner.cli.exit_codes import CommandFailed, exit_code
 from airunner.cli.processes.lifeline import on_end
 from airunner.model.jobs import Instant, Outcome
-from airunner.wire.client.endpoint import Destination
-from airunner.worker.attempt.runtime import Place
+from airunner.wire.client.endpoint import Endpoint
+from airunner.worker.attempt.runtime import Runtime
 from airunner.worker.clock import LoopClock
-from airunner.worker.process import KeeperLost
+from airunner.worker.process import SupervisorLost
 from airunner.worker.session.connect import connect
 from airunner.worker.spool.disk_spools import DiskSpools
-from airunner.worker.supervisor.supervisor import Keeper
+from airunner.worker.supervisor.supervisor import Supervisor
 from airunner.worker.uploads import Uploads
 from airunner.worker.worker import Worker, WorkerOptions
-from airunner.worker.workspace.folders import Folders
+from airunner.worker.workspace.folders import FolderWorkspaces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
+class WorkerSetup:
     """Where a worker works."""
 
-    destination: Destination
-    keeper: Keeper
+    endpoint: Endpoint
+    supervisor: Supervisor
     sources: Path | None  # the root of sources
     workspaces: Path  # workspaces are made below it
     keep_workspace: bool
@@ -40,50 +40,50 @@ class Site:
     lifeline: int | None = None  # a pipe whose end is as a signal
 
 
-async def work(options: WorkerOptions, site: Site) -> int:
+async def work(options: WorkerOptions, setup: WorkerSetup) -> int:
     """Work until SIGTERM or SIGINT, or as long as the options say; the exit code of the last job."""
-    log = site.log
+    log = setup.log
     clock = LoopClock(Instant(time.time_ns() // 1_000_000))
-    folders = Folders(
-        site.workspaces,
-        site.keeper,
+    folders = FolderWorkspaces(
+        setup.workspaces,
+        setup.supervisor,
         clock,
         environment=dict(os.environ),
         log=log,
-        keep=site.keep_workspace,
-        allow_local=site.allow_local_repositories,
-        sources=site.sources,
+        keep=setup.keep_workspace,
+        allow_local=setup.allow_local_repositories,
+        sources=setup.sources,
     )
     try:
         folders.check()
     except OSError as error:
-        await site.keeper.close()
-        site.spools.close()
+        await setup.supervisor.close()
+        setup.spools.close()
         raise CommandFailed(
-            f"cannot make workspaces in {site.workspaces}: {error.strerror}: name another folder with "
+            f"cannot make workspaces in {setup.workspaces}: {error.strerror}: name another folder with "
             "--workspaces-dir or --work-dir"
         ) from None
-    uploads = Uploads(site.destination)
-    place = Place(
-        launcher=site.keeper,
+    uploads = Uploads(setup.endpoint)
+    runtime = Runtime(
+        launcher=setup.supervisor,
         workspaces=folders,
         clock=clock,
         log=log,
-        spools=site.spools,
+        spools=setup.spools,
         uploads=uploads,
     )
-    worker = Worker(options, lambda: connect(site.destination), place, SystemRandom())
+    worker = Worker(options, lambda: connect(setup.endpoint), runtime, SystemRandom())
     _obey_signals(worker)
-    on_end(site.lifeline, worker.drain)
+    on_end(setup.lifeline, worker.drain)
     outcome: Outcome | None = None
     try:
         outcome = await worker.run()
-    except KeeperLost as lost:
+    except SupervisorLost as lost:
         raise CommandFailed(str(lost)) from None
     finally:
         await uploads.close()
-        await site.keeper.close()
-        site.spools.close()
+        await setup.supervisor.close()
+        setup.spools.close()
     return exit_code(outcome.state, outcome) if outcome else 0
 
 

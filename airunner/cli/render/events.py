@@ -13,16 +13,16 @@ from airunner.cli.render.times import Json, show_instant
 from airunner.cli.render.work import results_json
 from airunner.model.artifacts import Artifact
 from airunner.model.job_events import (
-    BackInLine,
-    Cancelling,
-    Ended,
-    Entry,
-    Happening,
-    InLine,
-    Taken,
+    JobCancelRequested,
+    JobEnqueued,
+    JobEvent,
+    JobEventBody,
+    JobFinished,
+    JobLeased,
+    JobReturned,
     kind,
 )
-from airunner.model.jobs import Ending, Outcome
+from airunner.model.jobs import AttemptEnd, Outcome
 from airunner.model.proof.seal import Seal
 from airunner.model.reports import (
     CloneEnded,
@@ -39,14 +39,14 @@ from airunner.model.units import show_duration, show_size
 _CLONE_LINES: Final = 5  # of git's own, the last of which says what was wrong
 _SPANS: Final = ("duration", "elapsed")
 _WHY_BACK: Final = {
-    Ending.FINISHED: "the attempt is over",
-    Ending.RELEASED: "its worker gave it back",
-    Ending.LAPSED: "its worker was not heard of in time",
-    Ending.LOST: "the attempt was lost with what ran it",
+    AttemptEnd.FINISHED: "the attempt is over",
+    AttemptEnd.RELEASED: "its worker gave it back",
+    AttemptEnd.LAPSED: "its worker was not heard of in time",
+    AttemptEnd.LOST: "the attempt was lost with what ran it",
 }
 
 
-def entry_json(entry: Entry) -> Iterator[Json]:
+def entry_json(entry: JobEvent) -> Iterator[Json]:
     """An object for each sequence; one for a cut, which stands for several."""
     what = entry.what
     head = {"sequence": entry.first, "attempt": entry.attempt, "type": kind(what)}
@@ -69,7 +69,7 @@ def seal_json(seal: Seal) -> Json:
     return {**_members(seal), "digest": seal.digest.hex()}
 
 
-def _members(what: Happening | Outcome | Seal | Artifact) -> Json:
+def _members(what: JobEventBody | Outcome | Seal | Artifact) -> Json:
     found: Json = {}
     for name in _names(what):
         value = getattr(what, name)
@@ -88,19 +88,19 @@ def _members(what: Happening | Outcome | Seal | Artifact) -> Json:
     return found
 
 
-def _names(what: Happening | Outcome | Seal | Artifact) -> Sequence[str]:
+def _names(what: JobEventBody | Outcome | Seal | Artifact) -> Sequence[str]:
     """Of its fields."""
     if isinstance(what, Struct):
         return what.__struct_fields__
     return [each.name for each in fields(what)]
 
 
-def remark(what: Happening) -> str | None:
+def remark(what: JobEventBody) -> str | None:
     """What a person who watches wants to know of an entry; None: nothing."""
     match what:
-        case BackInLine(end, failures):
+        case JobReturned(end, failures):
             return f"back in line: {_WHY_BACK[end]} ({failures} failed so far)"
-        case Cancelling(by):
+        case JobCancelRequested(by):
             return f"a cancel was requested by {printable(by)}" if by else "a cancel was requested"
         case CloneStarted(repository):
             return f"cloning {printable(repository)}"
@@ -117,7 +117,7 @@ def remark(what: Happening) -> str | None:
             return printable(message)
         case OutputCut(_, size):
             return f"{show_size(size)} of output were cut here: a limit was reached"
-        case InLine() | Taken() | Ended():
+        case JobEnqueued() | JobLeased() | JobFinished():
             return None
         case _:
             return None

@@ -9,10 +9,10 @@ from airunner.cli.render.streams import printable
 from airunner.cli.render.table import aligned, cropped, fitted
 from airunner.cli.render.times import Json, ending, show_instant
 from airunner.cli.render.work import in_words, results_json, script_prose, steps_json, steps_prose
-from airunner.model.jobs import Attempt, Instant, Job, JobState
+from airunner.model.jobs import Instant, Job, JobState, PastAttempt
 from airunner.model.spec import JobSpec
 from airunner.model.units import show_count, show_duration, show_size
-from airunner.model.wait_reason import Waiting
+from airunner.model.wait_reason import WaitReason
 
 _COLOURS: Final = {
     JobState.SCHEDULED: "33",
@@ -62,7 +62,7 @@ def job_json(job: Job) -> Json:
     }
 
 
-def job_details(job: Job, waiting: Waiting | None) -> Json:
+def job_details(job: Job, waiting: WaitReason | None) -> Json:
     """A job alone: also what was asked for, its attempts, and why it waits."""
     spec = job.spec
     return {
@@ -161,7 +161,7 @@ def _coloured(line: str, state: JobState) -> str:
 # Prose
 
 
-def job_prose(job: Job, waiting: Waiting | None) -> list[str]:
+def job_prose(job: Job, waiting: WaitReason | None) -> list[str]:
     """A job for people: a line for each thing there is to say."""
     spec, outcome = job.spec, job.outcome
     state = job.state.value
@@ -227,6 +227,6 @@ def _artifacts(job: Job) -> str | None:
     return f"{show_count(job.artifacts, 'file')}, {show_size(job.artifact_bytes)}"
 
 
-def _attempt(each: Attempt) -> str:
+def _attempt(each: PastAttempt) -> str:
     took = show_duration(each.ended_at - each.leased_at)
     return f"{each.ending.value} after {took}, by {printable(each.worker)}"

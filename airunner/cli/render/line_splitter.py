@@ -14,7 +14,7 @@ Rules
 from collections.abc import Iterator
 from typing import Final
 
-from airunner.model.job_events import BackInLine, Ended, Entry, Taken
+from airunner.model.job_events import JobEvent, JobFinished, JobLeased, JobReturned
 from airunner.model.limits import LINE_BYTES_MAX
 from airunner.model.reports import Output, StepEnded, StepStarted, Stream
 
@@ -23,7 +23,7 @@ _ENDS: Final = b"\r\n"
 Line = tuple[Stream, bytes]  # without its end
 
 
-class Assembly:
+class LineBuffer:
     """One stream. Holds no more than one line, and no more than `size_max` bytes of it."""
 
     def __init__(self, size_max: int = LINE_BYTES_MAX) -> None:
@@ -73,10 +73,10 @@ class Lines:
     """One job's."""
 
     def __init__(self, size_max: int = LINE_BYTES_MAX) -> None:
-        self._streams = {stream: Assembly(size_max) for stream in Stream}
+        self._streams = {stream: LineBuffer(size_max) for stream in Stream}
         self._step: int | None = None
 
-    def of(self, entry: Entry) -> Iterator[Line]:
+    def of(self, entry: JobEvent) -> Iterator[Line]:
         """The lines that an entry completes; entries come in their order."""
         match entry.what:
             case Output(chunks, step):
@@ -86,7 +86,7 @@ class Lines:
                 for chunk in chunks:
                     for line in self._streams[chunk.stream].feed(chunk.data):
                         yield chunk.stream, line
-            case StepStarted() | StepEnded() | Taken() | BackInLine() | Ended():
+            case StepStarted() | StepEnded() | JobLeased() | JobReturned() | JobFinished():
                 yield from self.rest()
 
     def rest(self) -> Iterator[Line]:

@@ -15,7 +15,7 @@ from airunner.cli.render.events import remark
 from airunner.cli.render.line_splitter import Line, Lines
 from airunner.cli.render.streams import STDERR, STDOUT, note, send
 from airunner.cli.render.views import JsonLines, Show, at_once
-from airunner.model.job_events import Ended, Entry
+from airunner.model.job_events import JobEvent, JobFinished
 from airunner.model.reports import Output, OutputCut, StepStarted, Stream
 
 Piece = tuple[int, bytes]  # what goes to a descriptor
@@ -37,7 +37,7 @@ class Printed:
             else:
                 yield STDOUT, b"%b%b%b\n" % (head, self._prefix, line)
 
-    def end(self, ended: Ended, head: bytes = b"") -> Iterator[Piece]:
+    def end(self, ended: JobFinished, head: bytes = b"") -> Iterator[Piece]:
         """The last line of a job."""
         if self._prefix is not None:
             yield STDOUT, b"%bEXIT:%d\n" % (head, exit_code(ended.state, ended.outcome))
@@ -67,7 +67,7 @@ class Choice:
             self._indices.add(int(step) - 1)
         self.met = step is None  # whether there was something of it
 
-    def __call__(self, entry: Entry) -> bool:
+    def __call__(self, entry: JobEvent) -> bool:
         """Whether to show it; entries come in their order."""
         if self.step is None:
             return True
@@ -98,13 +98,13 @@ class ByLine:
         self._choice = choice
         self._lines = Lines()
 
-    async def __call__(self, entry: Entry) -> None:
+    async def __call__(self, entry: JobEvent) -> None:
         if self._choice(entry):
             await put(self._printed.lines(self._lines.of(entry)))
         match entry.what:
             case OutputCut() as cut:
                 self.remark(remark(cut) or "")
-            case Ended() as ended:
+            case JobFinished() as ended:
                 await put(self._printed.end(ended))
             case _:
                 pass
@@ -124,7 +124,7 @@ class ByteForByte:
     def __init__(self, choice: Choice) -> None:
         self._choice = choice
 
-    async def __call__(self, entry: Entry) -> None:
+    async def __call__(self, entry: JobEvent) -> None:
         wanted = self._choice(entry)
         match entry.what:
             case Output(chunks) if wanted:

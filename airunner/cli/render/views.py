@@ -20,7 +20,7 @@ from airunner.cli.render.ci_groups import Markers, markers
 from airunner.cli.render.events import entry_json, last_line, remark
 from airunner.cli.render.step_lines import begun, ended, skipped
 from airunner.cli.render.streams import STDERR, STDOUT, StdoutClosed, colourful, note, send, write
-from airunner.model.job_events import BackInLine, Ended, Entry, Kept, Taken
+from airunner.model.job_events import ArtifactStored, JobEvent, JobFinished, JobLeased, JobReturned
 from airunner.model.jobs import Instant, JobState, Reason
 from airunner.model.reports import (
     CloneFailed,
@@ -37,7 +37,7 @@ Total = Callable[[], Awaitable[int | None]]  # of a job's steps; None: not known
 
 
 class Show(Protocol):
-    async def __call__(self, entry: Entry) -> None: ...
+    async def __call__(self, entry: JobEvent) -> None: ...
 
     def remark(self, text: str) -> None:
         """A line on standard error about what is going on."""
@@ -53,7 +53,7 @@ async def not_known() -> int | None:
     return None
 
 
-class Passing:
+class PassThrough:
     """Output where the command sent it. `until_closed`: a closed pipe ends the watching."""
 
     def __init__(
@@ -78,7 +78,7 @@ class Passing:
         self.kept = 0  # artifacts of the latest attempt
         self.kept_bytes = 0
 
-    async def __call__(self, entry: Entry) -> None:
+    async def __call__(self, entry: JobEvent) -> None:
         match entry.what:
             case Output(chunks):
                 for chunk in chunks:
@@ -87,18 +87,18 @@ class Passing:
                     await self._pass(descriptor, chunk.data)
             case StepStarted() | StepEnded():
                 await self._show_step(entry, entry.what)
-            case Kept(artifact):
+            case ArtifactStored(artifact):
                 self.kept, self.kept_bytes = self.kept + 1, self.kept_bytes + artifact.size
             case what:
-                if isinstance(what, Taken):
+                if isinstance(what, JobLeased):
                     self.kept = self.kept_bytes = 0
-                if isinstance(what, BackInLine | Ended) and self._groups:
+                if isinstance(what, JobReturned | JobFinished) and self._groups:
                     await self._groups.end(entry.at, well=False)
                 if isinstance(what, ProcessFailed | CloneFailed):
                     self.told = last_line(what)
                 if (text := remark(what)) is not None:
                     self.remark(text)
-                if isinstance(what, Ended) and what.state is not JobState.COMPLETED:
+                if isinstance(what, JobFinished) and what.state is not JobState.COMPLETED:
                     if what.outcome.reason is Reason.ARTIFACTS_FAILED:
                         self.told = what.outcome.error  # a remark for each thing that went wrong
                     self._tell_skipped(what)
@@ -108,7 +108,7 @@ class Passing:
             _write(b"\n")
         note(text)
 
-    async def _show_step(self, entry: Entry, what: StepStarted | StepEnded) -> None:
+    async def _show_step(self, entry: JobEvent, what: StepStarted | StepEnded) -> None:
         if not self._asked:
             self._asked, self._total = True, await self._ask_total()
         if isinstance(what, StepEnded):
@@ -122,7 +122,7 @@ class Passing:
         else:
             self.remark(begun(what, self._total, colour=self._colour))
 
-    def _tell_skipped(self, end: Ended) -> None:
+    def _tell_skipped(self, end: JobFinished) -> None:
         if (text := skipped(end.outcome.steps, colour=self._colour)) is not None:
             self.remark(text)
 
@@ -161,7 +161,7 @@ class _Groups:
         self._run = uuid4().hex[:8]  # one log of a CI system may have several jobs of ours in it
         self._open: tuple[str, str] | None = None  # its section and name
 
-    async def begin(self, entry: Entry, step: StepStarted) -> None:
+    async def begin(self, entry: JobEvent, step: StepStarted) -> None:
         await self.end(entry.at, well=True)
         section = f"airunner_{self._run}_{entry.attempt}_{step.index}"
         name = step.name or f"step {step.index + 1}"
@@ -214,7 +214,7 @@ class Raw:
     def __init__(self, *, pause: Pause) -> None:
         self._pause = pause
 
-    async def __call__(self, entry: Entry) -> None:
+    async def __call__(self, entry: JobEvent) -> None:
         if isinstance(entry.what, Output):
             for chunk in entry.what.chunks:
                 await self._pause(chunk.at)
@@ -230,7 +230,7 @@ class JsonLines:
     def __init__(self, *, pause: Pause) -> None:
         self._pause = pause
 
-    async def __call__(self, entry: Entry) -> None:
+    async def __call__(self, entry: JobEvent) -> None:
         instants = (
             [chunk.at for chunk in entry.what.chunks] if isinstance(entry.what, Output) else []
         )
@@ -249,9 +249,9 @@ def passing(
     total: Total,
     group_markers: bool = False,
     pause: Pause = at_once,
-) -> Passing:
+) -> PassThrough:
     """Passing as our terminal or the CI system that runs us wants it."""
-    return Passing(
+    return PassThrough(
         until_closed=until_closed,
         pause=pause,
         total=total,

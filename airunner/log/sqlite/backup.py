@@ -22,8 +22,8 @@ from typing import Final
 import apsw
 
 from airunner.log.log import LogRefused
-from airunner.log.sqlite.damage import named
-from airunner.log.sqlite.repair.artifacts import Copied, copy, new_folder, shelved
+from airunner.log.sqlite.damage import reported_as_damage
+from airunner.log.sqlite.repair.artifacts import Copied, copy, new_folder, stored_artifacts
 from airunner.log.sqlite.schema import connect
 from airunner.log.sqlite.snapshot import snapshot
 from airunner.log.sqlite.wal import scan, wal_of
@@ -51,8 +51,8 @@ def backup(path: Path, out: Path, *, artifacts: bool = True) -> Copied:
                 scan(wal_of(path))
             os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             _copy(path, source.connection, part)
-            with named(path, "looking for its artifacts"):
-                wanted = list(shelved(source.connection)) if artifacts else []
+            with reported_as_damage(path, "looking for its artifacts"):
+                wanted = list(stored_artifacts(source.connection)) if artifacts else []
         sync(part)
         copied = copy(path, wanted, files, digest=False)
         if copied.files:
@@ -87,6 +87,6 @@ def _copy(path: Path, source: apsw.Connection, part: Path) -> None:
         first.execute(f"PRAGMA page_size={source.pragma('page_size')}; CREATE TABLE none(x)")
     with closing(connect(part, write=True)) as copy:  # has read that pages have checksums
         copy.execute("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF")
-        with named(path, "copying it"), copy.backup("main", source, "main") as pages:
+        with reported_as_damage(path, "copying it"), copy.backup("main", source, "main") as pages:
             while not pages.done:
                 pages.step(_STEP_PAGES)

@@ -24,7 +24,7 @@ def extended(error: apsw.Error) -> int:
 
 
 @contextmanager
-def named(path: Path, doing: str) -> Iterator[None]:
+def reported_as_damage(path: Path, doing: str) -> Iterator[None]:
     """Raise LogDamaged for damage that is met within: where, while doing what, and what to do."""
     try:
         yield
@@ -35,7 +35,7 @@ def named(path: Path, doing: str) -> Iterator[None]:
         raise LogDamaged(f"{path}: {what}, found while {doing}: {_remedy(path)}") from error
 
 
-def missing(path: Path, id: JobId, first: int, last: int) -> str:
+def missing_events(path: Path, id: JobId, first: int, last: int) -> str:
     """What is said of events that are not there, though later ones are."""
     return f"{path}: job {id} has no sequences {first} to {last}, but later ones: {_remedy(path)}"
 

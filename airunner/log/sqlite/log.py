@@ -37,15 +37,15 @@ import apsw
 
 from airunner.log.log import LogDamaged, LogRefused
 from airunner.log.sqlite import replay, schema
-from airunner.log.sqlite.damage import missing, named
+from airunner.log.sqlite.damage import missing_events, reported_as_damage
 from airunner.log.sqlite.lock import FileLock
 from airunner.log.sqlite.migrations import migrate
 from airunner.log.sqlite.reader import Reader
-from airunner.log.sqlite.recent import Recent
+from airunner.log.sqlite.recent import EventCache
 from airunner.log.sqlite.wal import scan
 from airunner.log.sqlite.writer import Fsync, Writer
 from airunner.model.facts import Event
-from airunner.model.jobs import JobId, Place
+from airunner.model.jobs import JobId, Position
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -70,7 +70,7 @@ class SqliteLog:
         self.notes = notes  # what was found when it was opened, a sentence each
         self._vfs = vfs
         self._lock = lock
-        self._recent = Recent()
+        self._recent = EventCache()
         self._writer = Writer(path, connection, fsync)
         self._reader = Reader(path, vfs=vfs)
         self._writing = ThreadPoolExecutor(1, "log-writer")
@@ -99,7 +99,7 @@ class SqliteLog:
             found = scan(path.with_name(f"{path.name}-wal"))
             connection = schema.connect(path, vfs=vfs, write=True)
             try:
-                with named(path, "opening it"):
+                with reported_as_damage(path, "opening it"):
                     notes = found.notes + _prepare(path, connection)
                     if found.dropped:  # its frames would stand behind new ones, and look like them
                         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
@@ -137,16 +137,16 @@ class SqliteLog:
                 return
             for event in recent:
                 if reported and event.first > after + 1:
-                    raise LogDamaged(missing(self.path, id, after + 1, event.first - 1))
+                    raise LogDamaged(missing_events(self.path, id, after + 1, event.first - 1))
                 yield event
                 after = event.last
 
-    async def since(self, place: Place) -> AsyncGenerator[Event, None]:
+    async def read_all(self, place: Position) -> AsyncGenerator[Event, None]:
         through: int | None = place
         while through is not None:
-            recent = self._recent.since_place(Place(through))
+            recent = self._recent.since_place(Position(through))
             if recent is None:
-                page = await _on(self._reading, self._reader.page_of_all, Place(through))
+                page = await _on(self._reading, self._reader.page_of_all, Position(through))
                 recent, through = page.events, page.through
             else:
                 through = recent[-1].place if recent else None

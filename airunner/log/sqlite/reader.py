@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from airunner.log.records import FACTS
-from airunner.log.sqlite.damage import named
+from airunner.log.sqlite.damage import reported_as_damage
 from airunner.log.sqlite.rows import (
     FACT_COLUMNS,
     REPORT_COLUMNS,
@@ -34,7 +34,7 @@ from airunner.model.facts import (
     OutputDropped,
     Returned,
 )
-from airunner.model.jobs import JobId, Place
+from airunner.model.jobs import JobId, Position
 from airunner.model.limits import KIB
 
 PAGE_ROWS: Final = 256  # in one page, of either table
@@ -83,15 +83,15 @@ class Reader:
 
         Without `reported`, nothing that its worker Reported. Raises LogDamaged.
         """
-        with named(self._path, f"reading job {id} on from sequence {after + 1}"):
+        with reported_as_damage(self._path, f"reading job {id} on from sequence {after + 1}"):
             return self._at_one_moment(lambda: self._page(id, after, reported=reported))
 
-    def page_of_all(self, after: Place) -> Page:
+    def page_of_all(self, after: Position) -> Page:
         """The next events of all jobs, by place, oldest first.
 
         Raises LogDamaged.
         """
-        with named(self._path, f"reading on from place {after + 1}"):
+        with reported_as_damage(self._path, f"reading on from place {after + 1}"):
             return self._at_one_moment(lambda: self._page_of_all(after))
 
     def close(self) -> None:
@@ -113,7 +113,7 @@ class Reader:
         reports, cut = self._reports(_REPORTS, id, after) if reported else ([], False)
         return _merged(facts, reports, cut=cut, gone={id: gone}, order="last")
 
-    def _page_of_all(self, after: Place) -> Page:
+    def _page_of_all(self, after: Position) -> Page:
         facts = self._all(_ALL_FACTS, after)
         reports, cut = self._reports(_ALL_REPORTS, after)
         gone = {id: self._gone(id) for id in {row[_JOB] for row in (*facts, *reports)}}

@@ -13,10 +13,10 @@ from itertools import takewhile
 from operator import attrgetter
 from typing import Final
 
-from airunner.model.facts import Event, Forgotten, OutputDropped, Reported, sequences
-from airunner.model.jobs import JobId, Place
+from airunner.model.facts import Event, Forgotten, OutputDropped, Reported, sequence_count
+from airunner.model.jobs import JobId, Position
 from airunner.model.limits import RECENT_BYTES_MAX
-from airunner.model.reports import Output, width
+from airunner.model.reports import Output, count_sequences
 
 PAGE_EVENTS: Final = 256  # in one answer
 
@@ -24,27 +24,27 @@ _EVENT_BYTES: Final = 1024  # what an event takes besides its output, about
 _CHUNK_BYTES: Final = 256
 
 
-class Recent:
+class EventCache:
     """A window on the newest events that watchers see, at most `size_max` bytes of them."""
 
     def __init__(self, size_max: int = RECENT_BYTES_MAX) -> None:
         self._size_max = size_max
         self._size = 0
         self._order: deque[tuple[Event, int]] = deque()  # each with its size in bytes
-        self._tail = Place(0)  # of the newest that was appended
-        self._whole: Place | None = None  # after which all that watchers see of any job is in it
+        self._tail = Position(0)  # of the newest that was appended
+        self._whole: Position | None = None  # after which all that watchers see of any job is in it
         self._jobs: dict[JobId, _Run] = {}
 
     def add(self, events: Sequence[Event]) -> None:
         """Take in events that have been appended."""
         if events and (self._whole is None or events[0].place != self._tail + 1):
-            self._whole = Place(events[0].place - 1)
+            self._whole = Position(events[0].place - 1)
         for event in events:
             fact, self._tail = event.fact, event.place
             if isinstance(fact, OutputDropped | Forgotten):
                 if self._jobs.pop(fact.id, None):  # what is left of it, only the disk knows
                     self._whole = event.place
-            elif sequences(fact):
+            elif sequence_count(fact):
                 size = _size(event)
                 run = self._jobs.get(fact.id)
                 if run is None or run.events[-1].last + 1 != event.first:
@@ -70,7 +70,7 @@ class Recent:
         at = bisect_right(run.events, after, lo=run.start, key=attrgetter("last"))
         return run.events[at : at + PAGE_EVENTS]
 
-    def since_place(self, place: Place) -> Sequence[Event] | None:
+    def since_place(self, place: Position) -> Sequence[Event] | None:
         """The next events of all jobs whose place is higher; None: it does not reach back that far."""
         if self._whole is None or place < self._whole:
             return None
@@ -88,7 +88,7 @@ class _Run:
         self.events: list[Event] = []
         self.start = 0
 
-    def drop(self, place: Place) -> bool:
+    def drop(self, place: Position) -> bool:
         """Let go of the first event if it is the one at this place; True: it was the last."""
         if self.events[self.start].place != place:
             return False
@@ -104,5 +104,5 @@ class _Run:
 def _size(event: Event) -> int:
     fact = event.fact
     if isinstance(fact, Reported) and isinstance(fact.report, Output):
-        return _EVENT_BYTES + _CHUNK_BYTES * width(fact.report) + fact.report.size
+        return _EVENT_BYTES + _CHUNK_BYTES * count_sequences(fact.report) + fact.report.size
     return _EVENT_BYTES

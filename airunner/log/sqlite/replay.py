@@ -16,11 +16,11 @@ from typing import Any, Final
 import apsw
 
 from airunner.log.records import FACTS
-from airunner.log.sqlite.damage import named
+from airunner.log.sqlite.damage import reported_as_damage
 from airunner.log.sqlite.rows import FACT_COLUMNS, REPORT_COLUMNS, fact_event, report_event
 from airunner.log.sqlite.schema import connect
-from airunner.model.facts import Event, Finished, Forgotten, Leased, Tallied
-from airunner.model.jobs import Instant, JobId, Place
+from airunner.model.facts import Event, Finished, Forgotten, Leased, ReportTotals
+from airunner.model.jobs import Instant, JobId, Position
 from airunner.model.jobs import Sequence as EventSequence
 from airunner.model.proof.seal import Link
 
@@ -48,7 +48,7 @@ def pages(path: Path, after: int, *, vfs: str | None = None) -> Generator[list[E
     """
     connection = connect(path, vfs=vfs)
     try:
-        with named(path, "replaying it"):
+        with reported_as_damage(path, "replaying it"):
             connection.execute("BEGIN")
             yield from _pages(connection, after)
     finally:
@@ -90,9 +90,9 @@ def _tally(connection: apsw.Connection, job: Any) -> Event | None:
     sizes: Any = connection.execute(_SIZES, (job,)).get
     sent: Any = row[6] or connection.execute(_SENT, (job, row[5])).get or 0
     return Event(
-        place=Place(newest.place),
+        place=Position(newest.place),
         at=Instant(newest.at),
-        fact=Tallied(JobId(job), sent, *sizes),
+        fact=ReportTotals(JobId(job), sent, *sizes),
         first=EventSequence(newest.last),
         link=Link(newest.link),
     )

@@ -21,11 +21,11 @@ from airunner.log.records import (
     encode_fact,
     encode_report,
 )
-from airunner.model.facts import Event, Reported, Tallied
-from airunner.model.jobs import Instant, JobId, Place
+from airunner.model.facts import Event, Reported, ReportTotals
+from airunner.model.jobs import Instant, JobId, Position
 from airunner.model.jobs import Sequence as EventSequence
 from airunner.model.proof.seal import Link
-from airunner.model.reports import Output, OutputCut, Report, width
+from airunner.model.reports import Output, OutputCut, Report, count_sequences
 
 FACT_COLUMNS: Final = "place, job, kind, at, last, link, record, crc"
 REPORT_COLUMNS: Final = "place, job, kind, at, last, attempt, sent, size, cut, link, record, crc"
@@ -52,7 +52,7 @@ class DamagedRow(Exception):
 def fact_row(event: Event) -> FactRow:
     """The row of any fact but what was Reported."""
     fact = event.fact
-    assert not isinstance(fact, Reported | Tallied)
+    assert not isinstance(fact, Reported | ReportTotals)
     row = (
         event.place,
         fact.id,
@@ -97,7 +97,7 @@ def fact_event(row: FactRow) -> Event:
         raise DamagedRow(row, str(error)) from error
     except (StructError, AttributeError, TypeError) as error:
         raise DamagedRow(row, _WRONG) from error
-    return Event(Place(place), Instant(at), fact, EventSequence(last), Link(link))
+    return Event(Position(place), Instant(at), fact, EventSequence(last), Link(link))
 
 
 def report_event(row: ReportRow, *, dropped: bool = False) -> Event:
@@ -116,13 +116,13 @@ def report_event(row: ReportRow, *, dropped: bool = False) -> Event:
         raise DamagedRow(row, _WRONG) from error
     if dropped:
         report = _mark(report)
-    first = EventSequence(last - max(width(report), 1) + 1)
+    first = EventSequence(last - max(count_sequences(report), 1) + 1)
     fact = Reported(JobId(job), attempt, sent, report)
-    return Event(Place(place), Instant(at), fact, first, Link(link))
+    return Event(Position(place), Instant(at), fact, first, Link(link))
 
 
 def _mark(report: Report) -> Report:
-    return OutputCut(width(report), report.size) if isinstance(report, Output) else report
+    return OutputCut(count_sequences(report), report.size) if isinstance(report, Output) else report
 
 
 def _fact_crc(

@@ -15,7 +15,7 @@ from pathlib import Path
 import apsw
 
 from airunner.log.log import LogRefused
-from airunner.log.sqlite.damage import named
+from airunner.log.sqlite.damage import reported_as_damage
 from airunner.log.sqlite.lock import FileLock, LogInUse
 from airunner.log.sqlite.schema import connect, is_empty
 from airunner.log.sqlite.wal import Scan, survey, wal_of
@@ -33,20 +33,20 @@ def snapshot(path: Path) -> Iterator[Snapshot]:
 
     Raises LogRefused if there is none, LogDamaged if not even its beginning can be read.
     """
-    known(path)
+    require_log(path)
     with ExitStack() as opened:
         scan = None
         with ExitStack() as alone:
             with suppress(LogInUse):
                 alone.callback(FileLock(path).release)
                 scan = survey(wal_of(path))
-            with named(path, "opening it"):
+            with reported_as_damage(path, "opening it"):
                 connection = opened.enter_context(closing(connect(path)))
                 connection.execute("BEGIN; SELECT count(*) FROM sqlite_schema")
         yield Snapshot(connection, scan)
 
 
-def known(path: Path) -> None:
+def require_log(path: Path) -> None:
     """Raise LogRefused unless there is a log at the path."""
     if not path.is_file():
         raise LogRefused(f"there is no log at {path}")

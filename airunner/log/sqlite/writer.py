@@ -29,7 +29,7 @@ import apsw
 
 from airunner.log.log import LogFull
 from airunner.log.records import FACTS
-from airunner.log.sqlite.damage import extended, named
+from airunner.log.sqlite.damage import extended, reported_as_damage
 from airunner.log.sqlite.rows import (
     FACT_COLUMNS,
     REPORT_COLUMNS,
@@ -49,7 +49,7 @@ from airunner.model.facts import (
     Reported,
     Returned,
 )
-from airunner.model.jobs import JobId, Place
+from airunner.model.jobs import JobId, Position
 from airunner.model.limits import FREE_BYTES_KEPT, VACUUM_BYTES_MAX, WAL_BYTES_MAX
 
 
@@ -106,7 +106,7 @@ class Writer:
             raise self._failure
         batch = _Batch(events)
         try:
-            with named(self._path, "appending to it"):
+            with reported_as_damage(self._path, "appending to it"):
                 self._write(batch)
         except apsw.Error as error:
             self._roll_back()
@@ -127,7 +127,7 @@ class Writer:
     def tidy(self) -> None:
         """Do one piece of what is due."""
         try:
-            with named(self._path, "making room in it"):
+            with reported_as_damage(self._path, "making room in it"):
                 self._tidy()
         except apsw.Error as error:
             self._roll_back()
@@ -148,7 +148,7 @@ class Writer:
         """
         try:
             if self._failure is None:
-                with named(self._path, "closing it"):
+                with reported_as_damage(self._path, "closing it"):
                     self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
         except apsw.Error as error:  # nothing is lost: the next start reads the write-ahead log
             self._failure = error
@@ -220,7 +220,7 @@ class _Batch:
     def __init__(self, events: Sequence[Event]) -> None:
         self.facts: list[FactRow] = []
         self.reports: list[ReportRow] = []
-        self.renewed: dict[JobId, Place] = {}  # whose earlier renewals no replay needs any more
+        self.renewed: dict[JobId, Position] = {}  # whose earlier renewals no replay needs any more
         self.tasks: list[tuple[int, str, int]] = []
         for event in events:
             fact = event.fact

@@ -30,13 +30,13 @@ from typing import Any, get_args
 from msgspec import Struct, structs
 from msgspec.json import encode
 
-from airunner.model.job_events import Ended, Entry, Happening, kind
+from airunner.model.job_events import JobEvent, JobEventBody, JobFinished, kind
 from airunner.model.jobs import Outcome
 from airunner.model.proof.seal import Link
 from airunner.model.reports import Output, OutputCut
 
 
-def linked(before: Link, entry: Entry) -> Link:
+def linked(before: Link, entry: JobEvent) -> Link:
     """The link of an entry that is whole: `before` is that of the one before it."""
     match entry.what:
         case OutputCut():
@@ -49,7 +49,7 @@ def linked(before: Link, entry: Entry) -> Link:
                 digest.update(chunk.data)
                 before = Link(digest.digest())
             return before
-        case Ended(state, outcome):
+        case JobFinished(state, outcome):
             return Link(
                 sha256(before + _head(entry, entry.first, (state, *_said(outcome)))).digest()
             )
@@ -57,12 +57,12 @@ def linked(before: Link, entry: Entry) -> Link:
             return Link(sha256(before + _head(entry, entry.first, _said(what))).digest())
 
 
-def _head(entry: Entry, sequence: int, said: tuple[Any, ...]) -> bytes:  # Any: whatever JSON has
+def _head(entry: JobEvent, sequence: int, said: tuple[Any, ...]) -> bytes:  # Any: whatever JSON has
     head = [sequence, entry.attempt, entry.at, kind(entry.what), *said]
     return encode(head) + b"\n"
 
 
-def _said(what: Happening | Outcome) -> tuple[Any, ...]:  # Any: as above
+def _said(what: JobEventBody | Outcome) -> tuple[Any, ...]:  # Any: as above
     """The values of its fields, without those at the end that are at their defaults."""
     values, defaults, plain = _fields(type(what))  # type: ignore[arg-type]  # mypy thinks that a class has no hash
     said = values(what)
@@ -80,7 +80,7 @@ def _plain(value: object) -> object:
 
 @cache
 def _fields(
-    kind: type[Happening | Outcome],
+    kind: type[JobEventBody | Outcome],
 ) -> tuple[Callable[[Any], tuple[Any, ...]], Sequence[object], int]:  # Any: of this kind; as above
     """What gives the values of its fields, their defaults, and how many have no fields of their own.
 

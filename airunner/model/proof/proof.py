@@ -13,7 +13,7 @@ only a digest helps that was noted elsewhere when the job ended.
 
 from dataclasses import dataclass
 
-from airunner.model.job_events import Ended, Entry
+from airunner.model.job_events import JobEvent, JobFinished
 from airunner.model.jobs import Sequence
 from airunner.model.proof.chain import linked
 from airunner.model.proof.seal import NOTHING, Seal
@@ -67,7 +67,7 @@ class Proof:
         self._seal: Seal | None = None
         self._differs: Differs | None = None
 
-    def see(self, entry: Entry) -> None:
+    def see(self, entry: JobEvent) -> None:
         """Take in the entry that follows; what comes after a difference is not looked at."""
         if self._differs is None:
             self._differs = self._checked(entry)
@@ -90,7 +90,7 @@ class Proof:
         size = self._seal.size - self._size
         return Unproven(self._seal, size, tuple(self._dropped))
 
-    def _checked(self, entry: Entry) -> Differs | None:
+    def _checked(self, entry: JobEvent) -> Differs | None:
         if self._seal:
             return Differs(entry.first, entry.last, "it follows the end of the job")
         due = Sequence(self._last + 1)
@@ -109,9 +109,9 @@ class Proof:
                     return Differs(entry.first, entry.last, "it has another digest than its link")
                 self._size += what.size if isinstance(what, Output) else 0
         self._last, self._link = entry.last, entry.link
-        return self._sealed(entry.what, entry) if isinstance(entry.what, Ended) else None
+        return self._sealed(entry.what, entry) if isinstance(entry.what, JobFinished) else None
 
-    def _sealed(self, end: Ended, entry: Entry) -> Differs | None:
+    def _sealed(self, end: JobFinished, entry: JobEvent) -> Differs | None:
         """Hold the seal against what was read."""
         seal = self._seal = end.seal
         if seal is None:

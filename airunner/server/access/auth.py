@@ -42,10 +42,10 @@ class Caller:
     expires: float | None  # seconds since the epoch; None: never
 
 
-class Gate(Protocol):
+class Authenticator(Protocol):
     """Tells who a caller is."""
 
-    def admit(self, token: str | None) -> Caller:
+    def authenticate(self, token: str | None) -> Caller:
         """Who has this token; raises Unauthenticated."""
         ...
 
@@ -53,14 +53,14 @@ class Gate(Protocol):
 _ANYBODY: Final = Caller(subject=Subject("anonymous"), roles=frozenset({Role.ADMIN}), expires=None)
 
 
-class OpenGate:
+class NoAuth:
     """Everybody is an administrator: for development, on loopback alone."""
 
-    def admit(self, token: str | None) -> Caller:
+    def authenticate(self, token: str | None) -> Caller:
         return _ANYBODY
 
 
-class TokenGate:
+class JwtAuthenticator:
     """Admits whoever has a token that the key has signed.
 
     `default_role` is that of tokens which name none; None: they may call nothing.
@@ -81,7 +81,7 @@ class TokenGate:
         self._now = now
         self._known: OrderedDict[str, Caller] = OrderedDict()
 
-    def admit(self, token: str | None) -> Caller:
+    def authenticate(self, token: str | None) -> Caller:
         if not token:
             raise Unauthenticated("the call has no token: pass --token or set AIRUNNER_TOKEN")
         caller = self._known.get(token)

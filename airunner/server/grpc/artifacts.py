@@ -13,7 +13,7 @@ from airunner.model.artifacts import Artifact
 from airunner.model.errors import InvalidRequest
 from airunner.model.jobs import JobId, TaskToken
 from airunner.model.limits import ARTIFACT_CHUNK_BYTES, MIB
-from airunner.server.artifacts import Archive, in_time
+from airunner.server.artifacts import ArtifactService, in_time
 from airunner.wire.codec.artifacts import decode_artifact, encode_artifact
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1.job_pb2_grpc import JobArtifactsServiceServicer
@@ -22,8 +22,8 @@ _PAGE_BYTES: Final = 1 * MIB  # of artifacts, with which no more of them join a 
 _EACH_BYTES: Final = 128  # that one takes besides its path, about
 
 
-class ArtifactsDoor(JobArtifactsServiceServicer):
-    def __init__(self, archive: Archive) -> None:
+class ArtifactsServicer(JobArtifactsServiceServicer):
+    def __init__(self, archive: ArtifactService) -> None:
         self._archive = archive
 
     async def UploadArtifact(
@@ -35,7 +35,7 @@ class ArtifactsDoor(JobArtifactsServiceServicer):
         if first is None or not first.HasField("head"):
             raise InvalidRequest("head", "is missing: the first request says which file it is")
         async with aclosing(_chunks(request_iterator)) as data:
-            await self._archive.keep(
+            await self._archive.store(
                 TaskToken(first.head.task_token),
                 decode_artifact(first.head.artifact),
                 data,

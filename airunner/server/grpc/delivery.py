@@ -11,12 +11,12 @@ from collections.abc import Awaitable, Callable
 
 import grpc
 
-from airunner.server.workers.leased_job import Granted
+from airunner.server.workers.leased_job import LeasedJob
 
-Write = Callable[[Granted], Awaitable[None]]
+Write = Callable[[LeasedJob], Awaitable[None]]
 
 
-async def deliver_first(undelivered: list[Granted], write: Write) -> bool:
+async def deliver_first(undelivered: list[LeasedJob], write: Write) -> bool:
     """Write the first job and cross it off; False if the caller is gone.
 
     Cancelled, it has crossed the job off if and only if the job was written.
@@ -31,9 +31,9 @@ async def deliver_first(undelivered: list[Granted], write: Write) -> bool:
     return written
 
 
-async def _written(write: Write, granted: Granted) -> bool:
+async def _written(write: Write, leased: LeasedJob) -> bool:
     try:
-        await write(granted)
+        await write(leased)
     except (grpc.aio.BaseError, grpc.RpcError, asyncio.InvalidStateError):
         return False
     return True

@@ -9,13 +9,13 @@ import grpc
 
 from airunner.model.errors import DataLoss, InvalidRequest, ShuttingDown
 from airunner.model.facts import Event
-from airunner.model.job_events import Entry, trimmed
-from airunner.model.jobs import JobId, Place, Sequence, TaskToken
+from airunner.model.job_events import JobEvent, trimmed
+from airunner.model.jobs import JobId, Position, Sequence, TaskToken
 from airunner.model.spec import check_queue
 from airunner.server.broker import Broker
 from airunner.server.grpc.methods import Methods
-from airunner.server.grpc.response_cache import Telling, made, seen
-from airunner.wire.client.all_events import decode_types, encode_stretch
+from airunner.server.grpc.response_cache import ResponseCache, made, seen
+from airunner.wire.client.all_events import decode_types, encode_range
 from airunner.wire.codec.job_events import decode_filter, passes
 from airunner.wire.codec.reports import decode_reports
 from airunner.wire.job.v1 import job_pb2 as pb
@@ -25,10 +25,10 @@ PLACES_UNSAID_MAX: Final = 10_000  # that go by without a word to a caller who f
 _SERVICE: Final = pb.DESCRIPTOR.services_by_name["JobEventsService"].full_name
 
 
-class EventsDoor:
+class EventsServicer:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._telling = Telling()
+        self._telling = ResponseCache()
 
     def add_to(self, methods: Methods) -> None:
         """As the generated function does, but that what watchers are told is bytes already."""
@@ -92,32 +92,34 @@ class EventsDoor:
         if request.queue:
             check_queue(request.queue)
         types, begin = decode_types(request.event_filter), self._beginning(request)
-        audience = self._broker.audience
-        async with aclosing(audience.follow(begin)) as stretches:
-            yield pb.StreamEventsResponse(place=begin, log=audience.log)
+        watchers = self._broker.watchers
+        async with aclosing(watchers.follow(begin)) as event_ranges:
+            yield pb.StreamEventsResponse(place=begin, log=watchers.log)
             said = begin
-            async for stretch in stretches:
-                entries = self._told(stretch.events, request.queue)
-                for response in encode_stretch(entries, stretch.through, types):
+            async for event_range in event_ranges:
+                entries = self._told(event_range.events, request.queue)
+                for response in encode_range(entries, event_range.through, types):
                     if response.events or response.place - said >= PLACES_UNSAID_MAX:
                         yield response
-                        said = Place(response.place)
+                        said = Position(response.place)
 
-    def _beginning(self, request: pb.StreamEventsRequest) -> Place:
+    def _beginning(self, request: pb.StreamEventsRequest) -> Position:
         """Where a stream begins; DataLoss if this log never came to the place that is asked for."""
-        audience = self._broker.audience
+        watchers = self._broker.watchers
         if not request.HasField("after_place"):
-            return audience.end
+            return watchers.end
         if request.after_place < 0:
             raise InvalidRequest("after_place", f"{request.after_place} is below 0")
-        if request.log not in {"", audience.log} or request.after_place > audience.end:
+        if request.log not in {"", watchers.log} or request.after_place > watchers.end:
             raise DataLoss(
                 f"the server's log has no place {request.after_place}: it has lost it, or is "
                 "another one"
             )
-        return Place(request.after_place)
+        return Position(request.after_place)
 
-    def _told(self, events: Iterable[Event], queue: str) -> Iterator[tuple[JobId, Place, Entry]]:
+    def _told(
+        self, events: Iterable[Event], queue: str
+    ) -> Iterator[tuple[JobId, Position, JobEvent]]:
         """What watchers see of the jobs of a queue, or of all."""
         for event in events:
             job = self._broker.table.find(event.fact.id) if queue else None

@@ -24,7 +24,7 @@ from structlog.typing import FilteringBoundLogger
 
 from airunner.log.log import LogDamaged
 from airunner.model.errors import DataLoss, NotAllowed, Refused, ShuttingDown, Unauthenticated
-from airunner.server.access.auth import Caller, Gate
+from airunner.server.access.auth import Authenticator, Caller
 from airunner.server.access.roles import OPEN, may_call
 from airunner.wire.codec.errors import REFUSAL_KEY, status_of
 
@@ -50,7 +50,7 @@ class Guard:
 
     def __init__(
         self,
-        gate: Gate,
+        gate: Authenticator,
         journal: FilteringBoundLogger,
         *,
         broken: Callable[[AssertionError], None],
@@ -85,7 +85,7 @@ class Guard:
     def _admit(self, method: str, context: grpc.aio.ServicerContext[Q, A]) -> None:
         if self._stopping():
             raise ShuttingDown
-        who = self._gate.admit(_token(context))
+        who = self._gate.authenticate(_token(context))
         if not may_call(method, who.roles):
             raise NotAllowed(_not_allowed(method, who))
         _caller.set(who)

@@ -10,7 +10,7 @@ from typing import Final
 import grpc
 
 from airunner.model.errors import InvalidRequest, Refused, ShuttingDown
-from airunner.model.jobs import Enqueue, Job, JobId, Millis, RequestId, TaskToken, WorkerId
+from airunner.model.jobs import Job, JobId, JobRequest, Millis, RequestId, TaskToken, WorkerId
 from airunner.model.limits import (
     DEQUEUE_JOBS_MAX,
     ENQUEUE_JOBS_MAX,
@@ -29,7 +29,7 @@ from airunner.server.broker import Broker
 from airunner.server.grpc.delivery import deliver_first
 from airunner.server.grpc.guard import caller
 from airunner.server.grpc.work import WorkStream
-from airunner.server.workers.leased_job import Granted
+from airunner.server.workers.leased_job import LeasedJob
 from airunner.server.workers.worker_session import Session
 from airunner.wire.codec.enums import JOB_STATES
 from airunner.wire.codec.errors import encode_refusal
@@ -49,7 +49,7 @@ from airunner.wire.job.v1.job_pb2_grpc import JobServiceServicer
 _LANDING_SECONDS: Final = 0.1  # at most, that a job takes to its caller
 
 
-class JobsDoor(JobServiceServicer):
+class JobsServicer(JobServiceServicer):
     def __init__(self, broker: Broker, *, version: str) -> None:
         self._broker = broker
         self._version = version
@@ -60,7 +60,7 @@ class JobsDoor(JobServiceServicer):
         context: grpc.aio.ServicerContext[pb.EnqueueJobRequest, pb.EnqueueJobResponse],
     ) -> pb.EnqueueJobResponse:
         response = pb.EnqueueJobResponse()
-        _fill_accepted(response, await self._broker.enqueue(_decode_wish(request)))
+        _fill_accepted(response, await self._broker.enqueue(_decode_request(request)))
         return response
 
     async def EnqueueJobs(
@@ -74,7 +74,7 @@ class JobsDoor(JobServiceServicer):
                 f"has {len(request.requests)} jobs; send 1 to ENQUEUE_JOBS_MAX ({ENQUEUE_JOBS_MAX})",
             )
         tried = [_tried(each) for each in request.requests]
-        wishes = [each for each in tried if isinstance(each, Enqueue)]
+        wishes = [each for each in tried if isinstance(each, JobRequest)]
         answers = iter(await self._broker.enqueue_many(wishes))
         response = pb.EnqueueJobsResponse()
         for each in tried:
@@ -163,9 +163,9 @@ class JobsDoor(JobServiceServicer):
             await self._broker.stopped()  # or the caller's deadline, which is near
             raise ShuttingDown
 
-        async def write(granted: Granted) -> None:
-            job = encode_job(granted.job)
-            await context.write(pb.DequeueJobResponse(job=job, task_token=granted.token))
+        async def write(leased: LeasedJob) -> None:
+            job = encode_job(leased.job)
+            await context.write(pb.DequeueJobResponse(job=job, task_token=leased.token))
 
         try:
             while undelivered and await deliver_first(undelivered, write):
@@ -211,10 +211,10 @@ class JobsDoor(JobServiceServicer):
         channel: Channel[FromServer, FromWorker] = WorkStream(request_iterator, context)
         await Session(self._broker, channel, version=self._version).run()
 
-    async def _give_back(self, undelivered: list[Granted]) -> None:
-        for granted in undelivered:
+    async def _give_back(self, undelivered: list[LeasedJob]) -> None:
+        for leased in undelivered:
             try:
-                await self._broker.release(granted.token)
+                await self._broker.release(leased.token)
             except Refused:
                 continue  # the lease has ended by itself, or the server is about to
 
@@ -228,15 +228,15 @@ def _patience(left: float | None) -> float | None:
     return None if left is None else max(0.0, left - min(_LANDING_SECONDS, left / 10))
 
 
-def _tried(request: pb.EnqueueJobRequest) -> Enqueue | Refused:
+def _tried(request: pb.EnqueueJobRequest) -> JobRequest | Refused:
     try:
-        return _decode_wish(request)
+        return _decode_request(request)
     except Refused as refusal:
         return refusal
 
 
-def _decode_wish(request: pb.EnqueueJobRequest) -> Enqueue:
-    return Enqueue(
+def _decode_request(request: pb.EnqueueJobRequest) -> JobRequest:
+    return JobRequest(
         spec=decode_spec(request.job_params, request.queue),
         request=_request_id(request.request_id),
         submitter=caller().subject,

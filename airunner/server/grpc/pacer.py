@@ -11,7 +11,7 @@ from typing import Final
 PAUSE_SECONDS: Final = 0.0005  # from one message to the next, at least
 
 
-class Pace:
+class SendPacer:
     """Call ready() before each message, and spoke() after it."""
 
     def __init__(self) -> None:

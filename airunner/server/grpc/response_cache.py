@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from airunner.model.facts import Event
-from airunner.model.job_events import Entry, entry
-from airunner.model.jobs import Instant, Place, Sequence
+from airunner.model.job_events import JobEvent, job_event
+from airunner.model.jobs import Instant, Position, Sequence
 from airunner.model.limits import MIB
 from airunner.wire.codec.job_events import encode_told
 
@@ -20,7 +20,7 @@ RESPONSES_BYTES_MAX: Final = 4 * MIB
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class CachedResponse:
     """One response, and what a filter asks of it."""
 
     event: Event
@@ -30,22 +30,22 @@ class Told:
     response: bytes
 
 
-class Telling:
+class ResponseCache:
     """The newest responses, of all jobs."""
 
     def __init__(self, size_max: int = RESPONSES_BYTES_MAX) -> None:
         self._size_max = size_max
         self._size = 0
-        self._kept: dict[Place, Told] = {}  # the oldest first
+        self._kept: dict[Position, CachedResponse] = {}  # the oldest first
 
-    def of(self, event: Event) -> Told:
+    def of(self, event: Event) -> CachedResponse:
         """What is told of an event that watchers see, and that this one has seen nothing of."""
         if (told := self._kept.get(event.place)) is None or told.event is not event:
             told = made(event, seen(event))
             self._keep(told)
         return told
 
-    def _keep(self, told: Told) -> None:
+    def _keep(self, told: CachedResponse) -> None:
         if before := self._kept.pop(told.event.place, None):
             self._size -= len(before.response)
         self._kept[told.event.place] = told
@@ -55,14 +55,14 @@ class Telling:
             self._size -= len(oldest.response)
 
 
-def seen(event: Event) -> Entry:
+def seen(event: Event) -> JobEvent:
     """The entry of an event that watchers see."""
-    told = entry(event)
+    told = job_event(event)
     assert told
     return told
 
 
-def made(event: Event, told: Entry) -> Told:
+def made(event: Event, told: JobEvent) -> CachedResponse:
     """The response that says this of the event."""
     type, response = encode_told(told, event.fact.id)
-    return Told(event, told.last, told.at, type, response)
+    return CachedResponse(event, told.last, told.at, type, response)

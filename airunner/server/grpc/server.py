@@ -20,13 +20,13 @@ from airunner.model.limits import (
     SHUTDOWN_SECONDS_MAX,
     TOKEN_BYTES_MAX,
 )
-from airunner.server.access.auth import Gate
-from airunner.server.artifacts import Archive
+from airunner.server.access.auth import Authenticator
+from airunner.server.artifacts import ArtifactService
 from airunner.server.broker import Broker
-from airunner.server.grpc.artifacts import ArtifactsDoor
-from airunner.server.grpc.events import EventsDoor
+from airunner.server.grpc.artifacts import ArtifactsServicer
+from airunner.server.grpc.events import EventsServicer
 from airunner.server.grpc.guard import Guard
-from airunner.server.grpc.jobs import JobsDoor
+from airunner.server.grpc.jobs import JobsServicer
 from airunner.server.grpc.methods import Methods
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1 import job_pb2_grpc
@@ -63,8 +63,8 @@ class GrpcServer:
         listen: str,
         certificate: bytes,
         key: bytes,
-        gate: Gate,
-        archive: Archive,
+        gate: Authenticator,
+        archive: ArtifactService,
         journal: FilteringBoundLogger,
         version: str,
     ) -> None:
@@ -78,9 +78,9 @@ class GrpcServer:
         table = cast("grpc.aio.Server", methods)  # as far as the generated functions go
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, table)
-        job_pb2_grpc.add_JobServiceServicer_to_server(JobsDoor(broker, version=version), table)
-        job_pb2_grpc.add_JobArtifactsServiceServicer_to_server(ArtifactsDoor(archive), table)
-        EventsDoor(broker).add_to(methods)
+        job_pb2_grpc.add_JobServiceServicer_to_server(JobsServicer(broker, version=version), table)
+        job_pb2_grpc.add_JobArtifactsServiceServicer_to_server(ArtifactsServicer(archive), table)
+        EventsServicer(broker).add_to(methods)
         names = (*_SERVICES, _HEALTH, reflection.SERVICE_NAME)
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(  # type: ignore[no-untyped-call]  # no types yet
             reflection.aio.ReflectionServicer(names), table

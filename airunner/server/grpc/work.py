@@ -8,7 +8,7 @@ import grpc
 
 from airunner.model.protocol.channel import ChannelClosed
 from airunner.model.protocol.worker_protocol import FromServer, FromWorker
-from airunner.server.grpc.pacer import Pace
+from airunner.server.grpc.pacer import SendPacer
 from airunner.wire.codec.worker_protocol import decode_from_worker, encode_from_server
 from airunner.wire.job.v1 import job_pb2 as pb
 
@@ -24,7 +24,7 @@ class WorkStream:
         self._requests = requests
         self._context = context
         self._closed = False
-        self._pace = Pace()
+        self._pace = SendPacer()
         self._heard: deque[FromWorker] = deque()  # and not received yet
 
     async def send(self, message: FromServer) -> None:

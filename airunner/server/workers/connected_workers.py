@@ -12,11 +12,11 @@ from airunner.model.facts import CancelRequested
 from airunner.model.job_query import QueueStatistics
 from airunner.model.jobs import Job, WorkerId
 from airunner.model.limits import CONNECTIONS_REMEMBERED_MAX
-from airunner.model.wait_reason import Waiting
+from airunner.model.wait_reason import WaitReason
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Presence:
+class ConnectedWorker:
     """A worker that is connected now; `busy` is kept by its session."""
 
     worker: WorkerId
@@ -29,27 +29,27 @@ class Presence:
     supersede: Callable[[], None] = field(default=lambda: None)
 
 
-class Attendance:
-    """Every presence, by queue and by worker."""
+class ConnectedWorkers:
+    """Every connected worker, by queue and by worker."""
 
     def __init__(self) -> None:
-        self._serving: dict[str, dict[Presence, None]] = {}
-        self._workers: dict[WorkerId, Presence] = {}
+        self._serving: dict[str, dict[ConnectedWorker, None]] = {}
+        self._workers: dict[WorkerId, ConnectedWorker] = {}
         self._connections: dict[WorkerId, int] = {}  # the latest of each, last heard of last
 
     @contextmanager
-    def enter(self, presence: Presence) -> Iterator[None]:
-        """Be there until the end of the block. An older presence of the worker is superseded."""
-        if older := self._workers.get(presence.worker):
+    def connect(self, connected: ConnectedWorker) -> Iterator[None]:
+        """Be there until the end of the block. An older connected worker of the worker is superseded."""
+        if older := self._workers.get(connected.worker):
             self._leave(older)
             older.supersede()
-        self._workers[presence.worker] = presence
-        for queue in presence.queues:
-            self._serving.setdefault(queue, {})[presence] = None
+        self._workers[connected.worker] = connected
+        for queue in connected.queues:
+            self._serving.setdefault(queue, {})[connected] = None
         try:
             yield
         finally:
-            self._leave(presence)
+            self._leave(connected)
 
     def is_void(self, worker: WorkerId, connection: int) -> bool:
         """Whether a later connection of the worker has come already; else this is the latest."""
@@ -62,13 +62,13 @@ class Attendance:
             del self._connections[next(iter(self._connections))]
         return False
 
-    def serving(self, queue: str) -> Sequence[Presence]:
+    def serving(self, queue: str) -> Sequence[ConnectedWorker]:
         return tuple(each for each in self._serving.get(queue, ()) if each.attentive())
 
-    def explain(self, queue: str, ahead: int) -> Waiting:
+    def explain(self, queue: str, ahead: int) -> WaitReason:
         """Why the job that has so many ahead of it waits."""
         serving = self.serving(queue)
-        return Waiting(
+        return WaitReason(
             queue=queue,
             ahead=ahead,
             workers=len(serving),
@@ -89,16 +89,16 @@ class Attendance:
     def queues(self) -> Sequence[str]:
         return tuple(self._serving)
 
-    def tell(self, fact: CancelRequested, job: Job) -> None:
+    def notify_cancel(self, fact: CancelRequested, job: Job) -> None:
         """Pass a cancel on to the worker that has the job, if it is connected."""
         if job.lease and job.id == fact.id and (present := self._workers.get(job.lease.worker)):
             present.cancel(job)
 
-    def _leave(self, presence: Presence) -> None:
-        if self._workers.get(presence.worker) is presence:
-            del self._workers[presence.worker]
-        for queue in presence.queues:
+    def _leave(self, connected: ConnectedWorker) -> None:
+        if self._workers.get(connected.worker) is connected:
+            del self._workers[connected.worker]
+        for queue in connected.queues:
             if (serving := self._serving.get(queue)) is not None:
-                serving.pop(presence, None)
+                serving.pop(connected, None)
                 if not serving:
                     del self._serving[queue]

@@ -5,7 +5,7 @@ from msgspec import Struct
 from airunner.model.jobs import Job, TaskToken
 
 
-class Granted(Struct, frozen=True, gc=False):
+class LeasedJob(Struct, frozen=True, gc=False):
     """A job on lease, and the one secret that speaks for the lease."""
 
     job: Job

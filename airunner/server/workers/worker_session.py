@@ -1,7 +1,7 @@
 """The server's side of a native worker's stream; airunner/model/protocol/worker_protocol.py says what travels on it.
 
 Three tasks share one session. The reader decides what comes in, in the order in
-which it comes. The lessor parks in the broker while the worker has credit, and
+which it comes. The leaser parks in the broker while the worker has credit, and
 leases. The writer sends replies in the order in which they were decided, each once
 the log has what it says: so the stream is never held up by the log, and a
 thousand batches share an append.
@@ -30,7 +30,7 @@ from airunner.model.errors import (
     Stalled,
 )
 from airunner.model.facts import Fact
-from airunner.model.jobs import Ending, Job, Place, TaskToken, TokenDigest, digest
+from airunner.model.jobs import AttemptEnd, Job, Position, TaskToken, TokenDigest, digest
 from airunner.model.limits import (
     DEQUEUE_JOBS_MAX,
     HEARTBEAT_TOKENS_MAX,
@@ -63,13 +63,13 @@ from airunner.model.protocol.worker_protocol import (
     Stored,
     Welcome,
 )
-from airunner.model.reports import width
+from airunner.model.reports import count_sequences
 from airunner.model.spec import check_queue
 from airunner.model.validation import check_count, check_text, check_within
 from airunner.server.broker import Broker
 from airunner.server.parking import Parking
-from airunner.server.workers.connected_workers import Presence
-from airunner.server.workers.leased_job import Granted
+from airunner.server.workers.connected_workers import ConnectedWorker
+from airunner.server.workers.leased_job import LeasedJob
 from airunner.store.report_intake import room_for
 
 _CREDIT, _HEARD, _REPLIES, _ROOM, _END = "credit", "heard", "replies", "room", "end"
@@ -87,11 +87,11 @@ class Session:
         self._tokens: dict[TokenDigest, TaskToken] = {}  # that the worker may hold
         self._credit = 0
         self._heard_at = broker.now()
-        self._replies: deque[tuple[Place, FromServer]] = deque()
+        self._replies: deque[tuple[Position, FromServer]] = deque()
         self._superseded = False
         self._drained = False  # the last reply is said
         self._parking = Parking()
-        self._lessor: asyncio.Task[None] | None = None
+        self._leaser: asyncio.Task[None] | None = None
         self._is_leasing = True
 
     async def run(self) -> None:
@@ -107,17 +107,17 @@ class Session:
             if (wrong := group.split((ChannelClosed, ShuttingDown))[1]) is not None:
                 raise wrong.exceptions[0] from None
         finally:
-            self._take_back()
+            self._return_undelivered()
             await self._channel.close()
 
     async def _serve(self, hello: FromWorker) -> None:
         if not isinstance(hello, Hello):
             raise InvalidRequest("message", "the first one on the stream must be a Hello")
         _check(hello)
-        if self._broker.attendance.is_void(hello.worker, hello.connection):
+        if self._broker.connected_workers.is_void(hello.worker, hello.connection):
             raise ChannelClosed("the worker has opened a later stream")
         self._hello = hello
-        self._presence = Presence(
+        self._connected = ConnectedWorker(
             worker=hello.worker,
             queues=hello.queues,
             slots=hello.slots,
@@ -126,10 +126,10 @@ class Session:
             cancel=self._cancel,
             supersede=self._supersede,
         )
-        with self._broker.attendance.enter(self._presence):
+        with self._broker.connected_workers.connect(self._connected):
             self._welcome(hello)
             async with asyncio.TaskGroup() as tasks:
-                self._lessor = tasks.create_task(self._lease())
+                self._leaser = tasks.create_task(self._lease())
                 tasks.create_task(self._write())
                 tasks.create_task(self._end_when_told())
                 tasks.create_task(self._end_when_stopping())
@@ -219,15 +219,15 @@ class Session:
                 numbered, number = [], first
                 for report in reports:
                     numbered.append((number, report))
-                    number += width(report)
-                place = broker.take(token, numbered)
+                    number += count_sequences(report)
+                place = broker.publish_decided(token, numbered)
                 self._reply(place, Stored(token, broker.table.held_by(digest(token)).sent))
             case Completion(_, last, outcome):
                 place = broker.decide(broker.queue.finish(digest(token), outcome, sent=last))
                 self._forget(token)
                 self._reply(place, Settled(token))
             case GiveBack(_, lost, complete, last):
-                ending = Ending.LOST if lost else Ending.RELEASED
+                ending = AttemptEnd.LOST if lost else AttemptEnd.RELEASED
                 facts = broker.queue.give_back(digest(token), ending, heard=complete, sent=last)
                 place = broker.decide(facts)
                 self._forget(token)
@@ -253,9 +253,9 @@ class Session:
 
     # What goes out
 
-    def _reply(self, place: Place, message: FromServer) -> None:
+    def _reply(self, place: Position, message: FromServer) -> None:
         self._replies.append((place, message))
-        self._presence.busy = len(self._tokens)
+        self._connected.busy = len(self._tokens)
         self._parking.wake(_REPLIES)
 
     async def _write(self) -> None:
@@ -299,17 +299,17 @@ class Session:
             while not self._is_attentive():
                 await self._parking.park(_HEARD)
             with suppress(ShuttingDown):  # the rest of the session says so to the worker
-                for granted in await self._broker.grant(self._presence, self._hello.span):
-                    self._assign(granted)
+                for leased in await self._broker.lease_decided(self._connected, self._hello.span):
+                    self._assign(leased)
 
     def _lease_at_once(self) -> None:
         """Lease what is in line already, so that it goes with the answers to what was heard.
 
-        The lessor waits for what is not.
+        The leaser waits for what is not.
         """
         if self._credit and self._is_leasing and not self._broker.stopping:
-            for granted in self._broker.grant_at_once(self._presence, self._hello.span):
-                self._assign(granted)
+            for leased in self._broker.lease_available(self._connected, self._hello.span):
+                self._assign(leased)
             if self._credit:
                 self._parking.wake(_CREDIT)
 
@@ -318,18 +318,18 @@ class Session:
         return min(self._credit, DEQUEUE_JOBS_MAX) if self._is_attentive() else 0
 
     def _stop_leasing(self) -> None:
-        assert self._lessor  # made in the same breath as the presence
-        self._lessor.cancel()
+        assert self._leaser  # made in the same breath as the connected worker
+        self._leaser.cancel()
         self._is_leasing = False
 
-    def _assign(self, granted: Granted) -> None:
+    def _assign(self, leased: LeasedJob) -> None:
         self._credit -= 1
-        job = granted.job
-        self._tokens[digest(granted.token)] = granted.token
+        job = leased.job
+        self._tokens[digest(leased.token)] = leased.token
         bytes_max = room_for(job, self._broker.queue.retention) - job.output_bytes
         assignment = Assignment(
             job=job,
-            token=granted.token,
+            token=leased.token,
             span=self._hello.span,
             output_bytes_max=max(0, bytes_max),
         )
@@ -363,11 +363,11 @@ class Session:
     def _forget(self, token: TaskToken) -> None:
         self._tokens.pop(digest(token), None)
 
-    def _take_back(self) -> None:
+    def _return_undelivered(self) -> None:
         """Return to the line what was leased but never written."""
         for _, message in self._replies:
             if isinstance(message, Assignment):
-                self._broker.take_back(message.token)
+                self._broker.return_undelivered(message.token)
 
 
 def _check(hello: Hello) -> None:

@@ -7,8 +7,8 @@ message costs more than an event in it.
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from airunner.model.job_events import Entry
-from airunner.model.jobs import JobId, Place
+from airunner.model.job_events import JobEvent
+from airunner.model.jobs import JobId, Position
 from airunner.model.limits import MESSAGES_TOGETHER_BYTES
 from airunner.wire.codec.job_events import decode_filter, fill_entry
 from airunner.wire.job.v1 import job_pb2 as pb
@@ -22,8 +22,8 @@ def decode_types(types: Iterable[int]) -> frozenset[int]:
     return wanted | _OUTPUT if wanted & _OUTPUT else wanted
 
 
-def encode_stretch(
-    entries: Iterable[tuple[JobId, Place, Entry]], through: Place, types: frozenset[int]
+def encode_range(
+    entries: Iterable[tuple[JobId, Position, JobEvent]], through: Position, types: frozenset[int]
 ) -> Iterator[pb.StreamEventsResponse]:
     """What is told of a stretch of the log that goes through a place; the last may be empty."""
     response, size = pb.StreamEventsResponse(), 0

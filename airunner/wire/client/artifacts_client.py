@@ -18,8 +18,8 @@ from airunner.model.errors import DataLoss, Refused
 from airunner.model.jobs import JobId, TaskToken
 from airunner.model.limits import ARTIFACT_CHUNK_BYTES, COLLECT_SECONDS_MAX
 from airunner.wire.client.connection import Connection
-from airunner.wire.client.endpoint import Destination
-from airunner.wire.client.retries import AWAY_SECONDS_MAX, BROKEN, Tries
+from airunner.wire.client.endpoint import Endpoint
+from airunner.wire.client.retries import AWAY_SECONDS_MAX, BROKEN, RetryPolicy
 from airunner.wire.codec.artifacts import decode_artifact, encode_artifact
 from airunner.wire.codec.errors import refusal_of
 from airunner.wire.job.v1 import job_pb2 as pb
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 class ArtifactsClient(Connection):
-    """One connection to a server. Use it as `async with ArtifactsClient(destination) as shelves`.
+    """One connection to a server. Use it as `async with ArtifactsClient(endpoint) as shelves`.
 
     A verb whose server goes away tries again, as tries.py has it, until that was away for `patience`
     seconds. What the server refuses is raised at once.
@@ -42,12 +42,12 @@ class ArtifactsClient(Connection):
 
     def __init__(
         self,
-        destination: Destination,
+        endpoint: Endpoint,
         *,
         patience: float = AWAY_SECONDS_MAX,
         dice: Callable[[float, float], float] = uniform,
     ) -> None:
-        super().__init__(destination, dice=dice)
+        super().__init__(endpoint, dice=dice)
         self._patience = patience
         self._stub = job_pb2_grpc.JobArtifactsServiceStub(self._channel)
 
@@ -58,7 +58,7 @@ class ArtifactsClient(Connection):
         raises, nothing of it may be counted on: StaleLease, LimitReached, InvalidRequest if the
         bytes are not those of the artifact, Unreachable.
         """
-        tries, again = Tries(self, known=True, patience=self._patience), False
+        tries, again = RetryPolicy(self, known=True, patience=self._patience), False
         while True:
             tries.begin()
             try:
@@ -71,7 +71,7 @@ class ArtifactsClient(Connection):
 
     async def list(self, id: JobId) -> list[Artifact]:
         """What the latest attempt of a job has left, by path."""
-        tries = Tries(self, patience=self._patience)
+        tries = RetryPolicy(self, patience=self._patience)
         while True:
             tries.begin()
             try:
@@ -93,7 +93,7 @@ class ArtifactsClient(Connection):
         another file of that name by now, or if what came from the beginning has another digest.
         """
         digest, at = sha256(), offset
-        tries = Tries(self, lost=lost, known=True, patience=self._patience)
+        tries = RetryPolicy(self, lost=lost, known=True, patience=self._patience)
         while True:
             tries.begin()
             try:
@@ -112,14 +112,14 @@ class ArtifactsClient(Connection):
     async def _listed(self, id: JobId) -> AsyncGenerator[Artifact, None]:
         """One try."""
         request = pb.ListArtifactsRequest(job_id=id)
-        metadata = self.destination.metadata()
+        metadata = self.endpoint.metadata()
         call = self._stub.ListArtifacts(request, timeout=LIST_SECONDS, metadata=metadata)
         try:
             async for some in call:
                 for each in some.artifacts:
                     yield decode_artifact(each)
         except grpc.aio.AioRpcError as error:
-            raise refusal_of(error, self.destination.server) from None
+            raise refusal_of(error, self.endpoint.server) from None
         finally:
             call.cancel()
 
@@ -130,7 +130,7 @@ class ArtifactsClient(Connection):
         await asyncio.to_thread(data.seek, 0)
         head = pb.ArtifactHead(task_token=token, artifact=encode_artifact(artifact), again=again)
         call = self._stub.UploadArtifact(
-            timeout=COLLECT_SECONDS_MAX, metadata=self.destination.metadata()
+            timeout=COLLECT_SECONDS_MAX, metadata=self.endpoint.metadata()
         )
         end = _End(call)
         try:
@@ -142,14 +142,14 @@ class ArtifactsClient(Connection):
                 await call
             await end.check()
         except grpc.aio.AioRpcError as error:
-            raise refusal_of(error, self.destination.server) from None
+            raise refusal_of(error, self.endpoint.server) from None
         finally:
             call.cancel()
 
     async def _fetch(self, id: JobId, artifact: Artifact, at: int) -> AsyncGenerator[bytes, None]:
         """One try, from an offset on."""
         request = pb.DownloadArtifactRequest(job_id=id, path=artifact.path, offset=at)
-        call = self._stub.DownloadArtifact(request, metadata=self.destination.metadata())
+        call = self._stub.DownloadArtifact(request, metadata=self.endpoint.metadata())
         try:
             async for response in call:
                 if response.HasField("artifact"):
@@ -157,7 +157,7 @@ class ArtifactsClient(Connection):
                 if response.data:
                     yield response.data
         except grpc.aio.AioRpcError as error:
-            refusal = refusal_of(error, self.destination.server)
+            refusal = refusal_of(error, self.endpoint.server)
             if isinstance(refusal, DataLoss):
                 raise DataLoss(f"{artifact.path}: {refusal}") from None
             raise refusal from None

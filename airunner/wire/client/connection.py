@@ -16,7 +16,7 @@ import grpc
 from grpc_health.v1 import health_pb2
 
 from airunner.model.errors import ShuttingDown, Unreachable
-from airunner.wire.client.endpoint import Destination, dial
+from airunner.wire.client.endpoint import Endpoint, dial
 from airunner.wire.codec.errors import refusal_of
 
 CALL_SECONDS: Final = 30.0
@@ -34,15 +34,15 @@ class Connection:
 
     def __init__(
         self,
-        destination: Destination,
+        endpoint: Endpoint,
         *,
         pauses: Sequence[float] = PAUSES,
         dice: Callable[[float, float], float] = uniform,
     ) -> None:
-        self.destination = destination
+        self.endpoint = endpoint
         self.dice = dice
         self._pauses = pauses
-        self._channel = dial(destination)
+        self._channel = dial(endpoint)
         self._check: grpc.aio.UnaryUnaryMultiCallable[
             health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse
         ] = self._channel.unary_unary(
@@ -81,11 +81,9 @@ class Connection:
         """The answer; `repeat`: the request may be sent again if nobody answered."""
         for pause in (*(self._pauses if repeat else ()), None):
             try:
-                return await verb(
-                    request, timeout=CALL_SECONDS, metadata=self.destination.metadata()
-                )
+                return await verb(request, timeout=CALL_SECONDS, metadata=self.endpoint.metadata())
             except grpc.aio.AioRpcError as error:
-                refused = refusal_of(error, self.destination.server)
+                refused = refusal_of(error, self.endpoint.server)
             away = isinstance(refused, Unreachable | ShuttingDown)
             if pause is None or not away:
                 raise refused from None

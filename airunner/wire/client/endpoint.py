@@ -34,7 +34,7 @@ OPTIONS: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Destination:
+class Endpoint:
     """Everything that a client has to know of a server."""
 
     server: str = DEFAULT_SERVER  # HOST:PORT
@@ -66,16 +66,16 @@ class Destination:
         return grpc.ssl_channel_credentials(Path(system).read_bytes() if system else None)
 
 
-def dial(destination: Destination) -> grpc.aio.Channel:
+def dial(endpoint: Endpoint) -> grpc.aio.Channel:
     """A channel, which connects with its first call."""
-    every, answer = destination.keepalive_millis
+    every, answer = endpoint.keepalive_millis
     options = (
         *OPTIONS,
         ("grpc.keepalive_time_ms", every),
         ("grpc.keepalive_timeout_ms", answer),
         ("grpc.http2.ping_timeout_ms", answer),  # without it the answer has a minute
     )
-    return grpc.aio.secure_channel(destination.server, destination.credentials(), options=options)
+    return grpc.aio.secure_channel(endpoint.server, endpoint.credentials(), options=options)
 
 
 def _read(option: str, path: Path) -> bytes:

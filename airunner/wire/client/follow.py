@@ -9,10 +9,10 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 
 from airunner.model.errors import DataLoss, Refused
-from airunner.model.job_events import Ended, Entry
-from airunner.model.jobs import JobId, Place
+from airunner.model.job_events import JobEvent, JobFinished
+from airunner.model.jobs import JobId, Position
 from airunner.wire.client.jobs_client import Heard, JobsClient
-from airunner.wire.client.retries import AWAY_SECONDS_MAX, BROKEN, Tries
+from airunner.wire.client.retries import AWAY_SECONDS_MAX, BROKEN, RetryPolicy
 
 
 async def follow(
@@ -25,7 +25,7 @@ async def follow(
     stop_at_tail: bool = False,
     known: bool = False,
     patience: float = AWAY_SECONDS_MAX,
-) -> AsyncGenerator[Entry, None]:
+) -> AsyncGenerator[JobEvent, None]:
     """A job's stream until the job has ended, however often the server goes away.
 
     With `stop_at_tail`, only what is there already. `lost` is told once each time that the
@@ -34,7 +34,7 @@ async def follow(
     fail as well if the job is `known` to be there. A token that ran out is read again from its
     file, once for each time that it has worked.
     """
-    kinds, tries = tuple(kinds), Tries(jobs, lost=lost, known=known, patience=patience)
+    kinds, tries = tuple(kinds), RetryPolicy(jobs, lost=lost, known=known, patience=patience)
     while True:
         tries.begin()
         stream = jobs.watch(id, from_sequence=from_sequence, stop_at_tail=stop_at_tail, kinds=kinds)
@@ -44,7 +44,7 @@ async def follow(
                     from_sequence = entry.last + 1
                     tries.heard()
                     yield entry
-                    if isinstance(entry.what, Ended):
+                    if isinstance(entry.what, JobFinished):
                         return
             return
         except BROKEN as refusal:
@@ -65,8 +65,8 @@ async def follow_all(
     the last place, because its log has lost it or is another one, `lost` is told of the
     DataLoss, and what is heard `begins` anew from then on. What that was is not known.
     """
-    kinds, tries = tuple(kinds), Tries(jobs, lost=lost, patience=patience)
-    place: Place | None = None
+    kinds, tries = tuple(kinds), RetryPolicy(jobs, lost=lost, patience=patience)
+    place: Position | None = None
     log = ""
     while True:
         tries.begin()

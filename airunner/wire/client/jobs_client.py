@@ -8,13 +8,13 @@ from typing import Final
 import grpc
 
 from airunner.model.errors import Refused
-from airunner.model.job_events import Entry
-from airunner.model.job_query import Listing, Page, QueueStatistics
-from airunner.model.jobs import Instant, Job, JobId, JobState, Place, RequestId, TaskToken
+from airunner.model.job_events import JobEvent
+from airunner.model.job_query import JobQuery, Page, QueueStatistics
+from airunner.model.jobs import Instant, Job, JobId, JobState, Position, RequestId, TaskToken
 from airunner.model.spec import JobSpec
-from airunner.model.wait_reason import Waiting
+from airunner.model.wait_reason import WaitReason
 from airunner.wire.client.connection import PAUSES, Connection
-from airunner.wire.client.endpoint import Destination
+from airunner.wire.client.endpoint import Endpoint
 from airunner.wire.codec.enums import JOB_STATES
 from airunner.wire.codec.errors import decode_refusal, refusal_of
 from airunner.wire.codec.job_events import decode_entry, encode_filter
@@ -46,39 +46,39 @@ class Accepted:
 class Heard:
     """What has come of all jobs, up to a place in the server's log."""
 
-    entries: Sequence[tuple[JobId, Entry]]  # in the order of the log
-    place: Place
+    entries: Sequence[tuple[JobId, JobEvent]]  # in the order of the log
+    place: Position
     log: str  # whose place it is
     begins: bool  # what was before is not told
 
 
 class JobsClient(Connection):
-    """One connection to a server. Use it as `async with JobsClient(destination) as jobs`.
+    """One connection to a server. Use it as `async with JobsClient(endpoint) as jobs`.
 
     Any verb raises Unreachable when nobody answers, and what the server refuses.
     """
 
     def __init__(
         self,
-        destination: Destination,
+        endpoint: Endpoint,
         *,
         pauses: Sequence[float] = PAUSES,
         dice: Callable[[float, float], float] = uniform,
     ) -> None:
-        super().__init__(destination, pauses=pauses, dice=dice)
+        super().__init__(endpoint, pauses=pauses, dice=dice)
         self._jobs = job_pb2_grpc.JobServiceStub(self._channel)
         self._events = job_pb2_grpc.JobEventsServiceStub(self._channel)
 
     async def enqueue(self, spec: JobSpec, *, request: RequestId = NO_KEY) -> Accepted:
         """Put a job in line. Repeated while the server is away only if it has a request id."""
-        wish = _encode_wish(spec, request)
+        wish = _encode_request(spec, request)
         return _decode_accepted(await self._ask(self._jobs.EnqueueJob, wish, repeat=bool(request)))
 
     async def enqueue_many(
         self, wishes: Iterable[tuple[JobSpec, RequestId]]
     ) -> list[Accepted | Refused]:
         """Up to ENQUEUE_JOBS_MAX jobs, with an answer for each in their order."""
-        requests = [_encode_wish(spec, request) for spec, request in wishes]
+        requests = [_encode_request(spec, request) for spec, request in wishes]
         response = await self._ask(
             self._jobs.EnqueueJobs,
             pb.EnqueueJobsRequest(requests=requests),
@@ -89,7 +89,7 @@ class JobsClient(Connection):
             for each in response.results
         ]
 
-    async def get(self, id: JobId) -> tuple[Job, Waiting | None]:
+    async def get(self, id: JobId) -> tuple[Job, WaitReason | None]:
         """A job as it is now and, while it is in line, why it waits."""
         response = await self._ask(self._jobs.GetJob, pb.GetJobRequest(job_id=id))
         job = decode_job(response.job)
@@ -97,9 +97,9 @@ class JobsClient(Connection):
             return job, None
         return job, decode_waiting(response.waiting, job.spec.queue)
 
-    async def list(self, listing: Listing | None = None) -> Page:
+    async def list(self, listing: JobQuery | None = None) -> Page:
         """Jobs, newest first, without the values of their environments."""
-        request = encode_listing(listing or Listing())
+        request = encode_listing(listing or JobQuery())
         return decode_page(await self._ask(self._jobs.ListJobs, request))
 
     async def statistics(self, queue: str | None = None) -> tuple[QueueStatistics, ...]:
@@ -133,7 +133,7 @@ class JobsClient(Connection):
         from_sequence: int = 1,
         stop_at_tail: bool = False,
         kinds: Iterable[str] = (),
-    ) -> AsyncGenerator[Entry, None]:
+    ) -> AsyncGenerator[JobEvent, None]:
         """A job's stream from a sequence on, until the job has ended; one connection.
 
         `kinds` are names of entries.kind(); with any, other published kinds are
@@ -145,20 +145,20 @@ class JobsClient(Connection):
             stop_at_tail=stop_at_tail,
             event_filter=encode_filter(kinds),
         )
-        call = self._events.StreamJobEvents(request, metadata=self.destination.metadata())
+        call = self._events.StreamJobEvents(request, metadata=self.endpoint.metadata())
         try:
             async for response in call:
                 if response.HasField("event"):
                     yield decode_entry(response.event)
         except grpc.aio.AioRpcError as error:
-            raise refusal_of(error, self.destination.server) from None
+            raise refusal_of(error, self.endpoint.server) from None
         finally:
             call.cancel()
 
     async def watch_all(
         self,
         *,
-        after: Place | None = None,
+        after: Position | None = None,
         log: str = "",
         queue: str = "",
         kinds: Iterable[str] = (),
@@ -172,7 +172,7 @@ class JobsClient(Connection):
         request = pb.StreamEventsRequest(
             queue=queue, after_place=after, log=log, event_filter=encode_filter(kinds)
         )
-        call = self._events.StreamEvents(request, metadata=self.destination.metadata())
+        call = self._events.StreamEvents(request, metadata=self.endpoint.metadata())
         begins = after is None
         try:
             async for response in call:
@@ -180,15 +180,15 @@ class JobsClient(Connection):
                 entries = [
                     (JobId(each.job_id), decode_entry(each.event)) for each in response.events
                 ]
-                yield Heard(entries, Place(response.place), log, begins)
+                yield Heard(entries, Position(response.place), log, begins)
                 begins = False
         except grpc.aio.AioRpcError as error:
-            raise refusal_of(error, self.destination.server) from None
+            raise refusal_of(error, self.endpoint.server) from None
         finally:
             call.cancel()
 
 
-def _encode_wish(spec: JobSpec, request: RequestId) -> pb.EnqueueJobRequest:
+def _encode_request(spec: JobSpec, request: RequestId) -> pb.EnqueueJobRequest:
     return pb.EnqueueJobRequest(request_id=request, queue=spec.queue, job_params=encode_spec(spec))
 
 

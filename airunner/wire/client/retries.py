@@ -13,7 +13,7 @@ CONNECTED_SECONDS: Final = 60.0  # after which a try must have had a server, tho
 BROKEN: Final = (Unreachable, ShuttingDown, Stalled, Unauthenticated)  # what a further try may mend
 
 
-class Tries:
+class RetryPolicy:
     """Those of one watch, or of one transfer.
 
     `lost` is told once each time that the server goes away. `known`: the first try may break
@@ -54,7 +54,7 @@ class Tries:
         for each time that it has worked.
         """
         if isinstance(refusal, Unauthenticated):
-            if self._client.destination.token_file is None or self._token_read or not self._seen:
+            if self._client.endpoint.token_file is None or self._token_read or not self._seen:
                 raise refusal
             self._token_read = True
             self._lost(refusal)

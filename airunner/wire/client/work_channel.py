@@ -10,7 +10,7 @@ import grpc
 from airunner.model.errors import Refused, ShuttingDown, Unreachable
 from airunner.model.protocol.channel import ChannelClosed
 from airunner.model.protocol.worker_protocol import FromServer, FromWorker
-from airunner.wire.client.endpoint import Destination, dial
+from airunner.wire.client.endpoint import Endpoint, dial
 from airunner.wire.codec.errors import refusal_of
 from airunner.wire.codec.worker_protocol import decode_from_server, encode_from_worker
 from airunner.wire.job.v1 import job_pb2 as pb
@@ -26,11 +26,11 @@ class WorkChannel:
     receive() closes the channel.
     """
 
-    def __init__(self, destination: Destination) -> None:
-        self._server = destination.server
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._server = endpoint.server
         self._heard: deque[FromServer] = deque()  # and not received yet
-        metadata = destination.metadata()
-        self._channel = dial(destination)
+        metadata = endpoint.metadata()
+        self._channel = dial(endpoint)
         self._call: grpc.aio.StreamStreamCall[pb.WorkRequest, pb.WorkResponse] = JobServiceStub(
             self._channel
         ).Work(metadata=metadata)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final, Generic, TypeVar
 
 from airunner.model.errors import InvalidRequest
-from airunner.model.jobs import Ending, JobState, Reason
+from airunner.model.jobs import AttemptEnd, JobState, Reason
 from airunner.model.reports import Stream
 from airunner.model.spec import ProcessType
 from airunner.model.steps import StepStatus
@@ -73,10 +73,10 @@ STEP_STATUSES: Final = Enumeration(
 )
 ENDINGS: Final = Enumeration(
     {
-        Ending.FINISHED: pb.ENDING_FINISHED,
-        Ending.RELEASED: pb.ENDING_RELEASED,
-        Ending.LAPSED: pb.ENDING_LAPSED,
-        Ending.LOST: pb.ENDING_LOST,
+        AttemptEnd.FINISHED: pb.ENDING_FINISHED,
+        AttemptEnd.RELEASED: pb.ENDING_RELEASED,
+        AttemptEnd.LAPSED: pb.ENDING_LAPSED,
+        AttemptEnd.LOST: pb.ENDING_LOST,
     }
 )
 PROCESS_TYPES: Final = Enumeration(

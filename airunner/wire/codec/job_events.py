@@ -9,10 +9,18 @@ that was sent as the one is stored and shown as the other.
 from collections.abc import Iterable
 
 from airunner.model.errors import InvalidRequest
-from airunner.model.job_events import BackInLine, Cancelling, Ended, Entry, InLine, Kept, Taken
+from airunner.model.job_events import (
+    ArtifactStored,
+    JobCancelRequested,
+    JobEnqueued,
+    JobEvent,
+    JobFinished,
+    JobLeased,
+    JobReturned,
+)
 from airunner.model.jobs import Instant, JobId, Sequence, Subject, WorkerId
 from airunner.model.proof.seal import Link
-from airunner.model.reports import width
+from airunner.model.reports import count_sequences
 from airunner.wire.codec.artifacts import decode_artifact, encode_artifact
 from airunner.wire.codec.enums import ENDINGS, JOB_STATES
 from airunner.wire.codec.outcomes import decode_outcome, encode_outcome
@@ -25,46 +33,46 @@ OURS = 100  # from this number up
 _OUTPUT = frozenset((int(pb.EVENT_TYPE_OUTPUT), int(pb.EVENT_TYPE_OUTPUT_BATCH)))
 
 
-def fill_entry(event: pb.JobEvent, entry: Entry, id: JobId | None = None) -> None:
+def fill_entry(event: pb.JobEvent, entry: JobEvent, id: JobId | None = None) -> None:
     """Make an empty event say this; `id` is the job's, which a result repeats."""
     _fill(event, entry, id)
     fill_instant(event.timestamp, entry.at)
     event.attempt, event.link = entry.attempt, entry.link
 
 
-def encode_told(entry: Entry, id: JobId) -> tuple[int, bytes]:
+def encode_told(entry: JobEvent, id: JobId) -> tuple[int, bytes]:
     """The type of event, and a StreamJobEventsResponse that tells of it."""
     response = pb.StreamJobEventsResponse(scanned_through=entry.last)
     fill_entry(response.event, entry, id)
     return response.event.event_type, response.SerializeToString()
 
 
-def decode_entry(event: pb.JobEvent) -> Entry:
+def decode_entry(event: pb.JobEvent) -> JobEvent:
     """The entry; InvalidRequest if the event is of a kind that is not known here."""
     at = decode_instant(event.timestamp, "event.timestamp") or Instant(0)
     match event.WhichOneof("event_data"):
         case "enqueued":
             retry_of = JobId(event.enqueued.retry_of) if event.enqueued.retry_of else None
-            return _entry(event, at, InLine(event.enqueued.queue, retry_of))
+            return _entry(event, at, JobEnqueued(event.enqueued.queue, retry_of))
         case "leased":
-            return _entry(event, at, Taken(WorkerId(event.leased.worker)))
+            return _entry(event, at, JobLeased(WorkerId(event.leased.worker)))
         case "returned":
             ending = ENDINGS.decode(event.returned.ending, "returned.ending")
-            return _entry(event, at, BackInLine(ending, event.returned.failures))
+            return _entry(event, at, JobReturned(ending, event.returned.failures))
         case "cancel_requested":
-            return _entry(event, at, Cancelling(Subject(event.cancel_requested.by)))
+            return _entry(event, at, JobCancelRequested(Subject(event.cancel_requested.by)))
         case "artifact":
-            return _entry(event, at, Kept(decode_artifact(event.artifact.artifact)))
+            return _entry(event, at, ArtifactStored(decode_artifact(event.artifact.artifact)))
         case "finished":
             state = JOB_STATES.decode(event.finished.state, "finished.state")
             outcome = decode_outcome(event.finished.result)
-            return _entry(event, at, Ended(state, outcome, decode_seal(event.finished)))
+            return _entry(event, at, JobFinished(state, outcome, decode_seal(event.finished)))
         case _:
             if (report := decode_report(event)) is None:
                 raise InvalidRequest("output_batch", "is empty")
-            return Entry(
+            return JobEvent(
                 first=Sequence(event.sequence),
-                last=Sequence(event.sequence + width(report) - 1),
+                last=Sequence(event.sequence + count_sequences(report) - 1),
                 at=at,
                 attempt=event.attempt,
                 what=report,
@@ -96,26 +104,26 @@ def passes(type: int, wanted: frozenset[int]) -> bool:
     return not wanted or type >= OURS or type in wanted
 
 
-def _fill(event: pb.JobEvent, entry: Entry, id: JobId | None) -> None:
+def _fill(event: pb.JobEvent, entry: JobEvent, id: JobId | None) -> None:
     event.sequence = entry.first
     match entry.what:
-        case InLine(queue, retry_of):
+        case JobEnqueued(queue, retry_of):
             event.event_type = pb.EVENT_TYPE_ENQUEUED
             event.enqueued.queue, event.enqueued.retry_of = queue, retry_of or ""
-        case Taken(worker):
+        case JobLeased(worker):
             event.event_type = pb.EVENT_TYPE_LEASED
             event.leased.attempt, event.leased.worker = entry.attempt, worker
-        case BackInLine(ending, failures):
+        case JobReturned(ending, failures):
             event.event_type = pb.EVENT_TYPE_RETURNED
             event.returned.attempt, event.returned.failures = entry.attempt, failures
             event.returned.ending = ENDINGS.encode(ending)
-        case Cancelling(by):
+        case JobCancelRequested(by):
             event.event_type = pb.EVENT_TYPE_CANCEL_REQUESTED
             event.cancel_requested.by = by
-        case Kept(artifact):
+        case ArtifactStored(artifact):
             event.event_type = pb.EVENT_TYPE_ARTIFACT
             event.artifact.artifact.CopyFrom(encode_artifact(artifact))
-        case Ended(state, outcome, seal):
+        case JobFinished(state, outcome, seal):
             event.event_type = pb.EVENT_TYPE_FINISHED
             event.finished.MergeFrom(
                 pb.FinishedEvent(
@@ -129,10 +137,12 @@ def _fill(event: pb.JobEvent, entry: Entry, id: JobId | None) -> None:
 
 
 def _entry(
-    event: pb.JobEvent, at: Instant, what: InLine | Taken | BackInLine | Cancelling | Kept | Ended
-) -> Entry:
+    event: pb.JobEvent,
+    at: Instant,
+    what: JobEnqueued | JobLeased | JobReturned | JobCancelRequested | ArtifactStored | JobFinished,
+) -> JobEvent:
     sequence = Sequence(event.sequence)
-    return Entry(
+    return JobEvent(
         first=sequence,
         last=sequence,
         at=at,

@@ -5,17 +5,17 @@ rest stays on the server: place in line, token digests, report numbers.
 """
 
 from airunner.model.errors import InvalidRequest
-from airunner.model.job_query import Listing, Page, QueueStatistics
+from airunner.model.job_query import JobQuery, Page, QueueStatistics
 from airunner.model.jobs import (
     BEGINNING,
-    Attempt,
     Instant,
     Job,
     JobId,
     JobState,
     Lease,
     Millis,
-    Place,
+    PastAttempt,
+    Position,
     RequestId,
     Sequence,
     Subject,
@@ -28,7 +28,7 @@ from airunner.model.limits import (
     REPORTS_PER_BATCH_MAX,
     VISIBILITY_SECONDS_DEFAULT,
 )
-from airunner.model.wait_reason import Waiting
+from airunner.model.wait_reason import WaitReason
 from airunner.wire.codec.enums import ENDINGS, JOB_STATES
 from airunner.wire.codec.outcomes import decode_outcome, encode_outcome
 from airunner.wire.codec.seals import decode_seal, encode_seal
@@ -115,7 +115,7 @@ def decode_job(job: pb.Job) -> Job:
     )
 
 
-def encode_waiting(waiting: Waiting | None) -> pb.Waiting | None:
+def encode_waiting(waiting: WaitReason | None) -> pb.Waiting | None:
     if waiting is None:
         return None
     return pb.Waiting(
@@ -127,8 +127,8 @@ def encode_waiting(waiting: Waiting | None) -> pb.Waiting | None:
     )
 
 
-def decode_waiting(waiting: pb.Waiting, queue: str) -> Waiting:
-    return Waiting(
+def decode_waiting(waiting: pb.Waiting, queue: str) -> WaitReason:
+    return WaitReason(
         queue=queue,
         ahead=waiting.ahead,
         workers=waiting.workers,
@@ -137,7 +137,7 @@ def decode_waiting(waiting: pb.Waiting, queue: str) -> Waiting:
     )
 
 
-def encode_listing(listing: Listing) -> pb.ListJobsRequest:
+def encode_listing(listing: JobQuery) -> pb.ListJobsRequest:
     return pb.ListJobsRequest(
         queue=listing.queue or "",
         state=(
@@ -149,16 +149,16 @@ def encode_listing(listing: Listing) -> pb.ListJobsRequest:
     )
 
 
-def decode_listing(request: pb.ListJobsRequest) -> Listing:
+def decode_listing(request: pb.ListJobsRequest) -> JobQuery:
     token = request.page_token
     if token and not (token.isascii() and token.isdecimal() and len(token) < 20):
         raise InvalidRequest("page_token", "is not a next_page_token of an earlier response")
-    return Listing(
+    return JobQuery(
         queue=request.queue or None,
         state=JOB_STATES.decode(request.state, "state") if request.state else None,
         page=request.page or 1,
-        before=Place(int(token)) if token else None,
-        page_size=request.page_size or Listing().page_size,
+        before=Position(int(token)) if token else None,
+        page_size=request.page_size or JobQuery().page_size,
     )
 
 
@@ -176,7 +176,7 @@ def decode_page(response: pb.ListJobsResponse) -> Page:
     return Page(
         jobs=tuple(decode_job(job) for job in response.jobs),
         last_page=response.last_page,
-        next=Place(int(response.next_page_token)) if response.next_page_token else None,
+        next=Position(int(response.next_page_token)) if response.next_page_token else None,
     )
 
 
@@ -227,7 +227,7 @@ def _decode_lease(job: pb.Job) -> Lease | None:
     return Lease(token=_NO_TOKEN, worker=WorkerId(job.worker), span=Millis(0), until=until)
 
 
-def _encode_attempt(attempt: Attempt) -> pb.Attempt:
+def _encode_attempt(attempt: PastAttempt) -> pb.Attempt:
     return pb.Attempt(
         number=attempt.number,
         worker=attempt.worker,
@@ -237,8 +237,8 @@ def _encode_attempt(attempt: Attempt) -> pb.Attempt:
     )
 
 
-def _decode_attempt(attempt: pb.Attempt) -> Attempt:
-    return Attempt(
+def _decode_attempt(attempt: pb.Attempt) -> PastAttempt:
+    return PastAttempt(
         number=attempt.number,
         token=_NO_TOKEN,
         worker=WorkerId(attempt.worker),

@@ -34,7 +34,7 @@ from airunner.model.reports import (
     StepStarted,
     Stream,
     TerminalResized,
-    width,
+    count_sequences,
 )
 from airunner.wire.codec.containers import (
     decode_container_create,
@@ -102,7 +102,7 @@ def fill_reports(batch: pb.Batch, reports: Iterable[Report], first: int) -> None
     """Add an event for each, numbered from `first` without a gap."""
     for report in reports:
         fill_report(batch.events.add(), report, first)
-        first += width(report)
+        first += count_sequences(report)
 
 
 def decode_report(event: pb.JobEvent) -> Report | None:
@@ -131,7 +131,7 @@ def decode_reports(events: Iterable[pb.JobEvent]) -> list[tuple[int, Report]]:
         if number < 0:
             raise InvalidRequest("events.sequence", f"{number} is below 0")
         reports.append((number, report))
-        numbers += 1 if isinstance(report, OutputCut) else width(report)
+        numbers += 1 if isinstance(report, OutputCut) else count_sequences(report)
         size += report.size if isinstance(report, Output) else 0
     if numbers > limits.REPORTS_PER_BATCH_MAX:
         raise InvalidRequest(

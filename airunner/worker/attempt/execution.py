@@ -9,7 +9,7 @@ Rules
    that is told to be CANCELLED has stopped.
 2. Whatever wants the attempt to stop asks its Halt. During set-up that is the end of its time, and
    a git in it dies. Later the tree of the stage that runs is ended (turn.py), and no other begins.
-3. What the stages came to is the job's end (course.py).
+3. What the stages came to is the job's end (results.py).
 4. A lost lease kills the tree at once, and nothing more is said.
 5. A job that asks for a container fails. It never runs on the host instead.
 6. Artifacts are brought where they belong after the last stage, also after one that failed, but not
@@ -23,22 +23,22 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from airunner.model.jobs import Ending, Instant, JobState, Millis, Outcome, Reason
+from airunner.model.jobs import AttemptEnd, Instant, JobState, Millis, Outcome, Reason
 from airunner.model.limits import COLLECT_SECONDS_MAX, SETUP_TIMEOUT_SECONDS
 from airunner.model.reports import ProcessFailed, Remark, StepEnded, StepStarted
-from airunner.worker.attempt.handle import Hold, LeaseLost
-from airunner.worker.attempt.runtime import Place
-from airunner.worker.attempt.stage_results import Course, NotRun
-from airunner.worker.attempt.stage_run import Turn
+from airunner.worker.attempt.handle import AttemptHandle, LeaseLost
+from airunner.worker.attempt.runtime import Runtime
+from airunner.worker.attempt.stage_results import StageNotStarted, StageResults
+from airunner.worker.attempt.stage_run import StageRun
 from airunner.worker.attempt.stages import Stage, plan
-from airunner.worker.attempt.stop import Why
+from airunner.worker.attempt.stop import StopReason
 from airunner.worker.process import (
     CommandNotFound,
-    KeeperLost,
     LaunchError,
     LaunchLost,
     NotExecutable,
     Process,
+    SupervisorLost,
 )
 from airunner.worker.workspace.workspace import (
     CheckoutFailed,
@@ -53,29 +53,29 @@ NO_UPLOADS = "this worker cannot bring artifacts to its server"
 _REMARKS = 20  # on artifacts that were not kept, at most
 
 
-class Run:
+class Execution:
     """One attempt of one job."""
 
-    def __init__(self, hold: Hold, place: Place) -> None:
-        self._hold = hold
-        self._spec = hold.job.spec
-        self._halt = hold.halt
-        self._place = place
-        self._log = place.log.bind(job=hold.job.id, attempt=hold.job.attempt)
-        self.keeper_lost: KeeperLost | None = None  # this worker can start nothing any more
+    def __init__(self, handle: AttemptHandle, runtime: Runtime) -> None:
+        self._handle = handle
+        self._spec = handle.job.spec
+        self._stop = handle.stop
+        self._runtime = runtime
+        self._log = runtime.log.bind(job=handle.job.id, attempt=handle.job.attempt)
+        self.supervisor_lost: SupervisorLost | None = None  # this worker can start nothing any more
 
-    async def play(self) -> None:
+    async def run(self) -> None:
         """Run the attempt and say its last word; no process of it is left when this returns."""
         self._log.info("job_leased", queue=self._spec.queue)
         workspace: Workspace | None = None
         try:
             try:
-                workspace = self._place.workspaces.make(self._hold.job)
+                workspace = self._runtime.workspaces.make(self._handle.job)
                 verdict = await self._attempt(workspace)
                 await workspace.leave()
             except SetupFailed as failure:
                 verdict = await self._fail(Reason.SETUP_FAILED, str(failure))
-            self._hold.end(verdict)
+            self._handle.end(verdict)
             self._log.info("attempt_over")
         except* LeaseLost:
             pass  # and the session has said so
@@ -83,133 +83,135 @@ class Run:
             if workspace:
                 await workspace.remove()
 
-    async def _attempt(self, workspace: Workspace) -> Outcome | Ending:
+    async def _attempt(self, workspace: Workspace) -> Outcome | AttemptEnd:
         if self._spec.container is not None:
             return await self._fail(Reason.SETUP_FAILED, NO_CONTAINERS)
-        began = self._place.clock.now()
+        began = self._runtime.clock.now()
         stages = await self._set_up(workspace)
-        if isinstance(stages, Ending):
+        if isinstance(stages, AttemptEnd):
             return stages
         if isinstance(stages, Outcome):
-            course, verdict = Course((), 0), stages
+            stage_results, verdict = StageResults((), 0), stages
         else:
-            course = Course(stages, self._spec.timeout_seconds)
-            ended = await self._run(course, workspace)
-            if isinstance(ended, Ending):
+            stage_results = StageResults(stages, self._spec.timeout_seconds)
+            ended = await self._run(stage_results, workspace)
+            if isinstance(ended, AttemptEnd):
                 return ended
             verdict = ended
-        return await self._conclude(workspace, course, verdict, began)
+        return await self._conclude(workspace, stage_results, verdict, began)
 
     # Set-up
 
-    async def _set_up(self, workspace: Workspace) -> tuple[Stage, ...] | Outcome | Ending:
+    async def _set_up(self, workspace: Workspace) -> tuple[Stage, ...] | Outcome | AttemptEnd:
         """What to run, in a workspace that is ready; or how it came to nothing."""
         try:
             async with asyncio.timeout(SETUP_TIMEOUT_SECONDS) as limit:
-                with self._halt.heeded(partial(_end_now, limit)):
+                with self._stop.on_stop(partial(_end_now, limit)):
                     return await self._prepare(workspace)
         except TimeoutError:
             if not limit.expired():
                 raise
-            if self._halt.why is None:
-                self._halt.ask(Why.SETUP_TIMEOUT)
+            if self._stop.why is None:
+                self._stop.ask(StopReason.SETUP_TIMEOUT)
             return self._stopped()
 
     async def _prepare(self, workspace: Workspace) -> tuple[Stage, ...] | Outcome:
         try:
-            await workspace.fetch(self._hold.report)
+            await workspace.fetch(self._handle.report)
             stages = plan(self._spec, workspace.steps)
         except CheckoutFailed as failure:
             return Outcome(reason=Reason.SETUP_FAILED, error=str(failure))
         except SetupFailed as failure:
             return await self._fail(Reason.SETUP_FAILED, str(failure))
-        await self._hold.confirmed()
+        await self._handle.confirmed()
         return stages
 
-    def _stopped(self) -> Outcome | Ending:
+    def _stopped(self) -> Outcome | AttemptEnd:
         """How an attempt ends that was stopped while no command of it ran."""
-        match self._halt.why:
-            case Why.CANCEL:
+        match self._stop.why:
+            case StopReason.CANCEL:
                 return Outcome(reason=Reason.CANCELLED, error="cancelled before the command ran")
-            case Why.TIMEOUT:
+            case StopReason.TIMEOUT:
                 limit = self._spec.timeout_seconds
                 error = f"the job ran longer than its timeout of {limit} s"
                 return Outcome(reason=Reason.TIMEOUT, error=error)
-            case Why.SETUP_TIMEOUT:
+            case StopReason.SETUP_TIMEOUT:
                 error = f"set-up took longer than SETUP_TIMEOUT_SECONDS ({SETUP_TIMEOUT_SECONDS} s)"
                 return Outcome(reason=Reason.SETUP_FAILED, error=error)
-            case Why.LOST:
+            case StopReason.LOST:
                 raise LeaseLost
             case _:
-                return Ending.RELEASED
+                return AttemptEnd.RELEASED
 
     async def _fail(self, reason: Reason, error: str, exit_code: int | None = None) -> Outcome:
-        await self._hold.report(ProcessFailed(error))
+        await self._handle.report(ProcessFailed(error))
         return Outcome(reason=reason, exit_code=exit_code, error=error)
 
     # The stages
 
-    async def _run(self, course: Course, workspace: Workspace) -> Outcome | Ending:
+    async def _run(self, stage_results: StageResults, workspace: Workspace) -> Outcome | AttemptEnd:
         """Give each stage its turn, until one ends the job."""
-        room = self._hold.output_bytes_max
+        room = self._handle.output_bytes_max
         with self._time_limit():
-            for stage in course.stages:
-                if self._halt.why is not None:
+            for stage in stage_results.stages:
+                if self._stop.why is not None:
                     stopped = self._stopped()
-                    return course.outcome(stopped) if isinstance(stopped, Outcome) else stopped
+                    return (
+                        stage_results.outcome(stopped) if isinstance(stopped, Outcome) else stopped
+                    )
                 if stage.step is not None:
-                    await self._hold.report(StepStarted(stage.step, stage.title))
-                left = await self._play(stage, course, workspace, room)
-                if isinstance(left, Ending):
+                    await self._handle.report(StepStarted(stage.step, stage.title))
+                left = await self._run_stage(stage, stage_results, workspace, room)
+                if isinstance(left, AttemptEnd):
                     return left
                 room = left
-                if course.over:
+                if stage_results.over:
                     break
-        return course.outcome()
+        return stage_results.outcome()
 
-    async def _play(
-        self, stage: Stage, course: Course, workspace: Workspace, room: int
-    ) -> int | Ending:
-        """A stage's turn, as its course records it; the room that is left for output."""
-        turn = Turn(stage, self._hold, workspace, self._place)
-        began = self._place.clock.now()
-        process = await self._launch(turn)
-        if isinstance(process, Ending):
+    async def _run_stage(
+        self, stage: Stage, stage_results: StageResults, workspace: Workspace, room: int
+    ) -> int | AttemptEnd:
+        """A stage's turn, as its results records it; the room that is left for output."""
+        stage_run = StageRun(stage, self._handle, workspace, self._runtime)
+        began = self._runtime.clock.now()
+        process = await self._launch(stage_run)
+        if isinstance(process, AttemptEnd):
             return process
-        if isinstance(process, NotRun):
-            result = course.record(stage, process)
+        if isinstance(process, StageNotStarted):
+            result = stage_results.record(stage, process)
         else:
             self._log.info("job_started", pid=process.pid)
-            ran, room = await turn.follow(process, room)
+            ran, room = await stage_run.follow(process, room)
             if ran is None:
-                return Ending.LOST
-            if ran.why is Why.DRAIN:
-                return Ending.RELEASED
-            result = course.record(stage, ran)
+                return AttemptEnd.LOST
+            if ran.why is StopReason.DRAIN:
+                return AttemptEnd.RELEASED
+            result = stage_results.record(stage, ran)
         if stage.step is not None:
-            took = Millis(self._place.clock.now() - began)
-            await self._hold.report(
+            took = Millis(self._runtime.clock.now() - began)
+            await self._handle.report(
                 StepEnded(stage.step, stage.title, result.status, result.exit_code, took)
             )
         return room
 
-    async def _launch(self, turn: Turn) -> Process | NotRun | Ending:
+    async def _launch(self, stage_run: StageRun) -> Process | StageNotStarted | AttemptEnd:
         """A running command, or how it came to none."""
         try:
-            return await turn.launch()
+            return await stage_run.launch()
         except CommandNotFound as error:
-            failed = NotRun(reason=Reason.NOT_FOUND, error=str(error), exit_code=127)
+            failed = StageNotStarted(reason=Reason.NOT_FOUND, error=str(error), exit_code=127)
         except NotExecutable as error:
-            failed = NotRun(reason=Reason.NOT_EXECUTABLE, error=str(error), exit_code=126)
-        except KeeperLost as error:
-            self.keeper_lost = error
-            return Ending.RELEASED  # not the job's fault, and nothing of it runs
+            failed = StageNotStarted(reason=Reason.NOT_EXECUTABLE, error=str(error), exit_code=126)
+        except SupervisorLost as error:
+            self.supervisor_lost = error
+            return AttemptEnd.RELEASED  # not the job's fault, and nothing of it runs
         except LaunchLost as lost:
             self._log.error("process_lost", why=str(lost))
-            return Ending.LOST
+            return AttemptEnd.LOST
         except (SetupFailed, LaunchError) as error:
-            failed = NotRun(reason=Reason.SETUP_FAILED, error=str(error), exit_code=None)
-        await self._hold.report(ProcessFailed(failed.error))
+            failed = StageNotStarted(reason=Reason.SETUP_FAILED, error=str(error), exit_code=None)
+        await self._handle.report(ProcessFailed(failed.error))
         return failed
 
     @contextmanager
@@ -218,7 +220,7 @@ class Run:
         if not (seconds := self._spec.timeout_seconds):
             yield
             return
-        timer = asyncio.get_running_loop().call_later(seconds, self._halt.ask, Why.TIMEOUT)
+        timer = asyncio.get_running_loop().call_later(seconds, self._stop.ask, StopReason.TIMEOUT)
         try:
             yield
         finally:
@@ -227,33 +229,33 @@ class Run:
     # What is left
 
     async def _conclude(
-        self, workspace: Workspace, course: Course, verdict: Outcome, began: Instant
-    ) -> Outcome | Ending:
+        self, workspace: Workspace, stage_results: StageResults, verdict: Outcome, began: Instant
+    ) -> Outcome | AttemptEnd:
         """Bring what the attempt made where it belongs, and say what came of it."""
         results, collected = workspace.results, Collected()
-        if course.begun and self._halt.why is not Why.CANCEL:
+        if stage_results.begun and self._stop.why is not StopReason.CANCEL:
             brought = await self._collect(workspace)
-            if isinstance(brought, Ending):
+            if isinstance(brought, AttemptEnd):
                 return brought
             collected = brought
-        if self._halt.why is Why.CANCEL:
+        if self._stop.why is StopReason.CANCEL:
             verdict = replace(verdict, reason=Reason.CANCELLED)
         elif collected.remark:
-            await self._hold.report(Remark(collected.remark))
+            await self._handle.report(Remark(collected.remark))
         verdict = await self._told(verdict, collected.errors)
         if results:
             summary = Summary(
-                job=self._hold.job,
+                job=self._handle.job,
                 outcome=verdict,
-                steps=course.summaries(),
+                steps=stage_results.summaries(),
                 collected=collected,
                 started_at=began,
-                ended_at=self._place.clock.now(),
+                ended_at=self._runtime.clock.now(),
             )
             verdict = await self._told(verdict, await results.conclude(summary))
         return verdict
 
-    async def _collect(self, workspace: Workspace) -> Collected | Ending:
+    async def _collect(self, workspace: Workspace) -> Collected | AttemptEnd:
         """Bring the artifacts; a cancel, a lost lease and a kill of the worker end that.
 
         They go to the folder of results, or else to the server if the job names any.
@@ -262,28 +264,28 @@ class Run:
             shelf = workspace.results.shelf
         elif not self._spec.artifacts:
             return Collected()
-        elif not self._place.uploads:
+        elif not self._runtime.uploads:
             return Collected(errors=(NO_UPLOADS,))
         else:
-            shelf = self._place.uploads(self._hold.token)
+            shelf = self._runtime.uploads(self._handle.token)
         try:
             async with asyncio.timeout(COLLECT_SECONDS_MAX) as limit:
-                with self._halt.heeded(partial(self._end_if_final, limit)):
+                with self._stop.on_stop(partial(self._end_if_final, limit)):
                     return await workspace.collect(shelf)
         except TimeoutError:
             if not limit.expired():
                 raise
-        if self._halt.why is Why.LOST:
+        if self._stop.why is StopReason.LOST:
             raise LeaseLost
-        if self._halt.why is Why.CANCEL:
+        if self._stop.why is StopReason.CANCEL:
             return Collected()
-        if self._halt.is_urgent:
-            return Ending.RELEASED
+        if self._stop.is_urgent:
+            return AttemptEnd.RELEASED
         limit_said = f"COLLECT_SECONDS_MAX ({COLLECT_SECONDS_MAX} s)"
         return Collected(errors=(f"the artifacts took longer to keep than {limit_said}",))
 
     def _end_if_final(self, limit: asyncio.Timeout) -> None:
-        if self._halt.why in (Why.CANCEL, Why.LOST) or self._halt.is_urgent:
+        if self._stop.why in (StopReason.CANCEL, StopReason.LOST) or self._stop.is_urgent:
             _end_now(limit)
 
     async def _told(self, verdict: Outcome, errors: tuple[str, ...]) -> Outcome:
@@ -291,7 +293,7 @@ class Run:
         if not errors:
             return verdict
         for error in errors[:_REMARKS]:
-            await self._hold.report(Remark(error))
+            await self._handle.report(Remark(error))
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         error = "; ".join(filter(None, (verdict.error, f"{errors[0]}{more}")))
         if verdict.state is JobState.COMPLETED:

@@ -1,17 +1,17 @@
-"""What an attempt is told of its job, and whom it tells: a lease's tenure, or a run without a server."""
+"""What an attempt is told of its job, and whom it tells: a lease's held lease, or a run without a server."""
 
 from typing import Protocol
 
-from airunner.model.jobs import Ending, Job, Outcome, TaskToken
+from airunner.model.jobs import AttemptEnd, Job, Outcome, TaskToken
 from airunner.model.reports import Report
-from airunner.worker.attempt.stop import Halt
+from airunner.worker.attempt.stop import StopRequest
 
 
 class LeaseLost(Exception):
     """The job is not this worker's any more: nothing that is said of it is heard."""
 
 
-class Hold(Protocol):
+class AttemptHandle(Protocol):
     """The right to run one attempt."""
 
     @property
@@ -23,7 +23,7 @@ class Hold(Protocol):
         ...
 
     @property
-    def halt(self) -> Halt: ...
+    def stop(self) -> StopRequest: ...
 
     @property
     def output_bytes_max(self) -> int: ...
@@ -36,6 +36,6 @@ class Hold(Protocol):
         """Tell of the attempt, waiting while too much is untold. Raises LeaseLost."""
         ...
 
-    def end(self, verdict: Outcome | Ending) -> None:
+    def end(self, verdict: Outcome | AttemptEnd) -> None:
         """Say the last word behind all reports. No process of the attempt may be left."""
         ...

@@ -9,11 +9,11 @@ from airunner.model.jobs import TaskToken
 from airunner.worker.clock import Clock
 from airunner.worker.process import Launcher
 from airunner.worker.spool.spools import MemorySpools, Spools
-from airunner.worker.workspace.workspace import Shelf, Workspaces
+from airunner.worker.workspace.workspace import ArtifactSink, Workspaces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Runtime:
     """Each part is real, or keeps the same rules."""
 
     launcher: Launcher
@@ -21,4 +21,6 @@ class Place:
     clock: Clock
     log: FilteringBoundLogger
     spools: Spools = field(default_factory=MemorySpools)
-    uploads: Callable[[TaskToken], Shelf] | None = None  # artifacts of a lease, to its server
+    uploads: Callable[[TaskToken], ArtifactSink] | None = (
+        None  # artifacts of a lease, to its server
+    )

@@ -15,24 +15,24 @@ from dataclasses import dataclass
 from airunner.model.jobs import Instant, Outcome, Reason, StepResult
 from airunner.model.steps import IN_STEP, StepStatus
 from airunner.worker.attempt.stages import Stage
-from airunner.worker.attempt.stop import Why
+from airunner.worker.attempt.stop import StopReason
 from airunner.worker.process import Exit
 from airunner.worker.workspace.workspace import StepSummary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ran:
+class StageExit:
     """How a stage's command ended, and what stood then."""
 
     exit: Exit
-    why: Why | None  # the attempt was to stop
+    why: StopReason | None  # the attempt was to stop
     overdue: bool  # it ran longer than its own timeout
     started_at: Instant
     ended_at: Instant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NotRun:
+class StageNotStarted:
     """Why a stage's command could not be started."""
 
     reason: Reason
@@ -40,7 +40,7 @@ class NotRun:
     exit_code: int | None
 
 
-class Course:
+class StageResults:
     """What came of each stage so far."""
 
     def __init__(self, stages: tuple[Stage, ...], timeout_seconds: int) -> None:
@@ -55,19 +55,19 @@ class Course:
         """Whether a stage has had its turn."""
         return bool(self._results)
 
-    def record(self, stage: Stage, came: Ran | NotRun) -> StepResult:
+    def record(self, stage: Stage, came: StageExit | StageNotStarted) -> StepResult:
         """Take in how a stage ended, and what that means for the job."""
         status, outcome = self._judge(stage, came)
-        ran = came if isinstance(came, Ran) else None
+        ran = came if isinstance(came, StageExit) else None
         result = StepResult(
             name=stage.title,
             status=status,
-            exit_code=came.exit.code if isinstance(came, Ran) else came.exit_code,
+            exit_code=came.exit.code if isinstance(came, StageExit) else came.exit_code,
             started_at=ran.started_at if ran else None,
             ended_at=ran.ended_at if ran else None,
         )
         self._results.append(result)
-        stopped = ran is not None and ran.why in (Why.CANCEL, Why.TIMEOUT)
+        stopped = ran is not None and ran.why in (StopReason.CANCEL, StopReason.TIMEOUT)
         if stopped or (status is not StepStatus.SUCCESS and not stage.goes_on):
             self._ended = outcome
         return result
@@ -111,16 +111,16 @@ class Course:
             for stage, result in zip(self.stages, self.results(), strict=True)
         )
 
-    def _judge(self, stage: Stage, came: Ran | NotRun) -> tuple[StepStatus, Outcome]:
-        if isinstance(came, NotRun):
+    def _judge(self, stage: Stage, came: StageExit | StageNotStarted) -> tuple[StepStatus, Outcome]:
+        if isinstance(came, StageNotStarted):
             error = self._placed(stage, came.error)
             return StepStatus.FAILED, Outcome(
                 reason=came.reason, exit_code=came.exit_code, error=error
             )
         status, reason, error = StepStatus.FAILED, Reason.EXITED, ""
-        if came.why is Why.CANCEL:
+        if came.why is StopReason.CANCEL:
             status, reason = StepStatus.CANCELLED, Reason.CANCELLED
-        elif came.why is Why.TIMEOUT:
+        elif came.why is StopReason.TIMEOUT:
             status, reason = StepStatus.TIMEOUT, Reason.TIMEOUT
             what = "command" if stage.step is None else "job"
             error = f"the {what} ran longer than its timeout of {self._timeout_seconds} s"

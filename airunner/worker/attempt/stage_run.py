@@ -16,9 +16,9 @@ from typing import Final
 from airunner.model.jobs import Millis
 from airunner.model.reports import ProcessEnded, ProcessStarted
 from airunner.worker.attempt.batcher import Batcher
-from airunner.worker.attempt.handle import Hold
-from airunner.worker.attempt.runtime import Place
-from airunner.worker.attempt.stage_results import Ran
+from airunner.worker.attempt.handle import AttemptHandle
+from airunner.worker.attempt.runtime import Runtime
+from airunner.worker.attempt.stage_results import StageExit
 from airunner.worker.attempt.stages import Stage, shells
 from airunner.worker.environment import job_environment
 from airunner.worker.process import Command, CommandNotFound, Exit, Process, ProcessLost
@@ -27,18 +27,20 @@ from airunner.worker.workspace.workspace import Workspace
 _CUT: Final = b"\n[%d bytes were cut here: the job's limit of output was reached]\n"
 
 
-class Turn:
+class StageRun:
     """A stage's turn."""
 
-    def __init__(self, stage: Stage, hold: Hold, workspace: Workspace, place: Place) -> None:
+    def __init__(
+        self, stage: Stage, handle: AttemptHandle, workspace: Workspace, runtime: Runtime
+    ) -> None:
         self._stage = stage
-        self._hold = hold
-        self._spec = hold.job.spec
-        self._halt = hold.halt
+        self._handle = handle
+        self._spec = handle.job.spec
+        self._stop_request = handle.stop
         self._workspace = workspace
-        self._launcher = place.launcher
-        self._clock = place.clock
-        self._log = place.log
+        self._launcher = runtime.launcher
+        self._clock = runtime.clock
+        self._log = runtime.log
         self._overdue = False
 
     async def launch(self) -> Process:
@@ -58,7 +60,7 @@ class Turn:
             raise CommandNotFound(f"there is no shell {last[0]!r} on this worker") from None
 
     def _command(self, argv: tuple[str, ...], directory: str | None = None) -> Command:
-        stage, job = self._stage, self._hold.job
+        stage, job = self._stage, self._handle.job
         if directory is None:
             directory = self._workspace.directory(stage.directory)
         return Command(
@@ -71,13 +73,13 @@ class Turn:
             terminal=self._spec.terminal,
         )
 
-    async def follow(self, process: Process, room: int) -> tuple[Ran | None, int]:
+    async def follow(self, process: Process, room: int) -> tuple[StageExit | None, int]:
         """Report what the command does, to the end of its tree: how it went, and what room is left.
 
         `room` is in bytes of output that may be kept. None: who watched over the command has died
         with it.
         """
-        clock, report = self._clock, self._hold.report
+        clock, report = self._clock, self._handle.report
         tap = self._tap()
         batcher = Batcher(report, clock, room, step=self._stage.step, tap=tap)
         try:
@@ -91,7 +93,7 @@ class Turn:
                     stopping.append(tasks.create_task(self._end_in_time(process)))
                 output = tasks.create_task(batcher.pump(process))
                 end = await self._end_of(process)
-                why, overdue, ended_at = self._halt.why, self._overdue, clock.now()
+                why, overdue, ended_at = self._stop_request.why, self._overdue, clock.now()
                 await asyncio.wait([output])
                 if tap and batcher.cut:
                     await tap(_CUT % batcher.cut)
@@ -105,11 +107,13 @@ class Turn:
             await report(ProcessEnded(process.pid, end.code, Millis(ended_at - started_at)))
         finally:
             await process.close()
-        ran = Ran(exit=end, why=why, overdue=overdue, started_at=started_at, ended_at=ended_at)
+        ran = StageExit(
+            exit=end, why=why, overdue=overdue, started_at=started_at, ended_at=ended_at
+        )
         return ran, batcher.room
 
     async def _end_of(self, process: Process) -> Exit | None:
-        """How the command ended; None if its keeper died with it, which counts as a failure."""
+        """How the command ended; None if its supervisor died with it, which counts as a failure."""
         try:
             return await process.wait()
         except ProcessLost as lost:
@@ -118,14 +122,14 @@ class Turn:
 
     async def _stop(self, process: Process) -> None:
         """End the tree when the attempt is to stop."""
-        await self._halt.asked()
+        await self._stop_request.asked()
         async with asyncio.TaskGroup() as tasks:
             killer = tasks.create_task(self._kill(process))
             await process.terminate(self._spec.grace_seconds)
             killer.cancel()
 
     async def _kill(self, process: Process) -> None:
-        await self._halt.urgent()
+        await self._stop_request.kill_now()
         await process.terminate(0)
 
     async def _end_in_time(self, process: Process) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from enum import IntEnum
 
 
-class Why(IntEnum):
+class StopReason(IntEnum):
     DRAIN = 1  # the worker goes away; the job returns to its place in line
     TIMEOUT = 2  # the command ran longer than it may
     SETUP_TIMEOUT = 3  # it did not even start in time
@@ -19,16 +19,16 @@ class Why(IntEnum):
     LOST = 5  # the lease is not ours any more: say nothing
 
 
-class Halt:
+class StopRequest:
     """Whether one attempt is to stop."""
 
     def __init__(self) -> None:
-        self.why: Why | None = None
+        self.why: StopReason | None = None
         self._asked = asyncio.Event()
         self._urgent = asyncio.Event()
         self._heed: Callable[[], None] | None = None
 
-    def ask(self, why: Why, *, at_once: bool = False) -> None:
+    def ask(self, why: StopReason, *, at_once: bool = False) -> None:
         """Stop the attempt; `at_once`: without any grace."""
         if self.why is None or why > self.why:
             self.why = why
@@ -41,7 +41,7 @@ class Halt:
         """Return as soon as somebody has asked."""
         await self._asked.wait()
 
-    async def urgent(self) -> None:
+    async def kill_now(self) -> None:
         """Return as soon as there is no time for grace."""
         await self._urgent.wait()
 
@@ -50,7 +50,7 @@ class Halt:
         return self._urgent.is_set()
 
     @contextmanager
-    def heeded(self, call: Callable[[], None]) -> Iterator[None]:
+    def on_stop(self, call: Callable[[], None]) -> Iterator[None]:
         """Call whenever somebody asks, and now if somebody has, for as long as the block lasts."""
         self._heed = call
         try:

@@ -11,7 +11,7 @@ _NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  
 
 
 @contextmanager
-def whole(folder: int, name: str, mode: int, *, replace: bool = True) -> Iterator[int]:
+def atomic_write(folder: int, name: str, mode: int, *, replace: bool = True) -> Iterator[int]:
     """A descriptor to write a new file with, which gets its name in an open folder at the block's end.
 
     It has another name until then, and is closed before: some drives say only then that they have

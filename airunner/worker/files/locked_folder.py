@@ -18,7 +18,7 @@ from typing import Final
 PREFIX: Final = "worker-"  # of folders that may be removed; nothing else below the root is touched
 
 
-class Estate:
+class LockedFolder:
     """One worker's folder."""
 
     def __init__(self, root: Path, prefix: str = PREFIX) -> None:

@@ -15,7 +15,7 @@ from airunner.worker.files.descent import FOLDER
 _PATH = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def clear(at: int, name: str) -> bool:
+def remove_tree(at: int, name: str) -> bool:
     """Remove what is called so in the folder `at`; whether it is gone."""
     try:
         os.unlink(name, dir_fd=at)

@@ -17,7 +17,7 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 
-class Errands:
+class SerialThread:
     """One thread, which begins with the first errand and ends with close()."""
 
     def __init__(self, name: str) -> None:

@@ -35,20 +35,20 @@ from typing import Final
 from msgspec.structs import replace
 
 from airunner.model.errors import LimitReached
-from airunner.model.jobs import Ending, Outcome
+from airunner.model.jobs import AttemptEnd, Outcome
 from airunner.model.limits import REPORTS_PER_BATCH_MAX, UNACKNOWLEDGED_BYTES_MAX
 from airunner.model.protocol.worker_protocol import Assignment, Batch, Completion, GiveBack
-from airunner.model.reports import Report, width
+from airunner.model.reports import Report, count_sequences
 from airunner.worker.attempt.handle import LeaseLost
-from airunner.worker.attempt.stop import Halt, Why
+from airunner.worker.attempt.stop import StopReason, StopRequest
 from airunner.worker.session.backoff import Backoff
-from airunner.worker.spool.spool import LastWord, Spool, SpoolDamaged, size_of
-from airunner.worker.spool.spools import Left
+from airunner.worker.spool.spool import FinalReport, Spool, SpoolDamaged, size_of
+from airunner.worker.spool.spools import Orphan
 
 MESSAGE_BYTES: Final = 1024 * 1024  # of reports in one Batch, unless a single one is larger
 
 
-class Tenure:
+class HeldLease:
     """What one lease's holder knows. `wake` is called when there is something to say."""
 
     def __init__(
@@ -58,7 +58,7 @@ class Tenure:
         *,
         until: float,
         confirmed: bool,
-        wake: Callable[["Tenure"], None],
+        wake: Callable[["HeldLease"], None],
         backoff: Backoff,
     ) -> None:
         """`until` is in the loop's time; `confirmed` says that the lease holds now, for certain.
@@ -70,8 +70,8 @@ class Tenure:
         self.span = assignment.span / 1000  # seconds
         self.output_bytes_max = assignment.output_bytes_max
         self.until = until
-        self.halt = Halt()
-        self.verdict: Outcome | Ending | None = None  # what the last word says
+        self.stop = StopRequest()
+        self.verdict: Outcome | AttemptEnd | None = None  # what the last word says
         self.inherited = False  # from a worker that is dead
         self._strikes = 0
         self._loop = asyncio.get_running_loop()
@@ -93,7 +93,7 @@ class Tenure:
         if confirmed:
             self._sure.set()
 
-    def inherit(self, left: Left) -> None:
+    def inherit(self, left: Orphan) -> None:
         """Go on with what a dead worker has left, if the server still holds its lease."""
         self.inherited = True
         self._last = left.word.last if left.word else left.spool.last
@@ -101,13 +101,13 @@ class Tenure:
             self.verdict = left.word.verdict
             self._last_word_heard = True
         else:
-            left.when_gone(lambda: self.end(Ending.LOST))
+            left.when_processes_gone(lambda: self.end(AttemptEnd.LOST))
 
     # For the one who runs the job
 
     @property
     def lost(self) -> bool:
-        return self.halt.why is Why.LOST
+        return self.stop.why is StopReason.LOST
 
     async def confirmed(self) -> None:
         """Return once the lease is known to hold. Raises LeaseLost.
@@ -129,12 +129,12 @@ class Tenure:
             self._keep(report)
             self._wake(self)
 
-    def end(self, verdict: Outcome | Ending) -> None:
+    def end(self, verdict: Outcome | AttemptEnd) -> None:
         """Say the last word behind all reports: how the job ended, or that it goes back.
 
         No process of the attempt may be left.
         """
-        assert verdict not in (Ending.FINISHED, Ending.LAPSED)
+        assert verdict not in (AttemptEnd.FINISHED, AttemptEnd.LAPSED)
         if self.verdict is None and not self.is_over:
             self.verdict = verdict
             self._conclude()
@@ -151,7 +151,7 @@ class Tenure:
 
     # For the session
 
-    def say(self) -> Batch | Completion | GiveBack | None:
+    def next_message(self) -> Batch | Completion | GiveBack | None:
         """The next message, which counts as sent."""
         if self.is_over or self._pause or self._loop.time() >= self.until:
             return None
@@ -160,15 +160,15 @@ class Tenure:
                 return None
             first, reports = self._read()
             if reports:
-                self._told = first + sum(map(width, reports)) - 1
+                self._told = first + sum(map(count_sequences, reports)) - 1
                 self._send(self._told, sum(map(size_of, reports)))
                 return Batch(self.token, first, tuple(reports))
         if self.verdict is None or self._last_word_told:
             return None
         self._last_word_told = self._last_word_heard = True
         self._send(self._last + 1, 0)  # a number that nothing stores
-        if isinstance(self.verdict, Ending):
-            lost = self.verdict is Ending.LOST
+        if isinstance(self.verdict, AttemptEnd):
+            lost = self.verdict is AttemptEnd.LOST
             return GiveBack(self.token, lost, not self._muted, self._last)
         return Completion(self.token, self._last, self.verdict)
 
@@ -184,9 +184,9 @@ class Tenure:
             self._stored = self._last = stored
             self._mute()
         self._last = max(self._last, stored)
-        self.stored(stored)
+        self.acknowledged(stored)
         if self._strikes > 2 and self.verdict is not None:
-            self.verdict = Ending.LOST
+            self.verdict = AttemptEnd.LOST
             self._conclude()
         self._go_on()
 
@@ -201,7 +201,7 @@ class Tenure:
             self._told = self._last
         return self._last_word_heard
 
-    def postponed(self, status: str) -> bool:
+    def retry_later(self, status: str) -> bool:
         """Whether what was rejected is to be said again later; else it is a disagreement."""
         if self._flight:
             self._answered()
@@ -209,12 +209,12 @@ class Tenure:
             self._pause = self._loop.call_later(self._backoff.next(), self._end_pause)
         return self._pause is not None
 
-    def strike(self) -> bool:
+    def count_rejection(self) -> bool:
         """The server has rejected what was said; whether nothing is left to try."""
         self._strikes += 1
         return self._strikes > 3
 
-    def stored(self, upto: int) -> None:
+    def acknowledged(self, upto: int) -> None:
         """The server has all reports up to this number."""
         if upto > self._stored:
             self._stored = upto
@@ -235,7 +235,7 @@ class Tenure:
 
         What was not delivered is set aside.
         """
-        self.halt.ask(Why.LOST, at_once=True)
+        self.stop.ask(StopReason.LOST, at_once=True)
         if self._stored < self._last or isinstance(self.verdict, Outcome):
             self._spool.refuse()
         else:
@@ -253,7 +253,7 @@ class Tenure:
 
     def _keep(self, report: Report) -> None:
         remark = self._spool.append(self._last + 1, report)
-        self._last += width(report)
+        self._last += count_sequences(report)
         if remark:
             self._keep(remark)
 
@@ -281,7 +281,7 @@ class Tenure:
         assert self.verdict is not None
         if self._muted and isinstance(self.verdict, Outcome):
             self.verdict = replace(self.verdict, log_complete=False)
-        self._spool.conclude(LastWord(self._last, self.verdict))
+        self._spool.conclude(FinalReport(self._last, self.verdict))
 
     # When it is said
 

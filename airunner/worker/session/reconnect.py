@@ -4,7 +4,7 @@ from airunner.model.errors import Refused
 from airunner.model.protocol.channel import ChannelClosed
 
 
-def cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def root_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """What ended a connection: a defect, else the server's refusal, else that it closed."""
     if group.split((Refused, ChannelClosed))[1] is not None:
         return group
@@ -15,7 +15,7 @@ def cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return found
 
 
-class Patience:
+class RefusalPolicy:
     """How long a worker that was welcome bears refusals.
 
     A token file may be renewed late, which must not cost a job: so one that was ever welcome tries

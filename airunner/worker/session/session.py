@@ -1,19 +1,18 @@
-"""The worker's side of its session with a server; airunner/model/protocol/worker_protocol.py says what travels on it.
+"""The worker's end of its session with a server (messages: model/protocol/worker_protocol.py).
 
     connect -> Hello -> Welcome -> (speak | listen | beat) ... broken -> backoff -> connect -> ...
 
-Nothing that is to be said is queued. One task, the speaker, asks what there is to say: a
-farewell, a heartbeat, credit, then what each lease has, in turn. A connection that breaks
-takes no message with it; the next begins behind what the server has.
+No outgoing message is queued. The speaker task asks each source for its next message: a farewell,
+a heartbeat, credit, then the held leases in turn. A broken connection loses no message; the next
+connection starts after the last message that the server has stored.
 
-Two clocks are kept, both by the event loop's time. A heartbeat goes every third of the span, and
-renews each lease from when it was sent. A lease that has not been renewed for its
-whole span is lost: its job's tree is killed and nothing more is said of it. In between, a server may be
-away, restart or hang (an unanswered heartbeat is a broken connection): the jobs run on.
+The session keeps two deadlines, both in the event loop's time. A heartbeat is sent every third of
+the span and renews each lease from the time of sending. A lease that was not renewed for its whole
+span is lost: the worker kills the job's tree and reports nothing more. Until then the server may be
+away, restart or hang (an unanswered heartbeat counts as a broken connection), and jobs run on.
 
-Whoever leaves must not leave a lease behind that is still on its way. The answer to a
-heartbeat that was sent behind a Farewell comes behind every Assignment that the server
-made, so with that answer nothing is on its way any more.
+A leaving worker must not leave a lease behind that is still in transit. The server answers the
+heartbeat that follows a Farewell after every Assignment it made, so that answer ends the session.
 """
 
 import asyncio
@@ -27,7 +26,7 @@ from msgspec.structs import replace
 from structlog.typing import FilteringBoundLogger
 
 from airunner.model.errors import Refused
-from airunner.model.jobs import Ending, TaskToken
+from airunner.model.jobs import AttemptEnd, TaskToken
 from airunner.model.limits import HEARTBEAT_TOKENS_MAX, WORKER_SLOTS_MAX
 from airunner.model.protocol.channel import Channel, ChannelClosed
 from airunner.model.protocol.worker_protocol import (
@@ -46,10 +45,10 @@ from airunner.model.protocol.worker_protocol import (
     Stored,
     Welcome,
 )
-from airunner.worker.attempt.stop import Why
+from airunner.worker.attempt.stop import StopReason
 from airunner.worker.session.backoff import Backoff
-from airunner.worker.session.held_lease import Tenure
-from airunner.worker.session.reconnect import Patience, cause
+from airunner.worker.session.held_lease import HeldLease
+from airunner.worker.session.reconnect import RefusalPolicy, root_cause
 from airunner.worker.spool.spool import Spool
 from airunner.worker.spool.spools import MemorySpools, Spools
 
@@ -59,10 +58,11 @@ WELCOME_SECONDS_MAX: Final = 10  # from connecting to the server's Welcome
 LEFT_MAX: Final = HEARTBEAT_TOKENS_MAX - WORKER_SLOTS_MAX  # leases of dead workers at a time
 
 
-class Client:
-    """One worker's session, over as many connections as it takes.
+class WorkerSession:
+    """One worker's session over any number of connections.
 
-    `hello` says who it is; its slots are its first credit. `take` is called with each lease, and `news` whenever `idle` or `dismissed` may have changed.
+    `hello` identifies the worker; its slots are the first credit. `take` is called with each lease,
+    `news` whenever `idle` or `dismissed` may have changed.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Client:
         hello: Hello,
         *,
         dice: Random,
-        take: Callable[[Tenure], None],
+        take: Callable[[HeldLease], None],
         news: Callable[[], None],
         log: FilteringBoundLogger,
         spools: Spools | None = None,
@@ -87,8 +87,8 @@ class Client:
         self._loop = asyncio.get_running_loop()
         self._dice = dice
         self._backoff = Backoff(dice, self._span / 10)
-        self._tenures: dict[TaskToken, Tenure] = {}
-        self._talkers: dict[Tenure, None] = {}  # who may have something to say, in turn
+        self._held_leases: dict[TaskToken, HeldLease] = {}
+        self._talkers: dict[HeldLease, None] = {}  # who may have something to say, in turn
         self._free = hello.slots
         self._credit_due = 0  # not yet told on this connection
         self._beat_due = False
@@ -98,7 +98,7 @@ class Client:
         self._beats: deque[tuple[float, bool]] = deque()  # unanswered: sent when, after farewell?
         self._renewed_at = -1.0  # when the last acknowledged renewal was sent
         self._beaten_at = 0.0  # when the last renewal was sent, or asked for
-        self._patience = Patience(self._span)
+        self._patience = RefusalPolicy(self._span)
         self.welcomed = False  # ever
         self.connected = False
         self.dismissed = False  # no Assignment can come any more
@@ -111,7 +111,7 @@ class Client:
     @property
     def holding(self) -> int:
         """How many leases are neither settled nor lost."""
-        return len(self._tenures)
+        return len(self._held_leases)
 
     def grant(self) -> None:
         """One more job can be taken."""
@@ -148,7 +148,7 @@ class Client:
                 self._log.warning("disconnected", why=why, holding=self.holding)
             except Refused as refusal:
                 self._log.warning("refused", why=str(refusal), status=refusal.status)
-                if self._patience.ends(refusal, self._loop.time(), holding=bool(self._tenures)):
+                if self._patience.ends(refusal, self._loop.time(), holding=bool(self._held_leases)):
                     return refusal
             finally:
                 self.connected = False
@@ -181,7 +181,7 @@ class Client:
                     for message in await channel.receive_all():
                         self._hear(message)
         except BaseExceptionGroup as group:
-            raise cause(group) from None
+            raise root_cause(group) from None
         finally:
             if channel:
                 await channel.close()
@@ -189,7 +189,7 @@ class Client:
     def _introduction(self) -> Hello:
         free = 0 if self._leaving else self._free
         self._hello = replace(self._hello, connection=self._hello.connection + 1)
-        return replace(self._hello, credit=free, holding=(*self._tenures, *self._left))
+        return replace(self._hello, credit=free, holding=(*self._held_leases, *self._left))
 
     def _resume(self, welcome: Welcome, sent_at: float) -> None:
         self.connected = self.welcomed = True
@@ -202,15 +202,15 @@ class Client:
         self._talkers.clear()
         self._inherit(sent_at)
         for held in welcome.held:
-            if tenure := self._tenures.get(held.token):
-                tenure.renewed(sent_at)
-                tenure.resumed(held.sent)
+            if held_lease := self._held_leases.get(held.token):
+                held_lease.renewed(sent_at)
+                held_lease.resumed(held.sent)
                 if held.cancelled:
-                    self._cancel(tenure)
+                    self._cancel(held_lease)
         for token in welcome.lost:
-            tenure = self._tenures.get(token)
-            if tenure and not tenure.may_be_settled():
-                self._lose(tenure, "the server does not know it any more")
+            held_lease = self._held_leases.get(token)
+            if held_lease and not held_lease.may_be_settled():
+                self._lose(held_lease, "the server does not know it any more")
         # The Hello gave no credit, and what was assigned before but not received has gone back.
         self.dismissed = self._leaving and not self._credit_due
         self._farewell_due = self._leaving
@@ -234,20 +234,20 @@ class Client:
         if self._beat_due:
             self._beat_due = False
             self._beats.append((self._loop.time(), self._farewell_said))
-            return Heartbeat(tuple(self._tenures))
+            return Heartbeat(tuple(self._held_leases))
         if self._credit_due and not self._leaving:
             more, self._credit_due = self._credit_due, 0
             return Credit(more)
         while self._talkers:
-            tenure = next(iter(self._talkers))
-            del self._talkers[tenure]
-            if message := tenure.say():
-                self._talkers[tenure] = None  # at the end of the line: everybody has their turn
+            held_lease = next(iter(self._talkers))
+            del self._talkers[held_lease]
+            if message := held_lease.next_message():
+                self._talkers[held_lease] = None  # at the end of the line: everybody has their turn
                 return message
         return None
 
-    def _wake(self, tenure: Tenure) -> None:
-        self._talkers[tenure] = None
+    def _wake(self, held_lease: HeldLease) -> None:
+        self._talkers[held_lease] = None
         self._words.set()
 
     async def _beat(self) -> None:
@@ -279,16 +279,16 @@ class Client:
             case Assignment():
                 self._assigned(message)
             case Stored(token, sent):
-                if tenure := self._tenures.get(token):
-                    tenure.stored(sent)
+                if held_lease := self._held_leases.get(token):
+                    held_lease.acknowledged(sent)
             case Renewal(renewed, lost):
                 self._acknowledged(renewed, lost)
             case CancelOrder(token):
-                if tenure := self._tenures.get(token):
-                    self._cancel(tenure)
+                if held_lease := self._held_leases.get(token):
+                    self._cancel(held_lease)
             case Settled(token):
-                if tenure := self._tenures.pop(token, None):
-                    self._settled(tenure)
+                if held_lease := self._held_leases.pop(token, None):
+                    self._settled(held_lease)
             case Rejected():
                 self._rejected(message)
             case Drain():
@@ -301,16 +301,16 @@ class Client:
         now, span = self._loop.time(), assignment.span / 1000
         fresh = self._renewed_at + span / 2 > now
         until = (self._renewed_at if fresh else now) + span
-        tenure = self._hold(assignment, self._spools.open(assignment), until, confirmed=fresh)
+        held_lease = self._hold(assignment, self._spools.open(assignment), until, confirmed=fresh)
         self._free -= 1
         if not fresh:
             self._ask_beat()
         self._pulse.set()
         self._changed.set()
         if self._leaving:
-            tenure.end(Ending.RELEASED)
+            held_lease.end(AttemptEnd.RELEASED)
         else:
-            self._take(tenure)
+            self._take(held_lease)
 
     def _inherit(self, sent_at: float) -> None:
         """Take over what dead workers have left, once: this Welcome says which leases live."""
@@ -323,8 +323,8 @@ class Client:
 
     def _hold(
         self, assignment: Assignment, spool: Spool, until: float, *, confirmed: bool
-    ) -> Tenure:
-        tenure = Tenure(
+    ) -> HeldLease:
+        held_lease = HeldLease(
             assignment,
             spool,
             until=until,
@@ -332,8 +332,8 @@ class Client:
             wake=self._wake,
             backoff=Backoff(self._dice, self._span / 10),
         )
-        self._tenures[tenure.token] = tenure
-        return tenure
+        self._held_leases[held_lease.token] = held_lease
+        return held_lease
 
     def _acknowledged(self, renewed: tuple[TaskToken, ...], lost: tuple[TaskToken, ...]) -> None:
         if not self._beats:
@@ -341,57 +341,61 @@ class Client:
         sent_at, farewell = self._beats.popleft()
         self._renewed_at = sent_at
         for token in renewed:
-            if tenure := self._tenures.get(token):
-                tenure.renewed(sent_at)
+            if held_lease := self._held_leases.get(token):
+                held_lease.renewed(sent_at)
         for token in lost:
             # Behind a last word that was heard, Settled is on its way, and was sent before this.
-            if tenure := self._tenures.get(token):
-                self._lose(tenure, "the server does not know it any more")
+            if held_lease := self._held_leases.get(token):
+                self._lose(held_lease, "the server does not know it any more")
         if farewell:
             self.dismissed = True
         self._news()
 
     def _rejected(self, message: Rejected) -> None:
-        if tenure := self._tenures.get(message.token):
+        if held_lease := self._held_leases.get(message.token):
             if message.lease_lost:
-                self._lose(tenure, message.why)
+                self._lose(held_lease, message.why)
                 return
-            if tenure.postponed(message.status):
-                self._log.info("postponed", job=tenure.job.id, why=message.why)
+            if held_lease.retry_later(message.status):
+                self._log.info("postponed", job=held_lease.job.id, why=message.why)
                 return
-            if tenure.strike():
-                self._lose(tenure, message.why)
-            self._log.error("rejected", job=tenure.job.id, why=message.why, status=message.status)
+            if held_lease.count_rejection():
+                self._lose(held_lease, message.why)
+            self._log.error(
+                "rejected", job=held_lease.job.id, why=message.why, status=message.status
+            )
             raise ChannelClosed(f"the server does not take what was said: {message.why}")
 
-    def _cancel(self, tenure: Tenure) -> None:
-        self._log.info("cancel_requested", job=tenure.job.id, attempt=tenure.job.attempt)
-        tenure.halt.ask(Why.CANCEL)
+    def _cancel(self, held_lease: HeldLease) -> None:
+        self._log.info("cancel_requested", job=held_lease.job.id, attempt=held_lease.job.attempt)
+        held_lease.stop.ask(StopReason.CANCEL)
 
-    def _settled(self, tenure: Tenure) -> None:
-        tenure.settled()
-        if tenure.inherited:
-            lost = tenure.verdict is Ending.LOST
+    def _settled(self, held_lease: HeldLease) -> None:
+        held_lease.settled()
+        if held_lease.inherited:
+            lost = held_lease.verdict is AttemptEnd.LOST
             self._log.info(
-                "spool_delivered", job=tenure.job.id, attempt=tenure.job.attempt, lost=lost
+                "spool_delivered", job=held_lease.job.id, attempt=held_lease.job.attempt, lost=lost
             )
         self._news()
 
     # Losing
 
-    def _lose(self, tenure: Tenure, why: str) -> None:
-        del self._tenures[tenure.token]
-        self._log.warning("lease_lost", job=tenure.job.id, attempt=tenure.job.attempt, why=why)
-        tenure.lose()
+    def _lose(self, held_lease: HeldLease, why: str) -> None:
+        del self._held_leases[held_lease.token]
+        self._log.warning(
+            "lease_lost", job=held_lease.job.id, attempt=held_lease.job.attempt, why=why
+        )
+        held_lease.lose()
         self._news()
 
     async def _lapse(self) -> None:
         """Lose each lease that was not renewed for its whole span."""
         while True:
             now = self._loop.time()
-            for tenure in [each for each in self._tenures.values() if each.until <= now]:
-                self._lose(tenure, f"out of touch with the server for {tenure.span:g} s")
-            soonest = min((each.until for each in self._tenures.values()), default=None)
+            for held_lease in [each for each in self._held_leases.values() if each.until <= now]:
+                self._lose(held_lease, f"out of touch with the server for {held_lease.span:g} s")
+            soonest = min((each.until for each in self._held_leases.values()), default=None)
             self._changed.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(soonest):

@@ -25,10 +25,10 @@ from typing import Final, Protocol
 from airunner.log.records import Unreadable, decode_report, encode_report
 from airunner.model.limits import MIB, SPOOL_SEGMENT_BYTES
 from airunner.model.protocol.worker_protocol import Assignment
-from airunner.model.reports import Remark, Report, width
-from airunner.worker.spool.lease_file import write_word
+from airunner.model.reports import Remark, Report, count_sequences
+from airunner.worker.spool.lease_file import write_final
 from airunner.worker.spool.segments import Segments
-from airunner.worker.spool.spool import LastWord, MemorySpool, SpoolDamaged, size_of
+from airunner.worker.spool.spool import FinalReport, MemorySpool, SpoolDamaged, size_of
 
 UNSENT_BYTES_MAX: Final = 1 * MIB  # of reports that were not sent yet, in memory
 SEGMENTS_MIN: Final = 4  # files that a full spool has at least, so that space comes back in parts
@@ -81,7 +81,7 @@ class DiskSpool:
     def append(self, first: int, report: Report) -> Remark | None:
         if self._disk and not self._memory:
             try:
-                self._disk.append(first, width(report), encode_report(report))
+                self._disk.append(first, count_sequences(report), encode_report(report))
             except OSError as error:
                 self._give_up(error.strerror or str(error))
             else:
@@ -96,7 +96,9 @@ class DiskSpool:
         return remark
 
     def read(self, after: int, size: int, count: int) -> tuple[int, Sequence[Report]]:
-        while self._recent and self._recent[0][0] + width(self._recent[0][1]) - 1 <= after:
+        while (
+            self._recent and self._recent[0][0] + count_sequences(self._recent[0][1]) - 1 <= after
+        ):
             self._drop_recent()
         if self._memory and (not self._disk or after >= self._disk.last):
             return self._memory.read(after, size, count)
@@ -116,10 +118,10 @@ class DiskSpool:
         if self._memory:
             self._memory.forget(upto)
 
-    def conclude(self, word: LastWord) -> None:
+    def conclude(self, word: FinalReport) -> None:
         if self.folder:
             try:
-                write_word(self.folder, word)
+                write_final(self.folder, word)
             except OSError as error:
                 self._give_up(error.strerror or str(error))
         if self._disk:
@@ -155,7 +157,7 @@ class DiskSpool:
                     report = decode_report(record.body)
                 except Unreadable as error:
                     raise SpoolDamaged(str(error)) from None
-                if width(report) != record.width:
+                if count_sequences(report) != record.width:
                     raise SpoolDamaged(f"the report numbered {record.first} has another width")
                 yield record.first, report
         except SpoolDamaged:

@@ -1,7 +1,7 @@
 """A worker's spools on disk, below the folder that it shares with those before it.
 
     ROOT/spools-SERVER-xxxxxxxx/       0700, one for each worker; locked while it lives (estate.py)
-        alive                          a named pipe: its writers are the worker, its keeper and what
+        alive                          a named pipe: its writers are the worker, its supervisor and what
                                        holds the trees of its jobs
         JOB.ATTEMPT-xxxxxxxx/          one for each attempt (disk_spool.py)
     ROOT/refused/JOB.ATTEMPT-xxxxxxxx/ what the server would not hear
@@ -11,7 +11,7 @@ Rules
 1. A folder that nobody has locked belongs to nobody; the next worker of the same server that
    starts takes it. Another server is never told of it: its tokens are no business of that one. Once no
    lease can be left, after STRANGERS_SECONDS_KEPT, any worker sets it aside.
-2. The lock ends with the worker, but its processes end a moment later: by the keeper's hand. So an
+2. The lock ends with the worker, but its processes end a moment later: by the supervisor's hand. So an
    attempt that is to be given back as lost waits for the end of `alive`, which is seen when the last
    of those that hold its other end is gone.
 3. `refused/` keeps REFUSED_BYTES_MAX and REFUSED_SPOOLS_MAX; the oldest go.
@@ -21,7 +21,7 @@ Rules
    lease in it, it is nobody's.
 
 Rejected: a lock for each attempt (a thousand descriptors, and nothing gained: attempts do not
-outlive their worker); the process id of the keeper in a file (ids are given out again).
+outlive their worker); the process id of the supervisor in a file (ids are given out again).
 """
 
 import asyncio
@@ -44,11 +44,11 @@ from airunner.model.limits import (
     VISIBILITY_SECONDS_MAX,
 )
 from airunner.model.protocol.worker_protocol import Assignment
-from airunner.worker.files.locked_folder import Estate
+from airunner.worker.files.locked_folder import LockedFolder
 from airunner.worker.spool.disk_spool import DiskSpool
-from airunner.worker.spool.lease_file import read_lease, read_word, write_lease
-from airunner.worker.spool.spool import LastWord, Spool, SpoolDamaged
-from airunner.worker.spool.spools import Left
+from airunner.worker.spool.lease_file import read_final, read_lease, write_lease
+from airunner.worker.spool.spool import FinalReport, Spool, SpoolDamaged
+from airunner.worker.spool.spools import Orphan
 
 PREFIX: Final = "spools-"
 ALIVE: Final = "alive"
@@ -72,7 +72,7 @@ class DiskSpools:
         self._root = root
         self._log = log
         self._bytes_max = bytes_max
-        self._estate = Estate(
+        self._estate = LockedFolder(
             root, f"{PREFIX}{blake2b(server.encode(), digest_size=4).hexdigest()}-"
         )
         self._folder: Path | None = None  # this worker's
@@ -81,7 +81,7 @@ class DiskSpools:
         self._spare: list[Path] = []  # empty folders
 
     def lifeline(self) -> int | None:
-        """What the keeper, and whoever else can outlive the worker, must hold until their end.
+        """What the supervisor, and whoever else can outlive the worker, must hold until their end.
 
         None: the disk gives none, so a worker that takes over will not wait for them.
         """
@@ -108,9 +108,9 @@ class DiskSpools:
             self._warn(assignment, "spool_failed", why=error.strerror)
             return DiskSpool(assignment, None, self, self._bytes_max)
 
-    def left(self) -> Sequence[Left]:
+    def left(self) -> Sequence[Orphan]:
         """As Spools.left."""
-        found: list[Left] = []
+        found: list[Orphan] = []
         for folder in self._estate.abandoned():
             wake = _Wake(folder / ALIVE)
             self._wakes.append(wake)
@@ -128,7 +128,7 @@ class DiskSpools:
         How long that is counts from when somebody first saw that they were dead: their jobs may
         have been silent for days before.
         """
-        strangers = Estate(self._root, PREFIX)
+        strangers = LockedFolder(self._root, PREFIX)
         with suppress(OSError):
             for folder in strangers.abandoned():
                 seen = folder / STRANDED
@@ -190,7 +190,7 @@ class DiskSpools:
         _trim(refused.parent)
         self._tidy(folder.parent)
 
-    def _take(self, path: Path, wake: "_Wake") -> Left | None:
+    def _take(self, path: Path, wake: "_Wake") -> Orphan | None:
         """What is left of one attempt."""
         try:
             assignment = read_lease(path)
@@ -202,12 +202,12 @@ class DiskSpools:
             self._log.error("spool_unreadable", path=str(path), why=str(error))
             self._set_aside(path)
             return None
-        word: LastWord | None = None
+        word: FinalReport | None = None
         try:
-            word = read_word(path)
+            word = read_final(path)
         except (OSError, SpoolDamaged) as error:
             self._warn(assignment, "spool_unreadable", path=str(path), why=str(error))
-        return Left(assignment=assignment, spool=spool, word=word, when_gone=wake.add)
+        return Orphan(assignment=assignment, spool=spool, word=word, when_processes_gone=wake.add)
 
     def _fresh(self, prefix: str) -> Path:
         path = self._own() / f"{prefix}{os.urandom(4).hex()}"

@@ -20,7 +20,7 @@ from msgspec import structs
 from airunner.model.errors import InvalidRequest
 from airunner.model.protocol.worker_protocol import Assignment
 from airunner.worker.files.atomic import write_all
-from airunner.worker.spool.spool import LastWord, SpoolDamaged
+from airunner.worker.spool.spool import FinalReport, SpoolDamaged
 
 LEASE: Final = "lease"
 WORD: Final = "word"
@@ -43,12 +43,12 @@ def read_lease(folder: Path) -> Assignment:
     return _read(folder / LEASE, _ASSIGNMENT)
 
 
-def write_word(folder: Path, word: LastWord) -> None:
+def write_final(folder: Path, word: FinalReport) -> None:
     """Raises OSError."""
     _write(folder / WORD, word)
 
 
-def read_word(folder: Path) -> LastWord | None:
+def read_final(folder: Path) -> FinalReport | None:
     """None if it is not there. Raises OSError, SpoolDamaged."""
     try:
         return _read(folder / WORD, _WORD)
@@ -64,7 +64,7 @@ def _plain(value: object) -> object:
 
 _packer: Final = msgspec.msgpack.Encoder(enc_hook=_plain)
 _ASSIGNMENT: Final = msgspec.msgpack.Decoder(Assignment)
-_WORD: Final = msgspec.msgpack.Decoder(LastWord)
+_WORD: Final = msgspec.msgpack.Decoder(FinalReport)
 
 
 def _write(path: Path, value: object) -> None:

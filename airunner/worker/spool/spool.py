@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from airunner.model.jobs import Ending, Outcome
+from airunner.model.jobs import AttemptEnd, Outcome
 from airunner.model.limits import UNACKNOWLEDGED_BYTES_MAX
-from airunner.model.reports import Output, Remark, Report, width
+from airunner.model.reports import Output, Remark, Report, count_sequences
 
 REPORT_BYTES: Final = 128  # what a report takes besides its output, about
 CHUNK_BYTES: Final = 64  # what a chunk takes besides its bytes, about
@@ -29,11 +29,11 @@ class SpoolDamaged(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class LastWord:
+class FinalReport:
     """How an attempt ended, and the number of its last report."""
 
     last: int
-    verdict: Outcome | Ending  # RELEASED or LOST
+    verdict: Outcome | AttemptEnd  # RELEASED or LOST
 
 
 class Spool(Protocol):
@@ -74,7 +74,7 @@ class Spool(Protocol):
         """Let go of every report that has no number above `upto`."""
         ...
 
-    def conclude(self, word: LastWord) -> None:
+    def conclude(self, word: FinalReport) -> None:
         """Keep the last word, in the place of one before. No process of the attempt is left."""
         ...
 
@@ -91,7 +91,7 @@ class MemorySpool:
     """A spool that ends with the worker; `over` is called at its end, with whether it is refused."""
 
     def __init__(self, over: Callable[[bool], None] = lambda refused: None) -> None:
-        self.word: LastWord | None = None
+        self.word: FinalReport | None = None
         self._over = over
         self._kept: deque[tuple[int, Report]] = deque()
         self._size = 0
@@ -112,14 +112,14 @@ class MemorySpool:
     def append(self, first: int, report: Report) -> Remark | None:
         self._kept.append((first, report))
         self._size += size_of(report)
-        self._last = first + width(report) - 1
+        self._last = first + count_sequences(report) - 1
         return None
 
     def read(self, after: int, size: int, count: int) -> tuple[int, Sequence[Report]]:
         start = 0
         reports: list[Report] = []
         for first, report in self._kept:
-            if first + width(report) - 1 <= after:
+            if first + count_sequences(report) - 1 <= after:
                 continue
             size -= size_of(report)
             if reports and (size < 0 or len(reports) == count):
@@ -131,12 +131,12 @@ class MemorySpool:
     def forget(self, upto: int) -> None:
         while self._kept:
             first, report = self._kept[0]
-            if first + width(report) - 1 > upto:
+            if first + count_sequences(report) - 1 > upto:
                 return
             self._kept.popleft()
             self._size -= size_of(report)
 
-    def conclude(self, word: LastWord) -> None:
+    def conclude(self, word: FinalReport) -> None:
         self.word = word
 
     def discard(self) -> None:

@@ -17,17 +17,17 @@ from typing import Protocol
 
 from airunner.model.limits import REFUSED_SPOOLS_MAX
 from airunner.model.protocol.worker_protocol import Assignment
-from airunner.worker.spool.spool import LastWord, MemorySpool, Spool
+from airunner.worker.spool.spool import FinalReport, MemorySpool, Spool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Left:
-    """An attempt whose worker is dead. `when_gone` calls back once no process of it is left."""
+class Orphan:
+    """An attempt whose worker is dead. `when_processes_gone` calls back once no process of it is left."""
 
     assignment: Assignment  # the job without its environment
     spool: Spool
-    word: LastWord | None  # None: the worker died before the attempt had ended
-    when_gone: Callable[[Callable[[], None]], None]
+    word: FinalReport | None  # None: the worker died before the attempt had ended
+    when_processes_gone: Callable[[Callable[[], None]], None]
 
 
 class Spools(Protocol):
@@ -35,7 +35,7 @@ class Spools(Protocol):
         """An empty spool for a new attempt."""
         ...
 
-    def left(self) -> Sequence[Left]:
+    def left(self) -> Sequence[Orphan]:
         """What dead workers have left; it is ours from now on."""
         ...
 
@@ -53,7 +53,7 @@ class _Place:
     spool: MemorySpool
 
 
-class Rack:
+class MemoryDisk:
     """What survives the workers that share it, in memory."""
 
     def __init__(self) -> None:
@@ -67,8 +67,8 @@ class MemorySpools:
     What a worker has when it is closed stays as it is, whatever is left of that worker does then.
     """
 
-    def __init__(self, rack: Rack | None = None) -> None:
-        self._rack = rack or Rack()
+    def __init__(self, rack: MemoryDisk | None = None) -> None:
+        self._rack = rack or MemoryDisk()
         self.closed = False
 
     def open(self, assignment: Assignment) -> Spool:
@@ -77,17 +77,17 @@ class MemorySpools:
         self._rack.places.append(place)
         return place.spool
 
-    def left(self) -> Sequence[Left]:
-        found: list[Left] = []
+    def left(self) -> Sequence[Orphan]:
+        found: list[Orphan] = []
         for place in self._rack.places:
             if place.owner.closed:
                 self._own(place)
                 found.append(
-                    Left(
+                    Orphan(
                         assignment=place.assignment,
                         spool=place.spool,
                         word=place.spool.word,
-                        when_gone=_at_once,
+                        when_processes_gone=_at_once,
                     )
                 )
         return found

@@ -1,14 +1,14 @@
-"""Leaves: control groups of version 2, one a warden and its job, which no process of that can leave.
+"""Leaves: control groups of version 2, one a shim and its job, which no process of that can leave.
 
 Rules
 
-1. A keeper has a folder of its own below the control group that the worker is in, and holds
+1. A supervisor has a folder of its own below the control group that the worker is in, and holds
    a lock on it (flock) for as long as it lives. A folder whose lock is free is that of a
-   keeper that is dead: what still runs in it is killed, and it is removed.
-2. A warden joins its leaf before it starts anything, so that its commands begin there and
+   supervisor that is dead: what still runs in it is killed, and it is removed.
+2. A shim joins its leaf before it starts anything, so that its commands begin there and
    nothing they start can be elsewhere. To join takes 8 ms on an idle machine (the kernel waits for
    every processor), which is why no command does it on its way to exec.
-3. `cgroup.kill` kills all of a leaf at once, forks in progress included. A warden steps out before,
+3. `cgroup.kill` kills all of a leaf at once, forks in progress included. A shim steps out before,
    so that it can tell how its command ended.
 4. A leaf serves one job after the other, as long as each has ended by itself, with all of its
    processes, and has made no groups in it.
@@ -29,12 +29,12 @@ import select
 import signal
 
 PREFIX = "airunner-keeper-"
-STALE_MILLIS_MAX = 5_000  # for which a dead keeper's jobs may take to die
+STALE_MILLIS_MAX = 5_000  # for which a dead supervisor's jobs may take to die
 
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
-class Leaf:
+class Cgroup:
     """One control group and those below it."""
 
     __slots__ = ("path",)
@@ -143,21 +143,21 @@ def _place(inside: str, root: str, point: str) -> str | None:
     return (point.rstrip("/") + inside[len(root) :]).rstrip("/") or None
 
 
-def claim(group: str) -> Leaf | None:
-    """Make and lock a keeper's folder below `group`; None if jobs cannot be kept there.
+def claim(group: str) -> Cgroup | None:
+    """Make and lock a supervisor's folder below `group`; None if jobs cannot be kept there.
 
     The lock is held by this process, for as long as it lives.
     """
     clear(group)
     while True:
-        leaf = Leaf(f"{group}/{PREFIX}{os.urandom(6).hex()}")
+        leaf = Cgroup(f"{group}/{PREFIX}{os.urandom(6).hex()}")
         try:
             os.mkdir(leaf.path, 0o755)
             descriptor = os.open(leaf.path, os.O_RDONLY | os.O_DIRECTORY)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            continue  # another keeper took it for a dead one's before it was locked
+            continue  # another supervisor took it for a dead one's before it was locked
         except OSError:
             return None
         if os.path.exists(leaf.path):
@@ -170,11 +170,11 @@ def claim(group: str) -> Leaf | None:
 
 
 def clear(group: str) -> None:
-    """Kill and remove what dead keepers left below `group`."""
+    """Kill and remove what dead supervisors left below `group`."""
     for name in os.listdir(group):
         if not name.startswith(PREFIX):
             continue
-        leaf = Leaf(f"{group}/{name}")
+        leaf = Cgroup(f"{group}/{name}")
         try:
             descriptor = os.open(leaf.path, os.O_RDONLY | os.O_DIRECTORY)
         except OSError:
@@ -189,7 +189,7 @@ def clear(group: str) -> None:
             os.close(descriptor)
 
 
-def _kill_and_wait(leaf: Leaf) -> None:
+def _kill_and_wait(leaf: Cgroup) -> None:
     events = leaf.open_events()
     try:
         poll = select.poll()
@@ -202,11 +202,11 @@ def _kill_and_wait(leaf: Leaf) -> None:
         os.close(events)
 
 
-def _usable(leaf: Leaf) -> bool:
+def _usable(leaf: Cgroup) -> bool:
     """Whether a child can join a leaf of this folder, and be killed there."""
     if not os.path.exists(f"{leaf.path}/cgroup.kill"):
         return False
-    trial = Leaf(f"{leaf.path}/trial")
+    trial = Cgroup(f"{leaf.path}/trial")
     try:
         os.mkdir(trial.path)
         pid = os.fork()

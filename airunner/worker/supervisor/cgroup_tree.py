@@ -1,18 +1,18 @@
-"""The tree of a job as a control group, seen from its warden; leaf.py has the rules."""
+"""The tree of a job as a control group, seen from its shim; leaf.py has the rules."""
 
 import contextlib
 import os
 import signal
 
-from airunner.worker.supervisor.cgroup import Leaf
+from airunner.worker.supervisor.cgroup import Cgroup
 from airunner.worker.supervisor.subreaper_tree import kill_below
 
 
-class Within:
-    """All that is in the leaf in which the warden is too."""
+class CgroupTree:
+    """All that is in the leaf in which the shim is too."""
 
-    def __init__(self, leaf: Leaf, outside: Leaf) -> None:
-        """`outside` is where the warden goes before it kills."""
+    def __init__(self, leaf: Cgroup, outside: Cgroup) -> None:
+        """`outside` is where the shim goes before it kills."""
         self._leaf = leaf
         self._outside = outside
         self._inside = False
@@ -29,12 +29,14 @@ class Within:
 
     def term(self) -> None:
         """SIGTERM to every process, and SIGCONT, lest one that is stopped does not hear it."""
-        self._leaf.signal(signal.SIGTERM, signal.SIGCONT)  # to which the warden is deaf
+        self._leaf.signal(signal.SIGTERM, signal.SIGCONT)  # to which the shim is deaf
 
     def kill(self) -> None:
         """SIGKILL to every process."""
         if self._inside:
-            with contextlib.suppress(OSError):  # else the warden dies too: its keeper does the rest
+            with contextlib.suppress(
+                OSError
+            ):  # else the shim dies too: its supervisor does the rest
                 self._outside.join()
             self._inside = False
         self._leaf.kill()

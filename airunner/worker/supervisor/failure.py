@@ -1,4 +1,4 @@
-"""Why a warden could not start a command, as the error that a submitter reads."""
+"""Why a shim could not start a command, as the error that a submitter reads."""
 
 import errno
 import os
@@ -12,7 +12,9 @@ from airunner.worker.process import (
 )
 from airunner.worker.supervisor import protocol
 
-KEEPER_GONE = "the keeper, which starts this worker's commands, has ended: restart the worker"
+SUPERVISOR_GONE = (
+    "the supervisor, which starts this worker's commands, has ended: restart the worker"
+)
 
 
 def failure(said: bytes, command: Command) -> LaunchError:

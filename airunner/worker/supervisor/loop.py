@@ -1,4 +1,4 @@
-"""The keeper's event loop: one thread, one poll, and the children that have ended."""
+"""The supervisor's event loop: one thread, one poll, and the children that have ended."""
 
 import os
 import select

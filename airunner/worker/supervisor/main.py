@@ -1,9 +1,9 @@
-"""The keeper: the small process, without threads, that starts the wardens of a worker.
+"""The supervisor: the small process, without threads, that starts the shims of a worker.
 
 The worker starts it before any thread exists, and it forks without the hazards of a process
 that has some. It reads orders, waits for children, and nothing else. It does not
 listen to the terminal's signals, nor to those of whoever stops the worker: its one reason
-to end is the end of the reins, by whatever death of the worker. Then it has every tree
+to end is the end of the control socket, by whatever death of the worker. Then it has every tree
 killed, waits until no process is left, and goes.
 
 Rejected: PR_SET_PDEATHSIG, which fires when the thread that forked ends, and which no
@@ -16,7 +16,7 @@ import os
 import signal
 import socket
 
-from airunner.worker.supervisor.cgroup import Leaf, claim, own_group
+from airunner.worker.supervisor.cgroup import Cgroup, claim, own_group
 from airunner.worker.supervisor.loop import Loop
 from airunner.worker.supervisor.protocol import (
     BROKEN,
@@ -28,44 +28,44 @@ from airunner.worker.supervisor.protocol import (
     WORD_BYTES_MAX,
     receive,
 )
-from airunner.worker.supervisor.shims import Wardens
+from airunner.worker.supervisor.shims import Shims
 from airunner.worker.supervisor.spawn import DEAF_TO
 from airunner.worker.supervisor.subreaper_tree import set_subreaper
 
 
-class Keeper:
-    """Takes orders from the reins until their end."""
+class SupervisorProcess:
+    """Takes orders from the control socket until their end."""
 
-    def __init__(self, reins: socket.socket, wardens: Wardens) -> None:
-        self._reins = reins
+    def __init__(self, control: socket.socket, shims: Shims) -> None:
+        self._control = control
         self._loop = Loop()
-        self._wardens = wardens
+        self._shims = shims
         self._held = True
 
     def run(self) -> None:
         """Serve the worker; return when it is gone, and with it every process of every job."""
-        self._loop.watch_children(self._wardens.ended)
-        self._loop.watch(self._reins.fileno(), self._order)
-        while self._held or not self._wardens.empty:
+        self._loop.watch_children(self._shims.ended)
+        self._loop.watch(self._control.fileno(), self._order)
+        while self._held or not self._shims.empty:
             self._loop.turn()
-        self._wardens.close()
+        self._shims.close()
 
     def _order(self) -> None:
-        if (received := receive(self._reins, WORD_BYTES_MAX)) is None:
+        if (received := receive(self._control, WORD_BYTES_MAX)) is None:
             return
         word, descriptors = received
         if not word:
             self._held = False
-            self._loop.unwatch(self._reins.fileno())
-            self._wardens.end()
+            self._loop.unwatch(self._control.fileno())
+            self._shims.end()
         elif descriptors:
-            self._hire(int(word), descriptors[0])
+            self._start_shim(int(word), descriptors[0])
         else:  # or there was no room for the channel, whose end has told the worker
-            self._wardens.dismiss(int(word))
+            self._shims.dismiss(int(word))
 
-    def _hire(self, number: int, channel: int) -> None:
+    def _start_shim(self, number: int, channel: int) -> None:
         try:
-            self._wardens.hire(number, channel)
+            self._shims.start_shim(number, channel)
         except OSError as error:
             path = os.fsencode(error.filename or b"")
             with socket.socket(fileno=channel) as told:
@@ -73,8 +73,8 @@ class Keeper:
 
 
 def main(kind: str) -> None:
-    """Be the keeper of the worker that holds the other end of standard input."""
-    reins = socket.socket(fileno=os.dup(0))
+    """Be the supervisor of the worker that holds the other end of standard input."""
+    control = socket.socket(fileno=os.dup(0))
     os.dup2(1, 0)  # standard output is /dev/null or the lifeline, of which nobody reads
     for number in signal.valid_signals():
         if signal.getsignal(number) is signal.SIG_IGN:
@@ -87,16 +87,16 @@ def main(kind: str) -> None:
         folder = _choose(kind)
     except OSError as error:
         why = f"{error.strerror} ({error.filename})" if error.filename else str(error.strerror)
-        reins.send(b"%b %b" % (REFUSED, os.fsencode(why)))
+        control.send(b"%b %b" % (REFUSED, os.fsencode(why)))
         return
     word = f"{CGROUP} {folder.path}" if folder else SUBREAPER
-    reins.send(b"%b %b" % (READY, word.encode()))
-    Keeper(reins, Wardens(folder)).run()
+    control.send(b"%b %b" % (READY, word.encode()))
+    SupervisorProcess(control, Shims(folder)).run()
 
 
-def _choose(kind: str) -> Leaf | None:
+def _choose(kind: str) -> Cgroup | None:
     """Where control groups are made; with AUTO, None if the worker may make none."""
-    set_subreaper()  # orphans come here if their warden is killed
+    set_subreaper()  # orphans come here if their shim is killed
     if kind == SUBREAPER:
         return None
     group = own_group()

@@ -1,29 +1,29 @@
-"""What a worker, its keeper and the keeper's wardens say to each other.
+"""What a worker, its supervisor and the supervisor's shims say to each other.
 
-    worker                              keeper, on the reins
+    worker                              supervisor, on the control socket
              <------   ready            once
-      number, a channel      ------>    start a warden
-      number                 ------>    kill this warden and its tree: it does not answer
+      number, a channel      ------>    start a shim
+      number                 ------>    kill this shim and its tree: it does not answer
 
-    worker                              warden, on its channel
+    worker                              shim, on its channel
       run, 1 to 3 descriptors ----->    start a command
-             <------   pid, or failed   it runs, or it does not: then the warden is free again
+             <------   pid, or failed   it runs, or it does not: then the shim is free again
       term, kill             ------>
              <------   exit             the command has ended
-             <------   gone             so has its tree, and the warden is free again
+             <------   gone             so has its tree, and the shim is free again
 
-The *reins* are one pair of SOCK_SEQPACKET sockets for the life of both processes; their
-end, however it comes about, is the order to kill everything. Each warden has a *channel*, a
+The *control socket* are one pair of SOCK_SEQPACKET sockets for the life of both processes; their
+end, however it comes about, is the order to kill everything. Each shim has a *channel*, a
 pair of its own; its end is the order to kill what runs, and to go. The end of a channel at the
-worker's side says that the warden is gone, and with it every process of its tree. Messages are a few
+worker's side says that the shim is gone, and with it every process of its tree. Messages are a few
 bytes, so that neither side ever waits to send one, but for the command: what is larger than
 COMMAND_BYTES_MAX of arguments and environment travels as a file in memory.
 
-Output passes neither the keeper nor a warden. The worker makes the pipes or the terminal and
+Output passes neither the supervisor nor a shim. The worker makes the pipes or the terminal and
 passes the child's ends.
 
-This module and all that the keeper imports use the standard library alone, and little
-of it: the keeper is forked for each warden, and must start fast and stay small.
+This module and all that the supervisor imports use the standard library alone, and little
+of it: the supervisor is forked for each shim, and must start fast and stay small.
 """
 
 import array
@@ -38,7 +38,7 @@ KILL: Final = b"kill"  # SIGKILL, until no process of the tree is left
 PID: Final = b"pid"  # " number": the command runs
 FAILED: Final = b"failed"  # " kind errno path": it does not
 EXIT: Final = b"exit"  # " code signal": the command itself has ended; signal 0 is none
-LOST: Final = b"lost"  # the keeper died; the tree is being killed
+LOST: Final = b"lost"  # the supervisor died; the tree is being killed
 GONE: Final = b"gone"  # no process of the tree is left; may follow in the same message as EXIT
 
 NO_DIRECTORY: Final = "directory"
@@ -46,7 +46,7 @@ NOT_FOUND: Final = "missing"
 NOT_EXECUTABLE: Final = "forbidden"
 BROKEN: Final = "setup"
 
-READY: Final = b"ready"  # " kind directory": the reins' first message
+READY: Final = b"ready"  # " kind directory": the control socket' first message
 REFUSED: Final = b"refused"  # " sentence": instead of it
 
 WORD_BYTES_MAX: Final = 8192

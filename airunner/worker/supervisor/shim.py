@@ -1,17 +1,17 @@
-"""A warden: the small process that starts one command at a time, and watches over its tree.
+"""A shim: the small process that starts one command at a time, and watches over its tree.
 
 Rules
 
-1. A warden is the parent of its command and a subreaper, so that whatever of the tree is orphaned
-   becomes its child. The tree is over when the warden has no child left. There is no other test, and nothing
+1. A shim is the parent of its command and a subreaper, so that whatever of the tree is orphaned
+   becomes its child. The tree is over when the shim has no child left. There is no other test, and nothing
    to poll.
-2. It listens to its *channel*, and to the *lifeline*, a pipe whose other end the keeper alone
+2. It listens to its *channel*, and to the *lifeline*, a pipe whose other end the supervisor alone
    holds; the end of either is the order to kill and to go.
 3. It takes the next command only if the last one and all of its tree have ended by themselves. One
    that had to kill goes when that is done, and a fresh one takes its place.
 
 Rejected: a fork for each command, which copies a Python each time (spawn.py has the numbers); commands
-of the keeper itself, which cannot be in the control group of each.
+of the supervisor itself, which cannot be in the control group of each.
 """
 
 import contextlib
@@ -63,8 +63,8 @@ class Tree(Protocol):
         ...
 
 
-class Warden:
-    """What a process forked from the keeper runs."""
+class Shim:
+    """What a process forked from the supervisor runs."""
 
     def __init__(self, channel: socket.socket, lifeline: int, tree: Tree) -> None:
         self._channel = channel
@@ -147,7 +147,7 @@ class Warden:
             self._tree.kill()
 
     def _orphaned(self) -> None:
-        """The keeper is dead."""
+        """The supervisor is dead."""
         self._loop.unwatch(self._lifeline)
         tell(self._channel, LOST)
         self._go()
@@ -161,7 +161,7 @@ class Warden:
 
 
 class _Over(Exception):
-    """No process of the tree is left, and the warden goes."""
+    """No process of the tree is left, and the shim goes."""
 
 
 def _failed(kind: str, code: int, path: bytes) -> bytes:
@@ -169,7 +169,7 @@ def _failed(kind: str, code: int, path: bytes) -> bytes:
 
 
 def _close_all_but(*kept: int) -> None:
-    """Close the descriptors that fork has copied from the keeper."""
+    """Close the descriptors that fork has copied from the supervisor."""
     for name in os.listdir("/proc/self/fd"):
         if int(name) not in kept:
             with contextlib.suppress(OSError):  # that of the listing itself

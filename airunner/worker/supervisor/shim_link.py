@@ -1,4 +1,4 @@
-"""The worker's end of a warden's channel, and the command that the warden runs, if any."""
+"""The worker's end of a shim's channel, and the command that the shim runs, if any."""
 
 import asyncio
 import contextlib
@@ -8,36 +8,36 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from airunner.worker.supervisor import protocol
-from airunner.worker.supervisor.cgroup import Leaf
-from airunner.worker.supervisor.shim_process import Kept
-from airunner.worker.supervisor.waits import Burial
+from airunner.worker.supervisor.cgroup import Cgroup
+from airunner.worker.supervisor.shim_process import ShimProcess
+from airunner.worker.supervisor.waits import CgroupRemoval
 
 
-class Holder(Protocol):
+class ShimOwner(Protocol):
     """Whoever holds the leashes."""
 
-    def freed(self, leash: "Leash") -> None:
-        """Its warden can run another command."""
+    def freed(self, link: "ShimLink") -> None:
+        """Its shim can run another command."""
         ...
 
-    def dismiss(self, leash: "Leash") -> None:
-        """Have its warden and all below it killed: it does not answer."""
+    def dismiss(self, link: "ShimLink") -> None:
+        """Have its shim and all below it killed: it does not answer."""
         ...
 
-    def over(self, leash: "Leash") -> None:
-        """Its warden is gone, and every process of its tree."""
+    def over(self, link: "ShimLink") -> None:
+        """Its shim is gone, and every process of its tree."""
         ...
 
 
-class Leash:
-    """One warden."""
+class ShimLink:
+    """One shim."""
 
     def __init__(
-        self, number: int, channel: socket.socket, leaf: Leaf | None, holder: Holder
+        self, number: int, channel: socket.socket, leaf: Cgroup | None, holder: ShimOwner
     ) -> None:
-        """`leaf` is where the warden is, if it is in one; `number` is its name."""
+        """`leaf` is where the shim is, if it is in one; `number` is its name."""
         self.number = number
-        self.kept: Kept | None = None
+        self.kept: ShimProcess | None = None
         self._channel = channel
         self._leaf = leaf
         self._holder = holder
@@ -45,8 +45,8 @@ class Leash:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(channel.fileno(), self._listen)
 
-    def run(self, kept: Kept, packed: bytes) -> None:
-        """Have a command started. Raises OSError: then it is not, and the warden is let go."""
+    def run(self, kept: ShimProcess, packed: bytes) -> None:
+        """Have a command started. Raises OSError: then it is not, and the shim is let go."""
         try:
             with _order(packed, kept.streams) as (word, descriptors):
                 socket.send_fds(self._channel, [word], descriptors, socket.MSG_NOSIGNAL)
@@ -54,7 +54,7 @@ class Leash:
             self.release()
             raise
         self.kept = kept
-        kept.leash = self
+        kept.link = self
 
     def term(self) -> None:
         """Have SIGTERM sent to all of the tree."""
@@ -64,19 +64,19 @@ class Leash:
         """Have the tree killed."""
         protocol.tell(self._channel, protocol.KILL)
 
-    def insist(self) -> None:
-        """Have the warden killed with it."""
+    def kill_shim(self) -> None:
+        """Have the shim killed with it."""
         if self._leaf:
             self._leaf.kill()
         self._holder.dismiss(self)
 
     def release(self) -> None:
-        """Let the warden go, and kill what it runs."""
+        """Let the shim go, and kill what it runs."""
         with contextlib.suppress(OSError):
             self._channel.shutdown(socket.SHUT_WR)
 
     async def ended(self) -> None:
-        """Return when the warden is gone, and every process of its tree."""
+        """Return when the shim is gone, and every process of its tree."""
         await self._over.wait()
 
     def _listen(self) -> None:
@@ -90,11 +90,11 @@ class Leash:
                 self._holder.freed(self)
 
     def _lose(self) -> None:
-        """The warden is gone. If its keeper is as well, a leaf is killed from here."""
+        """The shim is gone. If its supervisor is as well, a leaf is killed from here."""
         self._loop.remove_reader(self._channel.fileno())
         self._channel.close()
         if self._leaf:
-            Burial(self._leaf, self._end)
+            CgroupRemoval(self._leaf, self._end)
         else:
             self._end()
 

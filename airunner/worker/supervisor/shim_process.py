@@ -1,4 +1,4 @@
-"""One command under a warden: a Process."""
+"""One command under a shim: a Process."""
 
 import asyncio
 from typing import Final, Protocol
@@ -10,35 +10,35 @@ from airunner.worker.supervisor import protocol
 from airunner.worker.supervisor.failure import failure
 from airunner.worker.supervisor.output import Output
 
-KILL_SECONDS_MAX: Final = 3.0  # for which a warden may take to kill its tree
+KILL_SECONDS_MAX: Final = 3.0  # for which a shim may take to kill its tree
 
-WARDEN_GONE: Final = "the warden that watches over this command was killed"
-KEEPER_GONE: Final = "the keeper of this worker's processes has ended"
+SHIM_GONE: Final = "the shim that watches over this command was killed"
+SUPERVISOR_GONE: Final = "the supervisor of this worker's processes has ended"
 
 
-class Grip(Protocol):
-    """What a command has of its warden's leash."""
+class TreeSignals(Protocol):
+    """What a command has of its shim's link."""
 
     def term(self) -> None: ...
 
     def kill(self) -> None: ...
 
-    def insist(self) -> None: ...
+    def kill_shim(self) -> None: ...
 
 
-class Kept:
-    """A Process; hear() and over() are for its leash."""
+class ShimProcess:
+    """A Process; hear() and over() are for its link."""
 
     def __init__(self, command: Command) -> None:
         """Open its streams. Raises OSError if the system has no room."""
         self.pid = 0
-        self.leash: Grip | None = None
+        self.link: TreeSignals | None = None
         self._command = command
         self._output = Output(command.terminal if command.process_type is ProcessType.PTY else None)
         self._loop = asyncio.get_running_loop()
         self._launched: asyncio.Future[None] = self._loop.create_future()
         self._exit: Exit | None = None
-        self._lost = WARDEN_GONE  # why that is not known
+        self._lost = SHIM_GONE  # why that is not known
         self._ended = asyncio.Event()  # the command, or all knowledge of it
         self._gone = asyncio.Event()  # every process of the tree
         self._terminating = False
@@ -52,7 +52,7 @@ class Kept:
         return self._output.child
 
     def sent(self) -> None:
-        """The warden has the streams."""
+        """The shim has the streams."""
         self._output.close_child()
 
     async def launched(self) -> None:
@@ -76,9 +76,9 @@ class Kept:
 
     async def terminate(self, grace: float) -> None:
         """As Process.terminate."""
-        if self.leash and not self._gone.is_set():
+        if self.link and not self._gone.is_set():
             if grace > 0 and not self._terminating:
-                self.leash.term()
+                self.link.term()
             self._terminating = True
             self._kill_after(grace)
             await self._gone.wait()
@@ -91,7 +91,7 @@ class Kept:
             self._output.close()
 
     def hear(self, word: bytes) -> bool:
-        """Take a word of the warden; whether it is the last about this command."""
+        """Take a word of the shim; whether it is the last about this command."""
         match word.split():
             case [protocol.PID, number]:
                 self.pid = int(number)
@@ -109,7 +109,7 @@ class Kept:
                     return True
                 self._settle()
             case [protocol.LOST]:
-                self._lost = KEEPER_GONE
+                self._lost = SUPERVISOR_GONE
                 self._ended.set()
             case [protocol.GONE]:
                 self.over()
@@ -118,7 +118,7 @@ class Kept:
 
     def over(self) -> None:
         """No process of the tree is left."""
-        self._fail(LaunchLost(WARDEN_GONE))  # unless it was launched
+        self._fail(LaunchLost(SHIM_GONE))  # unless it was launched
         self._forget_kill()
         self._ended.set()
         self._gone.set()
@@ -145,10 +145,10 @@ class Kept:
             self._kill_now()
 
     def _kill_now(self) -> None:
-        assert self.leash
+        assert self.link
         self._killed = True
-        self.leash.kill()
-        self._kill = self._loop.call_later(KILL_SECONDS_MAX, self.leash.insist)
+        self.link.kill()
+        self._kill = self._loop.call_later(KILL_SECONDS_MAX, self.link.kill_shim)
 
     def _forget_kill(self) -> None:
         if self._kill is not None:

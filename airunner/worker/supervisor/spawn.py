@@ -1,13 +1,13 @@
-"""From order to exec: how a warden starts a command.
+"""From order to exec: how a shim starts a command.
 
-posix_spawn() shares the warden's memory with the child until exec, so nothing is copied and no page is
+posix_spawn() shares the shim's memory with the child until exec, so nothing is copied and no page is
 touched twice: measured beside os.fork() and the same steps in Python, /bin/true costs 0.8 ms of
 processor time from order to end instead of 2.2, of which 0.55 are its own. What it cannot do is done by the
-warden before: the directory (it goes there and comes back), the umask (it has the command's). The
+shim before: the directory (it goes there and comes back), the umask (it has the command's). The
 terminal becomes the controlling one by being opened first thing in a new session.
 
-The warden waits until exec has succeeded or failed. If the program lies on a file system that hangs, that is
-this one warden's trouble, and its keeper can end it.
+The shim waits until exec has succeeded or failed. If the program lies on a file system that hangs, that is
+this one shim's trouble, and its supervisor can end it.
 """
 
 import errno
@@ -26,10 +26,10 @@ from airunner.worker.supervisor.protocol import (
 )
 
 DEFAULT_PATH: Final = b"/usr/local/bin:/usr/bin:/bin"
-UMASK: Final = 0o022  # of a warden, and so of its commands
-# What a keeper does not listen to, so that it outlives whoever stops the worker or its terminal.
+UMASK: Final = 0o022  # of a shim, and so of its commands
+# What a supervisor does not listen to, so that it outlives whoever stops the worker or its terminal.
 DEAF_TO: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGTSTP)
-_NOT_DEFAULT: Final = (*DEAF_TO, signal.SIGPIPE, signal.SIGCHLD)  # in a warden
+_NOT_DEFAULT: Final = (*DEAF_TO, signal.SIGPIPE, signal.SIGCHLD)  # in a shim
 
 _Actions = list[tuple[int, int, int] | tuple[int, int, bytes, int, int]]
 

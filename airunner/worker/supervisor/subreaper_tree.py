@@ -1,8 +1,8 @@
 """Trees by descent: all that is below a *subreaper*, which inherits every orphan.
 
 A subreaper (PR_SET_CHILD_SUBREAPER) is the parent of whatever below it loses its own, so
-that no process of the job can get out of sight: neither by two forks nor by setsid. Wardens are
-subreapers, and the keeper is one as well, for what a warden that was killed has left.
+that no process of the job can get out of sight: neither by two forks nor by setsid. Shims are
+subreapers, and the supervisor is one as well, for what a shim that was killed has left.
 
 To kill is to stop every descendant with SIGSTOP, again until no new one is found, and then to
 send SIGKILL to all: a process that is stopped cannot fork, so a fork bomb cannot win the race.
@@ -14,8 +14,8 @@ import os
 import signal
 
 
-class Below:
-    """All that is below the warden."""
+class SubreaperTree:
+    """All that is below the shim."""
 
     untouched = True  # nothing stays behind when all of it has ended
 

@@ -1,28 +1,28 @@
-"""The worker's side of its keeper: a Launcher of real processes.
+"""The worker's side of its supervisor: a Launcher of real processes.
 
-    worker (asyncio, threads)        keeper      a warden          a job's tree
+    worker (asyncio, threads)        supervisor      a shim          a job's tree
       start_keeper() -- exec -->       |
-      hires     -- reins ------->      fork --->   |
+      hires     -- control socket ------->      fork --->   |
       launch()  -- channel ---------------->       spawn ----->      command ...
       Kept     <-- channel ---------------->       exit, gone; term, kill
       read()   <-------------------------------- pipes or terminal --- output
 
 start_keeper() is called before the worker starts any thread, so that no process with threads
-in it ever forks. main.py is what runs over there, warden.py what it forks, words.py what they all
-say. A job that runs has a warden to itself; one more is kept ready, and up to FREE_MAX of those that
-have nothing to do. How a tree is kept together is the keeper's choice at its start:
+in it ever forks. main.py is what runs over there, shim.py what it forks, words.py what they all
+say. A job that runs has a shim to itself; one more is kept ready, and up to FREE_MAX of those that
+have nothing to do. How a tree is kept together is the supervisor's choice at its start:
 
-    "cgroup"      by its warden, and by a control group (leaf.py)
-    "subreaper"   by its warden alone (subreaper.py)
+    "cgroup"      by its shim, and by a control group (leaf.py)
+    "subreaper"   by its shim alone (subreaper.py)
     "auto"        the first if the worker may make control groups, else the second
 
 Whoever dies first, no process of a job survives:
 
-    the worker    the keeper sees the end of the reins, kills every tree and goes
-    the keeper    the wardens kill their trees; wait() of a running command raises ProcessLost,
+    the worker    the supervisor sees the end of the control socket, kills every tree and goes
+    the supervisor    the shims kill their trees; wait() of a running command raises ProcessLost,
                   launch() raises KeeperLost
-    a warden      the keeper kills its tree; wait() raises ProcessLost
-    both or all   wardens kill their trees; leaves without one are killed by the next keeper that
+    a shim      the supervisor kills its tree; wait() raises ProcessLost
+    both or all   shims kill their trees; leaves without one are killed by the next supervisor that
                   starts in the same control group
 """
 
@@ -36,28 +36,28 @@ from pathlib import Path
 from typing import Final, Literal
 
 from airunner.model.spec import ProcessType
-from airunner.worker.process import Command, KeeperLost, LaunchFailed
+from airunner.worker.process import Command, LaunchFailed, SupervisorLost
 from airunner.worker.supervisor import protocol
-from airunner.worker.supervisor.cgroup import Leaf
-from airunner.worker.supervisor.failure import KEEPER_GONE
-from airunner.worker.supervisor.shim_link import Leash
-from airunner.worker.supervisor.shim_process import Kept
-from airunner.worker.supervisor.waits import buried, readable, writable
+from airunner.worker.supervisor.cgroup import Cgroup
+from airunner.worker.supervisor.failure import SUPERVISOR_GONE
+from airunner.worker.supervisor.shim_link import ShimLink
+from airunner.worker.supervisor.shim_process import ShimProcess
+from airunner.worker.supervisor.waits import readable, removed, writable
 
 Tree = Literal["auto", "cgroup", "subreaper"]
 
-START_SECONDS_MAX: Final = 15  # for which a keeper may take to start
-FREE_MAX: Final = 16  # wardens that run nothing
+START_SECONDS_MAX: Final = 15  # for which a supervisor may take to start
+FREE_MAX: Final = 16  # shims that run nothing
 _BOOT: Final = (
     "import sys; sys.path.append(sys.argv[1]); "
     "from airunner.worker.supervisor.main import main; main(sys.argv[2])"
 )
 
 
-def start_keeper(tree: Tree = "auto", lifeline: int | None = None) -> "Keeper":
-    """Start a keeper and wait until it is ready; to be called before any thread exists.
+def start_supervisor(tree: Tree = "auto", lifeline: int | None = None) -> "Supervisor":
+    """Start a supervisor and wait until it is ready; to be called before any thread exists.
 
-    A `lifeline` is a pipe that the keeper, and what holds the trees of its jobs, keep open until
+    A `lifeline` is a pipe that the supervisor, and what holds the trees of its jobs, keep open until
     they end; the jobs themselves do not have it.
 
     Raises LaunchFailed if it does not start, or if that kind of tree cannot be had here.
@@ -86,31 +86,31 @@ def start_keeper(tree: Tree = "auto", lifeline: int | None = None) -> "Keeper":
         if word != protocol.READY:
             process.kill()
             why = text.decode(errors="replace") or "see standard error"
-            raise LaunchFailed(f"the keeper of this worker's processes did not start: {why}")
+            raise LaunchFailed(f"the supervisor of this worker's processes did not start: {why}")
         ours.setblocking(False)
         undo.pop_all()
     _, _, folder = text.decode().partition(" ")
-    return Keeper(process, ours, Leaf(folder) if folder else None)
+    return Supervisor(process, ours, Cgroup(folder) if folder else None)
 
 
-class Keeper:
-    """Launches commands through the keeper's wardens. Used within one event loop."""
+class Supervisor:
+    """Launches commands through the supervisor's shims. Used within one event loop."""
 
     def __init__(
-        self, process: "subprocess.Popen[bytes]", reins: socket.socket, folder: Leaf | None
+        self, process: "subprocess.Popen[bytes]", control: socket.socket, folder: Cgroup | None
     ) -> None:
         self._process = process
-        self._reins = reins
+        self._control = control
         self._folder = folder
         self._number = 0
-        self._turn = asyncio.Lock()  # whose turn it is to wait for room in the reins
-        self._leashes: set[Leash] = set()
-        self._free: list[Leash] = []  # those whose wardens run nothing
+        self._turn = asyncio.Lock()  # whose turn it is to wait for room in the control socket
+        self._leashes: set[ShimLink] = set()
+        self._free: list[ShimLink] = []  # those whose shims run nothing
         self._closed = False
 
     @property
     def pid(self) -> int:
-        """The process id of the keeper."""
+        """The process id of the supervisor."""
         return self._process.pid
 
     @property
@@ -118,7 +118,7 @@ class Keeper:
         """How the trees of jobs are kept together here."""
         return "cgroup" if self._folder else "subreaper"
 
-    async def launch(self, command: Command) -> Kept:
+    async def launch(self, command: Command) -> ShimProcess:
         """Start a command; it runs when this returns. Raises LaunchError.
 
         A launch that is cancelled leaves no process behind.
@@ -126,7 +126,7 @@ class Keeper:
         packed = _pack(command)
         self._check()
         try:
-            kept = Kept(command)
+            kept = ShimProcess(command)
             try:
                 await self._start(kept, packed)
             finally:
@@ -140,12 +140,12 @@ class Keeper:
             self._check()
             raise
         if not self._free:  # the next one shall not have to wait
-            with contextlib.suppress(OSError, KeeperLost):
-                self._free.append(self._hire())
+            with contextlib.suppress(OSError, SupervisorLost):
+                self._free.append(self._start_shim())
         return kept
 
     async def ended(self) -> None:
-        """Return when the keeper process has ended, which before close() is a failure."""
+        """Return when the supervisor process has ended, which before close() is a failure."""
         if self._process.returncode is None:
             handle = os.pidfd_open(self._process.pid)
             try:
@@ -155,81 +155,81 @@ class Keeper:
             self._process.wait()
 
     async def close(self) -> None:
-        """Kill every tree, and end the keeper; safe to call twice."""
+        """Kill every tree, and end the supervisor; safe to call twice."""
         self._closed = True
-        for leash in list(self._leashes):
-            if leash.kept:
-                await leash.kept.terminate(0)
+        for link in list(self._leashes):
+            if link.kept:
+                await link.kept.terminate(0)
         async with self._turn:
-            self._reins.close()
-        for leash in list(self._leashes):
-            await leash.ended()
+            self._control.close()
+        for link in list(self._leashes):
+            await link.ended()
         await self.ended()
         if self._folder:
-            await buried(self._folder)
+            await removed(self._folder)
 
     # For leashes
 
-    def freed(self, leash: Leash) -> None:
+    def freed(self, link: ShimLink) -> None:
         """As Holder.freed."""
         if self._closed or len(self._free) >= FREE_MAX:
-            leash.release()
+            link.release()
         else:
-            self._free.append(leash)
+            self._free.append(link)
 
-    def dismiss(self, leash: Leash) -> None:
+    def dismiss(self, link: ShimLink) -> None:
         """As Holder.dismiss."""
-        protocol.tell(self._reins, b"%d" % leash.number)
+        protocol.tell(self._control, b"%d" % link.number)
 
-    def over(self, leash: Leash) -> None:
+    def over(self, link: ShimLink) -> None:
         """As Holder.over."""
-        self._leashes.discard(leash)
-        if leash in self._free:
-            self._free.remove(leash)
+        self._leashes.discard(link)
+        if link in self._free:
+            self._free.remove(link)
 
-    # Wardens
+    # Shims
 
     def _check(self) -> None:
         if self._closed or self._process.poll() is not None:
-            raise KeeperLost(KEEPER_GONE)
+            raise SupervisorLost(SUPERVISOR_GONE)
 
-    async def _start(self, kept: Kept, packed: bytes) -> None:
-        """Hand a command to a warden. Raises OSError."""
+    async def _start(self, kept: ShimProcess, packed: bytes) -> None:
+        """Hand a command to a shim. Raises OSError."""
         while self._free:
-            with contextlib.suppress(BrokenPipeError):  # that warden was killed while it was free
+            with contextlib.suppress(BrokenPipeError):  # that shim was killed while it was free
                 self._free.pop().run(kept, packed)
                 return
         async with self._turn:
             while True:
                 try:
-                    leash = self._hire()
+                    link = self._start_shim()
                 except BlockingIOError:
-                    await writable(self._reins.fileno())
+                    await writable(self._control.fileno())
                 else:
                     break
-        leash.run(kept, packed)
+        link.run(kept, packed)
 
-    def _hire(self) -> Leash:
-        """Ask for another warden. Raises BlockingIOError if the keeper is busy, and OSError."""
+    def _start_shim(self) -> ShimLink:
+        """Ask for another shim. Raises BlockingIOError if the supervisor is busy, and OSError."""
         self._number += 1
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
-                socket.send_fds(self._reins, [b"%d" % self._number], [theirs.fileno()])
+                socket.send_fds(self._control, [b"%d" % self._number], [theirs.fileno()])
             except OSError as error:
                 ours.close()
                 if isinstance(error, BlockingIOError):
                     raise
-                raise KeeperLost(KEEPER_GONE) from None
+                raise SupervisorLost(SUPERVISOR_GONE) from None
         ours.setblocking(False)
-        leaf = Leaf(f"{self._folder.path}/{self._number}") if self._folder else None
-        leash = Leash(self._number, ours, leaf, self)
-        self._leashes.add(leash)
-        return leash
+        leaf = Cgroup(f"{self._folder.path}/{self._number}") if self._folder else None
+        link = ShimLink(self._number, ours, leaf, self)
+        self._leashes.add(link)
+        return link
 
 
 def _pack(command: Command) -> bytes:
-    """A command as the keeper's children read it."""
+    """A command as the supervisor's children read it."""
     texts = [command.directory, *command.argv]
     pairs = [f"{name}={value}" for name, value in command.environment.items()]
     if any("\0" in text for text in (*texts, *pairs)):

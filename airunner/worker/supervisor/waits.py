@@ -5,7 +5,7 @@ import os
 import select
 from collections.abc import Callable
 
-from airunner.worker.supervisor.cgroup import Leaf, populated
+from airunner.worker.supervisor.cgroup import Cgroup, populated
 
 
 async def readable(descriptor: int) -> None:
@@ -30,20 +30,20 @@ async def writable(descriptor: int) -> None:
         loop.remove_writer(descriptor)
 
 
-class Burial:
+class CgroupRemoval:
     """Kills a leaf from the worker's side, and calls when it is empty and removed.
 
     The file to watch is always readable and has news only as POLLPRI, of which asyncio knows
     nothing; an epoll of its own stands between the two.
     """
 
-    def __init__(self, leaf: Leaf, done: Callable[[], None]) -> None:
+    def __init__(self, leaf: Cgroup, done: Callable[[], None]) -> None:
         self._leaf = leaf
         self._done = done
         self._loop = asyncio.get_running_loop()
         try:
             self._events = leaf.open_events()
-        except OSError:  # the keeper had removed it, or never made it
+        except OSError:  # the supervisor had removed it, or never made it
             done()
             return
         self._news = select.epoll()
@@ -63,10 +63,10 @@ class Burial:
         self._done()
 
 
-async def buried(leaf: Leaf) -> None:
+async def removed(leaf: Cgroup) -> None:
     """Kill what is in a leaf, and return when it is empty and removed."""
     over = asyncio.Event()
-    Burial(leaf, over.set)
+    CgroupRemoval(leaf, over.set)
     await over.wait()
 
 

@@ -7,7 +7,7 @@ from typing import Final
 FOLDERS: Final = ("", "/checkout", "/home")
 
 
-class Looks:
+class Fingerprint:
     """How a workspace looked at a moment."""
 
     def __init__(self, path: str) -> None:

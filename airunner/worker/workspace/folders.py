@@ -36,24 +36,24 @@ from airunner.model.steps import Step
 from airunner.worker.clock import Clock
 from airunner.worker.environment import git_environment
 from airunner.worker.files.descent import FOLDER
-from airunner.worker.files.locked_folder import Estate
-from airunner.worker.files.removal import clear
+from airunner.worker.files.locked_folder import LockedFolder
+from airunner.worker.files.removal import remove_tree
 from airunner.worker.process import Launcher
-from airunner.worker.workspace.fingerprint import FOLDERS, Looks
+from airunner.worker.workspace.fingerprint import FOLDERS, Fingerprint
 from airunner.worker.workspace.git_clone import Cloning
-from airunner.worker.workspace.results.collect import harvest
+from airunner.worker.workspace.results.collect import collect
 from airunner.worker.workspace.results.patterns import Patterns
 from airunner.worker.workspace.results.results import FolderResults
-from airunner.worker.workspace.sources.job_json import Brought
-from airunner.worker.workspace.sources.snapshot import Staged
+from airunner.worker.workspace.sources.job_json import JobJson
+from airunner.worker.workspace.sources.snapshot import StagedSnapshot
 from airunner.worker.workspace.sources.source import Source
-from airunner.worker.workspace.workspace import Collected, Results, SetupFailed, Shelf
+from airunner.worker.workspace.workspace import ArtifactSink, Collected, Results, SetupFailed
 
 NO_SOURCES: Final = "this worker has no folder of sources: start it with --jobs-dir"
 _SMALL_BYTES: Final = 64 * KIB  # of a script, which a thread would not write any sooner
 
 
-class Folders:
+class FolderWorkspaces:
     """Makes workspaces below one folder; Workspaces."""
 
     def __init__(  # noqa: PLR0913  # all that workspaces are made with
@@ -76,7 +76,7 @@ class Folders:
         self.root = root
         self.sources = sources
         self.results = results
-        self._estate = Estate(root)
+        self._estate = LockedFolder(root)
         self.clock = clock
         self.cloning = Cloning(
             launcher,
@@ -88,11 +88,11 @@ class Folders:
         self.keep = keep
         self._spare: list[str] = []  # as they were made
 
-    def make(self, job: Job) -> "Folder":
+    def make(self, job: Job) -> "FolderWorkspace":
         """As Workspaces.make."""
         name = re.sub(r"[^A-Za-z0-9-]", "_", job.id)
         try:
-            return Folder(self, job, self._fresh(f"{name}.{job.attempt}-"))
+            return FolderWorkspace(self, job, self._fresh(f"{name}.{job.attempt}-"))
         except OSError as error:
             raise SetupFailed(f"the worker cannot make a workspace: {error.strerror}") from None
 
@@ -134,10 +134,10 @@ class Folders:
             self.log.warning("workspace_left", path=str(path))
 
 
-class Folder:
+class FolderWorkspace:
     """One attempt's workspace; Workspace."""
 
-    def __init__(self, owner: Folders, job: Job, path: str) -> None:
+    def __init__(self, owner: FolderWorkspaces, job: Job, path: str) -> None:
         self._owner = owner
         self._job = job
         self._spec = job.spec
@@ -145,14 +145,14 @@ class Folder:
         self.home = f"{path}/home"
         self.results: Results | None = None
         self._checkout = self.path / "checkout"
-        self._looks = Looks(path)
+        self._looks = Fingerprint(path)
         self._scripts: list[str] = []
         self._top: int | None = None  # the checkout, for artifacts
         self._source: Source | None = None
         self._leaving: FolderResults | None = None
-        self._brought: Brought | None = None
+        self._brought: JobJson | None = None
         self._patterns = Patterns(())
-        self._staged: Staged | None = None
+        self._staged: StagedSnapshot | None = None
 
     async def fetch(self, report: Callable[[Report], Awaitable[None]]) -> None:
         """As Workspace.fetch."""
@@ -194,11 +194,11 @@ class Folder:
         self._scripts.append(path)
         return path
 
-    async def collect(self, shelf: Shelf) -> Collected:
+    async def collect(self, shelf: ArtifactSink) -> Collected:
         """As Workspace.collect."""
         if self._top is None:
             return Collected()
-        return await harvest(self._top, shelf, self._patterns, self._staged)
+        return await collect(self._top, shelf, self._patterns, self._staged)
 
     def directory(self, wanted: str = "") -> str:
         """As Workspace.directory."""
@@ -316,6 +316,6 @@ def _remove(path: Path) -> bool:
     except OSError:
         return False
     try:
-        return clear(parent, path.name)
+        return remove_tree(parent, path.name)
     finally:
         os.close(parent)

@@ -25,11 +25,11 @@ class CheckoutFailed(SetupFailed):
     """The repository could not be cloned, which is already reported."""
 
 
-class NotKept(Exception):
+class NotStored(Exception):
     """An artifact could not be brought where it belongs; a sentence for the submitter, with its path."""
 
 
-class Shelf(Protocol):
+class ArtifactSink(Protocol):
     """Where the artifacts of one attempt are brought, one after the other."""
 
     async def put(self, artifact: Artifact, data: BinaryIO) -> None:
@@ -89,7 +89,7 @@ class Results(Protocol):
     """What an attempt leaves in a folder for people: logs while it runs, a summary at the end."""
 
     @property
-    def shelf(self) -> Shelf: ...
+    def shelf(self) -> ArtifactSink: ...
 
     async def write(self, index: int, data: bytes) -> None:
         """Add to the log of a step, soon; waits while too much of it has not been written.
@@ -133,7 +133,7 @@ class Workspace(Protocol):
         """The path of a new file with this text, for a shell to read. Raises SetupFailed."""
         ...
 
-    async def collect(self, shelf: Shelf) -> Collected:
+    async def collect(self, shelf: ArtifactSink) -> Collected:
         """Bring the job's artifacts to a shelf. No process of the attempt is left by now."""
         ...
 

@@ -8,9 +8,16 @@ import pytest
 from airunner.cli.render.events import entry_json, last_line, remark
 from airunner.cli.render.times import ending, show_instant
 from airunner.model.artifacts import Artifact
-from airunner.model.job_events import BackInLine, Ended, Entry, Happening, Kept, Taken
+from airunner.model.job_events import (
+    ArtifactStored,
+    JobEvent,
+    JobEventBody,
+    JobFinished,
+    JobLeased,
+    JobReturned,
+)
 from airunner.model.jobs import (
-    Ending,
+    AttemptEnd,
     Instant,
     JobState,
     Millis,
@@ -36,8 +43,8 @@ from airunner.model.steps import StepStatus
 NOW = Instant(1_900_000_000_000)
 
 
-def entry(what: Happening, first: int = 4, last: int = 4) -> Entry:
-    return Entry(first=Sequence(first), last=Sequence(last), at=NOW, attempt=2, what=what)
+def entry(what: JobEventBody, first: int = 4, last: int = 4) -> JobEvent:
+    return JobEvent(first=Sequence(first), last=Sequence(last), at=NOW, attempt=2, what=what)
 
 
 def test_each_chunk_of_output_is_an_object_with_its_own_sequence() -> None:
@@ -64,7 +71,7 @@ def test_output_that_is_not_utf8_comes_with_its_bytes() -> None:
 
 def test_the_end_is_told_with_its_outcome() -> None:
     outcome = Outcome(reason=Reason.SIGNALED, exit_code=137, signal=9, ended_at=NOW)
-    (said,) = entry_json(entry(Ended(JobState.FAILED, outcome)))
+    (said,) = entry_json(entry(JobFinished(JobState.FAILED, outcome)))
     assert (said["type"], said["state"], said["reason"]) == ("finished", "failed", "signaled")
     assert (said["exit_code"], said["signal"], said["ended_at"]) == (137, 9, show_instant(NOW))
 
@@ -95,7 +102,7 @@ def test_the_end_of_a_job_of_steps_has_the_result_of_each() -> None:
         ended_at=Instant(NOW + 300),
     )
     outcome = Outcome(reason=Reason.EXITED, exit_code=2, steps=(step,))
-    (said,) = entry_json(entry(Ended(JobState.FAILED, outcome)))
+    (said,) = entry_json(entry(JobFinished(JobState.FAILED, outcome)))
     assert said["steps"] == [
         {
             "name": "test",
@@ -109,7 +116,7 @@ def test_the_end_of_a_job_of_steps_has_the_result_of_each() -> None:
 
 
 def test_an_artifact_is_told_with_its_size_and_digest() -> None:
-    (said,) = entry_json(entry(Kept(Artifact(path="dist/app", size=9, sha256="0" * 64))))
+    (said,) = entry_json(entry(ArtifactStored(Artifact(path="dist/app", size=9, sha256="0" * 64))))
     assert (said["type"], said["path"], said["size"]) == ("artifact", "dist/app", 9)
     assert (said["sha256"], said["executable"]) == ("0" * 64, False)
 
@@ -117,14 +124,14 @@ def test_an_artifact_is_told_with_its_size_and_digest() -> None:
 def test_a_seal_is_shown_with_its_digest_in_hexadecimal() -> None:
     seal = Seal(count=4, size=9, cut=0, digest=Link(bytes(range(32))))
     outcome = Outcome(reason=Reason.EXITED, exit_code=0)
-    (said,) = entry_json(entry(Ended(JobState.COMPLETED, outcome, seal)))
+    (said,) = entry_json(entry(JobFinished(JobState.COMPLETED, outcome, seal)))
     assert said["seal"] == {"count": 4, "size": 9, "cut": 0, "digest": bytes(range(32)).hex()}
     assert json.loads(json.dumps(said)) == said
 
 
-@pytest.mark.parametrize("end", Ending)
-def test_a_job_that_is_back_in_line_says_why_in_words(end: Ending) -> None:
-    said = str(remark(BackInLine(end, 1)))
+@pytest.mark.parametrize("end", AttemptEnd)
+def test_a_job_that_is_back_in_line_says_why_in_words(end: AttemptEnd) -> None:
+    said = str(remark(JobReturned(end, 1)))
     assert said.startswith("back in line: ")
     assert said.endswith(" (1 failed so far)")
 
@@ -150,4 +157,4 @@ def test_a_cut_is_remarked_with_its_size() -> None:
 
 
 def test_what_a_person_need_not_know_is_not_remarked() -> None:
-    assert remark(Taken(WorkerId("w"))) is None
+    assert remark(JobLeased(WorkerId("w"))) is None

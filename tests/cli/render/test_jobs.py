@@ -17,7 +17,7 @@ from airunner.model.jobs import (
     Lease,
     Millis,
     Outcome,
-    Place,
+    Position,
     Reason,
     StepResult,
     TokenDigest,
@@ -25,7 +25,7 @@ from airunner.model.jobs import (
 )
 from airunner.model.spec import JobSpec
 from airunner.model.steps import Step, StepStatus
-from airunner.model.wait_reason import Waiting
+from airunner.model.wait_reason import WaitReason
 
 NOW = Instant(1_900_000_000_000)
 STEPS = JobSpec(
@@ -62,7 +62,7 @@ def asked(spec: JobSpec, *, outcome: Outcome | None = None) -> Job:
     return Job(
         id=JobId("id-1"),
         spec=spec,
-        place=Place(1),
+        place=Position(1),
         created_at=Instant(NOW - 60_000),
         updated_at=NOW,
         attempt=1,
@@ -84,7 +84,7 @@ def test_a_finished_job_says_how_it_ended() -> None:
 
 
 def test_a_job_that_waits_says_why() -> None:
-    waiting = Waiting(queue="default", ahead=3, workers=1, slots=2, busy=2)
+    waiting = WaitReason(queue="default", ahead=3, workers=1, slots=2, busy=2)
     assert job_details(job(), waiting)["waiting"] == waiting.explanation
     assert any(waiting.explanation in line for line in job_prose(job(), waiting))
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import pytest
 
-from airunner.cli.render.line_splitter import Assembly, Line, Lines
-from airunner.model.job_events import BackInLine, Ended, Entry, Happening, Taken
-from airunner.model.jobs import Ending, Instant, JobState, Outcome, Reason, Sequence, WorkerId
+from airunner.cli.render.line_splitter import Line, LineBuffer, Lines
+from airunner.model.job_events import JobEvent, JobEventBody, JobFinished, JobLeased, JobReturned
+from airunner.model.jobs import AttemptEnd, Instant, JobState, Outcome, Reason, Sequence, WorkerId
 from airunner.model.limits import KIB, LINE_BYTES_MAX, MIB
 from airunner.model.reports import Chunk, Output, Remark, StepEnded, StepStarted, Stream
 from airunner.model.steps import StepStatus
@@ -18,18 +18,18 @@ NOW = Instant(0)
 
 
 def assembled(*pieces: bytes) -> list[bytes]:
-    assembly = Assembly()
+    assembly = LineBuffer()
     lines = [line for piece in pieces for line in assembly.feed(piece)]
     return [*lines, *assembly.rest()]
 
 
-def told(*happenings: Happening) -> list[Line]:
+def told(*happenings: JobEventBody) -> list[Line]:
     lines = Lines()
     return [line for what in happenings for line in lines.of(entry(what))]
 
 
-def entry(what: Happening) -> Entry:
-    return Entry(first=Sequence(1), last=Sequence(1), at=NOW, attempt=1, what=what)
+def entry(what: JobEventBody) -> JobEvent:
+    return JobEvent(first=Sequence(1), last=Sequence(1), at=NOW, attempt=1, what=what)
 
 
 def output(*chunks: tuple[Stream, bytes], step: int | None = None) -> Output:
@@ -62,14 +62,14 @@ def test_lines_are_the_same_however_they_were_read(text: bytes, lines: list[byte
 
 
 def test_a_carriage_return_tells_its_line_at_once() -> None:
-    assembly = Assembly()
+    assembly = LineBuffer()
     assert list(assembly.feed(b"10%\r")) == [b"10%"]
     assert list(assembly.feed(b"\n")) == []
     assert list(assembly.feed(b"\n")) == [b""]
 
 
 def test_a_long_line_is_told_in_pieces() -> None:
-    assembly = Assembly(size_max=4)
+    assembly = LineBuffer(size_max=4)
     assert list(assembly.feed(b"abcd")) == []
     assert list(assembly.feed(b"\n")) == [b"abcd"]
     assert list(assembly.feed(b"abcdefghij\n")) == [b"abcd", b"efgh", b"ij"]
@@ -78,7 +78,7 @@ def test_a_long_line_is_told_in_pieces() -> None:
 
 
 def test_a_line_of_100_mb_does_not_take_100_mb() -> None:
-    assembly, piece, size, longest = Assembly(), b"x" * 64 * KIB, 0, 0
+    assembly, piece, size, longest = LineBuffer(), b"x" * 64 * KIB, 0, 0
     tracemalloc.start()
     try:
         for _ in range(1600):
@@ -98,21 +98,21 @@ def test_streams_are_assembled_apart_and_told_in_order_of_completion() -> None:
     ) == [(ERR, b"e1"), (OUT, b"o1"), (ERR, b"e2!"), (OUT, b"o2!")]
 
 
-ENDED = Ended(JobState.COMPLETED, Outcome(reason=Reason.EXITED, exit_code=0))
+ENDED = JobFinished(JobState.COMPLETED, Outcome(reason=Reason.EXITED, exit_code=0))
 
 
 @pytest.mark.parametrize(
     "over",
     [
-        BackInLine(Ending.LAPSED, 1),
-        Taken(WorkerId("w")),
+        JobReturned(AttemptEnd.LAPSED, 1),
+        JobLeased(WorkerId("w")),
         StepEnded(0, "a", StepStatus.SUCCESS, 0, 1),  # type: ignore[arg-type]  # a test's
         StepStarted(1, "b"),
         ENDED,
     ],
     ids=lambda what: type(what).__name__,
 )
-def test_what_is_unended_when_its_attempt_or_step_is_over_is_a_line(over: Happening) -> None:
+def test_what_is_unended_when_its_attempt_or_step_is_over_is_a_line(over: JobEventBody) -> None:
     begun = output((OUT, b"o"), (ERR, b"e"))
     assert told(begun, over, begun, ENDED) == [(OUT, b"o"), (ERR, b"e")] * 2
 

@@ -6,11 +6,18 @@ import os
 import pytest
 
 from airunner.cli.render.ci_groups import Buildkite, GitHub
-from airunner.cli.render.views import Passing
+from airunner.cli.render.views import PassThrough
 from airunner.model.artifacts import Artifact
-from airunner.model.job_events import BackInLine, Ended, Entry, Happening, Kept, Taken
+from airunner.model.job_events import (
+    ArtifactStored,
+    JobEvent,
+    JobEventBody,
+    JobFinished,
+    JobLeased,
+    JobReturned,
+)
 from airunner.model.jobs import (
-    Ending,
+    AttemptEnd,
     Instant,
     JobState,
     Millis,
@@ -29,7 +36,7 @@ Capture = pytest.CaptureFixture[str]
 BUILD, TEST = StepStarted(0, "build"), StepStarted(1, "test")
 BUILT = StepEnded(0, "build", StepStatus.SUCCESS, 0, Millis(1_200))
 BROKEN = StepEnded(1, "test", StepStatus.FAILED, 2, Millis(300))
-GIVEN_UP = Ended(
+GIVEN_UP = JobFinished(
     JobState.FAILED,
     Outcome(
         reason=Reason.EXITED,
@@ -51,11 +58,11 @@ def err(data: bytes, step: int = 0) -> Output:
     return Output((Chunk(Stream.STDERR, data, NOW),), step)
 
 
-def show(passing: Passing, *happenings: Happening) -> None:
+def show(passing: PassThrough, *happenings: JobEventBody) -> None:
     async def story() -> None:
         for at, what in enumerate(happenings, 1):
             await passing(
-                Entry(first=Sequence(at), last=Sequence(at), at=NOW, attempt=1, what=what)
+                JobEvent(first=Sequence(at), last=Sequence(at), at=NOW, attempt=1, what=what)
             )
 
     asyncio.run(story())
@@ -65,12 +72,12 @@ async def three() -> int | None:
     return 3
 
 
-def grouped() -> Passing:
-    return Passing(until_closed=True, total=three, markers=GitHub())
+def grouped() -> PassThrough:
+    return PassThrough(until_closed=True, total=three, markers=GitHub())
 
 
 def test_steps_are_remarks_and_output_stays_as_it_is(capfd: Capture) -> None:
-    passing = Passing(until_closed=True, total=three)
+    passing = PassThrough(until_closed=True, total=three)
     show(passing, BUILD, out(b"one\n"), BUILT, TEST, err(b"two\n", 1), BROKEN, GIVEN_UP)
     seen = capfd.readouterr()
     assert seen.out == "one\n"
@@ -92,20 +99,20 @@ def test_how_many_steps_there_are_is_asked_for_once_and_only_for_steps(capfd: Ca
         asked += 1
         return None
 
-    show(Passing(until_closed=True, total=total), Taken(WorkerId("w")), out(b"x"))
+    show(PassThrough(until_closed=True, total=total), JobLeased(WorkerId("w")), out(b"x"))
     assert asked == 0
-    show(Passing(until_closed=True, total=total), BUILD, BUILT, TEST)
+    show(PassThrough(until_closed=True, total=total), BUILD, BUILT, TEST)
     assert asked == 1
     assert "airunner: step 2: test\n" in capfd.readouterr().err
 
 
 def test_a_remark_begins_a_line_of_its_own(capfd: Capture) -> None:
-    show(Passing(until_closed=True), err(b"half a line"), Remark("heard"), Remark("again"))
+    show(PassThrough(until_closed=True), err(b"half a line"), Remark("heard"), Remark("again"))
     assert capfd.readouterr().err == "half a line\nairunner: heard\nairunner: again\n"
 
 
 def test_a_remark_leaves_the_lines_of_another_file_alone(capfd: Capture) -> None:
-    show(Passing(until_closed=True), out(b"half"), Remark("heard"), out(b" a line"))
+    show(PassThrough(until_closed=True), out(b"half"), Remark("heard"), out(b" a line"))
     assert capfd.readouterr() == ("half a line", "airunner: heard\n")
 
 
@@ -115,7 +122,7 @@ def test_a_remark_begins_a_line_where_both_streams_go_to_one_place() -> None:
     for descriptor, _ in kept:
         os.dup2(writing, descriptor)
     try:
-        show(Passing(until_closed=True), out(b"half a line"), Remark("heard"))
+        show(PassThrough(until_closed=True), out(b"half a line"), Remark("heard"))
     finally:
         for descriptor, copy in kept:
             os.dup2(copy, descriptor)
@@ -157,9 +164,17 @@ def test_a_marker_begins_a_line(half: Output, capfd: Capture) -> None:
 
 
 def test_what_an_attempt_left_open_ends_before_it_is_back_in_line(capfd: Capture) -> None:
-    show(grouped(), BUILD, out(b"one\n"), BackInLine(Ending.LAPSED, 1))
+    show(grouped(), BUILD, out(b"one\n"), JobReturned(AttemptEnd.LAPSED, 1))
     assert capfd.readouterr().out.endswith("::endgroup::\n")
-    show(grouped(), BUILD, out(b"one\n"), BackInLine(Ending.LAPSED, 1), BUILD, out(b"one\n"), BUILT)
+    show(
+        grouped(),
+        BUILD,
+        out(b"one\n"),
+        JobReturned(AttemptEnd.LAPSED, 1),
+        BUILD,
+        out(b"one\n"),
+        BUILT,
+    )
     groups = [line for line in capfd.readouterr().out.splitlines() if line.startswith("::")]
     assert groups == ["::group::build", "::endgroup::"] * 2
 
@@ -170,12 +185,19 @@ def test_a_step_without_a_name_has_a_group_with_one(capfd: Capture) -> None:
 
 
 def test_what_needs_no_end_gets_none(capfd: Capture) -> None:
-    show(Passing(until_closed=True, markers=Buildkite()), BUILD, out(b"one\n"), BUILT, TEST, BROKEN)
+    show(
+        PassThrough(until_closed=True, markers=Buildkite()),
+        BUILD,
+        out(b"one\n"),
+        BUILT,
+        TEST,
+        BROKEN,
+    )
     assert capfd.readouterr().out == "--- build\none\n--- test\n^^^ +++\n"
 
 
 def test_artifacts_of_the_latest_attempt_are_counted() -> None:
-    kept = Kept(Artifact(path="a", size=100, sha256="0" * 64))
-    passing = Passing(until_closed=True)
-    show(passing, Taken(WorkerId("w")), kept, kept, Taken(WorkerId("v")), kept)
+    kept = ArtifactStored(Artifact(path="a", size=100, sha256="0" * 64))
+    passing = PassThrough(until_closed=True)
+    show(passing, JobLeased(WorkerId("w")), kept, kept, JobLeased(WorkerId("v")), kept)
     assert (passing.kept, passing.kept_bytes) == (1, 100)

@@ -10,7 +10,7 @@ from msgspec import structs
 from airunner.log.log import Log
 from airunner.log.memory import MemoryLog
 from airunner.model.facts import Event
-from airunner.model.job_events import Entry, entry
+from airunner.model.job_events import JobEvent, job_event
 from airunner.model.jobs import Instant, Job, JobId
 from airunner.model.jobs import Sequence as EventSequence
 from airunner.model.limits import KIB
@@ -46,7 +46,7 @@ class Chapter:
 
     place: int
     jobs: Sequence[Job]
-    streams: Mapping[JobId, Sequence[Entry]]
+    streams: Mapping[JobId, Sequence[JobEvent]]
 
 
 class Story:
@@ -151,10 +151,10 @@ def known(engine: Engine) -> list[Job]:
     return [structs.replace(job, sent=0) if job.state.final else job for job in by_id(engine)]
 
 
-def seen(events: Sequence[Event]) -> list[Entry]:
+def seen(events: Sequence[Event]) -> list[JobEvent]:
     """What a watcher is told; cuts that follow each other are one, whenever they were made."""
-    entries = list[Entry]()
-    for each in filter(None, map(entry, events)):
+    entries = list[JobEvent]()
+    for each in filter(None, map(job_event, events)):
         if not isinstance(each.what, OutputCut):
             entries.append(each)
             continue

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import apsw
 
-from airunner.blobs.folder import depot_of, place_of
+from airunner.blobs.folder import blob_path, blobs_folder
 from airunner.log.log import Log
 from airunner.log.memory import MemoryLog
 from airunner.log.sqlite.log import SqliteLog
@@ -75,7 +75,7 @@ def run(writer: Writer, jobs: Iterable[JobId], *, size: int = 3_000) -> None:
 
 def shelve(path: Path, fact: ArtifactKept, data: bytes) -> Path:
     """Put a file where the artifacts of a log are."""
-    place = place_of(depot_of(path), fact.id, fact.attempt, fact.artifact)
+    place = blob_path(blobs_folder(path), fact.id, fact.attempt, fact.artifact)
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(data)
     return place

@@ -38,7 +38,7 @@ from airunner.log.sqlite.repair.salvage import salvage
 from airunner.log.sqlite.rows import FACT_COLUMNS, REPORT_COLUMNS
 from airunner.log.sqlite.schema import PAGE_BYTES, connect
 from airunner.log.sqlite.wal import FRAME_HEADER_BYTES, HEADER_BYTES, survey
-from airunner.model.job_events import Entry
+from airunner.model.job_events import JobEvent
 from airunner.model.jobs import Job, JobId
 from tests.log.log_contract import read
 from tests.log.sqlite.btree import Btree, Row
@@ -73,7 +73,7 @@ class Truth:
     path: Path
     vfs: str | None
     jobs: Sequence[Job]
-    streams: Mapping[JobId, Sequence[Entry]]
+    streams: Mapping[JobId, Sequence[JobEvent]]
 
     @property
     def data(self) -> bytes:
@@ -253,7 +253,7 @@ def test_a_salvage_reads_around_a_flip_in_the_write_ahead_log(
                 salvaged(path, tmp_path / f"{number}", streams)
 
 
-def salvaged(path: Path, out: Path, streams: Mapping[JobId, Sequence[Entry]]) -> bool:
+def salvaged(path: Path, out: Path, streams: Mapping[JobId, Sequence[JobEvent]]) -> bool:
     """Salvage a log; whether something of it was lost, of each job no more than its end."""
     told = list[str]()
     before = {each.name: each.read_bytes() for each in path.parent.iterdir()}

@@ -26,8 +26,8 @@ from airunner.log.sqlite.schema import checksum_vfs
 from airunner.log.sqlite.wal import survey
 from airunner.log.sqlite.writer import Fsync
 from airunner.model.facts import ArtifactKept, Event
-from airunner.model.job_events import Kept
-from airunner.model.jobs import Enqueue, Instant, JobId
+from airunner.model.job_events import ArtifactStored
+from airunner.model.jobs import Instant, JobId, JobRequest
 from airunner.model.limits import MIB
 from airunner.model.spec import JobSpec
 from airunner.store.engine import Engine
@@ -286,7 +286,7 @@ async def add_jobs(log: SqliteLog, engine: Engine, now: Instant, ids: Sequence[J
 
 def enqueued(engine: Engine, now: Instant, ids: Sequence[JobId]) -> list[Event]:
     """Jobs of half a page each."""
-    wish = Enqueue(spec=JobSpec(command="x" * 3_000))
+    wish = JobRequest(spec=JobSpec(command="x" * 3_000))
     return [
         event for id in ids for event in engine.record(engine.queue.enqueue(id, wish, now), now)
     ]
@@ -337,7 +337,7 @@ def shelve_all(path: Path, chapter: Chapter) -> None:
     """Put the bytes of a chapter's artifacts beside its log: they are no part of what crashed."""
     for id, stream in chapter.streams.items():
         for entry in stream:
-            if isinstance(entry.what, Kept):
+            if isinstance(entry.what, ArtifactStored):
                 artifact = entry.what.artifact
                 fact = ArtifactKept(id, entry.attempt, artifact)
                 shelve(path, fact, bytes(artifact.size))

@@ -1,6 +1,6 @@
 """The window on the newest events answers exactly, or not at all, and within its bound."""
 
-from airunner.log.sqlite.recent import PAGE_EVENTS, Recent
+from airunner.log.sqlite.recent import PAGE_EVENTS, EventCache
 from airunner.model.facts import (
     CancelRequested,
     Event,
@@ -14,7 +14,7 @@ from airunner.model.jobs import (
     JobId,
     Lease,
     Millis,
-    Place,
+    Position,
     Sequence,
     Subject,
     TokenDigest,
@@ -29,11 +29,11 @@ AT = Instant(1_000)
 
 def said(id: JobId, place: int, first: int, *texts: str) -> Event:
     chunks = tuple(Chunk(Stream.STDOUT, text.encode(), AT) for text in texts or ("x",))
-    return Event(Place(place), AT, Reported(id, 1, 0, Output(chunks)), Sequence(first))
+    return Event(Position(place), AT, Reported(id, 1, 0, Output(chunks)), Sequence(first))
 
 
 def test_a_job_is_told_on_from_any_sequence_that_the_window_reaches() -> None:
-    recent = Recent()
+    recent = EventCache()
     events = [said(ONE, 1, 5, "a", "b"), said(ONE, 3, 7), said(ONE, 4, 8)]
     recent.add([events[0], said(TWO, 2, 1), *events[1:]])
     assert recent.since(ONE, 3) is None  # sequence 4 is missing
@@ -45,18 +45,18 @@ def test_a_job_is_told_on_from_any_sequence_that_the_window_reaches() -> None:
 
 
 def test_of_an_unknown_job_it_says_nothing() -> None:
-    assert Recent().since(ONE, 0) is None
+    assert EventCache().since(ONE, 0) is None
 
 
 def test_what_no_watcher_sees_is_not_in_it() -> None:
-    recent = Recent()
+    recent = EventCache()
     lease = Lease(token=TokenDigest(b""), worker=WorkerId("w"), span=Millis(1), until=AT)
-    recent.add([said(ONE, 1, 1), Event(Place(2), AT, Renewed(ONE, lease), Sequence(1))])
+    recent.add([said(ONE, 1, 1), Event(Position(2), AT, Renewed(ONE, lease), Sequence(1))])
     assert recent.since(ONE, 0) == [said(ONE, 1, 1)]
 
 
 def test_the_oldest_leave_first_whatever_their_job() -> None:
-    recent = Recent(40 * KIB)
+    recent = EventCache(40 * KIB)
     for number in range(50):
         recent.add([said((ONE, TWO)[number % 2], 2 * number + 1, number // 2 + 1, "x" * KIB)])
     for id in (ONE, TWO):
@@ -67,7 +67,7 @@ def test_the_oldest_leave_first_whatever_their_job() -> None:
 
 
 def test_a_job_that_has_left_leaves_nothing() -> None:
-    recent = Recent(4 * KIB)
+    recent = EventCache(4 * KIB)
     recent.add([said(ONE, 1, 1)])
     recent.add([said(TWO, number, number) for number in range(2, 20)])
     assert recent.since(ONE, 1) is None
@@ -75,25 +75,25 @@ def test_a_job_that_has_left_leaves_nothing() -> None:
 
 
 def test_what_retention_has_touched_only_the_disk_knows() -> None:
-    recent = Recent()
+    recent = EventCache()
     for place, fact in ((3, OutputDropped(ONE)), (3, Forgotten(ONE))):
         recent.add([said(ONE, 1, 1), said(TWO, 2, 1)])
-        recent.add([Event(Place(place), AT, fact, Sequence(1))])
+        recent.add([Event(Position(place), AT, fact, Sequence(1))])
         assert recent.since(ONE, 0) is None
         assert recent.since(TWO, 0) == [said(TWO, 2, 1)]
 
 
 def test_after_an_append_that_nobody_waited_for_it_begins_anew() -> None:
-    recent = Recent()
+    recent = EventCache()
     recent.add([said(ONE, 1, 1)])
-    event = Event(Place(5), AT, CancelRequested(ONE, 1, Subject("me")), Sequence(3))
+    event = Event(Position(5), AT, CancelRequested(ONE, 1, Subject("me")), Sequence(3))
     recent.add([event])
     assert recent.since(ONE, 0) is None
     assert recent.since(ONE, 2) == [event]
 
 
 def test_one_answer_is_bounded() -> None:
-    recent = Recent()
+    recent = EventCache()
     recent.add([said(ONE, number, number) for number in range(1, 2 * PAGE_EVENTS)])
     answer = recent.since(ONE, 0)
     assert answer is not None
@@ -102,43 +102,43 @@ def test_one_answer_is_bounded() -> None:
 
 
 def test_of_all_jobs_it_tells_what_has_a_higher_place() -> None:
-    recent = Recent()
+    recent = EventCache()
     events = [said(ONE, 1, 1), said(TWO, 2, 1), said(ONE, 3, 2)]
     recent.add(events[:1])
     recent.add(events[1:])
     for place in range(5):
-        assert recent.since_place(Place(place)) == events[place:]
+        assert recent.since_place(Position(place)) == events[place:]
 
 
 def test_of_all_jobs_it_says_nothing_of_what_it_does_not_have_whole() -> None:
-    recent = Recent(4 * KIB)
-    assert recent.since_place(Place(0)) is None
+    recent = EventCache(4 * KIB)
+    assert recent.since_place(Position(0)) is None
     recent.add([said(TWO, 7, 7)])  # after a restart
-    assert recent.since_place(Place(5)) is None
-    assert recent.since_place(Place(6)) == [said(TWO, 7, 7)]
+    assert recent.since_place(Position(5)) is None
+    assert recent.since_place(Position(6)) == [said(TWO, 7, 7)]
     recent.add([said(ONE, 9, 9)])  # an append was not waited for
-    assert recent.since_place(Place(7)) is None
-    assert recent.since_place(Place(8)) == [said(ONE, 9, 9)]
+    assert recent.since_place(Position(7)) is None
+    assert recent.since_place(Position(8)) == [said(ONE, 9, 9)]
     for place in range(10, 20):
         recent.add([said(ONE, place, place)])
-    assert recent.since_place(Place(15)) is None
-    assert recent.since_place(Place(19)) == []
+    assert recent.since_place(Position(15)) is None
+    assert recent.since_place(Position(19)) == []
 
 
 def test_of_all_jobs_it_says_nothing_of_what_retention_has_touched() -> None:
     for fact in (OutputDropped(ONE), Forgotten(ONE)):
-        recent = Recent()
-        recent.add([said(ONE, 1, 1), said(TWO, 2, 1), Event(Place(3), AT, fact, Sequence(1))])
-        assert recent.since_place(Place(2)) is None
-        assert recent.since_place(Place(3)) == []
-        recent.add([Event(Place(4), AT, Forgotten(JobId("of old")), Sequence(1))])
+        recent = EventCache()
+        recent.add([said(ONE, 1, 1), said(TWO, 2, 1), Event(Position(3), AT, fact, Sequence(1))])
+        assert recent.since_place(Position(2)) is None
+        assert recent.since_place(Position(3)) == []
+        recent.add([Event(Position(4), AT, Forgotten(JobId("of old")), Sequence(1))])
         recent.add([said(TWO, 5, 2)])
-        assert recent.since_place(Place(3)) == [said(TWO, 5, 2)]
+        assert recent.since_place(Position(3)) == [said(TWO, 5, 2)]
 
 
 def test_one_answer_of_all_jobs_is_bounded_and_the_oldest_of_it_first() -> None:
-    recent = Recent()
+    recent = EventCache()
     events = [said(ONE, number, number) for number in range(1, 2 * PAGE_EVENTS)]
     recent.add(events)
-    assert recent.since_place(Place(0)) == events[:PAGE_EVENTS]
-    assert recent.since_place(Place(3)) == events[3 : PAGE_EVENTS + 3]
+    assert recent.since_place(Position(0)) == events[:PAGE_EVENTS]
+    assert recent.since_place(Position(3)) == events[3 : PAGE_EVENTS + 3]

@@ -17,10 +17,10 @@ from airunner.log.sqlite import schema
 from airunner.log.sqlite.lock import LogInUse
 from airunner.log.sqlite.log import SqliteLog
 from airunner.log.sqlite.reader import PAGE_ROWS
-from airunner.log.sqlite.recent import Recent
+from airunner.log.sqlite.recent import EventCache
 from airunner.log.sqlite.writer import Fsync
-from airunner.model.facts import Event, Forgotten, Renewed, Reported, Tallied, sequences
-from airunner.model.jobs import Instant, JobId, Millis, Place, TaskToken, digest
+from airunner.model.facts import Event, Forgotten, Renewed, Reported, ReportTotals, sequence_count
+from airunner.model.jobs import Instant, JobId, Millis, Position, TaskToken, digest
 from airunner.model.limits import KIB, MIB, WAL_BYTES_MAX
 from airunner.model.reports import Chunk, Output, OutputCut, ProcessStarted, Stream
 from airunner.store.engine import replayed
@@ -64,7 +64,7 @@ class TestSqliteLogReadFromDisk(TestSqliteLog):
     def make(self) -> Log:
         log = super().make()
         assert isinstance(log, SqliteLog)
-        log._recent = Recent(0)
+        log._recent = EventCache(0)
         return log
 
 
@@ -152,8 +152,8 @@ def test_an_open_job_is_replayed_without_its_reports(path: Path) -> None:
             await writer.append(writer.engine.record(facts, NOW))
         events = await read(log)
         assert not [event for event in events if isinstance(event.fact, Reported)]
-        tallies = [event.fact for event in events if isinstance(event.fact, Tallied)]
-        assert tallies == [Tallied(ONE, 29, 29, 0)]
+        tallies = [event.fact for event in events if isinstance(event.fact, ReportTotals)]
+        assert tallies == [ReportTotals(ONE, 29, 29, 0)]
         assert by_id(replayed(events)) == by_id(writer.engine)
 
     opened(path, story)
@@ -196,10 +196,10 @@ def test_the_window_says_what_the_disk_would_say(path: Path) -> None:
                     if near is not None:
                         assert near == log._reader.page(id, after).events
             place = dice.choice([0, log._recent._whole or 0, dice.randint(0, walk.log[-1].place)])
-            all_near = log._recent.since_place(Place(place))
+            all_near = log._recent.since_place(Position(place))
             if all_near is not None:
                 answers += 1
-                page = log._reader.page_of_all(Place(place))
+                page = log._reader.page_of_all(Position(place))
                 assert list(all_near) == page.events[: len(all_near)]
         assert answers > 100
 
@@ -226,7 +226,7 @@ def test_what_is_read_does_not_grow_with_what_there_is(path: Path) -> None:
         kept = [event.fact.report for event in page.events if isinstance(event.fact, Reported)]
         assert page.through is not None
         assert sum(report.size for report in kept if isinstance(report, Output)) <= MIB
-        log._recent = Recent(0)
+        log._recent = EventCache(0)
         assert await read(log, ONE) == writer.visible(ONE)
 
     opened(path, story)
@@ -239,14 +239,14 @@ def test_nor_does_what_is_read_of_all_jobs(path: Path) -> None:
             await writer.run(JobId(f"job-{number}"), output("a"))
         await writer.run(ONE, *[large(64 * KIB)] * 40)
         await writer.run(TWO, *[output("b")] * 600)
-        pages = [log._reader.page_of_all(Place(0))]
+        pages = [log._reader.page_of_all(Position(0))]
         while (through := pages[-1].through) is not None:
-            pages.append(log._reader.page_of_all(Place(through)))
+            pages.append(log._reader.page_of_all(Position(through)))
         assert len(pages) > 8
         assert max(len(page.events) for page in pages) <= 2 * PAGE_ROWS
         told = [event for page in pages for event in page.events]
-        assert told == [event for event in writer.events if sequences(event.fact)]
-        log._recent = Recent(0)
+        assert told == [event for event in writer.events if sequence_count(event.fact)]
+        log._recent = EventCache(0)
         assert await of_all(log) == told
 
     opened(path, story)
@@ -257,7 +257,7 @@ def test_a_slow_reader_does_not_keep_the_write_ahead_log_from_being_used_again(
 ) -> None:
     async def story(log: SqliteLog) -> None:
         writer = Writer(log)
-        log._recent = Recent(0)
+        log._recent = EventCache(0)
         await writer.run(ONE, *[large(64 * KIB)] * 20)
         async with aclosing(log.read(ONE)) as events:
             got = [await anext(events)]
@@ -286,7 +286,7 @@ def test_space_is_given_back_while_appends_go_on(path: Path) -> None:
         await log.trimmed()
         await writing
         assert size_of(path) < full / 8
-        log._recent = Recent(0)
+        log._recent = EventCache(0)
         events = await read(log, ONE)
         without_gap(events)
         reports = [event.fact.report for event in events if isinstance(event.fact, Reported)]
@@ -304,7 +304,7 @@ def test_space_is_given_back_while_appends_go_on(path: Path) -> None:
 def test_dropped_output_is_hidden_before_its_space_is_given_back(path: Path) -> None:
     async def story(log: SqliteLog) -> None:
         writer = Writer(log)
-        log._recent = Recent(0)
+        log._recent = EventCache(0)
         await writer.run(ONE, *[large(KIB)] * 5)
         log._closing = True  # no housekeeping
         await writer.drop(ONE)
@@ -323,7 +323,7 @@ def test_whoever_reads_while_retention_works_sees_every_sequence_once(path: Path
     async def story(log: SqliteLog) -> None:
         walk, left, forgotten = walked(), list(walked().log), set[JobId]()
         ids = sorted({event.fact.id for event in left})[::5]
-        log._recent = Recent(20 * KIB)
+        log._recent = EventCache(20 * KIB)
 
         async def watch(id: JobId) -> None:
             seen: list[Event] = []

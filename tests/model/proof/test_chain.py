@@ -16,13 +16,13 @@ from airunner.log.memory import MemoryLog
 from airunner.model.artifacts import Artifact
 from airunner.model.facts import Event
 from airunner.model.job_events import (
-    Ended,
-    Entry,
-    Happening,
-    InLine,
-    Kept,
-    Taken,
-    entry,
+    ArtifactStored,
+    JobEnqueued,
+    JobEvent,
+    JobEventBody,
+    JobFinished,
+    JobLeased,
+    job_event,
     kind,
     trimmed,
 )
@@ -47,7 +47,7 @@ from airunner.model.reports import (
     StepEnded,
     StepStarted,
     Stream,
-    width,
+    count_sequences,
 )
 from airunner.model.steps import StepStatus
 from tests.log.log_contract import ONE, Writer, output
@@ -58,13 +58,13 @@ AT = Instant(1_000)
 A, B = (Chunk(Stream.STDOUT, data, AT) for data in (b"a", b"b"))
 
 
-def told(what: object, first: int = 1, last: int = 1) -> Entry:
-    return Entry(first=Sequence(first), last=Sequence(last), at=AT, attempt=1, what=what)  # type: ignore[arg-type]  # a test's
+def told(what: object, first: int = 1, last: int = 1) -> JobEvent:
+    return JobEvent(first=Sequence(first), last=Sequence(last), at=AT, attempt=1, what=what)  # type: ignore[arg-type]  # a test's
 
 
-def alone(what: Happening) -> str:
+def alone(what: JobEventBody) -> str:
     """The link of a chain of this alone, in hexadecimal."""
-    last = 6 + width(what) if isinstance(what, Report) else 7
+    last = 6 + count_sequences(what) if isinstance(what, Report) else 7
     return linked(NOTHING, told(what, 7, last)).hex()
 
 
@@ -82,7 +82,7 @@ def test_every_event_has_the_link_that_it_always_had() -> None:
     assert {name: link or "-" for name, link in wanted.items()} == golden()
 
 
-def chained(*entries: Entry) -> Link:
+def chained(*entries: JobEvent) -> Link:
     link = NOTHING
     for each in entries:
         link = linked(link, each)
@@ -91,15 +91,15 @@ def chained(*entries: Entry) -> Link:
 
 def test_a_link_is_what_the_contract_says() -> None:
     one = sha256(b'[1,1,1000,"enqueued","default",null]\n').digest()
-    assert linked(NOTHING, told(InLine("default", None))) == one
-    named = told(InLine('é "/\\\n\x01', None))
+    assert linked(NOTHING, told(JobEnqueued("default", None))) == one
+    named = told(JobEnqueued('é "/\\\n\x01', None))
     said = '[1,1,1000,"enqueued","é \\"/\\\\\\n\\u0001",null]\n'
     assert linked(NOTHING, named) == sha256(said.encode()).digest()
     two = sha256(one + b'[2,1,1000,"output","stdout",1000,1]\na').digest()
     assert linked(Link(one), told(Output((A,)), 2, 2)) == two
     outcome = Outcome(reason=Reason.EXITED, exit_code=0)
     end = sha256(two + b'[3,1,1000,"finished","completed","exited",0]\n').digest()
-    assert linked(Link(two), told(Ended(JobState.COMPLETED, outcome), 3, 3)) == end
+    assert linked(Link(two), told(JobFinished(JobState.COMPLETED, outcome), 3, 3)) == end
 
 
 def test_a_link_of_what_steps_do_and_leave_is_what_the_contract_says() -> None:
@@ -117,7 +117,7 @@ def test_a_link_of_what_steps_do_and_leave_is_what_the_contract_says() -> None:
         (Artifact(path="a", size=2, sha256="0" * 64, executable=True), b",true"),
     ):
         kept = b'[1,1,1000,"artifact",["a",2,"' + b"0" * 64 + b'"' + said + b"]]\n"
-        assert linked(NOTHING, told(Kept(artifact))) == link(kept)
+        assert linked(NOTHING, told(ArtifactStored(artifact))) == link(kept)
     steps = (
         StepResult(name="make", status=StepStatus.FAILED, exit_code=2, ended_at=AT),
         StepResult(name="test", status=StepStatus.SKIPPED),
@@ -125,7 +125,7 @@ def test_a_link_of_what_steps_do_and_leave_is_what_the_contract_says() -> None:
     outcome = Outcome(reason=Reason.EXITED, exit_code=2, steps=steps)
     end = b'[1,1,1000,"finished","failed","exited",2,null,"",null,null,true,'
     end += b'[["make","failed",2,null,1000],["test","skipped"]]]\n'
-    assert linked(NOTHING, told(Ended(outcome.state, outcome))) == link(end)
+    assert linked(NOTHING, told(JobFinished(outcome.state, outcome))) == link(end)
 
 
 def test_a_chain_is_the_same_however_output_was_batched() -> None:
@@ -147,16 +147,16 @@ def test_a_chain_is_the_same_however_output_was_batched() -> None:
         told(Output((A,), step=0)),
         structs.replace(told(Output((A,))), at=Instant(999)),
         structs.replace(told(Output((A,))), attempt=2),
-        told(Taken(WorkerId("a"))),
+        told(JobLeased(WorkerId("a"))),
         told(ProcessEnded(1, 0, Millis(1))),
     ],
 )
-def test_nothing_can_change_without_the_link(other: Entry) -> None:
+def test_nothing_can_change_without_the_link(other: JobEvent) -> None:
     assert linked(NOTHING, other) != linked(NOTHING, told(Output((A,))))
 
 
 def test_a_cut_has_no_link_whatever_its_size() -> None:
-    before = chained(told(InLine("default", None)))
+    before = chained(told(JobEnqueued("default", None)))
     assert linked(before, told(OutputCut(2, 20), 2, 3)) == before
 
 
@@ -171,10 +171,10 @@ async def test_a_job_is_sealed_by_its_end_and_every_event_has_its_link() -> None
     job = writer.engine.table.job(ONE)
     assert job.seal == Seal(count=last, size=4, cut=30, digest=link)
     end = seen(event)
-    assert end.what == Ended(job.state, job.outcome or Outcome(reason=Reason.LOST), job.seal)
+    assert end.what == JobFinished(job.state, job.outcome or Outcome(reason=Reason.LOST), job.seal)
 
 
-def seen(event: Event) -> Entry:
-    shown = entry(event)
+def seen(event: Event) -> JobEvent:
+    shown = job_event(event)
     assert shown
     return shown

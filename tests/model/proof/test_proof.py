@@ -8,10 +8,10 @@ from msgspec import structs
 
 from airunner.log.memory import MemoryLog
 from airunner.model.facts import Fact
-from airunner.model.job_events import Ended, Entry, Kept, entry
+from airunner.model.job_events import ArtifactStored, JobEvent, JobFinished, job_event
 from airunner.model.jobs import (
-    Enqueue,
     Instant,
+    JobRequest,
     Millis,
     Outcome,
     Reason,
@@ -31,42 +31,42 @@ from tests.log.log_contract import NOW, ONE, Writer, artifact, output, read
 from tests.support.loop import virtually
 
 SIZE = 9  # bytes of output of told()
-Tamper = Callable[[list[Entry]], None]
+Tamper = Callable[[list[JobEvent]], None]
 
 
-async def told(*, dropped: bool = False) -> list[Entry]:
+async def told(*, dropped: bool = False) -> list[JobEvent]:
     """1 enqueued, 2 leased, 3 and 4 output, 5 output, 6 and 7 cut, 8 finished."""
     writer = Writer(MemoryLog())
     await writer.run(ONE, output("one", "two"), output("six"), OutputCut(2, 30))
     if dropped:
         await writer.drop(ONE)
-    shown = [entry(event) for event in await read(writer.log, ONE)]
+    shown = [job_event(event) for event in await read(writer.log, ONE)]
     return [each for each in shown if each]
 
 
-def verdict(entries: Sequence[Entry], kept: int = SIZE) -> Verdict:
+def verdict(entries: Sequence[JobEvent], kept: int = SIZE) -> Verdict:
     proof = Proof()
     for each in entries:
         proof.see(each)
     return proof.verdict(kept)
 
 
-def seal_of(entries: Sequence[Entry]) -> Seal:
+def seal_of(entries: Sequence[JobEvent]) -> Seal:
     end = entries[-1].what
-    assert isinstance(end, Ended)
+    assert isinstance(end, JobFinished)
     assert end.seal
     return end.seal
 
 
-def changed(entry: Entry, text: str) -> Entry:
-    assert isinstance(entry.what, Output)
-    first, *rest = entry.what.chunks
-    return structs.replace(entry, what=Output((replace(first, data=text.encode()), *rest)))
+def changed(job_event: JobEvent, text: str) -> JobEvent:
+    assert isinstance(job_event.what, Output)
+    first, *rest = job_event.what.chunks
+    return structs.replace(job_event, what=Output((replace(first, data=text.encode()), *rest)))
 
 
-def with_seal(entries: list[Entry], seal: Seal | None) -> None:
+def with_seal(entries: list[JobEvent], seal: Seal | None) -> None:
     end = entries[-1].what
-    assert isinstance(end, Ended)
+    assert isinstance(end, JobFinished)
     entries[-1] = structs.replace(entries[-1], what=structs.replace(end, seal=seal))
 
 
@@ -82,48 +82,48 @@ async def test_a_job_that_has_not_ended_is_not_sealed() -> None:
     assert verdict((await told())[:-1]) == Unsealed((await told())[-2].last)
 
 
-def one_byte(entries: list[Entry]) -> None:
+def one_byte(entries: list[JobEvent]) -> None:
     entries[2] = changed(entries[2], "onf")
 
 
-def a_time(entries: list[Entry]) -> None:
+def a_time(entries: list[JobEvent]) -> None:
     entries[1] = structs.replace(entries[1], at=Instant(entries[1].at + 1))
 
 
-def a_missing_event(entries: list[Entry]) -> None:
+def a_missing_event(entries: list[JobEvent]) -> None:
     del entries[3]
 
 
-def a_doubled_event(entries: list[Entry]) -> None:
+def a_doubled_event(entries: list[JobEvent]) -> None:
     entries.insert(3, entries[2])
 
 
-def two_in_another_order(entries: list[Entry]) -> None:
+def two_in_another_order(entries: list[JobEvent]) -> None:
     one, other = entries[2], entries[3]
     entries[2] = structs.replace(other, first=one.first, last=one.last)
 
 
-def something_behind_the_end(entries: list[Entry]) -> None:
+def something_behind_the_end(entries: list[JobEvent]) -> None:
     entries.append(structs.replace(entries[1], first=entries[-1].last, last=entries[-1].last))
 
 
-def output_taken_for_dropped(entries: list[Entry]) -> None:
+def output_taken_for_dropped(entries: list[JobEvent]) -> None:
     entries[3] = structs.replace(entries[3], what=OutputCut(1, 3))
 
 
-def a_larger_cut(entries: list[Entry]) -> None:
+def a_larger_cut(entries: list[JobEvent]) -> None:
     entries[4] = structs.replace(entries[4], what=OutputCut(2, 31))
 
 
-def a_seal_that_counts_less(entries: list[Entry]) -> None:
+def a_seal_that_counts_less(entries: list[JobEvent]) -> None:
     with_seal(entries, structs.replace(seal_of(entries), count=7))
 
 
-def another_digest(entries: list[Entry]) -> None:
+def another_digest(entries: list[JobEvent]) -> None:
     with_seal(entries, structs.replace(seal_of(entries), digest=NOTHING))
 
 
-def no_seal(entries: list[Entry]) -> None:
+def no_seal(entries: list[JobEvent]) -> None:
     with_seal(entries, None)
 
 
@@ -195,10 +195,10 @@ async def test_more_output_gone_than_was_there_differs() -> None:
 # Of steps, and of what they leave
 
 
-async def told_of_steps() -> list[Entry]:
+async def told_of_steps() -> list[JobEvent]:
     """1 enqueued, 2 leased, 3 step 0, 4 and 5 its output, 6 its end, 7 artifact, 8 finished."""
     log, engine, token = MemoryLog(), Engine(), digest(TaskToken("t"))
-    queue, wish = engine.queue, Enqueue(spec=JobSpec(steps=(Step(run="make"),)))
+    queue, wish = engine.queue, JobRequest(spec=JobSpec(steps=(Step(run="make"),)))
     worker, span = WorkerId("w"), Millis(9_000)
     steps = (StepResult(name="make", status=StepStatus.SUCCESS, exit_code=0),)
     outcome = Outcome(reason=Reason.EXITED, exit_code=0, steps=steps)
@@ -208,46 +208,46 @@ async def told_of_steps() -> list[Entry]:
         lambda: queue.enqueue(ONE, wish, NOW),
         lambda: queue.lease(["default"], token=token, worker=worker, span=span, now=NOW),
         lambda: queue.publish(token, [(1, begun), (2, wrote), (4, over)], now=NOW),
-        lambda: queue.keep(token, artifact("a", 5), now=NOW),
+        lambda: queue.store_artifact(token, artifact("a", 5), now=NOW),
         lambda: queue.finish(token, outcome),
     )
     for verb in verbs:
         await log.append(engine.record(verb(), NOW))
-    shown = [entry(event) for event in await read(log, ONE)]
+    shown = [job_event(event) for event in await read(log, ONE)]
     return [each for each in shown if each]
 
 
-def of_another_step(entries: list[Entry]) -> None:
+def of_another_step(entries: list[JobEvent]) -> None:
     assert isinstance(entries[3].what, Output)
     entries[3] = structs.replace(entries[3], what=replace(entries[3].what, step=1))
 
 
-def of_no_step(entries: list[Entry]) -> None:
+def of_no_step(entries: list[JobEvent]) -> None:
     assert isinstance(entries[3].what, Output)
     entries[3] = structs.replace(entries[3], what=replace(entries[3].what, step=None))
 
 
-def a_step_that_failed(entries: list[Entry]) -> None:
+def a_step_that_failed(entries: list[JobEvent]) -> None:
     ended = StepEnded(0, "make", StepStatus.FAILED, 0, Millis(7))
     entries[4] = structs.replace(entries[4], what=ended)
 
 
-def another_artifact(entries: list[Entry]) -> None:
-    entries[5] = structs.replace(entries[5], what=Kept(artifact("a", 6)))
+def another_artifact(entries: list[JobEvent]) -> None:
+    entries[5] = structs.replace(entries[5], what=ArtifactStored(artifact("a", 6)))
 
 
-def one_that_may_be_run(entries: list[Entry]) -> None:
+def one_that_may_be_run(entries: list[JobEvent]) -> None:
     changed = structs.replace(artifact("a", 5), executable=True)
-    entries[5] = structs.replace(entries[5], what=Kept(changed))
+    entries[5] = structs.replace(entries[5], what=ArtifactStored(changed))
 
 
-def a_missing_artifact(entries: list[Entry]) -> None:
+def a_missing_artifact(entries: list[JobEvent]) -> None:
     del entries[5]
 
 
-def an_outcome_without_its_steps(entries: list[Entry]) -> None:
+def an_outcome_without_its_steps(entries: list[JobEvent]) -> None:
     end = entries[6].what
-    assert isinstance(end, Ended)
+    assert isinstance(end, JobFinished)
     outcome = structs.replace(end.outcome, steps=())
     entries[6] = structs.replace(entries[6], what=structs.replace(end, outcome=outcome))
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from airunner.model.errors import InvalidRequest, Unauthenticated
 from airunner.model.limits import TOKEN_BYTES_MAX, TOKENS_CACHED_MAX
-from airunner.server.access.auth import OpenGate, TokenGate, sign_token
+from airunner.server.access.auth import JwtAuthenticator, NoAuth, sign_token
 from airunner.server.access.roles import ALLOWED, OPEN, Role, may_call
 from airunner.wire.job.v1 import job_pb2
 
@@ -50,8 +50,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def gate(keys: Keys, clock: Clock) -> TokenGate:
-    return TokenGate(keys[1], now=clock)
+def gate(keys: Keys, clock: Clock) -> JwtAuthenticator:
+    return JwtAuthenticator(keys[1], now=clock)
 
 
 @pytest.fixture
@@ -66,9 +66,11 @@ def signed(keys: Keys, clock: Clock) -> Callable[..., str]:
     return sign
 
 
-def test_a_signed_token_says_who_is_calling(keys: Keys, gate: TokenGate, clock: Clock) -> None:
+def test_a_signed_token_says_who_is_calling(
+    keys: Keys, gate: JwtAuthenticator, clock: Clock
+) -> None:
     token = sign_token(keys[0], "ada", roles=[Role.USER, Role.VIEWER], seconds=60, now=clock)
-    caller = gate.admit(token)
+    caller = gate.authenticate(token)
     assert caller.subject == "ada"
     assert caller.roles == {Role.USER, Role.VIEWER}
     assert caller.expires == clock() + 60
@@ -94,77 +96,77 @@ def test_a_signed_token_says_who_is_calling(keys: Keys, gate: TokenGate, clock: 
     ids=str,
 )
 def test_a_token_with_a_bad_claim_is_refused(
-    gate: TokenGate, signed: Callable[..., str], claims: dict[str, object]
+    gate: JwtAuthenticator, signed: Callable[..., str], claims: dict[str, object]
 ) -> None:
     with pytest.raises(Unauthenticated):
-        gate.admit(signed(**claims))
+        gate.authenticate(signed(**claims))
 
 
 @pytest.mark.parametrize("token", [None, "", "x", "a.b.c", "é.é.é", "x" * (TOKEN_BYTES_MAX + 1)])
-def test_what_is_no_token_is_refused(gate: TokenGate, token: str | None) -> None:
+def test_what_is_no_token_is_refused(gate: JwtAuthenticator, token: str | None) -> None:
     with pytest.raises(Unauthenticated):
-        gate.admit(token)
+        gate.authenticate(token)
 
 
-def test_another_key_opens_nothing(gate: TokenGate, clock: Clock) -> None:
+def test_another_key_opens_nothing(gate: JwtAuthenticator, clock: Clock) -> None:
     other, _ = pems(ec.generate_private_key(ec.SECP256R1()))
     with pytest.raises(Unauthenticated, match="key that this server trusts"):
-        gate.admit(sign_token(other, "ada", roles=[Role.ADMIN], seconds=60, now=clock))
+        gate.authenticate(sign_token(other, "ada", roles=[Role.ADMIN], seconds=60, now=clock))
 
 
 def part(content: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(content).encode()).rstrip(b"=").decode()
 
 
-def test_a_token_without_a_signature_opens_nothing(gate: TokenGate, clock: Clock) -> None:
+def test_a_token_without_a_signature_opens_nothing(gate: JwtAuthenticator, clock: Clock) -> None:
     claims = part({"sub": "ada", "exp": clock() + 60, "role": "admin"})
     for algorithm in ("none", "None", "ES256"):
         with pytest.raises(Unauthenticated):
-            gate.admit(f"{part({'alg': algorithm})}.{claims}.")
+            gate.authenticate(f"{part({'alg': algorithm})}.{claims}.")
 
 
 def test_the_public_key_is_no_secret_to_sign_with(
-    keys: Keys, gate: TokenGate, clock: Clock
+    keys: Keys, gate: JwtAuthenticator, clock: Clock
 ) -> None:
     body = f"{part({'alg': 'HS256', 'typ': 'JWT'})}.{part({'sub': 'ada', 'exp': clock() + 60})}"
     mac = hmac.digest(keys[1].encode(), body.encode(), hashlib.sha256)
     forged = f"{body}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
     with pytest.raises(Unauthenticated):
-        gate.admit(forged)
+        gate.authenticate(forged)
 
 
 def test_a_token_that_was_good_is_refused_once_it_has_expired(
-    gate: TokenGate, signed: Callable[..., str], clock: Clock
+    gate: JwtAuthenticator, signed: Callable[..., str], clock: Clock
 ) -> None:
     token = signed()
-    gate.admit(token)
+    gate.authenticate(token)
     clock.time += 60
     with pytest.raises(Unauthenticated, match="expired"):
-        gate.admit(token)
+        gate.authenticate(token)
 
 
 def test_an_audience_is_checked_where_the_server_has_one(
     keys: Keys, clock: Clock, signed: Callable[..., str]
 ) -> None:
-    gate = TokenGate(keys[1], audience="builds", now=clock)
-    assert gate.admit(signed(aud="builds")).subject == "ada"
+    gate = JwtAuthenticator(keys[1], audience="builds", now=clock)
+    assert gate.authenticate(signed(aud="builds")).subject == "ada"
     for claims in ({"aud": "others"}, {}):
         with pytest.raises(Unauthenticated):
-            gate.admit(signed(**claims))
+            gate.authenticate(signed(**claims))
 
 
 def test_a_token_without_a_role_has_the_default_one_or_none(
-    keys: Keys, clock: Clock, gate: TokenGate, signed: Callable[..., str]
+    keys: Keys, clock: Clock, gate: JwtAuthenticator, signed: Callable[..., str]
 ) -> None:
-    assert gate.admit(signed(role=None)).roles == frozenset()
-    viewers = TokenGate(keys[1], default_role=Role.VIEWER, now=clock)
-    assert viewers.admit(signed(role=None)).roles == {Role.VIEWER}
+    assert gate.authenticate(signed(role=None)).roles == frozenset()
+    viewers = JwtAuthenticator(keys[1], default_role=Role.VIEWER, now=clock)
+    assert viewers.authenticate(signed(role=None)).roles == {Role.VIEWER}
 
 
 def test_a_role_that_does_not_exist_opens_nothing(
-    gate: TokenGate, signed: Callable[..., str]
+    gate: JwtAuthenticator, signed: Callable[..., str]
 ) -> None:
-    assert gate.admit(signed(role=["root", "viewer"])).roles == {Role.VIEWER}
+    assert gate.authenticate(signed(role=["root", "viewer"])).roles == {Role.VIEWER}
 
 
 def test_remembered_tokens_are_bounded(
@@ -172,14 +174,14 @@ def test_remembered_tokens_are_bounded(
 ) -> None:
     assert TOKENS_CACHED_MAX >= 1_000
     monkeypatch.setattr("airunner.server.access.auth.TOKENS_CACHED_MAX", 2)
-    gate = TokenGate(keys[1], now=clock)
+    gate = JwtAuthenticator(keys[1], now=clock)
     for name in ("ada", "bob", "cho"):
-        gate.admit(sign_token(keys[0], name, roles=[], seconds=60, now=clock))
+        gate.authenticate(sign_token(keys[0], name, roles=[], seconds=60, now=clock))
     assert len(gate._known) == 2
 
 
 def test_without_tokens_everybody_is_an_administrator() -> None:
-    caller = OpenGate().admit(None)
+    caller = NoAuth().authenticate(None)
     assert caller.subject == "anonymous"
     assert caller.roles == {Role.ADMIN}
     assert caller.expires is None
@@ -190,7 +192,7 @@ def test_a_key_of_another_kind_is_refused_by_its_name(keys: Keys) -> None:
     other_curve = pems(ec.generate_private_key(ec.SECP384R1()))
     for private, public in (rsa_keys, other_curve, ("nothing", "nothing"), keys[::-1]):
         with pytest.raises(InvalidRequest, match="JWT_PUBLIC_KEY"):
-            TokenGate(public)
+            JwtAuthenticator(public)
         with pytest.raises(InvalidRequest, match="JWT_SIGNING_KEY"):
             sign_token(private, "ada", roles=[], seconds=60)
 

@@ -18,22 +18,22 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from airunner.blobs.blobs import Depot
-from airunner.blobs.memory import MemoryDepot
+from airunner.blobs.blobs import BlobStore
+from airunner.blobs.memory import MemoryBlobs
 from airunner.cli.processes.certificates import make_certificates
 from airunner.cli.processes.logging import LogFormat, open_journal, open_lines
 from airunner.log.memory import MemoryLog
 from airunner.model.jobs import JobId
-from airunner.server.access.auth import Gate, OpenGate, TokenGate, sign_token
+from airunner.server.access.auth import Authenticator, JwtAuthenticator, NoAuth, sign_token
 from airunner.server.access.roles import Role
-from airunner.server.artifacts import Archive, letting_go
+from airunner.server.artifacts import ArtifactService, blob_remover
 from airunner.server.broker import Broker
 from airunner.server.clock import LoopClock
 from airunner.server.grpc.server import GrpcServer
 from airunner.server.ids import RandomIds
-from airunner.server.job_logging import job_lines
+from airunner.server.job_logging import log_job_events
 from airunner.store.engine import replayed
-from airunner.wire.client.endpoint import Destination, dial
+from airunner.wire.client.endpoint import Endpoint, dial
 from airunner.wire.job.v1.job_pb2_grpc import JobEventsServiceStub, JobServiceStub
 
 if TYPE_CHECKING:
@@ -77,12 +77,12 @@ class Served:
     def address(self) -> str:
         return f"localhost:{self.server.port}"
 
-    def destination(self, *roles: Role, subject: str = "somebody") -> Destination:
+    def endpoint(self, *roles: Role, subject: str = "somebody") -> Endpoint:
         token = self.keys.token(*roles, subject=subject) if roles else ""
         return self.with_token(token)
 
-    def with_token(self, token: str) -> Destination:
-        return Destination(server=self.address, ca_cert=self.keys.certs / "ca.pem", token=token)
+    def with_token(self, token: str) -> Endpoint:
+        return Endpoint(server=self.address, ca_cert=self.keys.certs / "ca.pem", token=token)
 
     def channel(self) -> grpc.aio.Channel:
         channel = dial(self.with_token(""))
@@ -100,9 +100,9 @@ class Served:
 async def serving(
     keys: Keys,
     *,
-    gate: Gate | None = None,
+    gate: Authenticator | None = None,
     log: MemoryLog | None = None,
-    depot: Depot | None = None,
+    blobs: BlobStore | None = None,
     listen: str = "127.0.0.1:0",
     make: type[Broker] = Broker,
 ) -> AsyncIterator[Served]:
@@ -112,22 +112,22 @@ async def serving(
         watched: Counter[JobId] = Counter()
         lines = io.StringIO()
         journal = open_journal(LogFormat.JSON, lines)
-        depot = depot or MemoryDepot()
+        blobs = blobs or MemoryBlobs()
         broker = make(
             replayed([event async for event in log.read()], watched=watched),
             log,
             clock=LoopClock(),
             ids=RandomIds(),
             watched=watched,
-            journal=letting_go(depot, job_lines(open_lines(LogFormat.JSON, lines))),
+            journal=blob_remover(blobs, log_job_events(open_lines(LogFormat.JSON, lines))),
         )
         server = GrpcServer(
             broker,
             listen=listen,
             certificate=(keys.certs / "server.pem").read_bytes(),
             key=(keys.certs / "server-key.pem").read_bytes(),
-            gate=gate or OpenGate(),
-            archive=Archive(broker, depot),
+            gate=gate or NoAuth(),
+            archive=ArtifactService(broker, blobs),
             journal=journal,
             version="test",
         )
@@ -142,8 +142,8 @@ async def serving(
                     await channel.close()
 
 
-def guarded(keys: Keys) -> TokenGate:
-    return TokenGate(keys.public)
+def guarded(keys: Keys) -> JwtAuthenticator:
+    return JwtAuthenticator(keys.public)
 
 
 async def until(true: Callable[[], object]) -> None:

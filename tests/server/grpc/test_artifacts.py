@@ -11,7 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from airunner.blobs.folder import FolderDepot, place_of
+from airunner.blobs.folder import FolderBlobs, blob_path
 from airunner.model.artifacts import Artifact
 from airunner.model.errors import (
     DataLoss,
@@ -23,14 +23,23 @@ from airunner.model.errors import (
     UnknownJob,
     Unreachable,
 )
-from airunner.model.jobs import Enqueue, JobId, Millis, Outcome, Reason, TaskToken, WorkerId, digest
+from airunner.model.jobs import (
+    JobId,
+    JobRequest,
+    Millis,
+    Outcome,
+    Reason,
+    TaskToken,
+    WorkerId,
+    digest,
+)
 from airunner.model.limits import ARTIFACT_CHUNK_BYTES, MIB
 from airunner.model.spec import JobSpec
 from airunner.server.access.roles import Role
-from airunner.server.workers.leased_job import Granted
+from airunner.server.workers.leased_job import LeasedJob
 from airunner.wire.client.artifacts_client import ArtifactsClient, _End
 from airunner.wire.client.connection import PAUSES
-from airunner.wire.client.endpoint import Destination
+from airunner.wire.client.endpoint import Endpoint
 from airunner.wire.codec.artifacts import encode_artifact
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1.job_pb2_grpc import JobArtifactsServiceStub
@@ -51,9 +60,9 @@ def artifact(path: str, data: bytes, *, executable: bool = False) -> Artifact:
     )
 
 
-async def leased(site: Served) -> Granted:
+async def leased(site: Served) -> LeasedJob:
     """A job that a worker has."""
-    await site.broker.enqueue(Enqueue(spec=JobSpec(command="make")))
+    await site.broker.enqueue(JobRequest(spec=JobSpec(command="make")))
     (granted,) = await site.broker.lease(["default"], worker=WorkerId("w"), span=Millis(60_000))
     return granted
 
@@ -73,8 +82,8 @@ async def fetch(shelves: ArtifactsClient, id: JobId, it: Artifact, offset: int =
 def test_what_a_job_leaves_can_be_listed_and_fetched(site_keys: Keys, tmp_path: Path) -> None:
     async def main() -> None:
         async with (
-            serving(site_keys, depot=FolderDepot.open(tmp_path / "depot")) as site,
-            ArtifactsClient(site.destination()) as shelves,
+            serving(site_keys, blobs=FolderBlobs.open(tmp_path / "depot")) as site,
+            ArtifactsClient(site.endpoint()) as shelves,
         ):
             granted = await leased(site)
             large = await upload(shelves, granted.token, "out/large.bin", LARGE)
@@ -99,7 +108,7 @@ def test_a_refused_upload_says_why_whenever_it_is_refused(site_keys: Keys) -> No
     async def main() -> None:
         async with (
             serving(site_keys) as site,
-            ArtifactsClient(site.destination()) as shelves,
+            ArtifactsClient(site.endpoint()) as shelves,
         ):
             granted = await leased(site)
             data = bytes(8 * MIB)
@@ -118,14 +127,14 @@ def test_a_list_of_any_length_comes_in_messages_that_are_not_too_long(site_keys:
     async def main() -> None:
         async with (
             serving(site_keys) as site,
-            ArtifactsClient(site.destination()) as shelves,
+            ArtifactsClient(site.endpoint()) as shelves,
         ):
             granted = await leased(site)
             queue, token = site.broker.queue, digest(granted.token)
             wanted = []
             for number in range(6_000):
                 wanted.append(artifact(f"{number:04}/{'x' * 4_000}", b"x"))
-                site.broker.decide(queue.keep(token, wanted[-1], now=site.broker.now()))
+                site.broker.decide(queue.store_artifact(token, wanted[-1], now=site.broker.now()))
             assert await shelves.list(granted.job.id) == wanted
 
     asyncio.run(main())
@@ -174,7 +183,7 @@ def test_what_is_no_upload_is_refused_and_keeps_nothing(site_keys: Keys) -> None
 def test_one_who_hangs_up_in_the_middle_leaves_nothing(site_keys: Keys, tmp_path: Path) -> None:
     async def main() -> None:
         folder = tmp_path / "depot"
-        async with serving(site_keys, depot=FolderDepot.open(folder)) as site:
+        async with serving(site_keys, blobs=FolderBlobs.open(folder)) as site:
             granted = await leased(site)
             channel = site.channel()
             call = JobArtifactsServiceStub(channel).UploadArtifact()
@@ -197,14 +206,14 @@ def test_a_file_that_is_damaged_on_disk_is_data_loss_and_the_log_says_where(
     site_keys: Keys, tmp_path: Path
 ) -> None:
     async def main() -> None:
-        depot = FolderDepot.open(tmp_path / "depot")
+        blobs = FolderBlobs.open(tmp_path / "depot")
         async with (
-            serving(site_keys, depot=depot) as site,
-            ArtifactsClient(site.destination()) as shelves,
+            serving(site_keys, blobs=blobs) as site,
+            ArtifactsClient(site.endpoint()) as shelves,
         ):
             granted = await leased(site)
             it = await upload(shelves, granted.token, "it", LARGE)
-            place = place_of(depot.folder, granted.job.id, 1, it)
+            place = blob_path(blobs.folder, granted.job.id, 1, it)
             place.write_bytes(LARGE[:-1] + b"!")
             for _ in range(2):
                 with pytest.raises(
@@ -222,7 +231,7 @@ def test_a_file_that_was_replaced_is_not_taken_for_what_was_listed(site_keys: Ke
     async def main() -> None:
         async with (
             serving(site_keys) as site,
-            ArtifactsClient(site.destination()) as shelves,
+            ArtifactsClient(site.endpoint()) as shelves,
         ):
             granted = await leased(site)
             old = await upload(shelves, granted.token, "it", b"old")
@@ -243,13 +252,13 @@ def test_workers_bring_and_everybody_who_may_look_fetches(site_keys: Keys) -> No
     async def main() -> None:
         async with serving(site_keys, gate=guarded(site_keys)) as site:
             granted = await leased(site)
-            async with ArtifactsClient(site.destination(Role.WORKER)) as shelves:
+            async with ArtifactsClient(site.endpoint(Role.WORKER)) as shelves:
                 it = await upload(shelves, granted.token, "it", SMALL)
-            async with ArtifactsClient(site.destination(Role.VIEWER)) as shelves:
+            async with ArtifactsClient(site.endpoint(Role.VIEWER)) as shelves:
                 assert await shelves.list(granted.job.id) == [it]
                 assert await fetch(shelves, granted.job.id, it) == SMALL
             for role in (Role.VIEWER, Role.USER):
-                async with ArtifactsClient(site.destination(role)) as shelves:
+                async with ArtifactsClient(site.endpoint(role)) as shelves:
                     with pytest.raises(NotAllowed, match="may not call UploadArtifact"):
                         await upload(shelves, granted.token, "it", LARGE)
 
@@ -258,7 +267,7 @@ def test_workers_bring_and_everybody_who_may_look_fetches(site_keys: Keys) -> No
 
 def test_a_client_whose_server_was_never_there_gives_up_soon(site_keys: Keys) -> None:
     async def main() -> None:
-        nowhere = Destination(server="127.0.0.1:1", ca_cert=site_keys.certs / "ca.pem")
+        nowhere = Endpoint(server="127.0.0.1:1", ca_cert=site_keys.certs / "ca.pem")
         pauses: list[float] = []
 
         def dice(low: float, high: float) -> float:
@@ -284,10 +293,10 @@ def test_a_lost_connection_costs_a_download_nothing_that_had_come(site_keys: Key
         async with serving(site_keys) as site:
             granted = await leased(site)
             data = 4 * LARGE  # far more than is on its way at once
-            async with ArtifactsClient(site.destination()) as shelves:
+            async with ArtifactsClient(site.endpoint()) as shelves:
                 it = await upload(shelves, granted.token, "it", data)
             with Cutter(site.address, after=len(data) // 2) as cutter:
-                far = replace(site.destination(), server=cutter.address)
+                far = replace(site.endpoint(), server=cutter.address)
                 lost: list[str] = []
                 async with ArtifactsClient(far) as shelves:
                     chunks = shelves.download(
@@ -312,7 +321,7 @@ def test_a_token_that_ran_out_is_read_again(site_keys: Keys, tmp_path: Path) -> 
                 file.write_text(site_keys.token(Role.WORKER))
                 return low
 
-            said = replace(site.destination(), token_file=file)
+            said = replace(site.endpoint(), token_file=file)
             async with ArtifactsClient(said, dice=renewed) as shelves:
                 it = await upload(shelves, granted.token, "it", SMALL)
                 assert await shelves.list(granted.job.id) == [it]

@@ -24,8 +24,8 @@ from airunner.model.errors import (
     UnknownJob,
     Unreachable,
 )
-from airunner.model.job_events import Ended, Entry, InLine, Taken
-from airunner.model.job_query import Listing
+from airunner.model.job_events import JobEnqueued, JobEvent, JobFinished, JobLeased
+from airunner.model.job_query import JobQuery
 from airunner.model.jobs import (
     Instant,
     JobId,
@@ -58,7 +58,7 @@ from airunner.model.protocol.worker_protocol import (
 from airunner.model.reports import Chunk, Output, OutputCut, ProcessStarted, Stream
 from airunner.model.spec import JobSpec
 from airunner.server.access.roles import Role
-from airunner.wire.client.endpoint import Destination
+from airunner.wire.client.endpoint import Endpoint
 from airunner.wire.client.follow import follow
 from airunner.wire.client.jobs_client import Accepted, JobsClient
 from airunner.wire.codec.errors import decode_refusal, encode_refusal, refusal, refusal_of
@@ -74,7 +74,7 @@ HELLO = Hello(
 
 def test_every_verb_answers_in_words_of_the_vocabulary(site_keys: Keys) -> None:
     async def main() -> None:
-        async with serving(site_keys) as site, JobsClient(site.destination()) as jobs:
+        async with serving(site_keys) as site, JobsClient(site.endpoint()) as jobs:
             await jobs.check()
             accepted = await jobs.enqueue(SPEC, request=RequestId("key"))
             assert await jobs.enqueue(SPEC, request=RequestId("key")) == accepted
@@ -89,10 +89,10 @@ def test_every_verb_answers_in_words_of_the_vocabulary(site_keys: Keys) -> None:
             assert (await jobs.cancel(job.id)).state is JobState.CANCELLED
             again = await jobs.retry(job.id)
             assert again.retry_of == job.id
-            page = await jobs.list(Listing(page_size=1))
+            page = await jobs.list(JobQuery(page_size=1))
             assert [each.id for each in page.jobs] == [again.id]
             assert page.next is not None
-            rest = await jobs.list(Listing(page_size=1, before=page.next))
+            rest = await jobs.list(JobQuery(page_size=1, before=page.next))
             assert [each.id for each in rest.jobs] == [job.id]
 
     asyncio.run(main())
@@ -100,7 +100,7 @@ def test_every_verb_answers_in_words_of_the_vocabulary(site_keys: Keys) -> None:
 
 def test_many_jobs_have_an_answer_each(site_keys: Keys) -> None:
     async def main() -> None:
-        async with serving(site_keys) as site, JobsClient(site.destination()) as jobs:
+        async with serving(site_keys) as site, JobsClient(site.endpoint()) as jobs:
             other = structs.replace(SPEC, command="other")
             wishes = [(SPEC, RequestId("k")), (other, RequestId("k")), (other, RequestId(""))]
             first, second, third = await jobs.enqueue_many(wishes)
@@ -113,10 +113,10 @@ def test_many_jobs_have_an_answer_each(site_keys: Keys) -> None:
 
 def test_a_stream_that_stops_at_the_tail_does_not_wait(site_keys: Keys) -> None:
     async def main() -> None:
-        async with serving(site_keys) as site, JobsClient(site.destination()) as jobs:
+        async with serving(site_keys) as site, JobsClient(site.endpoint()) as jobs:
             id = (await jobs.enqueue(SPEC)).id
             (entry,) = [each async for each in jobs.watch(id, stop_at_tail=True)]
-            assert entry.what == InLine("default", None)
+            assert entry.what == JobEnqueued("default", None)
 
     asyncio.run(main())
 
@@ -131,8 +131,8 @@ def closed_port(keys: Keys, tries: Sequence[float]) -> tuple[JobsClient, list[fl
         rolled.append(high)
         return low
 
-    destination = Destination(server="127.0.0.1:1", ca_cert=keys.certs / "ca.pem")
-    return JobsClient(destination, pauses=tries, dice=dice), rolled
+    endpoint = Endpoint(server="127.0.0.1:1", ca_cert=keys.certs / "ca.pem")
+    return JobsClient(endpoint, pauses=tries, dice=dice), rolled
 
 
 def test_a_call_that_may_be_repeated_is_repeated_with_growing_pauses(site_keys: Keys) -> None:
@@ -162,7 +162,7 @@ def test_another_authority_is_told_in_a_sentence(site_keys: Keys, tmp_path: Path
 
     async def main() -> None:
         async with serving(site_keys) as site:
-            wrong = replace(site.destination(), ca_cert=tmp_path / "other" / "ca.pem")
+            wrong = replace(site.endpoint(), ca_cert=tmp_path / "other" / "ca.pem")
             async with JobsClient(wrong, pauses=()) as jobs:
                 with pytest.raises(Unreachable, match="not trusted here: give the CA"):
                     await jobs.check()
@@ -173,7 +173,7 @@ def test_another_authority_is_told_in_a_sentence(site_keys: Keys, tmp_path: Path
 def test_a_name_that_the_certificate_lacks_is_told_in_a_sentence(site_keys: Keys) -> None:
     async def main() -> None:
         async with serving(site_keys, listen="127.0.0.2:0") as site:
-            wrong = replace(site.destination(), server=f"127.0.0.2:{site.server.port}")
+            wrong = replace(site.endpoint(), server=f"127.0.0.2:{site.server.port}")
             async with JobsClient(wrong, pauses=()) as jobs:
                 with pytest.raises(Unreachable, match="is for another name"):
                     await jobs.check()
@@ -184,29 +184,29 @@ def test_a_name_that_the_certificate_lacks_is_told_in_a_sentence(site_keys: Keys
 @pytest.mark.parametrize("server", ["", "host", ":1", "host:", "host:x", "host:65536"])
 def test_an_address_that_is_none_is_refused(server: str) -> None:
     with pytest.raises(InvalidRequest, match="--server"):
-        Destination(server=server)
+        Endpoint(server=server)
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
     with pytest.raises(InvalidRequest, match="--ca-cert: cannot read"):
-        Destination(ca_cert=missing).credentials()
+        Endpoint(ca_cert=missing).credentials()
     with pytest.raises(InvalidRequest, match="--token-file: cannot read"):
-        Destination(token_file=missing).metadata()
+        Endpoint(token_file=missing).metadata()
     missing.write_text("nothing")
     with pytest.raises(InvalidRequest, match="has no PEM certificate"):
-        Destination(ca_cert=missing).credentials()
+        Endpoint(ca_cert=missing).credentials()
 
 
 def test_a_token_is_read_again_from_its_file_for_each_call(tmp_path: Path) -> None:
     file = tmp_path / "token"
-    destination = Destination(token="given", token_file=file)
+    endpoint = Endpoint(token="given", token_file=file)
     for token in ("one", "two"):
         file.write_text(f"{token}\n")
-        assert destination.metadata() == (("authorization", f"Bearer {token}"),)
-    assert Destination(token="given").metadata() == (("authorization", "Bearer given"),)
-    assert not Destination().metadata()
-    assert "given" not in repr(destination)
+        assert endpoint.metadata() == (("authorization", f"Bearer {token}"),)
+    assert Endpoint(token="given").metadata() == (("authorization", "Bearer given"),)
+    assert not Endpoint().metadata()
+    assert "given" not in repr(endpoint)
 
 
 # Following
@@ -214,10 +214,10 @@ def test_a_token_is_read_again_from_its_file_for_each_call(tmp_path: Path) -> No
 
 def test_a_follower_survives_a_restart_and_misses_nothing(site_keys: Keys) -> None:
     async def main() -> None:
-        log, lost, seen = MemoryLog(), list[Refused](), list[Entry]()
+        log, lost, seen = MemoryLog(), list[Refused](), list[JobEvent]()
         async with serving(site_keys, log=log) as site:
             port = site.server.port
-            jobs = JobsClient(site.destination())
+            jobs = JobsClient(site.endpoint())
             id = (await jobs.enqueue(SPEC)).id
             entries = follow(jobs, id, lost=lost.append)
             seen.append(await anext(entries))
@@ -229,7 +229,7 @@ def test_a_follower_survives_a_restart_and_misses_nothing(site_keys: Keys) -> No
             seen += [entry async for entry in entries]
             await jobs.close()
         assert [entry.first for entry in seen] == [1, 2, 3]
-        assert isinstance(seen[-1].what, Ended)
+        assert isinstance(seen[-1].what, JobFinished)
         assert lost
 
     asyncio.run(main())
@@ -249,7 +249,7 @@ def test_a_follower_gives_up_on_a_server_that_stays_away(site_keys: Keys) -> Non
     async def main() -> None:
         lost = list[Refused]()
         async with serving(site_keys) as site:
-            jobs = JobsClient(site.destination())
+            jobs = JobsClient(site.endpoint())
             id = (await jobs.enqueue(SPEC)).id
             entries = follow(jobs, id, lost=lost.append, patience=0.5)
             await anext(entries)
@@ -266,7 +266,7 @@ def test_a_follower_of_a_job_that_is_known_outlives_a_first_failure(site_keys: K
         log, lost = MemoryLog(), list[Refused]()
         async with serving(site_keys, log=log) as site:
             port = site.server.port
-            jobs = JobsClient(site.destination())
+            jobs = JobsClient(site.endpoint())
             id = (await jobs.enqueue(SPEC)).id
         async with asyncio.TaskGroup() as tasks:
             entries = follow(jobs, id, known=True, stop_at_tail=True, lost=lost.append)
@@ -287,11 +287,11 @@ def test_a_follower_reads_its_token_again_when_it_has_run_out(
         file = tmp_path / "token"
         async with (
             serving(site_keys, gate=guarded(site_keys)) as site,
-            JobsClient(site.destination(Role.USER)) as user,
+            JobsClient(site.endpoint(Role.USER)) as user,
         ):
             id = (await user.enqueue(SPEC)).id
             file.write_text(site_keys.token(Role.VIEWER, seconds=2))
-            destination = replace(site.with_token(""), token_file=file)
+            endpoint = replace(site.with_token(""), token_file=file)
             lost: list[Refused] = []
 
             def renew(refused: Refused) -> None:
@@ -299,7 +299,7 @@ def test_a_follower_reads_its_token_again_when_it_has_run_out(
                 file.write_text(site_keys.token(Role.VIEWER))
 
             async with (
-                JobsClient(destination) as jobs,
+                JobsClient(endpoint) as jobs,
                 aclosing(follow(jobs, id, lost=renew)) as entries,
             ):
                 await anext(entries)
@@ -307,7 +307,7 @@ def test_a_follower_reads_its_token_again_when_it_has_run_out(
                     following = tasks.create_task(anext(entries))
                     await until(lambda: lost)
                     await user.cancel(id)
-                assert isinstance(following.result().what, Ended)
+                assert isinstance(following.result().what, JobFinished)
             assert isinstance(lost[0], Unauthenticated)
 
     asyncio.run(main())
@@ -318,9 +318,9 @@ def test_a_follower_reads_its_token_again_when_it_has_run_out(
 
 def test_a_workers_whole_session_travels(site_keys: Keys) -> None:
     async def main() -> None:
-        async with serving(site_keys) as site, JobsClient(site.destination()) as jobs:
+        async with serving(site_keys) as site, JobsClient(site.endpoint()) as jobs:
             id = (await jobs.enqueue(SPEC)).id
-            channel = await connect(site.destination())
+            channel = await connect(site.endpoint())
             await channel.send(HELLO)
             assert await channel.receive() == Welcome("test", (), ())
             assignment = await channel.receive()
@@ -342,9 +342,9 @@ def test_a_workers_whole_session_travels(site_keys: Keys) -> None:
             assert await channel.receive() == Settled(token)
             await channel.close()
             entries = [each async for each in jobs.watch(id)]
-            assert entries[1].what == Taken(WorkerId("w1"))
+            assert entries[1].what == JobLeased(WorkerId("w1"))
             assert entries[3].what == Output((chunk,))
-            await until(lambda: not site.broker.attendance.serving("default"))
+            await until(lambda: not site.broker.connected_workers.serving("default"))
 
     asyncio.run(main())
 
@@ -353,9 +353,9 @@ def test_what_a_worker_says_at_once_is_heard_in_its_order_and_answered_at_once(
     site_keys: Keys,
 ) -> None:
     async def main() -> None:
-        async with serving(site_keys) as site, JobsClient(site.destination()) as jobs:
+        async with serving(site_keys) as site, JobsClient(site.endpoint()) as jobs:
             await jobs.enqueue_many([(SPEC, RequestId(""))] * 3)
-            channel = await connect(site.destination())
+            channel = await connect(site.endpoint())
             await channel.send_all((structs.replace(HELLO, slots=9, credit=1), Credit(2)))
             heard: list[FromServer] = [await channel.receive()]
             while len(heard) < 4:
@@ -376,7 +376,7 @@ def test_what_a_worker_says_at_once_is_heard_in_its_order_and_answered_at_once(
 def test_a_worker_is_told_that_the_server_goes_and_then_that_it_is_gone(site_keys: Keys) -> None:
     async def main() -> None:
         async with serving(site_keys) as site, asyncio.TaskGroup() as tasks:
-            channel = await connect(site.destination())
+            channel = await connect(site.endpoint())
             await channel.send(HELLO)
             await channel.receive()
             tasks.create_task(site.server.stop())
@@ -394,7 +394,7 @@ def test_a_worker_is_told_that_the_server_goes_and_then_that_it_is_gone(site_key
 def test_a_worker_that_breaks_the_protocol_is_told_why(site_keys: Keys) -> None:
     async def main() -> None:
         async with serving(site_keys) as site:
-            channel = await connect(site.destination())
+            channel = await connect(site.endpoint())
             await channel.send(structs.replace(HELLO, queues=()))
             with pytest.raises(InvalidRequest, match=r"hello\.queues"):
                 await channel.receive()
@@ -405,9 +405,7 @@ def test_a_worker_that_breaks_the_protocol_is_told_why(site_keys: Keys) -> None:
 
 def test_a_worker_without_a_server_is_told_so(site_keys: Keys) -> None:
     async def main() -> None:
-        channel = await connect(
-            Destination(server="127.0.0.1:1", ca_cert=site_keys.certs / "ca.pem")
-        )
+        channel = await connect(Endpoint(server="127.0.0.1:1", ca_cert=site_keys.certs / "ca.pem"))
         with pytest.raises(ChannelClosed, match="no server answers"):
             await channel.receive()
         with pytest.raises(ChannelClosed, match="no server answers"):
@@ -454,7 +452,7 @@ def test_a_call_that_a_server_dropped_is_worth_another_try(code: grpc.StatusCode
 
 def test_a_cut_and_its_numbers_survive_the_wire_to_a_watcher(site_keys: Keys) -> None:
     async def main() -> None:
-        async with serving(site_keys) as site, JobsClient(site.destination()) as jobs:
+        async with serving(site_keys) as site, JobsClient(site.endpoint()) as jobs:
             id = (await jobs.enqueue(structs.replace(SPEC, output_bytes_max=1))).id
             (granted,) = await site.broker.lease(
                 ["default"], worker=WorkerId("w"), span=Millis(60_000), most=1, wait=None

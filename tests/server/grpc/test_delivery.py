@@ -6,23 +6,23 @@ from collections.abc import Awaitable, Callable
 import grpc
 import pytest
 
-from airunner.model.jobs import Instant, Job, JobId, Place, TaskToken
+from airunner.model.jobs import Instant, Job, JobId, Position, TaskToken
 from airunner.model.spec import JobSpec
 from airunner.server.grpc.delivery import deliver_first
-from airunner.server.workers.leased_job import Granted
+from airunner.server.workers.leased_job import LeasedJob
 
 JOB = Job(
     id=JobId("1"),
     spec=JobSpec(command="make"),
-    place=Place(1),
+    place=Position(1),
     created_at=Instant(1),
     updated_at=Instant(1),
 )
 
 
-def delivered(write: Callable[[Granted], Awaitable[None]]) -> list[Granted]:
+def delivered(write: Callable[[LeasedJob], Awaitable[None]]) -> list[LeasedJob]:
     """What is left of one job after it was written like this, by a call that is cancelled."""
-    undelivered = [Granted(JOB, TaskToken("secret"))]
+    undelivered = [LeasedJob(JOB, TaskToken("secret"))]
 
     async def main() -> None:
         with pytest.raises(asyncio.CancelledError):
@@ -38,14 +38,14 @@ def cancel_call() -> None:
 
 
 def test_a_job_that_was_written_is_its_callers_who_may_cancel_at_once() -> None:
-    async def write(granted: Granted) -> None:
+    async def write(granted: LeasedJob) -> None:
         cancel_call()
 
     assert not delivered(write)
 
 
 def test_a_job_that_was_not_yet_written_stays_with_the_server() -> None:
-    async def write(granted: Granted) -> None:
+    async def write(granted: LeasedJob) -> None:
         cancel_call()
         await asyncio.Event().wait()
 
@@ -53,9 +53,9 @@ def test_a_job_that_was_not_yet_written_stays_with_the_server() -> None:
 
 
 def test_a_job_for_a_caller_who_is_gone_stays_with_the_server() -> None:
-    undelivered = [Granted(JOB, TaskToken("secret"))]
+    undelivered = [LeasedJob(JOB, TaskToken("secret"))]
 
-    async def write(granted: Granted) -> None:
+    async def write(granted: LeasedJob) -> None:
         raise grpc.aio.BaseError
 
     assert not asyncio.run(deliver_first(undelivered, write))

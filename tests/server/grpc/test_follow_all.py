@@ -17,8 +17,8 @@ from airunner.model.errors import (
     Unauthenticated,
     Unreachable,
 )
-from airunner.model.job_events import Ended, Entry, kind
-from airunner.model.jobs import Enqueue, JobId, Millis, Outcome, Place, Reason, WorkerId
+from airunner.model.job_events import JobEvent, JobFinished, kind
+from airunner.model.jobs import JobId, JobRequest, Millis, Outcome, Position, Reason, WorkerId
 from airunner.model.reports import Remark
 from airunner.model.spec import JobSpec
 from airunner.server.access.roles import Role
@@ -49,7 +49,7 @@ def served(test: Callable[[Served], Awaitable[None]]) -> Callable[[Keys], None]:
 async def run_job(site: Served, queue: str = "default", remarks: int = 0) -> JobId:
     """A job from its enqueueing to its end."""
     spec = JobSpec(command="make", queue=queue, environment={"SECRET": "hush"})
-    job = await site.broker.enqueue(Enqueue(spec=spec))
+    job = await site.broker.enqueue(JobRequest(spec=spec))
     (granted,) = await site.broker.lease([queue], worker=WorkerId("w"), span=Millis(60_000))
     for first in range(1, remarks + 1, 1_000):
         numbers = range(first, min(first + 1_000, remarks + 1))
@@ -63,7 +63,7 @@ class Ear:
 
     def __init__(self, stream: AsyncGenerator[Heard, None]) -> None:
         self._stream = stream
-        self.entries: list[tuple[JobId, Entry]] = []
+        self.entries: list[tuple[JobId, JobEvent]] = []
         self.begun = 0
 
     async def hear(self) -> Heard:
@@ -74,7 +74,9 @@ class Ear:
 
     async def until_ended(self, *ids: JobId) -> None:
         left = set(ids)
-        while left := left - {id for id, each in self.entries if isinstance(each.what, Ended)}:
+        while left := left - {
+            id for id, each in self.entries if isinstance(each.what, JobFinished)
+        }:
             await self.hear()
 
     def kinds(self, id: JobId) -> list[str]:
@@ -86,7 +88,7 @@ class Ear:
 
 @served
 async def test_all_jobs_are_told_of_from_now_on(site: Served) -> None:
-    async with JobsClient(site.destination()) as jobs:
+    async with JobsClient(site.endpoint()) as jobs:
         before = await run_job(site)
         ear = Ear(jobs.watch_all())
         heard = await ear.hear()
@@ -100,7 +102,7 @@ async def test_all_jobs_are_told_of_from_now_on(site: Served) -> None:
 
 @served
 async def test_all_jobs_are_told_of_from_a_place_on(site: Served) -> None:
-    async with JobsClient(site.destination()) as jobs:
+    async with JobsClient(site.endpoint()) as jobs:
         ear = Ear(jobs.watch_all())
         heard = await ear.hear()
         id = await run_job(site)
@@ -115,7 +117,7 @@ async def test_all_jobs_are_told_of_from_a_place_on(site: Served) -> None:
 
 @served
 async def test_only_the_jobs_of_a_queue_are_told_of_or_only_some_kinds(site: Served) -> None:
-    async with JobsClient(site.destination()) as jobs:
+    async with JobsClient(site.endpoint()) as jobs:
         ear, ends = Ear(jobs.watch_all(queue="b")), Ear(jobs.watch_all(kinds=["finished"]))
         for each in (ear, ends):
             await each.hear()
@@ -132,7 +134,7 @@ async def test_only_the_jobs_of_a_queue_are_told_of_or_only_some_kinds(site: Ser
 
 @served
 async def test_who_filters_much_out_is_told_how_far_the_log_has_come(site: Served) -> None:
-    async with JobsClient(site.destination()) as jobs:
+    async with JobsClient(site.endpoint()) as jobs:
         ear = Ear(jobs.watch_all(queue="quiet"))
         begin = (await ear.hear()).place
         await run_job(site, remarks=PLACES_UNSAID_MAX)
@@ -160,12 +162,12 @@ async def test_a_stream_has_no_value_of_an_environment(site: Served) -> None:
 @served
 async def test_what_cannot_be_followed_is_refused(site: Served) -> None:
     await run_job(site)
-    async with JobsClient(site.destination()) as jobs:
+    async with JobsClient(site.endpoint()) as jobs:
         place = (await anext(jobs.watch_all())).place
         for refusal, stream in (
-            (DataLoss, jobs.watch_all(after=Place(place + 1))),
+            (DataLoss, jobs.watch_all(after=Position(place + 1))),
             (DataLoss, jobs.watch_all(after=place, log="another")),
-            (InvalidRequest, jobs.watch_all(after=Place(-1))),
+            (InvalidRequest, jobs.watch_all(after=Position(-1))),
             (InvalidRequest, jobs.watch_all(queue="no queue")),
             (InvalidRequest, jobs.watch_all(kinds=["unspecified"])),
         ):
@@ -175,7 +177,7 @@ async def test_what_cannot_be_followed_is_refused(site: Served) -> None:
 
 @served
 async def test_a_server_that_stops_sends_away_who_follows_all_jobs(site: Served) -> None:
-    async with JobsClient(site.destination()) as jobs, asyncio.TaskGroup() as tasks:
+    async with JobsClient(site.endpoint()) as jobs, asyncio.TaskGroup() as tasks:
         stream = jobs.watch_all()
         await anext(stream)
         parked = tasks.create_task(refused(stream))
@@ -195,7 +197,7 @@ def test_a_stream_of_all_jobs_is_for_who_may_look_while_its_token_is_good(
     async def main() -> None:
         async with serving(site_keys, gate=guarded(site_keys)) as site:
             for role in Role:
-                async with JobsClient(site.destination(role)) as jobs:
+                async with JobsClient(site.endpoint(role)) as jobs:
                     assert (await anext(jobs.watch_all())).begins
             async with JobsClient(site.with_token("")) as jobs:
                 with pytest.raises(Unauthenticated):
@@ -213,7 +215,7 @@ def test_a_follower_of_all_jobs_goes_on_over_a_restart_and_misses_nothing(site_k
         log, lost = MemoryLog(), list[Refused]()
         async with serving(site_keys, log=log) as site:
             port = site.server.port
-            jobs = JobsClient(site.destination())
+            jobs = JobsClient(site.endpoint())
             ear = Ear(follow_all(jobs, lost=lost.append))
             await ear.hear()
             ids = [await run_job(site)]
@@ -234,7 +236,7 @@ def test_a_follower_of_all_jobs_begins_anew_where_the_log_is_another(site_keys: 
         lost = list[Refused]()
         async with serving(site_keys) as site:
             port = site.server.port
-            jobs = JobsClient(site.destination())
+            jobs = JobsClient(site.endpoint())
             ear = Ear(follow_all(jobs, lost=lost.append))
             await ear.hear()
         async with serving(site_keys, listen=f"127.0.0.1:{port}") as site:
@@ -254,8 +256,8 @@ def test_a_follower_of_all_jobs_begins_anew_where_the_log_is_another(site_keys: 
 def test_a_follower_of_all_jobs_gives_up_where_nobody_ever_answered(site_keys: Keys) -> None:
     async def main() -> None:
         async with serving(site_keys) as site:
-            destination = site.destination()
-        async with JobsClient(destination) as jobs:
+            endpoint = site.endpoint()
+        async with JobsClient(endpoint) as jobs:
             with pytest.raises(Unreachable):
                 await anext(follow_all(jobs))
 
@@ -272,8 +274,8 @@ def test_a_follower_of_all_jobs_reads_its_token_again(site_keys: Keys, tmp_path:
             file.write_text(site_keys.token(Role.VIEWER))
 
         async with serving(site_keys, gate=guarded(site_keys)) as site:
-            destination = replace(site.with_token(""), token_file=file)
-            async with JobsClient(destination) as jobs, asyncio.TaskGroup() as tasks:
+            endpoint = replace(site.with_token(""), token_file=file)
+            async with JobsClient(endpoint) as jobs, asyncio.TaskGroup() as tasks:
                 ear = Ear(follow_all(jobs, lost=renew))
                 await ear.hear()
                 hearing = tasks.create_task(ear.hear())

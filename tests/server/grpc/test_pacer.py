@@ -2,13 +2,13 @@
 
 import asyncio
 
-from airunner.server.grpc.pacer import PAUSE_SECONDS, Pace
+from airunner.server.grpc.pacer import PAUSE_SECONDS, SendPacer
 from tests.support.loop import virtually
 
 
 @virtually
 async def test_who_has_just_spoken_waits_and_who_was_silent_speaks_at_once() -> None:
-    loop, pace = asyncio.get_running_loop(), Pace()
+    loop, pace = asyncio.get_running_loop(), SendPacer()
     await pace.ready()
     assert loop.time() == 0
     pace.spoke()

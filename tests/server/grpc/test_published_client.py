@@ -125,7 +125,7 @@ async def test_the_same_key_is_the_same_job_and_an_empty_key_is_none(site: Serve
 async def test_a_long_poll_waits_for_a_job_and_ends_with_it(site: Served) -> None:
     async with asyncio.TaskGroup() as tasks:
         poll = tasks.create_task(lease(site, "gpu"))
-        await until(lambda: site.broker.attendance.serving("gpu"))
+        await until(lambda: site.broker.connected_workers.serving("gpu"))
         id = await enqueue(site, "gpu")
     (response,) = poll.result()
     assert response.job.job_id == id
@@ -148,14 +148,14 @@ async def test_a_long_poll_ends_at_its_callers_deadline(site: Served) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as error:
         _ = [each async for each in call]
     assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    await until(lambda: not site.broker.attendance.serving("empty"))
+    await until(lambda: not site.broker.connected_workers.serving("empty"))
 
 
 @served
 async def test_a_long_poll_takes_no_job_that_would_come_after_its_deadline(site: Served) -> None:
     call = site.jobs().DequeueJob(pb.DequeueJobRequest(), timeout=2)
-    await until(lambda: site.broker.attendance.serving("default"))
-    await until(lambda: not site.broker.attendance.serving("default"))
+    await until(lambda: site.broker.connected_workers.serving("default"))
+    await until(lambda: not site.broker.connected_workers.serving("default"))
     assert not call.done()
     id = await enqueue(site)
     assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -179,7 +179,7 @@ async def test_jobs_that_could_not_be_delivered_go_back_to_their_place(site: Ser
     assert lines.count("default", JobState.RUNNING) == 60
     call.cancel()
     await until(lambda: lines.count("default", JobState.SCHEDULED) > 0)
-    await site.broker.durably(None)
+    await site.broker.after_durable(None)
     jobs = [job for job in site.broker.table.jobs() if job.state is JobState.SCHEDULED]
     assert all((job.attempt, job.failures) == (1, 0) for job in jobs)
     assert "call_failed" not in site.lines.getvalue()

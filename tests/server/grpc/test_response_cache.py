@@ -1,17 +1,17 @@
 """What watchers are told of an event, as bytes."""
 
 from airunner.model.facts import Event, Reported
-from airunner.model.job_events import Entry
-from airunner.model.jobs import Instant, JobId, Place, Sequence
+from airunner.model.job_events import JobEvent
+from airunner.model.jobs import Instant, JobId, Position, Sequence
 from airunner.model.reports import Chunk, Output, OutputCut, Report, Stream
-from airunner.server.grpc.response_cache import Telling, Told
+from airunner.server.grpc.response_cache import CachedResponse, ResponseCache
 from airunner.wire.codec.job_events import decode_entry
 from airunner.wire.job.v1 import job_pb2 as pb
 
 
 def event(place: int, report: Report) -> Event:
     fact = Reported(JobId("job"), attempt=1, sent=place, report=report)
-    return Event(Place(place), Instant(5), fact, Sequence(2 * place))
+    return Event(Position(place), Instant(5), fact, Sequence(2 * place))
 
 
 def output(size: int = 10) -> Output:
@@ -19,7 +19,7 @@ def output(size: int = 10) -> Output:
     return Output((chunk, chunk))
 
 
-def decoded(told: Told) -> Entry:
+def decoded(told: CachedResponse) -> JobEvent:
     response = pb.StreamJobEventsResponse.FromString(told.response)
     assert response.scanned_through == told.last
     assert response.event.event_type == told.type
@@ -27,20 +27,20 @@ def decoded(told: Told) -> Entry:
 
 
 def test_what_two_are_told_of_an_event_is_made_once() -> None:
-    telling, written = Telling(), event(1, output())
+    telling, written = ResponseCache(), event(1, output())
     told = telling.of(written)
     assert telling.of(written) is told
     assert decoded(told).what == output()
 
 
 def test_a_mark_in_the_place_of_output_is_told_as_a_mark() -> None:
-    telling = Telling()
+    telling = ResponseCache()
     telling.of(event(1, output()))
     assert decoded(telling.of(event(1, OutputCut(2, 20)))).what == OutputCut(2, 20)
 
 
 def test_the_newest_are_kept_up_to_a_size() -> None:
-    telling = Telling(size_max=5_000)
+    telling = ResponseCache(size_max=5_000)
     events = [event(place, output(1_000)) for place in range(1, 10)]
     told = [telling.of(each) for each in events]
     assert telling.of(events[-1]) is told[-1]

@@ -14,8 +14,8 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 
 from airunner.model.errors import InvalidRequest, NotAllowed, Refused, Unauthenticated, UnknownJob
-from airunner.model.job_query import Listing, Page
-from airunner.model.jobs import Enqueue, Job, JobId
+from airunner.model.job_query import JobQuery, Page
+from airunner.model.jobs import Job, JobId, JobRequest
 from airunner.model.spec import JobSpec
 from airunner.model.steps import Step
 from airunner.server.access.roles import Role
@@ -67,16 +67,16 @@ def test_every_other_call_needs_a_token(site_keys: Keys) -> None:
 def test_a_role_opens_its_own_calls_and_no_others(site_keys: Keys) -> None:
     async def main() -> None:
         async with serving(site_keys, gate=guarded(site_keys)) as site:
-            async with JobsClient(site.destination(Role.VIEWER)) as viewer:
+            async with JobsClient(site.endpoint(Role.VIEWER)) as viewer:
                 await viewer.list()
                 with pytest.raises(NotAllowed, match="viewer, which may not call EnqueueJob"):
                     await viewer.enqueue(SPEC)
-            async with JobsClient(site.destination(Role.WORKER)) as worker:
+            async with JobsClient(site.endpoint(Role.WORKER)) as worker:
                 with pytest.raises(NotAllowed, match="CancelJob"):
                     await worker.cancel(JobId("x"))
-            async with JobsClient(site.destination(Role.USER)) as user:
+            async with JobsClient(site.endpoint(Role.USER)) as user:
                 await user.enqueue(SPEC)
-            channel = await connect(site.destination(Role.USER))
+            channel = await connect(site.endpoint(Role.USER))
             with pytest.raises(NotAllowed, match="Work"):
                 await channel.receive()
             await channel.close()
@@ -96,7 +96,7 @@ def test_environment_values_are_for_the_submitter_and_an_admin(
         return (said.steps[0] if said.steps else said).environment["SECRET"]
 
     async def shown(site: Served, id: JobId, role: Role, subject: str) -> str:
-        async with JobsClient(site.destination(role, subject=subject)) as jobs:
+        async with JobsClient(site.endpoint(role, subject=subject)) as jobs:
             job, _ = await jobs.get(id)
             (listed,) = (await jobs.list()).jobs
             assert secret(listed.spec) == ""
@@ -104,7 +104,7 @@ def test_environment_values_are_for_the_submitter_and_an_admin(
 
     async def main() -> None:
         async with serving(site_keys, gate=guarded(site_keys)) as site:
-            async with JobsClient(site.destination(Role.USER, subject="ann")) as ann:
+            async with JobsClient(site.endpoint(Role.USER, subject="ann")) as ann:
                 id = (await ann.enqueue(spec)).id
             assert await shown(site, id, Role.USER, "ann") == "hush"
             assert await shown(site, id, Role.USER, "bob") == ""
@@ -120,7 +120,7 @@ def test_a_stream_ends_when_its_token_does(site_keys: Keys) -> None:
 
     async def main() -> None:
         async with serving(site_keys, gate=guarded(site_keys)) as site:
-            async with JobsClient(site.destination(Role.USER)) as user:
+            async with JobsClient(site.endpoint(Role.USER)) as user:
                 id = (await user.enqueue(SPEC)).id
             token = site_keys.token(Role.VIEWER, Role.WORKER, seconds=2)
             poll = site.jobs().DequeueJob(
@@ -212,12 +212,12 @@ def test_a_certificate_and_a_key_must_belong_together(
 def test_what_waits_ends_with_unavailable_when_the_server_stops(site_keys: Keys) -> None:
     async def main() -> None:
         async with serving(site_keys) as site, asyncio.TaskGroup() as tasks:
-            job = await site.broker.enqueue(Enqueue(spec=SPEC))
+            job = await site.broker.enqueue(JobRequest(spec=SPEC))
             jobs, events = site.jobs(), site.events()
             poll = jobs.DequeueJob(pb.DequeueJobRequest(queue="empty"))
             monitor = events.StreamJobEvents(pb.StreamJobEventsRequest(job_id=job.id))
             await monitor.read()
-            await until(lambda: site.broker.attendance.serving("empty"))
+            await until(lambda: site.broker.connected_workers.serving("empty"))
             begun = time.monotonic()
             stopping = tasks.create_task(site.server.stop())
             for call in (poll, monitor):
@@ -251,7 +251,7 @@ def test_a_call_to_a_server_that_stops_is_told_so(site_keys: Keys) -> None:
 def test_an_idle_publisher_does_not_hold_up_the_servers_end(site_keys: Keys) -> None:
     async def main() -> None:
         async with serving(site_keys) as site:
-            await site.broker.enqueue(Enqueue(spec=SPEC))
+            await site.broker.enqueue(JobRequest(spec=SPEC))
             response = await site.jobs().DequeueJob(pb.DequeueJobRequest()).read()
             assert isinstance(response, pb.DequeueJobResponse)
             call = site.events().PublishJobEvents()
@@ -271,7 +271,7 @@ def test_an_idle_publisher_does_not_hold_up_the_servers_end(site_keys: Keys) -> 
 class Faulty(Broker):
     """Has a defect in one verb, and a broken invariant in another."""
 
-    async def page(self, listing: Listing) -> Page:
+    async def page(self, listing: JobQuery) -> Page:
         raise RuntimeError(f"something about {listing.queue}")
 
     async def get(self, id: JobId) -> Job:
@@ -280,9 +280,9 @@ class Faulty(Broker):
 
 def test_a_defect_is_logged_and_tells_the_caller_nothing(site_keys: Keys) -> None:
     async def main() -> None:
-        async with serving(site_keys, make=Faulty) as site, JobsClient(site.destination()) as jobs:
+        async with serving(site_keys, make=Faulty) as site, JobsClient(site.endpoint()) as jobs:
             with pytest.raises(Refused) as refused:
-                await jobs.list(Listing(queue="here"))
+                await jobs.list(JobQuery(queue="here"))
             assert "here" not in str(refused.value)
             (line,) = (json.loads(each) for each in site.lines.getvalue().splitlines())
             assert line["method"] == "/job.v1.JobService/ListJobs"
@@ -293,7 +293,7 @@ def test_a_defect_is_logged_and_tells_the_caller_nothing(site_keys: Keys) -> Non
 
 def test_a_broken_invariant_is_told_to_whoever_runs_the_server(site_keys: Keys) -> None:
     async def main() -> None:
-        async with serving(site_keys, make=Faulty) as site, JobsClient(site.destination()) as jobs:
+        async with serving(site_keys, make=Faulty) as site, JobsClient(site.endpoint()) as jobs:
             with pytest.raises(Refused):
                 await jobs.get(JobId("x"))
             with pytest.raises(AssertionError, match="this cannot be"):
@@ -305,7 +305,7 @@ def test_a_broken_invariant_is_told_to_whoever_runs_the_server(site_keys: Keys) 
 def test_each_step_of_a_job_is_a_line(site_keys: Keys) -> None:
     async def main() -> None:
         async with serving(site_keys) as site:
-            job = await site.broker.enqueue(Enqueue(spec=SPEC))
+            job = await site.broker.enqueue(JobRequest(spec=SPEC))
             await site.broker.cancel(job.id, job.submitter)
         lines = [json.loads(each) for each in site.lines.getvalue().splitlines()]
         assert [line["event"] for line in lines] == ["job_enqueued", "job_cancelled"]
@@ -330,7 +330,7 @@ def test_a_line_says_what_runs_and_none_of_what_may_be_secret(
 ) -> None:
     async def main() -> None:
         async with serving(site_keys) as site:
-            await site.broker.enqueue(Enqueue(spec=spec))
+            await site.broker.enqueue(JobRequest(spec=spec))
         text = site.lines.getvalue()
         assert "hush" not in text
         line = json.loads(text)
@@ -361,7 +361,7 @@ def test_a_refusal_arrives_as_what_it_was(
     ask: Callable[[JobsClient], Awaitable[None]], site_keys: Keys
 ) -> None:
     async def main() -> None:
-        async with serving(site_keys) as site, JobsClient(site.destination()) as jobs:
+        async with serving(site_keys) as site, JobsClient(site.endpoint()) as jobs:
             await ask(jobs)
 
     asyncio.run(main())

@@ -439,7 +439,7 @@ async def test_of_two_streams_that_begin_at_once_one_is_left() -> None:
         await two.send(hello())
         assert await first is None
         assert not second.done()
-        assert [each.slots for each in at.broker.attendance.serving("default")] == [4]
+        assert [each.slots for each in at.broker.connected_workers.serving("default")] == [4]
 
 
 @virtually
@@ -683,7 +683,7 @@ async def test_a_cancel_of_what_the_worker_has_through_another_door_is_not_pushe
         worker, _ = await at.greet(hello(queues=("other",)))
         await at.enqueue()
         held = await leased(at.broker, "bob")
-        present = at.broker.attendance.serving("other")[0]
+        present = at.broker.connected_workers.serving("other")[0]
         present.cancel(at.broker.table.job(held.job.id))
         await nothing_comes(worker)
 
@@ -855,7 +855,7 @@ async def test_a_stream_that_closes_before_its_hello_is_no_error() -> None:
         assert await session is None
 
 
-# Attendance
+# ConnectedWorkers
 
 
 @virtually

@@ -5,29 +5,29 @@ import pytest
 from airunner.model.jobs import Instant, JobState, Outcome, Reason
 from airunner.model.spec import JobSpec
 from airunner.model.steps import Step, StepStatus
-from airunner.worker.attempt.stage_results import Course, NotRun, Ran
+from airunner.worker.attempt.stage_results import StageExit, StageNotStarted, StageResults
 from airunner.worker.attempt.stages import plan, shells
-from airunner.worker.attempt.stop import Why
+from airunner.worker.attempt.stop import StopReason
 from airunner.worker.process import Exit
 
 SUCCESS, FAILED, SKIPPED = StepStatus.SUCCESS, StepStatus.FAILED, StepStatus.SKIPPED
 CANCELLED, TIMEOUT = StepStatus.CANCELLED, StepStatus.TIMEOUT
 
 
-def course(*steps: Step, **fields: object) -> Course:
+def course(*steps: Step, **fields: object) -> StageResults:
     spec = JobSpec(steps=steps, **fields)  # type: ignore[arg-type]  # a test's
-    return Course(plan(spec, lambda: ()), spec.timeout_seconds)
+    return StageResults(plan(spec, lambda: ()), spec.timeout_seconds)
 
 
 def ran(
     code: int = 0,
     *,
     signal: int | None = None,
-    why: Why | None = None,
+    why: StopReason | None = None,
     overdue: bool = False,
     at: int = 0,
-) -> Ran:
-    return Ran(
+) -> StageExit:
+    return StageExit(
         exit=Exit(code, signal),
         why=why,
         overdue=overdue,
@@ -36,7 +36,7 @@ def ran(
     )
 
 
-def play(it: Course, *came: Ran | NotRun) -> tuple[list[StepStatus], Outcome]:
+def play(it: StageResults, *came: StageExit | StageNotStarted) -> tuple[list[StepStatus], Outcome]:
     """Record what came of the stages, as far as they have their turns."""
     for stage, each in zip(it.stages, came, strict=False):
         it.record(stage, each)
@@ -49,7 +49,7 @@ def test_a_command_is_a_plan_of_one_stage_and_has_no_steps() -> None:
     spec = JobSpec(command="make", args=("a b",), working_directory="src")
     (stage,) = plan(spec, lambda: ())
     assert (stage.command, stage.argv, stage.directory) == ("make 'a b'", ("make", "a b"), "src")
-    it = Course((stage,), 0)
+    it = StageResults((stage,), 0)
     it.record(stage, ran(3, at=7))
     outcome = it.outcome()
     assert (outcome.reason, outcome.exit_code, outcome.steps) == (Reason.EXITED, 3, ())
@@ -131,10 +131,13 @@ def test_a_steps_timeout_is_the_jobs_and_names_the_step() -> None:
 
 @pytest.mark.parametrize(
     ("why", "status", "reason"),
-    [(Why.CANCEL, CANCELLED, Reason.CANCELLED), (Why.TIMEOUT, TIMEOUT, Reason.TIMEOUT)],
+    [
+        (StopReason.CANCEL, CANCELLED, Reason.CANCELLED),
+        (StopReason.TIMEOUT, TIMEOUT, Reason.TIMEOUT),
+    ],
 )
 def test_what_stops_the_job_ends_also_a_step_that_goes_on(
-    why: Why, status: StepStatus, reason: Reason
+    why: StopReason, status: StepStatus, reason: Reason
 ) -> None:
     it = course(Step(run="a", continue_on_error=True), Step(run="b"), timeout_seconds=9)
     statuses, outcome = play(it, ran(0, why=why))
@@ -143,7 +146,7 @@ def test_what_stops_the_job_ends_also_a_step_that_goes_on(
 
 
 def test_a_step_that_cannot_be_started_has_failed() -> None:
-    missing = NotRun(reason=Reason.NOT_FOUND, error="there is no zsh", exit_code=127)
+    missing = StageNotStarted(reason=Reason.NOT_FOUND, error="there is no zsh", exit_code=127)
     statuses, outcome = play(course(Step(run="a"), Step(run="b")), missing)
     assert statuses == [FAILED, SKIPPED]
     assert (outcome.reason, outcome.exit_code) == (Reason.NOT_FOUND, 127)

@@ -6,7 +6,7 @@ from typing import BinaryIO
 import pytest
 
 from airunner.model.artifacts import Artifact
-from airunner.model.jobs import Ending, JobId, JobState, Outcome, Reason, Subject
+from airunner.model.jobs import AttemptEnd, JobId, JobState, Outcome, Reason, Subject
 from airunner.model.limits import COLLECT_SECONDS_MAX
 from airunner.model.protocol.worker_protocol import Completion
 from airunner.model.reports import (
@@ -21,7 +21,7 @@ from airunner.model.reports import (
     StepStarted,
 )
 from airunner.model.steps import Step, StepStatus
-from airunner.worker.workspace.workspace import Collected, Shelf, Summary
+from airunner.worker.workspace.workspace import ArtifactSink, Collected, Summary
 from tests.support.fake_commands import Actor
 from tests.support.loop import virtually
 from tests.worker.worker_fixture import Shop, shop, working
@@ -50,7 +50,7 @@ async def sleep(actor: Actor) -> int:
     return 0
 
 
-async def for_ever(shelf: Shelf) -> Collected:
+async def for_ever(shelf: ArtifactSink) -> Collected:
     await asyncio.Event().wait()
     raise AssertionError
 
@@ -58,15 +58,15 @@ async def for_ever(shelf: Shelf) -> Collected:
 MADE = Artifact(path="made", size=1, sha256="0" * 64)
 
 
-async def bring_one(shelf: Shelf) -> Collected:
+async def bring_one(shelf: ArtifactSink) -> Collected:
     return Collected(artifacts=(MADE,))
 
 
-async def bring_nothing(shelf: Shelf) -> Collected:
+async def bring_nothing(shelf: ArtifactSink) -> Collected:
     return Collected(remark="nothing is there")
 
 
-async def fail_to_bring(shelf: Shelf) -> Collected:
+async def fail_to_bring(shelf: ArtifactSink) -> Collected:
     return Collected(errors=("no room for big", "no room for bigger"))
 
 
@@ -79,7 +79,7 @@ class Notes:
         self.wrong: tuple[str, ...] = ()  # what conclude() says
 
     @property
-    def shelf(self) -> Shelf:
+    def shelf(self) -> ArtifactSink:
         return self
 
     async def put(self, artifact: Artifact, data: BinaryIO) -> None:
@@ -263,7 +263,7 @@ async def test_a_drain_between_steps_gives_the_whole_attempt_back() -> None:
             await it.until(lambda: len(it.stage.actors) == 2 and it.stage.alive)
         job = await it.broker.get(id)
         assert job.state is JobState.SCHEDULED
-        assert job.attempts[-1].ending is Ending.RELEASED
+        assert job.attempts[-1].ending is AttemptEnd.RELEASED
 
 
 @virtually
@@ -439,7 +439,7 @@ async def test_a_drain_lets_artifacts_be_collected_and_a_kill_does_not() -> None
         assert not running.done()
         worker.kill()
         await running
-        assert (await it.broker.get(id)).attempts[-1].ending is Ending.RELEASED
+        assert (await it.broker.get(id)).attempts[-1].ending is AttemptEnd.RELEASED
 
 
 @virtually

@@ -10,13 +10,13 @@ import pytest
 import structlog
 
 from airunner.model.jobs import (
-    Ending,
+    AttemptEnd,
     Instant,
     Job,
     JobId,
     Millis,
     Outcome,
-    Place,
+    Position,
     Reason,
     TaskToken,
     WorkerId,
@@ -46,9 +46,9 @@ from airunner.model.protocol.worker_protocol import (
 from airunner.model.reports import Alive, Chunk, Output, Stream
 from airunner.model.spec import JobSpec
 from airunner.worker.attempt.handle import LeaseLost
-from airunner.worker.attempt.stop import Why
-from airunner.worker.session.held_lease import Tenure
-from airunner.worker.session.session import WELCOME_SECONDS_MAX, Client
+from airunner.worker.attempt.stop import StopReason
+from airunner.worker.session.held_lease import HeldLease
+from airunner.worker.session.session import WELCOME_SECONDS_MAX, WorkerSession
 from airunner.worker.spool.spools import Spools
 from tests.support.channel import End, channel_pair
 from tests.support.loop import until_idle, virtually
@@ -66,7 +66,7 @@ def assignment(token: TaskToken = TOKEN) -> Assignment:
     job = Job(
         id=JobId(f"job of {token}"),
         spec=JobSpec(command="true"),
-        place=Place(1),
+        place=Position(1),
         created_at=Instant(0),
         updated_at=Instant(0),
         attempt=1,
@@ -82,9 +82,9 @@ class Desk:
     """A client, what it was given, and the server's end of its connections."""
 
     def __init__(self, spools: Spools | None = None) -> None:
-        self.taken: list[Tenure] = []
+        self.taken: list[HeldLease] = []
         self.connections: asyncio.Queue[Server] = asyncio.Queue()
-        self.client = Client(
+        self.client = WorkerSession(
             self._connect,
             Hello(
                 worker=WorkerId("ann.1"),
@@ -118,19 +118,19 @@ class Desk:
         await until_idle()
         return server, hello
 
-    async def lease(self, server: Server, token: TaskToken = TOKEN) -> Tenure:
+    async def lease(self, server: Server, token: TaskToken = TOKEN) -> HeldLease:
         await server.send(assignment(token))
         await until_idle()
         return self.taken[-1]
 
-    async def stale_lease(self, server: Server) -> Tenure:
+    async def stale_lease(self, server: Server) -> HeldLease:
         """A lease that comes when nothing was acknowledged for more than half of the span."""
         await asyncio.sleep(SPAN * 0.55)
         assert await heard(server, Heartbeat) == Heartbeat(())
-        tenure = await self.lease(server)
+        held_lease = await self.lease(server)
         await server.send(Renewal((), ()))  # of the one before; it says nothing of this lease
         await until_idle()
-        return tenure
+        return held_lease
 
 
 def _drop(logger: object, method: str, event: object) -> str:
@@ -201,15 +201,15 @@ async def test_credit_that_came_free_while_away_is_in_the_hello_alone() -> None:
 async def test_reports_are_numbered_by_their_width_and_the_completion_follows_the_last() -> None:
     async with desk() as it:
         server, _ = await it.welcome()
-        tenure = await it.lease(server)
+        held_lease = await it.lease(server)
         two = Output((*output(1).chunks, *output(2).chunks))
         for report in (ALIVE, two, ALIVE):
-            await tenure.report(report)
-        tenure.end(DONE)
+            await held_lease.report(report)
+        held_lease.end(DONE)
         assert await heard(server, Batch) == Batch(TOKEN, 1, (ALIVE, two, ALIVE))
         assert await heard(server, Completion) == Completion(TOKEN, 4, DONE)
         await server.send(Settled(TOKEN))
-        assert await tenure.over()
+        assert await held_lease.over()
         assert it.client.holding == 0
 
 
@@ -217,9 +217,9 @@ async def test_reports_are_numbered_by_their_width_and_the_completion_follows_th
 async def test_what_the_server_has_not_stored_is_sent_again_and_nothing_else() -> None:
     async with desk() as it:
         server, _ = await it.welcome()
-        tenure = await it.lease(server)
+        held_lease = await it.lease(server)
         for _ in range(5):
-            await tenure.report(ALIVE)
+            await held_lease.report(ALIVE)
             await heard(server, Batch)
         await server.send(Stored(TOKEN, 1))
         await until_idle()
@@ -233,9 +233,9 @@ async def test_what_the_server_has_not_stored_is_sent_again_and_nothing_else() -
 async def test_a_report_waits_while_the_window_is_full() -> None:
     async with desk() as it, asyncio.TaskGroup() as tasks:
         server, _ = await it.welcome()
-        tenure = await it.lease(server)
-        await tenure.report(output(UNACKNOWLEDGED_BYTES_MAX))
-        waiting = tasks.create_task(tenure.report(ALIVE))
+        held_lease = await it.lease(server)
+        await held_lease.report(output(UNACKNOWLEDGED_BYTES_MAX))
+        waiting = tasks.create_task(held_lease.report(ALIVE))
         await until_idle()
         assert not waiting.done()
         await server.send(Stored(TOKEN, 1))
@@ -247,18 +247,18 @@ async def test_a_lease_holds_for_its_span_since_the_acknowledged_renewal_was_sen
     async with desk() as it:
         loop = asyncio.get_running_loop()
         server, _ = await it.welcome()
-        tenure = await it.lease(server)
+        held_lease = await it.lease(server)
         await heard(server, Heartbeat)
         sent_at = loop.time()
         await asyncio.sleep(15)
         await server.send(Renewal((TOKEN,), ()))
         await until_idle()
-        assert tenure.until == pytest.approx(sent_at + SPAN)
+        assert held_lease.until == pytest.approx(sent_at + SPAN)
         server.cut()
-        await tenure.over()
+        await held_lease.over()
         assert loop.time() == pytest.approx(sent_at + SPAN)
         with pytest.raises(LeaseLost):
-            await tenure.report(ALIVE)
+            await held_lease.report(ALIVE)
 
 
 @virtually
@@ -267,17 +267,17 @@ async def test_a_lease_is_not_older_than_the_renewal_before_it() -> None:
         server, _ = await it.welcome()
         at = asyncio.get_running_loop().time()
         await asyncio.sleep(20)
-        tenure = await it.lease(server)
-        assert tenure.until == at + SPAN
-        await tenure.confirmed()
+        held_lease = await it.lease(server)
+        assert held_lease.until == at + SPAN
+        await held_lease.confirmed()
 
 
 @virtually
 async def test_a_lease_of_unknown_age_is_confirmed_by_a_heartbeat_at_once() -> None:
     async with desk() as it, asyncio.TaskGroup() as tasks:
         server, _ = await it.welcome()
-        tenure = await it.stale_lease(server)
-        waiting = tasks.create_task(tenure.confirmed())
+        held_lease = await it.stale_lease(server)
+        waiting = tasks.create_task(held_lease.confirmed())
         assert (await heard(server, Heartbeat)).tokens == (TOKEN,)
         assert not waiting.done()
         await server.send(Renewal((TOKEN,), ()))
@@ -288,17 +288,17 @@ async def test_a_lease_of_unknown_age_is_confirmed_by_a_heartbeat_at_once() -> N
 async def test_a_lease_of_unknown_age_that_is_over_starts_nothing() -> None:
     async with desk() as it:
         server, _ = await it.welcome()
-        tenure = await it.stale_lease(server)
+        held_lease = await it.stale_lease(server)
         await server.send(Renewal((), (TOKEN,)))
         with pytest.raises(LeaseLost):
-            await tenure.confirmed()
+            await held_lease.confirmed()
 
 
 @virtually
 async def test_a_farewell_is_heard_when_the_heartbeat_behind_it_is_answered() -> None:
     async with desk() as it:
         server, _ = await it.welcome()
-        tenure = await it.stale_lease(server)
+        held_lease = await it.stale_lease(server)
         await heard(server, Heartbeat)
         it.client.leave()
         await heard(server, Farewell)
@@ -312,14 +312,14 @@ async def test_a_farewell_is_heard_when_the_heartbeat_behind_it_is_answered() ->
         await server.send(Renewal((TOKEN,), ()))
         await until_idle()
         assert (before, it.client.dismissed) == (False, True)
-        assert it.taken == [tenure]
+        assert it.taken == [held_lease]
 
 
 @virtually
 async def test_a_leaving_worker_that_reconnects_offers_nothing() -> None:
     async with desk() as it:
         server, _ = await it.welcome()
-        tenure = await it.lease(server)
+        held_lease = await it.lease(server)
         it.client.leave()
         server.cut()
         server, hello = await it.welcome(Held(TOKEN, 0, False))
@@ -327,7 +327,7 @@ async def test_a_leaving_worker_that_reconnects_offers_nothing() -> None:
         assert it.client.dismissed
         await heard(server, Farewell)
         it.client.grant()
-        tenure.end(Ending.RELEASED)
+        held_lease.end(AttemptEnd.RELEASED)
         assert await heard(server, GiveBack) == GiveBack(TOKEN)
 
 
@@ -335,22 +335,22 @@ async def test_a_leaving_worker_that_reconnects_offers_nothing() -> None:
 async def test_a_cancel_order_reaches_its_attempt() -> None:
     async with desk() as it:
         server, _ = await it.welcome()
-        tenure = await it.lease(server)
+        held_lease = await it.lease(server)
         await server.send(CancelOrder(TaskToken("another's")))
         await server.send(CancelOrder(TOKEN))
-        await tenure.halt.asked()
-        assert tenure.halt.why is Why.CANCEL
+        await held_lease.stop.asked()
+        assert held_lease.stop.why is StopReason.CANCEL
 
 
 @virtually
 async def test_a_rejected_attempt_whose_lease_is_gone_is_lost() -> None:
     async with desk() as it:
         server, _ = await it.welcome()
-        tenure = await it.lease(server)
-        await tenure.report(ALIVE)
+        held_lease = await it.lease(server)
+        await held_lease.report(ALIVE)
         await server.send(Rejected(TOKEN, "FAILED_PRECONDITION", "gone", lease_lost=True))
-        assert not await tenure.over()
-        assert tenure.halt.why is Why.LOST
+        assert not await held_lease.over()
+        assert held_lease.stop.why is StopReason.LOST
         await heard(server, Batch)
         await silence(server)
 
@@ -359,8 +359,8 @@ async def test_a_rejected_attempt_whose_lease_is_gone_is_lost() -> None:
 async def test_what_a_server_will_not_take_costs_first_a_connection_then_the_log() -> None:
     async with desk() as it:
         server, _ = await it.welcome()
-        tenure = await it.lease(server)
-        await tenure.report(ALIVE)
+        held_lease = await it.lease(server)
+        await held_lease.report(ALIVE)
         no = Rejected(TOKEN, "INVALID_ARGUMENT", "no", lease_lost=False)
         for _ in range(2):
             await heard(server, Batch)
@@ -368,8 +368,8 @@ async def test_what_a_server_will_not_take_costs_first_a_connection_then_the_log
             await until_idle()
             server, hello = await it.welcome(Held(TOKEN, 0, False))
             assert hello.holding == (TOKEN,)
-        await tenure.report(ALIVE)
-        tenure.end(DONE)
+        await held_lease.report(ALIVE)
+        held_lease.end(DONE)
         completion = await heard(server, Completion)
         assert (completion.last, completion.outcome.log_complete) == (0, False)
         await server.send(no)
@@ -377,21 +377,21 @@ async def test_what_a_server_will_not_take_costs_first_a_connection_then_the_log
         server, _ = await it.welcome(Held(TOKEN, 0, False))
         assert await heard(server, GiveBack) == GiveBack(TOKEN, lost=True, log_complete=False)
         await server.send(no)
-        assert not await tenure.over()
+        assert not await held_lease.over()
 
 
 @virtually
 async def test_a_server_that_lost_what_it_had_acknowledged_makes_the_log_incomplete() -> None:
     async with desk() as it:
         server, _ = await it.welcome()
-        tenure = await it.lease(server)
-        await tenure.report(ALIVE)
+        held_lease = await it.lease(server)
+        await held_lease.report(ALIVE)
         await heard(server, Batch)
         await server.send(Stored(TOKEN, 1))
         await until_idle()
         server.cut()
         server, _ = await it.welcome(Held(TOKEN, 0, False))
-        tenure.end(DONE)
+        held_lease.end(DONE)
         completion = await heard(server, Completion)
         assert (completion.last, completion.outcome.log_complete) == (0, False)
 
@@ -459,9 +459,9 @@ TOO_SOON = Rejected(TOKEN, "FAILED_PRECONDITION", "expected 1, got 2", lease_los
 async def test_what_there_is_no_room_for_is_said_again_until_there_is() -> None:
     async with desk() as it:
         server, _ = await it.welcome()
-        tenure = await it.lease(server)
-        await tenure.report(ALIVE)
-        tenure.end(DONE)
+        held_lease = await it.lease(server)
+        await held_lease.report(ALIVE)
+        held_lease.end(DONE)
         for _ in range(10):
             assert await heard_but_beats(server) == Batch(TOKEN, 1, (ALIVE,))
             assert await heard_but_beats(server) == Completion(TOKEN, 1, DONE)
@@ -469,49 +469,49 @@ async def test_what_there_is_no_room_for_is_said_again_until_there_is() -> None:
             await server.send(TOO_SOON)
         await server.send(Stored(TOKEN, 1))
         await server.send(Settled(TOKEN))
-        assert await tenure.over()
+        assert await held_lease.over()
 
 
 @virtually
 async def test_a_job_goes_back_behind_the_output_that_there_was_no_room_for() -> None:
     async with desk() as it:
         server, _ = await it.welcome()
-        tenure = await it.lease(server)
-        await tenure.report(ALIVE)
-        tenure.end(Ending.RELEASED)
+        held_lease = await it.lease(server)
+        await held_lease.report(ALIVE)
+        held_lease.end(AttemptEnd.RELEASED)
         for _ in range(3):
             assert await heard_but_beats(server) == Batch(TOKEN, 1, (ALIVE,))
             assert await heard_but_beats(server) == GiveBack(TOKEN, last=1)
             await server.send(NO_ROOM)
             await server.send(TOO_SOON)
-        assert not tenure.is_over
+        assert not held_lease.is_over
 
 
 @virtually
 async def test_nothing_is_said_between_a_refusal_and_the_answers_to_what_went_after_it() -> None:
     async with desk() as it:
         server, _ = await it.welcome()
-        tenure = await it.lease(server)
+        held_lease = await it.lease(server)
         for _ in range(3):
-            await tenure.report(ALIVE)
+            await held_lease.report(ALIVE)
             await heard(server, Batch)
         await server.send(NO_ROOM)
         await server.send(TOO_SOON)
-        await tenure.report(ALIVE)
+        await held_lease.report(ALIVE)
         await asyncio.sleep(SPAN / 4)
         await silence(server)
         await server.send(TOO_SOON)
         assert await heard_but_beats(server) == Batch(TOKEN, 1, (ALIVE,) * 4)
-        assert not tenure.lost
+        assert not held_lease.lost
 
 
 @virtually
 async def test_what_is_stored_before_a_refusal_is_not_said_again() -> None:
     async with desk() as it:
         server, _ = await it.welcome()
-        tenure = await it.lease(server)
+        held_lease = await it.lease(server)
         for _ in range(2):
-            await tenure.report(ALIVE)
+            await held_lease.report(ALIVE)
             await heard(server, Batch)
         await server.send(Stored(TOKEN, 1))
         await server.send(NO_ROOM)
@@ -522,9 +522,9 @@ async def test_what_is_stored_before_a_refusal_is_not_said_again() -> None:
 async def test_a_lease_is_renewed_and_its_command_waits_while_there_is_no_room() -> None:
     async with desk() as it, asyncio.TaskGroup() as tasks:
         server, _ = await it.welcome()
-        tenure = await it.lease(server)
-        await tenure.report(output(UNACKNOWLEDGED_BYTES_MAX))
-        waiting = tasks.create_task(tenure.report(ALIVE))
+        held_lease = await it.lease(server)
+        await held_lease.report(output(UNACKNOWLEDGED_BYTES_MAX))
+        waiting = tasks.create_task(held_lease.report(ALIVE))
         for _ in range(20):
             message = await server.receive()
             if isinstance(message, Heartbeat):
@@ -532,7 +532,7 @@ async def test_a_lease_is_renewed_and_its_command_waits_while_there_is_no_room()
             else:
                 await server.send(NO_ROOM)
         assert not waiting.done()
-        assert not tenure.lost
+        assert not held_lease.lost
         await server.send(Stored(TOKEN, 1))
         await waiting
 
@@ -541,8 +541,8 @@ async def test_a_lease_is_renewed_and_its_command_waits_while_there_is_no_room()
 async def test_a_new_connection_ends_the_wait_for_room() -> None:
     async with desk() as it:
         server, _ = await it.welcome()
-        tenure = await it.lease(server)
-        await tenure.report(ALIVE)
+        held_lease = await it.lease(server)
+        await held_lease.report(ALIVE)
         await heard(server, Batch)
         await server.send(NO_ROOM)
         await until_idle()

@@ -11,21 +11,29 @@ from collections.abc import Sequence
 import pytest
 
 from airunner.model.jobs import (
-    Ending,
+    AttemptEnd,
     Instant,
     Job,
     JobId,
     Millis,
     Outcome,
-    Place,
+    Position,
     Reason,
     TaskToken,
 )
 from airunner.model.protocol.worker_protocol import Assignment
-from airunner.model.reports import Alive, Chunk, CloneProgressed, Output, Report, Stream, width
+from airunner.model.reports import (
+    Alive,
+    Chunk,
+    CloneProgressed,
+    Output,
+    Report,
+    Stream,
+    count_sequences,
+)
 from airunner.model.spec import JobSpec
-from airunner.worker.spool.spool import LastWord, Spool, size_of
-from airunner.worker.spool.spools import Left, Spools
+from airunner.worker.spool.spool import FinalReport, Spool, size_of
+from airunner.worker.spool.spools import Orphan, Spools
 from tests.support.loop import virtually
 
 PLENTY = 1 << 30
@@ -41,7 +49,7 @@ def assignment(name: str = "one", **environment: str) -> Assignment:
     job = Job(
         id=JobId(name),
         spec=JobSpec(command="true", environment=environment),
-        place=Place(1),
+        place=Position(1),
         created_at=Instant(0),
         updated_at=Instant(0),
         attempt=2,
@@ -64,7 +72,7 @@ def read_all(spool: Spool, after: int = 0) -> list[Report]:
     while (got := spool.read(after, 1000, 10))[1]:
         first, reports = got
         assert first <= after + 1
-        after = first + sum(map(width, reports)) - 1
+        after = first + sum(map(count_sequences, reports)) - 1
         found += reports
     return found
 
@@ -180,7 +188,7 @@ class SpoolContract:
         (left,) = self.make().left()
         assert not {"secret"} & set(self.exposed(left))
 
-    def exposed(self, left: Left) -> Sequence[str]:
+    def exposed(self, left: Orphan) -> Sequence[str]:
         """What others could see of the environment; nothing of what is in memory."""
         return ()
 
@@ -195,16 +203,18 @@ class SpoolContract:
         assert read_all(left.spool, 90) == reports[90:]
         assert left.spool.size < 60 * 50_000
 
-    @pytest.mark.parametrize("verdict", [DONE, Ending.RELEASED, Ending.LOST])
+    @pytest.mark.parametrize("verdict", [DONE, AttemptEnd.RELEASED, AttemptEnd.LOST])
     @virtually
-    async def test_the_last_word_is_found_as_it_was_said(self, verdict: Outcome | Ending) -> None:
+    async def test_the_last_word_is_found_as_it_was_said(
+        self, verdict: Outcome | AttemptEnd
+    ) -> None:
         spools = self.make()
         spool = fill(spools.open(assignment()), ALIVE)
-        spool.conclude(LastWord(1, Ending.RELEASED))
-        spool.conclude(LastWord(1, verdict))
+        spool.conclude(FinalReport(1, AttemptEnd.RELEASED))
+        spool.conclude(FinalReport(1, verdict))
         self.kill(spools)
         (left,) = self.make().left()
-        assert left.word == LastWord(1, verdict)
+        assert left.word == FinalReport(1, verdict)
 
     @virtually
     async def test_a_living_worker_keeps_its_own(self) -> None:
@@ -272,5 +282,5 @@ class SpoolContract:
         self.kill(spools)
         (left,) = self.make().left()
         told: list[str] = []
-        left.when_gone(lambda: told.append("gone"))
+        left.when_processes_gone(lambda: told.append("gone"))
         assert told == ["gone"]

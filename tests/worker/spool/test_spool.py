@@ -18,8 +18,8 @@ from airunner.model.reports import Remark
 from airunner.worker.spool.disk_spool import UNSENT_BYTES_MAX, DiskSpool
 from airunner.worker.spool.disk_spools import STRANDED, DiskSpools
 from airunner.worker.spool.segments import HEAD_BYTES
-from airunner.worker.spool.spool import LastWord, SpoolDamaged, size_of
-from airunner.worker.spool.spools import Left, MemorySpools, Rack, Spools
+from airunner.worker.spool.spool import FinalReport, SpoolDamaged, size_of
+from airunner.worker.spool.spools import MemoryDisk, MemorySpools, Orphan, Spools
 from tests.support.loop import virtually
 from tests.worker.spool.spool_contract import (
     DONE,
@@ -37,7 +37,7 @@ BYTES_MAX = 8 * MIB
 class TestMemorySpools(SpoolContract):
     @pytest.fixture(autouse=True)
     def _rack(self) -> None:
-        self.rack = Rack()
+        self.rack = MemoryDisk()
 
     def make(self) -> Spools:
         return MemorySpools(self.rack)
@@ -71,7 +71,7 @@ class TestDiskSpools(SpoolContract):
     def refused(self) -> Sequence[str]:
         return [path.name.partition(".")[0] for path in (self.root / "refused").glob("*")]
 
-    def exposed(self, left: Left) -> Sequence[str]:
+    def exposed(self, left: Orphan) -> Sequence[str]:
         files = [path.read_bytes() for path in self.root.rglob("*") if path.is_file()]
         return ["secret" for each in files if b"secret" in each]
 
@@ -99,7 +99,7 @@ def file_limit(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def left_behind(root: Path) -> Left:
+def left_behind(root: Path) -> Orphan:
     """What the next worker finds."""
     (left,) = DiskSpools(root, quiet(), bytes_max=BYTES_MAX).left()
     return left
@@ -137,7 +137,7 @@ def test_tiny_chunks_count_for_more_than_their_bytes() -> None:
 def test_everything_on_disk_is_its_owners_alone(tmp_path: Path, spools: DiskSpools) -> None:
     spools.lifeline()
     spool = fill(spools.open(assignment()), output(100))
-    spool.conclude(LastWord(1, DONE))
+    spool.conclude(FinalReport(1, DONE))
     found = list(tmp_path.rglob("*"))
     assert len(found) == 6
     for path in found:
@@ -166,7 +166,7 @@ def test_a_folder_that_was_discarded_is_the_next_spools_and_empty(
     tmp_path: Path, spools: DiskSpools
 ) -> None:
     first = fill(spools.open(assignment()), output(100))
-    first.conclude(LastWord(1, DONE))
+    first.conclude(FinalReport(1, DONE))
     assert isinstance(first, DiskSpool)
     assert first.folder
     inode = first.folder.stat().st_ino
@@ -254,7 +254,7 @@ def test_a_lease_that_cannot_be_read_is_set_aside(tmp_path: Path, spools: DiskSp
 
 
 def test_a_last_word_that_cannot_be_read_is_none(tmp_path: Path, spools: DiskSpools) -> None:
-    fill(spools.open(assignment()), output(1)).conclude(LastWord(1, DONE))
+    fill(spools.open(assignment()), output(1)).conclude(FinalReport(1, DONE))
     spools.close()
     (word,) = tmp_path.rglob("word")
     flip(word, -1)
@@ -301,7 +301,7 @@ def test_a_folder_that_cannot_be_written_costs_a_spool_and_no_job(tmp_path: Path
     assert spools.lifeline() is None
     spool = spools.open(assignment())
     assert isinstance(spool.append(1, output(7)), Remark)
-    spool.conclude(LastWord(1, DONE))
+    spool.conclude(FinalReport(1, DONE))
     assert read_all(spool) == [output(7)]
     spool.refuse()
     assert spools.left() == []
@@ -371,15 +371,15 @@ def test_an_attempt_is_gone_only_with_the_last_who_holds_its_trees(tmp_path: Pat
         dead, heir = (DiskSpools(tmp_path, quiet()) for _ in range(2))
         lifeline = dead.lifeline()
         assert lifeline is not None
-        keeper = os.dup(lifeline)
+        supervisor = os.dup(lifeline)
         dead.open(assignment("one"))
         dead.open(assignment("two"))
         dead.close()
         gone = [asyncio.Event(), asyncio.Event()]
         for left, event in zip(heir.left(), gone, strict=True):
-            left.when_gone(event.set)
+            left.when_processes_gone(event.set)
         assert not any(event.is_set() for event in gone)
-        os.close(keeper)
+        os.close(supervisor)
         for event in gone:
             await event.wait()
         heir.close()
@@ -394,6 +394,6 @@ async def test_a_worker_without_a_lifeline_is_not_waited_for(tmp_path: Path) -> 
     dead.close()
     (left,) = heir.left()
     told: list[str] = []
-    left.when_gone(lambda: told.append("gone"))
+    left.when_processes_gone(lambda: told.append("gone"))
     assert told == ["gone"]
     heir.close()

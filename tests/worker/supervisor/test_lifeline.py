@@ -72,7 +72,7 @@ def test_a_lifeline_is_held_by_what_outlives_the_keeper(pipe: tuple[int, int]) -
         async with Pen("subreaper", writer) as pen:
             os.close(writer)
             await pen.launch(*STUBBORN)
-            os.kill(pen.keeper.pid, signal.SIGKILL)
+            os.kill(pen.supervisor.pid, signal.SIGKILL)
             until_the_end(reader)
             assert tagged(pen.tag) == []
 

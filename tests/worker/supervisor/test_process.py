@@ -218,7 +218,7 @@ def test_200_jobs_leave_no_descriptor_behind(tree: Tree, kind: ProcessType) -> N
                     await pen.launch("no-such-command")
 
         def open_ones() -> list[int]:
-            return [len(os.listdir(f"/proc/{pid}/fd")) for pid in ("self", pen.keeper.pid)]
+            return [len(os.listdir(f"/proc/{pid}/fd")) for pid in ("self", pen.supervisor.pid)]
 
         await some(1)
         before = open_ones()
@@ -226,10 +226,10 @@ def test_200_jobs_leave_no_descriptor_behind(tree: Tree, kind: ProcessType) -> N
             for _ in range(4):
                 group.create_task(some(50))
         grown = [now - then for now, then in zip(open_ones(), before, strict=True)]
-        assert max(grown) <= 4  # one for each warden more
+        assert max(grown) <= 4  # one for each shim more
         four = [await pen.launch("sleep", "1000") for _ in range(4)]
-        wardens = {int(status(each.pid)["PPid"]) for each in four}
-        assert len({len(os.listdir(f"/proc/{warden}/fd")) for warden in wardens}) == 1
+        shims = {int(status(each.pid)["PPid"]) for each in four}
+        assert len({len(os.listdir(f"/proc/{shim}/fd")) for shim in shims}) == 1
 
     play(tree, scene)
 
@@ -248,7 +248,7 @@ def test_a_launch_without_room_for_descriptors_fails_and_leaves_none_open() -> N
                         await (await pen.launch("true", kind=kind)).close()
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        assert len(os.listdir("/proc/self/fd")) <= before + 2  # wardens more
+        assert len(os.listdir("/proc/self/fd")) <= before + 2  # shims more
 
     play("auto", scene)
 

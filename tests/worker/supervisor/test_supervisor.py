@@ -1,4 +1,4 @@
-"""The keeper: whoever dies, and however, no process of a job survives."""
+"""The supervisor: whoever dies, and however, no process of a job survives."""
 
 import asyncio
 import os
@@ -16,13 +16,13 @@ from airunner.model.spec import ProcessType
 from airunner.worker.process import (
     CommandNotFound,
     Exit,
-    KeeperLost,
     LaunchLost,
     ProcessLost,
+    SupervisorLost,
 )
 from airunner.worker.supervisor.cgroup import PREFIX, _place, own_group
 from airunner.worker.supervisor.protocol import pack, unpack
-from airunner.worker.supervisor.supervisor import Tree, start_keeper
+from airunner.worker.supervisor.supervisor import Tree, start_supervisor
 from tests.worker.supervisor.supervisors import needs, play
 from tests.zoo import (
     DOUBLE_FORK,
@@ -58,7 +58,7 @@ Folders = Callable[[], list[Path]]
 
 @pytest.fixture
 def folders() -> Folders:
-    """The folders of the keepers that the test has started; others may live beside them."""
+    """The folders of the supervisors that the test has started; others may live beside them."""
 
     def every() -> list[Path]:
         return list(Path(own_group() or "/nowhere").glob(f"{PREFIX}*"))
@@ -72,7 +72,7 @@ def leaves(folder: Path) -> list[Path]:
 
 
 def begin(tree: Tree, stack: ExitStack) -> tuple["subprocess.Popen[str]", str, int]:
-    """A worker process with a stubborn job, the job's tag and the keeper's process id."""
+    """A worker process with a stubborn job, the job's tag and the supervisor's process id."""
     needs(tree)
     root = Path(__file__).parents[3]
     worker = subprocess.Popen(
@@ -82,17 +82,17 @@ def begin(tree: Tree, stack: ExitStack) -> tuple["subprocess.Popen[str]", str, i
     stack.callback(worker.kill)
     assert worker.stdout
     stack.enter_context(worker.stdout)
-    tag, keeper = worker.stdout.readline().split()
+    tag, supervisor = worker.stdout.readline().split()
     assert len(tagged(tag)) >= 2
-    return worker, tag, int(keeper)
+    return worker, tag, int(supervisor)
 
 
-def wardens(keeper: int) -> list[int]:
-    """The process ids of a keeper's wardens."""
+def shims(supervisor: int) -> list[int]:
+    """The process ids of a supervisor's shims."""
     found: list[int] = []
     for folder in Path("/proc").iterdir():
         with suppress(OSError):
-            if folder.name.isdigit() and int(status(int(folder.name))["PPid"]) == keeper:
+            if folder.name.isdigit() and int(status(int(folder.name))["PPid"]) == supervisor:
                 found.append(int(folder.name))
     return found
 
@@ -101,8 +101,8 @@ def wardens(keeper: int) -> list[int]:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_no_process_survives_the_death_of_the_worker(tree: Tree, number: int) -> None:
     with ExitStack() as stack:
-        worker, tag, keeper = begin(tree, stack)
-        watch = Watch([keeper])
+        worker, tag, supervisor = begin(tree, stack)
+        watch = Watch([supervisor])
         worker.send_signal(number)
         watch.wait()
         assert tagged(tag) == []
@@ -111,9 +111,9 @@ def test_no_process_survives_the_death_of_the_worker(tree: Tree, number: int) ->
 @trees
 def test_no_process_survives_the_death_of_the_keeper(tree: Tree) -> None:
     with ExitStack() as stack:
-        worker, tag, keeper = begin(tree, stack)
+        worker, tag, supervisor = begin(tree, stack)
         watch = Watch(tagged(tag))
-        os.kill(keeper, signal.SIGKILL)
+        os.kill(supervisor, signal.SIGKILL)
         watch.wait()
         worker.kill()
 
@@ -121,10 +121,10 @@ def test_no_process_survives_the_death_of_the_keeper(tree: Tree) -> None:
 @trees
 def test_wardens_kill_their_trees_though_worker_and_keeper_die_at_once(tree: Tree) -> None:
     with ExitStack() as stack:
-        worker, tag, keeper = begin(tree, stack)
+        worker, tag, supervisor = begin(tree, stack)
         watch = Watch(tagged(tag))
         os.kill(worker.pid, signal.SIGSTOP)
-        os.kill(keeper, signal.SIGKILL)
+        os.kill(supervisor, signal.SIGKILL)
         worker.kill()
         watch.wait()
 
@@ -133,8 +133,8 @@ def test_the_next_keeper_kills_and_removes_what_three_deaths_at_once_have_left(
     folders: Folders,
 ) -> None:
     with ExitStack() as stack:
-        worker, tag, keeper = begin("cgroup", stack)
-        dead = [keeper, worker.pid, *wardens(keeper)]
+        worker, tag, supervisor = begin("cgroup", stack)
+        dead = [supervisor, worker.pid, *shims(supervisor)]
         watch = Watch(dead)
         for number in (signal.SIGSTOP, signal.SIGKILL):  # nobody can do the killing for another
             for pid in dead:
@@ -155,10 +155,10 @@ def test_the_signals_that_stop_a_worker_do_not_stop_its_keeper(tree: Tree) -> No
     async def scene(pen: Pen) -> None:
         process = await pen.launch(*shell("echo ready; cat; sleep 0.1"))
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
-            os.kill(pen.keeper.pid, number)
+            os.kill(pen.supervisor.pid, number)
         await read_until(process, b"ready")
         assert await process.wait() == Exit(0)
-        assert os.getsid(pen.keeper.pid) == pen.keeper.pid
+        assert os.getsid(pen.supervisor.pid) == pen.supervisor.pid
 
     play(tree, scene)
 
@@ -186,15 +186,15 @@ def test_a_keeper_s_death_is_told_to_what_runs_and_to_what_comes(
         process = await pen.launch(*python(STUBBORN_DAEMON + "\nimport time; time.sleep(1000)"))
         await read_until(process, b"ready")
         async with asyncio.TaskGroup() as group:
-            ended = group.create_task(pen.keeper.ended())
-            os.kill(pen.keeper.pid, signal.SIGKILL)
+            ended = group.create_task(pen.supervisor.ended())
+            os.kill(pen.supervisor.pid, signal.SIGKILL)
             with pytest.raises(ProcessLost, match="keeper"):
                 await process.wait()
         assert ended.done()
         await process.terminate(1000)
         assert tagged(pen.tag) == []
         assert await process.read() is None
-        with pytest.raises(KeeperLost, match="restart the worker"):
+        with pytest.raises(SupervisorLost, match="restart the worker"):
             await pen.launch("true")
 
     play(tree, scene)
@@ -236,12 +236,12 @@ def test_a_warden_runs_one_command_after_the_other(tree: Tree, folders: Folders)
 def test_a_warden_that_had_to_kill_goes_and_its_leaf_with_it(tree: Tree, folders: Folders) -> None:
     async def scene(pen: Pen) -> None:
         process = await pen.launch(*shell("sleep 1000 & echo $PPID"))
-        warden = await read_until(process, b"\n")
-        watch = Watch([int(warden)])
+        shim = await read_until(process, b"\n")
+        watch = Watch([int(shim)])
         before = [leaf for folder in folders() for leaf in leaves(folder)]
         await process.close()
         watch.wait()
-        assert (await pen.run(*shell("echo $PPID")))[1] != warden
+        assert (await pen.run(*shell("echo $PPID")))[1] != shim
         assert sum(leaf.exists() for leaf in before) == max(len(before) - 1, 0)
 
     play(tree, scene)
@@ -251,10 +251,10 @@ def test_a_warden_that_had_to_kill_goes_and_its_leaf_with_it(tree: Tree, folders
 def test_a_free_warden_that_is_killed_is_not_missed(tree: Tree) -> None:
     async def scene(pen: Pen) -> None:
         assert (await pen.run("true"))[0] == Exit(0)
-        free = wardens(pen.keeper.pid)
+        free = shims(pen.supervisor.pid)
         watch = Watch(free)
-        for warden in free:
-            os.kill(warden, signal.SIGKILL)
+        for shim in free:
+            os.kill(shim, signal.SIGKILL)
         watch.wait()
         end: Exit | None = None
         while end is None:
@@ -284,10 +284,10 @@ def test_closing_the_launcher_kills_what_runs_and_leaves_no_folder(
 ) -> None:
     async def scene(pen: Pen) -> None:
         processes = [await pen.launch("sleep", "1000") for _ in range(5)]
-        await pen.keeper.close()
+        await pen.supervisor.close()
         assert tagged(pen.tag) == []
         assert [await process.wait() for process in processes] == [Exit(137, 9)] * 5
-        with pytest.raises(KeeperLost):
+        with pytest.raises(SupervisorLost):
             await pen.launch("true")
         for process in processes:
             await process.close()
@@ -324,7 +324,7 @@ def test_auto_takes_control_groups_where_they_can_be_had() -> None:
     needs("cgroup")
 
     async def scene(pen: Pen) -> None:
-        assert pen.keeper.tree == "cgroup"
+        assert pen.supervisor.tree == "cgroup"
 
     play("auto", scene)
 
@@ -346,10 +346,10 @@ def test_a_job_that_makes_control_groups_of_its_own_is_killed_in_them(folders: F
 
 def test_a_keeper_is_small_and_has_one_thread() -> None:
     async def scene(pen: Pen) -> None:
-        fields = status(pen.keeper.pid)
+        fields = status(pen.supervisor.pid)
         assert fields["Threads"] == "1"
         assert int(fields["VmRSS"].split()[0]) < 32 * 1024
-        assert not environment(pen.keeper.pid).strip(b"\0")
+        assert not environment(pen.supervisor.pid).strip(b"\0")
 
     play("auto", scene)
 
@@ -381,11 +381,11 @@ def test_a_keeper_starts_from_any_directory(
 
 
 def test_a_keeper_that_was_never_used_can_be_closed_twice() -> None:
-    keeper = start_keeper()
+    supervisor = start_supervisor()
 
     async def close() -> None:
-        await keeper.close()
-        await keeper.close()
+        await supervisor.close()
+        await supervisor.close()
 
     asyncio.run(close())
 

@@ -1,4 +1,4 @@
-"""Workspaces on a real disk, with real git below a real keeper."""
+"""Workspaces on a real disk, with real git below a real supervisor."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ from msgspec import structs
 from airunner.model.reports import CloneEnded, CloneProgressed, CloneStarted
 from airunner.model.spec import Checkout, Submodules
 from airunner.worker.environment import git_environment
-from airunner.worker.workspace.folders import Folder
+from airunner.worker.workspace.folders import FolderWorkspace
 from airunner.worker.workspace.git_clone import Cloning
 from airunner.worker.workspace.workspace import CheckoutFailed, SetupFailed
 from tests.worker.workspace.workbench import Bench, play
@@ -56,15 +56,15 @@ def origin(tmp_path: Path) -> Path:
     return folder
 
 
-def head(folder: Folder) -> str:
+def head(folder: FolderWorkspace) -> str:
     return git(Path(folder.directory()), "rev-parse", "HEAD")
 
 
-def depth(folder: Folder) -> int:
+def depth(folder: FolderWorkspace) -> int:
     return int(git(Path(folder.directory()), "rev-list", "--count", "HEAD"))
 
 
-def text(folder: Folder) -> str:
+def text(folder: FolderWorkspace) -> str:
     return (Path(folder.directory()) / "file").read_text()
 
 
@@ -425,7 +425,7 @@ def test_a_fetch_that_is_cancelled_leaves_no_process(tmp_path: Path) -> None:
 def test_a_worker_without_git_says_so(tmp_path: Path, origin: Path) -> None:
     async def scene(bench: Bench) -> None:
         bench.folders.cloning = Cloning(
-            bench.pen.keeper, bench.folders.clock, {"PATH": str(tmp_path)}, allow_local=True
+            bench.pen.supervisor, bench.folders.clock, {"PATH": str(tmp_path)}, allow_local=True
         )
         why, _ = await bench.refused(repository=str(origin))
         assert "git could not be started" in why

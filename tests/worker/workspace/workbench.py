@@ -1,4 +1,4 @@
-"""Real workspaces, with a real keeper, and what is reported of them."""
+"""Real workspaces, with a real supervisor, and what is reported of them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -8,11 +8,11 @@ import pytest
 import structlog
 from msgspec import structs
 
-from airunner.model.jobs import Instant, Job, JobId, Place
+from airunner.model.jobs import Instant, Job, JobId, Position
 from airunner.model.reports import CloneFailed, Report
 from airunner.model.spec import JobSpec
 from airunner.worker.clock import LoopClock
-from airunner.worker.workspace.folders import Folder, Folders
+from airunner.worker.workspace.folders import FolderWorkspace, FolderWorkspaces
 from airunner.worker.workspace.workspace import CheckoutFailed
 from tests.zoo import PATH, SECONDS_MAX, Pen
 
@@ -34,9 +34,9 @@ class Bench:
         self.root = root
         self.reports: list[Report] = []
         self.journal: list[str] = []
-        self.folders = Folders(
+        self.folders = FolderWorkspaces(
             root,
-            pen.keeper,
+            pen.supervisor,
             LoopClock(Instant(0)),
             environment={"PATH": PATH, "HOME": str(root.parent), "ZOO": pen.tag},
             log=structlog.wrap_logger(None, processors=[self._note]),
@@ -53,20 +53,22 @@ class Bench:
     async def report(self, report: Report) -> None:
         self.reports.append(report)
 
-    def make(self, *, job: str = "0190-job", attempt: int = 2, **fields: object) -> Folder:
+    def make(self, *, job: str = "0190-job", attempt: int = 2, **fields: object) -> FolderWorkspace:
         spec = structs.replace(JobSpec(command="true"), **fields)
         return self.folders.make(
             Job(
                 id=JobId(job),
                 spec=spec,
-                place=Place(1),
+                place=Position(1),
                 created_at=Instant(0),
                 updated_at=Instant(0),
                 attempt=attempt,
             )
         )
 
-    async def fetch(self, *, job: str = "0190-job", attempt: int = 2, **fields: object) -> Folder:
+    async def fetch(
+        self, *, job: str = "0190-job", attempt: int = 2, **fields: object
+    ) -> FolderWorkspace:
         folder = self.make(job=job, attempt=attempt, **fields)
         await folder.fetch(self.report)
         return folder

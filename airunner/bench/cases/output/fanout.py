@@ -16,7 +16,7 @@ from airunner.bench.load.procfs import Meter
 from airunner.bench.report.figures import Bar, Figure, Sample, figure, latency
 from airunner.bench.report.rounds import Contender, compare
 from airunner.bench.setting import Setting
-from airunner.model.job_events import Ended
+from airunner.model.job_events import JobFinished
 from airunner.model.jobs import JobId
 from airunner.model.reports import Output, ProcessStarted
 from airunner.model.spec import JobSpec
@@ -62,7 +62,7 @@ async def fanout(setting: Setting) -> list[Figure]:
             await stack.enter_async_context(setting.client(served.address))
             for _ in range(max(COUNTS))
         ]
-        crowds = [Crowd(setting.folder / "go", served, clients[:count]) for count in COUNTS]
+        crowds = [Watchers(setting.folder / "go", served, clients[:count]) for count in COUNTS]
         contenders = list[Contender]()
         for crowd in crowds:
             contenders.append(
@@ -106,7 +106,7 @@ class Monitor:
                     await self.patience.wait()
                 case Output() as output:
                     self._read(b"".join(chunk.data for chunk in output.chunks))
-                case Ended(seal=seal):
+                case JobFinished(seal=seal):
                     assert seal
                     self.missing += seal.size - self.size
 
@@ -120,7 +120,7 @@ class Monitor:
 
 
 @dataclass(slots=True)
-class Crowd:
+class Watchers:
     """Monitors of one job, of whom the last is slow if there are others."""
 
     go: Path  # a named pipe

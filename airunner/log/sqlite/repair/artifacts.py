@@ -16,7 +16,7 @@ from typing import Any, Final
 import apsw
 from msgspec import Struct
 
-from airunner.blobs.folder import depot_of, place_of, sync_folder
+from airunner.blobs.folder import blob_path, blobs_folder, sync_folder
 from airunner.log.log import LogRefused
 from airunner.log.records import FACTS
 from airunner.log.sqlite.damage import is_damage
@@ -36,7 +36,7 @@ _FACTS: Final = (
 )
 
 
-class Shelved(Struct, frozen=True, gc=False):
+class StoredArtifact(Struct, frozen=True, gc=False):
     """An artifact that the log says is there."""
 
     job: JobId
@@ -56,18 +56,18 @@ class Copied:
     lost: list[str] = field(default_factory=list)  # a sentence each
 
 
-def shelved(connection: apsw.Connection) -> Iterator[Shelved]:
+def stored_artifacts(connection: apsw.Connection) -> Iterator[StoredArtifact]:
     """Every artifact that is kept, job by job; none of a row that is damaged."""
     for (job,) in connection.execute(_JOBS):
         yield from _of_job(connection, job)
 
 
-def wrong(log: Path, it: Shelved, *, digest: bool = True) -> str | None:
+def wrong(log: Path, it: StoredArtifact, *, digest: bool = True) -> str | None:
     """What is wrong with an artifact beside the log at this path; None: nothing.
 
     Without `digest`, its size alone is looked at.
     """
-    why = _wrong(place_of(depot_of(log), it.job, it.attempt, it.artifact), it.artifact, digest)
+    why = _wrong(blob_path(blobs_folder(log), it.job, it.attempt, it.artifact), it.artifact, digest)
     if why is None or not _is_kept(log, it):
         return None
     return f"{it} {why}"
@@ -75,7 +75,7 @@ def wrong(log: Path, it: Shelved, *, digest: bool = True) -> str | None:
 
 def new_folder(out: Path) -> Path:
     """Where the artifacts of a new log are to be; LogRefused if something is there."""
-    folder = depot_of(out)
+    folder = blobs_folder(out)
     if folder.exists() or folder.is_symlink():
         raise LogRefused(
             f"{folder}, for the artifacts of {out.name}, is there already: name another file"
@@ -83,7 +83,7 @@ def new_folder(out: Path) -> Path:
     return folder
 
 
-def copy(log: Path, wanted: Iterable[Shelved], part: Path, *, digest: bool) -> Copied:
+def copy(log: Path, wanted: Iterable[StoredArtifact], part: Path, *, digest: bool) -> Copied:
     """Copy these artifacts of the log at a path into a new folder, synced; none: no folder is made.
 
     Blocks are shared where the disk can. With `digest`, only what is as it was kept is copied.
@@ -93,8 +93,8 @@ def copy(log: Path, wanted: Iterable[Shelved], part: Path, *, digest: bool) -> C
         if (why := wrong(log, it, digest=digest)) is not None:
             done.lost.append(why)
             continue
-        source = place_of(depot_of(log), it.job, it.attempt, it.artifact)
-        target = place_of(part, it.job, it.attempt, it.artifact)
+        source = blob_path(blobs_folder(log), it.job, it.attempt, it.artifact)
+        target = blob_path(part, it.job, it.attempt, it.artifact)
         if not source.exists():  # it went meanwhile
             continue
         target.parent.mkdir(0o700, parents=True, exist_ok=True)
@@ -110,16 +110,16 @@ def copy(log: Path, wanted: Iterable[Shelved], part: Path, *, digest: bool) -> C
     return done
 
 
-def _of_job(connection: apsw.Connection, job: Any) -> Iterator[Shelved]:  # Any: of a row
+def _of_job(connection: apsw.Connection, job: Any) -> Iterator[StoredArtifact]:  # Any: of a row
     rows: Any = connection.execute(_FACTS, (job,))  # Any: rows of facts
-    kept: dict[str, Shelved] = {}
+    kept: dict[str, StoredArtifact] = {}
     for row in rows:
         try:
             fact = fact_event(row).fact
         except DamagedRow:
             continue
         if isinstance(fact, ArtifactKept):
-            kept[fact.artifact.path] = Shelved(fact.id, fact.attempt, fact.artifact)
+            kept[fact.artifact.path] = StoredArtifact(fact.id, fact.attempt, fact.artifact)
         else:
             kept.clear()
     yield from kept.values()
@@ -139,7 +139,7 @@ def _wrong(place: Path, artifact: Artifact, digest: bool) -> str | None:
     return None
 
 
-def _is_kept(log: Path, it: Shelved) -> bool:
+def _is_kept(log: Path, it: StoredArtifact) -> bool:
     """Whether the log still says that it is there; of a log that cannot be read nobody knows better."""
     try:
         with closing(connect(log)) as connection:

@@ -19,8 +19,8 @@ import apsw
 
 from airunner.log.sqlite.damage import is_damage
 from airunner.log.sqlite.migrations import check_format
-from airunner.log.sqlite.repair.artifacts import shelved, wrong
-from airunner.log.sqlite.repair.history import begun, events, jobs
+from airunner.log.sqlite.repair.artifacts import stored_artifacts, wrong
+from airunner.log.sqlite.repair.history import events, history_of, jobs
 from airunner.log.sqlite.rows import DamagedRow
 from airunner.log.sqlite.snapshot import snapshot
 from airunner.log.sqlite.wal import Scan, explained, wal_of
@@ -92,7 +92,7 @@ def _job(connection: apsw.Connection, job: str, seen: Checked) -> Iterator[str]:
     """What is wrong with one job: each damaged row, and where its events first do not follow."""
     seen.jobs += 1
     try:
-        history = begun(connection, job)
+        history = history_of(connection, job)
         whole = history is not None
         for event in events(connection, job):
             seen.events += 1
@@ -108,7 +108,7 @@ def _job(connection: apsw.Connection, job: str, seen: Checked) -> Iterator[str]:
 
 
 def _artifacts(path: Path, connection: apsw.Connection, seen: Checked) -> Iterator[str]:
-    for each in shelved(connection):
+    for each in stored_artifacts(connection):
         seen.artifacts += 1
         seen.artifact_bytes += each.artifact.size
         if why := wrong(path, each):

@@ -29,9 +29,9 @@ from airunner.model.facts import (
     Forgotten,
     OutputDropped,
     Reported,
-    sequences,
+    sequence_count,
 )
-from airunner.model.job_events import entry
+from airunner.model.job_events import job_event
 from airunner.model.proof.chain import linked
 from airunner.model.proof.seal import NOTHING, Seal
 from airunner.model.reports import Output, OutputCut
@@ -63,7 +63,7 @@ class History:
         """Why the event does not follow those before; None: it does, and is the last one now."""
         if event.place <= self._place:
             return f"it stands at place {event.place}, before the one that it follows"
-        if not sequences(event.fact):
+        if not sequence_count(event.fact):
             return None if event.first == self.last else self._gap(event.first)
         if event.first != self.last + 1:
             return self._gap(event.first - 1)
@@ -89,7 +89,7 @@ class History:
         fact = event.fact
         if self.dropped and isinstance(fact, Reported) and isinstance(fact.report, OutputCut):
             return True
-        seen = entry(event)
+        seen = job_event(event)
         assert seen
         return linked(self._link, seen) == event.link
 
@@ -129,7 +129,7 @@ def events(connection: apsw.Connection, job: str) -> Generator[Event | DamagedRo
             yield damaged
 
 
-def begun(connection: apsw.Connection, job: str) -> History | None:
+def history_of(connection: apsw.Connection, job: str) -> History | None:
     """What is to follow the job's events; None: it was forgotten, and they are on their way out."""
     if connection.execute(_HAS, (job, FACTS[Forgotten])).get:
         return None

@@ -26,7 +26,7 @@ _RECORD_BYTES_MAX: Final = 1 << 30  # SQLite's own limit, which no row of ours c
 _INTEGERS: Final = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}  # bytes of each type
 
 
-class Nonsense(Exception):
+class NotARow(Exception):
     """What is there is no row."""
 
 
@@ -52,7 +52,7 @@ def rows(pages: Pages, page: Page) -> Iterator[Row | int]:
             columns = _columns(_record(pages, page.data, cell_at, size))
             if len(columns) in (FACT, REPORT):
                 yield (rowid, *columns[1:])
-        except (Nonsense, IndexError, UnicodeDecodeError):
+        except (NotARow, IndexError, UnicodeDecodeError):
             yield rowid
 
 
@@ -64,7 +64,7 @@ def _record(pages: Pages, data: bytes, at: int, size: int) -> bytes:
     """The bytes of a record that begins at an offset, from all the pages that it is on."""
     usable = pages.usable
     if size > _RECORD_BYTES_MAX:
-        raise Nonsense
+        raise NotARow
     if size <= usable - 35:
         return data[at : at + size]
     least = (usable - 12) * 32 // 255 - 23
@@ -75,7 +75,7 @@ def _record(pages: Pages, data: bytes, at: int, size: int) -> bytes:
     while left > 0:
         page = pages.data(number) if 0 < number <= pages.count else b""
         if len(page) < usable:
-            raise Nonsense
+            raise NotARow
         parts.append(page[4 : min(usable, 4 + left)])
         left -= len(parts[-1])
         number = int.from_bytes(page[:4], "big")
@@ -92,7 +92,7 @@ def _columns(record: bytes) -> list[Value]:
         value, at = _value(record, at, kind)
         values.append(value)
     if at != len(record):
-        raise Nonsense
+        raise NotARow
     return values
 
 
@@ -106,7 +106,7 @@ def _value(record: bytes, at: int, kind: int) -> tuple[Value, int]:
         end = at + _INTEGERS[kind]
         return int.from_bytes(record[at:end], "big", signed=True), end
     if kind < 12:
-        raise Nonsense
+        raise NotARow
     end = at + (kind - 12) // 2
     data = record[at:end]
     return data if kind % 2 == 0 else data.decode(), end

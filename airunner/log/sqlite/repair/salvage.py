@@ -29,8 +29,8 @@ from airunner.log.records import FACTS
 from airunner.log.sqlite.backup import new, sync
 from airunner.log.sqlite.lock import FileLock
 from airunner.log.sqlite.migrations import check_format
-from airunner.log.sqlite.repair.artifacts import copy, new_folder, shelved
-from airunner.log.sqlite.repair.history import History, begun, events, jobs
+from airunner.log.sqlite.repair.artifacts import copy, new_folder, stored_artifacts
+from airunner.log.sqlite.repair.history import History, events, history_of, jobs
 from airunner.log.sqlite.repair.leaf_pages import FACT, Row, is_leaf, rows
 from airunner.log.sqlite.repair.pages import Page, Pages
 from airunner.log.sqlite.rows import (
@@ -112,7 +112,7 @@ def salvage(path: Path, out: Path, tell: Tell) -> Salvaged:
                 _keep(connection, job, done, tell)
             connection.execute(_TRIMS, _RETENTION)
             done.events = int(connection.execute(_COUNT).get)
-            wanted = list(shelved(connection))
+            wanted = list(stored_artifacts(connection))
             use_wal(connection)
         if done.damaged_pages and not done.events:
             raise LogRefused(f"nothing of a log of airunner can be read in {path}")
@@ -187,7 +187,7 @@ def _wrong(row: Any, page: Page) -> str | None:  # Any: a row that may be anythi
 
 def _keep(connection: apsw.Connection, job: str, done: Salvaged, tell: Tell) -> None:
     """Of one job's rows in the new log, keep the longest beginning that holds together."""
-    history = begun(connection, job)
+    history = history_of(connection, job)
     if history is None:
         connection.execute(_ALL_REPORTS, (job,))
         connection.execute(_ALL_FACTS, (job, FACTS[Forgotten]))

@@ -25,13 +25,13 @@ from typing import BinaryIO, Final
 
 from airunner.model.artifacts import Artifact
 from airunner.worker.files.descent import Descent
-from airunner.worker.files.serial_thread import Errands
+from airunner.worker.files.serial_thread import SerialThread
 from airunner.worker.workspace.results.errors import Errors
 from airunner.worker.workspace.results.folder_sink import PIECE_BYTES
 from airunner.worker.workspace.results.patterns import Patterns
 from airunner.worker.workspace.results.scan import Found, Kind, Scan
-from airunner.worker.workspace.sources.snapshot import Staged
-from airunner.worker.workspace.workspace import Collected, NotKept, Shelf
+from airunner.worker.workspace.sources.snapshot import StagedSnapshot
+from airunner.worker.workspace.workspace import ArtifactSink, Collected, NotStored
 
 AT_ONCE: Final = 4
 NO_FILE: Final = "no file matches the job's patterns of artifacts"
@@ -40,11 +40,11 @@ NO_FILE: Final = "no file matches the job's patterns of artifacts"
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-async def harvest(
+async def collect(
     top: int,
-    shelf: Shelf,
+    shelf: ArtifactSink,
     patterns: Patterns,
-    staged: Staged | None = None,
+    staged: StagedSnapshot | None = None,
     *,
     at_once: int = AT_ONCE,
 ) -> Collected:
@@ -54,7 +54,7 @@ async def harvest(
     """
     if not patterns and staged is None:
         return Collected()
-    errands, crop = Errands("harvest"), Crop(os.dup(top), patterns, staged)
+    errands, crop = SerialThread("harvest"), WorkspaceReader(os.dup(top), patterns, staged)
     try:
         waiting = deque(await errands.do(crop.look))
         async with asyncio.TaskGroup() as tasks:
@@ -70,15 +70,19 @@ async def harvest(
         errands.close()
 
 
-async def _bring_all(waiting: deque[Found], shelf: Shelf, crop: "Crop", errands: Errands) -> None:
+async def _bring_all(
+    waiting: deque[Found], shelf: ArtifactSink, crop: "WorkspaceReader", errands: SerialThread
+) -> None:
     while waiting:
         try:
             await _bring(waiting.popleft(), shelf, crop, errands)
-        except NotKept as why:
+        except NotStored as why:
             crop.errors.add(str(why))
 
 
-async def _bring(found: Found, shelf: Shelf, crop: "Crop", errands: Errands) -> None:
+async def _bring(
+    found: Found, shelf: ArtifactSink, crop: "WorkspaceReader", errands: SerialThread
+) -> None:
     if found.kind is Kind.FOLDER:
         await shelf.folder(found.path)
         return
@@ -98,10 +102,10 @@ async def _bring(found: Found, shelf: Shelf, crop: "Crop", errands: Errands) -> 
         crop.artifacts.append(artifact)
 
 
-class Crop:
+class WorkspaceReader:
     """What is read of a workspace, in the thread of the errands."""
 
-    def __init__(self, top: int, patterns: Patterns, staged: Staged | None) -> None:
+    def __init__(self, top: int, patterns: Patterns, staged: StagedSnapshot | None) -> None:
         self._top = top
         self._patterns = patterns
         self._staged = staged
@@ -155,7 +159,7 @@ class Crop:
         try:
             state = os.fstat(data.fileno())
             if not stat.S_ISREG(state.st_mode):
-                raise NotKept(f"artifact {path!r} is no file any more")
+                raise NotStored(f"artifact {path!r} is no file any more")
             return Artifact(
                 path=path,
                 size=state.st_size,
@@ -177,7 +181,7 @@ class Crop:
         while size and not self.stop.is_set():
             count = os.readv(data.fileno(), [self._buffer[:size]])
             if not count:
-                raise NotKept(f"artifact {path!r} was changed while it was read")
+                raise NotStored(f"artifact {path!r} was changed while it was read")
             digest.update(self._buffer[:count])
             size -= count
         data.seek(0)
@@ -188,5 +192,5 @@ def _open(folder: int, name: str, _flags: int) -> int:
     return os.open(name, _FILE, dir_fd=folder)
 
 
-def _unreadable(path: str, error: OSError) -> NotKept:
-    return NotKept(f"artifact {path!r} cannot be read: {error.strerror}")
+def _unreadable(path: str, error: OSError) -> NotStored:
+    return NotStored(f"artifact {path!r} cannot be read: {error.strerror}")

@@ -12,19 +12,19 @@ from threading import Event
 from typing import BinaryIO, Final
 
 from airunner.model.artifacts import Artifact
-from airunner.worker.files.atomic import whole, write_all
+from airunner.worker.files.atomic import atomic_write, write_all
 from airunner.worker.files.descent import Descent
-from airunner.worker.files.serial_thread import Errands
-from airunner.worker.workspace.workspace import NotKept
+from airunner.worker.files.serial_thread import SerialThread
+from airunner.worker.workspace.workspace import NotStored
 
 PIECE_BYTES: Final = 1 << 20
 _OURS: Final = re.compile(r"result\.json|step_\d+\.log")  # at the top
 
 
-class FolderShelf:
+class FolderSink:
     """Brings artifacts to a folder; Shelf."""
 
-    def __init__(self, errands: Errands) -> None:
+    def __init__(self, errands: SerialThread) -> None:
         self._errands = errands
         self._folder = -1
 
@@ -59,7 +59,7 @@ class FolderShelf:
         try:
             with Descent(self._folder) as way:
                 way.follow(above, make=True)
-                with whole(way.here, name, mode) as file:
+                with atomic_write(way.here, name, mode) as file:
                     _copy(artifact, source, file, stop)
         except OSError as error:
             raise _not_kept(artifact.path, error) from None
@@ -89,11 +89,11 @@ class FolderShelf:
 
 def _check(path: str) -> None:
     if _OURS.fullmatch(path.partition("/")[0]):
-        raise NotKept(f"artifact {path!r} cannot be kept in results: it is a name of airunner's")
+        raise NotStored(f"artifact {path!r} cannot be kept in results: it is a name of airunner's")
 
 
-def _not_kept(path: str, error: OSError) -> NotKept:
-    return NotKept(f"artifact {path!r} cannot be kept in results: {error.strerror or error}")
+def _not_kept(path: str, error: OSError) -> NotStored:
+    return NotStored(f"artifact {path!r} cannot be kept in results: {error.strerror or error}")
 
 
 def _copy(artifact: Artifact, source: int, file: int, stop: Event) -> None:
@@ -114,4 +114,4 @@ def _copy(artifact: Artifact, source: int, file: int, stop: Event) -> None:
         else:
             write_all(file, data)
     if at != artifact.size or digest.hexdigest() != artifact.sha256:
-        raise NotKept(f"artifact {artifact.path!r} was changed while it was read")
+        raise NotStored(f"artifact {artifact.path!r} was changed while it was read")

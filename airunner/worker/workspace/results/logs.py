@@ -24,7 +24,7 @@ from typing import Final
 
 from airunner.model.limits import RESULTS_PENDING_BYTES_MAX, RESULTS_STALL_SECONDS_MAX
 from airunner.worker.files.atomic import write_all
-from airunner.worker.files.serial_thread import Errands
+from airunner.worker.files.serial_thread import SerialThread
 
 # A named pipe that somebody put there must not block us
 _APPEND: Final = (
@@ -42,7 +42,7 @@ def log_name(index: int) -> str:
 class Logs:
     """The logs in one folder."""
 
-    def __init__(self, errands: Errands) -> None:
+    def __init__(self, errands: SerialThread) -> None:
         self._errands = errands
         self._folder = -1
         self._lock = Lock()  # over the next three, which both threads change

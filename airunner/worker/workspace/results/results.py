@@ -28,15 +28,15 @@ from functools import partial
 from typing import Final
 
 from airunner.model.limits import RESULTS_STALL_SECONDS_MAX
-from airunner.worker.files.atomic import whole, write_all
+from airunner.worker.files.atomic import atomic_write, write_all
 from airunner.worker.files.descent import FOLDER
-from airunner.worker.files.removal import clear
-from airunner.worker.files.serial_thread import Errands
-from airunner.worker.workspace.results.folder_sink import FolderShelf
+from airunner.worker.files.removal import remove_tree
+from airunner.worker.files.serial_thread import SerialThread
+from airunner.worker.workspace.results.folder_sink import FolderSink
 from airunner.worker.workspace.results.logs import STALLED, Logs
 from airunner.worker.workspace.results.manifest import manifest
 from airunner.worker.workspace.sources.source_names import RESULTS
-from airunner.worker.workspace.workspace import Shelf, Summary
+from airunner.worker.workspace.workspace import ArtifactSink, Summary
 
 RESULT: Final = "result.json"
 _TRIES: Final = 10  # against others who make the folder as often as we move it aside
@@ -54,16 +54,16 @@ class FolderResults:
         self._name = name
         self._aside = f".{name}-"
         self._folder: int | None = None
-        self._errands = Errands("results")
+        self._errands = SerialThread("results")
         self._logs = Logs(self._errands)
-        self._shelf = FolderShelf(self._errands)
+        self._shelf = FolderSink(self._errands)
 
     async def make(self) -> None:
         """Make the folder. Raises OSError; close() is to be called all the same."""
         await self._errands.do(self._make)
 
     @property
-    def shelf(self) -> Shelf:
+    def shelf(self) -> ArtifactSink:
         return self._shelf
 
     async def write(self, index: int, data: bytes) -> None:
@@ -117,7 +117,7 @@ class FolderResults:
 
     def _write(self, text: bytes) -> None:
         assert self._folder is not None
-        with whole(self._folder, RESULT, 0o666) as file:
+        with atomic_write(self._folder, RESULT, 0o666) as file:
             write_all(file, text)
             os.fsync(file)
             if self._logs.given_up:  # and the job has failed for that
@@ -133,7 +133,7 @@ class FolderResults:
             if os.path.samestat(ours, os.fstat(self._folder)):
                 aside = re.compile(rf"{re.escape(self._aside)}[0-9a-f]{{8}}")
                 for name in filter(aside.fullmatch, os.listdir(self._parent)):
-                    clear(self._parent, name)
+                    remove_tree(self._parent, name)
 
     def _release(self) -> None:
         for descriptor in (self._folder, self._parent):

@@ -25,7 +25,7 @@ from airunner.model.limits import ARTIFACT_PATH_BYTES_MAX, ARTIFACTS_MAX
 from airunner.worker.files.descent import Descent
 from airunner.worker.workspace.results.errors import Errors
 from airunner.worker.workspace.results.patterns import Patterns
-from airunner.worker.workspace.sources.snapshot import Staged
+from airunner.worker.workspace.sources.snapshot import StagedSnapshot
 from airunner.worker.workspace.sources.source_names import JOB, shown
 
 _GIT = ".git"
@@ -53,7 +53,7 @@ class Scan:
     def __init__(
         self,
         patterns: Patterns,
-        staged: Staged | None,
+        staged: StagedSnapshot | None,
         errors: Errors,
         stopped: Callable[[], bool],
     ) -> None:

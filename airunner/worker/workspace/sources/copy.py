@@ -29,7 +29,7 @@ from typing import Final
 
 from airunner.model.limits import KIB, MIB
 from airunner.worker.files.descent import Descent
-from airunner.worker.workspace.sources.snapshot import Staged
+from airunner.worker.workspace.sources.snapshot import StagedSnapshot
 from airunner.worker.workspace.sources.source_names import is_ours, shown
 from airunner.worker.workspace.workspace import SetupFailed
 
@@ -55,7 +55,7 @@ class Stopped(Exception):
 
 
 @dataclass(slots=True)
-class Tally:
+class CopyStats:
     """What has been copied so far."""
 
     files: int = 0  # and links
@@ -72,15 +72,15 @@ class _Folder:
     folders: list[str]
 
 
-class Staging:
+class SourceCopy:
     """One copying, from an open folder into an empty open folder."""
 
     def __init__(
         self,
         source: int,
         target: int,
-        staged: Staged,
-        progress: Callable[[Tally], None],
+        staged: StagedSnapshot,
+        progress: Callable[[CopyStats], None],
         stop: Event,
         *,
         pace: float = PROGRESS_SECONDS,
@@ -96,13 +96,13 @@ class Staging:
         self._staged = staged
         self._progress = progress
         self._told_at = monotonic()
-        self._tally = Tally()
+        self._tally = CopyStats()
         self._names: list[str] = []  # of the folders that we are in
         self._unshared: set[int] = set()  # devices from which copy_file_range has failed
         made = os.fstat(target)
         self._target = (made.st_dev, made.st_ino)
 
-    def run(self) -> Tally:
+    def run(self) -> CopyStats:
         """Copy everything. Raises SetupFailed or Stopped; then it is not all there."""
         with self._from, self._to:
             way = [self._enter()]

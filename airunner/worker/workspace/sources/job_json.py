@@ -20,7 +20,7 @@ from typing import Final
 
 from msgspec import structs
 
-from airunner.jobfile.steps import nearest, read_steps
+from airunner.jobfile.steps import read_steps, suggestion
 from airunner.model.errors import InvalidRequest
 from airunner.model.limits import JOB_FILE_BYTES_MAX
 from airunner.model.spec import JobSpec
@@ -33,7 +33,7 @@ _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
-class Brought:
+class JobJson:
     """What a job.json says."""
 
     steps: tuple[Step, ...]
@@ -41,12 +41,12 @@ class Brought:
     remarks: tuple[str, ...] = ()  # sentences for whoever wrote it
 
 
-def read_brought(source: int, spec: JobSpec) -> Brought:
+def read_job_json(source: int, spec: JobSpec) -> JobJson:
     """What the source brings, from its open folder, to a job that asks for this."""
-    return parse_brought(_read(source), spec)
+    return parse_job_json(_read(source), spec)
 
 
-def parse_brought(data: bytes, spec: JobSpec) -> Brought:
+def parse_job_json(data: bytes, spec: JobSpec) -> JobJson:
     """The same for the bytes of a job.json."""
     try:
         text = data.decode("utf-8-sig")
@@ -64,7 +64,7 @@ def parse_brought(data: bytes, spec: JobSpec) -> Brought:
     except InvalidRequest as wrong:
         raise SetupFailed(f"{JOB}: {wrong}") from None
     other = [key for key in said if key not in KEYS]
-    return Brought(steps, artifacts, tuple(f"{JOB}: {_unknown(key)}" for key in other))
+    return JobJson(steps, artifacts, tuple(f"{JOB}: {_unknown(key)}" for key in other))
 
 
 def _read(source: int) -> bytes:
@@ -129,4 +129,4 @@ def _patterns(said: object) -> tuple[str, ...]:
 
 
 def _unknown(key: str) -> str:
-    return f"a job.json has no key {key!r}, which is left out{nearest(key, KEYS)}"
+    return f"a job.json has no key {key!r}, which is left out{suggestion(key, KEYS)}"

@@ -19,7 +19,7 @@ _DIGEST_BYTES: Final = 8
 _KEY_BYTES: Final = 16
 
 
-class Staged:
+class StagedSnapshot:
     """The entries that were staged; paths are relative to the workspace, with / between names."""
 
     def __init__(self) -> None:

@@ -23,12 +23,12 @@ from airunner.model.jobs import Job, Millis
 from airunner.model.reports import Remark, Report
 from airunner.model.units import show_count, show_duration, show_size
 from airunner.worker.clock import Clock
-from airunner.worker.files.serial_thread import Errands
-from airunner.worker.workspace.sources.copy import PROGRESS_SECONDS, Staging, Tally
-from airunner.worker.workspace.sources.job_json import Brought, read_brought
-from airunner.worker.workspace.sources.snapshot import Staged
+from airunner.worker.files.serial_thread import SerialThread
+from airunner.worker.workspace.sources.copy import PROGRESS_SECONDS, CopyStats, SourceCopy
+from airunner.worker.workspace.sources.job_json import JobJson, read_job_json
+from airunner.worker.workspace.sources.snapshot import StagedSnapshot
 from airunner.worker.workspace.sources.source_folder import open_source
-from airunner.worker.workspace.sources.source_lock import Claim
+from airunner.worker.workspace.sources.source_lock import SourceLock
 from airunner.worker.workspace.sources.source_names import LOCK
 from airunner.worker.workspace.workspace import SetupFailed
 
@@ -58,9 +58,9 @@ class Source:
         self._pace = pace
         self._root, self._job, self._clock = root, job, clock
         self._written = written
-        self._errands = Errands("source")
+        self._errands = SerialThread("source")
         self._folder: int | None = None
-        self._claim: Claim | None = None
+        self._claim: SourceLock | None = None
         self._left = False
         self._hangs = False
 
@@ -68,30 +68,32 @@ class Source:
         """Open and claim it; its descriptor, which is good until leave(). Raises SetupFailed."""
         return await self._errands.do(self._open)
 
-    async def brought(self) -> Brought:
+    async def brought(self) -> JobJson:
         """What its job.json says. Raises SetupFailed."""
         assert self._folder is not None
-        return await self._errands.do(partial(read_brought, self._folder, self._job.spec))
+        return await self._errands.do(partial(read_job_json, self._folder, self._job.spec))
 
-    async def stage(self, target: int, report: Callable[[Report], Awaitable[None]]) -> Staged:
+    async def stage(
+        self, target: int, report: Callable[[Report], Awaitable[None]]
+    ) -> StagedSnapshot:
         """Copy it into an open folder that is empty, and report how that goes. Raises SetupFailed.
 
         When it is cancelled, no more is copied once this has returned, unless the drive hangs.
         """
         assert self._folder is not None
-        began, staged, stop = self._clock.now(), Staged(), Event()
-        loop, news = asyncio.get_running_loop(), asyncio.Queue[str | Tally | Exception]()
+        began, staged, stop = self._clock.now(), StagedSnapshot(), Event()
+        loop, news = asyncio.get_running_loop(), asyncio.Queue[str | CopyStats | Exception]()
 
-        def tell(said: str | Tally | Exception) -> None:
+        def tell(said: str | CopyStats | Exception) -> None:
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(news.put_nowait, said)
 
-        def progress(tally: Tally) -> None:
+        def progress(tally: CopyStats) -> None:
             tell(_counted(tally))
 
         def copy(source: int, target: int) -> None:
             try:
-                tell(Staging(source, target, staged, progress, stop, pace=self._pace).run())
+                tell(SourceCopy(source, target, staged, progress, stop, pace=self._pace).run())
             except Exception as error:  # whoever waits for it hears of it
                 tell(error)
             finally:
@@ -138,7 +140,7 @@ class Source:
     def _open(self) -> int:
         self._folder = folder = open_source(self._root, self._job.spec.source)
         try:
-            self._claim = Claim(folder, self._job.id, self._job.attempt)
+            self._claim = SourceLock(folder, self._job.id, self._job.attempt)
         except OSError as error:
             if self._written or error.errno not in _UNWRITABLE:
                 raise SetupFailed(self._why_not(error)) from None
@@ -160,11 +162,11 @@ class Source:
             os.close(self._folder)
 
 
-def _counted(tally: Tally) -> str:
+def _counted(tally: CopyStats) -> str:
     return f"{show_count(tally.files, 'file')}, {show_size(tally.size)}"
 
 
-def _left_out(tally: Tally) -> str:
+def _left_out(tally: CopyStats) -> str:
     more = tally.left_out - len(tally.named)
     others = f" and {more:,} more" if more else ""
     return f"left out of the copy: {', '.join(tally.named)}{others}"

@@ -33,7 +33,7 @@ _MAKE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOCKED: Final = (errno.EAGAIN, errno.EACCES)  # by somebody else
 
 
-class Claim:
+class SourceLock:
     """The right to one source."""
 
     def __init__(self, source: int, job: str, attempt: int) -> None:

@@ -10,16 +10,16 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from airunner.blobs.folder import depot_of, place_of
+from airunner.blobs.folder import blob_path, blobs_folder
 from airunner.log.log import LogRefused
 from airunner.log.sqlite.backup import backup
-from airunner.log.sqlite.repair.artifacts import copy, shelved
+from airunner.log.sqlite.repair.artifacts import copy, stored_artifacts
 from airunner.log.sqlite.repair.check import Checked, check
 from airunner.log.sqlite.repair.salvage import salvage
 from airunner.log.sqlite.schema import connect
 from airunner.model.artifacts import Artifact
 from airunner.model.facts import ArtifactKept, ArtifactsDropped, Event
-from airunner.model.jobs import JobId, Millis, Place, Sequence, TaskToken, WorkerId, digest
+from airunner.model.jobs import JobId, Millis, Position, Sequence, TaskToken, WorkerId, digest
 from tests.log.log_contract import NOW, Writer
 from tests.log.sqlite.sample_logs import JOBS, Rows, shelve, store
 
@@ -43,7 +43,7 @@ async def leave(writer: Writer, path: Path, id: JobId, *files: bytes) -> list[Ar
     await writer.run(id, ends=False)
     kept = []
     for number, data in enumerate(files):
-        facts = engine.queue.keep(token, artifact(f"file {number}", data), now=NOW)
+        facts = engine.queue.store_artifact(token, artifact(f"file {number}", data), now=NOW)
         await writer.append(engine.record(facts, NOW))
         (fact,) = facts
         assert isinstance(fact, ArtifactKept)
@@ -77,7 +77,7 @@ def found(path: Path) -> tuple[Checked, list[str]]:
 
 
 def place(path: Path, fact: ArtifactKept) -> Path:
-    return place_of(depot_of(path), fact.id, fact.attempt, fact.artifact)
+    return blob_path(blobs_folder(path), fact.id, fact.attempt, fact.artifact)
 
 
 def test_a_check_holds_each_file_against_what_was_kept(path: Path) -> None:
@@ -113,11 +113,11 @@ def test_what_an_attempt_left_that_was_given_back_is_not_missed(path: Path) -> N
 def test_what_retention_took_meanwhile_is_missed_by_nobody(path: Path, tmp_path: Path) -> None:
     facts = left(path, ONE)
     with closing(connect(path, write=True)) as connection:
-        wanted = list(shelved(connection))
+        wanted = list(stored_artifacts(connection))
         assert len(wanted) == 3
         last = Sequence(int(str(connection.execute("SELECT max(last) FROM facts").get)))
         with connection:
-            store(connection, Event(Place(99), NOW, ArtifactsDropped(ONE), last))
+            store(connection, Event(Position(99), NOW, ArtifactsDropped(ONE), last))
     for fact in facts[ONE]:
         place(path, fact).unlink()
     done = copy(path, wanted, part := tmp_path / "part", digest=True)
@@ -128,13 +128,13 @@ def test_what_retention_took_meanwhile_is_missed_by_nobody(path: Path, tmp_path:
 
 def test_a_backup_has_the_files_that_its_log_names(path: Path, tmp_path: Path) -> None:
     facts = left(path, ONE, TWO, again=TWO)
-    (depot_of(path) / "partial").mkdir()
-    (depot_of(path) / "partial" / "half").write_bytes(b"ha")
+    (blobs_folder(path) / "partial").mkdir()
+    (blobs_folder(path) / "partial" / "half").write_bytes(b"ha")
     out = tmp_path / "out"
     done = backup(path, out)
     assert (done.files, done.size, done.lost) == (3, sum(map(len, DATA)), [])
     assert found(out)[1] == []
-    folder = depot_of(out)
+    folder = blobs_folder(out)
     files = [each for each in folder.rglob("*") if each.is_file()]
     assert sorted(files) == sorted(place(out, fact) for fact in facts[ONE])
     for each in (folder, *folder.rglob("*")):
@@ -157,7 +157,7 @@ def test_a_backup_may_be_on_another_disk(path: Path) -> None:
 def test_a_backup_without_artifacts_makes_no_folder(path: Path, tmp_path: Path) -> None:
     left(path, ONE, again=ONE)
     backup(path, tmp_path / "out")
-    assert not depot_of(tmp_path / "out").exists()
+    assert not blobs_folder(tmp_path / "out").exists()
 
 
 def test_a_backup_names_what_it_did_not_find(path: Path, tmp_path: Path) -> None:
@@ -172,12 +172,12 @@ def test_a_backup_names_what_it_did_not_find(path: Path, tmp_path: Path) -> None
 def test_artifacts_that_are_there_are_never_overwritten(path: Path, tmp_path: Path) -> None:
     left(path, ONE)
     out = tmp_path / "out"
-    depot_of(out).mkdir()
+    blobs_folder(out).mkdir()
     for copying in (lambda: backup(path, out), lambda: salvage(path, out, print)):
         with pytest.raises(LogRefused, match="out-artifacts, for the artifacts of out, is there"):
             copying()
     assert not out.exists()
-    assert not list(depot_of(out).iterdir())
+    assert not list(blobs_folder(out).iterdir())
 
 
 def test_a_salvage_takes_along_what_is_as_it_was_kept(path: Path, tmp_path: Path) -> None:
@@ -203,4 +203,4 @@ def test_what_belonged_to_a_job_that_is_lost_is_left_behind(path: Path, tmp_path
     out = tmp_path / "out"
     done = salvage(path, out, print)
     assert (done.left_out, done.artifacts, done.lost_artifacts) == (1, 3, 0)
-    assert not (depot_of(out) / ONE).exists()
+    assert not (blobs_folder(out) / ONE).exists()

@@ -15,7 +15,7 @@ from airunner.log.sqlite.repair.check import Checked, check
 from airunner.log.sqlite.schema import PAGE_BYTES, connect
 from airunner.log.sqlite.wal import FRAME_HEADER_BYTES, HEADER_BYTES, wal_of
 from airunner.model.facts import Event, Finished, Reported
-from airunner.model.jobs import Place, Sequence
+from airunner.model.jobs import Position, Sequence
 from tests.log.log_contract import Writer, walked
 from tests.log.sqlite.sample_logs import JOBS, Rows, events_of, run, store, write, write_walk
 
@@ -103,7 +103,7 @@ def test_a_row_that_was_changed_is_named(path: Path) -> None:
         (3, lambda event: shifted(event, -1), "from 4 on, which are taken up to 4"),
         (
             3,
-            lambda event: structs.replace(event, place=Place(1_000)),
+            lambda event: structs.replace(event, place=Position(1_000)),
             "before the one that it follows",
         ),
         (4, lambda event: resealed(event, count=7), "seal does not fit"),

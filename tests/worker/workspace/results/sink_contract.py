@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from airunner.model.artifacts import Artifact
-from airunner.worker.workspace.workspace import NotKept, Shelf
+from airunner.worker.workspace.workspace import ArtifactSink, NotStored
 
 Kept = Mapping[str, tuple[bytes, bool]]  # of each path, the bytes, and whether it can be executed
 Tell = Callable[[], Awaitable[Kept]]
-Scene = Callable[[Shelf, Tell], Awaitable[None]]
+Scene = Callable[[ArtifactSink, Tell], Awaitable[None]]
 
 
 def artifact(path: str, data: bytes, *, executable: bool = False) -> Artifact:
@@ -31,7 +31,7 @@ class ShelfContract:
         """Run a scene within its own event loop."""
         raise NotImplementedError
 
-    async def put(self, shelf: Shelf, said: Artifact, data: bytes, folder: Path) -> None:
+    async def put(self, shelf: ArtifactSink, said: Artifact, data: bytes, folder: Path) -> None:
         path = folder / os.urandom(4).hex()
         path.write_bytes(data)
         with path.open("rb") as file:
@@ -51,7 +51,7 @@ class ShelfContract:
         ],
     )
     def test_a_file_is_kept_as_it_is_whatever_it_is_called(self, tmp_path: Path, path: str) -> None:
-        async def scene(shelf: Shelf, kept: Tell) -> None:
+        async def scene(shelf: ArtifactSink, kept: Tell) -> None:
             await self.put(shelf, artifact(path, b"data"), b"data", tmp_path)
             assert await kept() == {path: (b"data", False)}
 
@@ -61,21 +61,21 @@ class ShelfContract:
     def test_a_file_of_any_size_is_kept_whole(self, tmp_path: Path, size: int) -> None:
         data = os.urandom(size)
 
-        async def scene(shelf: Shelf, kept: Tell) -> None:
+        async def scene(shelf: ArtifactSink, kept: Tell) -> None:
             await self.put(shelf, artifact("file", data), data, tmp_path)
             assert await kept() == {"file": (data, False)}
 
         self.play(tmp_path, scene)
 
     def test_a_program_stays_one(self, tmp_path: Path) -> None:
-        async def scene(shelf: Shelf, kept: Tell) -> None:
+        async def scene(shelf: ArtifactSink, kept: Tell) -> None:
             await self.put(shelf, artifact("bin/x", b"#!", executable=True), b"#!", tmp_path)
             assert await kept() == {"bin/x": (b"#!", True)}
 
         self.play(tmp_path, scene)
 
     def test_of_a_path_that_comes_twice_the_last_file_counts(self, tmp_path: Path) -> None:
-        async def scene(shelf: Shelf, kept: Tell) -> None:
+        async def scene(shelf: ArtifactSink, kept: Tell) -> None:
             for data in (b"first", b"second"):
                 await self.put(shelf, artifact("x", data), data, tmp_path)
             assert await kept() == {"x": (b"second", False)}
@@ -86,8 +86,8 @@ class ShelfContract:
     def test_what_is_not_what_was_said_is_not_kept_and_the_next_one_is(
         self, tmp_path: Path, data: bytes
     ) -> None:
-        async def scene(shelf: Shelf, kept: Tell) -> None:
-            with pytest.raises(NotKept, match="d/x"):
+        async def scene(shelf: ArtifactSink, kept: Tell) -> None:
+            with pytest.raises(NotStored, match="d/x"):
                 await self.put(shelf, artifact("d/x", b"short"), data, tmp_path)
             assert await kept() == {}
             await self.put(shelf, artifact("d/x", b"short"), b"short", tmp_path)
@@ -96,7 +96,7 @@ class ShelfContract:
         self.play(tmp_path, scene)
 
     def test_what_was_written_behind_the_artifact_is_none_of_it(self, tmp_path: Path) -> None:
-        async def scene(shelf: Shelf, kept: Tell) -> None:
+        async def scene(shelf: ArtifactSink, kept: Tell) -> None:
             await self.put(shelf, artifact("x", b"short"), b"short and more", tmp_path)
             assert await kept() == {"x": (b"short", False)}
 
@@ -107,7 +107,7 @@ class ShelfContract:
     ) -> None:
         data = os.urandom(4 * 1024 * 1024)
 
-        async def scene(shelf: Shelf, kept: Tell) -> None:
+        async def scene(shelf: ArtifactSink, kept: Tell) -> None:
             for turns in range(6):
                 async with asyncio.TaskGroup() as tasks:
                     putting = tasks.create_task(
@@ -125,14 +125,14 @@ class ShelfContract:
         self.play(tmp_path, scene)
 
     def test_a_link_is_kept_as_a_link_or_not_at_all(self, tmp_path: Path) -> None:
-        async def scene(shelf: Shelf, kept: Tell) -> None:
+        async def scene(shelf: ArtifactSink, kept: Tell) -> None:
             assert await shelf.link("a/link", "to nowhere") in (True, False)
             assert await kept() == {}
 
         self.play(tmp_path, scene)
 
     def test_an_empty_folder_is_no_file(self, tmp_path: Path) -> None:
-        async def scene(shelf: Shelf, kept: Tell) -> None:
+        async def scene(shelf: ArtifactSink, kept: Tell) -> None:
             await shelf.folder("a/b")
             assert await kept() == {}
 

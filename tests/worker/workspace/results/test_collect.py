@@ -15,11 +15,11 @@ import pytest
 
 from airunner.model.artifacts import Artifact
 from airunner.model.limits import ARTIFACTS_MAX
-from airunner.worker.workspace.results.collect import AT_ONCE, NO_FILE, Crop, harvest
+from airunner.worker.workspace.results.collect import AT_ONCE, NO_FILE, WorkspaceReader, collect
 from airunner.worker.workspace.results.errors import ERRORS_MAX
 from airunner.worker.workspace.results.patterns import Patterns
-from airunner.worker.workspace.sources.snapshot import Staged
-from airunner.worker.workspace.workspace import Collected, NotKept
+from airunner.worker.workspace.sources.snapshot import StagedSnapshot
+from airunner.worker.workspace.workspace import Collected, NotStored
 from tests.zoo import SECONDS_MAX
 
 SECRET: Final = b"nobody may read this"
@@ -40,7 +40,7 @@ class MemoryShelf:
     async def put(self, artifact: Artifact, data: BinaryIO) -> None:
         self.meanwhile(artifact)
         if artifact.path in self.refused:
-            raise NotKept(f"{artifact.path} is refused")
+            raise NotStored(f"{artifact.path} is refused")
         read = data.read(artifact.size)
         assert hashlib.sha256(read).hexdigest() == artifact.sha256
         self.files[artifact.path] = read
@@ -58,7 +58,7 @@ def bring(
     top: Path,
     *patterns: str,
     shelf: MemoryShelf | None = None,
-    staged: Staged | None = None,
+    staged: StagedSnapshot | None = None,
     at_once: int = AT_ONCE,
 ) -> Collected:
     async def within() -> Collected:
@@ -66,7 +66,7 @@ def bring(
         try:
             async with asyncio.timeout(SECONDS_MAX):
                 kept = shelf or MemoryShelf()
-                return await harvest(descriptor, kept, Patterns(patterns), staged, at_once=at_once)
+                return await collect(descriptor, kept, Patterns(patterns), staged, at_once=at_once)
         finally:
             os.close(descriptor)
 
@@ -88,9 +88,9 @@ def fill(top: Path, *files: str) -> None:
             path.write_text(name)
 
 
-def stage(top: Path) -> Staged:
+def stage(top: Path) -> StagedSnapshot:
     """Take all that is there for what was staged."""
-    staged = Staged()
+    staged = StagedSnapshot()
     for path in top.rglob("*"):
         staged.add(str(path.relative_to(top)), path.lstat())
     return staged
@@ -323,9 +323,9 @@ def test_no_descriptor_is_left_of_a_file_that_became_a_folder_or_that_nobody_wai
     (top / "file").write_bytes(b"x")
     (top / "folder").mkdir()
     before = os.listdir("/proc/self/fd")
-    crop = Crop(os.open(top, os.O_RDONLY), Patterns(()), None)
+    crop = WorkspaceReader(os.open(top, os.O_RDONLY), Patterns(()), None)
     data = crop.open("file", "file")
-    with pytest.raises(NotKept):
+    with pytest.raises(NotStored):
         crop.open("folder", "folder")
     crop.close()
     assert data.closed
@@ -360,7 +360,7 @@ def test_pipes_sockets_and_devices_are_left_out_and_hold_nobody_up(top: Path) ->
         listener.bind(os.path.relpath(top / "socket"))
         assert bring(top, "*").errors == ()
         assert paths(bring(top, "*")) == ["file"]
-        assert paths(bring(top, staged=Staged())) == ["file"]
+        assert paths(bring(top, staged=StagedSnapshot())) == ["file"]
         (error,) = bring(top, "pipe").errors
         assert error == "artifact 'pipe' is neither a file nor a link"
 
@@ -484,7 +484,7 @@ def test_a_harvest_that_is_cancelled_stops_soon_and_closes_all_that_it_opened(to
         shelf, began = MemoryShelf(), asyncio.Event()
         shelf.meanwhile = lambda artifact: began.set() if artifact.path == "9" else None
         async with asyncio.timeout(SECONDS_MAX), asyncio.TaskGroup() as tasks:
-            bringing = tasks.create_task(harvest(descriptor, shelf, Patterns(["*"])))
+            bringing = tasks.create_task(collect(descriptor, shelf, Patterns(["*"])))
             await began.wait()
             bringing.cancel()
         for thread in [each for each in threading.enumerate() if each.name == "harvest"]:

@@ -20,14 +20,20 @@ import pytest
 from msgspec import structs
 
 from airunner.model.artifacts import Artifact
-from airunner.model.jobs import Instant, Job, JobId, Outcome, Place, Reason
+from airunner.model.jobs import Instant, Job, JobId, Outcome, Position, Reason
 from airunner.model.limits import RESULTS_PENDING_BYTES_MAX, RESULTS_STALL_SECONDS_MAX
 from airunner.model.spec import JobSpec
 from airunner.model.steps import StepStatus
 from airunner.worker.workspace.results.manifest import manifest
 from airunner.worker.workspace.results.results import FolderResults
 from airunner.worker.workspace.sources.source_names import is_ours
-from airunner.worker.workspace.workspace import Collected, NotKept, Shelf, StepSummary, Summary
+from airunner.worker.workspace.workspace import (
+    ArtifactSink,
+    Collected,
+    NotStored,
+    StepSummary,
+    Summary,
+)
 from tests.support.loop import virtually
 from tests.worker.workspace.results.sink_contract import Kept, Scene, ShelfContract, artifact
 from tests.zoo import SECONDS_MAX
@@ -35,7 +41,7 @@ from tests.zoo import SECONDS_MAX
 JOB = Job(
     id=JobId("0190-job"),
     spec=JobSpec(command="make", name="nightly"),
-    place=Place(1),
+    place=Position(1),
     created_at=Instant(0),
     updated_at=Instant(0),
 )
@@ -126,7 +132,7 @@ class TestFolderShelf(ShelfContract):
 # The shelf of a folder
 
 
-async def put(shelf: Shelf, path: str, data: bytes, folder: Path) -> None:
+async def put(shelf: ArtifactSink, path: str, data: bytes, folder: Path) -> None:
     source = folder / "data"
     source.write_bytes(data)
     with source.open("rb") as file:
@@ -169,11 +175,11 @@ def test_a_file_with_holes_keeps_them(tmp_path: Path) -> None:
 def test_no_artifact_takes_a_name_of_ours(tmp_path: Path, name: str) -> None:
     async def scene() -> None:
         async with opened(tmp_path) as results:
-            with pytest.raises(NotKept, match="a name of airunner's"):
+            with pytest.raises(NotStored, match="a name of airunner's"):
                 await put(results.shelf, name, b"mine", tmp_path)
-            with pytest.raises(NotKept, match="a name of airunner's"):
+            with pytest.raises(NotStored, match="a name of airunner's"):
                 await results.shelf.link(name, "x")
-            with pytest.raises(NotKept, match="a name of airunner's"):
+            with pytest.raises(NotStored, match="a name of airunner's"):
                 await results.shelf.folder(name)
             await put(results.shelf, f"below/{name}", b"fine", tmp_path)
 
@@ -197,11 +203,11 @@ def test_nothing_is_written_through_a_link_that_somebody_put_into_the_folder(
             (inside / "step_0.log").symlink_to(outside / "file")
             (inside / "result.json").symlink_to(outside / "file")
             for path in ("x/file", "x/new"):
-                with pytest.raises(NotKept, match=f"{path}.*ot a directory|{path}.*symbolic"):
+                with pytest.raises(NotStored, match=f"{path}.*ot a directory|{path}.*symbolic"):
                     await put(results.shelf, path, b"ours", tmp_path)
-            with pytest.raises(NotKept, match="x/link"):
+            with pytest.raises(NotStored, match="x/link"):
                 await results.shelf.link("x/link", "target")
-            with pytest.raises(NotKept, match="x/folder"):
+            with pytest.raises(NotStored, match="x/folder"):
                 await results.shelf.folder("x/folder")
             await put(results.shelf, "y", b"ours", tmp_path)
             await results.write(0, b"ours")

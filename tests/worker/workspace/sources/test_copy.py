@@ -14,8 +14,8 @@ import pytest
 
 from airunner.model.limits import MIB
 from airunner.worker.files.descent import FOLDER
-from airunner.worker.workspace.sources.copy import LEFT_OUT_NAMED, Staging, Stopped, Tally
-from airunner.worker.workspace.sources.snapshot import Staged
+from airunner.worker.workspace.sources.copy import LEFT_OUT_NAMED, CopyStats, SourceCopy, Stopped
+from airunner.worker.workspace.sources.snapshot import StagedSnapshot
 from airunner.worker.workspace.workspace import SetupFailed
 
 NOBODY = 65_534
@@ -39,14 +39,16 @@ def stage(
     source: Path,
     target: Path,
     *,
-    staged: Staged | None = None,
-    progress: Callable[[Tally], None] = lambda _tally: None,
+    staged: StagedSnapshot | None = None,
+    progress: Callable[[CopyStats], None] = lambda _tally: None,
     stop: Event | None = None,
-) -> Tally:
+) -> CopyStats:
     before = len(os.listdir("/proc/self/fd"))
     there, here = os.open(source, FOLDER), os.open(target, FOLDER)
     try:
-        return Staging(there, here, staged or Staged(), progress, stop or Event(), pace=0.0).run()
+        return SourceCopy(
+            there, here, staged or StagedSnapshot(), progress, stop or Event(), pace=0.0
+        ).run()
     finally:
         os.close(there)
         os.close(here)
@@ -78,7 +80,7 @@ def test_what_was_staged_is_known_again(source: Path, target: Path) -> None:
     for name in ("one", "folder/two"):
         (source / name).write_text(name)
     (source / "link").symlink_to("one")
-    staged = Staged()
+    staged = StagedSnapshot()
     stage(source, target, staged=staged)
     paths = ("one", "folder", "folder/two", "link")
     assert all(staged.unchanged(path, (target / path).lstat()) for path in paths)
@@ -250,7 +252,7 @@ def test_what_cannot_be_read_is_named(source: Path, target: Path, name: str) -> 
     target.chmod(0o777)
     said = f"cannot copy a/{name} from the source: Permission denied"
     there, here = os.open(source, FOLDER), os.open(target, FOLDER)
-    staging = Staging(there, here, Staged(), lambda _tally: None, Event())
+    staging = SourceCopy(there, here, StagedSnapshot(), lambda _tally: None, Event())
     with nobody(), pytest.raises(SetupFailed, match=said):
         staging.run()
     os.close(there)
@@ -270,7 +272,7 @@ def test_copying_tells_how_far_it_is_and_stops_between_two_files(
         (source / str(number)).write_text("x")
     stop, told = Event(), list[int]()
 
-    def progress(tally: Tally) -> None:
+    def progress(tally: CopyStats) -> None:
         told.append(tally.files)
         if tally.files == 3:
             stop.set()
@@ -287,7 +289,7 @@ def test_copying_stops_within_a_large_file(source: Path, target: Path) -> None:
             file.write(os.urandom(MIB))
     stop = Event()
 
-    def progress(tally: Tally) -> None:
+    def progress(tally: CopyStats) -> None:
         if tally.size:
             stop.set()
 
@@ -333,7 +335,7 @@ def test_what_is_swapped_meanwhile_leads_nowhere_and_holds_nobody_up(
     before = outside.stat()
     old = (source / name).stat().st_ino
 
-    def progress(_tally: Tally) -> None:
+    def progress(_tally: CopyStats) -> None:
         if (source / name).lstat().st_ino == old:
             (source / name).rename(source.parent / "old")
             swap(source / name, outside)
@@ -353,7 +355,7 @@ def test_what_is_removed_meanwhile_is_left_out(source: Path, target: Path, name:
     (source / "folder").mkdir()
     (source / "link").symlink_to("file")
 
-    def progress(_tally: Tally) -> None:
+    def progress(_tally: CopyStats) -> None:
         with suppress(FileNotFoundError):
             (source / name).rename(source.parent / "old")
 
@@ -364,7 +366,7 @@ def test_what_is_removed_meanwhile_is_left_out(source: Path, target: Path, name:
 def test_a_file_that_grows_meanwhile_ends(source: Path, target: Path) -> None:
     (source / "log").write_bytes(bytes(16 * MIB))
 
-    def progress(_tally: Tally) -> None:
+    def progress(_tally: CopyStats) -> None:
         with (source / "log").open("ab") as log:
             log.write(bytes(MIB))
 
@@ -378,7 +380,7 @@ def test_a_file_that_is_cut_short_meanwhile_is_copied_as_far_as_it_goes(
 ) -> None:
     (source / "log").write_bytes(b"x" * (32 * MIB))
 
-    def progress(tally: Tally) -> None:
+    def progress(tally: CopyStats) -> None:
         if tally.size:
             os.truncate(source / "log", 1)
 

@@ -11,7 +11,7 @@ from airunner.model import limits
 from airunner.model.spec import JobSpec
 from airunner.model.steps import Step
 from airunner.worker.files.descent import FOLDER
-from airunner.worker.workspace.sources.job_json import parse_brought, read_brought
+from airunner.worker.workspace.sources.job_json import parse_job_json, read_job_json
 from airunner.worker.workspace.workspace import SetupFailed
 
 SPEC = JobSpec(source="job")
@@ -34,7 +34,7 @@ def test_steps_and_patterns_are_read(tmp_path: Path, source: int) -> None:
         "artifacts": ["build/", "!build/tmp"],
     }
     (tmp_path / "job.json").write_text(json.dumps(said))
-    brought = read_brought(source, SPEC)
+    brought = read_job_json(source, SPEC)
     assert brought.steps == (
         Step(run="make"),
         Step(run="make test", name="test", timeout_seconds=90, continue_on_error=True),
@@ -45,15 +45,15 @@ def test_steps_and_patterns_are_read(tmp_path: Path, source: int) -> None:
 
 
 def test_no_steps_are_steps(source: int) -> None:
-    assert parse_brought(b'{"steps": []}', SPEC).steps == ()
+    assert parse_job_json(b'{"steps": []}', SPEC).steps == ()
 
 
 def test_a_byte_order_mark_is_none_of_it() -> None:
-    assert parse_brought(b'\xef\xbb\xbf{"steps": ["make"]}', SPEC).steps == (Step(run="make"),)
+    assert parse_job_json(b'\xef\xbb\xbf{"steps": ["make"]}', SPEC).steps == (Step(run="make"),)
 
 
 def test_a_key_that_is_not_known_is_remarked_and_not_refused() -> None:
-    brought = parse_brought(b'{"steps": [], "artefacts": ["x"], "$schema": "y"}', SPEC)
+    brought = parse_job_json(b'{"steps": [], "artefacts": ["x"], "$schema": "y"}', SPEC)
     assert brought.remarks == (
         "job.json: a job.json has no key 'artefacts', which is left out: did you mean artifacts?",
         "job.json: a job.json has no key '$schema', which is left out; it may have steps, artifacts",
@@ -94,19 +94,19 @@ def test_a_key_that_is_not_known_is_remarked_and_not_refused() -> None:
 )
 def test_what_is_wrong_is_said_with_its_place(text: str, said: str) -> None:
     with pytest.raises(SetupFailed) as caught:
-        parse_brought(text.encode(), SPEC)
+        parse_job_json(text.encode(), SPEC)
     assert said in str(caught.value)
 
 
 def test_the_limits_of_a_job_hold_for_what_it_brings() -> None:
     many = json.dumps({"steps": ["x"] * (limits.STEPS_MAX + 1)}).encode()
     with pytest.raises(SetupFailed, match=r"job.json: steps: has 257 entries, more than STEPS_MAX"):
-        parse_brought(many, SPEC)
+        parse_job_json(many, SPEC)
 
 
 def test_bytes_that_are_no_text_are_told_so() -> None:
     with pytest.raises(SetupFailed, match=r"job.json is not UTF-8 text: see byte 11"):
-        parse_brought(b'{"steps": ["\xff"]}'.replace(b'["', b'"'), SPEC)
+        parse_job_json(b'{"steps": ["\xff"]}'.replace(b'["', b'"'), SPEC)
 
 
 def test_a_source_without_one_says_what_the_job_lacks(source: int) -> None:
@@ -114,14 +114,14 @@ def test_a_source_without_one_says_what_the_job_lacks(source: int) -> None:
         SetupFailed,
         match=r"nothing to run: give it a command, .* or put a job.json into its source",
     ):
-        read_brought(source, SPEC)
+        read_job_json(source, SPEC)
 
 
 def test_one_that_is_too_large_is_not_read(tmp_path: Path, source: int) -> None:
     with (tmp_path / "job.json").open("wb") as file:
         file.truncate(limits.JOB_FILE_BYTES_MAX + 1)
     with pytest.raises(SetupFailed, match=r"JOB_FILE_BYTES_MAX"):
-        read_brought(source, SPEC)
+        read_job_json(source, SPEC)
 
 
 def test_one_that_is_no_file_leads_nowhere_and_holds_nobody_up(tmp_path: Path, source: int) -> None:
@@ -129,12 +129,12 @@ def test_one_that_is_no_file_leads_nowhere_and_holds_nobody_up(tmp_path: Path, s
     outside.write_text('{"steps": []}')
     job.symlink_to(outside)
     with pytest.raises(SetupFailed, match=r"job.json of the source: it is a link"):
-        read_brought(source, SPEC)
+        read_job_json(source, SPEC)
     job.unlink()
     os.mkfifo(job)
     with pytest.raises(SetupFailed, match=r"it is no regular file"):
-        read_brought(source, SPEC)
+        read_job_json(source, SPEC)
     job.unlink()
     job.mkdir()
     with pytest.raises(SetupFailed, match=r"it is no regular file"):
-        read_brought(source, SPEC)
+        read_job_json(source, SPEC)

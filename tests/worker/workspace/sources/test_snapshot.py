@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from airunner.worker.workspace.sources.snapshot import Staged
+from airunner.worker.workspace.sources.snapshot import StagedSnapshot
 
 
 @pytest.fixture
@@ -18,14 +18,14 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def staged(place: Path) -> Staged:
-    staged = Staged()
+def staged(place: Path) -> StagedSnapshot:
+    staged = StagedSnapshot()
     for path in place.iterdir():
         staged.add(path.name, path.lstat())
     return staged
 
 
-def test_what_is_as_it_was_is_unchanged(place: Path, staged: Staged) -> None:
+def test_what_is_as_it_was_is_unchanged(place: Path, staged: StagedSnapshot) -> None:
     (place / "folder" / "new").write_text("x")  # which changes the folder's own times
     (place / "file").chmod(0o755)
     (place / "file").read_text()
@@ -62,13 +62,13 @@ def link(file: Path) -> None:
 
 @pytest.mark.parametrize("change", [rewrite, append, replace, touch, link])
 def test_a_file_that_was_changed_in_any_way_is_told(
-    place: Path, staged: Staged, change: Callable[[Path], None]
+    place: Path, staged: StagedSnapshot, change: Callable[[Path], None]
 ) -> None:
     change(place / "file")
     assert not staged.unchanged("file", (place / "file").lstat())
 
 
-def test_what_was_not_there_is_new(place: Path, staged: Staged) -> None:
+def test_what_was_not_there_is_new(place: Path, staged: StagedSnapshot) -> None:
     (place / "file").rename(place / "other")
     assert not staged.unchanged("other", (place / "other").lstat())
     assert not staged.unchanged("link/", (place / "link").lstat())
@@ -78,7 +78,7 @@ def test_what_was_not_there_is_new(place: Path, staged: Staged) -> None:
 
 
 def test_a_million_files_take_eight_megabytes(place: Path) -> None:
-    staged, state = Staged(), (place / "file").lstat()
+    staged, state = StagedSnapshot(), (place / "file").lstat()
     for number in range(1_000):
         staged.add(str(number), state)
     assert staged.size == 8 * 1_000

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from airunner.worker.files.descent import FOLDER
-from airunner.worker.workspace.sources.source_lock import Claim
+from airunner.worker.workspace.sources.source_lock import SourceLock
 from airunner.worker.workspace.sources.source_names import LOCK
 from airunner.worker.workspace.workspace import SetupFailed
 
@@ -33,33 +33,33 @@ def names(source: int) -> list[str]:
 
 
 def test_a_source_has_one_job_and_says_which(source: int) -> None:
-    claim = Claim(source, "0190-one", 1)
+    claim = SourceLock(source, "0190-one", 1)
     for job, attempt in (("0190-two", 1), ("0190-two", 9), ("0190-one", 1)):
         with pytest.raises(SetupFailed, match="busy with job 0190-one"):
-            Claim(source, job, attempt)
+            SourceLock(source, job, attempt)
     assert names(source) == [LOCK]
     claim.release()
     assert names(source) == []
-    Claim(source, "0190-two", 1).release()
+    SourceLock(source, "0190-two", 1).release()
 
 
 def test_a_later_attempt_of_a_job_takes_over_and_the_earlier_one_leaves_it_alone(
     source: int,
 ) -> None:
-    frozen = Claim(source, "0190-one", 1)
-    claim = Claim(source, "0190-one", 2)
+    frozen = SourceLock(source, "0190-one", 1)
+    claim = SourceLock(source, "0190-one", 2)
     with pytest.raises(SetupFailed, match="busy with job 0190-one"):
-        Claim(source, "0190-one", 1)
+        SourceLock(source, "0190-one", 1)
     frozen.release()
     assert names(source) == [LOCK]
     with pytest.raises(SetupFailed, match="busy with job 0190-one"):
-        Claim(source, "0190-two", 1)
+        SourceLock(source, "0190-two", 1)
     claim.release()
     assert names(source) == []
 
 
 def hold(folder: str, told: Connection) -> None:
-    claim = Claim(os.open(folder, FOLDER), "0190-dead", 1)
+    claim = SourceLock(os.open(folder, FOLDER), "0190-dead", 1)
     told.send(True)
     told.recv()
     claim.release()
@@ -74,13 +74,13 @@ def test_a_claim_ends_with_its_process_and_the_next_one_takes_its_place(
     process.start()
     assert ours.recv()
     with pytest.raises(SetupFailed, match="busy with job 0190-dead"):
-        Claim(source, "0190-two", 1)
+        SourceLock(source, "0190-two", 1)
     process.kill()
     process.join()
     assert names(source) == [LOCK]
-    claim = Claim(source, "0190-two", 1)
+    claim = SourceLock(source, "0190-two", 1)
     with pytest.raises(SetupFailed, match="busy with job 0190-two"):
-        Claim(source, "0190-dead", 1)
+        SourceLock(source, "0190-dead", 1)
     claim.release()
     assert names(source) == []
 
@@ -92,8 +92,8 @@ def test_what_a_lock_says_is_not_believed_unless_it_is_a_claim(source: int, text
         file.flush()
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(SetupFailed, match="busy with another job"):
-            Claim(source, "0190-one", 2)
-    Claim(source, "0190-one", 2).release()
+            SourceLock(source, "0190-one", 2)
+    SourceLock(source, "0190-one", 2).release()
 
 
 def test_a_lock_that_is_another_name_of_a_file_elsewhere_leaves_that_as_it_is(
@@ -102,7 +102,7 @@ def test_a_lock_that_is_another_name_of_a_file_elsewhere_leaves_that_as_it_is(
     precious = tmp_path / "precious"
     precious.write_text("kept")
     os.link(precious, tmp_path / "source" / LOCK)
-    Claim(source, "0190-one", 1).release()
+    SourceLock(source, "0190-one", 1).release()
     assert precious.read_text() == "kept"
     assert names(source) == []
 
@@ -127,7 +127,7 @@ def test_a_lock_that_is_no_file_is_refused_and_nothing_happens_to_it(
     make(tmp_path / "source" / LOCK, outside)
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(OSError):
-        Claim(source, "0190-one", 1)
+        SourceLock(source, "0190-one", 1)
     assert len(os.listdir("/proc/self/fd")) == before
     assert not outside.exists()
     assert names(source) == [LOCK]
@@ -136,9 +136,9 @@ def test_a_lock_that_is_no_file_is_refused_and_nothing_happens_to_it(
 def test_of_many_who_come_at_once_one_has_it(source: int) -> None:
     """Each round, some threads claim the source together; a lock's owner is the open file."""
 
-    def claim(number: int) -> Claim | None:
+    def claim(number: int) -> SourceLock | None:
         try:
-            return Claim(source, f"job-{number}", 1)
+            return SourceLock(source, f"job-{number}", 1)
         except SetupFailed:
             return None
 

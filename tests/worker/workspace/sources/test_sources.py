@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from airunner.model.jobs import Instant, Job, JobId, Outcome, Place, Reason
+from airunner.model.jobs import Instant, Job, JobId, Outcome, Position, Reason
 from airunner.model.reports import Remark
 from airunner.model.spec import JobSpec
 from airunner.model.steps import Step, StepStatus
 from airunner.worker.files.descent import FOLDER
-from airunner.worker.workspace.folders import Folder
+from airunner.worker.workspace.folders import FolderWorkspace
 from airunner.worker.workspace.sources.source import Source
 from airunner.worker.workspace.sources.source_names import LOCK
 from airunner.worker.workspace.workspace import Collected, SetupFailed, StepSummary, Summary
@@ -57,7 +57,7 @@ def contents(folder: Path) -> dict[str, str]:
     return found
 
 
-def checkout(folder: Folder) -> Path:
+def checkout(folder: FolderWorkspace) -> Path:
     return Path(folder.directory())
 
 
@@ -69,13 +69,13 @@ def job(source: str) -> Job:
     return Job(
         id=JobId("0190-job"),
         spec=JobSpec(command="true", source=source),
-        place=Place(1),
+        place=Position(1),
         created_at=Instant(0),
         updated_at=Instant(0),
     )
 
 
-async def conclude(folder: Folder, collected: Collected | None = None) -> None:
+async def conclude(folder: FolderWorkspace, collected: Collected | None = None) -> None:
     """Write the summary of an attempt that did well."""
     assert folder.results
     summary = Summary(
@@ -284,7 +284,7 @@ def test_a_source_that_nobody_may_write_to_will_do_if_the_results_go_elsewhere(
 # What is left
 
 
-async def make(bench: Bench, folder: Folder, script: str) -> Collected:
+async def make(bench: Bench, folder: FolderWorkspace, script: str) -> Collected:
     """Run a job's script, and collect what it left."""
     end, output = await bench.pen.run("sh", "-ec", script, directory=folder.directory())
     assert (end.code, output) == (0, b"")
