@@ -70,9 +70,9 @@ class FolderBlobs:
         self._room = room
         self._coming = 0  # bytes that were said and have not come yet
         self._jobs: set[JobId] = set()  # that have a folder
-        self._data = ThreadPoolExecutor(_THREADS, "depot-data")
-        self._names = ThreadPoolExecutor(1, "depot-names")
-        self._trash = ThreadPoolExecutor(1, "depot-trash")
+        self._data = ThreadPoolExecutor(_THREADS, "blobs-data")
+        self._names = ThreadPoolExecutor(1, "blobs-names")
+        self._trash = ThreadPoolExecutor(1, "blobs-trash")
         self._closing = False
 
     @classmethod

@@ -59,7 +59,7 @@ def on_a_loop(test: Callable[[C, BlobStore], Awaitable[None]]) -> Callable[[C, P
     @wraps(test)
     def run(contract: C, tmp_path: Path) -> None:
         async def main() -> None:
-            blobs = contract.make(tmp_path / "depot")
+            blobs = contract.make(tmp_path / "blobs")
             try:
                 await test(contract, blobs)
             finally:

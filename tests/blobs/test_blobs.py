@@ -30,7 +30,7 @@ class TestFolderDepotWithoutSync(DepotContract):
         return FolderBlobs.open(folder, sync=False)
 
 
-def test_a_contract_says_how_its_depot_is_made(tmp_path: Path) -> None:
+def test_a_contract_says_how_its_blob_store_is_made(tmp_path: Path) -> None:
     with pytest.raises(NotImplementedError):
         DepotContract().make(tmp_path)
 
@@ -81,7 +81,7 @@ def test_a_file_is_synced_before_it_has_its_name_and_its_name_before_it_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever a power cut takes, a name that is left is that of a whole file."""
-    folder = tmp_path / "depot"
+    folder = tmp_path / "blobs"
     place = blob_path(folder, ONE, 1, artifact(LARGE))
     synced: list[tuple[Path, bool]] = []  # what, and whether the file had its name then
     sync = os.fsync
@@ -110,7 +110,7 @@ def test_a_file_is_synced_before_it_has_its_name_and_its_name_before_it_is_kept(
 
 def test_what_goes_leaves_no_folder_behind(tmp_path: Path) -> None:
     async def main() -> None:
-        blobs = FolderBlobs.open(tmp_path / "depot")
+        blobs = FolderBlobs.open(tmp_path / "blobs")
         await put(blobs, ONE, b"one")
         blobs.delete(ONE, 1, artifact(b"one"))
         await put(blobs, TWO, b"two", 3)
@@ -121,11 +121,11 @@ def test_what_goes_leaves_no_folder_behind(tmp_path: Path) -> None:
         await blobs.close()
 
     asyncio.run(main())
-    assert {each.name for each in (tmp_path / "depot").rglob("*")} == {PARTIAL, TRASH}
+    assert {each.name for each in (tmp_path / "blobs").rglob("*")} == {PARTIAL, TRASH}
 
 
 def test_a_start_removes_what_was_on_its_way_and_what_no_job_has(tmp_path: Path) -> None:
-    folder = tmp_path / "depot"
+    folder = tmp_path / "blobs"
 
     async def first() -> None:
         blobs = FolderBlobs.open(folder)
@@ -151,7 +151,7 @@ def test_a_start_removes_what_was_on_its_way_and_what_no_job_has(tmp_path: Path)
 
 
 def test_what_a_server_did_not_get_to_remove_the_next_one_does(tmp_path: Path) -> None:
-    folder = tmp_path / "depot"
+    folder = tmp_path / "blobs"
 
     async def first() -> None:
         blobs = FolderBlobs.open(folder)
@@ -174,7 +174,7 @@ def test_what_a_server_did_not_get_to_remove_the_next_one_does(tmp_path: Path) -
 
 def test_a_file_that_is_not_what_was_kept_is_not_passed_on_as_if_it_were(tmp_path: Path) -> None:
     async def main() -> None:
-        blobs = FolderBlobs.open(tmp_path / "depot")
+        blobs = FolderBlobs.open(tmp_path / "blobs")
         await put(blobs, ONE, LARGE)
         place = blob_path(blobs.folder, ONE, 1, artifact(LARGE))
         changed = bytearray(LARGE)
@@ -204,7 +204,7 @@ def test_room_is_asked_for_with_all_that_is_still_to_come(tmp_path: Path) -> Non
     asked: list[int] = []
 
     async def main() -> None:
-        blobs = FolderBlobs.open(tmp_path / "depot", room=asked.append)
+        blobs = FolderBlobs.open(tmp_path / "blobs", room=asked.append)
         with closing(await blobs.create(ONE, 1, artifact(b"x" * 100))) as deposit:
             await deposit.write(b"x" * 60)
             with closing(await blobs.create(TWO, 1, artifact(b"y" * 7))):
@@ -226,7 +226,7 @@ def test_a_disk_without_room_is_a_limit_and_one_that_fails_is_not() -> None:
 
 def test_one_who_goes_away_leaves_nothing_whenever_that_is(tmp_path: Path) -> None:
     async def main() -> None:
-        blobs = FolderBlobs.open(tmp_path / "depot")
+        blobs = FolderBlobs.open(tmp_path / "blobs")
         for turns in range(12):
             task = asyncio.get_running_loop().create_task(put(blobs, ONE, LARGE))
             for _ in range(turns):
@@ -234,6 +234,6 @@ def test_one_who_goes_away_leaves_nothing_whenever_that_is(tmp_path: Path) -> No
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         await blobs.close()
-        assert not os.listdir(tmp_path / "depot" / PARTIAL)
+        assert not os.listdir(tmp_path / "blobs" / PARTIAL)
 
     asyncio.run(main())

@@ -323,7 +323,7 @@ AT_THE_WORKER: Final = (
         file="airunner/worker/supervisor/shim.py",
         old="        if alone and not self._going and self._tree.untouched:\n",
         new="        if alone and self._tree.untouched:\n",
-        test=f"{KEEPER}test_a_warden_that_had_to_kill_goes_and_its_leaf_with_it",
+        test=f"{KEEPER}test_a_shim_that_had_to_kill_goes_and_its_leaf_with_it",
     ),
     Mutation(
         name="a leaf that serves again with a job's groups in it",
@@ -339,7 +339,7 @@ AT_THE_WORKER: Final = (
         file="airunner/worker/supervisor/shim.py",
         old="            self._loop.watch(self._lifeline, self._orphaned)\n",
         new="",
-        test=f"{KEEPER}test_no_process_survives_the_death_of_the_keeper",
+        test=f"{KEEPER}test_no_process_survives_the_death_of_the_supervisor",
     ),
     Mutation(
         name="a killed shim whose tree nobody kills",
@@ -347,7 +347,7 @@ AT_THE_WORKER: Final = (
         file="airunner/worker/supervisor/shims.py",
         old="                    self._bereft.append(post)\n",
         new="                    self._leave(post)\n",
-        test=f"{KEEPER}test_a_job_whose_warden_is_killed_dies_with_it",
+        test=f"{KEEPER}test_a_job_whose_shim_is_killed_dies_with_it",
     ),
     Mutation(
         name="a workspace that serves again whatever was done to it",

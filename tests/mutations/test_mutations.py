@@ -39,9 +39,9 @@ def test_the_test_is_there(test: str) -> None:
     assert path.is_file()
     known = names_in(path)
     if len(names) == 2:  # a contract's test, by way of the class that runs it
-        known |= names_in(ROOT / "tests" / "core" / "log_contract.py")
-        known |= names_in(ROOT / "tests" / "worker" / "shelf_contract.py")
-        known |= names_in(ROOT / "tests" / "log" / "depot_contract.py")
+        known |= names_in(ROOT / "tests" / "log" / "log_contract.py")
+        known |= names_in(ROOT / "tests/worker/workspace/results/sink_contract.py")
+        known |= names_in(ROOT / "tests" / "blobs" / "blob_contract.py")
     assert set(names) <= known
 
 

@@ -707,7 +707,7 @@ async def test_a_worker_that_leaves_need_not_wait_for_a_server_that_is_away() ->
 
 
 @virtually
-async def test_a_job_whose_keeper_died_counts_as_a_failure() -> None:
+async def test_a_job_whose_supervisor_died_counts_as_a_failure() -> None:
     async with shop() as it, working(it):
         it.script("sleep", sleep)
         id = await it.submit("sleep", attempts_max=1)

@@ -7,12 +7,11 @@ a heartbeat, credit, then the held leases in turn. A broken connection loses no 
 connection starts after the last message that the server has stored.
 
 The session keeps two deadlines, both in the event loop's time. A heartbeat is sent every third of
-the span and renews each lease from the time of sending. A lease that was not renewed for its whole
-span is lost: the worker kills the job's tree and reports nothing more. Until then the server may be
-away, restart or hang (an unanswered heartbeat counts as a broken connection), and jobs run on.
+the span and renews each lease from the time of sending. A lease not renewed for its whole span is lost:
+the worker kills the job's tree. Until then the server may be away or hang, and jobs run on.
 
-A leaving worker must not leave a lease behind that is still in transit. The server answers the
-heartbeat that follows a Farewell after every Assignment it made, so that answer ends the session.
+The server answers the heartbeat after a Farewell behind its last Assignment, so a worker that has
+this answer leaves no lease in transit.
 """
 
 import asyncio
@@ -154,8 +153,7 @@ class WorkerSession:
                 self.connected = False
                 self._news()
             if (task := asyncio.current_task()) and task.cancelling():
-                # Until Python 3.13 a TaskGroup that ends with an error swallows a cancel that
-                # comes while it waits for its tasks.
+                # Until Python 3.13 a TaskGroup that fails swallows a cancel of its wait.
                 raise asyncio.CancelledError
             await asyncio.sleep(self._backoff.next())
 

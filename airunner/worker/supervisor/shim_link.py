@@ -14,7 +14,7 @@ from airunner.worker.supervisor.waits import CgroupRemoval
 
 
 class ShimOwner(Protocol):
-    """Whoever holds the leashes."""
+    """Whoever holds the links."""
 
     def freed(self, link: "ShimLink") -> None:
         """Its shim can run another command."""

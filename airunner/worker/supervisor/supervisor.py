@@ -1,13 +1,13 @@
 """The worker's side of its supervisor: a Launcher of real processes.
 
     worker (asyncio, threads)        supervisor      a shim          a job's tree
-      start_keeper() -- exec -->       |
+      start_supervisor() -- exec -->       |
       hires     -- control socket ------->      fork --->   |
       launch()  -- channel ---------------->       spawn ----->      command ...
       Kept     <-- channel ---------------->       exit, gone; term, kill
       read()   <-------------------------------- pipes or terminal --- output
 
-start_keeper() is called before the worker starts any thread, so that no process with threads
+start_supervisor() is called before the worker starts any thread, so that no process with threads
 in it ever forks. main.py is what runs over there, shim.py what it forks, words.py what they all
 say. A job that runs has a shim to itself; one more is kept ready, and up to FREE_MAX of those that
 have nothing to do. How a tree is kept together is the supervisor's choice at its start:
@@ -104,7 +104,7 @@ class Supervisor:
         self._folder = folder
         self._number = 0
         self._turn = asyncio.Lock()  # whose turn it is to wait for room in the control socket
-        self._leashes: set[ShimLink] = set()
+        self._links: set[ShimLink] = set()
         self._free: list[ShimLink] = []  # those whose shims run nothing
         self._closed = False
 
@@ -157,18 +157,18 @@ class Supervisor:
     async def close(self) -> None:
         """Kill every tree, and end the supervisor; safe to call twice."""
         self._closed = True
-        for link in list(self._leashes):
+        for link in list(self._links):
             if link.kept:
                 await link.kept.terminate(0)
         async with self._turn:
             self._control.close()
-        for link in list(self._leashes):
+        for link in list(self._links):
             await link.ended()
         await self.ended()
         if self._folder:
             await removed(self._folder)
 
-    # For leashes
+    # For links
 
     def freed(self, link: ShimLink) -> None:
         """As Holder.freed."""
@@ -183,7 +183,7 @@ class Supervisor:
 
     def over(self, link: ShimLink) -> None:
         """As Holder.over."""
-        self._leashes.discard(link)
+        self._links.discard(link)
         if link in self._free:
             self._free.remove(link)
 
@@ -224,7 +224,7 @@ class Supervisor:
         ours.setblocking(False)
         leaf = Cgroup(f"{self._folder.path}/{self._number}") if self._folder else None
         link = ShimLink(self._number, ours, leaf, self)
-        self._leashes.add(link)
+        self._links.add(link)
         return link
 
 

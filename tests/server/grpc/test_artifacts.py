@@ -82,7 +82,7 @@ async def fetch(shelves: ArtifactsClient, id: JobId, it: Artifact, offset: int =
 def test_what_a_job_leaves_can_be_listed_and_fetched(site_keys: Keys, tmp_path: Path) -> None:
     async def main() -> None:
         async with (
-            serving(site_keys, blobs=FolderBlobs.open(tmp_path / "depot")) as site,
+            serving(site_keys, blobs=FolderBlobs.open(tmp_path / "blobs")) as site,
             ArtifactsClient(site.endpoint()) as shelves,
         ):
             granted = await leased(site)
@@ -182,7 +182,7 @@ def test_what_is_no_upload_is_refused_and_keeps_nothing(site_keys: Keys) -> None
 
 def test_one_who_hangs_up_in_the_middle_leaves_nothing(site_keys: Keys, tmp_path: Path) -> None:
     async def main() -> None:
-        folder = tmp_path / "depot"
+        folder = tmp_path / "blobs"
         async with serving(site_keys, blobs=FolderBlobs.open(folder)) as site:
             granted = await leased(site)
             channel = site.channel()
@@ -206,7 +206,7 @@ def test_a_file_that_is_damaged_on_disk_is_data_loss_and_the_log_says_where(
     site_keys: Keys, tmp_path: Path
 ) -> None:
     async def main() -> None:
-        blobs = FolderBlobs.open(tmp_path / "depot")
+        blobs = FolderBlobs.open(tmp_path / "blobs")
         async with (
             serving(site_keys, blobs=blobs) as site,
             ArtifactsClient(site.endpoint()) as shelves,

@@ -65,7 +65,7 @@ def test_a_lifeline_ends_when_a_killed_workers_jobs_are_gone(
         assert tagged(tag) == []
 
 
-def test_a_lifeline_is_held_by_what_outlives_the_keeper(pipe: tuple[int, int]) -> None:
+def test_a_lifeline_is_held_by_what_outlives_the_supervisor(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
 
     async def scene() -> None:

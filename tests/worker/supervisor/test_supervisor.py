@@ -47,7 +47,7 @@ async def work(pen):
     animal = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\\n" + STUBBORN_DAEMON
     process = await pen.launch(*python(animal + "\\nimport time; time.sleep(1000)"))
     await read_until(process, b"ready")
-    print(pen.tag, pen.keeper.pid, flush=True)
+    print(pen.tag, pen.supervisor.pid, flush=True)
     await process.wait()
 asyncio.run(work(Pen(sys.argv[1])))
 """
@@ -109,7 +109,7 @@ def test_no_process_survives_the_death_of_the_worker(tree: Tree, number: int) ->
 
 
 @trees
-def test_no_process_survives_the_death_of_the_keeper(tree: Tree) -> None:
+def test_no_process_survives_the_death_of_the_supervisor(tree: Tree) -> None:
     with ExitStack() as stack:
         worker, tag, supervisor = begin(tree, stack)
         watch = Watch(tagged(tag))
@@ -119,7 +119,7 @@ def test_no_process_survives_the_death_of_the_keeper(tree: Tree) -> None:
 
 
 @trees
-def test_wardens_kill_their_trees_though_worker_and_keeper_die_at_once(tree: Tree) -> None:
+def test_shims_kill_their_trees_though_worker_and_supervisor_die_at_once(tree: Tree) -> None:
     with ExitStack() as stack:
         worker, tag, supervisor = begin(tree, stack)
         watch = Watch(tagged(tag))
@@ -129,7 +129,7 @@ def test_wardens_kill_their_trees_though_worker_and_keeper_die_at_once(tree: Tre
         watch.wait()
 
 
-def test_the_next_keeper_kills_and_removes_what_three_deaths_at_once_have_left(
+def test_the_next_supervisor_kills_and_removes_what_three_deaths_at_once_have_left(
     folders: Folders,
 ) -> None:
     with ExitStack() as stack:
@@ -151,7 +151,7 @@ def test_the_next_keeper_kills_and_removes_what_three_deaths_at_once_have_left(
 
 
 @trees
-def test_the_signals_that_stop_a_worker_do_not_stop_its_keeper(tree: Tree) -> None:
+def test_the_signals_that_stop_a_worker_do_not_stop_its_supervisor(tree: Tree) -> None:
     async def scene(pen: Pen) -> None:
         process = await pen.launch(*shell("echo ready; cat; sleep 0.1"))
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
@@ -179,7 +179,7 @@ def test_a_second_worker_beside_the_first_leaves_its_jobs_alone(tree: Tree) -> N
 
 
 @trees
-def test_a_keeper_s_death_is_told_to_what_runs_and_to_what_comes(
+def test_a_supervisor_s_death_is_told_to_what_runs_and_to_what_comes(
     tree: Tree, folders: Folders
 ) -> None:
     async def scene(pen: Pen) -> None:
@@ -188,7 +188,7 @@ def test_a_keeper_s_death_is_told_to_what_runs_and_to_what_comes(
         async with asyncio.TaskGroup() as group:
             ended = group.create_task(pen.supervisor.ended())
             os.kill(pen.supervisor.pid, signal.SIGKILL)
-            with pytest.raises(ProcessLost, match="keeper"):
+            with pytest.raises(ProcessLost, match="supervisor"):
                 await process.wait()
         assert ended.done()
         await process.terminate(1000)
@@ -202,13 +202,13 @@ def test_a_keeper_s_death_is_told_to_what_runs_and_to_what_comes(
 
 
 @trees
-def test_a_job_whose_warden_is_killed_dies_with_it(tree: Tree) -> None:
+def test_a_job_whose_shim_is_killed_dies_with_it(tree: Tree) -> None:
     async def scene(pen: Pen) -> None:
         other = await pen.launch(*shell("echo ready; cat; read line"))
         process = await pen.launch(*python(DOUBLE_FORK + "\nimport time; time.sleep(1000)"))
         await read_until(process, b"ready")
         os.kill(int(status(process.pid)["PPid"]), signal.SIGKILL)
-        with pytest.raises(ProcessLost, match="warden"):
+        with pytest.raises(ProcessLost, match="shim"):
             await process.wait()
         await process.close()
         await read_until(other, b"ready")  # others are not touched
@@ -218,7 +218,7 @@ def test_a_job_whose_warden_is_killed_dies_with_it(tree: Tree) -> None:
 
 
 @trees
-def test_a_warden_runs_one_command_after_the_other(tree: Tree, folders: Folders) -> None:
+def test_a_shim_runs_one_command_after_the_other(tree: Tree, folders: Folders) -> None:
     async def scene(pen: Pen) -> None:
         first, second = [await pen.run(*shell("echo $PPID; exit 3")) for _ in range(2)]
         assert first == second
@@ -233,7 +233,7 @@ def test_a_warden_runs_one_command_after_the_other(tree: Tree, folders: Folders)
 
 
 @trees
-def test_a_warden_that_had_to_kill_goes_and_its_leaf_with_it(tree: Tree, folders: Folders) -> None:
+def test_a_shim_that_had_to_kill_goes_and_its_leaf_with_it(tree: Tree, folders: Folders) -> None:
     async def scene(pen: Pen) -> None:
         process = await pen.launch(*shell("sleep 1000 & echo $PPID"))
         shim = await read_until(process, b"\n")
@@ -248,7 +248,7 @@ def test_a_warden_that_had_to_kill_goes_and_its_leaf_with_it(tree: Tree, folders
 
 
 @trees
-def test_a_free_warden_that_is_killed_is_not_missed(tree: Tree) -> None:
+def test_a_free_shim_that_is_killed_is_not_missed(tree: Tree) -> None:
     async def scene(pen: Pen) -> None:
         assert (await pen.run("true"))[0] == Exit(0)
         free = shims(pen.supervisor.pid)
@@ -266,7 +266,7 @@ def test_a_free_warden_that_is_killed_is_not_missed(tree: Tree) -> None:
 
 
 @trees
-def test_a_warden_that_does_not_answer_is_killed_with_its_tree(tree: Tree) -> None:
+def test_a_shim_that_does_not_answer_is_killed_with_its_tree(tree: Tree) -> None:
     async def scene(pen: Pen) -> None:
         process = await pen.launch("sleep", "1000")
         os.kill(int(status(process.pid)["PPid"]), signal.SIGSTOP)
@@ -344,7 +344,7 @@ def test_a_job_that_makes_control_groups_of_its_own_is_killed_in_them(folders: F
     assert folders() == []
 
 
-def test_a_keeper_is_small_and_has_one_thread() -> None:
+def test_a_supervisor_is_small_and_has_one_thread() -> None:
     async def scene(pen: Pen) -> None:
         fields = status(pen.supervisor.pid)
         assert fields["Threads"] == "1"
@@ -354,7 +354,7 @@ def test_a_keeper_is_small_and_has_one_thread() -> None:
     play("auto", scene)
 
 
-def test_what_a_keeper_imports_is_of_the_standard_library_and_light() -> None:
+def test_what_a_supervisor_imports_is_of_the_standard_library_and_light() -> None:
     program = (
         "import sys; sys.path.append(sys.argv[1]); import airunner.worker.supervisor.main, ctypes; "
         "print(*sys.modules)"
@@ -368,7 +368,7 @@ def test_what_a_keeper_imports_is_of_the_standard_library_and_light() -> None:
     assert "airunner.worker.supervisor.supervisor" not in ours  # which is the worker's side
 
 
-def test_a_keeper_starts_from_any_directory(
+def test_a_supervisor_starts_from_any_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -380,7 +380,7 @@ def test_a_keeper_starts_from_any_directory(
     play("auto", scene)
 
 
-def test_a_keeper_that_was_never_used_can_be_closed_twice() -> None:
+def test_a_supervisor_that_was_never_used_can_be_closed_twice() -> None:
     supervisor = start_supervisor()
 
     async def close() -> None:
