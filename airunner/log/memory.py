@@ -19,7 +19,15 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from airunner.model.facts import Event, Forgotten, OutputDropped, Renewed, Reported, sequence_count
+from airunner.model.facts import (
+    Event,
+    Forgotten,
+    OutputDropped,
+    Renewed,
+    Reported,
+    SubjectFact,
+    sequence_count,
+)
 from airunner.model.jobs import JobId, Position
 from airunner.model.reports import Output, OutputCut, count_sequences
 
@@ -43,6 +51,8 @@ class MemoryLog:
                     del self._jobs[id]
                 case OutputDropped(id):
                     self._jobs[id] = [*_without_output(self._jobs.pop(id)), event]
+                case SubjectFact():
+                    raise AssertionError("the memory log holds facts about jobs alone")
                 case fact:
                     self._jobs[fact.id] = known = self._jobs.pop(fact.id, None) or []
                     _add(known, event)

@@ -1,11 +1,14 @@
 """What can happen. A fact is decided once, logged, and true for ever.
 
-An Event is a fact with its place in the log and its time; all else in the
-system is computed from events. Every fact names the job that it is about as id.
+An Event is a fact with its position in the log and its time. Every other state in the system is
+computed from events.
 
-A fact states what is now so ("attempt 2, lease until T"), not what to do about
-it ("one more attempt"): whoever reads the log in five years need not know
-today's rules.
+Each fact is about one subject. A JobFact is about a job and names it as `id`. A SubjectFact is about
+something else (a run, a pipeline, a queue, a group, a schedule) and names it as `subject`. The types
+tell them apart, so code that reads jobs cannot be given a fact about a queue.
+
+A fact states the new situation ("attempt 2, lease until T"), never an instruction ("one more
+attempt"). So a log can be read in five years without knowledge of today's rules.
 """
 
 from typing import assert_never
@@ -128,9 +131,27 @@ class Forgotten(Struct, frozen=True, gc=False):
     id: JobId
 
 
+class SubjectFact(Struct, frozen=True, gc=False):
+    """The base of each fact about something other than a job. No job's watcher sees it.
+
+    `subject` is a kind and a name, such as `queue/builds`. A kind of fact is a subclass.
+    """
+
+    subject: str
+
+
 LifecycleFact = Enqueued | Leased | Renewed | Returned | CancelRequested | ArtifactKept | Finished
 RetentionFact = OutputDropped | ArtifactsDropped | Forgotten
-Fact = LifecycleFact | Reported | ReportTotals | RetentionFact
+JobFact = LifecycleFact | Reported | ReportTotals | RetentionFact
+Fact = JobFact | SubjectFact
+
+
+def subject_of(fact: Fact) -> str:
+    """The subject of a fact: the id of a job, or the subject of a SubjectFact.
+
+    The id of a job is a UUID and has no slash, so the two never collide.
+    """
+    return fact.subject if isinstance(fact, SubjectFact) else fact.id
 
 
 def sequence_count(fact: Fact) -> int:
@@ -142,16 +163,18 @@ def sequence_count(fact: Fact) -> int:
             return 1
         case Renewed() | ReportTotals() | OutputDropped() | ArtifactsDropped() | Forgotten():
             return 0
+        case SubjectFact():
+            return 0
         case _:
             assert_never(fact)
 
 
 class Event(Struct, frozen=True, gc=False):
-    """A fact, where it stands in the log, and where in its job's stream.
+    """A fact with its position in the log and its place in its job's stream.
 
-    `first` is the sequence of the first of sequences(fact) numbers; for a fact
-    that takes none it is that of the job's last visible event. `link` is the chain of the
-    job's visible events up to this one.
+    `first` is the first of the sequence_count(fact) sequences that the fact takes. For a fact that
+    takes none it is the sequence of the job's last visible event, and 0 if the fact is about no job.
+    `link` is the chain of the job's visible events up to this one.
     """
 
     place: Position
@@ -159,6 +182,13 @@ class Event(Struct, frozen=True, gc=False):
     fact: Fact
     first: Sequence
     link: Link = NOTHING
+
+    @property
+    def job(self) -> JobId:
+        """The job that the event is about. Its fact must be a JobFact."""
+        fact = self.fact
+        assert not isinstance(fact, SubjectFact)
+        return fact.id
 
     @property
     def last(self) -> Sequence:

@@ -28,6 +28,7 @@ from airunner.model.facts import (
     Reported,
     ReportTotals,
     Returned,
+    SubjectFact,
 )
 from airunner.model.jobs import (
     AttemptEnd,
@@ -139,6 +140,8 @@ def job_event(event: Event) -> JobEvent | None:
         case Reported(attempt=attempt, report=report):
             return _job_event(event, attempt, report)
         case Renewed() | ReportTotals() | OutputDropped() | ArtifactsDropped() | Forgotten():
+            return None
+        case SubjectFact():
             return None
         case _:
             assert_never(event.fact)

@@ -101,7 +101,7 @@ class ArtifactService:
         Raises UnknownJob, UnknownArtifact, ShuttingDown.
         """
         async with self._turn(self._fetching):
-            with self._broker.readers.pin(id):
+            with self._broker.pins.pin(id):
                 attempt, left = await self._left(id)
                 if path not in left:
                     raise UnknownArtifact(id, path)
@@ -151,9 +151,7 @@ class ArtifactService:
     async def _make_room(self, token: TaskToken, artifact: Artifact) -> None:
         """Have what must go for it be gone."""
         broker = self._broker
-        facts = broker.queue.make_artifact_room(
-            digest(token), artifact.size, now=broker.now(), watched=broker.readers
-        )
+        facts = broker.queue.make_artifact_room(digest(token), artifact.size, now=broker.now())
         place = broker.decide(facts)
         if facts:
             await broker.durable(place)
@@ -163,11 +161,7 @@ class ArtifactService:
         """Have the log say that a file is there, whose bytes are; or let go of them."""
         broker, (id, attempt, _) = self._broker, name
         try:
-            broker.decide(
-                broker.queue.store_artifact(
-                    digest(token), artifact, now=broker.now(), watched=broker.readers
-                )
-            )
+            broker.decide(broker.queue.store_artifact(digest(token), artifact, now=broker.now()))
         except Refused:
             if new and self._naming[name] == 1:  # else another fact names it, or is about to
                 self._blobs.delete(id, attempt, artifact)

@@ -12,7 +12,6 @@ next deadline. An idle server does nothing at all.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from typing import TypeVar
@@ -60,8 +59,7 @@ _DEADLINE, _STOP = "deadline", "stop"
 class Broker:
     """The server's verbs. Each answers once the log has what the answer is based on.
 
-    `watched` is the very counter that the engine was made with: retention spares
-    what is in it. `room` raises LimitReached if there is none for more jobs and output; all
+    `room` raises LimitReached if there is none for more jobs and output; all
     else is taken while the log takes it. `run()` must be running for anything to be answered.
     """
 
@@ -72,7 +70,6 @@ class Broker:
         *,
         clock: Clock,
         ids: Ids,
-        watched: Counter[JobId],
         journal: EventListener = lambda events: None,
         room: Callable[[], None] = lambda: None,
     ) -> None:
@@ -81,13 +78,13 @@ class Broker:
         self._clock = clock
         self._ids = ids
         self._room = room
-        self.readers = Pins(watched, lambda: self._rearm(engine.next_deadline()))
+        self.pins = Pins(engine.watched, lambda: self._rearm(engine.next_deadline()))
         self._idle = Parking()  # workers, by the queues they would work on
         self._news = Parking()  # the timer, and who waits for the end
         self.watchers = Watchers(
             engine,
             log,
-            readers=self.readers,
+            pins=self.pins,
             durable=self.durable,
         )
         self._outbox = Outbox(
@@ -184,7 +181,7 @@ class Broker:
 
     async def history(self, id: JobId) -> list[Fact]:
         """What has become of a job so far, without what was reported of it."""
-        with self.readers.pin(id):
+        with self.pins.pin(id):
             await self.after_durable(self.table.job(id))
             async with aclosing(self._log.read(id, reported=False)) as events:
                 return [event.fact async for event in events]
@@ -276,11 +273,7 @@ class Broker:
         Raises Stalled while the log has no room.
         """
         self._outbox.check()
-        if events := self._engine.record(facts, self.now()):
-            self._outbox.add(events)
-            for event in events:
-                self._notify(event.fact)
-            self._rearm(self._engine.due)
+        self._publish(self._engine.record(facts, self.now()))
         return self._engine.tail
 
     def publish_decided(
@@ -289,9 +282,7 @@ class Broker:
         """As publish(), but decided only; without `gaps`, a missing number is OutOfSequence."""
         if any(isinstance(report, Output) for _, report in reports):
             self._room()
-        facts = self.queue.publish(
-            digest(token), reports, now=self.now(), gaps=gaps, watched=self.readers
-        )
+        facts = self.queue.publish(digest(token), reports, now=self.now(), gaps=gaps)
         return self.decide(facts)
 
     def return_undelivered(self, token: TaskToken) -> None:
@@ -338,7 +329,7 @@ class Broker:
             raise ShuttingDown
         self._room()
         id = self._ids.job()
-        self.decide(self.queue.enqueue(id, request, self.now(), self.readers))
+        self.decide(self.queue.enqueue(id, request, self.now()))
         job = self.table.find(id) or self.table.requested(request.request)
         assert job
         return job
@@ -361,6 +352,14 @@ class Broker:
         self._idle.wake_all()
         self._news.wake_all()
         self.watchers.stop()
+
+    def _publish(self, events: Sequence[Event]) -> None:
+        """Send decided events on their way to the log, and wake the tasks that they concern."""
+        if events:
+            self._outbox.add(events)
+            for event in events:
+                self._notify(event.fact)
+            self._rearm(self._engine.due)
 
     def _rearm(self, due: Instant | None) -> None:
         if due != self._deadline:
@@ -385,7 +384,7 @@ class Broker:
         while True:
             self._deadline = left = None
             if not self._outbox.full:
-                self.decide(self.queue.expire(self.now(), self.readers))
+                self._publish(self._engine.settle(self.now()))
                 self._deadline = self._engine.next_deadline()
             if self._deadline is not None:
                 left = (self._deadline - self.now()) / 1000

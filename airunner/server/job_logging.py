@@ -22,6 +22,7 @@ from airunner.model.facts import (
     Reported,
     ReportTotals,
     Returned,
+    SubjectFact,
 )
 from airunner.model.spec import JobSpec
 
@@ -32,8 +33,8 @@ def log_job_events(write: Callable[[Iterable[Line]], None]) -> Callable[[Iterabl
     """A listener that has a line written for each step of a job, once it is durable."""
 
     def tell(events: Iterable[Event]) -> None:
-        told = ((event.fact.id, _line(event.fact)) for event in events)
-        write((line[0], {"job": id, **line[1]}) for id, line in told if line is not None)
+        lines = ((event, _line(event.fact)) for event in events)
+        write((line[0], {"job": event.job, **line[1]}) for event, line in lines if line is not None)
 
     return tell
 
@@ -68,7 +69,7 @@ def _line(fact: Fact) -> Line | None:
             return "job_artifacts_dropped", {}
         case Forgotten():
             return "job_forgotten", {}
-        case Renewed() | Reported() | ReportTotals() | ArtifactKept():
+        case Renewed() | Reported() | ReportTotals() | ArtifactKept() | SubjectFact():
             return None
         case _:
             assert_never(fact)

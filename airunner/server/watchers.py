@@ -37,7 +37,7 @@ class EventRange:
 class Watchers:
     """Readers of the log.
 
-    `readers` counts those who read of a job; `durable` waits until the log has a place.
+    `pins` keeps a job from retention while it is read; `durable` waits until the log has a place.
     """
 
     def __init__(
@@ -45,12 +45,12 @@ class Watchers:
         engine: Engine,
         log: Log,
         *,
-        readers: Pins,
+        pins: Pins,
         durable: Callable[[Position], Awaitable[None]],
     ) -> None:
         self._engine = engine
         self._log = log
-        self._readers = readers
+        self._pins = pins
         self._durable = durable
         self._end = engine.tail
         self._news = Parking()  # readers, by what they wait to hear of
@@ -69,7 +69,7 @@ class Watchers:
     def landed(self, events: Sequence[Event]) -> None:
         """Wake whom these events are news to: the log has them now."""
         self._end = events[-1].place
-        for id in {event.fact.id for event in events if sequence_count(event.fact)}:
+        for id in {event.job for event in events if sequence_count(event.fact)}:
             self._news.wake(id)
         self._news.wake(_ALL)
 
@@ -92,7 +92,7 @@ class Watchers:
         table = self._engine.table
         if (job := table.job(id)).sequence < after:
             raise DataLoss(f"job {id} ends at sequence {job.sequence}: nothing follows {after}")
-        with self._readers.pin(id):
+        with self._pins.pin(id):
             while True:
                 job = table.job(id)
                 await self._durable(self._engine.tail)

@@ -3,7 +3,7 @@
 from collections.abc import Container, Iterable, Iterator, Sequence
 
 from airunner.model.errors import InvalidRequest, LimitReached
-from airunner.model.facts import ArtifactsDropped, Fact, Forgotten
+from airunner.model.facts import ArtifactsDropped, Forgotten, JobFact
 from airunner.model.jobs import Instant, JobId, TokenDigest
 from airunner.model.limits import ARTIFACTS_MAX
 from airunner.model.spec import JobSpec
@@ -28,12 +28,12 @@ def evictable(
 
 def make_job_room(
     table: Table, keep: Retention, spec: JobSpec, now: Instant, watched: Container[JobId]
-) -> Sequence[Fact]:
+) -> Sequence[JobFact]:
     """Which jobs have to go so that there may be one more. Raises LimitReached."""
     size, crowded = spec.script_bytes, len(table) >= keep.jobs_max
     if not size and not crowded:
         return ()
-    facts: list[Fact] = []
+    facts: list[JobFact] = []
     missing = table.script_bytes + size - keep.script_bytes_max if size else 0
     first: JobId | None = None
     if crowded:
@@ -67,7 +67,7 @@ def make_artifact_room(  # all that it is decided by
     size: int,
     now: Instant,
     watched: Container[JobId],
-) -> Sequence[Fact]:
+) -> Sequence[JobFact]:
     """What has to go so that the attempt may leave one more artifact, of `size` bytes.
 
     Raises StaleLease, InvalidRequest if it would be too much of one job, or LimitReached if there
@@ -85,7 +85,7 @@ def make_artifact_room(  # all that it is decided by
             "that this server keeps of one job (its --artifacts-per-job)",
         )
     missing = table.artifact_bytes + size - keep.artifact_bytes_total
-    facts: list[Fact] = []
+    facts: list[JobFact] = []
     for old in evictable(table.artifact_owners, keep, now, watched):
         if missing <= 0:
             break

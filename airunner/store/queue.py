@@ -51,9 +51,10 @@ from airunner.model.facts import (
     ArtifactKept,
     CancelRequested,
     Enqueued,
-    Fact,
+    Event,
     Finished,
     Forgotten,
+    JobFact,
     Leased,
     OutputDropped,
     Renewed,
@@ -82,29 +83,42 @@ from airunner.store.report_intake import check_countable, fit, room_for, unseen
 from airunner.store.retention import Retention
 from airunner.store.table import Table
 
-NOBODY: frozenset[JobId] = frozenset()
-
 
 class Queue:
     """The verbs: every rule about what may become true."""
 
-    def __init__(self, table: Table, retention: Retention) -> None:
+    def __init__(
+        self, table: Table, retention: Retention, watched: Container[JobId] = frozenset()
+    ) -> None:
         self._table = table
         self.retention = retention
+        self._watched = watched
 
-    def next_deadline(self, watched: Container[JobId] = NOBODY) -> Instant | None:
+    # The interface of a machine
+
+    def apply(self, event: Event) -> None:
+        self._table.apply(event)
+
+    def restore(self, event: Event) -> None:
+        self._table.restore(event)
+
+    def index(self) -> None:
+        self._table.index()
+
+    def check(self) -> None:
+        self._table.check()
+
+    def next_deadline(self) -> Instant | None:
         """When expire() will next have something to say, if nothing else happens."""
         soonest = self._table.deadlines.first()
         times = [] if soonest is None else [soonest[0]]
-        if goes := self._next_to_go(watched):
+        if goes := self._next_to_go():
             times.append(goes[0])
         return Instant(min(times)) if times else None
 
     # Verbs: from what somebody wants to what shall be so
 
-    def enqueue(
-        self, id: JobId, request: JobRequest, now: Instant, watched: Container[JobId] = NOBODY
-    ) -> Sequence[Fact]:
+    def enqueue(self, id: JobId, request: JobRequest, now: Instant) -> Sequence[JobFact]:
         """Put a job in line; nothing if its idempotency key already stands for the same one.
 
         Raises IdempotencyConflict if the key stands for another, LimitReached if
@@ -122,7 +136,10 @@ class Queue:
             return ()
         assert self._table.find(id) is None
         enqueued = Enqueued(id, request.spec, request.request, request.submitter, request.retry_of)
-        return (*make_job_room(self._table, self.retention, request.spec, now, watched), enqueued)
+        return (
+            *make_job_room(self._table, self.retention, request.spec, now, self._watched),
+            enqueued,
+        )
 
     def lease(
         self,
@@ -132,7 +149,7 @@ class Queue:
         worker: WorkerId,
         span: Millis,
         now: Instant,
-    ) -> Sequence[Fact]:
+    ) -> Sequence[JobFact]:
         """Give a worker the job that has waited longest in the first queue that has one."""
         for queue in queues:
             if (id := self._table.lines.first(queue)) is not None:
@@ -148,7 +165,7 @@ class Queue:
         now: Instant,
         queue: str | None = None,
         cancelling: bool = False,
-    ) -> Sequence[Fact]:
+    ) -> Sequence[JobFact]:
         """Extend a lease; `cancelling`: also that of a job that is being cancelled.
 
         A caller who names a queue has to name that of the job.
@@ -168,8 +185,7 @@ class Queue:
         *,
         now: Instant,
         gaps: bool = False,
-        watched: Container[JobId] = NOBODY,
-    ) -> Sequence[Fact]:
+    ) -> Sequence[JobFact]:
         """Take a worker's reports, each with the number of its first item, or 0 for none.
 
         What is already there is left out. `gaps`: numbers may be missing, else
@@ -177,7 +193,7 @@ class Queue:
         """
         job = self._table.held_by(token)
         room = room_for(job, self.retention) - job.output_bytes
-        facts: list[Fact] = []
+        facts: list[JobFact] = []
         dropped: set[JobId] = set()
         free = self.retention.output_bytes_total - self._table.output_bytes
         for sent, report in unseen(reports, job.sent, gaps=gaps):
@@ -185,7 +201,7 @@ class Queue:
                 facts.append(Reported(job.id, job.attempt, sent, report))
                 continue
             wanted, _ = fit(report, room)  # what its own limit cuts costs nobody else theirs
-            free += self._make_room(wanted.size - free, now, watched, dropped, facts)
+            free += self._make_room(wanted.size - free, now, dropped, facts)
             kept, cut = fit(report, min(room, free))
             room, free = room - kept.size, free - kept.size
             if kept.chunks:
@@ -197,13 +213,13 @@ class Queue:
         return facts
 
     def make_artifact_room(
-        self, token: TokenDigest, size: int, *, now: Instant, watched: Container[JobId] = NOBODY
-    ) -> Sequence[Fact]:
+        self, token: TokenDigest, size: int, *, now: Instant
+    ) -> Sequence[JobFact]:
         """See that the current attempt may leave one more artifact, of so many bytes.
 
         Those of finished jobs go for it, oldest first. Raises InvalidRequest, LimitReached.
         """
-        return make_artifact_room(self._table, self.retention, token, size, now, watched)
+        return make_artifact_room(self._table, self.retention, token, size, now, self._watched)
 
     def store_artifact(
         self,
@@ -211,19 +227,18 @@ class Queue:
         artifact: Artifact,
         *,
         now: Instant,
-        watched: Container[JobId] = NOBODY,
-    ) -> Sequence[Fact]:
+    ) -> Sequence[JobFact]:
         """Record an artifact of the current attempt, whose bytes are kept already.
 
         Raises as make_artifact_room() does.
         """
         job = self._table.held_by(token)
-        room = self.make_artifact_room(token, artifact.size, now=now, watched=watched)
+        room = self.make_artifact_room(token, artifact.size, now=now)
         return (*room, ArtifactKept(job.id, job.attempt, artifact))
 
     def finish(
         self, token: TokenDigest, outcome: Outcome, *, sent: int | None = None
-    ) -> Sequence[Fact]:
+    ) -> Sequence[JobFact]:
         """End a job. `sent`: the number of its last report, which must be here already.
 
         Nothing if this very completion is already recorded. Raises AlreadyFinished
@@ -251,7 +266,7 @@ class Queue:
         *,
         heard: bool = True,
         sent: int = 0,
-    ) -> Sequence[Fact]:
+    ) -> Sequence[JobFact]:
         """Return a job to its old place in line; LOST counts as a failure, RELEASED does not.
 
         `heard`: nothing that the worker has to say of the attempt can be missing. `sent`: the
@@ -265,7 +280,7 @@ class Queue:
             raise OutOfSequence(job.sent + 1, sent + 1)
         return self._end_attempt(job, ending, whole=heard and ending is AttemptEnd.RELEASED)
 
-    def cancel(self, id: JobId, by: Subject) -> Sequence[Fact]:
+    def cancel(self, id: JobId, by: Subject) -> Sequence[JobFact]:
         """Ask for the end of a job; nothing if somebody already has."""
         job = self._table.job(id)
         if job.cancel_requested_at is not None or job.state is JobState.CANCELLED:
@@ -277,7 +292,7 @@ class Queue:
         outcome = Outcome(reason=Reason.CANCELLED, error="cancelled in line")
         return (Finished(id, 0, JobState.CANCELLED, outcome, None, job.failures),)
 
-    def resume(self, now: Instant) -> Sequence[Fact]:
+    def resume(self, now: Instant) -> Sequence[JobFact]:
         """After a restart: every running lease has its whole span again.
 
         The server cannot tell how long it was away from how long the worker was,
@@ -288,7 +303,7 @@ class Queue:
             Renewed(id, replace(lease, until=Instant(now + lease.span))) for id, lease in leases
         ]
 
-    def expire(self, now: Instant, watched: Container[JobId] = NOBODY) -> Sequence[Fact]:
+    def expire(self, now: Instant) -> Sequence[JobFact]:
         """What time has done first; ask again until nothing."""
         soonest = self._table.deadlines.first()
         if soonest and soonest[0] <= now:
@@ -300,7 +315,7 @@ class Queue:
                 reason=Reason.QUEUE_TIMEOUT, error=f"waited in line for longer than {limit} s"
             )
             return (Finished(job.id, 0, JobState.FAILED, outcome, None, job.failures),)
-        goes = self._next_to_go(watched)
+        goes = self._next_to_go()
         return (Forgotten(goes[1]),) if goes and goes[0] <= now else ()
 
     # How they decide
@@ -312,7 +327,9 @@ class Queue:
             return job
         return None
 
-    def _end_attempt(self, job: Job, ending: AttemptEnd, *, whole: bool = False) -> Sequence[Fact]:
+    def _end_attempt(
+        self, job: Job, ending: AttemptEnd, *, whole: bool = False
+    ) -> Sequence[JobFact]:
         """An attempt is over without a completion; `whole`: its log is all here."""
         failures = job.failures + (ending is not AttemptEnd.RELEASED)
         if job.cancel_requested_at is not None:
@@ -331,12 +348,12 @@ class Queue:
         )
         return (Finished(job.id, job.attempt, JobState.FAILED, outcome, ending, failures),)
 
-    def _next_to_go(self, watched: Container[JobId]) -> tuple[int, JobId] | None:
+    def _next_to_go(self) -> tuple[int, JobId] | None:
         """Which finished job retention takes next, and when."""
         keep, crowded = self.retention, len(self._table.finished) > self.retention.finished_max
         age = keep.spared if crowded else max(keep.spared, keep.finished_age)
         for ended_at, id in self._table.finished:
-            if id not in watched:
+            if id not in self._watched:
                 return ended_at + age, id
         return None
 
@@ -344,14 +361,13 @@ class Queue:
         self,
         missing: int,
         now: Instant,
-        watched: Container[JobId],
         dropped: set[JobId],
-        facts: list[Fact],
+        facts: list[JobFact],
     ) -> int:
         """Drop the output of finished jobs, oldest first, until `missing` bytes are free."""
         freed = 0
         if missing > 0:
-            for id in evictable(self._table.outputs, self.retention, now, watched):
+            for id in evictable(self._table.outputs, self.retention, now, self._watched):
                 if freed >= missing:
                     break
                 if id not in dropped:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from airunner.model import limits
 from airunner.model.errors import InvalidRequest, OutOfSequence
-from airunner.model.facts import Fact, Reported
+from airunner.model.facts import JobFact, Reported
 from airunner.model.jobs import Job
 from airunner.model.reports import Output, OutputCut, Report, count_sequences, without_first
 from airunner.store.retention import Retention
@@ -34,7 +34,7 @@ def unseen(
             sent = last
 
 
-def check_countable(job: Job, facts: Iterable[Fact]) -> None:
+def check_countable(job: Job, facts: Iterable[JobFact]) -> None:
     """Raise InvalidRequest if the job would have more than COUNT_MAX of anything.
 
     A worker may say of a mark that it stands for anything; whoever adds that up must be able to.

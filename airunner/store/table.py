@@ -18,6 +18,7 @@ from airunner.model.facts import (
     Renewed,
     Reported,
     ReportTotals,
+    SubjectFact,
 )
 from airunner.model.jobs import (
     Instant,
@@ -116,6 +117,8 @@ class Table:
             case ArtifactKept(id, _, artifact) as fact:  # nor does it
                 self._jobs[id] = apply_fact(self._jobs[id], fact, event)
                 self.artifact_bytes += artifact.size
+            case SubjectFact():
+                raise AssertionError("a table holds jobs alone")
             case fact:
                 self._put(apply_fact(self._take(fact.id), fact, event))
 
@@ -130,6 +133,8 @@ class Table:
                 self._jobs[fact.id] = new_job(fact, event)
             case Forgotten(id):
                 self._jobs.pop(id, None)
+            case SubjectFact():
+                raise AssertionError("a table holds jobs alone")
             case fact:
                 self._jobs[fact.id] = apply_fact(self._jobs[fact.id], fact, event)
 

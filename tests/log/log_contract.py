@@ -114,7 +114,7 @@ class Writer:
 
     def visible(self, id: JobId) -> list[Event]:
         """What a watcher should see of a job from which nothing was taken."""
-        mine = (event for event in self.events if event.fact.id == id)
+        mine = (event for event in self.events if event.job == id)
         return [event for event in mine if not isinstance(event.fact, Renewed)]
 
 
@@ -302,7 +302,7 @@ class LogContract:
         await writer.run(ONE, output("a"))
         await writer.forget(ONE)
         await writer.run(TWO)
-        told = [event.fact for event in await read(log) if event.fact.id == ONE]
+        told = [event.fact for event in await read(log) if event.job == ONE]
         assert told in ([], [Forgotten(ONE)])
 
     @on_its_loop
@@ -414,9 +414,9 @@ class LogContract:
         assert [event.place for event in got] == sorted({event.place for event in got})
         ends: dict[JobId, int] = {}
         for event in got:  # a cut may begin before what was told, and nothing begins after it
-            assert event.first <= ends.get(event.fact.id, 0) + 1
-            assert event.last > ends.get(event.fact.id, 0)
-            ends[event.fact.id] = event.last
+            assert event.first <= ends.get(event.job, 0) + 1
+            assert event.last > ends.get(event.job, 0)
+            ends[event.job] = event.last
         for job in walk.engine.table.jobs():
             assert ends[job.id] == job.sequence
 
@@ -431,8 +431,8 @@ class LogContract:
         await writer.forget(TWO)
         events = await of_all(log)
         assert {event.place for event in events} < whole
-        assert [event for event in events if event.fact.id != ONE] == writer.visible(THREE)
-        mine = [event for event in events if event.fact.id == ONE]
+        assert [event for event in events if event.job != ONE] == writer.visible(THREE)
+        mine = [event for event in events if event.job == ONE]
         without_gap(mine)
         reports = [event.fact.report for event in mine if isinstance(event.fact, Reported)]
         cuts = [each.size for each in reports if isinstance(each, OutputCut)]
@@ -453,8 +453,8 @@ class LogContract:
             got += [event async for event in events]
         places = [event.place for event in got]
         assert places == sorted(set(places))
-        assert [event for event in got if event.fact.id == THREE] == writer.visible(THREE)
-        assert max(event.last for event in got if event.fact.id == ONE) == 5
+        assert [event for event in got if event.job == THREE] == writer.visible(THREE)
+        assert max(event.last for event in got if event.job == ONE) == 5
 
     @on_its_loop
     async def test_a_log_has_a_name(self) -> None:

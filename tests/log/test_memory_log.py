@@ -71,7 +71,7 @@ async def test_whoever_reads_of_many_jobs_lets_others_go_on_and_is_told_of_one_m
         assert not reading.done()  # it has begun, and others have their turn
         await writer.forget(JobId("job-7"))
         await writer.run(ONE)
-    assert await reading == [event for event in before if event.fact.id != JobId("job-7")]
+    assert await reading == [event for event in before if event.job != JobId("job-7")]
 
 
 @virtually

@@ -1,7 +1,6 @@
 """A broker in virtual time, over logs that a test can slow down, hold up and break."""
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 
@@ -60,13 +59,11 @@ def broker_over(
     engine: Engine | None = None,
     room: Callable[[], None] = lambda: None,
 ) -> Broker:
-    watched: Counter[JobId] = Counter()
     return Broker(
-        engine or Engine(retention, watched),
+        engine or Engine(retention),
         log,
         clock=LoopClock(epoch=Instant(0), floor=engine.now if engine else None),
         ids=CountingIds(),
-        watched=watched,
         journal=journal or (lambda events: None),
         room=room,
     )

@@ -53,7 +53,7 @@ class Follower:
         self.place = stretch.through
 
     def told(self, id: JobId) -> list[str]:
-        return [told(event) for event in self.events if event.fact.id == id]
+        return [told(event) for event in self.events if event.job == id]
 
 
 async def run_job(broker: Broker, *texts: str) -> JobId:

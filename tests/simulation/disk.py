@@ -23,6 +23,7 @@ from airunner.model.facts import (
     Renewed,
     Reported,
     ReportTotals,
+    SubjectFact,
 )
 from airunner.model.jobs import JobId, Position
 from airunner.model.jobs import Sequence as EventSequence
@@ -122,7 +123,7 @@ def condensed(events: Iterable[Event]) -> Sequence[Event]:
     tallied: dict[JobId, Event] = {}  # how far its reports had come
     attempts: dict[JobId, int] = {}  # the one that these were of
     for event in events:
-        fact, id = event.fact, event.fact.id
+        fact, id = event.fact, event.job
         match fact:
             case Reported():
                 if id in tallied:
@@ -170,5 +171,5 @@ def _through_bytes(event: Event) -> Event:
     if isinstance(fact, Reported):
         report = decode_report(encode_report(fact.report))
         return replace(event, fact=replace(fact, report=report))
-    assert not isinstance(fact, ReportTotals)
+    assert not isinstance(fact, ReportTotals | SubjectFact)
     return replace(event, fact=decode_fact(encode_fact(fact)))

@@ -5,7 +5,6 @@ that it still does on its way out reaches the network, the disk or a spool. All 
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from random import Random
@@ -80,8 +79,7 @@ class ServerLife:
 
     async def live(self, wall: Instant, begun: Callable[[Epoch], None]) -> None:
         """Serve, from what the disk has, until die() or until the log fails."""
-        watched: Counter[JobId] = Counter()
-        engine = Engine(Retention(artifact_bytes_per_job=BYTES_PER_JOB), watched)
+        engine = Engine(Retention(artifact_bytes_per_job=BYTES_PER_JOB))
         await replay(self.log, engine)
         engine.check()
         await self.blobs.collect_garbage(
@@ -95,7 +93,6 @@ class ServerLife:
             self.log,
             clock=clock,
             ids=self._ids,
-            watched=watched,
             journal=blob_remover(self.blobs, self._note),
             room=self._room,
         )
@@ -161,7 +158,7 @@ class ServerLife:
         async with aclosing(watchers.follow(begin)) as stretches:
             yield Heard((), begin, watchers.log, after is None)
             async for each in stretches:
-                seen = ((event.fact.id, job_event(event)) for event in each.events)
+                seen = ((event.job, job_event(event)) for event in each.events)
                 entries = [(id, told) for id, told in seen if told]
                 yield Heard(entries, each.through, watchers.log, begins=False)
 

@@ -14,9 +14,9 @@ from airunner.model.facts import (
     CancelRequested,
     Enqueued,
     Event,
-    Fact,
     Finished,
     Forgotten,
+    JobFact,
     Leased,
     OutputDropped,
     Renewed,
@@ -50,7 +50,7 @@ class History:
         self._queues: dict[JobId, tuple[str, Position]] = {}
         self._ended: dict[JobId, Instant] = {}
 
-    def spoke(self, token: TokenDigest, facts: Iterable[Fact], *, gaps: bool = False) -> None:
+    def spoke(self, token: TokenDigest, facts: Iterable[JobFact], *, gaps: bool = False) -> None:
         """Somebody who named this token has brought about these facts."""
         id, attempt = self._holders.get(token, (None, 0))
         for fact in facts:
@@ -73,7 +73,7 @@ class History:
 
         `spared` 0: nor is it known who was watched.
         """
-        fact, id = event.fact, event.fact.id
+        fact, id = event.fact, event.job
         self.places.append(event.place)
         self.events[id].append(event)
         match fact:
@@ -119,7 +119,7 @@ class History:
 
     def _take(self, event: Event, watched: Iterable[JobId], spared: int) -> None:
         """Retention has taken something of a job."""
-        fact, id = event.fact, event.fact.id
+        fact, id = event.fact, event.job
         if id in watched or event.at < self._ended[id] + spared:
             self.taken_too_soon.append(f"{fact} at {event.at}")
         if isinstance(fact, OutputDropped):

@@ -26,9 +26,9 @@ from airunner.model.facts import (
     CancelRequested,
     Enqueued,
     Event,
-    Fact,
     Finished,
     Forgotten,
+    JobFact,
     Leased,
     OutputDropped,
     Renewed,
@@ -36,6 +36,7 @@ from airunner.model.facts import (
     ReportTotals,
     RetentionFact,
     Returned,
+    SubjectFact,
     sequence_count,
 )
 from airunner.model.jobs import (
@@ -79,12 +80,11 @@ class Teller:
 
     def __init__(self) -> None:
         self._retention = Retention()
-        self._watched: set[JobId] = set()
-        self._engine = Engine(self._retention, self._watched)
+        self._engine = Engine(self._retention)
         self._log: list[Event] = []
         self._now = Instant(0)
         self._jobs = count(1)
-        self._verbs: dict[str, Callable[[list[str], Given], Sequence[Fact]]] = {
+        self._verbs: dict[str, Callable[[list[str], Given], Sequence[JobFact]]] = {
             "enqueue": self._enqueue,
             "lease": self._lease,
             "renew": self._renew,
@@ -128,7 +128,7 @@ class Teller:
 
     # Verbs of the queue
 
-    def _enqueue(self, words: list[str], given: Given) -> Sequence[Fact]:
+    def _enqueue(self, words: list[str], given: Given) -> Sequence[JobFact]:
         spec = JobSpec(
             command="" if "script" in given else given.get("command", "true"),
             script="x" * int(given.get("script", 0)),
@@ -141,9 +141,9 @@ class Teller:
         retry_of = JobId(given["retry_of"]) if "retry_of" in given else None
         wish = JobRequest(spec=spec, request=request, retry_of=retry_of)
         id = JobId(f"job-{next(self._jobs)}")
-        return self._engine.queue.enqueue(id, wish, self._now, self._watched)
+        return self._engine.queue.enqueue(id, wish, self._now)
 
-    def _lease(self, words: list[str], given: Given) -> Sequence[Fact]:
+    def _lease(self, words: list[str], given: Given) -> Sequence[JobFact]:
         return self._engine.queue.lease(
             given.get("queues", "default").split(","),
             token=digest(TaskToken(given.get("as", words[0]))),
@@ -152,30 +152,27 @@ class Teller:
             now=self._now,
         )
 
-    def _renew(self, words: list[str], given: Given) -> Sequence[Fact]:
+    def _renew(self, words: list[str], given: Given) -> Sequence[JobFact]:
         span = Millis(int(given.get("span", 300)) * 1000)
         cancelling = "cancelling" in words
         return self._engine.queue.renew(
             _token(words), span=span, now=self._now, cancelling=cancelling
         )
 
-    def _publish(self, words: list[str], given: Given) -> Sequence[Fact]:
+    def _publish(self, words: list[str], given: Given) -> Sequence[JobFact]:
         return self._engine.queue.publish(
             _token(words),
             [_report(word) for word in words[1:] if word != "gaps"],
             now=self._now,
             gaps="gaps" in words,
-            watched=self._watched,
         )
 
-    def _artifact(self, words: list[str], given: Given) -> Sequence[Fact]:
+    def _artifact(self, words: list[str], given: Given) -> Sequence[JobFact]:
         artifact = Artifact(path=words[1], size=int(given.get("size", 0)), sha256="0" * 64)
         token = _token(words)
-        return self._engine.queue.store_artifact(
-            token, artifact, now=self._now, watched=self._watched
-        )
+        return self._engine.queue.store_artifact(token, artifact, now=self._now)
 
-    def _finish(self, words: list[str], given: Given) -> Sequence[Fact]:
+    def _finish(self, words: list[str], given: Given) -> Sequence[JobFact]:
         outcome = Outcome(
             reason=Reason(given.get("reason", "exited")),
             exit_code=int(given["exit"]) if "exit" in given else 0,
@@ -192,15 +189,15 @@ class Teller:
             for name, value in given.items()
         }
         self._retention = Retention(**values)
-        self._engine = Engine(self._retention, self._watched)
+        self._engine = Engine(self._retention)
         return []
 
     def _watch(self, words: list[str], given: Given) -> list[str]:
-        self._watched.add(JobId(words[0]))
+        self._engine.watched[JobId(words[0])] += 1
         return []
 
     def _leave(self, words: list[str], given: Given) -> list[str]:
-        self._watched.remove(JobId(words[0]))
+        del self._engine.watched[JobId(words[0])]
         return self._told(self._engine.settle(self._now)) or ["nothing"]
 
     def _wait(self, words: list[str], given: Given) -> list[str]:
@@ -213,7 +210,8 @@ class Teller:
 
     def _restart(self, words: list[str], given: Given) -> list[str]:
         before = self._engine
-        self._engine = replayed(self._log, self._retention, self._watched)
+        self._engine = replayed(self._log, self._retention)
+        self._engine.watched.update(before.watched)
         assert list(self._engine.table.jobs()) == list(before.table.jobs())
         resumed = self._engine.queue.resume(self._now)
         events = self._engine.record(resumed, self._now) + self._engine.settle(self._now)
@@ -247,12 +245,13 @@ class Teller:
 def shown(event: Event) -> str:
     """An event as a story tells it: place, time, job, sequences, fact."""
     numbers = ""
+    assert not isinstance(event.fact, SubjectFact)
     if sequence_count(event.fact):
         numbers = f" #{event.first}" + (f"-{event.last}" if event.last > event.first else "")
-    return f"{event.place} at {event.at // 1000}s: {event.fact.id}{numbers} {_said(event.fact)}"
+    return f"{event.place} at {event.at // 1000}s: {event.job}{numbers} {_said(event.fact)}"
 
 
-def _said(fact: Fact) -> str:
+def _said(fact: JobFact) -> str:
     match fact:
         case Enqueued():
             return "enqueued"

@@ -75,8 +75,7 @@ class Shelves:
     """An engine in which each worker has one job, of its own name."""
 
     def __init__(self, *names: str, keep: Retention = KEEP) -> None:
-        self.watched: set[JobId] = set()
-        self.engine = Engine(keep, self.watched)
+        self.engine = Engine(keep)
         self.now = Instant(0)
         for name in names:
             wish = JobRequest(spec=JobSpec(command="x", attempts_max=2))
@@ -99,9 +98,7 @@ class Shelves:
         )
 
     def keep(self, name: str, artifact: Artifact, number: int = 1) -> list[object]:
-        facts = self.engine.queue.store_artifact(
-            token(f"{name}{number}"), artifact, now=self.now, watched=self.watched
-        )
+        facts = self.engine.queue.store_artifact(token(f"{name}{number}"), artifact, now=self.now)
         self.record(facts)
         return list(facts)
 
@@ -151,10 +148,10 @@ def test_the_oldest_go_for_a_new_one_and_neither_the_watched_nor_the_young() -> 
         with pytest.raises(LimitReached, match="finished for 1 s: try again later"):
             it.keep("new", of(1))
     it.now = Instant(1_000)
-    it.watched.add(JobId("one"))
+    it.engine.watched[JobId("one")] += 1
     with pytest.raises(LimitReached):
         it.keep("new", of(1))
-    it.watched.clear()
+    it.engine.watched.clear()
     kept = ArtifactKept(JobId("new"), 1, of(1))
     assert it.keep("new", of(1)) == [ArtifactsDropped(JobId("one")), kept]
     assert (it.counted("one"), it.counted("two")) == ((0, 0), (1, 5))

@@ -7,7 +7,7 @@ from hashlib import sha256
 
 from airunner.model.artifacts import Artifact
 from airunner.model.errors import Refused
-from airunner.model.facts import Event, Fact
+from airunner.model.facts import Event, JobFact
 from airunner.model.jobs import (
     AttemptEnd,
     Instant,
@@ -62,8 +62,7 @@ class Walk:
 
     def __init__(self, dice: random.Random) -> None:
         self.dice = dice
-        self.watched: set[JobId] = set()
-        self.engine = Engine(KEEP, self.watched)
+        self.engine = Engine(KEEP)
         self.history = History()
         self.log: list[Event] = []
         self.now = Instant(1_000_000)
@@ -97,17 +96,17 @@ class Walk:
             return
         self.engine.check()
         for event in events:
-            self.history.note(event, watched=self.watched, spared=KEEP.spared, asked=asked)
-        for id in {event.fact.id for event in events}:
+            self.history.note(event, watched=self.engine.watched, spared=KEEP.spared, asked=asked)
+        for id in {event.job for event in events}:
             for invariant in INVARIANTS:
                 invariant(self.history, self.engine, id)
 
     # The verbs
 
-    def _record(self, facts: Sequence[Fact], asked: Sequence[str] = ()) -> None:
+    def _record(self, facts: Sequence[JobFact], asked: Sequence[str] = ()) -> None:
         self.note(self.engine.record(facts, self.now), asked)
 
-    def _say(self, token: TokenDigest, facts: Sequence[Fact], *, gaps: bool = False) -> None:
+    def _say(self, token: TokenDigest, facts: Sequence[JobFact], *, gaps: bool = False) -> None:
         self.history.spoke(token, facts, gaps=gaps)
         self._record(facts)
 
@@ -130,7 +129,7 @@ class Walk:
         )
         self._ids.append(JobId(f"job {len(self._ids)}"))
         wish = JobRequest(spec=spec, request=RequestId(key))
-        self._record(self.engine.queue.enqueue(self._ids[-1], wish, self.now, self.watched))
+        self._record(self.engine.queue.enqueue(self._ids[-1], wish, self.now))
 
     def _lease(self) -> None:
         token = digest(TaskToken(f"token {len(self._tokens)}"))
@@ -159,9 +158,7 @@ class Walk:
             report = self._report(number)
             reports.append((number, report))
             number += count_sequences(report)
-        facts = self.engine.queue.publish(
-            token, reports, now=self.now, gaps=gaps, watched=self.watched
-        )
+        facts = self.engine.queue.publish(token, reports, now=self.now, gaps=gaps)
         self._say(token, facts, gaps=gaps)
         self._sent[token] = max(sent, number - 1)
 
@@ -180,12 +177,12 @@ class Walk:
         """Ask for room first, as whoever takes in bytes does, and perhaps never bring them."""
         token, size, queue = self._token(), self.dice.choice([0, 5, 12, 41]), self.engine.queue
         if self.dice.random() < 0.5:
-            room = queue.make_artifact_room(token, size, now=self.now, watched=self.watched)
+            room = queue.make_artifact_room(token, size, now=self.now)
             self._say(token, room)
             self.now = Instant(self.now + self.dice.choice([0, 0, 100]))
         zeros = sha256(bytes(size)).hexdigest()  # so that anybody can make the file
         artifact = Artifact(path=f"a/{self.dice.randrange(9)}", size=size, sha256=zeros)
-        self._say(token, queue.store_artifact(token, artifact, now=self.now, watched=self.watched))
+        self._say(token, queue.store_artifact(token, artifact, now=self.now))
 
     def _finish(self) -> None:
         token = self._token()
@@ -203,10 +200,11 @@ class Walk:
         self._record(self.engine.queue.cancel(id, Subject("sue")))
 
     def _watch(self) -> None:
-        if self.watched and self.dice.random() < 0.5:
-            self.watched.remove(self.dice.choice(sorted(self.watched)))
+        watched = self.engine.watched
+        if watched and self.dice.random() < 0.5:
+            del watched[self.dice.choice(sorted(watched))]
         else:
-            self.watched.add(self.dice.choice(self._ids[-20:]))
+            watched[self.dice.choice(self._ids[-20:])] = 1
 
 
 def survivor(walk: Walk, length: int) -> Walk:

@@ -10,7 +10,6 @@ import gc
 import os
 import signal
 import time
-from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,7 +26,6 @@ from airunner.cli.processes.storage import (
     log_failures,
     open_storage,
 )
-from airunner.model.jobs import JobId
 from airunner.server.access.auth import Authenticator
 from airunner.server.artifacts import ArtifactService, blob_remover
 from airunner.server.broker import Broker
@@ -85,8 +83,7 @@ async def _serve(
     journal: FilteringBoundLogger,
     stopping: asyncio.Event,
 ) -> None:
-    watched: Counter[JobId] = Counter()
-    engine = Engine(options.retention, watched)
+    engine = Engine(options.retention)
     began = time.monotonic()
     for note in store.notes:
         journal.warning("store_note", note=note)
@@ -102,7 +99,6 @@ async def _serve(
         store.log,
         clock=LoopClock(floor=engine.now),
         ids=RandomIds(),
-        watched=watched,
         journal=blob_remover(store.blobs, log_job_events(open_lines(options.log_format))),
         room=store.room,
     )

@@ -13,7 +13,14 @@ from itertools import takewhile
 from operator import attrgetter
 from typing import Final
 
-from airunner.model.facts import Event, Forgotten, OutputDropped, Reported, sequence_count
+from airunner.model.facts import (
+    Event,
+    Forgotten,
+    OutputDropped,
+    Reported,
+    SubjectFact,
+    sequence_count,
+)
 from airunner.model.jobs import JobId, Position
 from airunner.model.limits import RECENT_BYTES_MAX
 from airunner.model.reports import Output, count_sequences
@@ -41,6 +48,7 @@ class EventCache:
             self._whole = Position(events[0].place - 1)
         for event in events:
             fact, self._tail = event.fact, event.place
+            assert not isinstance(fact, SubjectFact)  # no reader of the cache asks for them
             if isinstance(fact, OutputDropped | Forgotten):
                 if self._jobs.pop(fact.id, None):  # what is left of it, only the disk knows
                     self._whole = event.place
@@ -56,7 +64,7 @@ class EventCache:
             event, size = self._order.popleft()
             self._size -= size
             self._whole = max(self._whole or event.place, event.place)
-            id = event.fact.id
+            id = event.job
             if (run := self._jobs.get(id)) is not None and run.drop(event.place):
                 del self._jobs[id]
 

@@ -21,7 +21,7 @@ from airunner.log.records import (
     encode_fact,
     encode_report,
 )
-from airunner.model.facts import Event, Reported, ReportTotals
+from airunner.model.facts import Event, Reported, ReportTotals, SubjectFact
 from airunner.model.jobs import Instant, JobId, Position
 from airunner.model.jobs import Sequence as EventSequence
 from airunner.model.proof.seal import Link
@@ -52,7 +52,7 @@ class DamagedRow(Exception):
 def fact_row(event: Event) -> FactRow:
     """The row of any fact but what was Reported."""
     fact = event.fact
-    assert not isinstance(fact, Reported | ReportTotals)
+    assert not isinstance(fact, Reported | ReportTotals | SubjectFact)
     row = (
         event.place,
         fact.id,

@@ -122,9 +122,9 @@ class EventsServicer:
     ) -> Iterator[tuple[JobId, Position, JobEvent]]:
         """What watchers see of the jobs of a queue, or of all."""
         for event in events:
-            job = self._broker.table.find(event.fact.id) if queue else None
+            job = self._broker.table.find(event.job) if queue else None
             if not queue or (job is not None and job.spec.queue == queue):
-                yield event.fact.id, event.place, seen(event)
+                yield event.job, event.place, seen(event)
 
     async def PublishJobEvents(
         self,

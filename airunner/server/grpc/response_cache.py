@@ -64,5 +64,5 @@ def seen(event: Event) -> JobEvent:
 
 def made(event: Event, told: JobEvent) -> CachedResponse:
     """The response that says this of the event."""
-    type, response = encode_told(told, event.fact.id)
+    type, response = encode_told(told, event.job)
     return CachedResponse(event, told.last, told.at, type, response)

@@ -34,7 +34,7 @@ def engine_of(events: list[Event]) -> Engine:
 def test_every_job_of_a_history_has_ended_well_and_is_sealed() -> None:
     count, events = written(7, 0)
     engine = engine_of(events)
-    jobs = [engine.table.job(id) for id in {event.fact.id for event in events}]
+    jobs = [engine.table.job(id) for id in {event.job for event in events}]
     assert len(jobs) == 7
     assert all(job.state is JobState.COMPLETED and job.seal for job in jobs)
     assert count == len(events)
@@ -55,7 +55,7 @@ def test_a_history_has_exactly_as_much_output_as_asked_for() -> None:
     size = 5 * BATCH_BYTES_MAX + 123
     _, events = written(3, size)
     engine = engine_of(events)
-    ids = {event.fact.id for event in events}
+    ids = {event.job for event in events}
     assert sum(engine.table.job(id).output_bytes for id in ids) == size
 
 
@@ -71,6 +71,6 @@ def test_a_durable_history_replays_to_the_same_jobs(tmp_path: Path) -> None:
     _, events = written(20, 100_000)
     same = engine_of(events)
     again = asyncio.run(main())
-    for id in {event.fact.id for event in events}:
+    for id in {event.job for event in events}:
         assert again.table.job(id).seal == same.table.job(id).seal
         assert again.table.job(id).output_bytes == same.table.job(id).output_bytes

@@ -30,7 +30,7 @@ class Torrent(Walk):
 
     def __init__(self, dice: random.Random) -> None:
         super().__init__(dice)
-        self.engine = Engine(RETENTION, self.watched)
+        self.engine = Engine(RETENTION)
 
     def _report(self, number: int) -> Report:
         report = super()._report(number)
@@ -54,7 +54,7 @@ class Story:
 
     def __init__(self, batches: Sequence[Sequence[Event]], now: Instant) -> None:
         self.batches, self.now = batches, now
-        self.ids = sorted({event.fact.id for batch in batches for event in batch})
+        self.ids = sorted({event.job for batch in batches for event in batch})
 
     async def chapters(self) -> Mapping[int, Chapter]:
         """Each by its place; that of an empty log is at 0."""

@@ -183,7 +183,7 @@ def test_renewals_do_not_pile_up(path: Path) -> None:
 def test_the_window_says_what_the_disk_would_say(path: Path) -> None:
     async def story(log: SqliteLog) -> None:
         walk, dice = walked(), random.Random(5)
-        left, ids = list(walk.log), {event.fact.id for event in walk.log[::9]}
+        left, ids = list(walk.log), {event.job for event in walk.log[::9]}
         answers = 0
         while left:
             size = dice.choice([1, 5, 20])
@@ -322,7 +322,7 @@ def test_dropped_output_is_hidden_before_its_space_is_given_back(path: Path) -> 
 def test_whoever_reads_while_retention_works_sees_every_sequence_once(path: Path) -> None:
     async def story(log: SqliteLog) -> None:
         walk, left, forgotten = walked(), list(walked().log), set[JobId]()
-        ids = sorted({event.fact.id for event in left})[::5]
+        ids = sorted({event.job for event in left})[::5]
         log._recent = EventCache(20 * KIB)
 
         async def watch(id: JobId) -> None:
@@ -367,7 +367,7 @@ def test_retention_goes_on_where_the_last_server_left_it(path: Path) -> None:
         await log.trimmed()
         assert rows(log, "SELECT DISTINCT job FROM reports") == [(ONE,)]
         assert rows(log, "SELECT sum(size), sum(cut) FROM reports") == [(0, 3 * KIB)]
-        assert await read(log) == [each for each in told if each.fact.id == ONE] + told[-1:]
+        assert await read(log) == [each for each in told if each.job == ONE] + told[-1:]
 
     opened(path, ask)
     opened(path, wait)
@@ -383,7 +383,7 @@ def test_a_job_that_is_forgotten_leaves_only_the_newest_place(path: Path) -> Non
         assert isinstance(writer.events[-1].fact, Forgotten)
         await writer.run(TWO)
         await log.trimmed()
-        assert {event.fact.id for event in await read(log)} == {TWO}
+        assert {event.job for event in await read(log)} == {TWO}
         assert rows(log, "SELECT count(*) FROM trims") == [(0,)]
 
     opened(path, story)
@@ -462,7 +462,7 @@ def test_a_log_that_has_failed_once_takes_nothing_more(path: Path) -> None:
             await log.append(writer.events[:1])
         with pytest.raises(apsw.ConstraintError):
             await writer.run(TWO)
-        assert [event.fact.id for event in await read(log)] == [ONE] * 3
+        assert [event.job for event in await read(log)] == [ONE] * 3
 
     opened(path, story)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,7 +22,6 @@ from airunner.blobs.memory import MemoryBlobs
 from airunner.cli.processes.certificates import make_certificates
 from airunner.cli.processes.logging import LogFormat, open_journal, open_lines
 from airunner.log.memory import MemoryLog
-from airunner.model.jobs import JobId
 from airunner.server.access.auth import Authenticator, JwtAuthenticator, NoAuth, sign_token
 from airunner.server.access.roles import Role
 from airunner.server.artifacts import ArtifactService, blob_remover
@@ -70,7 +68,6 @@ class Served:
     server: GrpcServer
     keys: Keys
     lines: io.StringIO  # what it logs
-    watched: Counter[JobId]
     channels: list[grpc.aio.Channel] = field(default_factory=list)
 
     @property
@@ -109,16 +106,14 @@ async def serving(
     """A server for the length of a block, over what the log holds already."""
     async with asyncio.timeout(PATIENCE):
         log = log or MemoryLog()
-        watched: Counter[JobId] = Counter()
         lines = io.StringIO()
         journal = open_journal(LogFormat.JSON, lines)
         blobs = blobs or MemoryBlobs()
         broker = make(
-            replayed([event async for event in log.read()], watched=watched),
+            replayed([event async for event in log.read()]),
             log,
             clock=LoopClock(),
             ids=RandomIds(),
-            watched=watched,
             journal=blob_remover(blobs, log_job_events(open_lines(LogFormat.JSON, lines))),
         )
         server = GrpcServer(
@@ -131,7 +126,7 @@ async def serving(
             journal=journal,
             version="test",
         )
-        served = Served(broker, server, keys, lines, watched)
+        served = Served(broker, server, keys, lines)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(broker.run())
             try:

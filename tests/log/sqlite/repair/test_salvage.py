@@ -226,7 +226,7 @@ def test_a_server_goes_on_with_what_random_damage_has_left(
 ) -> None:
     dice = random.Random(seed)
     write_walk(path, walk := walked(), trimmed=seed % 2 == 0)
-    ids = sorted({event.fact.id for event in walk.log})
+    ids = sorted({event.job for event in walk.log})
     before = contents(path, ids)
     damaged(path, *(dice.randrange(path.stat().st_size) for _ in range(seed // 2)))
     done, _ = saved(path, out := tmp_path / "out")
