@@ -42,7 +42,7 @@ from airunner.model.spec import Container, Mount, ProcessType, Submodules
 from airunner.model.steps import Step
 from airunner.model.units import parse_duration, parse_size
 
-FILE_BYTES_MAX: Final = MESSAGE_BYTES_MAX  # a job that has more to say would not arrive
+FILE_BYTES_MAX: Final = MESSAGE_BYTES_MAX  # job file; the job of a larger one could not be sent
 
 Value = TypeVar("Value")
 Choice = TypeVar("Choice", bound=Enum)

@@ -1,8 +1,12 @@
-"""Every limit there is, in one place, each named with its unit.
+"""Every limit of airunner, in one place, each named with its unit.
 
-Sizes are in bytes of UTF-8, times in the unit that the name ends in. A request
-past one of these is refused with INVALID_ARGUMENT (a field of one request) or
-RESOURCE_EXHAUSTED (what all requests share); either message names the limit.
+Sizes are in bytes of UTF-8, times in the unit that the name ends in. The server refuses a request
+past a limit with INVALID_ARGUMENT (a field of one request) or RESOURCE_EXHAUSTED (a total that all
+requests share); either message names the limit.
+
+docs/limits.md is generated from the comments here (`make docs`). A comment above a limit says, in
+this order: its meaning; "Beyond:" and the effect; "Set by:" and the flag that changes it. A line
+"# == Title. Beyond: effect ==" begins a section and has the effect of all limits that name none.
 """
 
 from typing import Final
@@ -11,113 +15,223 @@ KIB: Final = 1024
 MIB: Final = 1024 * KIB
 GIB: Final = 1024 * MIB
 
-# One request
-MESSAGE_BYTES_MAX: Final = 16 * MIB  # one gRPC message, either way
-ENQUEUE_JOBS_MAX: Final = 1_000  # jobs in one EnqueueJobs
-DEQUEUE_JOBS_MAX: Final = 100  # jobs in one DequeueJob
+# == One request. Beyond: INVALID_ARGUMENT ==
+# One gRPC message, in either direction. Beyond: RESOURCE_EXHAUSTED.
+MESSAGE_BYTES_MAX: Final = 16 * MIB
+# Jobs in one EnqueueJobs.
+ENQUEUE_JOBS_MAX: Final = 1_000
+# Jobs in one DequeueJob.
+DEQUEUE_JOBS_MAX: Final = 100
+# Jobs in one page of ListJobs, if the request names no number. Beyond: more pages.
 PAGE_SIZE_DEFAULT: Final = 50
-PAGE_SIZE_MAX: Final = 1_000  # jobs in one page of ListJobs
+# Jobs in one page of ListJobs.
+PAGE_SIZE_MAX: Final = 1_000
+# A request id (idempotency key).
 REQUEST_ID_BYTES_MAX: Final = 256
+# Task tokens in one heartbeat, and held leases in one Hello of a worker.
 HEARTBEAT_TOKENS_MAX: Final = 10_000
-MESSAGES_TOGETHER_MAX: Final = 1_000  # of a worker's stream, in one gRPC message
-MESSAGES_TOGETHER_BYTES: Final = 1 * MIB  # with which no more join them
+# Messages of a worker's stream in one gRPC message.
+MESSAGES_TOGETHER_MAX: Final = 1_000
+# Size of a gRPC message that takes no further messages of a stream. Beyond: another gRPC message.
+MESSAGES_TOGETHER_BYTES: Final = 1 * MIB
 
-# One job
+# == One job. Beyond: INVALID_ARGUMENT ==
+# Name of a queue: letters, digits and `. _ / : -`, a letter or a digit first.
 QUEUE_NAME_CHARS_MAX: Final = 128
+# Program of a command.
 COMMAND_BYTES_MAX: Final = 4 * KIB
+# Arguments of a command.
 ARGS_MAX: Final = 1_024
-ARGS_BYTES_MAX: Final = 128 * KIB  # all of them together
-ENVIRONMENT_MAX: Final = 1_024  # variables
-ENVIRONMENT_BYTES_MAX: Final = 256 * KIB  # names and values together
-METADATA_MAX: Final = 64  # entries
+# All arguments of a command together.
+ARGS_BYTES_MAX: Final = 128 * KIB
+# Environment variables of a job or a step.
+ENVIRONMENT_MAX: Final = 1_024
+# Names and values of all environment variables together.
+ENVIRONMENT_BYTES_MAX: Final = 256 * KIB
+# Entries of metadata.
+METADATA_MAX: Final = 64
+# Keys and values of all metadata together.
 METADATA_BYTES_MAX: Final = 16 * KIB
+# URL or path of a repository.
 REPOSITORY_BYTES_MAX: Final = 2 * KIB
-REF_BYTES_MAX: Final = 256  # a branch or a commit
-NAME_BYTES_MAX: Final = 256  # of a job, or of a step
-SCRIPT_BYTES_MAX: Final = 4 * MIB  # of a script, or of a step's commands
-TITLE_BYTES_MAX: Final = 512  # of what a step is called: its name, or its first line
+# Name of a branch.
+REF_BYTES_MAX: Final = 256
+# Name of a job or a step.
+NAME_BYTES_MAX: Final = 256
+# A script, or the commands of one step.
+SCRIPT_BYTES_MAX: Final = 4 * MIB
+# Title of a step in events: its name, or its first line.
+TITLE_BYTES_MAX: Final = 512
+# Shell of a script or of steps, with its options.
 SHELL_BYTES_MAX: Final = 256
+# Steps of a job.
 STEPS_MAX: Final = 256
-STEPS_BYTES_MAX: Final = 4 * MIB  # of all their commands and environments together
-JOB_FILE_BYTES_MAX: Final = 16 * MIB  # of a source's job.json
+# Commands and environments of all steps together.
+STEPS_BYTES_MAX: Final = 4 * MIB
+# The `job.json` of a source. Beyond: the attempt ends as `setup_failed`.
+JOB_FILE_BYTES_MAX: Final = 16 * MIB
+# Patterns of artifacts.
 ARTIFACT_PATTERNS_MAX: Final = 64
-PATH_BYTES_MAX: Final = 1 * KIB  # a working directory, a source, a pattern, either end of a mount
-MOUNTS_MAX: Final = 64  # of one container
+# A working directory, a source, a pattern, an image, or either end of a mount.
+PATH_BYTES_MAX: Final = 1 * KIB
+# Mounts of one container.
+MOUNTS_MAX: Final = 64
+# Owner of a job.
 OWNER_BYTES_MAX: Final = 256
+# Timeout of a job or a step.
 TIMEOUT_SECONDS_MAX: Final = 30 * 24 * 3600
+# Timeout in the queue.
 QUEUE_TIMEOUT_SECONDS_MAX: Final = 30 * 24 * 3600
-GRACE_SECONDS_DEFAULT: Final = 10  # from SIGTERM to SIGKILL
+# Time from SIGTERM to SIGKILL, unless the job names another. Beyond: SIGKILL.
+# Set by: `submit --grace`.
+GRACE_SECONDS_DEFAULT: Final = 10
+# Longest time from SIGTERM to SIGKILL.
 GRACE_SECONDS_MAX: Final = 3600
-SETUP_TIMEOUT_SECONDS: Final = 600  # checkout included, from lease to process start
-ATTEMPTS_DEFAULT: Final = 3  # failures, not leases, after which a job is FAILED as lost
+# Set-up, checkout included, from the lease to the start of the process.
+# Beyond: the attempt ends as `setup_failed`.
+SETUP_TIMEOUT_SECONDS: Final = 600
+# Failures (lost workers, not leases), unless the job names another number.
+# Beyond: the job is FAILED as `lost`. Set by: `submit --attempts-max`.
+ATTEMPTS_DEFAULT: Final = 3
+# Highest number of failures that a job may allow.
 ATTEMPTS_MAX: Final = 100
-ATTEMPTS_KEPT: Final = 32  # past attempts in a job's history; the oldest go first
-TERMINAL_SIZE_MAX: Final = 1_000  # columns or rows
-OUTPUT_BYTES_DEFAULT: Final = 1 * GIB  # what a job may write before its output is cut
+# Past attempts in the history of a job. Beyond: the oldest go.
+ATTEMPTS_KEPT: Final = 32
+# Columns, or rows, of a terminal.
+TERMINAL_SIZE_MAX: Final = 1_000
+# Output of a job, unless the job names another size. Beyond: output is cut, and a mark counts it.
+# Set by: `submit --output-bytes-max`.
+OUTPUT_BYTES_DEFAULT: Final = 1 * GIB
+# Largest output that a job may ask for.
 OUTPUT_BYTES_MAX: Final = 1024 * GIB
-COUNT_MAX: Final = 2**53  # sequences of a job, or bytes of it that are cut: what any client counts
+# Sequences of a job, or bytes of it that are cut: the largest number that every client can count.
+COUNT_MAX: Final = 2**53
 
-# The artifacts of one job
-ARTIFACTS_MAX: Final = 10_000  # files
+# == The artifacts of one job. Beyond: the artifact is an error, and the job `artifacts_failed` ==
+# Files.
+ARTIFACTS_MAX: Final = 10_000
+# Path of one file.
 ARTIFACT_PATH_BYTES_MAX: Final = 4 * KIB
-ARTIFACT_CHUNK_BYTES: Final = 256 * KIB  # of a file, in one message
-ARTIFACT_BYTES_PER_JOB: Final = 1 * GIB  # unless the server is told otherwise
-COLLECT_SECONDS_MAX: Final = 3_600  # for bringing them where they belong
-TRANSFERS_MAX: Final = 32  # at once, of each way; the next ones wait for their turn
-TRANSFER_SILENT_SECONDS_MAX: Final = 60  # for which the other end may send or take nothing
-RESULTS_PENDING_BYTES_MAX: Final = 1 * MIB  # of logs that a folder of results has not taken yet
-RESULTS_STALL_SECONDS_MAX: Final = 60  # in which such a folder takes nothing, and is given up
+# Piece of a file in one message. Beyond: INVALID_ARGUMENT.
+ARTIFACT_CHUNK_BYTES: Final = 256 * KIB
+# All files together, on a server with SQLite. Set by: `server --artifacts-per-job`.
+ARTIFACT_BYTES_PER_JOB: Final = 1 * GIB
+# Time to store all of them.
+COLLECT_SECONDS_MAX: Final = 3_600
+# Concurrent transfers of a server in each direction. Beyond: further transfers wait.
+TRANSFERS_MAX: Final = 32
+# Silence of the other end of a transfer. Beyond: the transfer ends, UNAVAILABLE.
+TRANSFER_SILENT_SECONDS_MAX: Final = 60
+# Logs in memory that a results folder has not taken yet. Beyond: the command waits.
+RESULTS_PENDING_BYTES_MAX: Final = 1 * MIB
+# Time in which a results folder takes nothing. Beyond: the logs there end, and the job fails.
+RESULTS_STALL_SECONDS_MAX: Final = 60
 
-# One lease
+# == One lease. Beyond: INVALID_ARGUMENT ==
+# Shortest visibility timeout. Beyond: INVALID_ARGUMENT for a shorter one.
 VISIBILITY_SECONDS_MIN: Final = 1
+# Longest visibility timeout.
 VISIBILITY_SECONDS_MAX: Final = 12 * 3600
-VISIBILITY_SECONDS_DEFAULT: Final = 300  # of the published contract
-WORKER_VISIBILITY_SECONDS_DEFAULT: Final = 60  # of our own workers
+# Visibility timeout of the published contract, if a request names none.
+# Beyond: the lease lapses and the job returns to its place.
+VISIBILITY_SECONDS_DEFAULT: Final = 300
+# Visibility timeout that an airunner worker asks for.
+# Beyond: the lease lapses and the job returns to its place. Set by: `worker --visibility-timeout`.
+WORKER_VISIBILITY_SECONDS_DEFAULT: Final = 60
+# Name of a worker.
 WORKER_NAME_CHARS_MAX: Final = 128
-WORKER_QUEUES_MAX: Final = 64  # queues that one worker may name
+# Queues that one worker may name.
+WORKER_QUEUES_MAX: Final = 64
+# Slots of one worker.
 WORKER_SLOTS_MAX: Final = 1_000
 
-# One report of a worker
-BATCH_BYTES_MAX: Final = 64 * KIB  # of output that a worker gathers before it sends
-BATCH_MILLIS_MAX: Final = 25  # for which it gathers, once it has sent a batch
-REPORT_BYTES_MAX: Final = 4 * MIB  # of output in one batch that the server takes
+# == Reports of a worker. Beyond: INVALID_ARGUMENT ==
+# Output that a worker gathers. Beyond: the worker sends a batch.
+BATCH_BYTES_MAX: Final = 64 * KIB
+# Time for which a worker gathers, once it has sent a batch. Beyond: the worker sends a batch.
+BATCH_MILLIS_MAX: Final = 25
+# Output in one batch that the server takes.
+REPORT_BYTES_MAX: Final = 4 * MIB
+# Reports in one batch.
 REPORTS_PER_BATCH_MAX: Final = 10_000
-UNACKNOWLEDGED_BYTES_MAX: Final = 4 * MIB  # on their way, per attempt; without a disk, kept at all
-SPOOL_BYTES_DEFAULT: Final = 64 * MIB  # that wait on a worker's disk, per attempt; then it blocks
+# Unacknowledged output of an attempt in transit; without a disk, all that a worker keeps of it.
+# Beyond: the worker waits for an acknowledgement.
+UNACKNOWLEDGED_BYTES_MAX: Final = 4 * MIB
+# Unacknowledged output of an attempt on a worker's disk. Beyond: the command waits.
+# Set by: `worker --spool-bytes-max`.
+SPOOL_BYTES_DEFAULT: Final = 64 * MIB
+# Smallest spool that a worker may be given. Beyond: the worker does not start with a smaller one.
 SPOOL_BYTES_MIN: Final = 64 * KIB
+# Largest spool that a worker may be given. Beyond: the worker does not start.
 SPOOL_BYTES_MAX: Final = 1024 * GIB
-SPOOL_SEGMENT_BYTES: Final = 1 * MIB  # of one file of a spool; its space comes back as a whole
-REFUSED_BYTES_MAX: Final = 256 * MIB  # in a worker's refused/, the newest spool apart
+# One file of a spool; its space comes back as a whole. Beyond: the next file.
+SPOOL_SEGMENT_BYTES: Final = 1 * MIB
+# Spools in a worker's `refused/`; the newest is kept whatever its size. Beyond: the oldest go.
+REFUSED_BYTES_MAX: Final = 256 * MIB
+# Number of spools in a worker's `refused/`. Beyond: the oldest go.
 REFUSED_SPOOLS_MAX: Final = 1_000
 
-# The memory log
+# == A server in memory. Beyond: output is cut, and a mark counts it ==
+# Output of one job. Set by: `server --output-per-job`.
 MEMORY_OUTPUT_BYTES_PER_JOB: Final = 256 * MIB
+# Output of all jobs. Beyond: output of finished jobs goes, oldest first; then output is cut.
+# Set by: `server --output-total`.
 MEMORY_OUTPUT_BYTES_TOTAL: Final = 1 * GIB
+# Artifacts of one job. Beyond: the artifact is refused. Set by: `server --artifacts-per-job`.
 MEMORY_ARTIFACT_BYTES_PER_JOB: Final = 64 * MIB
-MEMORY_ARTIFACT_BYTES_TOTAL: Final = 256 * MIB  # also of those on their way
+# Artifacts of all jobs, transfers in progress included.
+# Beyond: artifacts of finished jobs go, oldest first; then RESOURCE_EXHAUSTED.
+# Set by: `server --artifacts-total`.
+MEMORY_ARTIFACT_BYTES_TOTAL: Final = 256 * MIB
 
-# The durable log
+# == A server with SQLite. Beyond: the oldest go ==
+# Output of all jobs. Beyond: output of finished jobs goes, oldest first; then output is cut.
+# Set by: `server --output-total`.
 SQLITE_OUTPUT_BYTES_TOTAL: Final = 10 * GIB
+# Artifacts of all jobs. Beyond: artifacts of finished jobs go, oldest first; then
+# RESOURCE_EXHAUSTED. Set by: `server --artifacts-total`.
 SQLITE_ARTIFACT_BYTES_TOTAL: Final = 10 * GIB
-FREE_BYTES_MIN: Final = 256 * MIB  # on the log's disk; with less, no jobs and no output are taken
-RECENT_BYTES_MAX: Final = 16 * MIB  # of the newest events in memory, for watchers that keep up
-WAL_BYTES_MAX: Final = 4 * MIB  # of the write-ahead log, from which on it is checkpointed
-TRIM_BYTES_MAX: Final = 4 * MIB  # of reports that retention rewrites between two appends
-VACUUM_BYTES_MAX: Final = 2 * MIB  # of the file that is given back between two appends
-FREE_BYTES_KEPT: Final = 1 * MIB  # of the file that stay free in it, to be used again
+# Free space on the disk of the log. Beyond: with less, jobs, output and artifacts are refused.
+# Set by: `server --free-bytes-min`.
+FREE_BYTES_MIN: Final = 256 * MIB
+# Newest events in memory, for watchers that keep up. Beyond: watchers read older events from disk.
+RECENT_BYTES_MAX: Final = 16 * MIB
+# Write-ahead log. Beyond: a checkpoint.
+WAL_BYTES_MAX: Final = 4 * MIB
+# Reports that retention rewrites between two appends. Beyond: the next slice.
+TRIM_BYTES_MAX: Final = 4 * MIB
+# Part of the file that is given back between two appends. Beyond: the next slice.
+VACUUM_BYTES_MAX: Final = 2 * MIB
+# Free pages that stay in the file, for reuse. Beyond: they are given back to the disk.
+FREE_BYTES_KEPT: Final = 1 * MIB
 
-# A client
-LINE_BYTES_MAX: Final = 1 * MIB  # of a line that `airunner logs` prints whole
+# == A client. Beyond: the next piece ==
+# A line that `airunner logs` prints whole.
+LINE_BYTES_MAX: Final = 1 * MIB
 
-# The server
-JOBS_MAX: Final = 1_000_000  # queued, running and finished together
-JOBS_SCRIPT_BYTES_MAX: Final = 1 * GIB  # scripts and steps of all of them, in the server's memory
+# == The server. Beyond: RESOURCE_EXHAUSTED ==
+# Jobs of every state. Beyond: finished jobs go, oldest first; then RESOURCE_EXHAUSTED.
+# Set by: `server --jobs-max`.
+JOBS_MAX: Final = 1_000_000
+# Scripts and steps of all jobs, in memory.
+# Beyond: finished jobs with scripts go, oldest first; then RESOURCE_EXHAUSTED.
+JOBS_SCRIPT_BYTES_MAX: Final = 1 * GIB
+# Finished jobs. Beyond: the oldest go. Set by: `server --finished-max`.
 FINISHED_JOBS_KEPT: Final = 100_000
+# Age of finished jobs. Beyond: the job goes. Set by: `server --finished-age`.
 FINISHED_SECONDS_KEPT: Final = 30 * 24 * 3600
-FINISHED_SECONDS_SPARED: Final = 600  # no finished job goes sooner
+# Age up to which no finished job goes, whatever the other limits say.
+# Beyond: retention may remove the job.
+FINISHED_SECONDS_SPARED: Final = 600
+# Time of a graceful stop. Beyond: the server ends.
 SHUTDOWN_SECONDS_MAX: Final = 10
-CALLS_MAX: Final = 20_000  # at once: parked polls, monitors and worker streams included
-TOKEN_BYTES_MAX: Final = 8 * KIB  # of one caller's token
-TOKENS_CACHED_MAX: Final = 10_000  # verified tokens that are remembered until they expire
-CONNECTIONS_REMEMBERED_MAX: Final = 20_000  # workers whose latest stream is known
-PENDING_REPLIES_MAX: Final = 1_024  # per worker session; past it, its stream is not read
+# Concurrent calls: parked polls, monitors and worker streams included.
+CALLS_MAX: Final = 20_000
+# Token of a caller. Beyond: UNAUTHENTICATED.
+TOKEN_BYTES_MAX: Final = 8 * KIB
+# Verified tokens in memory, until they expire. Beyond: the oldest is verified again.
+TOKENS_CACHED_MAX: Final = 10_000
+# Workers whose latest stream is known. Beyond: the oldest is forgotten.
+CONNECTIONS_REMEMBERED_MAX: Final = 20_000
+# Replies that wait for one worker. Beyond: the server reads no more of its stream.
+PENDING_REPLIES_MAX: Final = 1_024

@@ -20,8 +20,8 @@ from airunner.server.parking import Parking
 from airunner.server.pins import Pins
 from airunner.store.engine import Engine
 
-RANGE_EVENTS_MAX: Final = 256
-RANGE_BYTES_MAX: Final = 1 * MIB  # of output, with which no more events join
+RANGE_EVENTS_MAX: Final = 256  # events that a watcher reads at a time
+RANGE_BYTES_MAX: Final = 1 * MIB  # output after which no further event joins them
 
 _ALL: Final = object()  # what those park on who read of all jobs
 

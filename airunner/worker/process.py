@@ -28,7 +28,7 @@ from airunner.model.reports import Stream
 from airunner.model.spec import ProcessType, TerminalSize
 
 LINGER: Final = 0.5  # seconds that the rest of a tree may write on after the command's end
-READ_BYTES_MAX: Final = 64 * 1024  # of output in one read
+READ_BYTES_MAX: Final = 64 * 1024  # output in one read
 
 
 class LaunchError(Exception):

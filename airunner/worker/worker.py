@@ -33,7 +33,7 @@ from airunner.worker.process import SupervisorLost
 from airunner.worker.session.held_lease import HeldLease
 from airunner.worker.session.session import Connect, WorkerSession
 
-KILL_SECONDS_MAX: Final = 3  # for giving jobs back after kill()
+KILL_SECONDS_MAX: Final = 3  # time to give jobs back after kill()
 DRAIN_SECONDS_DEFAULT: Final = 60.0
 SPAN_DEFAULT: Final = Millis(WORKER_VISIBILITY_SECONDS_DEFAULT * 1000)
 

@@ -20,7 +20,7 @@ from airunner.wire.codec.job_events import decode_filter, passes
 from airunner.wire.codec.reports import decode_reports
 from airunner.wire.job.v1 import job_pb2 as pb
 
-PLACES_UNSAID_MAX: Final = 10_000  # that go by without a word to a caller who filters them out
+PLACES_UNSAID_MAX: Final = 10_000  # filtered positions before a follower gets an empty response
 
 _SERVICE: Final = pb.DESCRIPTOR.services_by_name["JobEventsService"].full_name
 

@@ -32,7 +32,7 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 Serve: TypeAlias = Callable[..., Awaitable[A | None]]
 
-DETAILS_CHARS_MAX: Final = 2_000  # of a message, which travels in a header
+DETAILS_CHARS_MAX: Final = 2_000  # error message, which travels in a header
 _DAMAGED: Final = "what the server has of this job is damaged; the server's log says where, and what to do about it"
 _caller: ContextVar[Caller] = ContextVar("caller")
 

@@ -16,7 +16,7 @@ from airunner.model.jobs import Instant, Position, Sequence
 from airunner.model.limits import MIB
 from airunner.wire.codec.job_events import encode_told
 
-RESPONSES_BYTES_MAX: Final = 4 * MIB
+RESPONSES_BYTES_MAX: Final = 4 * MIB  # newest encoded events, shared by all watchers
 
 
 @dataclass(frozen=True, slots=True)

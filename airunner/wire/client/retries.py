@@ -8,7 +8,7 @@ from airunner.model.errors import Refused, ShuttingDown, Stalled, Unauthenticate
 from airunner.wire.client.connection import Connection
 
 PAUSE_SECONDS: Final = (0.1, 5.0)  # before a further try: at first, at most; doubled in between
-AWAY_SECONDS_MAX: Final = 900.0  # for which a server may be gone before a client gives up
+AWAY_SECONDS_MAX: Final = 900.0  # absence of the server before a client gives up
 CONNECTED_SECONDS: Final = 60.0  # after which a try must have had a server, though it was silent
 BROKEN: Final = (Unreachable, ShuttingDown, Stalled, Unauthenticated)  # what a further try may mend
 

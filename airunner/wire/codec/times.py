@@ -11,7 +11,7 @@ from airunner.model.jobs import Instant, Millis
 from airunner.wire.job.v1 import job_pb2 as pb
 
 _SECONDS_MAX = 253_402_300_799  # the end of the year 9999, up to which protobuf counts
-MILLIS_MAX = _SECONDS_MAX * 1000
+MILLIS_MAX = _SECONDS_MAX * 1000  # latest instant, the end of the year 9999
 _DURATION_SECONDS_MAX = 315_576_000_000  # ten thousand years, the same
 
 

@@ -30,8 +30,8 @@ from airunner.worker.spool.lease_file import write_final
 from airunner.worker.spool.segments import Segments
 from airunner.worker.spool.spool import FinalReport, MemorySpool, SpoolDamaged, size_of
 
-UNSENT_BYTES_MAX: Final = 1 * MIB  # of reports that were not sent yet, in memory
-SEGMENTS_MIN: Final = 4  # files that a full spool has at least, so that space comes back in parts
+UNSENT_BYTES_MAX: Final = 1 * MIB  # unsent reports of a spool in memory
+SEGMENTS_MIN: Final = 4  # files of a full spool, at least, so that space comes back in parts
 
 
 class Home(Protocol):

@@ -54,7 +54,7 @@ PREFIX: Final = "spools-"
 ALIVE: Final = "alive"
 STRANDED: Final = "stranded"  # when a worker of another server first saw that its owner is dead
 REFUSED: Final = "refused"
-STRANGERS_SECONDS_KEPT: Final = 2 * VISIBILITY_SECONDS_MAX
+STRANGERS_SECONDS_KEPT: Final = 2 * VISIBILITY_SECONDS_MAX  # age of spools of another server
 
 
 class DiskSpools:

@@ -29,7 +29,7 @@ import select
 import signal
 
 PREFIX = "airunner-keeper-"
-STALE_MILLIS_MAX = 5_000  # for which a dead supervisor's jobs may take to die
+STALE_MILLIS_MAX = 5_000  # time in which the jobs of a dead supervisor must die
 
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 

@@ -49,9 +49,9 @@ BROKEN: Final = "setup"
 READY: Final = b"ready"  # " kind directory": the control socket' first message
 REFUSED: Final = b"refused"  # " sentence": instead of it
 
-WORD_BYTES_MAX: Final = 8192
-COMMAND_BYTES_MAX: Final = 64 * 1024
-DESCRIPTORS_MAX: Final = 3  # standard output and error, or a terminal; and a file of the command
+WORD_BYTES_MAX: Final = 8192  # one message between the processes
+COMMAND_BYTES_MAX: Final = 64 * 1024  # command in a message; a larger one travels as a file
+DESCRIPTORS_MAX: Final = 3  # descriptors of a message: two pipes or a terminal, and a file
 
 CGROUP: Final = "cgroup"
 SUBREAPER: Final = "subreaper"

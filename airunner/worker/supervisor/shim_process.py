@@ -10,7 +10,7 @@ from airunner.worker.supervisor import protocol
 from airunner.worker.supervisor.failure import failure
 from airunner.worker.supervisor.output import Output
 
-KILL_SECONDS_MAX: Final = 3.0  # for which a shim may take to kill its tree
+KILL_SECONDS_MAX: Final = 3.0  # time in which a shim must kill its tree
 
 SHIM_GONE: Final = "the shim that watches over this command was killed"
 SUPERVISOR_GONE: Final = "the supervisor of this worker's processes has ended"

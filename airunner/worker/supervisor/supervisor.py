@@ -46,8 +46,8 @@ from airunner.worker.supervisor.waits import readable, removed, writable
 
 Tree = Literal["auto", "cgroup", "subreaper"]
 
-START_SECONDS_MAX: Final = 15  # for which a supervisor may take to start
-FREE_MAX: Final = 16  # shims that run nothing
+START_SECONDS_MAX: Final = 15  # time in which a supervisor must start
+FREE_MAX: Final = 16  # idle shims that stay for the next command
 _BOOT: Final = (
     "import sys; sys.path.append(sys.argv[1]); "
     "from airunner.worker.supervisor.main import main; main(sys.argv[2])"

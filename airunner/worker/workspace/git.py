@@ -22,8 +22,8 @@ from airunner.model.reports import Stream
 from airunner.model.spec import Checkout, JobSpec, ProcessType, Submodules, TerminalSize
 from airunner.worker.process import Command, Launcher, LaunchError
 
-STDERR_BYTES_MAX: Final = 16 * 1024  # the last that git said, which is kept
-STDOUT_BYTES_MAX: Final = 1024  # of what git answers; a commit id is asked for, no more
+STDERR_BYTES_MAX: Final = 16 * 1024  # last part of git's standard error, for an error message
+STDOUT_BYTES_MAX: Final = 1024  # git's standard output, which is a commit id and no more
 
 PROGRESS_SECONDS: Final = 1.0  # between two lines of progress, and before the first
 

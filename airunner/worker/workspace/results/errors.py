@@ -2,7 +2,7 @@
 
 from typing import Final
 
-ERRORS_MAX: Final = 20
+ERRORS_MAX: Final = 20  # errors that an end lists in full; the rest is counted
 
 
 class Errors:

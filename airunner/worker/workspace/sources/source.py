@@ -32,9 +32,7 @@ from airunner.worker.workspace.sources.source_lock import SourceLock
 from airunner.worker.workspace.sources.source_names import LOCK
 from airunner.worker.workspace.workspace import SetupFailed
 
-HANG_SECONDS_MAX: Final = (
-    10  # for which we wait for a drive that hangs; then the thread is left alone
-)
+HANG_SECONDS_MAX: Final = 10  # wait for a drive that hangs, before its thread is abandoned
 
 _UNWRITABLE: Final = (errno.EROFS, errno.EACCES, errno.EPERM)
 
