@@ -21,6 +21,7 @@ from airunner.worker.process import (
     NotExecutable,
 )
 from airunner.worker.supervisor.supervisor import Tree
+from tests.promises import holds, promise
 from tests.worker.supervisor.supervisors import play
 from tests.zoo import (
     DOUBLE_FORK,
@@ -42,6 +43,10 @@ kinds = pytest.mark.parametrize("kind", KINDS)
 OK = Exit(0)
 
 
+@promise(
+    "processes/none-outlives-its-job",
+    "No process outlives its job, however it hides.",
+)
 @trees
 @kinds
 @pytest.mark.parametrize("animal", [DOUBLE_FORK, SETSID, STUBBORN_DAEMON])
@@ -277,6 +282,7 @@ def test_a_core_dump_is_a_death_by_its_signal(tree: Tree, tmp_path: Path) -> Non
     play(tree, scene)
 
 
+@holds("processes/none-outlives-its-job")
 @trees
 def test_a_fork_bomb_within_a_limit_is_killed(tree: Tree) -> None:
     async def scene(pen: Pen) -> None:
@@ -316,6 +322,7 @@ def test_one_that_stops_itself_can_still_be_ended(tree: Tree, kind: ProcessType)
     play(tree, scene)
 
 
+@holds("processes/none-outlives-its-job")
 @trees
 @kinds
 def test_one_that_is_stopped_is_killed(tree: Tree, kind: ProcessType) -> None:

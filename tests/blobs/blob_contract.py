@@ -20,6 +20,7 @@ from airunner.model.artifacts import Artifact
 from airunner.model.errors import InvalidRequest
 from airunner.model.jobs import JobId
 from airunner.model.limits import ARTIFACT_CHUNK_BYTES
+from tests.promises import holds
 
 ONE = JobId("0198a0b1-0000-7000-8000-000000000001")
 TWO = JobId("0198a0b1-0000-7000-8000-000000000002")
@@ -90,6 +91,7 @@ class DepotContract:
             sizes = [len(chunk) async for chunk in chunks]
         assert sizes == [ARTIFACT_CHUNK_BYTES, ARTIFACT_CHUNK_BYTES, 9]
 
+    @holds("results/acknowledged-artifact-survives")
     @on_a_loop
     async def test_nobody_sees_a_file_before_it_is_whole(self, blobs: BlobStore) -> None:
         with closing(await blobs.create(ONE, 1, artifact(LARGE))) as deposit:
@@ -97,6 +99,7 @@ class DepotContract:
             assert not await is_there(blobs, ONE, LARGE)
         assert not await is_there(blobs, ONE, LARGE)
 
+    @holds("results/acknowledged-artifact-survives")
     @on_a_loop
     async def test_bytes_that_are_not_those_that_were_said_are_not_kept(
         self, blobs: BlobStore

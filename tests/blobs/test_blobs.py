@@ -13,6 +13,7 @@ from airunner.blobs.folder import PARTIAL, TRASH, FolderBlobs, blob_path, blobs_
 from airunner.blobs.memory import MemoryBlobs
 from airunner.model.errors import LimitReached
 from tests.blobs.blob_contract import LARGE, ONE, TWO, DepotContract, artifact, get, is_there, put
+from tests.promises import holds, promise
 
 
 class TestMemoryDepot(DepotContract):
@@ -35,6 +36,7 @@ def test_a_contract_says_how_its_blob_store_is_made(tmp_path: Path) -> None:
         DepotContract().make(tmp_path)
 
 
+@holds("results/transfers-are-bounded")
 def test_memory_is_bounded_with_what_is_on_its_way() -> None:
     async def main() -> None:
         blobs = MemoryBlobs(10)
@@ -77,6 +79,7 @@ def test_files_are_their_owners_alone(tmp_path: Path) -> None:
         assert stat.S_IMODE(each.stat().st_mode) == 0o700
 
 
+@holds("results/acknowledged-artifact-survives")
 def test_a_file_is_synced_before_it_has_its_name_and_its_name_before_it_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,6 +111,7 @@ def test_a_file_is_synced_before_it_has_its_name_and_its_name_before_it_is_kept(
     asyncio.run(main())
 
 
+@holds("results/bytes-before-facts")
 def test_what_goes_leaves_no_folder_behind(tmp_path: Path) -> None:
     async def main() -> None:
         blobs = FolderBlobs.open(tmp_path / "blobs")
@@ -150,6 +154,7 @@ def test_a_start_removes_what_was_on_its_way_and_what_no_job_has(tmp_path: Path)
     }  # fmt: skip
 
 
+@holds("results/bytes-before-facts")
 def test_what_a_server_did_not_get_to_remove_the_next_one_does(tmp_path: Path) -> None:
     folder = tmp_path / "blobs"
 
@@ -172,6 +177,11 @@ def test_what_a_server_did_not_get_to_remove_the_next_one_does(tmp_path: Path) -
     assert names(folder) == set()
 
 
+@promise(
+    "results/artifact-or-data-loss",
+    "A read of an artifact returns the stored bytes, or DATA_LOSS. The server's log names the "
+    "file.",
+)
 def test_a_file_that_is_not_what_was_kept_is_not_passed_on_as_if_it_were(tmp_path: Path) -> None:
     async def main() -> None:
         blobs = FolderBlobs.open(tmp_path / "blobs")
@@ -200,6 +210,7 @@ def test_a_file_that_is_not_what_was_kept_is_not_passed_on_as_if_it_were(tmp_pat
     asyncio.run(main())
 
 
+@holds("results/transfers-are-bounded")
 def test_room_is_asked_for_with_all_that_is_still_to_come(tmp_path: Path) -> None:
     asked: list[int] = []
 
@@ -224,6 +235,7 @@ def test_a_disk_without_room_is_a_limit_and_one_that_fails_is_not() -> None:
         (full / "nothing").write_bytes(b"x")
 
 
+@holds("results/acknowledged-artifact-survives")
 def test_one_who_goes_away_leaves_nothing_whenever_that_is(tmp_path: Path) -> None:
     async def main() -> None:
         blobs = FolderBlobs.open(tmp_path / "blobs")

@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.conftest import PATIENCE, Shell
 from tests.cli.terminal import Terminal
+from tests.promises import holds, promise
 from tests.support.cutter import Cutter
 from tests.support.proxy import proxy
 
@@ -146,6 +147,11 @@ def test_an_unknown_job_is_125(embedded: Shell) -> None:
         assert done.stderr.startswith("airunner: no job nope")
 
 
+@promise(
+    "results/fetch-is-whole-or-nothing",
+    "`artifacts get` writes a file whole, as it was stored, or not at all. It writes only below "
+    "the named folder, continues over lost connections, and replaces a file only on request.",
+)
 def test_a_fetch_survives_a_cut_connection(embedded: Shell, job: str) -> None:
     with Cutter(embedded.server, after=1_000_000) as cutter:
         said = ("--server", cutter.address, *embedded.trust)
@@ -159,6 +165,7 @@ def test_a_fetch_survives_a_cut_connection(embedded: Shell, job: str) -> None:
     assert hashlib.sha256(large).hexdigest() == LARGE_SHA256
 
 
+@holds("results/fetch-is-whole-or-nothing")
 def test_ctrl_c_leaves_no_half_of_a_file(embedded: Shell, job: str) -> None:
     with proxy(embedded.server) as network:
         network.silence_after(1_000_000)
@@ -172,6 +179,7 @@ def test_ctrl_c_leaves_no_half_of_a_file(embedded: Shell, job: str) -> None:
     assert below(embedded.home / "stopped") == set()
 
 
+@holds("results/fetch-is-whole-or-nothing")
 def test_sigterm_leaves_no_half_of_a_file(embedded: Shell, job: str) -> None:
     with proxy(embedded.server) as network:
         network.silence_after(1_000_000)

@@ -10,6 +10,7 @@ import pytest
 from airunner.cli.download_folder import DownloadFolder
 from airunner.cli.exit_codes import CommandFailed
 from airunner.model.artifacts import Artifact
+from tests.promises import holds
 
 
 def artifact(path: str, *, executable: bool = False) -> Artifact:
@@ -71,6 +72,7 @@ def test_a_file_that_is_there_is_not_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "app").read_text() == "old"
 
 
+@holds("results/fetch-is-whole-or-nothing")
 def test_a_file_that_came_meanwhile_is_not_replaced_either(tmp_path: Path) -> None:
     def raced() -> None:
         with (
@@ -116,6 +118,7 @@ def test_a_file_is_replaced_if_that_is_asked_for(tmp_path: Path) -> None:
     assert (tmp_path / "app").read_bytes() == b"fresh"
 
 
+@holds("results/fetch-is-whole-or-nothing")
 @pytest.mark.parametrize("replace", [False, True])
 def test_nothing_is_written_through_a_link_to_a_folder(tmp_path: Path, replace: bool) -> None:
     outside, top = tmp_path / "outside", tmp_path / "top"
@@ -127,6 +130,7 @@ def test_nothing_is_written_through_a_link_to_a_folder(tmp_path: Path, replace: 
     assert below(outside) == set()
 
 
+@holds("results/fetch-is-whole-or-nothing")
 def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(tmp_path: Path) -> None:
     (tmp_path / "outside").write_text("old")
     top = tmp_path / "top"

@@ -10,6 +10,7 @@ import pytest
 from airunner.log.sqlite.schema import PAGE_BYTES
 from tests.cli.conftest import Shell
 from tests.log.sqlite.sample_logs import write
+from tests.promises import holds
 
 
 @pytest.fixture
@@ -115,6 +116,7 @@ def test_a_server_goes_on_beside_a_check_and_a_backup(embedded: Shell) -> None:
     assert re.search(r"is in use by process \d+: ", refused.stderr)
 
 
+@holds("results/artifacts-follow-their-log")
 def test_artifacts_are_checked_copied_and_saved_with_their_log(embedded: Shell) -> None:
     log = next(embedded.home.rglob("jobs.db"))
     submitted = embedded.run("submit", "--artifact", "*", "--step", "echo one >1; echo two >2")

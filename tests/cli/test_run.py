@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.conftest import AIRUNNER, Shell
 from tests.cli.terminal import Terminal
+from tests.promises import holds, promise
 
 LONELY = {"AIRUNNER_SERVER": "127.0.0.1:1", "AIRUNNER_TOKEN_FILE": "/no/such/token"}
 STUBBORN = "trap '' TERM INT; echo ready; while :; do sleep 0.1; done"
@@ -29,6 +30,7 @@ def workspaces(shell: Shell) -> list[str]:
     return [path.name for path in (shell.home / ".cache" / "airunner" / "work").iterdir()]
 
 
+@holds("processes/run-equals-worker")
 @pytest.mark.parametrize("words", [("run",), ("worker", "--dry-run")], ids=["run", "dry-run"])
 def test_a_job_runs_here_with_its_output_its_exit_code_and_its_results(
     shell: Shell, words: tuple[str, ...]
@@ -101,6 +103,7 @@ def test_a_repository_may_be_a_folder_of_this_machine(shell: Shell) -> None:
     assert (done.returncode, done.stdout) == (0, "Open\n")
 
 
+@holds("processes/run-replaces-only-its-own")
 def test_results_go_where_they_are_wanted_in_place_of_the_last(shell: Shell) -> None:
     for word in ("one", "two"):
         job = write(shell, script=f"touch {word}", artifacts=["one", "two"])
@@ -124,6 +127,10 @@ def test_a_workspace_that_is_kept_is_told(shell: Shell) -> None:
     assert (kept / "checkout" / "made").read_text() == "here\n"
 
 
+@promise(
+    "processes/run-replaces-only-its-own",
+    "`airunner run` replaces no folder but the results of an earlier run.",
+)
 @pytest.mark.parametrize("where", ["results", "."])
 def test_a_folder_that_is_not_of_a_run_is_never_replaced(shell: Shell, where: str) -> None:
     (shell.home / "results").mkdir()
@@ -180,6 +187,7 @@ def test_a_run_under_nohup_goes_on_when_its_terminal_is_gone(shell: Shell) -> No
     assert running.returncode == 0
 
 
+@holds("processes/run-equals-worker")
 def test_at_a_terminal_a_second_interrupt_kills(shell: Shell) -> None:
     job = write(shell, script=STUBBORN, gracePeriod="10m")
     terminal = Terminal(shell, "run", job)
@@ -200,6 +208,11 @@ def test_a_reader_that_goes_away_ends_no_job(shell: Shell) -> None:
     assert (shell.home / "results" / "step_0.log").read_text().endswith("20000\n")
 
 
+@promise(
+    "sources/folders-lie-apart",
+    "Sources, workspaces and spools lie in separate folders. A worker whose sources could contain "
+    "spools, which hold the tokens of other jobs, does not start.",
+)
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

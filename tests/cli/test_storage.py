@@ -16,6 +16,7 @@ from airunner.cli.commands.server import _retention
 from airunner.cli.processes.storage import StorageOptions, sqlite_path
 from airunner.model.limits import GIB, KIB, MEMORY_OUTPUT_BYTES_PER_JOB, MIB, OUTPUT_BYTES_MAX
 from tests.cli.conftest import PATIENCE, Shell
+from tests.promises import holds, promise
 from tests.support.installation import Site, site
 
 JOBS = ".local/share/airunner/jobs.db"
@@ -184,6 +185,11 @@ def test_a_damaged_file_is_not_served_and_what_to_do_is_said(own: Site) -> None:
     assert "airunner log salvage" in line
 
 
+@promise(
+    "server/failing-disk-ends-the-server",
+    "A failing disk ends the server. The server answers nothing that is not on disk, and the next "
+    "start has everything that was answered.",
+)
 def test_a_disk_that_fails_ends_the_server_which_loses_nothing_that_it_answered(own: Site) -> None:
     assert own.server
     answered = [own.submit("--", "true")]
@@ -201,6 +207,7 @@ def test_a_disk_that_fails_ends_the_server_which_loses_nothing_that_it_answered(
     assert set(answered) <= {json.loads(line)["id"] for line in listed}
 
 
+@holds("server/short-disk-refuses-new-work")
 def test_a_server_whose_disk_is_short_of_room_takes_no_job(tmp_path: Path) -> None:
     with site(tmp_path / "site", server=("--free-bytes-min", "1000TiB")) as it:
         done = it.run("submit", "--", "true")
@@ -210,6 +217,7 @@ def test_a_server_whose_disk_is_short_of_room_takes_no_job(tmp_path: Path) -> No
         assert it.run("list", check=True).returncode == 0
 
 
+@holds("server/short-disk-refuses-new-work")
 def test_output_waits_while_a_disk_is_short_of_room_and_is_whole_after(tmp_path: Path) -> None:
     with site(tmp_path / "site") as it:
         it.start_worker("--visibility-timeout", "30")

@@ -6,6 +6,7 @@ import pytest
 
 from tests.cli.conftest import Shell
 from tests.cli.terminal import Terminal
+from tests.promises import holds
 
 JOB = """
 steps:
@@ -85,6 +86,7 @@ def test_events_in_json_tell_of_steps(embedded: Shell, job: str) -> None:
     assert [each["status"] for each in events[-1]["steps"]] == ["success", "failed", "skipped"]
 
 
+@holds("logs/remarks-have-their-own-line")
 def test_a_terminal_shows_steps_in_colour_each_on_a_line_of_its_own(
     embedded: Shell, job: str
 ) -> None:

@@ -21,6 +21,7 @@ from airunner.wire.client.endpoint import Endpoint, dial
 from airunner.wire.codec.artifacts import encode_artifact
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1.job_pb2_grpc import JobArtifactsServiceStub, JobServiceStub
+from tests.promises import holds, promise
 from tests.server.grpc.server_fixture import until
 from tests.support.installation import Site
 
@@ -67,6 +68,12 @@ async def fetch(shelves: ArtifactsClient, id: JobId, it: Artifact) -> bytes:
         return b"".join([chunk async for chunk in chunks])
 
 
+@promise(
+    "results/acknowledged-artifact-survives",
+    "An acknowledged artifact is there, whole, after a crash, and nobody ever sees a partial "
+    "artifact. The bytes are synced and named before their fact is in the log, and the answer "
+    "comes after that.",
+)
 def test_what_was_answered_is_there_whole_after_a_kill(own: Site) -> None:
     async def main() -> None:
         async with leased(own) as (id, token, shelves):
@@ -91,6 +98,7 @@ def test_what_was_answered_is_there_whole_after_a_kill(own: Site) -> None:
     assert "3 artifacts of" in checked
 
 
+@holds("results/acknowledged-artifact-survives")
 def test_nothing_of_an_upload_that_was_cut_off_is_there(own: Site) -> None:
     async def main() -> None:
         async with leased(own) as (id, token, shelves), dial(endpoint(own)) as channel:
@@ -127,6 +135,7 @@ class Killing(io.BytesIO):
         return super().read(size)
 
 
+@holds("results/upload-survives-server-death")
 @pytest.mark.parametrize("after", [0, len(LARGE) // 2, len(LARGE)])
 def test_an_upload_goes_through_though_the_server_is_killed_on_the_way(
     own: Site, after: int
@@ -160,6 +169,7 @@ def test_a_download_goes_on_where_it_was_when_its_server_was_killed(own: Site) -
     asyncio.run(main())
 
 
+@holds("results/acknowledged-artifact-survives")
 def test_many_at_once_over_kills_are_each_kept_once_and_whole(own: Site) -> None:
     async def main() -> None:
         async with leased(own) as (id, token, shelves):
@@ -182,6 +192,7 @@ def test_many_at_once_over_kills_are_each_kept_once_and_whole(own: Site) -> None
     asyncio.run(main())
 
 
+@holds("results/bytes-before-facts")
 def test_what_a_killed_server_did_not_remove_the_next_one_does(own: Site) -> None:
     async def main() -> None:
         async with leased(own) as (_, token, shelves):
@@ -203,6 +214,7 @@ def test_what_a_killed_server_did_not_remove_the_next_one_does(own: Site) -> Non
     asyncio.run(main())
 
 
+@holds("results/artifacts-follow-their-log")
 def test_a_server_on_a_backup_has_the_artifacts_of_its_moment(own: Site) -> None:
     async def main() -> None:
         async with leased(own) as (id, token, shelves):

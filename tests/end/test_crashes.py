@@ -4,6 +4,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+from tests.promises import holds
 from tests.support.installation import Site
 
 
@@ -32,6 +33,7 @@ def until_ready(it: Site, id: str) -> None:
     it.wait_for(id, "output")
 
 
+@holds("jobs/worker-death-loses-no-job")
 def test_killed_worker_leaves_no_process_and_its_job_runs_again(own: Site) -> None:
     worker = own.start_worker("--visibility-timeout", "2")
     once = "[ $AIRUNNER_ATTEMPT = 2 ] || while :; do echo first; sleep 0.2; done; echo second"
@@ -46,6 +48,7 @@ def test_killed_worker_leaves_no_process_and_its_job_runs_again(own: Site) -> No
     assert not alive("killed-worker")
 
 
+@holds("jobs/cancelled-is-the-only-end")
 def test_cancel_ends_a_tree_that_ignores_sigterm(own: Site) -> None:
     own.start_worker()
     id = own.submit("--grace", "1", "--", *stubborn("cancelled-tree"))
@@ -57,6 +60,7 @@ def test_cancel_ends_a_tree_that_ignores_sigterm(own: Site) -> None:
     assert not alive("cancelled-tree")
 
 
+@holds("jobs/no-blame-no-failure")
 def test_stopped_worker_releases_its_job_to_the_next(own: Site) -> None:
     worker = own.start_worker("--drain-timeout", "0")
     once = "if [ $AIRUNNER_ATTEMPT = 1 ]; then echo ready; exec sleep 600; fi; echo second"
@@ -69,6 +73,7 @@ def test_stopped_worker_releases_its_job_to_the_next(own: Site) -> None:
     assert own.show(id)["failures"] == 0
 
 
+@holds("jobs/one-worker-at-a-time", "jobs/silent-worker-gets-no-job")
 def test_worker_that_is_frozen_past_its_lease_stops_its_job_and_writes_nothing(own: Site) -> None:
     frozen = own.start_worker("--visibility-timeout", "2")
     once = "[ $AIRUNNER_ATTEMPT = 2 ] || while :; do echo first; sleep 0.2; done; echo second"
@@ -106,6 +111,7 @@ def test_server_that_keeps_jobs_in_memory_forgets_them_and_everybody_recovers(
     assert not alive("forgotten-job")
 
 
+@holds("server/stops-in-ten-seconds")
 def test_server_stops_in_time_with_everybody_parked(own: Site) -> None:
     own.start_worker()
     id = own.submit("--queue", "nobody", "--", "true")
@@ -116,6 +122,7 @@ def test_server_stops_in_time_with_everybody_parked(own: Site) -> None:
     assert own.server.wait(12) == 0
 
 
+@holds("logs/watchers-are-independent")
 def test_twenty_monitors_see_the_same_and_a_slow_one_holds_up_nobody(own: Site) -> None:
     own.start_worker()
     lines = 200_000

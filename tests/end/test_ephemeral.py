@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from tests.end.test_crashes import alive
+from tests.promises import holds
 from tests.support.installation import Process, Site
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +62,7 @@ def loop(own: Site) -> Iterator[Process]:
         process.stop()
 
 
+@holds("processes/jobs-max-is-exact")
 def test_each_job_has_a_worker_of_its_own(own: Site, loop: Process) -> None:
     ids = [own.submit("--", "true") for _ in range(3)]
     found = workers_of(own, ids)
@@ -75,6 +77,7 @@ def test_the_loop_ends_with_an_idle_worker(loop: Process, group: bool) -> None:
     loop.said("stopped")
 
 
+@holds("processes/jobs-max-is-exact")
 @pytest.mark.parametrize("group", [False, True], ids=["alone", "with-its-group"])
 def test_the_loop_ends_with_a_worker_that_gives_its_job_back(
     own: Site, loop: Process, group: bool
@@ -130,6 +133,7 @@ def honcho(tmp_path: Path) -> Iterator[tuple[Process, Site]]:
         process.stop()
 
 
+@holds("processes/jobs-max-is-exact")
 def test_a_procfile_runs_three_workers_each_for_one_job_and_ends_with_all_it_started(
     honcho: tuple[Process, Site],
 ) -> None:

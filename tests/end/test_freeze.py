@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from airunner.model.jobs import JobId
+from tests.promises import holds
 from tests.rounds.expectations import Wish, is_alive, marks_of
 from tests.support.installation import Process, Site
 
@@ -36,6 +37,7 @@ def in_order(it: Site, id: str) -> list[tuple[str, int]]:
     return [(str(each["type"]), attempt) for each, attempt in zip(events, attempts, strict=True)]
 
 
+@holds("jobs/worker-stops-first")
 def test_frozen_worker_kills_the_tree_of_its_job_when_it_goes_on_and_says_nothing_more(
     own: Site, marks: Path, frozen: list[Process]
 ) -> None:
@@ -59,6 +61,7 @@ def test_frozen_worker_kills_the_tree_of_its_job_when_it_goes_on_and_says_nothin
     assert wish.output(1).startswith(own.run("logs", id, check=True).stdout)
 
 
+@holds("jobs/one-worker-at-a-time")
 def test_server_that_is_frozen_for_longer_than_a_lease_starts_no_second_attempt_beside_the_first(
     own: Site, marks: Path, frozen: list[Process]
 ) -> None:

@@ -14,6 +14,7 @@ from airunner.model.reports import Output
 from airunner.wire.client.endpoint import Endpoint
 from airunner.wire.client.follow import follow
 from airunner.wire.client.jobs_client import JobsClient
+from tests.promises import holds, promise
 from tests.rounds.expectations import Wish, marks_of
 from tests.support.installation import Site
 from tests.support.proxy import Proxy, Way, proxy
@@ -29,6 +30,7 @@ def marked(it: Site) -> Path:
     return marks
 
 
+@holds("jobs/worker-stops-first")
 @WAYS
 def test_a_worker_that_is_not_heard_or_hears_nothing_kills_its_job_before_the_next_one_begins(
     own: Site, ways: tuple[Way, ...]
@@ -54,6 +56,7 @@ def test_a_worker_that_is_not_heard_or_hears_nothing_kills_its_job_before_the_ne
     assert own.run("logs", id, check=True).stdout.endswith(wish.output(2))
 
 
+@holds("jobs/broken-connection-redelivers-nothing")
 @WAYS
 def test_a_worker_whose_network_heals_before_its_lease_has_lapsed_loses_nothing(
     own: Site, ways: tuple[Way, ...]
@@ -74,6 +77,11 @@ def test_a_worker_whose_network_heals_before_its_lease_has_lapsed_loses_nothing(
         assert (job["attempt"], job["failures"], job["log_complete"]) == (1, 0, True)
 
 
+@promise(
+    "logs/dead-connection-is-noticed",
+    "A watcher notices a dead connection within 40 s and continues where it was. A watcher whose "
+    "connection is cut continues in the same way.",
+)
 def test_a_monitor_whose_connection_died_without_a_word_finds_out_and_misses_nothing(
     own: Site,
 ) -> None:
@@ -115,6 +123,7 @@ def test_a_monitor_whose_connection_died_without_a_word_finds_out_and_misses_not
     assert own.run("logs", id, check=True).stdout == b"one\ntwo\n"
 
 
+@holds("logs/dead-connection-is-noticed")
 def test_a_submit_whose_connection_is_cut_exits_with_the_code_of_its_job(own: Site) -> None:
     own.start_worker()
     go = own.folder / "go"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.promises import holds, promise
 from tests.support.installation import Site
 
 
@@ -38,6 +39,11 @@ def test_submit_keeps_standard_output_and_standard_error_apart(shared: Site) -> 
     assert b"err\n" in done.stderr
 
 
+@promise(
+    "processes/exit-code-is-the-commands",
+    "The exit code of `submit` is the exit code of the command. All other codes follow the table "
+    "in the README.",
+)
 @pytest.mark.parametrize(
     ("arguments", "code", "reason"),
     [
@@ -69,6 +75,7 @@ def test_failed_clone_says_what_git_said(shared: Site, repository: Path) -> None
     assert b"no-such-branch" in done.stderr
 
 
+@holds("processes/clean-environment")
 def test_command_sees_a_clean_environment(shared: Site) -> None:
     done = shared.run("submit", "--env", "GREETING=hello", "--", "env")
     names = {line.split("=", 1)[0] for line in done.stdout.decode().splitlines()}
@@ -85,6 +92,7 @@ def test_terminal_mode_gives_a_real_terminal(shared: Site) -> None:
     assert done.stdout.startswith(b"24 80\r\n/dev/pts/")
 
 
+@holds("logs/output-is-byte-for-byte")
 @pytest.mark.parametrize("mode", [[], ["--pty"]], ids=["pipe", "pty"])
 def test_fifty_megabytes_arrive_byte_for_byte(shared: Site, mode: list[str]) -> None:
     make = "import hashlib,sys\nfor n in range(1_562_500): sys.stdout.buffer.write(hashlib.sha256(b'%d' % n).digest())"
@@ -99,6 +107,7 @@ def test_fifty_megabytes_arrive_byte_for_byte(shared: Site, mode: list[str]) -> 
     assert stored.hexdigest() == expected.hexdigest()
 
 
+@holds("jobs/request-id-is-one-job")
 def test_same_request_id_is_the_same_job_and_other_parameters_are_refused(shared: Site) -> None:
     first = shared.submit("--request-id", "once", "--", "true")
     assert shared.submit("--request-id", "once", "--", "true") == first
@@ -124,11 +133,13 @@ def test_list_tells_of_every_job(shared: Site) -> None:
     assert {row["state"] for row in rows} == {"scheduled"}
 
 
+@holds("jobs/wait-has-a-reason")
 def test_waiting_job_says_that_no_worker_polls_its_queue(shared: Site) -> None:
     id = shared.submit("--queue", "gpu", "--", "true")
     assert b"no worker polls queue gpu" in shared.run("show", id, check=True).stdout
 
 
+@holds("logs/sequences-have-no-gap")
 def test_monitor_events_have_every_sequence_once(shared: Site) -> None:
     id = shared.submit("--", "sh", "-c", "for n in 1 2 3 4 5; do echo $n; done")
     events = list(shared.events(id))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.end.both_ways import WAYS, Factory, Way, Workshop
+from tests.promises import holds, promise
 from tests.support.installation import site
 
 
@@ -26,6 +27,11 @@ def shop(request: pytest.FixtureRequest, factory: Factory, tmp_path: Path) -> Wo
     return Workshop(factory, f"{request.node.originalname[5:]}-{way}", way, tmp_path)
 
 
+@promise(
+    "processes/run-equals-worker",
+    "`airunner run` does what a worker does. Output, exit codes, results and artifacts are the "
+    "same; it needs no server and no token, and leaves nothing else behind.",
+)
 def test_steps_run_until_one_fails_whose_exit_code_is_the_jobs(shop: Workshop) -> None:
     shop.make({"steps": ["echo one", {"name": "two", "run": "echo out; exit 3"}, "echo three"]})
     done = shop.run()
@@ -91,6 +97,7 @@ def test_steps_of_the_payload_win_over_those_of_the_source(shop: Workshop) -> No
     assert (done.code, done.stdout, done.log(0)) == (0, "mine\n", "mine\n")
 
 
+@holds("processes/run-equals-worker")
 def test_a_step_that_takes_too_long_dies_with_all_that_it_started(
     shop: Workshop, tmp_path: Path
 ) -> None:
@@ -127,6 +134,7 @@ def test_results_of_another_run_are_gone(shop: Workshop) -> None:
     assert not [name for name in beside if name.startswith(".")]
 
 
+@holds("processes/run-equals-worker")
 def test_what_is_new_or_changed_is_an_artifact_and_the_source_stays_as_it_is(
     shop: Workshop,
 ) -> None:

@@ -16,6 +16,7 @@ from airunner.model.limits import ENQUEUE_JOBS_MAX, LINE_BYTES_MAX, MIB
 from airunner.model.spec import JobSpec
 from airunner.wire.client.endpoint import Endpoint
 from airunner.wire.client.jobs_client import JobsClient
+from tests.promises import holds
 from tests.support.installation import Process, Site
 
 PREFIX = ("--prefix-stderr", "ERROR::")
@@ -127,6 +128,7 @@ def test_a_cut_is_told_on_standard_error(shared: Site) -> None:
         assert b"10 B of output were cut here" in done.stderr
 
 
+@holds("logs/lines-are-whole")
 def test_what_a_dead_attempt_left_unended_is_a_line(own: Site) -> None:
     lost = own.start_worker("--visibility-timeout", "1")
     once = "printf attempt$AIRUNNER_ATTEMPT; [ $AIRUNNER_ATTEMPT = 2 ] || exec sleep 600"
@@ -208,6 +210,7 @@ COUNTING = (
 )
 
 
+@holds("logs/follower-misses-nothing")
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
 def test_every_line_of_jobs_in_parallel_comes_once_over_a_restart(
     own: Site, end: signal.Signals
@@ -251,6 +254,7 @@ def test_a_follower_that_does_not_read_holds_nobody_up_and_misses_nothing(own: S
     }
 
 
+@holds("logs/follower-misses-nothing")
 def test_the_lines_of_a_thousand_jobs_are_all_there(own: Site) -> None:
     own.start_worker("--slots", "8")
     with following(own, *PREFIX) as follower:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.promises import holds, promise
 from tests.support.installation import Site
 
 ENDS = pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
@@ -36,6 +37,11 @@ class Steps:
             (self.folder / str(number)).touch()
 
 
+@promise(
+    "server/restart-is-not-noticed",
+    "Clients do not notice a restart, after SIGTERM or `kill -9`. Running jobs, their leases and "
+    "output, monitors, the order of the queue, request ids and finished logs continue.",
+)
 @ENDS
 def test_a_job_runs_through_a_restart_and_none_of_its_output_is_missing(
     own: Site, tmp_path: Path, end: signal.Signals
@@ -65,6 +71,7 @@ def test_a_job_runs_through_a_restart_and_none_of_its_output_is_missing(
     assert own.run("verify", id).returncode == 0
 
 
+@holds("server/restart-is-not-noticed")
 @ENDS
 def test_a_monitor_sees_every_event_once_over_a_restart(
     own: Site, tmp_path: Path, end: signal.Signals
@@ -86,6 +93,7 @@ def test_a_monitor_sees_every_event_once_over_a_restart(
     assert seen == list(own.events(id))
 
 
+@holds("server/restart-is-not-noticed")
 @ENDS
 def test_jobs_in_line_keep_their_order(own: Site, end: signal.Signals) -> None:
     ids = [own.submit("--", "echo", str(number)) for number in range(5)]
@@ -96,6 +104,7 @@ def test_jobs_in_line_keep_their_order(own: Site, end: signal.Signals) -> None:
     assert started(own) == ids
 
 
+@holds("server/restart-is-not-noticed")
 @ENDS
 def test_a_request_that_was_answered_before_makes_no_second_job(
     own: Site, end: signal.Signals
@@ -107,6 +116,7 @@ def test_a_request_that_was_answered_before_makes_no_second_job(
     assert other.returncode == 125
 
 
+@holds("server/restart-is-not-noticed")
 @ENDS
 def test_what_a_finished_job_wrote_reads_back_byte_for_byte(own: Site, end: signal.Signals) -> None:
     own.start_worker()
@@ -121,6 +131,7 @@ def test_what_a_finished_job_wrote_reads_back_byte_for_byte(own: Site, end: sign
     assert hashlib.sha256(own.run("monitor", id, "--json").stdout).digest() == events.digest()
 
 
+@holds("server/restart-is-not-noticed")
 def test_a_worker_that_was_away_for_the_restart_keeps_its_job(own: Site, tmp_path: Path) -> None:
     away = own.start_worker("--visibility-timeout", "5")
     steps = Steps(tmp_path / "steps")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.promises import holds
 from tests.support.installation import Process, Site
 
 # The first attempt goes on until somebody ends it
@@ -40,6 +41,7 @@ def names(folder: Path) -> set[str]:
     return {each.name for each in folder.iterdir()}
 
 
+@holds("results/folder-belongs-to-one-attempt")
 @pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL])
 def test_results_are_those_of_the_last_attempt_though_the_first_is_still_writing(
     own: Site, source: Path, first: Process, how: signal.Signals

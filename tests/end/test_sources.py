@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from airunner.worker.workspace.sources.source_names import LOCK
+from tests.promises import holds
 from tests.support.installation import Site
 
 
@@ -22,6 +23,7 @@ def bring(source: Path, *steps: str) -> None:
     (source / "job.json").write_text(json.dumps({"steps": steps}))
 
 
+@holds("sources/one-job-at-a-time")
 def test_worker_that_is_frozen_leaves_nothing_in_the_results_of_the_attempt_that_follows(
     own: Site, source: Path
 ) -> None:
@@ -50,6 +52,7 @@ def test_worker_that_is_frozen_leaves_nothing_in_the_results_of_the_attempt_that
     assert sorted(os.listdir(source)) == ["job.json", "results"]
 
 
+@holds("sources/one-job-at-a-time")
 def test_worker_that_is_killed_frees_its_source_and_its_workspace_goes_with_the_next_one(
     own: Site, source: Path
 ) -> None:

@@ -11,6 +11,7 @@ from airunner.worker.process import READ_BYTES_MAX
 from airunner.worker.supervisor.output import PIPE_BYTES
 from tests.end.test_crashes import alive
 from tests.end.test_network import COUNT, Counter
+from tests.promises import holds, promise
 from tests.support.installation import Process, Site
 
 WIDTH = 999  # digits of a line: 1,000 bytes each
@@ -64,6 +65,12 @@ def counted(it: Site, id: str) -> int:
     return count
 
 
+@promise(
+    "jobs/next-worker-delivers-spool",
+    "The next worker on the same folder delivers the spool of a killed worker. While the lease "
+    "lives, it sends the rest of the log and the real end of the attempt. If no process of the "
+    "attempt is left and its end is unknown, it gives the attempt back at once, as a failure.",
+)
 def test_killed_worker_loses_nothing_that_its_job_wrote_and_the_job_runs_again_at_once(
     own: Site,
 ) -> None:
@@ -84,6 +91,7 @@ def test_killed_worker_loses_nothing_that_its_job_wrote_and_the_job_runs_again_a
     assert not refused(own, count.id)
 
 
+@holds("jobs/next-worker-delivers-spool")
 def test_true_end_of_a_job_is_told_though_its_worker_was_killed_before_it_could(own: Site) -> None:
     worker = own.start_worker("--visibility-timeout", "600")
     count = Counter(own, width=WIDTH, script=ONCE)
@@ -100,6 +108,7 @@ def test_true_end_of_a_job_is_told_though_its_worker_was_killed_before_it_could(
     assert own.run("verify", count.id).returncode == 0
 
 
+@holds("jobs/undelivered-is-set-aside")
 def test_what_a_dead_worker_left_for_a_lease_that_is_over_is_set_aside(own: Site) -> None:
     worker = own.start_worker("--visibility-timeout", "5")
     count = Counter(own, script=ONCE)
@@ -117,6 +126,11 @@ def test_what_a_dead_worker_left_for_a_lease_that_is_over_is_set_aside(own: Site
     count.stop()
 
 
+@promise(
+    "jobs/undelivered-is-set-aside",
+    "A worker sets undelivered reports of an ended lease aside. They go to a bounded `refused/` "
+    "folder, and no worker ever sends them.",
+)
 def test_frozen_worker_sets_aside_what_it_could_not_say_in_time(own: Site) -> None:
     frozen = own.start_worker("--visibility-timeout", "5")
     count = Counter(own, width=WIDTH, script=ONCE)
@@ -145,6 +159,11 @@ def test_living_worker_on_the_same_folder_keeps_its_job(own: Site) -> None:
     assert not [line for line in second.journal if "spool_taken" in line]
 
 
+@promise(
+    "logs/full-disk-costs-no-job",
+    "A full disk of a worker or a server costs no job anything. On the worker, the log gets a "
+    "remark; on the server, the command waits.",
+)
 def test_full_disk_costs_a_worker_its_spool_and_no_job_anything(own: Site) -> None:
     worker = own.start_worker()
     resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.promises import holds, promise
 from tests.support.installation import Process, Site, site
 
 BYTES = 24 * 1024 * 1024
@@ -32,6 +33,11 @@ def kill(server: Process | None) -> None:
     server.wait()
 
 
+@promise(
+    "results/upload-survives-server-death",
+    "An upload succeeds although the server is killed, for as long as the lease holds. A repeated "
+    "upload is stored once.",
+)
 def test_artifacts_wait_for_a_server_that_is_away_and_are_whole(own: Site, gate: Path) -> None:
     worker = own.start_worker("--once")
     id = begin(own, gate)
@@ -47,6 +53,7 @@ def test_artifacts_wait_for_a_server_that_is_away_and_are_whole(own: Site, gate:
     assert (got / "small").read_text() == "small\n"
 
 
+@holds("results/upload-survives-server-death")
 def test_a_lease_that_lapses_ends_the_upload(own: Site, gate: Path) -> None:
     worker = own.start_worker("--once", "--visibility-timeout", "2")
     begin(own, gate)

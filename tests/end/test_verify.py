@@ -17,6 +17,7 @@ from airunner.model.jobs import JobId
 from airunner.model.reports import Output
 from airunner.server.replay import replay
 from airunner.store.engine import Engine
+from tests.promises import holds, promise
 from tests.support.installation import Site
 
 TALKING = ("--", "sh", "-c", "for n in 1 2 3; do echo $n; sleep 0.2; done; echo err >&2; exit 4")
@@ -113,6 +114,7 @@ def test_a_job_that_runs_is_not_sealed_yet(shared: Site) -> None:
     assert done.stdout.startswith(b"not sealed yet: ")
 
 
+@holds("logs/verify-finds-changes")
 def test_a_changed_byte_is_found_though_its_row_was_made_to_fit(own: Site) -> None:
     own.start_worker()
     id = own.submit(*TALKING)
@@ -126,6 +128,11 @@ def test_a_changed_byte_is_found_though_its_row_was_made_to_fit(own: Site) -> No
     assert (said["verdict"], said["differs"]["first"]) == ("differs", event.first)
 
 
+@promise(
+    "logs/damaged-row-is-data-loss",
+    "A reader of a damaged row gets DATA_LOSS. The server's log names the row, and no other caller "
+    "is affected.",
+)
 def test_a_damaged_row_is_told_to_whoever_reads_it_and_to_the_servers_log(own: Site) -> None:
     own.start_worker()
     id = own.submit(*TALKING)

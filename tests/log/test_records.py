@@ -61,6 +61,7 @@ from airunner.model.jobs import (
 )
 from airunner.model.reports import Chunk, Output, OutputCut, Report, Stream
 from airunner.model.spec import JobSpec
+from tests.promises import holds, promise
 from tests.wire import samples
 
 ID = JobId("018f-job")
@@ -126,12 +127,17 @@ def golden() -> Mapping[str, bytes]:
     return {name: bytes.fromhex(record) for name, record in (line.split() for line in lines)}
 
 
+@promise(
+    "log-file/records-keep-their-meaning",
+    "A record keeps its meaning for ever, byte by byte.",
+)
 def test_every_record_has_the_bytes_that_it_always_had() -> None:
     wanted = {name: f"{name} {encode(sample).hex()}" for name, sample in named().items()}
     known = {name: f"{name} {record.hex()}" for name, record in golden().items()}
     assert wanted == known
 
 
+@holds("log-file/records-keep-their-meaning")
 def test_every_record_that_was_ever_written_is_read_as_what_it_was() -> None:
     assert {name: decode(record) for name, record in golden().items()} == named()
 

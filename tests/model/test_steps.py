@@ -12,6 +12,7 @@ from airunner.model.errors import InvalidRequest
 from airunner.model.jobs import Instant, StepResult
 from airunner.model.spec import JobSpec, first_difference
 from airunner.model.steps import Step, StepStatus, check_steps
+from tests.promises import holds
 
 ONE = (Step(run="make"),)
 SMALL_BYTES = 64 * limits.KIB  # that a job may take besides
@@ -200,6 +201,7 @@ def test_ways_to_say_no(said: object) -> None:
     assert not read_steps([{"run": "x", "continueOnError": said}])[0].continue_on_error
 
 
+@holds("server/memory-is-bounded")
 @pytest.mark.parametrize("of", ["steps", "variables", "texts", "letters"])
 def test_steps_count_as_no_less_than_they_take_in_memory_with_their_results(of: str) -> None:
     variables = 100 if of == "variables" else 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutation:
     name: str  # what is broken
-    promise: str  # what is not true any more, as ARCHITECTURE.md has it or in its words
+    promise: str  # id of the broken promise (docs/promises.md)
     file: str
     old: str
     new: str

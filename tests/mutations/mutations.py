@@ -29,7 +29,7 @@ CHECKOUT: Final = "tests/worker/workspace/test_folders.py::"
 ON_THE_SERVER: Final = (
     Mutation(
         name="a token that is not forgotten when its lease ends",
-        promise="A job is one worker's at a time",
+        promise="jobs/one-worker-at-a-time",
         file="airunner/store/table.py",
         old="            del self._tokens[job.lease.token]\n",
         new="",
@@ -37,7 +37,7 @@ ON_THE_SERVER: Final = (
     ),
     Mutation(
         name="an answer before the log has what it says",
-        promise="Write, then answer",
+        promise="jobs/write-then-answer",
         file="airunner/server/outbox.py",
         old="        while self._durable < place:\n",
         new="        while False:\n",
@@ -45,7 +45,7 @@ ON_THE_SERVER: Final = (
     ),
     Mutation(
         name="an acknowledgement of output before the log has it",
-        promise="Write, then answer",
+        promise="jobs/write-then-answer",
         file="airunner/server/workers/worker_session.py",
         old="            await self._broker.durable(self._replies[0][0])\n",
         new="",
@@ -53,7 +53,7 @@ ON_THE_SERVER: Final = (
     ),
     Mutation(
         name="events that count as durable although the log has failed",
-        promise="Write, then answer",
+        promise="jobs/write-then-answer",
         file="airunner/server/outbox.py",
         old="            self._durable = events[-1].place\n            self._parking",
         new="            self._parking",
@@ -61,7 +61,7 @@ ON_THE_SERVER: Final = (
     ),
     Mutation(
         name="a wake-up that goes with a sleeper who is cancelled",
-        promise="A job that waits and a worker that waits find each other",
+        promise="jobs/waiting-sides-meet",
         file="airunner/server/parking.py",
         old="                self.wake(spot.result(), 1)  # Called",
         new="                pass  # Called",
@@ -69,7 +69,7 @@ ON_THE_SERVER: Final = (
     ),
     Mutation(
         name="a job that wakes no worker",
-        promise="A job that waits and a worker that waits find each other",
+        promise="jobs/waiting-sides-meet",
         file="airunner/server/broker.py",
         old="                self._idle.wake(job.spec.queue, 1)\n",
         new="                pass\n",
@@ -77,7 +77,7 @@ ON_THE_SERVER: Final = (
     ),
     Mutation(
         name="a deadline that comes sooner and arms no timer",
-        promise="Leases and waits end on time",
+        promise="jobs/timeouts-are-on-time",
         file="airunner/server/broker.py",
         old="        if due != self._deadline:\n",
         new="        if False:\n",
@@ -85,7 +85,7 @@ ON_THE_SERVER: Final = (
     ),
     Mutation(
         name="a batch that is stored twice",
-        promise="What is sent twice is stored once",
+        promise="logs/stored-once-in-order",
         file="airunner/store/report_intake.py",
         old="        elif last > sent:\n",
         new="        elif last > sent or last <= sent:\n",
@@ -93,7 +93,7 @@ ON_THE_SERVER: Final = (
     ),
     Mutation(
         name="a completion that overtakes its output",
-        promise="Completion never overtakes output",
+        promise="logs/stored-once-in-order",
         file="airunner/store/queue.py",
         old="        if sent is not None and sent != job.sent:\n",
         new="        if sent is None:\n",
@@ -101,7 +101,7 @@ ON_THE_SERVER: Final = (
     ),
     Mutation(
         name="a resume that begins one chunk too early",
-        promise="Every event has a number, without a gap or a double",
+        promise="logs/sequences-have-no-gap",
         file="airunner/model/reports.py",
         old="            return Output(chunks[skip:], step)\n",
         new="            return Output(chunks[max(0, skip - 1) :], step)\n",
@@ -109,7 +109,7 @@ ON_THE_SERVER: Final = (
     ),
     Mutation(
         name="a watcher who resumes at what it has seen",
-        promise="Every event has a number, without a gap or a double",
+        promise="logs/sequences-have-no-gap",
         file="airunner/log/memory.py",
         old='        at, end = bisect_right(events, after, key=attrgetter("last")), len(events)\n',
         new='        at, end = bisect_right(events, after - 1, key=attrgetter("last")), len(events)\n',
@@ -117,7 +117,7 @@ ON_THE_SERVER: Final = (
     ),
     Mutation(
         name="a seal without the last event",
-        promise="A finished job's log is sealed",
+        promise="logs/finished-log-is-sealed",
         file="airunner/store/engine.py",
         old="                digest=event.link,\n",
         new="                digest=before,\n",
@@ -125,7 +125,7 @@ ON_THE_SERVER: Final = (
     ),
     Mutation(
         name="a chain that does not follow from the link before",
-        promise="A finished job's log is sealed",
+        promise="logs/finished-log-is-sealed",
         file="airunner/model/proof/chain.py",
         old="                digest = sha256(before + _head(entry, sequence, said))\n",
         new="                digest = sha256(_head(entry, sequence, said))\n",
@@ -133,7 +133,7 @@ ON_THE_SERVER: Final = (
     ),
     Mutation(
         name="leases that are as old after a restart as before",
-        promise="A server that is away for less than the visibility timeout costs nothing",
+        promise="jobs/broken-connection-redelivers-nothing",
         file="airunner/server/broker.py",
         old='        """Keep the log and the time, until stop() or until either fails."""\n'
         "        self.decide(self.queue.resume(self.now()))\n",
@@ -142,7 +142,7 @@ ON_THE_SERVER: Final = (
     ),
     Mutation(
         name="a clock that goes back with the wall clock",
-        promise="Time never goes back",
+        promise="jobs/time-moves-forward",
         file="airunner/server/clock.py",
         old="max(wall, floor or 0)",
         new="wall",
@@ -151,7 +151,7 @@ ON_THE_SERVER: Final = (
     ),
     Mutation(
         name="a natural exit that wins over a cancel",
-        promise="Once cancelled, CANCELLED is the only end",
+        promise="jobs/cancelled-is-the-only-end",
         file="airunner/store/queue.py",
         old="        if job.cancel_requested_at is not None:\n            outcome = _cancelled(outcome)\n",
         new="",
@@ -162,7 +162,7 @@ ON_THE_SERVER: Final = (
 IN_THE_LOG: Final = (
     Mutation(
         name="an append that is answered before it is committed",
-        promise="A job that was acknowledged is there",
+        promise="jobs/acknowledged-job-exists",
         file="airunner/log/sqlite/log.py",
         old="        await _on(self._writing, self._append, events)\n",
         new="        self._writing.submit(self._append, events)\n",
@@ -170,7 +170,7 @@ IN_THE_LOG: Final = (
     ),
     Mutation(
         name="an fsync that is skipped",
-        promise="A job that was acknowledged is there",
+        promise="jobs/acknowledged-job-exists",
         file="airunner/log/sqlite/writer.py",
         old='        connection.execute(f"PRAGMA synchronous={fsync.value.upper()}")\n',
         new='        connection.execute("PRAGMA synchronous=OFF")\n',
@@ -178,7 +178,7 @@ IN_THE_LOG: Final = (
     ),
     Mutation(
         name="a transaction that is left open",
-        promise="A job that was acknowledged is there",
+        promise="jobs/acknowledged-job-exists",
         file="airunner/log/sqlite/writer.py",
         old='        connection.execute("COMMIT")\n',
         new="        pass\n",
@@ -186,7 +186,7 @@ IN_THE_LOG: Final = (
     ),
     Mutation(
         name="a full disk that leaves half an append",
-        promise="A full log's append is undone whole",
+        promise="log-file/full-append-leaves-nothing",
         file="airunner/log/sqlite/writer.py",
         old="            connection.executemany(_ADD_REPORTS, batch.reports)\n",
         new=(
@@ -198,7 +198,7 @@ IN_THE_LOG: Final = (
     ),
     Mutation(
         name="a log that goes on after its disk has failed",
-        promise="If the log fails, nothing is answered",
+        promise="jobs/write-then-answer",
         file="airunner/log/sqlite/writer.py",
         old="                self._failure = error\n                raise\n            self._checkpoint_at",
         new="                raise\n            self._checkpoint_at",
@@ -206,7 +206,7 @@ IN_THE_LOG: Final = (
     ),
     Mutation(
         name="a checksum of a row that nobody compares",
-        promise="Damage is told, and never skipped",
+        promise="log-file/checksums-on-every-read",
         file="airunner/log/sqlite/rows.py",
         old="        if _report_crc(*row[:-1]) != crc:\n",
         new="        if False:\n",
@@ -214,7 +214,7 @@ IN_THE_LOG: Final = (
     ),
     Mutation(
         name="a scan of the write-ahead log that stops at the first bad frame",
-        promise="Damage is told, and never skipped",
+        promise="log-file/damage-is-not-a-torn-tail",
         file="airunner/log/sqlite/wal.py",
         old="        if bad is None:\n            bad = frame\n",
         new="        if bad is None:\n            bad = frame\n            break\n",
@@ -223,7 +223,7 @@ IN_THE_LOG: Final = (
     ),
     Mutation(
         name="a second server on the same file",
-        promise="A log has one server",
+        promise="log-file/one-server-per-log",
         file="airunner/log/sqlite/lock.py",
         old="            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
         new="            fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)\n",
@@ -231,7 +231,7 @@ IN_THE_LOG: Final = (
     ),
     Mutation(
         name="a page of the durable log that begins at what was seen",
-        promise="Every event has a number, without a gap or a double",
+        promise="logs/sequences-have-no-gap",
         file="airunner/log/sqlite/reader.py",
         old='    f"SELECT {REPORT_COLUMNS} FROM reports WHERE job = ? AND last > ? "',
         new='    f"SELECT {REPORT_COLUMNS} FROM reports WHERE job = ? AND last >= ? "',
@@ -239,7 +239,7 @@ IN_THE_LOG: Final = (
     ),
     Mutation(
         name="a start that does not know how far the reports had come",
-        promise="What is sent twice is stored once",
+        promise="logs/stored-once-in-order",
         file="airunner/log/sqlite/replay.py",
         old="        fact=Tallied(JobId(job), sent, *sizes),\n",
         new="        fact=Tallied(JobId(job), 0, *sizes),\n",
@@ -251,7 +251,7 @@ IN_THE_LOG: Final = (
 AT_THE_WORKER: Final = (
     Mutation(
         name="a lapsed lease whose tree lives on",
-        promise="A worker stops before the server redelivers",
+        promise="jobs/worker-stops-first",
         file="airunner/worker/session/held_lease.py",
         old="        self.halt.ask(Why.LOST, at_once=True)\n",
         new="",
@@ -259,7 +259,7 @@ AT_THE_WORKER: Final = (
     ),
     Mutation(
         name="a lease that counts from its answer",
-        promise="A worker stops before the server redelivers",
+        promise="jobs/worker-stops-first",
         file="airunner/worker/session/session.py",
         old="                held lease.renewed(sent_at)\n        for token in lost:\n",
         new="                held lease.renewed(self._loop.time())\n        for token in lost:\n",
@@ -267,7 +267,7 @@ AT_THE_WORKER: Final = (
     ),
     Mutation(
         name="a lapsed lease for which more is said",
-        promise="Nothing is written after a lease has ended",
+        promise="jobs/worker-stops-first",
         file="airunner/worker/session/held_lease.py",
         old="        if self.is_over or self._pause or self._loop.time() >= self.until:\n",
         new="        if self._pause:\n",
@@ -275,7 +275,7 @@ AT_THE_WORKER: Final = (
     ),
     Mutation(
         name="a spool that forgets before the acknowledgement",
-        promise="What is sent twice is stored once, over a network that breaks at any message",
+        promise="logs/stored-once-in-order",
         file="airunner/worker/session/held_lease.py",
         old="                self._told = first + sum(map(width, reports)) - 1\n",
         new="                self._told = first + sum(map(width, reports)) - 1\n"
@@ -284,7 +284,7 @@ AT_THE_WORKER: Final = (
     ),
     Mutation(
         name="a spool whose damage is passed on",
-        promise="Damage is told, and never skipped",
+        promise="logs/log-trouble-fails-no-command",
         file="airunner/worker/spool/segments.py",
         old="        if crc != crc32(view[body : body + size], crc32(view[at : at + _HEAD.size])):\n",
         new="        if False:\n",
@@ -293,7 +293,7 @@ AT_THE_WORKER: Final = (
     ),
     Mutation(
         name="a dead attempt that is given back while its processes live",
-        promise="No two attempts run at once",
+        promise="jobs/next-worker-delivers-spool",
         file="airunner/worker/session/held_lease.py",
         old="            left.when_gone(lambda: self.end(Ending.LOST))\n",
         new="            self.end(Ending.LOST)\n",
@@ -302,7 +302,7 @@ AT_THE_WORKER: Final = (
     ),
     Mutation(
         name="a log that lacks something and says nothing of it",
-        promise="A log that is incomplete says so",
+        promise="logs/log-trouble-fails-no-command",
         file="airunner/worker/session/held_lease.py",
         old="            self.verdict = replace(self.verdict, log_complete=False)\n",
         new="            pass\n",
@@ -311,7 +311,7 @@ AT_THE_WORKER: Final = (
     ),
     Mutation(
         name="a cancel that stops nothing",
-        promise="A worker confirms a cancel when no process is left",
+        promise="jobs/cancelled-is-the-only-end",
         file="airunner/worker/attempt/stage_run.py",
         old="            await process.terminate(self._spec.grace_seconds)\n            killer.cancel()\n",
         new="            killer.cancel()\n",
@@ -319,7 +319,7 @@ AT_THE_WORKER: Final = (
     ),
     Mutation(
         name="a shim that serves again though it had to kill",
-        promise="What one job leaves behind, the next does not find",
+        promise="processes/nothing-left-for-the-next-job",
         file="airunner/worker/supervisor/shim.py",
         old="        if alone and not self._going and self._tree.untouched:\n",
         new="        if alone and self._tree.untouched:\n",
@@ -327,7 +327,7 @@ AT_THE_WORKER: Final = (
     ),
     Mutation(
         name="a leaf that serves again with a job's groups in it",
-        promise="What one job leaves behind, the next does not find",
+        promise="processes/nothing-left-for-the-next-job",
         file="airunner/worker/supervisor/shim.py",
         old="        if alone and not self._going and self._tree.untouched:\n",
         new="        if alone and not self._going:\n",
@@ -335,7 +335,7 @@ AT_THE_WORKER: Final = (
     ),
     Mutation(
         name="a shim that does not see its supervisor die",
-        promise="No process of a job outlives its worker or its supervisor",
+        promise="processes/none-outlives-worker-or-supervisor",
         file="airunner/worker/supervisor/shim.py",
         old="            self._loop.watch(self._lifeline, self._orphaned)\n",
         new="",
@@ -343,7 +343,7 @@ AT_THE_WORKER: Final = (
     ),
     Mutation(
         name="a killed shim whose tree nobody kills",
-        promise="No process of a job outlives it",
+        promise="processes/none-outlives-its-job",
         file="airunner/worker/supervisor/shims.py",
         old="                    self._bereft.append(post)\n",
         new="                    self._leave(post)\n",
@@ -351,7 +351,7 @@ AT_THE_WORKER: Final = (
     ),
     Mutation(
         name="a workspace that serves again whatever was done to it",
-        promise="What one job leaves behind, the next does not find",
+        promise="processes/nothing-left-for-the-next-job",
         file="airunner/worker/workspace/folders.py",
         old="        elif self._looks.same() and _unlinked(self._scripts):\n",
         new="        elif _unlinked(self._scripts):\n",
@@ -359,7 +359,7 @@ AT_THE_WORKER: Final = (
     ),
     Mutation(
         name="a dead connection that nobody notices for a minute",
-        promise="Whoever watches over a connection that died without a word finds out",
+        promise="logs/dead-connection-is-noticed",
         file="airunner/wire/client/endpoint.py",
         old='        ("grpc.http2.ping_timeout_ms", answer),  # without it the answer has a minute\n',
         new="",

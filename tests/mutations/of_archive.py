@@ -11,7 +11,7 @@ DEPOTS: Final = "tests/blobs/test_blobs.py::"
 OF_ARCHIVE: Final = (
     Mutation(
         name="an upload that is answered before the log has it",
-        promise="An artifact that was answered is there, whole, after a crash",
+        promise="results/acknowledged-artifact-survives",
         file=ARCHIVE,
         old="            await self._broker.durably(None)\n",
         new="",
@@ -19,7 +19,7 @@ OF_ARCHIVE: Final = (
     ),
     Mutation(
         name="an artifact that is kept twice because its answer was lost",
-        promise="What is said again is kept once",
+        promise="results/upload-survives-server-death",
         file=ARCHIVE,
         old="            if again and artifact in await self.list(job.id):\n",
         new="            if False:\n",
@@ -27,7 +27,7 @@ OF_ARCHIVE: Final = (
     ),
     Mutation(
         name="bytes that stay when their lease has ended on the way",
-        promise="Bytes go with their facts and never before",
+        promise="results/bytes-before-facts",
         file=ARCHIVE,
         old="                self._depot.discard(id, attempt, artifact)\n",
         new="                pass\n",
@@ -35,7 +35,7 @@ OF_ARCHIVE: Final = (
     ),
     Mutation(
         name="bytes that go though a fact still names them",
-        promise="Bytes go with their facts and never before",
+        promise="results/bytes-before-facts",
         file=ARCHIVE,
         old="            if new and self._naming[name] == 1:",
         new="            if self._naming[name] == 1:",
@@ -43,7 +43,7 @@ OF_ARCHIVE: Final = (
     ),
     Mutation(
         name="bytes of an attempt that outlive its return",
-        promise="Bytes go with their facts and never before",
+        promise="results/bytes-before-facts",
         file=ARCHIVE,
         old="                blob store.drop(id, attempt)\n",
         new="                pass\n",
@@ -51,7 +51,7 @@ OF_ARCHIVE: Final = (
     ),
     Mutation(
         name="a transfer that may be silent for ever",
-        promise="Transfers are bounded",
+        promise="results/transfers-are-bounded",
         file=ARCHIVE,
         old="        async with asyncio.timeout(TRANSFER_SILENT_SECONDS_MAX):\n",
         new="        async with asyncio.timeout(None):\n",
@@ -59,7 +59,7 @@ OF_ARCHIVE: Final = (
     ),
     Mutation(
         name="as many transfers at once as anybody likes",
-        promise="Transfers are bounded",
+        promise="results/transfers-are-bounded",
         file=ARCHIVE,
         old="                async with turns:\n                    yield\n",
         new="                yield\n",
@@ -67,7 +67,7 @@ OF_ARCHIVE: Final = (
     ),
     Mutation(
         name="a file with another digest that is kept",
-        promise="An artifact that was answered is there, whole, after a crash",
+        promise="results/acknowledged-artifact-survives",
         file="airunner/blobs/blobs.py",
         old="        if not self.fits:\n",
         new="        if False:\n",
@@ -75,7 +75,7 @@ OF_ARCHIVE: Final = (
     ),
     Mutation(
         name="a file on its way that a start leaves there",
-        promise="Bytes go with their facts and never before",
+        promise="results/bytes-before-facts",
         file="airunner/blobs/folder.py",
         old="        _throw_away(folder, PARTIAL)\n        (folder / PARTIAL).mkdir(0o700)\n",
         new="",
@@ -83,7 +83,7 @@ OF_ARCHIVE: Final = (
     ),
     Mutation(
         name="a file that was changed on disk, passed on",
-        promise="What is read is what was kept",
+        promise="results/artifact-or-data-loss",
         file="airunner/blobs/folder.py",
         old="                if at == artifact.size and digest",
         new="                if at < 0 and digest",
@@ -91,7 +91,7 @@ OF_ARCHIVE: Final = (
     ),
     Mutation(
         name="memory that counts what is kept alone",
-        promise="Transfers are bounded",
+        promise="results/transfers-are-bounded",
         file="airunner/blobs/memory.py",
         old="        if self.size + artifact.size > self._size_max:\n",
         new="        if artifact.size > self._size_max:\n",
@@ -99,7 +99,7 @@ OF_ARCHIVE: Final = (
     ),
     Mutation(
         name="a download that begins anew behind what it had",
-        promise="What is fetched is there whole",
+        promise="results/fetch-is-whole-or-nothing",
         file="airunner/wire/client/artifacts_client.py",
         old="aclosing(self._fetch(id, artifact, at)) as",
         new="aclosing(self._fetch(id, artifact, offset)) as",
@@ -108,7 +108,7 @@ OF_ARCHIVE: Final = (
     ),
     Mutation(
         name="a salvage that takes along what was changed",
-        promise="Artifacts are checked, copied and saved with their log",
+        promise="results/artifacts-follow-their-log",
         file="airunner/log/sqlite/repair/salvage.py",
         old="        copied = copy(path, wanted, files, digest=True)\n",
         new="        copied = copy(path, wanted, files, digest=False)\n",

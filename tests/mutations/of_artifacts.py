@@ -10,7 +10,7 @@ SHELVES: Final = "airunner/store/eviction.py"
 OF_ARTIFACTS: Final = (
     Mutation(
         name="an artifact that a dead token finds room for",
-        promise="A job is one worker's at a time",
+        promise="jobs/one-worker-at-a-time",
         file=SHELVES,
         old="    job = table.held_by(token)\n",
         new="    job = table.ended_by(token) or table.held_by(token)\n",
@@ -18,7 +18,7 @@ OF_ARTIFACTS: Final = (
     ),
     Mutation(
         name="what a lost attempt has left, counted for the next",
-        promise="Artifacts are those of the latest attempt",
+        promise="results/artifacts-are-fenced",
         file="airunner/store/transitions.py",
         old="                artifacts=0,  # the next attempt makes its own\n",
         new="",
@@ -26,7 +26,7 @@ OF_ARTIFACTS: Final = (
     ),
     Mutation(
         name="one job that may fill all shelves",
-        promise="What a server keeps of artifacts is bounded",
+        promise="results/artifact-storage-is-bounded",
         file=SHELVES,
         old="    if job.artifact_bytes + size > keep.artifact_bytes_per_job:\n",
         new="    if size > keep.artifact_bytes_per_job:\n",
@@ -34,7 +34,7 @@ OF_ARTIFACTS: Final = (
     ),
     Mutation(
         name="artifacts that go while somebody watches their job",
-        promise="What a server keeps of artifacts is bounded",
+        promise="results/artifact-storage-is-bounded",
         file=SHELVES,
         old="        if id not in watched:\n",
         new="        if id:\n",
@@ -42,7 +42,7 @@ OF_ARTIFACTS: Final = (
     ),
     Mutation(
         name="artifacts that go as soon as their job has ended",
-        promise="What a server keeps of artifacts is bounded",
+        promise="results/artifact-storage-is-bounded",
         file=SHELVES,
         old="        if ended_at + keep.spared > now:\n",
         new="        if ended_at > now:\n",
@@ -50,7 +50,7 @@ OF_ARTIFACTS: Final = (
     ),
     Mutation(
         name="scripts of any number of megabytes in memory",
-        promise="Memory is bounded",
+        promise="server/memory-is-bounded",
         file=SHELVES,
         old="    missing = table.script_bytes + size - keep.script_bytes_max if size else 0\n",
         new="    missing = size - keep.script_bytes_max if size else 0\n",
@@ -58,7 +58,7 @@ OF_ARTIFACTS: Final = (
     ),
     Mutation(
         name="all artifacts that go where one would do",
-        promise="What a server keeps of artifacts is bounded",
+        promise="results/artifact-storage-is-bounded",
         file=SHELVES,
         old="        if missing <= 0:\n            break\n",
         new="",
@@ -66,7 +66,7 @@ OF_ARTIFACTS: Final = (
     ),
     Mutation(
         name="output that proves nothing of the step that wrote it",
-        promise="A log proves that it is whole",
+        promise="logs/finished-log-is-sealed",
         file="airunner/model/proof/chain.py",
         old="            of = () if step is None else (step,)\n",
         new="            of: tuple[int, ...] = ()\n",
@@ -74,7 +74,7 @@ OF_ARTIFACTS: Final = (
     ),
     Mutation(
         name="an artifact that another one may be shown for",
-        promise="A log proves that it is whole",
+        promise="logs/finished-log-is-sealed",
         file="airunner/model/proof/chain.py",
         old="    return said[:end] if end <= plain else tuple(map(_plain, said[:end]))\n",
         new="    return said[:plain]\n",

@@ -14,7 +14,7 @@ LINES: Final = "tests/cli/render/test_line_splitter.py::"
 OF_FOLLOWING: Final = (
     Mutation(
         name="an append that wakes nobody who follows all jobs",
-        promise="Whoever follows all jobs misses nothing",
+        promise="logs/follower-misses-nothing",
         file="airunner/server/watchers.py",
         old="        self._news.wake(_ALL)\n",
         new="",
@@ -22,7 +22,7 @@ OF_FOLLOWING: Final = (
     ),
     Mutation(
         name="a follower that parks though something has come while it read",
-        promise="Whoever follows all jobs misses nothing",
+        promise="logs/follower-misses-nothing",
         file="airunner/server/watchers.py",
         old="            if self._end <= after:\n",
         new="            if True:\n",
@@ -30,7 +30,7 @@ OF_FOLLOWING: Final = (
     ),
     Mutation(
         name="jobs that keep their old place in the order of the memory log",
-        promise="Whoever follows all jobs misses nothing",
+        promise="logs/follower-misses-nothing",
         file="airunner/log/memory.py",
         old="                    self._jobs[fact.id] = known = self._jobs.pop(fact.id, None) or []\n",
         new="                    known = self._jobs.setdefault(fact.id, [])\n",
@@ -38,7 +38,7 @@ OF_FOLLOWING: Final = (
     ),
     Mutation(
         name="a window that tells of all jobs though it has lost some",
-        promise="Whoever follows all jobs misses nothing",
+        promise="logs/follower-misses-nothing",
         file="airunner/log/sqlite/recent.py",
         old="            self._whole = max(self._whole or event.place, event.place)\n",
         new="",
@@ -46,7 +46,7 @@ OF_FOLLOWING: Final = (
     ),
     Mutation(
         name="a page of all jobs that goes on behind what it has of one table",
-        promise="Whoever follows all jobs misses nothing",
+        promise="logs/follower-misses-nothing",
         file="airunner/log/sqlite/reader.py",
         old="    return Page([event for event in events if key(event) <= through], through)\n",
         new="    return Page(events, key(events[-1]))\n",
@@ -54,7 +54,7 @@ OF_FOLLOWING: Final = (
     ),
     Mutation(
         name="a follower that goes on in another log",
-        promise="Whoever follows all jobs misses nothing",
+        promise="logs/follower-misses-nothing",
         file="airunner/server/grpc/events.py",
         old='request.log not in {"", audience.log} or ',
         new="",
@@ -62,7 +62,7 @@ OF_FOLLOWING: Final = (
     ),
     Mutation(
         name="a follower of all jobs that begins from now on after each lost connection",
-        promise="Whoever follows all jobs misses nothing",
+        promise="logs/follower-misses-nothing",
         file="airunner/wire/client/follow.py",
         old="                    place, log = heard.place, heard.log\n",
         new="",
@@ -70,7 +70,7 @@ OF_FOLLOWING: Final = (
     ),
     Mutation(
         name="lines of two steps in one",
-        promise="A line is told whole, once",
+        promise="logs/lines-are-whole",
         file="airunner/cli/render/line_splitter.py",
         old="                if step != self._step:\n",
         new="                if False:\n",
@@ -78,7 +78,7 @@ OF_FOLLOWING: Final = (
     ),
     Mutation(
         name="a newline behind a carriage return that is a line of its own",
-        promise="A line is told whole, once",
+        promise="logs/lines-are-whole",
         file="airunner/cli/render/line_splitter.py",
         old="        if not (bare and self._returned):",
         new="        if True:",

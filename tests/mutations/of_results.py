@@ -7,7 +7,7 @@ from tests.mutations.mutation import Mutation
 HARVEST: Final = "tests/worker/workspace/results/test_collect.py::"
 RESULTS: Final = "tests/worker/workspace/results/test_results.py::"
 SHELF: Final = f"{RESULTS}TestFolderShelf::"
-NOTHING_OUTSIDE: Final = "Nothing outside the workspace is read and nothing outside the results"
+NOTHING_OUTSIDE: Final = "results/stay-inside"
 
 OF_RESULTS: Final = (
     Mutation(
@@ -36,7 +36,7 @@ OF_RESULTS: Final = (
     ),
     Mutation(
         name="a frozen attempt that removes what the next has moved aside",
-        promise="A folder of results is one attempt's",
+        promise="results/folder-belongs-to-one-attempt",
         file="airunner/worker/workspace/results/results.py",
         old="            if os.path.samestat(ours, os.fstat(self._folder)):\n",
         new="            if ours:\n",
@@ -44,7 +44,7 @@ OF_RESULTS: Final = (
     ),
     Mutation(
         name="a step that said nothing and has no log",
-        promise="A `result.json` is whole and the last thing that is written",
+        promise="results/result-is-whole-and-last",
         file="airunner/worker/workspace/results/results.py",
         old="                self._logs.ensure(index)\n",
         new="                self._logs.has(index)\n",
@@ -52,7 +52,7 @@ OF_RESULTS: Final = (
     ),
     Mutation(
         name="logs that pile up in memory",
-        promise="A line can be read in the folder while the job runs",
+        promise="results/lines-while-the-job-runs",
         file="airunner/worker/workspace/results/logs.py",
         old="            await self._wait_for_room()\n",
         new="            pass\n",
@@ -60,7 +60,7 @@ OF_RESULTS: Final = (
     ),
     Mutation(
         name="a drive that hangs and is waited for",
-        promise="A line can be read in the folder while the job runs",
+        promise="results/lines-while-the-job-runs",
         file="airunner/worker/workspace/results/logs.py",
         old="        except TimeoutError:\n            self.give_up()\n",
         new="        except TimeoutError:\n            pass\n",
@@ -68,7 +68,7 @@ OF_RESULTS: Final = (
     ),
     Mutation(
         name="success, though a log is not whole",
-        promise="What a job made is kept, or its end says that it is not",
+        promise="processes/kept-or-failed",
         file="airunner/worker/workspace/results/manifest.py",
         old='            return "success" if well else "failed"',
         new='            return "success"',
@@ -76,7 +76,7 @@ OF_RESULTS: Final = (
     ),
     Mutation(
         name="an artifact that is not what was said of it",
-        promise="Artifacts are what the patterns of a .gitignore mean",
+        promise="results/artifacts-follow-patterns",
         file="airunner/worker/workspace/results/folder_sink.py",
         old="    if at != artifact.size or digest.hexdigest() != artifact.sha256:\n",
         new="    if at != artifact.size:\n",
@@ -84,7 +84,7 @@ OF_RESULTS: Final = (
     ),
     Mutation(
         name="a piece of an artifact that is left behind",
-        promise="Artifacts are what the patterns of a .gitignore mean",
+        promise="results/artifacts-follow-patterns",
         file="airunner/worker/files/atomic.py",
         old="            os.unlink(temporary, dir_fd=folder)\n        raise\n",
         new="            os.stat(temporary, dir_fd=folder)\n        raise\n",
@@ -92,7 +92,7 @@ OF_RESULTS: Final = (
     ),
     Mutation(
         name="a folder of git among the artifacts",
-        promise="Artifacts are what the patterns of a .gitignore mean",
+        promise="results/artifacts-follow-patterns",
         file="airunner/worker/workspace/results/patterns.py",
         old="        if not self._git and _GIT in path.split",
         new="        if self._git and _GIT in path.split",
@@ -100,7 +100,7 @@ OF_RESULTS: Final = (
     ),
     Mutation(
         name="more artifacts than there may be",
-        promise="What a job leaves holds nobody up",
+        promise="results/leftovers-delay-nobody",
         file="airunner/worker/workspace/results/scan.py",
         old="                if len(found) == ARTIFACTS_MAX:\n",
         new="                if len(found) == -1:\n",

@@ -10,7 +10,7 @@ UPLOADS: Final = "tests/end/test_uploads.py::"
 OF_RUNS: Final = (
     Mutation(
         name="a worker that asks for one job too many",
-        promise="A worker of so many jobs is never leased more",
+        promise="processes/jobs-max-is-exact",
         file="airunner/worker/worker.py",
         old="        if self._options.jobs_max is None or self._asked < self._options.jobs_max:\n",
         new="        if self._options.jobs_max is None or self._asked <= self._options.jobs_max:\n",
@@ -19,7 +19,7 @@ OF_RUNS: Final = (
     ),
     Mutation(
         name="a run that replaces whatever is called results",
-        promise="A run replaces no folder but one of an earlier run",
+        promise="processes/run-replaces-only-its-own",
         file="airunner/cli/processes/folders.py",
         old="    if names and not any(",
         new="    if not names and not any(",
@@ -27,7 +27,7 @@ OF_RUNS: Final = (
     ),
     Mutation(
         name="an upload that gives up on a server that is away",
-        promise="An upload goes through though its server is killed",
+        promise="results/upload-survives-server-death",
         file="airunner/worker/uploads.py",
         old="self._destination, patience=inf)",
         new="self._destination, patience=0)",
@@ -35,7 +35,7 @@ OF_RUNS: Final = (
     ),
     Mutation(
         name="sources that may have spools in them",
-        promise="Sources, workspaces and spools lie apart",
+        promise="sources/folders-lie-apart",
         file="airunner/cli/processes/folders.py",
         old='    check_apart(jobs_dir, work, "--work-dir")\n',
         new="",

@@ -12,7 +12,7 @@ STAGING: Final = "tests/worker/workspace/sources/test_copy.py::"
 OF_SOURCES: Final = (
     Mutation(
         name="a source that leads out of its root",
-        promise="Nothing outside the root of sources is opened",
+        promise="sources/nothing-outside-the-root",
         file="airunner/worker/workspace/sources/source_folder.py",
         old='    if not folder.startswith(top.rstrip("/") + "/"):\n',
         new='    if not folder.startswith(top.rstrip("/")):\n',
@@ -20,7 +20,7 @@ OF_SOURCES: Final = (
     ),
     Mutation(
         name="a way down through links",
-        promise="Nothing outside the root of sources is opened",
+        promise="sources/nothing-outside-the-root",
         file="airunner/worker/files/descent.py",
         old="os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC\n",
         new="os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC\n",
@@ -28,7 +28,7 @@ OF_SOURCES: Final = (
     ),
     Mutation(
         name="a way back up into whatever is there now",
-        promise="Nothing outside the root of sources is opened",
+        promise="sources/nothing-outside-the-root",
         file="airunner/worker/files/descent.py",
         old="            if _identity(above) != self._closed.pop():\n",
         new="            if self._closed.pop() == ():\n",
@@ -37,7 +37,7 @@ OF_SOURCES: Final = (
     ),
     Mutation(
         name="a claim that stops no other job",
-        promise="A source has one job at a time",
+        promise="sources/one-job-at-a-time",
         file="airunner/worker/workspace/sources/source_lock.py",
         old="            if job != self._job or attempt >= self._attempt:\n",
         new="            if job == self._job and attempt >= self._attempt:\n",
@@ -45,7 +45,7 @@ OF_SOURCES: Final = (
     ),
     Mutation(
         name="a lock whose name means another file by now",
-        promise="A source has one job at a time",
+        promise="sources/one-job-at-a-time",
         file="airunner/worker/workspace/sources/source_lock.py",
         old="        return self._named(there)\n",
         new="        return True\n",
@@ -53,7 +53,7 @@ OF_SOURCES: Final = (
     ),
     Mutation(
         name="an earlier attempt that removes the claim of the next",
-        promise="A source has one job at a time",
+        promise="sources/one-job-at-a-time",
         file="airunner/worker/workspace/sources/source_lock.py",
         old="            if self._named(self._file):\n",
         new="            if self._file:\n",
@@ -61,7 +61,7 @@ OF_SOURCES: Final = (
     ),
     Mutation(
         name="old results that are copied with their source",
-        promise="A job on a source has a copy of its own",
+        promise="sources/private-copy",
         file="airunner/worker/workspace/sources/copy.py",
         old="                    if not prefix and is_ours(entry.name):\n",
         new="                    if prefix and is_ours(entry.name):\n",
@@ -69,7 +69,7 @@ OF_SOURCES: Final = (
     ),
     Mutation(
         name="a copy that nobody can stop",
-        promise="A copying that is cancelled stops between two pieces",
+        promise="sources/cancelled-copy-stops",
         file="airunner/worker/workspace/sources/source.py",
         old="            stop.set()\n",
         new="",

@@ -10,7 +10,7 @@ COURSE: Final = "tests/worker/attempt/test_stage_results.py::"
 OF_STEPS: Final = (
     Mutation(
         name="a step that begins although one before it has failed",
-        promise="Steps run one after the other, and the first that fails ends the job",
+        promise="processes/steps-run-in-order",
         file="airunner/worker/attempt/execution.py",
         old="                if course.over:\n                    break\n",
         new="",
@@ -18,7 +18,7 @@ OF_STEPS: Final = (
     ),
     Mutation(
         name="a timeout of the job that a step may go on after",
-        promise="Steps run one after the other, and the first that fails ends the job",
+        promise="processes/steps-run-in-order",
         file="airunner/worker/attempt/stage_results.py",
         old="        if stopped or (status is not StepStatus.SUCCESS and not stage.goes_on):\n",
         new="        if status is not StepStatus.SUCCESS and not stage.goes_on:\n",
@@ -26,7 +26,7 @@ OF_STEPS: Final = (
     ),
     Mutation(
         name="a step whose time never runs out",
-        promise="Steps run one after the other, and the first that fails ends the job",
+        promise="processes/steps-run-in-order",
         file="airunner/worker/attempt/stage_run.py",
         old="        self._overdue = True\n        await process.terminate(self._spec.grace_seconds)\n",
         new="        self._overdue = True\n",
@@ -34,7 +34,7 @@ OF_STEPS: Final = (
     ),
     Mutation(
         name="a last word before the source is free",
-        promise="A source is one job's at a time",
+        promise="processes/source-is-free-first",
         file="airunner/worker/attempt/execution.py",
         old="                await workspace.leave()\n",
         new="",
@@ -42,7 +42,7 @@ OF_STEPS: Final = (
     ),
     Mutation(
         name="a job that did well although what it made is lost",
-        promise="An artifact is kept whole, or its job has failed",
+        promise="processes/kept-or-failed",
         file="airunner/worker/attempt/execution.py",
         old="        if verdict.state is JobState.COMPLETED:\n",
         new="        if False:\n",

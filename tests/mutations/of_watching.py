@@ -11,7 +11,7 @@ FETCHED: Final = "tests/cli/test_download_folder.py::"
 OF_WATCHING: Final = (
     Mutation(
         name="a remark behind half a line",
-        promise="Output is passed on as it was written, and a remark has a line of its own",
+        promise="logs/remarks-have-their-own-line",
         file="airunner/cli/render/views.py",
         old="        if self._lines.begin(STDERR):\n",
         new="        if False:\n",
@@ -19,7 +19,7 @@ OF_WATCHING: Final = (
     ),
     Mutation(
         name="a marker that ends the lines of both streams",
-        promise="Output is passed on as it was written, and a remark has a line of its own",
+        promise="logs/remarks-have-their-own-line",
         file="airunner/cli/render/views.py",
         old="        self._unended.discard(where)\n",
         new="        self._unended.clear()\n",
@@ -27,7 +27,7 @@ OF_WATCHING: Final = (
     ),
     Mutation(
         name="a group that an attempt leaves open",
-        promise="Output is passed on as it was written, and a marker has a line of its own",
+        promise="logs/remarks-have-their-own-line",
         file="airunner/cli/render/views.py",
         old="                if isinstance(what, BackInLine | Ended) and self._groups:\n",
         new="                if isinstance(what, Ended) and self._groups:\n",
@@ -35,7 +35,7 @@ OF_WATCHING: Final = (
     ),
     Mutation(
         name="a step whose name is a command to the CI system",
-        promise="No step's name breaks the marker of its group",
+        promise="logs/remarks-have-their-own-line",
         file="airunner/cli/render/ci_groups.py",
         old=".replace('##', '# #')",
         new="",
@@ -43,7 +43,7 @@ OF_WATCHING: Final = (
     ),
     Mutation(
         name="a fetch that replaces what came meanwhile",
-        promise="What is fetched replaces nothing unless that is asked for",
+        promise="results/fetch-is-whole-or-nothing",
         file="airunner/worker/files/atomic.py",
         old="        if replace:\n",
         new="        if True:\n",
@@ -51,7 +51,7 @@ OF_WATCHING: Final = (
     ),
     Mutation(
         name="half of a file that stays",
-        promise="What is fetched is there whole or not at all",
+        promise="results/fetch-is-whole-or-nothing",
         file="airunner/worker/files/atomic.py",
         old="            os.unlink(temporary, dir_fd=folder)\n        raise\n",
         new="            pass\n        raise\n",
@@ -59,7 +59,7 @@ OF_WATCHING: Final = (
     ),
     Mutation(
         name="a fetch that fills a file under its own name",
-        promise="What is fetched is there whole or not at all",
+        promise="results/fetch-is-whole-or-nothing",
         file="airunner/worker/files/atomic.py",
         old='    temporary = f".partial-{os.urandom(4).hex()}"\n',
         new="    temporary = name\n",

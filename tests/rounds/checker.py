@@ -15,6 +15,7 @@ from airunner.model.limits import ATTEMPTS_DEFAULT
 from airunner.model.proof.chain import linked
 from airunner.model.proof.seal import NOTHING
 from airunner.model.reports import Chunk, Output, Stream
+from tests.promises import holds
 from tests.rounds.observations import Sightings, View
 
 Check = Callable[[Sightings], Iterator[str]]
@@ -27,22 +28,26 @@ def complaints(seen: Sightings) -> list[str]:
     return [f"{check.__name__}: {wrong}" for check in CHECKS for wrong in check(seen)]
 
 
+@holds("jobs/acknowledged-job-exists")
 def nobody_was_told_what_must_never_be_said(seen: Sightings) -> Iterator[str]:
     yield from seen.alarms
 
 
+@holds("jobs/acknowledged-job-exists")
 def acknowledged_jobs_exist_and_have_ended(seen: Sightings) -> Iterator[str]:
     for id in seen.ids:
         if id not in seen.audits or not seen.audits[id].ends:
             yield f"{id} was acknowledged, and has no end"
 
 
+@holds("jobs/final-state-stays")
 def a_job_ends_once_and_last(seen: Sightings) -> Iterator[str]:
     for view in _views(seen):
         if len(view.ends) > 1 or (view.ends and not isinstance(view.entries[-1].what, JobFinished)):
             yield f"{view.who} saw {view.id} end, and go on"
 
 
+@holds("logs/sequences-have-no-gap")
 def sequences_are_without_gap_or_double(seen: Sightings) -> Iterator[str]:
     for view in _views(seen):
         numbers = [item.sequence for item in view.items]
@@ -54,6 +59,7 @@ def sequences_are_without_gap_or_double(seen: Sightings) -> Iterator[str]:
             yield f"`airunner {exit.command}` printed {exit.id} as {_shape(printed)}"
 
 
+@holds("logs/watchers-are-independent", "logs/follower-misses-nothing")
 def every_watcher_saw_the_same(seen: Sightings) -> Iterator[str]:
     for view in seen.views:
         whole = seen.audits.get(view.id)
@@ -67,6 +73,7 @@ def every_watcher_saw_the_same(seen: Sightings) -> Iterator[str]:
             yield f"`airunner {exit.command}` printed another {exit.id} than whoever came last saw"
 
 
+@holds("logs/output-is-byte-for-byte")
 def output_is_whole_and_in_order(seen: Sightings) -> Iterator[str]:
     """Of the attempt that finished all of it; of any other a beginning."""
     for id, tag in seen.ids.items():
@@ -87,6 +94,7 @@ def output_is_whole_and_in_order(seen: Sightings) -> Iterator[str]:
                 yield f"{id} ({tag}): its worker said that its log is not complete"
 
 
+@holds("jobs/end-is-true")
 def jobs_end_as_they_must(seen: Sightings) -> Iterator[str]:
     for id, tag in seen.ids.items():
         for end in seen.audits[id].ends if id in seen.audits else ():
@@ -103,6 +111,7 @@ def jobs_end_as_they_must(seen: Sightings) -> Iterator[str]:
                 yield f"{id} ({tag}) ended as {outcome.reason}: {outcome.error}"
 
 
+@holds("jobs/cancelled-is-the-only-end")
 def cancelled_is_the_only_end_of_what_was_cancelled(seen: Sightings) -> Iterator[str]:
     for id, view in seen.audits.items():
         cancelled = any(end.state is JobState.CANCELLED for end in view.ends)
@@ -112,6 +121,7 @@ def cancelled_is_the_only_end_of_what_was_cancelled(seen: Sightings) -> Iterator
             yield f"the cancel of {id} was acknowledged, and it ended otherwise"
 
 
+@holds("jobs/request-id-is-one-job")
 def a_key_made_one_job(seen: Sightings) -> Iterator[str]:
     keyed: dict[str, set[JobId]] = defaultdict(set)
     made: dict[str, set[JobId]] = defaultdict(set)
@@ -130,6 +140,7 @@ def a_key_made_one_job(seen: Sightings) -> Iterator[str]:
             yield f"{tag} was asked for {seen.asked[tag]} times, and made {len(ids)} jobs"
 
 
+@holds("jobs/one-worker-at-a-time")
 def no_two_attempts_ran_at_once(seen: Sightings) -> Iterator[str]:
     """By the jobs' own locks; nor did one attempt run twice.
 
@@ -146,12 +157,14 @@ def no_two_attempts_ran_at_once(seen: Sightings) -> Iterator[str]:
                 yield f"{path.name}: attempt {attempt} began {times} times"
 
 
+@holds("processes/none-outlives-its-job")
 def no_process_outlives_its_job(seen: Sightings) -> Iterator[str]:
     for id in seen.lingering:
         if not seen.was_frozen(id):
             yield f"{id} had ended, and a process of it lived"
 
 
+@holds("jobs/end-is-true")
 def what_finished_has_run(seen: Sightings) -> Iterator[str]:
     for id, view in seen.audits.items():
         marked = {(mark.what, mark.attempt) for mark in seen.marked(id)}
@@ -166,6 +179,7 @@ def what_finished_has_run(seen: Sightings) -> Iterator[str]:
                 yield f"{id}: attempt {last} is said to have exited, and did not come to its end"
 
 
+@holds("processes/exit-code-is-the-commands")
 def commands_exit_as_their_jobs_ended(seen: Sightings) -> Iterator[str]:
     for exit in seen.exits:
         view = seen.audits.get(exit.id)
@@ -181,6 +195,7 @@ def commands_exit_as_their_jobs_ended(seen: Sightings) -> Iterator[str]:
             yield f"`airunner submit` of {exit.id} printed other output than its log has"
 
 
+@holds("logs/finished-log-is-sealed")
 def seals_hold(seen: Sightings) -> Iterator[str]:
     """The chain through all that was seen is what the server says of each event, and of the end."""
     for id, view in seen.audits.items():

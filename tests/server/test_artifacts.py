@@ -27,6 +27,7 @@ from airunner.model.limits import ARTIFACT_CHUNK_BYTES, TRANSFERS_MAX
 from airunner.server.artifacts import ArtifactService, blob_remover
 from airunner.server.broker import Broker
 from airunner.store.retention import Retention
+from tests.promises import holds, promise
 from tests.server.broker_fixture import DONE, SlowLog, broker_over, leased, output, wish
 from tests.support.loop import until_idle, virtually
 
@@ -134,6 +135,7 @@ async def test_the_log_of_a_job_is_read_once_for_all_of_its_files() -> None:
         assert await it.archive.list(id) == [one, two]
 
 
+@holds("results/upload-survives-server-death")
 @virtually
 async def test_what_is_said_again_is_kept_once() -> None:
     async with shop() as it:
@@ -146,6 +148,7 @@ async def test_what_is_said_again_is_kept_once() -> None:
         assert (await it.broker.get(granted.job.id)).artifacts == 2
 
 
+@holds("results/acknowledged-artifact-survives")
 @virtually
 async def test_an_answer_comes_when_the_log_has_it() -> None:
     async with shop() as it, asyncio.TaskGroup() as tasks:
@@ -191,6 +194,7 @@ async def test_nothing_is_kept_for_a_lease_that_is_over() -> None:
         assert it.blobs.size == 0
 
 
+@holds("results/bytes-before-facts")
 @virtually
 async def test_a_lease_that_ends_while_the_bytes_come_keeps_none_of_them() -> None:
     async with shop() as it:
@@ -236,6 +240,11 @@ async def test_a_cancel_that_was_asked_for_stops_no_upload() -> None:
         assert await it.archive.list(job.id) == [kept]
 
 
+@promise(
+    "results/bytes-before-facts",
+    "Bytes are stored before their fact and removed with it. The next start removes or names "
+    "whatever a crash left of either.",
+)
 @virtually
 async def test_what_an_attempt_has_left_goes_with_it() -> None:
     async with shop() as it:
@@ -255,6 +264,7 @@ async def test_what_an_attempt_has_left_goes_with_it() -> None:
         assert await it.archive.list(job.id) == [second]
 
 
+@holds("results/bytes-before-facts")
 @virtually
 async def test_room_is_made_before_the_bytes_come_and_of_what_nobody_reads() -> None:
     keep = Retention(spared=Millis(0), artifact_bytes_per_job=10, artifact_bytes_total=10)
@@ -328,6 +338,7 @@ async def test_two_that_bring_the_same_at_once_leave_it_for_each_other() -> None
         assert await it.get(granted.job.id, "a") == b"same"
 
 
+@holds("results/transfers-are-bounded")
 @virtually
 async def test_one_whose_bytes_do_not_come_ends_in_a_minute_and_leaves_nothing() -> None:
     async with shop() as it:
@@ -351,6 +362,12 @@ async def test_one_who_goes_away_leaves_nothing() -> None:
         assert it.blobs.size == 0
 
 
+@promise(
+    "results/transfers-are-bounded",
+    "Transfers are bounded. A fixed number run at once, each holds one chunk in memory, and a "
+    "transfer ends when its other end is silent for a minute. The memory store counts transfers in "
+    "progress.",
+)
 @virtually
 async def test_so_many_at_once_and_the_next_ones_get_their_turn() -> None:
     async with shop() as it, asyncio.TaskGroup() as tasks:

@@ -38,6 +38,7 @@ from airunner.server.replay import replay
 from airunner.server.workers.connected_workers import ConnectedWorker
 from airunner.store.engine import Engine
 from airunner.store.retention import Retention
+from tests.promises import holds, promise
 from tests.server.broker_fixture import (
     DONE,
     MINUTE,
@@ -57,6 +58,11 @@ from tests.support.loop import until_idle, virtually
 # Write, then answer
 
 
+@promise(
+    "jobs/write-then-answer",
+    "The server writes to the log first and answers second. No reply leaves and no watcher sees an "
+    "event before the log has the event. If the log fails, the server answers nothing.",
+)
 @virtually
 async def test_no_reply_leaves_before_the_log_has_what_it_says() -> None:
     async with served() as (broker, log), asyncio.TaskGroup() as tasks:
@@ -82,6 +88,7 @@ async def test_not_even_a_question_is_answered_with_what_is_not_durable() -> Non
         assert (await asked).state is (await cancelled).state is JobState.CANCELLED
 
 
+@holds("jobs/write-then-answer")
 @virtually
 async def test_no_watcher_sees_an_event_before_the_log_has_it() -> None:
     async with served() as (broker, log), asyncio.TaskGroup() as tasks:
@@ -157,6 +164,7 @@ async def test_a_worker_gets_as_many_as_it_asks_for_and_no_more() -> None:
         assert len(await lease(broker, most=3)) == 2
 
 
+@holds("jobs/first-in-first-out")
 @virtually
 async def test_workers_are_served_in_the_order_in_which_they_came() -> None:
     async with served() as (broker, _), asyncio.TaskGroup() as tasks:
@@ -196,6 +204,10 @@ async def test_a_worker_on_two_queues_strands_no_job_that_it_was_woken_for() -> 
         assert [each.job.id for each in await only] == [in_b.id]
 
 
+@promise(
+    "server/idle-costs-nothing",
+    "An idle server does nothing, with a thousand parked workers.",
+)
 @virtually
 async def test_a_thousand_parked_workers_leave_nothing_on_the_loop() -> None:
     async with served() as (broker, log), asyncio.TaskGroup() as tasks:
@@ -209,6 +221,10 @@ async def test_a_thousand_parked_workers_leave_nothing_on_the_loop() -> None:
             each.cancel()
 
 
+@promise(
+    "jobs/undelivered-lease-returns",
+    "A leased job that was not delivered returns at once. The return does not count as a failure.",
+)
 @virtually
 async def test_a_lease_that_is_cancelled_before_its_answer_returns_the_job_uncounted() -> None:
     async with served() as (broker, log), asyncio.TaskGroup() as tasks:
@@ -240,6 +256,10 @@ async def test_what_time_has_taken_already_is_not_taken_back_again() -> None:
 # Time
 
 
+@promise(
+    "jobs/timeouts-are-on-time",
+    "Leases and queue timeouts end on time. The server's own timer ends them.",
+)
 @virtually
 async def test_a_lease_lapses_on_time_and_the_next_worker_gets_the_job() -> None:
     async with served() as (broker, _):
@@ -330,6 +350,7 @@ async def test_a_watcher_sees_everything_in_order_and_then_ends_by_itself() -> N
         assert await watching == EVENTS
 
 
+@holds("logs/watchers-are-independent")
 @virtually
 async def test_one_who_comes_late_sees_as_much() -> None:
     async with served() as (broker, _):
@@ -338,6 +359,11 @@ async def test_one_who_comes_late_sees_as_much() -> None:
         assert await seen(broker, job) == EVENTS
 
 
+@promise(
+    "logs/watchers-are-independent",
+    "Any number of watchers may read a job. No watcher delays another watcher or the job. A "
+    "watcher that comes late or returns misses nothing, and each stream ends by itself.",
+)
 @virtually
 async def test_a_slow_watcher_misses_nothing_and_holds_nobody_up() -> None:
     async with served() as (broker, _):
@@ -423,6 +449,7 @@ class PagedLog(SlowLog):
         return None
 
 
+@holds("logs/watchers-are-independent")
 @virtually
 async def test_a_watcher_ends_though_the_job_has_ended_while_it_read() -> None:
     broker = broker_over(PagedLog())
@@ -439,6 +466,7 @@ async def test_a_watcher_ends_though_the_job_has_ended_while_it_read() -> None:
 # How it ends
 
 
+@holds("jobs/write-then-answer")
 @virtually
 async def test_a_failing_log_stops_the_server_and_nothing_is_answered() -> None:
     log = SlowLog()
@@ -463,6 +491,11 @@ async def refusal(asked: Awaitable[object]) -> Refused | None:
     return None
 
 
+@promise(
+    "server/stops-in-ten-seconds",
+    "A server stops within 10 s, with every caller parked. It answers every request that it has "
+    "decided.",
+)
 @virtually
 async def test_stop_ends_the_parked_and_answers_what_is_decided() -> None:
     log = SlowLog()
@@ -577,6 +610,10 @@ async def test_a_retry_is_a_new_job_like_the_old_one_and_linked_to_it() -> None:
         assert await broker.retry(old.id, RequestId("again"), Subject("sue")) == new
 
 
+@promise(
+    "jobs/wait-has-a-reason",
+    "A waiting job has a reason that `show` prints.",
+)
 @virtually
 async def test_a_job_that_waits_says_why() -> None:
     async with served() as (broker, _):

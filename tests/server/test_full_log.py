@@ -7,6 +7,7 @@ import pytest
 from airunner.model.errors import LimitReached, ShuttingDown, Stalled
 from airunner.model.jobs import AttemptEnd, JobState, Millis, Subject
 from airunner.model.reports import ProcessStarted
+from tests.promises import holds, promise
 from tests.server.broker_fixture import (
     DONE,
     MINUTE,
@@ -21,6 +22,11 @@ from tests.server.broker_fixture import (
 from tests.support.loop import virtually
 
 
+@promise(
+    "server/full-log-loses-nothing",
+    "A full log loses nothing and invents nothing. Until its pending append succeeds, every call "
+    "is UNAVAILABLE and no lease lapses; then every running lease starts its whole span again.",
+)
 @virtually
 async def test_a_full_log_refuses_everybody_until_it_takes_what_it_was_given() -> None:
     async with served() as (broker, log), asyncio.TaskGroup() as tasks:
@@ -54,6 +60,7 @@ async def test_what_waits_for_a_log_that_fills_up_is_told_so() -> None:
         assert isinstance(await asked, Stalled)
 
 
+@holds("server/full-log-loses-nothing")
 @virtually
 async def test_no_lease_lapses_while_the_log_is_full_and_then_each_has_its_span_anew() -> None:
     async with served() as (broker, log):
@@ -102,6 +109,11 @@ async def test_a_server_whose_log_is_full_can_be_stopped() -> None:
         await broker.enqueue(wish())
 
 
+@promise(
+    "server/short-disk-refuses-new-work",
+    "A server that is short of disk refuses jobs and output. It still accepts messages that end, "
+    "renew or return a job.",
+)
 @virtually
 async def test_where_there_is_no_room_jobs_and_output_are_refused_and_all_else_is_not() -> None:
     crowded = False

@@ -3,6 +3,7 @@
 import asyncio
 
 from airunner.server.parking import Parking
+from tests.promises import promise
 from tests.support.loop import until_idle, virtually
 
 
@@ -71,6 +72,10 @@ async def test_a_call_skips_one_who_is_called_already() -> None:
         assert await second
 
 
+@promise(
+    "jobs/waiting-sides-meet",
+    "A waiting job and a waiting worker find each other. No wake-up is lost.",
+)
 @virtually
 async def test_one_who_was_called_and_cannot_go_calls_the_next() -> None:
     lot = Parking()

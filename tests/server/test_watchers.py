@@ -14,6 +14,7 @@ from airunner.model.reports import Output
 from airunner.server.broker import Broker
 from airunner.server.watchers import RANGE_BYTES_MAX, RANGE_EVENTS_MAX, EventRange
 from airunner.store.retention import Retention
+from tests.promises import holds, promise
 from tests.server.broker_fixture import (
     DONE,
     MINUTE,
@@ -66,6 +67,13 @@ async def run_job(broker: Broker, *texts: str) -> JobId:
     return job.id
 
 
+@promise(
+    "logs/follower-misses-nothing",
+    "A follower of all jobs misses nothing after its start. It reads all events in one order, over "
+    "lost connections and restarts, however slow it is. It delays nobody, and an idle follower "
+    "costs nothing. Where events are gone, it is told: by a mark where retention removed output, "
+    "or by the name of a new log.",
+)
 @virtually
 async def test_a_follower_is_told_of_every_job_in_one_order_as_it_comes() -> None:
     async with served() as (broker, _), asyncio.TaskGroup() as tasks:
@@ -81,6 +89,7 @@ async def test_a_follower_is_told_of_every_job_in_one_order_as_it_comes() -> Non
         reading.cancel()
 
 
+@holds("logs/follower-misses-nothing")
 @virtually
 async def test_no_follower_sees_an_event_before_the_log_has_it() -> None:
     async with served() as (broker, log), asyncio.TaskGroup() as tasks:
@@ -97,6 +106,7 @@ async def test_no_follower_sees_an_event_before_the_log_has_it() -> None:
         reading.cancel()
 
 
+@holds("logs/follower-misses-nothing")
 @virtually
 async def test_a_follower_that_waits_costs_nothing() -> None:
     async with served() as (broker, _), asyncio.TaskGroup() as tasks:
@@ -124,6 +134,7 @@ async def test_a_follower_goes_on_from_any_place_and_misses_nothing() -> None:
             assert await all_of(broker, Position(place)) == expected
 
 
+@holds("logs/follower-misses-nothing")
 @virtually
 async def test_a_slow_follower_misses_nothing_and_holds_nobody_up() -> None:
     async with served() as (broker, _):

@@ -40,6 +40,7 @@ from airunner.model.reports import (
     Stream,
 )
 from airunner.model.steps import Step, StepStatus
+from tests.promises import holds, promise
 from tests.simulation.artifacts import made_by
 from tests.simulation.commands import Performance
 from tests.simulation.observations import Testimony
@@ -111,6 +112,11 @@ def _turns(story: Sequence[JobEvent]) -> Iterator[Turn]:
 # Jobs
 
 
+@promise(
+    "jobs/nothing-gets-stuck",
+    "No job gets stuck. Once every fault is repaired, every job ends, every watcher sees the end, "
+    "and no worker is idle while one of its queues has jobs.",
+)
 def everything_ends(case: Case) -> None:
     assert not case.testimony.stuck, case.testimony.stuck
     assert case.testimony.lists, "nobody could list"
@@ -118,6 +124,7 @@ def everything_ends(case: Case) -> None:
         assert id in case.stories, f"{id} was never seen whole"
 
 
+@holds("jobs/acknowledged-job-exists")
 def acknowledged_jobs_exist(case: Case) -> None:
     """In the end, and in every list that was asked for after the client knew."""
     for listed in case.testimony.lists:
@@ -127,6 +134,7 @@ def acknowledged_jobs_exist(case: Case) -> None:
                 assert each.id in there, f"{each.id} was acknowledged and is not in the list"
 
 
+@holds("jobs/request-id-is-one-job")
 def a_key_makes_one_job(case: Case) -> None:
     made = Counter(job.request for job in case.jobs.values() if job.request)
     assert all(count == 1 for count in made.values()), made
@@ -136,6 +144,7 @@ def a_key_makes_one_job(case: Case) -> None:
             assert ids[each.key] == each.id, f"{each.key} stands for {each.id} and another"
 
 
+@holds("jobs/request-id-is-one-job")
 def a_job_is_what_was_asked_for(case: Case) -> None:
     for each in case.testimony.acknowledged:
         job = case.jobs[each.id]
@@ -144,6 +153,7 @@ def a_job_is_what_was_asked_for(case: Case) -> None:
         assert not job.request or job.request in case.testimony.keys, job
 
 
+@holds("jobs/acknowledged-job-exists")
 def nothing_is_taken_back(case: Case) -> None:
     """Whoever was told something is never told less, and nobody is refused what is there."""
     assert not case.testimony.refusals, case.testimony.refusals
@@ -164,6 +174,7 @@ def nothing_is_taken_back(case: Case) -> None:
                     assert one.job.failures <= other.job.failures, f"{one.job.id} went back"
 
 
+@holds("jobs/final-state-stays")
 def a_job_ends_once(case: Case) -> None:
     """With one end, the same for everyone, and nothing after it."""
     for id, story in case.stories.items():
@@ -181,6 +192,7 @@ def a_job_ends_once(case: Case) -> None:
             assert job.state == case.jobs[job.id].state, f"{job.id} ended twice"
 
 
+@holds("jobs/one-worker-at-a-time")
 def attempts_follow_each_other(case: Case) -> None:
     """1, 2, 3 ..., one at a time, and what is reported is of the one that runs."""
     for id, story in case.stories.items():
@@ -208,6 +220,7 @@ def attempts_follow_each_other(case: Case) -> None:
                     assert entry.attempt == number, f"{id}: written by attempt {entry.attempt}"
 
 
+@holds("jobs/worker-death-loses-no-job")
 def failures_are_bounded(case: Case) -> None:
     for id, turns in case.turns.items():
         job, failures = case.jobs[id], 0
@@ -221,6 +234,7 @@ def failures_are_bounded(case: Case) -> None:
             assert job.failures == job.spec.attempts_max, id
 
 
+@holds("jobs/first-in-first-out")
 def queues_are_first_in_first_out(case: Case) -> None:
     lines: dict[str, list[tuple[Position, JobId, Instant, Instant, bool]]] = defaultdict(list)
     for id, story in case.stories.items():
@@ -245,6 +259,7 @@ def _waits(story: Sequence[JobEvent]) -> Iterator[tuple[Instant, Instant, bool]]
                 since = None
 
 
+@holds("jobs/cancelled-is-the-only-end")
 def a_cancel_that_was_answered_is_the_only_end(case: Case) -> None:
     for glimpse in case.testimony.cancelled:
         job = case.jobs[glimpse.job.id]
@@ -255,18 +270,25 @@ def a_cancel_that_was_answered_is_the_only_end(case: Case) -> None:
             assert case.jobs[id].state is JobState.CANCELLED, id
 
 
+@promise(
+    "jobs/time-moves-forward",
+    "Time never goes back. A server's clock may jump between two starts, and the times of its "
+    "events never decrease.",
+)
 def time_goes_forward(case: Case) -> None:
     for viewing in case.testimony.viewings:
         for one, other in pairwise(viewing.entries):
             assert one.at <= other.at, f"{viewing.id}: time went back before {other.first}"
 
 
+@holds("jobs/first-in-first-out")
 def lists_are_in_one_order(case: Case) -> None:
     for listed in case.testimony.lists:
         places = [job.place for job in listed.jobs]
         assert places == sorted(set(places), reverse=True), places
 
 
+@holds("jobs/nothing-gets-stuck")
 def nobody_idles_while_there_is_work(case: Case) -> None:
     """In a calm world no job stays in line while a worker that serves its queue is free."""
     testimony = case.testimony
@@ -300,6 +322,7 @@ def _free(steps: list[tuple[float, int]], slots: int, begin: float, end: float) 
 # Logs
 
 
+@holds("logs/sequences-have-no-gap", "logs/follower-misses-nothing")
 def every_sequence_is_seen_once(case: Case) -> None:
     """1, 2, 3 ..., whoever watches and however often its connection broke."""
     for viewing in case.testimony.viewings:
@@ -309,6 +332,7 @@ def every_sequence_is_seen_once(case: Case) -> None:
             expected = entry.last + 1
 
 
+@holds("logs/sequences-have-no-gap")
 def everybody_sees_the_same(case: Case) -> None:
     seen: dict[tuple[JobId, int], object] = {}
     for viewing in case.testimony.viewings:
@@ -330,6 +354,7 @@ def _pieces(entry: JobEvent) -> Iterator[tuple[int, object]]:
         yield entry.first, (entry.at, entry.attempt, entry.what)
 
 
+@holds("logs/finished-log-is-sealed")
 def seals_hold(case: Case) -> None:
     """The chain that a watcher makes of what it saw is the one that the server has sealed."""
     for id, story in case.stories.items():
@@ -349,6 +374,7 @@ def seals_hold(case: Case) -> None:
             cut += entry.what.size if isinstance(entry.what, OutputCut) else 0
 
 
+@holds("logs/output-is-byte-for-byte")
 def output_is_what_was_written(case: Case) -> None:
     """By that step, whole and in order if a worker said how the attempt ended, else a beginning."""
     for id, turns in case.turns.items():
@@ -386,6 +412,12 @@ def _kept(entries: Sequence[JobEvent]) -> tuple[dict[Pipe, bytes], int]:
 # Steps
 
 
+@promise(
+    "processes/steps-run-in-order",
+    "Steps run one after the other in one workspace. Each step has a process tree of its own, and "
+    "nothing of that tree is left when the next step begins. The first failing step ends the job "
+    "with its exit code, and the steps behind it are skipped.",
+)
 def steps_follow_each_other(case: Case) -> None:
     """0, 1, 2 ..., one at a time, and each that began has one end, unless its attempt died.
 
@@ -418,6 +450,7 @@ def steps_follow_each_other(case: Case) -> None:
                 assert spec.steps is None or begun < len(spec.steps), id
 
 
+@holds("processes/steps-run-in-order")
 def outcomes_agree_with_their_steps(case: Case) -> None:
     """Each step's result is what its end said, or skipped; the first failure is the job's."""
     for id, turns in case.turns.items():
@@ -479,6 +512,12 @@ def _told_by_worker(turn: Turn) -> Outcome | None:
 # Artifacts
 
 
+@promise(
+    "results/artifacts-are-fenced",
+    "Artifacts count only under the lease of their attempt. Only its token stores them, they are "
+    "void when the job returns to its queue, and they stay, byte for byte, with the attempt that "
+    "ends the job.",
+)
 def what_was_kept_is_there(case: Case) -> None:
     """Of the attempt that ended its job, byte for byte, as its log tells; of all others nothing."""
     for id, turns in case.turns.items():
@@ -504,6 +543,7 @@ def what_was_kept_is_there(case: Case) -> None:
 # Processes
 
 
+@holds("jobs/one-worker-at-a-time")
 def an_attempt_has_one_process(case: Case) -> None:
     """At most one, on the worker that has the lease, and not before it had it; for each step one.
 
@@ -528,6 +568,7 @@ def an_attempt_has_one_process(case: Case) -> None:
         assert first.began >= taken_at - MOMENT, f"{key} began before its lease"
 
 
+@holds("jobs/worker-stops-first")
 def no_process_outlives_its_attempt(case: Case) -> None:
     """So no two of one job ever run at once, and none when it is told to be CANCELLED."""
     for id, turns in case.turns.items():
@@ -538,6 +579,12 @@ def no_process_outlives_its_attempt(case: Case) -> None:
                 assert not late, f"{id}: attempt {turn.number} ran on after {over}: {each}"
 
 
+@promise(
+    "jobs/end-is-true",
+    "The end of a job is true. An exit code in an outcome is the exit code of a process, and the "
+    "log has every attempt that ran.",
+)
+@holds("jobs/final-state-stays")
 def ends_are_true(case: Case) -> None:
     """An exit code is that of the process; a command that was not found never ran."""
     for id, turns in case.turns.items():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.promises import holds
 from tests.simulation.checker import CHECKS
 from tests.simulation.run import judge
 
@@ -14,6 +15,7 @@ SEEDS = 20
 ROOT = Path(__file__).parent.parent.parent
 
 
+@holds("jobs/time-moves-forward")
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_every_promise_is_kept_in_a_world_where_everything_breaks(seed: int) -> None:
     verdict = judge(seed)

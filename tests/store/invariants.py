@@ -29,6 +29,7 @@ from airunner.model.facts import (
 from airunner.model.jobs import Instant, JobId, JobState, Position, RequestId, TokenDigest
 from airunner.model.reports import Output, count_sequences
 from airunner.store.engine import Engine
+from tests.promises import holds, promise
 
 
 class History:
@@ -140,11 +141,21 @@ class History:
             del self._holders[token]
 
 
+@promise(
+    "jobs/acknowledged-job-exists",
+    "An acknowledged job exists until retention removes it. A crash leaves a prefix of the log, "
+    "and a server can continue from any prefix.",
+)
 def acknowledged_jobs_exist(history: History, engine: Engine, id: JobId) -> None:
     """A job whose enqueueing was logged is there until retention takes it."""
     assert (engine.table.find(id) is None) == history.forgotten(id)
 
 
+@promise(
+    "jobs/final-state-stays",
+    "A final state never changes. A completion that a worker sends twice gets the same answer "
+    "twice.",
+)
 def a_job_ends_once(history: History, engine: Engine, id: JobId) -> None:
     """One end, recorded once, and nothing after it but retention; the end never changes."""
     facts = [event.fact for event in history.events[id]]
@@ -161,6 +172,12 @@ def a_job_ends_once(history: History, engine: Engine, id: JobId) -> None:
         assert not job.state.final
 
 
+@promise(
+    "jobs/one-worker-at-a-time",
+    "A job belongs to one worker at a time. Each lease has a number and a token of its own. When a "
+    "lease ends, for any reason, its token opens nothing any more, neither for output nor for "
+    "completion.",
+)
 def at_most_one_attempt_runs(history: History, engine: Engine, id: JobId) -> None:
     """A lease begins only where none is, and only one that runs ends."""
     running = False
@@ -180,6 +197,7 @@ def at_most_one_attempt_runs(history: History, engine: Engine, id: JobId) -> Non
     assert job is None or running == (job.state is JobState.RUNNING)
 
 
+@holds("jobs/one-worker-at-a-time")
 def only_the_holder_of_the_current_token_writes(
     history: History, engine: Engine, id: JobId
 ) -> None:
@@ -187,6 +205,11 @@ def only_the_holder_of_the_current_token_writes(
     assert not history.intruders
 
 
+@promise(
+    "logs/sequences-have-no-gap",
+    "Every event of a job has a sequence, counted from 1. Sequences have no gap and no duplicate, "
+    "over all attempts.",
+)
 def sequences_are_without_gap_or_double(history: History, engine: Engine, id: JobId) -> None:
     """A job's visible events are numbered 1, 2, 3 ... over all its attempts."""
     last = 0
@@ -199,6 +222,11 @@ def sequences_are_without_gap_or_double(history: History, engine: Engine, id: Jo
     assert job is None or job.sequence == last
 
 
+@promise(
+    "logs/stored-once-in-order",
+    "A report that is sent twice is stored once. A completion never overtakes output. Both hold "
+    "over a network that breaks at any message.",
+)
 def reports_are_stored_once_and_in_order(history: History, engine: Engine, id: JobId) -> None:
     """What a worker sends twice is stored once; what is stored is what it sent, none missing."""
     attempt, sent = 0, 0
@@ -217,11 +245,21 @@ def reports_are_stored_once_and_in_order(history: History, engine: Engine, id: J
             assert numbers == list(range(first, sent + 1))
 
 
+@promise(
+    "jobs/first-in-first-out",
+    "A queue is first in, first out. A worker takes from queues in the order in which it names "
+    "them. Waiting workers are served in the order in which they came.",
+)
 def queues_are_first_in_first_out(history: History, engine: Engine, id: JobId) -> None:
     """Whoever is leased has the lowest place in the first queue that has a job."""
     assert not history.passed_over
 
 
+@promise(
+    "jobs/request-id-is-one-job",
+    "A request id identifies one job. A request with the same id and other parameters is refused, "
+    "and the error names the first difference.",
+)
 def a_key_makes_one_job(history: History, engine: Engine, id: JobId) -> None:
     """An idempotency key stands for one job for as long as that job is kept."""
     for request, ids in history.keys.items():
@@ -230,6 +268,11 @@ def a_key_makes_one_job(history: History, engine: Engine, id: JobId) -> None:
         assert ({known.id} if known else set()) == ids
 
 
+@promise(
+    "jobs/cancelled-is-the-only-end",
+    "A cancelled job ends as CANCELLED and in no other state. A worker confirms the cancel when no "
+    "process of the job is left.",
+)
 def a_cancel_that_was_asked_for_is_the_only_end(
     history: History, engine: Engine, id: JobId
 ) -> None:
@@ -243,6 +286,7 @@ def a_cancel_that_was_asked_for_is_the_only_end(
         asked = asked or isinstance(fact, CancelRequested)
 
 
+@holds("jobs/one-worker-at-a-time")
 def attempt_numbers_are_never_reused(history: History, engine: Engine, id: JobId) -> None:
     """Leases are numbered 1, 2, 3 ..."""
     facts = (event.fact for event in history.events[id])
@@ -252,6 +296,11 @@ def attempt_numbers_are_never_reused(history: History, engine: Engine, id: JobId
     assert job is None or job.attempt == len(attempts)
 
 
+@promise(
+    "jobs/worker-death-loses-no-job",
+    "The death of a worker loses no job. The job returns to its old place in line. After "
+    "`attempts_max` failures it is FAILED as `lost`.",
+)
 def failures_are_bounded(history: History, engine: Engine, id: JobId) -> None:
     """A job fails as lost with its last allowed failure, not sooner and not later."""
     limit = 0
@@ -265,6 +314,11 @@ def failures_are_bounded(history: History, engine: Engine, id: JobId) -> None:
                 assert failures <= limit
 
 
+@promise(
+    "logs/output-is-byte-for-byte",
+    "Output is byte for byte what the command wrote. Where a limit cuts it, a mark counts the "
+    "missing bytes.",
+)
 def output_keeps_within_its_bounds(history: History, engine: Engine, id: JobId) -> None:
     """Of each job, and of all jobs together."""
     keep = engine.queue.retention
@@ -274,12 +328,14 @@ def output_keeps_within_its_bounds(history: History, engine: Engine, id: JobId) 
     assert len(engine.table) <= keep.jobs_max
 
 
+@holds("server/memory-is-bounded")
 def scripts_keep_within_their_bounds(history: History, engine: Engine, id: JobId) -> None:
     """Of all jobs together."""
     jobs = engine.table.jobs()
     assert sum(len(job.spec.script) for job in jobs) <= engine.queue.retention.script_bytes_max
 
 
+@holds("results/artifacts-are-fenced")
 def artifacts_are_those_of_the_latest_attempt(history: History, engine: Engine, id: JobId) -> None:
     """What an attempt left is void when another has to come; what retention took is gone."""
     attempt = 0
@@ -294,6 +350,12 @@ def artifacts_are_those_of_the_latest_attempt(history: History, engine: Engine, 
         assert (job.artifacts, job.artifact_bytes) == (len(left), sum(left))
 
 
+@promise(
+    "results/artifact-storage-is-bounded",
+    "A server bounds the artifacts of each job and of all jobs. The artifacts of the job that "
+    "ended first go first. The server removes none of a watched job, and none within 10 minutes of "
+    "the end of its job.",
+)
 def artifacts_keep_within_their_bounds(history: History, engine: Engine, id: JobId) -> None:
     """Of each job, and of all jobs together."""
     keep = engine.queue.retention
@@ -301,14 +363,22 @@ def artifacts_keep_within_their_bounds(history: History, engine: Engine, id: Job
     assert sum(history.left[id]) <= keep.artifact_bytes_per_job
 
 
+@promise(
+    "server/memory-is-bounded",
+    "The server's memory is bounded by retention, scripts of megabytes included. The oldest "
+    "finished jobs go first; none goes while it is watched or within 10 minutes of its end.",
+)
+@holds("results/artifact-storage-is-bounded")
 def retention_spares_the_young_and_the_watched(history: History, engine: Engine, id: JobId) -> None:
     assert not history.taken_too_soon
 
 
+@holds("results/artifact-storage-is-bounded")
 def the_oldest_artifacts_go_first(history: History, engine: Engine, id: JobId) -> None:
     assert not history.taken_out_of_turn
 
 
+@holds("jobs/acknowledged-job-exists")
 def the_log_has_one_order(history: History, engine: Engine, id: JobId) -> None:
     """Places are 1, 2, 3 ..."""
     assert history.places[-1] == len(history.places) == engine.tail

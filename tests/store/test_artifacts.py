@@ -22,6 +22,7 @@ from airunner.model.jobs import (
 from airunner.model.spec import JobSpec
 from airunner.store.engine import Engine
 from airunner.store.retention import Retention
+from tests.promises import holds
 
 NONE = "0" * 64
 DONE = Outcome(reason=Reason.EXITED, exit_code=0)
@@ -184,6 +185,7 @@ def test_room_may_be_asked_for_before_a_byte_has_come() -> None:
         queue.make_artifact_room(token("one1"), 1, now=it.now)
 
 
+@holds("results/artifacts-are-fenced")
 @pytest.mark.parametrize("ending", [AttemptEnd.RELEASED, AttemptEnd.LOST])
 def test_what_an_attempt_left_is_void_when_the_next_one_has_to_come(ending: AttemptEnd) -> None:
     it = Shelves("one")

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 import pytest
 
 from airunner.store.engine import replayed
+from tests.promises import holds
 from tests.store.invariants import INVARIANTS
 from tests.store.walk import KEEP, Walk, drain, survivor
 
@@ -50,6 +51,7 @@ def test_every_promise_holds_on_a_random_walk_that_crashes(seed: int) -> None:
     crash(walk, [*range(seed % 17, len(walk.log), 17), len(walk.log)])
 
 
+@holds("jobs/acknowledged-job-exists")
 @pytest.mark.parametrize("seed", range(3))
 def test_a_crash_after_any_event_loses_nothing_before_it(seed: int) -> None:
     walk = walked(1_000_000 + seed, steps=80)

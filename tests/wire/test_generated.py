@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.promises import holds
+
 ROOT = Path(__file__).parent.parent.parent
 GENERATED = Path("airunner/wire/job/v1")
 
@@ -22,6 +24,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@holds("server/published-contract-is-served")
 @pytest.mark.parametrize(
     "name", ["job_pb2.py", "job_pb2.pyi", "job_pb2_grpc.py", "job_pb2_grpc.pyi"]
 )

@@ -15,6 +15,7 @@ from airunner.wire.codec.reports import decode_reports, fill_report
 from airunner.wire.codec.specs import decode_spec, encode_spec
 from airunner.wire.codec.worker_protocol import decode_from_worker, encode_from_worker
 from airunner.wire.job.v1 import job_pb2 as pb
+from tests.promises import holds, promise
 from tests.wire import samples
 
 SHA256 = "0" * 64
@@ -29,6 +30,7 @@ def batch(step: int) -> pb.JobEvent:
     return pb.JobEvent(output_batch=pb.OutputBatchEvent(outputs=outputs, step=step))
 
 
+@holds("server/malformed-input-is-refused")
 @pytest.mark.parametrize(
     ("params", "field"),
     [
@@ -154,6 +156,11 @@ CODECS: dict[str, tuple[Iterable[Message], Callable[..., object]]] = {
 }
 
 
+@promise(
+    "server/malformed-input-is-refused",
+    "Malformed input is refused and ends nothing, steps and artifacts included. A list shows only "
+    "the beginning of a script, so a page always fits in one message.",
+)
 @pytest.mark.parametrize("what", CODECS)
 def test_bytes_that_a_dice_has_changed_are_understood_or_refused(what: str) -> None:
     messages, decode = CODECS[what]

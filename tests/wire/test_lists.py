@@ -16,6 +16,7 @@ from airunner.model.spec import JobSpec
 from airunner.model.steps import Step, StepStatus
 from airunner.wire.codec.jobs import decode_page, encode_job, encode_page
 from airunner.wire.job.v1 import job_pb2 as pb
+from tests.promises import holds
 from tests.wire import samples
 
 LARGE = "echo large\n" + "# " + "x" * MIB
@@ -28,6 +29,7 @@ def listed(*specs: JobSpec) -> tuple[int, tuple[Job, ...]]:
     return len(sent), decode_page(pb.ListJobsResponse.FromString(sent)).jobs
 
 
+@holds("server/malformed-input-is-refused")
 def test_a_page_of_jobs_with_large_scripts_fits_in_a_message() -> None:
     size, jobs = listed(*[JobSpec(script=LARGE)] * PAGE_SIZE_MAX)
     assert size < MIB
@@ -57,6 +59,7 @@ def test_what_a_list_shows_of_a_script_is_a_script(script: str, shown: str) -> N
     assert job.spec.script == shown
 
 
+@holds("server/malformed-input-is-refused")
 @pytest.mark.parametrize("spec", samples.SPECS)
 def test_every_job_can_be_listed(spec: JobSpec) -> None:
     _, (job,) = listed(spec)

@@ -22,6 +22,7 @@ from airunner.model.protocol.worker_protocol import (
 from airunner.model.reports import Remark, Report, count_sequences
 from airunner.worker.spool.spool import FinalReport, MemorySpool, SpoolDamaged
 from airunner.worker.spool.spools import MemoryDisk, MemorySpools, Orphan
+from tests.promises import holds, promise
 from tests.support.loop import until_idle, virtually
 from tests.worker.session.test_session import (
     ALIVE,
@@ -128,6 +129,7 @@ async def test_an_end_that_the_server_may_have_heard_is_said_once_more(heard_bef
         assert not rack.places
 
 
+@holds("jobs/next-worker-delivers-spool")
 @virtually
 async def test_nothing_is_given_up_while_a_process_of_a_dead_attempt_may_live() -> None:
     class Slow(MemorySpools):
@@ -182,6 +184,7 @@ async def test_a_lease_of_a_dead_worker_lapses_as_any_other() -> None:
         assert len(rack.refused) == 1
 
 
+@holds("logs/log-trouble-fails-no-command")
 @virtually
 async def test_an_end_whose_log_is_not_all_there_says_so_and_stays_that_end() -> None:
     rack = left(ALIVE, word=DONE, last=5)
@@ -246,6 +249,11 @@ async def behind(it: Desk, count: int) -> tuple[Server, Broken]:
     return server, spool
 
 
+@promise(
+    "logs/log-trouble-fails-no-command",
+    "An undeliverable log fails no command. If the server refused the log for good, or the spool "
+    "cannot be read back, the end of the job says `log_complete: false`.",
+)
 @virtually
 async def test_a_log_that_cannot_be_read_back_ends_there_and_its_job_as_it_did() -> None:
     async with desk(Shaky(Broken())) as it:

@@ -8,6 +8,7 @@ from airunner.model.errors import LimitReached
 from airunner.model.jobs import JobState
 from airunner.model.protocol.worker_protocol import Batch, Completion, Settled
 from airunner.worker.worker import Worker
+from tests.promises import holds
 from tests.support.fake_commands import Actor
 from tests.support.loop import until_idle, virtually
 from tests.worker.worker_fixture import Message, Shop, shop, span, working
@@ -61,6 +62,7 @@ async def test_a_job_goes_on_at_once_where_a_dead_workers_tail_ends() -> None:
         assert not it.rack.refused
 
 
+@holds("jobs/next-worker-delivers-spool")
 @pytest.mark.parametrize("kind", [Batch, Completion, Settled])
 @virtually
 async def test_a_dead_workers_last_word_is_the_jobs_end_at_whatever_message_it_died(
@@ -119,6 +121,7 @@ async def test_a_cancel_that_a_dead_worker_did_not_hear_is_the_end_of_the_job() 
             assert (await it.ended(id)).state is JobState.CANCELLED
 
 
+@holds("logs/full-disk-costs-no-job")
 @virtually
 async def test_output_that_a_server_has_no_room_for_comes_when_it_has() -> None:
     low: list[str] = []

@@ -33,6 +33,7 @@ from airunner.model.reports import (
 from airunner.model.spec import Container, ProcessType
 from airunner.worker.process import SupervisorLost
 from airunner.worker.worker import Worker
+from tests.promises import holds, promise
 from tests.support.fake_commands import PIPE_BYTES, Actor
 from tests.support.loop import until_idle, virtually
 from tests.worker.worker_fixture import SUE, shop, span, working
@@ -99,6 +100,10 @@ async def test_a_job_runs_and_its_output_and_exit_are_told() -> None:
         assert await it.output(id) == b"hello\n"
 
 
+@promise(
+    "processes/clean-environment",
+    "A command gets a clean environment that holds nothing of the worker's.",
+)
 @virtually
 async def test_a_command_gets_a_clean_environment_in_a_home_of_its_own() -> None:
     async with shop() as it, working(it):
@@ -139,6 +144,10 @@ async def test_commands_that_cannot_run_say_so_by_reason_and_exit_code() -> None
         assert "missing" in missing.error
 
 
+@promise(
+    "processes/container-never-on-the-host",
+    "A job that asks for a container never runs on the host.",
+)
 @virtually
 async def test_a_job_that_asks_for_a_container_never_runs_on_the_host() -> None:
     async with shop() as it, working(it):
@@ -209,6 +218,7 @@ async def test_a_set_up_that_takes_too_long_fails() -> None:
         assert now() == pytest.approx(SETUP_TIMEOUT_SECONDS, abs=1)
 
 
+@holds("jobs/cancelled-is-the-only-end")
 @virtually
 async def test_a_cancel_is_confirmed_when_no_process_is_left() -> None:
     async with shop() as it, working(it):
@@ -272,6 +282,7 @@ async def test_a_cancel_while_out_of_touch_is_heard_with_the_welcome() -> None:
 # A network that breaks
 
 
+@holds("logs/stored-once-in-order")
 @virtually
 async def test_nothing_is_lost_or_doubled_by_a_network_that_breaks_often() -> None:
     async with shop() as it, working(it):
@@ -288,6 +299,7 @@ async def test_nothing_is_lost_or_doubled_by_a_network_that_breaks_often() -> No
         assert await it.output(id) == FIFTY
 
 
+@holds("logs/stored-once-in-order")
 @pytest.mark.parametrize(
     "kind", [Assignment, Stored, Settled, Batch, Completion, Credit, Hello, Renewal, Heartbeat]
 )
@@ -316,6 +328,7 @@ async def test_a_completion_whose_answer_was_lost_is_said_again_and_settled() ->
         assert not it.logged("lease_lost")
 
 
+@holds("jobs/broken-connection-redelivers-nothing")
 @virtually
 async def test_a_server_that_is_away_for_less_than_the_span_costs_nothing() -> None:
     async with shop() as it, working(it, span=span(60)):
@@ -332,6 +345,7 @@ async def test_a_server_that_is_away_for_less_than_the_span_costs_nothing() -> N
         assert it.connects > 5
 
 
+@holds("jobs/worker-stops-first")
 @virtually
 async def test_a_lapsed_lease_kills_the_tree_and_writes_nothing_after() -> None:
     async with shop() as it, working(it, span=span(60)):
@@ -413,6 +427,11 @@ async def test_an_idle_worker_says_that_it_is_there_every_third_of_the_span() ->
 # Back-pressure
 
 
+@promise(
+    "logs/unread-output-blocks-the-command",
+    "A command waits while nobody takes its output. Nothing is dropped, and no buffer grows "
+    "without bound.",
+)
 @virtually
 async def test_a_command_waits_while_the_log_does_not_take_its_output() -> None:
     async with shop() as it, working(it):
@@ -430,6 +449,7 @@ async def test_a_command_waits_while_the_log_does_not_take_its_output() -> None:
         await it.ended(id)
 
 
+@holds("logs/unread-output-blocks-the-command")
 @virtually
 async def test_no_more_than_the_window_is_ever_unacknowledged() -> None:
     async with shop() as it, working(it):
@@ -446,6 +466,7 @@ async def test_no_more_than_the_window_is_ever_unacknowledged() -> None:
         await it.ended(id)
 
 
+@holds("logs/output-is-byte-for-byte")
 @virtually
 async def test_output_past_the_limit_is_counted_and_marked() -> None:
     async with shop() as it, working(it):
@@ -498,6 +519,10 @@ async def test_a_drain_lets_jobs_end_that_end_in_time() -> None:
         assert any(isinstance(message, Farewell) for message in it.said)
 
 
+@promise(
+    "jobs/no-blame-no-failure",
+    "A release, a drain and a restart count as no failure.",
+)
 @virtually
 async def test_a_drain_gives_back_what_does_not_end_in_time_and_counts_no_failure() -> None:
     async with shop() as it:
@@ -582,6 +607,11 @@ async def test_a_worker_of_one_job_returns_how_that_ended() -> None:
         assert (await it.broker.get(second)).state is JobState.SCHEDULED
 
 
+@promise(
+    "processes/jobs-max-is-exact",
+    "A worker with a maximum number of jobs is never leased more, and exits when they have ended. "
+    "The loop that restarts such a worker ends with it, however it is told to end.",
+)
 @pytest.mark.parametrize("slots", [1, 2, 9])
 @virtually
 async def test_a_worker_of_a_few_jobs_is_never_leased_more_than_these(slots: int) -> None:
@@ -594,6 +624,7 @@ async def test_a_worker_of_a_few_jobs_is_never_leased_more_than_these(slots: int
         assert [job.attempt for job in jobs] == [1] * 5 + [0] * 4
 
 
+@holds("processes/jobs-max-is-exact")
 @virtually
 async def test_a_worker_of_a_few_jobs_counts_those_that_it_lost() -> None:
     async with shop() as it:
@@ -736,6 +767,7 @@ async def test_a_worker_that_can_start_nothing_gives_the_job_back_and_ends() -> 
         assert (job.state, job.failures) == (JobState.SCHEDULED, 0)
 
 
+@holds("server/secrets-stay-private")
 @virtually
 async def test_log_lines_name_jobs_and_hold_no_output_no_environment_and_no_token() -> None:
     async with shop() as it, working(it):

@@ -9,6 +9,7 @@ from cryptography import x509
 
 from airunner.cli.exit_codes import CommandFailed
 from airunner.cli.processes.certificates import FILES, certificates_hold, make_certificates
+from tests.promises import promise
 
 
 def names_in(path: Path) -> set[str]:
@@ -32,6 +33,11 @@ def test_the_server_certificate_names_this_machine_and_what_was_asked_for(tmp_pa
     assert names_in(tmp_path / "server.pem") == expected | {"build.example", "10.1.2.3"}
 
 
+@promise(
+    "server/secrets-stay-private",
+    "Secrets stay private. Only their owner can read private keys, only the submitter and an admin "
+    "see environment values, and no log line holds a token, an environment value or output.",
+)
 def test_private_keys_and_their_folder_are_the_owners_alone(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "certs"
     make_certificates(folder)

@@ -12,6 +12,7 @@ from airunner.cli.render.ci_groups import (
     markers,
 )
 from airunner.model.jobs import Instant
+from tests.promises import holds
 
 AT = Instant(1_900_000_000_789)
 SYSTEMS = (GitHub(), GitLab(), Azure(), Buildkite(), TeamCity())
@@ -61,6 +62,7 @@ def test_a_system_is_known_by_its_variable(variable: str, system: type) -> None:
     assert isinstance(markers({variable: "true"}), system)
 
 
+@holds("logs/remarks-have-their-own-line")
 @pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: type(system).__name__)
 def test_no_name_breaks_out_of_its_marker(system: Markers) -> None:
     plain = system.begin("step_0", "", AT)

@@ -12,6 +12,7 @@ from airunner.model.jobs import AttemptEnd, Instant, JobState, Outcome, Reason, 
 from airunner.model.limits import KIB, LINE_BYTES_MAX, MIB
 from airunner.model.reports import Chunk, Output, Remark, StepEnded, StepStarted, Stream
 from airunner.model.steps import StepStatus
+from tests.promises import holds, promise
 
 OUT, ERR = Stream.STDOUT, Stream.STDERR
 NOW = Instant(0)
@@ -36,6 +37,12 @@ def output(*chunks: tuple[Stream, bytes], step: int | None = None) -> Output:
     return Output(tuple(Chunk(stream, data, NOW) for stream, data in chunks), step)
 
 
+@promise(
+    "logs/lines-are-whole",
+    "`airunner logs` prints each line whole and once, however the pieces were read. Lines of "
+    "different streams, steps and attempts never mix, bytes stay unchanged, and a line beyond the "
+    "limit comes in pieces.",
+)
 @pytest.mark.parametrize(
     ("text", "lines"),
     [
@@ -77,6 +84,7 @@ def test_a_long_line_is_told_in_pieces() -> None:
     assert list(assembly.rest()) == [b"ef"]
 
 
+@holds("logs/lines-are-whole")
 def test_a_line_of_100_mb_does_not_take_100_mb() -> None:
     assembly, piece, size, longest = LineBuffer(), b"x" * 64 * KIB, 0, 0
     tracemalloc.start()
@@ -91,6 +99,7 @@ def test_a_line_of_100_mb_does_not_take_100_mb() -> None:
     assert longest == LINE_BYTES_MAX
 
 
+@holds("logs/lines-are-whole")
 def test_streams_are_assembled_apart_and_told_in_order_of_completion() -> None:
     assert told(
         output((OUT, b"o1"), (ERR, b"e1\ne2"), (OUT, b"\no2")),

@@ -29,6 +29,7 @@ from airunner.model.jobs import (
 )
 from airunner.model.reports import Chunk, Output, Remark, StepEnded, StepStarted, Stream
 from airunner.model.steps import StepStatus
+from tests.promises import holds, promise
 
 NOW = Instant(1_900_000_000_000)
 Capture = pytest.CaptureFixture[str]
@@ -76,6 +77,11 @@ def grouped() -> PassThrough:
     return PassThrough(until_closed=True, total=three, markers=GitHub())
 
 
+@promise(
+    "logs/remarks-have-their-own-line",
+    "A command that shows output passes it on unchanged. Remarks and group markers stand on lines of "
+    "their own, and the name of a step cannot break a marker.",
+)
 def test_steps_are_remarks_and_output_stays_as_it_is(capfd: Capture) -> None:
     passing = PassThrough(until_closed=True, total=three)
     show(passing, BUILD, out(b"one\n"), BUILT, TEST, err(b"two\n", 1), BROKEN, GIVEN_UP)
@@ -106,6 +112,7 @@ def test_how_many_steps_there_are_is_asked_for_once_and_only_for_steps(capfd: Ca
     assert "airunner: step 2: test\n" in capfd.readouterr().err
 
 
+@holds("logs/remarks-have-their-own-line")
 def test_a_remark_begins_a_line_of_its_own(capfd: Capture) -> None:
     show(PassThrough(until_closed=True), err(b"half a line"), Remark("heard"), Remark("again"))
     assert capfd.readouterr().err == "half a line\nairunner: heard\nairunner: again\n"
@@ -157,6 +164,7 @@ def test_a_marker_on_one_stream_ends_no_line_of_the_other(capfd: Capture) -> Non
     )
 
 
+@holds("logs/remarks-have-their-own-line")
 @pytest.mark.parametrize("half", [out(b"half a line"), err(b"half a line")])
 def test_a_marker_begins_a_line(half: Output, capfd: Capture) -> None:
     show(grouped(), BUILD, half, BUILT)

@@ -55,6 +55,7 @@ from tests.log.sqlite.event_samples import (
     seen,
     walked,
 )
+from tests.promises import holds
 
 SYSTEM = "unix"  # SQLite's own way to the disk, which knows nothing of page checksums
 FLIPS_A_PAGE = 12
@@ -125,11 +126,13 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Truth:
     return truth
 
 
+@holds("log-file/checksums-on-every-read")
 def test_a_flip_in_any_column_of_a_fact_is_found_by_a_start(small: Truth) -> None:
     for row, column, at in columns(small, "facts", FACT_COLUMNS):
         assert noticed(small, at).start, (row.key, column)
 
 
+@holds("log-file/checksums-on-every-read")
 def test_a_flip_in_any_column_of_a_report_is_found_by_whoever_reads_its_job(small: Truth) -> None:
     for row, column, at in columns(small, "reports", REPORT_COLUMNS):
         found = noticed(small, at)
@@ -157,6 +160,7 @@ def test_without_page_checksums_a_check_finds_what_misleads_a_server(bare: Truth
                 assert is_found_wrong(path), (page, at)
 
 
+@holds("log-file/checksums-on-every-read")
 def test_a_flip_on_any_page_in_use_is_found_by_a_check(wide: Truth) -> None:
     for page, at in spots(wide):
         if page not in free_leaves(wide.data):
@@ -174,6 +178,7 @@ def test_a_flip_on_a_page_that_is_free_changes_nothing(wide: Truth) -> None:
 # The write-ahead log
 
 
+@holds("log-file/damage-is-not-a-torn-tail")
 def test_a_flip_in_any_frame_but_the_last_transaction_s_refuses_a_start_and_names_it(
     unfinished: "Unfinished",
 ) -> None:
@@ -196,6 +201,7 @@ def test_a_flip_in_the_head_of_the_write_ahead_log_refuses_a_start(
             SqliteLog.open(path)
 
 
+@holds("log-file/damage-is-not-a-torn-tail")
 def test_a_flip_in_the_last_transaction_is_a_torn_tail_which_is_dropped_and_said(
     unfinished: "Unfinished",
 ) -> None:
@@ -230,6 +236,7 @@ def test_without_the_scan_sqlite_drops_what_follows_a_flip_without_a_word(
 # What a salvage saves
 
 
+@holds("log-file/salvage-keeps-intact-beginnings")
 def test_a_salvage_of_a_damaged_log_is_sound_and_says_what_was_lost(
     wide: Truth, tmp_path: Path
 ) -> None:

@@ -55,12 +55,19 @@ from tests.log.sqlite.recording_vfs import (
     beneath_checksums,
 )
 from tests.log.sqlite.sample_logs import shelve
+from tests.promises import holds, promise
 
 SEEDS = max(1, int(os.environ.get("AIRUNNER_SEEDS", "1")) // 100)  # a log has a thousand states
 NOW = Instant(1_000)
 Chapters = Mapping[int, Chapter]
 
 
+@promise(
+    "log-file/answers-outlive-crashes",
+    "An answered request outlives a crash at any step: a kill, a power cut, a torn or a reordered "
+    "write, a second crash, a full disk before the crash. The crash leaves a sound prefix of the "
+    "log, batch by batch, and a server continues from it.",
+)
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_a_crash_at_any_step_loses_nothing_that_was_answered(seed: int, tmp_path: Path) -> None:
     story, journal = short(seed), recorded(short(seed), Recording(tmp_path))
@@ -69,6 +76,7 @@ def test_a_crash_at_any_step_loses_nothing_that_was_answered(seed: int, tmp_path
     assert any("torn tail" in each for each in notes)
 
 
+@holds("log-file/answers-outlive-crashes")
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_a_power_cut_may_keep_any_of_what_was_not_synced(seed: int, tmp_path: Path) -> None:
     story, journal = short(seed), recorded(short(seed), Recording(tmp_path))
@@ -83,6 +91,7 @@ def test_a_crash_in_a_long_life_loses_nothing_that_was_answered(seed: int, tmp_p
     outlived(states, story)
 
 
+@holds("log-file/answers-outlive-crashes")
 def test_a_crash_while_space_is_given_back_loses_nothing(tmp_path: Path) -> None:
     story = asyncio.run(flooded())
     journal = recorded(story, Recording(tmp_path), tidied=True)
@@ -116,6 +125,7 @@ def test_a_power_cut_without_a_sync_for_each_answer_leaves_a_prefix_or_is_refuse
     assert refused
 
 
+@holds("log-file/answers-outlive-crashes")
 def test_a_crash_after_a_crash_is_no_worse(tmp_path: Path) -> None:
     first = lived(tmp_path / "first", "first", [2, 12])  # the torn tail of so many jobs is longer
     longest = sorted(first.crashes(samples=4), key=tail)[-3:]
@@ -125,6 +135,7 @@ def test_a_crash_after_a_crash_is_no_worse(tmp_path: Path) -> None:
             asyncio.run(outlives(state_again, second.chapters, NOW))
 
 
+@holds("log-file/answers-outlive-crashes")
 def test_a_crash_after_the_disk_was_full_is_no_worse(tmp_path: Path) -> None:
     for room in range(1, 20, 6):
         folder = tmp_path / str(room)
@@ -137,6 +148,7 @@ def test_a_crash_after_the_disk_was_full_is_no_worse(tmp_path: Path) -> None:
             asyncio.run(outlives(state, chapters, NOW))
 
 
+@holds("log-file/answers-outlive-crashes")
 def test_every_answer_waits_until_all_that_was_written_for_it_is_synced(tmp_path: Path) -> None:
     assert not unsynced_answers(recorded(short(0), Recording(tmp_path)))
 

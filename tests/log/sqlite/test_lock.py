@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from airunner.log.sqlite.lock import FileLock, LogInUse, is_served
+from tests.promises import holds, promise
 
 HOLDS = """
 import sys
@@ -36,6 +37,10 @@ def holder(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
     process.communicate()
 
 
+@promise(
+    "log-file/one-server-per-log",
+    "A log has one server at a time. The lock ends with the process, however the process ends.",
+)
 def test_a_second_process_is_refused_and_told_who_has_it(
     tmp_path: Path, holder: "subprocess.Popen[str]"
 ) -> None:
@@ -44,6 +49,7 @@ def test_a_second_process_is_refused_and_told_who_has_it(
     assert is_served(tmp_path / "log")
 
 
+@holds("log-file/one-server-per-log")
 def test_a_process_that_is_killed_leaves_no_lock(
     tmp_path: Path, holder: "subprocess.Popen[str]"
 ) -> None:

@@ -11,6 +11,7 @@ from airunner.log.log import LogRefused
 from airunner.log.sqlite.migrations import MIGRATIONS, migrate
 from airunner.log.sqlite.schema import FORMAT, connect
 from tests.log.sqlite.sample_logs import write
+from tests.promises import holds
 
 
 @pytest.fixture
@@ -47,6 +48,7 @@ def test_a_log_of_today_is_left_as_it_is(log: Path) -> None:
     assert not list(log.parent.glob("*.backup"))
 
 
+@holds("log-file/backup-is-one-moment")
 def test_each_migration_runs_once_in_order_and_the_old_log_is_kept(log: Path) -> None:
     with closing(connect(log, write=True)) as connection:
         (note,) = migrate(connection, log, (adds("first"), adds("second")))

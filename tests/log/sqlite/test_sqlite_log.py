@@ -37,6 +37,7 @@ from tests.log.log_contract import (
     walked,
     without_gap,
 )
+from tests.promises import holds, promise
 
 THREE = JobId("three")
 
@@ -180,6 +181,7 @@ def test_renewals_do_not_pile_up(path: Path) -> None:
 # Memory and disk
 
 
+@holds("log-file/slow-reader-pins-nothing")
 def test_the_window_says_what_the_disk_would_say(path: Path) -> None:
     async def story(log: SqliteLog) -> None:
         walk, dice = walked(), random.Random(5)
@@ -206,6 +208,7 @@ def test_the_window_says_what_the_disk_would_say(path: Path) -> None:
     opened(path, story)
 
 
+@holds("log-file/slow-reader-pins-nothing")
 def test_a_watcher_that_keeps_up_does_not_touch_the_disk(path: Path) -> None:
     async def story(log: SqliteLog) -> None:
         writer = Writer(log)
@@ -252,6 +255,10 @@ def test_nor_does_what_is_read_of_all_jobs(path: Path) -> None:
     opened(path, story)
 
 
+@promise(
+    "log-file/slow-reader-pins-nothing",
+    "A slow reader pins no page of the log. A reader that keeps up never touches the disk.",
+)
 def test_a_slow_reader_does_not_keep_the_write_ahead_log_from_being_used_again(
     path: Path,
 ) -> None:
@@ -273,6 +280,11 @@ def test_a_slow_reader_does_not_keep_the_write_ahead_log_from_being_used_again(
 # Retention
 
 
+@promise(
+    "log-file/space-comes-back",
+    "Disk space comes back when retention removes output or jobs. The work happens in slices "
+    "between appends, and a restart continues where the last server was.",
+)
 def test_space_is_given_back_while_appends_go_on(path: Path) -> None:
     async def story(log: SqliteLog) -> None:
         writer = Writer(log)
@@ -301,6 +313,7 @@ def test_space_is_given_back_while_appends_go_on(path: Path) -> None:
     opened(path, story)
 
 
+@holds("log-file/space-comes-back")
 def test_dropped_output_is_hidden_before_its_space_is_given_back(path: Path) -> None:
     async def story(log: SqliteLog) -> None:
         writer = Writer(log)
@@ -349,6 +362,7 @@ def test_whoever_reads_while_retention_works_sees_every_sequence_once(path: Path
     opened(path, story)
 
 
+@holds("log-file/space-comes-back")
 def test_retention_goes_on_where_the_last_server_left_it(path: Path) -> None:
     ended: list[Writer] = []
 
@@ -389,6 +403,7 @@ def test_a_job_that_is_forgotten_leaves_only_the_newest_place(path: Path) -> Non
     opened(path, story)
 
 
+@holds("log-file/checksums-on-every-read")
 def test_a_damaged_row_is_not_whitewashed_by_retention(path: Path) -> None:
     async def story(log: SqliteLog) -> None:
         writer = Writer(log)
@@ -408,6 +423,11 @@ def test_a_damaged_row_is_not_whitewashed_by_retention(path: Path) -> None:
 # A full disk
 
 
+@promise(
+    "log-file/full-append-leaves-nothing",
+    "An append to a full disk leaves nothing behind and may be repeated. Housekeeping that finds "
+    "no room fails no request.",
+)
 def test_an_append_to_a_full_disk_leaves_nothing_and_may_be_tried_again(path: Path) -> None:
     async def story(log: SqliteLog) -> None:
         writer = Writer(log)
@@ -431,6 +451,7 @@ def test_an_append_to_a_full_disk_leaves_nothing_and_may_be_tried_again(path: Pa
     opened(path, story)
 
 
+@holds("log-file/full-append-leaves-nothing")
 def test_housekeeping_that_finds_no_room_fails_no_append(path: Path) -> None:
     async def story(log: SqliteLog) -> None:
         writer = Writer(log)
@@ -454,6 +475,10 @@ def _no_room() -> None:
 # Failure and damage
 
 
+@promise(
+    "log-file/failed-log-stays-closed",
+    "A log that failed in another way accepts nothing more. The failed log stays as it is.",
+)
 def test_a_log_that_has_failed_once_takes_nothing_more(path: Path) -> None:
     async def story(log: SqliteLog) -> None:
         writer = Writer(log)
@@ -467,6 +492,7 @@ def test_a_log_that_has_failed_once_takes_nothing_more(path: Path) -> None:
     opened(path, story)
 
 
+@holds("log-file/failed-log-stays-closed")
 def test_a_log_that_has_failed_is_left_as_it_is(path: Path) -> None:
     async def story(log: SqliteLog) -> None:
         writer = Writer(log)
@@ -511,6 +537,12 @@ def change(path: Path, query: str) -> None:
         connection.execute(query)
 
 
+@promise(
+    "log-file/checksums-on-every-read",
+    "A read returns the written bytes, or an error that names the place. Every row and every page "
+    "has a checksum that is checked at each read, and retention never rewrites damage into a valid "
+    "row.",
+)
 @pytest.mark.parametrize(
     "what",
     [
@@ -542,6 +574,7 @@ def test_no_column_of_a_row_can_change_and_be_believed(path: Path, table: str, w
     opened(path, read_back)
 
 
+@holds("log-file/checksums-on-every-read")
 @pytest.mark.parametrize("column", ["attempt", "sent", "size", "cut", "kind"])
 def test_nor_can_what_only_reports_have(path: Path, column: str) -> None:
     async def write(log: SqliteLog) -> None:
@@ -570,6 +603,7 @@ def test_a_row_that_is_gone_leaves_a_gap_that_is_told(path: Path, table: str, go
     opened(path, read_back)
 
 
+@holds("log-file/checksums-on-every-read")
 def test_a_flipped_bit_in_any_page_of_events_is_found(path: Path) -> None:
     async def write(log: SqliteLog) -> None:
         await Writer(log).run(ONE, *[large(20 * KIB)] * 5)

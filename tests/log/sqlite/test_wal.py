@@ -18,6 +18,7 @@ from airunner.log.sqlite.wal import (
     scan,
     survey,
 )
+from tests.promises import holds, promise
 
 PAGE = 512
 STEP = FRAME_HEADER_BYTES + PAGE
@@ -128,6 +129,7 @@ def test_either_order_of_bytes_is_read(copies: Copies, order: str) -> None:
     assert copies.recovered() == copies.frames
 
 
+@holds("log-file/damage-is-not-a-torn-tail")
 def test_a_tail_cut_at_any_byte_is_torn_and_what_is_kept_is_what_sqlite_keeps(
     copies: Copies,
 ) -> None:
@@ -144,6 +146,11 @@ def test_a_tail_cut_at_any_byte_is_torn_and_what_is_kept_is_what_sqlite_keeps(
             assert copies.recovered() == committed
 
 
+@promise(
+    "log-file/damage-is-not-a-torn-tail",
+    "A server tells damage from a torn tail before SQLite discards either. It names a flipped bit "
+    "that has a later transaction behind it, and refuses to serve that log.",
+)
 def test_a_flip_in_any_transaction_but_the_last_is_found_and_named(copies: Copies) -> None:
     for frame in range(1, copies.commits[-2] + 1):
         for at, bit in bits(frame):
@@ -172,6 +179,7 @@ def test_a_flip_in_the_last_transaction_looks_like_a_torn_tail(copies: Copies) -
         assert "torn tail" in found.notes[0]
 
 
+@holds("log-file/damage-is-not-a-torn-tail")
 def test_a_flip_in_the_header_is_found(copies: Copies) -> None:
     for at in range(HEADER_BYTES):
         for bit in range(8):

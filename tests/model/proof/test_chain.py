@@ -51,6 +51,7 @@ from airunner.model.reports import (
 )
 from airunner.model.steps import StepStatus
 from tests.log.log_contract import ONE, Writer, output
+from tests.promises import holds, promise
 from tests.support.loop import virtually
 from tests.wire import samples
 
@@ -74,6 +75,7 @@ def golden() -> dict[str, str]:
     return dict(line.split(" ") for line in path.read_text(encoding="utf-8").splitlines())
 
 
+@holds("logs/finished-log-is-sealed")
 def test_every_event_has_the_link_that_it_always_had() -> None:
     wanted: dict[str, str] = {}
     for what in samples.HAPPENINGS:
@@ -102,6 +104,7 @@ def test_a_link_is_what_the_contract_says() -> None:
     assert linked(Link(two), told(JobFinished(JobState.COMPLETED, outcome), 3, 3)) == end
 
 
+@holds("logs/finished-log-is-sealed")
 def test_a_link_of_what_steps_do_and_leave_is_what_the_contract_says() -> None:
     def link(said: bytes) -> bytes:
         return sha256(said).digest()
@@ -136,6 +139,7 @@ def test_a_chain_is_the_same_however_output_was_batched() -> None:
     )
 
 
+@holds("logs/finished-log-is-sealed")
 @pytest.mark.parametrize(
     "other",
     [
@@ -160,6 +164,11 @@ def test_a_cut_has_no_link_whatever_its_size() -> None:
     assert linked(before, told(OutputCut(2, 20), 2, 3)) == before
 
 
+@promise(
+    "logs/finished-log-is-sealed",
+    "The log of a finished job is sealed. Its end carries the number of events, the number of "
+    "bytes, and the last link of a chain of SHA-256 digests through every event.",
+)
 @virtually
 async def test_a_job_is_sealed_by_its_end_and_every_event_has_its_link() -> None:
     writer = Writer(MemoryLog())

@@ -28,6 +28,7 @@ from airunner.model.spec import JobSpec
 from airunner.model.steps import Step, StepStatus
 from airunner.store.engine import Engine
 from tests.log.log_contract import NOW, ONE, Writer, artifact, output, read
+from tests.promises import holds, promise
 from tests.support.loop import virtually
 
 SIZE = 9  # bytes of output of told()
@@ -127,6 +128,11 @@ def no_seal(entries: list[JobEvent]) -> None:
     with_seal(entries, None)
 
 
+@promise(
+    "logs/verify-finds-changes",
+    "`airunner verify` finds every change of a finished log. Where a proof is impossible, it names "
+    "the part that it cannot prove.",
+)
 @pytest.mark.parametrize(
     ("tamper", "first", "last"),
     [
@@ -165,6 +171,7 @@ async def test_a_change_whose_link_was_made_anew_is_found_by_the_next_event() ->
     assert found.first == 5
 
 
+@holds("logs/verify-finds-changes")
 @virtually
 async def test_output_that_retention_took_is_named_and_all_else_proven() -> None:
     whole, entries = await told(), await told(dropped=True)
@@ -259,6 +266,7 @@ async def test_a_job_of_steps_with_an_artifact_is_whole() -> None:
     assert (seal_of(entries).count, seal_of(entries).size) == (8, 6)
 
 
+@holds("logs/verify-finds-changes")
 @pytest.mark.parametrize(
     ("tamper", "first", "last"),
     [

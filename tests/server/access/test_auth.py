@@ -21,6 +21,7 @@ from airunner.model.limits import TOKEN_BYTES_MAX, TOKENS_CACHED_MAX
 from airunner.server.access.auth import JwtAuthenticator, NoAuth, sign_token
 from airunner.server.access.roles import ALLOWED, OPEN, Role, may_call
 from airunner.wire.job.v1 import job_pb2
+from tests.promises import holds, promise
 
 Keys = tuple[str, str]  # private, public
 
@@ -108,6 +109,11 @@ def test_what_is_no_token_is_refused(gate: JwtAuthenticator, token: str | None) 
         gate.authenticate(token)
 
 
+@promise(
+    "server/bad-token-opens-nothing",
+    "A forged token, an expired token and a token of another key open nothing. A stream ends when "
+    "its token expires.",
+)
 def test_another_key_opens_nothing(gate: JwtAuthenticator, clock: Clock) -> None:
     other, _ = pems(ec.generate_private_key(ec.SECP256R1()))
     with pytest.raises(Unauthenticated, match="key that this server trusts"):
@@ -125,6 +131,7 @@ def test_a_token_without_a_signature_opens_nothing(gate: JwtAuthenticator, clock
             gate.authenticate(f"{part({'alg': algorithm})}.{claims}.")
 
 
+@holds("server/bad-token-opens-nothing")
 def test_the_public_key_is_no_secret_to_sign_with(
     keys: Keys, gate: JwtAuthenticator, clock: Clock
 ) -> None:
@@ -135,6 +142,7 @@ def test_the_public_key_is_no_secret_to_sign_with(
         gate.authenticate(forged)
 
 
+@holds("server/bad-token-opens-nothing")
 def test_a_token_that_was_good_is_refused_once_it_has_expired(
     gate: JwtAuthenticator, signed: Callable[..., str], clock: Clock
 ) -> None:
@@ -204,6 +212,11 @@ def test_a_token_for_nobody_or_for_no_time_is_not_made(keys: Keys) -> None:
         sign_token(keys[0], "ada", roles=[], seconds=0)
 
 
+@promise(
+    "server/calls-need-a-role",
+    "Each call is open to the roles in its row of the role table, and to nobody else. A new call "
+    "is closed until it has a row.",
+)
 def test_every_call_of_the_contract_has_its_row_and_admin_is_in_all_of_them() -> None:
     calls = {
         f"/{service.full_name}/{method.name}"
@@ -215,6 +228,7 @@ def test_every_call_of_the_contract_has_its_row_and_admin_is_in_all_of_them() ->
     assert not OPEN & ALLOWED.keys()
 
 
+@holds("server/calls-need-a-role")
 @pytest.mark.parametrize(
     ("role", "may", "may_not"),
     [

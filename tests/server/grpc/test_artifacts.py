@@ -43,6 +43,7 @@ from airunner.wire.client.endpoint import Endpoint
 from airunner.wire.codec.artifacts import encode_artifact
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1.job_pb2_grpc import JobArtifactsServiceStub
+from tests.promises import holds
 from tests.server.grpc.server_fixture import Keys, Served, guarded, serving, until
 from tests.support.cutter import Cutter
 
@@ -202,6 +203,7 @@ def test_one_who_hangs_up_in_the_middle_leaves_nothing(site_keys: Keys, tmp_path
     asyncio.run(main())
 
 
+@holds("results/artifact-or-data-loss")
 def test_a_file_that_is_damaged_on_disk_is_data_loss_and_the_log_says_where(
     site_keys: Keys, tmp_path: Path
 ) -> None:

@@ -26,6 +26,7 @@ from airunner.server.grpc.events import PLACES_UNSAID_MAX
 from airunner.wire.client.follow import follow_all
 from airunner.wire.client.jobs_client import Heard, JobsClient
 from airunner.wire.job.v1 import job_pb2 as pb
+from tests.promises import holds
 from tests.server.grpc.server_fixture import Keys, Served, guarded, serving, until
 
 DONE = Outcome(reason=Reason.EXITED, exit_code=0)
@@ -231,6 +232,7 @@ def test_a_follower_of_all_jobs_goes_on_over_a_restart_and_misses_nothing(site_k
     asyncio.run(main())
 
 
+@holds("logs/follower-misses-nothing")
 def test_a_follower_of_all_jobs_begins_anew_where_the_log_is_another(site_keys: Keys) -> None:
     async def main() -> None:
         lost = list[Refused]()

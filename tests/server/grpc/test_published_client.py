@@ -11,6 +11,7 @@ import pytest
 from airunner.model.jobs import JobId, JobState
 from airunner.model.limits import ARGS_BYTES_MAX
 from airunner.wire.job.v1 import job_pb2 as pb
+from tests.promises import holds
 from tests.server.grpc.server_fixture import Keys, Served, serving, until
 
 PARAMS = pb.JobParams(command="make", args=["test"], environment={"A": "1"})
@@ -168,6 +169,7 @@ async def test_several_jobs_come_in_their_order(site: Served) -> None:
     assert [each.job.job_id for each in await lease(site, most=2)] == ids[:2]
 
 
+@holds("jobs/undelivered-lease-returns")
 @served
 async def test_jobs_that_could_not_be_delivered_go_back_to_their_place(site: Served) -> None:
     params = pb.JobParams(command="x", environment={"BIG": "x" * 200_000})
@@ -316,6 +318,7 @@ async def test_a_monitor_sees_everything_live_and_ends_by_itself(site: Served) -
     assert seen[-1].finished.result.job_id == id
 
 
+@holds("logs/watchers-are-independent")
 @served
 async def test_a_monitor_resumes_inside_a_batch(site: Served) -> None:
     id, token = await leased(site)

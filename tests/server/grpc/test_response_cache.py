@@ -7,6 +7,7 @@ from airunner.model.reports import Chunk, Output, OutputCut, Report, Stream
 from airunner.server.grpc.response_cache import CachedResponse, ResponseCache
 from airunner.wire.codec.job_events import decode_entry
 from airunner.wire.job.v1 import job_pb2 as pb
+from tests.promises import holds
 
 
 def event(place: int, report: Report) -> Event:
@@ -33,6 +34,7 @@ def test_what_two_are_told_of_an_event_is_made_once() -> None:
     assert decoded(told).what == output()
 
 
+@holds("logs/watchers-are-independent")
 def test_a_mark_in_the_place_of_output_is_told_as_a_mark() -> None:
     telling = ResponseCache()
     telling.of(event(1, output()))

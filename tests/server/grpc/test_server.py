@@ -23,6 +23,7 @@ from airunner.server.broker import Broker
 from airunner.wire.client.jobs_client import JobsClient
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.worker.session.connect import connect
+from tests.promises import holds
 from tests.server.grpc.server_fixture import Keys, Served, guarded, serving, until
 
 SPEC = JobSpec(command="make", environment={"SECRET": "hush"})
@@ -47,6 +48,7 @@ def test_health_is_told_without_a_token(site_keys: Keys) -> None:
     asyncio.run(main())
 
 
+@holds("server/calls-need-a-role")
 def test_every_other_call_needs_a_token(site_keys: Keys) -> None:
     async def main() -> None:
         async with serving(site_keys, gate=guarded(site_keys)) as site:
@@ -64,6 +66,7 @@ def test_every_other_call_needs_a_token(site_keys: Keys) -> None:
     asyncio.run(main())
 
 
+@holds("server/calls-need-a-role")
 def test_a_role_opens_its_own_calls_and_no_others(site_keys: Keys) -> None:
     async def main() -> None:
         async with serving(site_keys, gate=guarded(site_keys)) as site:
@@ -84,6 +87,7 @@ def test_a_role_opens_its_own_calls_and_no_others(site_keys: Keys) -> None:
     asyncio.run(main())
 
 
+@holds("server/secrets-stay-private")
 @pytest.mark.parametrize(
     "spec",
     [SPEC, JobSpec(steps=(Step(run="make", environment={"SECRET": "hush"}),))],
@@ -115,6 +119,7 @@ def test_environment_values_are_for_the_submitter_and_an_admin(
     asyncio.run(main())
 
 
+@holds("server/bad-token-opens-nothing")
 def test_a_stream_ends_when_its_token_does(site_keys: Keys) -> None:
     """So does a worker's call that waits for a job."""
 

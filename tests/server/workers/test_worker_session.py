@@ -51,6 +51,7 @@ from airunner.model.reports import Alive
 from airunner.server.broker import Broker
 from airunner.server.workers.worker_session import Session
 from airunner.store.retention import Retention
+from tests.promises import holds, promise
 from tests.server.broker_fixture import (
     DONE,
     MINUTE,
@@ -163,6 +164,7 @@ async def test_a_worker_is_welcomed_and_gets_as_many_jobs_as_it_has_credit_for()
         assert (await assigned(worker)).job.id == jobs[2].id
 
 
+@holds("jobs/waiting-sides-meet")
 @virtually
 async def test_credit_waits_for_a_job_to_come() -> None:
     async with site() as at:
@@ -219,6 +221,11 @@ async def test_a_worker_that_falls_silent_gets_no_job_until_it_is_heard_of_again
         assert (await assigned(silent)).job.id == job.id
 
 
+@promise(
+    "jobs/silent-worker-gets-no-job",
+    "A silent worker gets no job, even if its connection is open. The server must have heard from "
+    "a worker within two thirds of its visibility timeout, or it passes the worker by.",
+)
 @virtually
 async def test_a_job_passes_a_silent_worker_by() -> None:
     async with site() as at:
@@ -278,6 +285,7 @@ async def test_a_hello_renews_what_the_worker_holds_and_says_what_is_lost() -> N
         assert await at.state(one.job.id) == (JobState.RUNNING, 0)
 
 
+@holds("jobs/undelivered-lease-returns")
 @virtually
 async def test_a_lease_that_a_hello_does_not_list_was_never_delivered_and_goes_back() -> None:
     async with site() as at:
@@ -293,6 +301,7 @@ async def test_a_lease_that_a_hello_does_not_list_was_never_delivered_and_goes_b
         assert (back.state, back.failures, back.place) == (JobState.SCHEDULED, 0, job.place)
 
 
+@holds("jobs/one-worker-at-a-time")
 @virtually
 async def test_a_hello_that_comes_after_a_later_one_is_void() -> None:
     """The network may bring what an abandoned connection carried when the next one lives already."""
@@ -376,6 +385,11 @@ async def test_another_workers_lease_stays_with_it() -> None:
 # A stream that breaks
 
 
+@promise(
+    "jobs/broken-connection-redelivers-nothing",
+    "A broken connection alone redelivers nothing. A server that is away for less than the "
+    "visibility timeout costs no attempt.",
+)
 @virtually
 async def test_a_stream_that_breaks_redelivers_nothing_until_the_lease_lapses() -> None:
     async with site() as at:
@@ -570,6 +584,7 @@ async def test_a_completion_behind_its_last_batch_settles_the_job() -> None:
         assert await at.state(job.id) == (JobState.COMPLETED, 0)
 
 
+@holds("logs/stored-once-in-order")
 @virtually
 async def test_a_completion_whose_batch_is_missing_is_rejected_until_it_has_come() -> None:
     async with site() as at:
@@ -876,6 +891,7 @@ async def test_a_worker_is_counted_while_its_stream_is_open_with_what_it_does() 
         assert now.workers == 0
 
 
+@holds("server/idle-costs-nothing")
 @virtually
 async def test_an_idle_stream_makes_no_time_pass() -> None:
     async with site() as at:
@@ -888,6 +904,7 @@ async def test_an_idle_stream_makes_no_time_pass() -> None:
 # A full log
 
 
+@holds("server/full-log-loses-nothing")
 @virtually
 async def test_a_stream_ends_as_stalled_while_the_log_is_full_and_the_next_one_goes_on() -> None:
     async with site() as it:

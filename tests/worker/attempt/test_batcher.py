@@ -14,6 +14,7 @@ from airunner.worker.attempt.batcher import (
 )
 from airunner.worker.clock import LoopClock
 from airunner.worker.process import Command
+from tests.promises import holds, promise
 from tests.support.fake_commands import Actor, Script, Stage
 from tests.support.loop import virtually
 
@@ -59,6 +60,11 @@ async def pumped(script: Script, *, limit: int = PLENTY, seconds: float = 0) -> 
     return desk, actor
 
 
+@promise(
+    "logs/line-arrives-at-once",
+    "A line arrives at once. The worker sends it within 2 ms of reading it, unless another line "
+    "came less than 25 ms before. A million lines do not cause a million wake-ups.",
+)
 @virtually
 async def test_a_line_that_comes_alone_goes_almost_at_once() -> None:
     async def script(actor: Actor) -> int:
@@ -75,6 +81,7 @@ async def test_a_line_that_comes_alone_goes_almost_at_once() -> None:
     ]
 
 
+@holds("logs/line-arrives-at-once")
 @virtually
 async def test_lines_that_follow_each_other_go_together() -> None:
     async def script(actor: Actor) -> int:
@@ -91,6 +98,7 @@ async def test_lines_that_follow_each_other_go_together() -> None:
     assert [len(each.chunks) for each in desk.outputs] == [1, 2, 3, 2, 3]
 
 
+@holds("logs/line-arrives-at-once")
 @virtually
 async def test_one_who_writes_without_a_pause_is_not_read_line_by_line() -> None:
     lines, micros = 10_000, 10

@@ -9,6 +9,7 @@ from airunner.worker.attempt.stage_results import StageExit, StageNotStarted, St
 from airunner.worker.attempt.stages import plan, shells
 from airunner.worker.attempt.stop import StopReason
 from airunner.worker.process import Exit
+from tests.promises import holds
 
 SUCCESS, FAILED, SKIPPED = StepStatus.SUCCESS, StepStatus.FAILED, StepStatus.SKIPPED
 CANCELLED, TIMEOUT = StepStatus.CANCELLED, StepStatus.TIMEOUT
@@ -98,6 +99,7 @@ def test_no_steps_at_all_are_a_success() -> None:
     assert (outcome.state, outcome.exit_code) == (JobState.COMPLETED, 0)
 
 
+@holds("processes/steps-run-in-order")
 def test_the_first_failure_ends_the_job_with_its_exit_code() -> None:
     it = course(Step(run="a"), Step(run="b", name="test"), Step(run="c"))
     statuses, outcome = play(it, ran(), ran(3), ran())

@@ -22,6 +22,7 @@ from airunner.model.reports import (
 )
 from airunner.model.steps import Step, StepStatus
 from airunner.worker.workspace.workspace import ArtifactSink, Collected, Summary
+from tests.promises import holds, promise
 from tests.support.fake_commands import Actor
 from tests.support.loop import virtually
 from tests.worker.worker_fixture import Shop, shop, working
@@ -142,6 +143,7 @@ async def test_a_shell_that_was_asked_for_has_no_stand_in() -> None:
         assert outcome.error == "there is no shell 'zsh' on this worker"
 
 
+@holds("processes/steps-run-in-order")
 @virtually
 async def test_steps_run_in_order_and_output_says_whose_it_is() -> None:
     async with shop() as it, working(it):
@@ -188,6 +190,7 @@ async def test_a_step_has_its_own_variables_over_the_jobs() -> None:
         assert "B" not in two
 
 
+@holds("processes/steps-run-in-order")
 @virtually
 async def test_no_process_of_a_step_is_left_when_the_next_begins() -> None:
     async with shop() as it, working(it):
@@ -203,6 +206,7 @@ async def test_no_process_of_a_step_is_left_when_the_next_begins() -> None:
         assert alone == [True, True, True]
 
 
+@holds("processes/steps-run-in-order")
 @virtually
 async def test_a_steps_timeout_ends_its_tree_and_the_job() -> None:
     async with shop() as it, working(it):
@@ -336,6 +340,11 @@ async def test_a_steps_log_says_where_it_was_cut() -> None:
         assert notes.logs[1].startswith(b"he\n[4 bytes were cut here")
 
 
+@promise(
+    "processes/source-is-free-first",
+    "A source is free before the last message of its attempt is sent. A reader of the end may use "
+    "the source at once.",
+)
 @virtually
 async def test_the_source_is_free_before_the_last_word_is_said() -> None:
     async with shop() as it, working(it):
@@ -352,6 +361,11 @@ async def test_the_source_is_free_before_the_last_word_is_said() -> None:
         assert free == [True]
 
 
+@promise(
+    "processes/kept-or-failed",
+    "A job whose artifacts or results cannot be stored says so in its end. If its commands "
+    "succeeded, the job is FAILED as `artifacts_failed`.",
+)
 @virtually
 async def test_what_a_job_made_and_cannot_be_kept_is_its_failure() -> None:
     async with shop() as it, working(it):
@@ -378,6 +392,7 @@ async def test_a_failure_of_its_own_stays_the_jobs_reason() -> None:
         assert outcome.error == "in step 1 of 1 (fail); no room for big (and 1 more)"
 
 
+@holds("processes/kept-or-failed")
 @virtually
 async def test_results_that_cannot_be_written_are_the_jobs_failure() -> None:
     async with shop() as it, working(it):
@@ -389,6 +404,7 @@ async def test_results_that_cannot_be_written_are_the_jobs_failure() -> None:
         assert "No space left" in outcome.error
 
 
+@holds("processes/kept-or-failed")
 @virtually
 async def test_artifacts_without_a_place_to_go_to_are_an_error() -> None:
     async with shop() as it, working(it):

@@ -50,6 +50,7 @@ from airunner.worker.attempt.stop import StopReason
 from airunner.worker.session.held_lease import HeldLease
 from airunner.worker.session.session import WELCOME_SECONDS_MAX, WorkerSession
 from airunner.worker.spool.spools import Spools
+from tests.promises import holds, promise
 from tests.support.channel import End, channel_pair
 from tests.support.loop import until_idle, virtually
 
@@ -242,6 +243,12 @@ async def test_a_report_waits_while_the_window_is_full() -> None:
         await waiting
 
 
+@promise(
+    "jobs/worker-stops-first",
+    "A worker stops a job before the server redelivers it. The worker counts a lease from the "
+    "moment at which it sent the acknowledged renewal, kills the tree when the lease has lapsed, "
+    "and writes nothing afterwards.",
+)
 @virtually
 async def test_a_lease_holds_for_its_span_since_the_acknowledged_renewal_was_sent() -> None:
     async with desk() as it:
@@ -355,6 +362,7 @@ async def test_a_rejected_attempt_whose_lease_is_gone_is_lost() -> None:
         await silence(server)
 
 
+@holds("logs/log-trouble-fails-no-command")
 @virtually
 async def test_what_a_server_will_not_take_costs_first_a_connection_then_the_log() -> None:
     async with desk() as it:

@@ -20,6 +20,7 @@ from airunner.worker.spool.disk_spools import STRANDED, DiskSpools
 from airunner.worker.spool.segments import HEAD_BYTES
 from airunner.worker.spool.spool import FinalReport, SpoolDamaged, size_of
 from airunner.worker.spool.spools import MemoryDisk, MemorySpools, Orphan, Spools
+from tests.promises import holds
 from tests.support.loop import virtually
 from tests.worker.spool.spool_contract import (
     DONE,
@@ -210,6 +211,7 @@ def test_a_record_that_was_cut_off_with_its_writer_is_left_out(
         heir.close()
 
 
+@holds("logs/log-trouble-fails-no-command")
 def test_any_flipped_bit_is_damage_and_what_is_before_it_is_read(
     tmp_path: Path, spools: DiskSpools
 ) -> None:
@@ -261,6 +263,7 @@ def test_a_last_word_that_cannot_be_read_is_none(tmp_path: Path, spools: DiskSpo
     assert left_behind(tmp_path).word is None
 
 
+@holds("logs/full-disk-costs-no-job")
 def test_on_a_full_disk_a_spool_goes_on_in_memory_from_where_the_file_ends(
     tmp_path: Path,
 ) -> None:
@@ -325,6 +328,7 @@ def test_only_what_waits_to_be_sent_is_in_memory_and_not_too_much_of_it(
         spool.read(63 - unsent, PLENTY, 1)
 
 
+@holds("jobs/undelivered-is-set-aside")
 def test_what_is_refused_is_bounded_and_the_oldest_goes(tmp_path: Path, spools: DiskSpools) -> None:
     old = tmp_path / "refused"
     for number in range(REFUSED_SPOOLS_MAX):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from airunner.worker.supervisor.supervisor import Tree
+from tests.promises import holds
 from tests.worker.supervisor.supervisors import needs
 from tests.zoo import SECONDS_MAX, Pen, shell, tagged
 
@@ -43,6 +44,7 @@ def until_the_end(reader: int) -> None:
     assert os.read(reader, 1) == b""
 
 
+@holds("jobs/next-worker-delivers-spool")
 @pytest.mark.parametrize("tree", ["cgroup", "subreaper"])
 def test_a_lifeline_ends_when_a_killed_workers_jobs_are_gone(
     tree: Tree, pipe: tuple[int, int]

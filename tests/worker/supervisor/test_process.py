@@ -13,6 +13,7 @@ from airunner.model.spec import ProcessType
 from airunner.worker.process import Exit, LaunchFailed
 from airunner.worker.supervisor.output import PIPE_BYTES
 from airunner.worker.supervisor.supervisor import Tree
+from tests.promises import holds
 from tests.worker.supervisor.supervisors import play
 from tests.zoo import (
     KINDS,
@@ -74,6 +75,7 @@ def test_a_command_has_three_descriptors_default_signals_and_a_plain_umask(
     play(tree, scene)
 
 
+@holds("logs/unread-output-blocks-the-command")
 @trees
 @kinds
 def test_an_output_that_nobody_reads_blocks_its_writer(

@@ -23,6 +23,7 @@ from airunner.worker.process import (
 from airunner.worker.supervisor.cgroup import PREFIX, _place, own_group
 from airunner.worker.supervisor.protocol import pack, unpack
 from airunner.worker.supervisor.supervisor import Tree, start_supervisor
+from tests.promises import holds, promise
 from tests.worker.supervisor.supervisors import needs, play
 from tests.zoo import (
     DOUBLE_FORK,
@@ -97,6 +98,10 @@ def shims(supervisor: int) -> list[int]:
     return found
 
 
+@promise(
+    "processes/none-outlives-worker-or-supervisor",
+    "No process of a job outlives its worker or its supervisor, even after `kill -9`.",
+)
 @trees
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_no_process_survives_the_death_of_the_worker(tree: Tree, number: int) -> None:
@@ -108,6 +113,7 @@ def test_no_process_survives_the_death_of_the_worker(tree: Tree, number: int) ->
         assert tagged(tag) == []
 
 
+@holds("processes/none-outlives-worker-or-supervisor")
 @trees
 def test_no_process_survives_the_death_of_the_supervisor(tree: Tree) -> None:
     with ExitStack() as stack:
@@ -118,6 +124,7 @@ def test_no_process_survives_the_death_of_the_supervisor(tree: Tree) -> None:
         worker.kill()
 
 
+@holds("processes/none-outlives-worker-or-supervisor")
 @trees
 def test_shims_kill_their_trees_though_worker_and_supervisor_die_at_once(tree: Tree) -> None:
     with ExitStack() as stack:
@@ -129,6 +136,7 @@ def test_shims_kill_their_trees_though_worker_and_supervisor_die_at_once(tree: T
         watch.wait()
 
 
+@holds("processes/none-outlives-worker-or-supervisor")
 def test_the_next_supervisor_kills_and_removes_what_three_deaths_at_once_have_left(
     folders: Folders,
 ) -> None:
@@ -201,6 +209,7 @@ def test_a_supervisor_s_death_is_told_to_what_runs_and_to_what_comes(
     assert folders() == []
 
 
+@holds("processes/none-outlives-worker-or-supervisor")
 @trees
 def test_a_job_whose_shim_is_killed_dies_with_it(tree: Tree) -> None:
     async def scene(pen: Pen) -> None:
@@ -217,6 +226,11 @@ def test_a_job_whose_shim_is_killed_dies_with_it(tree: Tree) -> None:
     play(tree, scene)
 
 
+@promise(
+    "processes/nothing-left-for-the-next-job",
+    "A job finds nothing that an earlier job left. A shim and its control group are used again "
+    "only if the whole tree ended by itself, and a workspace only if nothing in it was touched.",
+)
 @trees
 def test_a_shim_runs_one_command_after_the_other(tree: Tree, folders: Folders) -> None:
     async def scene(pen: Pen) -> None:
@@ -232,6 +246,7 @@ def test_a_shim_runs_one_command_after_the_other(tree: Tree, folders: Folders) -
     play(tree, scene)
 
 
+@holds("processes/nothing-left-for-the-next-job")
 @trees
 def test_a_shim_that_had_to_kill_goes_and_its_leaf_with_it(tree: Tree, folders: Folders) -> None:
     async def scene(pen: Pen) -> None:
@@ -265,6 +280,7 @@ def test_a_free_shim_that_is_killed_is_not_missed(tree: Tree) -> None:
     play(tree, scene)
 
 
+@holds("processes/none-outlives-worker-or-supervisor")
 @trees
 def test_a_shim_that_does_not_answer_is_killed_with_its_tree(tree: Tree) -> None:
     async def scene(pen: Pen) -> None:
@@ -296,6 +312,7 @@ def test_closing_the_launcher_kills_what_runs_and_leaves_no_folder(
     assert folders() == []
 
 
+@holds("processes/nothing-left-for-the-next-job")
 def test_a_leaf_in_which_a_job_has_made_groups_is_not_used_again(folders: Folders) -> None:
     async def scene(pen: Pen) -> None:
         (folder,) = folders()

@@ -16,6 +16,7 @@ from airunner.worker.environment import git_environment
 from airunner.worker.workspace.folders import FolderWorkspace
 from airunner.worker.workspace.git_clone import Cloning
 from airunner.worker.workspace.workspace import CheckoutFailed, SetupFailed
+from tests.promises import holds
 from tests.worker.workspace.workbench import Bench, play
 
 IDENTITY = ("-c", "user.name=ann", "-c", "user.email=ann@example.org")
@@ -112,6 +113,7 @@ TOUCHES: Final = {
 }
 
 
+@holds("processes/nothing-left-for-the-next-job")
 @pytest.mark.parametrize("touch", TOUCHES.values(), ids=TOUCHES.keys())
 def test_a_workspace_that_a_job_has_touched_does_not_serve_again(
     tmp_path: Path, touch: str

@@ -22,6 +22,7 @@ from airunner.model.facts import ArtifactKept, ArtifactsDropped, Event
 from airunner.model.jobs import JobId, Millis, Position, Sequence, TaskToken, WorkerId, digest
 from tests.log.log_contract import NOW, Writer
 from tests.log.sqlite.sample_logs import JOBS, Rows, shelve, store
+from tests.promises import holds, promise
 
 ONE, TWO = JOBS[:2]
 SHM = Path("/dev/shm")  # where a folder of its own is made
@@ -80,6 +81,11 @@ def place(path: Path, fact: ArtifactKept) -> Path:
     return blob_path(blobs_folder(path), fact.id, fact.attempt, fact.artifact)
 
 
+@promise(
+    "results/artifacts-follow-their-log",
+    "`log check`, `log backup` and `log salvage` cover artifacts too, and name each file that "
+    "differs or is missing.",
+)
 def test_a_check_holds_each_file_against_what_was_kept(path: Path) -> None:
     facts = left(path, ONE, TWO)
     seen, told = found(path)
@@ -110,6 +116,7 @@ def test_what_an_attempt_left_that_was_given_back_is_not_missed(path: Path) -> N
     assert (seen.artifacts, told) == (3, [])
 
 
+@holds("results/artifacts-follow-their-log")
 def test_what_retention_took_meanwhile_is_missed_by_nobody(path: Path, tmp_path: Path) -> None:
     facts = left(path, ONE)
     with closing(connect(path, write=True)) as connection:
@@ -126,6 +133,7 @@ def test_what_retention_took_meanwhile_is_missed_by_nobody(path: Path, tmp_path:
     assert found(path)[1] == []
 
 
+@holds("results/artifacts-follow-their-log")
 def test_a_backup_has_the_files_that_its_log_names(path: Path, tmp_path: Path) -> None:
     facts = left(path, ONE, TWO, again=TWO)
     (blobs_folder(path) / "partial").mkdir()
@@ -180,6 +188,7 @@ def test_artifacts_that_are_there_are_never_overwritten(path: Path, tmp_path: Pa
     assert not list(blobs_folder(out).iterdir())
 
 
+@holds("results/artifacts-follow-their-log")
 def test_a_salvage_takes_along_what_is_as_it_was_kept(path: Path, tmp_path: Path) -> None:
     facts = left(path, ONE, TWO)
     place(path, facts[ONE][2]).write_bytes(bytes(300_000))

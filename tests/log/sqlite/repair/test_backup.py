@@ -16,6 +16,7 @@ from airunner.log.sqlite.wal import FRAME_HEADER_BYTES, HEADER_BYTES, checksum, 
 from airunner.model.jobs import JobId
 from tests.log.log_contract import Writer
 from tests.log.sqlite.sample_logs import JOBS, Rows, run, write
+from tests.promises import holds, promise
 
 
 def contents(path: Path) -> list[tuple[object, ...]]:
@@ -26,6 +27,11 @@ def contents(path: Path) -> list[tuple[object, ...]]:
         return [*facts, *reports]
 
 
+@promise(
+    "log-file/backup-is-one-moment",
+    "A backup is the log of one moment, taken while the server continues. A migration makes a "
+    "backup before it changes the format.",
+)
 def test_a_backup_is_the_log_as_it_was_while_a_server_goes_on(tmp_path: Path) -> None:
     path, out = tmp_path / "log", tmp_path / "out"
     lock = FileLock(path)
@@ -44,6 +50,7 @@ def test_a_backup_is_the_log_as_it_was_while_a_server_goes_on(tmp_path: Path) ->
     assert contents(path) != before
 
 
+@holds("log-file/backup-is-one-moment")
 def test_every_page_of_a_backup_has_its_own_checksum(tmp_path: Path) -> None:
     """SQLite gives those that were in the write-ahead log none of their own."""
     path, out = tmp_path / "log", tmp_path / "out"

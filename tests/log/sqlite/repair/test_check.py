@@ -18,6 +18,7 @@ from airunner.model.facts import Event, Finished, Reported
 from airunner.model.jobs import Position, Sequence
 from tests.log.log_contract import Writer, walked
 from tests.log.sqlite.sample_logs import JOBS, Rows, events_of, run, store, write, write_walk
+from tests.promises import holds, promise
 
 
 @pytest.fixture
@@ -86,6 +87,7 @@ def drop(writer: Writer) -> None:
     asyncio.run(writer.forget(JOBS[1]))
 
 
+@holds("log-file/check-finds-damage")
 def test_a_row_that_was_changed_is_named(path: Path) -> None:
     writer = write(path)
     event = writer.visible(JOBS[2])[2]
@@ -94,6 +96,7 @@ def test_a_row_that_was_changed_is_named(path: Path) -> None:
     assert f"place {event.place} (job three, up to sequence 4)" in finding
 
 
+@holds("log-file/check-finds-damage")
 @pytest.mark.parametrize(
     ("index", "change", "says"),
     [
@@ -133,6 +136,7 @@ def resealed(event: Event, **fields: int) -> Event:
     return structs.replace(event, fact=structs.replace(event.fact, seal=seal))
 
 
+@holds("log-file/check-finds-damage")
 def test_an_event_that_is_missing_is_named(path: Path) -> None:
     writer = write(path)
     event = next(each for each in writer.visible(JOBS[1]) if isinstance(each.fact, Reported))
@@ -151,6 +155,11 @@ def test_two_events_at_one_place_are_named(path: Path) -> None:
     assert f"place {fact.place} has two events" in found(path)
 
 
+@promise(
+    "log-file/check-finds-damage",
+    "`airunner log check` finds damaged and missing parts: pages, rows, sequences, links and "
+    "seals.",
+)
 def test_a_flipped_bit_in_any_page_is_found(path: Path) -> None:
     write(path)
     whole = path.read_bytes()

@@ -24,6 +24,7 @@ from airunner.server.replay import replay
 from airunner.store.engine import Engine
 from tests.log.log_contract import Writer, output, read, walked
 from tests.log.sqlite.sample_logs import JOBS, Rows, run, write, write_walk
+from tests.promises import holds, promise
 
 
 @pytest.fixture
@@ -108,6 +109,7 @@ def test_what_is_only_in_the_write_ahead_log_is_saved(
     assert done.jobs == 5
 
 
+@holds("log-file/salvage-keeps-intact-beginnings")
 @pytest.mark.parametrize("seed", range(20))
 def test_damage_in_the_middle_of_the_write_ahead_log_costs_no_more_than_it_hit(
     path: Path, tmp_path: Path, seed: int
@@ -139,6 +141,11 @@ def test_a_torn_tail_is_left_out_as_a_server_would(path: Path, tmp_path: Path) -
     assert kept == contents(path)
 
 
+@promise(
+    "log-file/salvage-keeps-intact-beginnings",
+    "A salvage keeps the longest intact beginning of each job. It names each loss and leaves the "
+    "damaged log unchanged.",
+)
 def test_any_one_damaged_page_costs_no_more_than_what_is_on_it(path: Path, tmp_path: Path) -> None:
     writer = write(path)
     whole = path.read_bytes()
@@ -163,6 +170,7 @@ def test_a_log_whose_first_page_is_gone_is_saved(path: Path, tmp_path: Path) -> 
     assert done.jobs == 5
 
 
+@holds("log-file/salvage-keeps-intact-beginnings")
 def test_what_is_lost_is_named(path: Path, tmp_path: Path) -> None:
     writer = write(path)
     report = next(each for each in writer.visible(JOBS[1]) if isinstance(each.fact, Reported))

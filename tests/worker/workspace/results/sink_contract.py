@@ -15,6 +15,7 @@ import pytest
 
 from airunner.model.artifacts import Artifact
 from airunner.worker.workspace.workspace import ArtifactSink, NotStored
+from tests.promises import holds
 
 Kept = Mapping[str, tuple[bytes, bool]]  # of each path, the bytes, and whether it can be executed
 Tell = Callable[[], Awaitable[Kept]]
@@ -82,6 +83,7 @@ class ShelfContract:
 
         self.play(tmp_path, scene)
 
+    @holds("results/artifacts-follow-patterns")
     @pytest.mark.parametrize("data", [b"other", b"sho", b""])
     def test_what_is_not_what_was_said_is_not_kept_and_the_next_one_is(
         self, tmp_path: Path, data: bytes
@@ -102,6 +104,7 @@ class ShelfContract:
 
         self.play(tmp_path, scene)
 
+    @holds("results/artifacts-follow-patterns")
     def test_a_put_that_is_cancelled_keeps_the_file_whole_or_not_at_all(
         self, tmp_path: Path
     ) -> None:

@@ -20,6 +20,7 @@ from airunner.worker.workspace.results.errors import ERRORS_MAX
 from airunner.worker.workspace.results.patterns import Patterns
 from airunner.worker.workspace.sources.snapshot import StagedSnapshot
 from airunner.worker.workspace.workspace import Collected, NotStored
+from tests.promises import holds, promise
 from tests.zoo import SECONDS_MAX
 
 SECRET: Final = b"nobody may read this"
@@ -121,6 +122,11 @@ def test_patterns_that_mean_no_file_are_remarked_upon_and_a_link_is_one(top: Pat
 TREE: Final = ("a.xml", "src/b.xml", "build/x", "build/tmp/y", "build/tmp/z.xml", "docs/d/e.html")
 
 
+@promise(
+    "results/artifacts-follow-patterns",
+    "Artifacts are the files that .gitignore patterns select, or the new and changed files of a "
+    "source. Each artifact is stored whole with the reported digest, or is an error.",
+)
 @pytest.mark.parametrize(
     ("patterns", "meant"),
     [
@@ -207,6 +213,7 @@ def test_git_folders_are_artifacts_only_if_a_pattern_is_about_them(
 # By what was staged
 
 
+@holds("results/artifacts-follow-patterns")
 def test_of_a_source_what_is_new_or_changed_is_an_artifact_and_nothing_else(top: Path) -> None:
     fill(top, "same", "changed", "deleted", "replaced", "dir/same", "dir/changed", "job.json")
     (top / "link").symlink_to("same")
@@ -271,6 +278,7 @@ def test_patterns_reach_what_was_staged_but_not_the_list_of_steps(top: Path) -> 
 # Links
 
 
+@holds("results/stay-inside")
 def test_links_are_kept_as_links_and_never_followed(top: Path) -> None:
     fill(top, "dir/file")
     (top / "out.xml").symlink_to("../secret")
@@ -287,6 +295,7 @@ def test_links_are_kept_as_links_and_never_followed(top: Path) -> None:
     }
 
 
+@holds("results/stay-inside")
 def test_a_shelf_without_links_gets_the_files_that_they_lead_to_within_the_workspace(
     top: Path,
 ) -> None:
@@ -332,6 +341,7 @@ def test_no_descriptor_is_left_of_a_file_that_became_a_folder_or_that_nobody_wai
     assert os.listdir("/proc/self/fd") == before
 
 
+@holds("results/stay-inside")
 def test_a_file_or_a_folder_that_becomes_a_link_meanwhile_is_not_followed(top: Path) -> None:
     fill(top, "a", "b", "d/secret", "e/x")
     shelf = MemoryShelf()
@@ -353,6 +363,11 @@ def test_a_file_or_a_folder_that_becomes_a_link_meanwhile_is_not_followed(top: P
 # What is no file, or cannot be kept
 
 
+@promise(
+    "results/leftovers-delay-nobody",
+    "Nothing that a job leaves can delay a worker: pipes, growing files, names that are not text, "
+    "endless paths, more files than the limit.",
+)
 def test_pipes_sockets_and_devices_are_left_out_and_hold_nobody_up(top: Path) -> None:
     fill(top, "file")
     os.mkfifo(top / "pipe")
@@ -365,6 +380,7 @@ def test_pipes_sockets_and_devices_are_left_out_and_hold_nobody_up(top: Path) ->
         assert error == "artifact 'pipe' is neither a file nor a link"
 
 
+@holds("results/leftovers-delay-nobody")
 def test_a_file_that_becomes_a_pipe_meanwhile_holds_nobody_up(top: Path) -> None:
     fill(top, "a", "b")
     shelf = MemoryShelf()
@@ -379,6 +395,7 @@ def test_a_file_that_becomes_a_pipe_meanwhile_holds_nobody_up(top: Path) -> None
     assert collected.errors == ("artifact 'b' is no file any more",)
 
 
+@holds("results/leftovers-delay-nobody")
 def test_a_file_that_grows_all_the_time_is_as_large_as_it_was_when_it_was_opened(
     top: Path,
 ) -> None:
@@ -401,6 +418,7 @@ def test_a_file_that_grows_all_the_time_is_as_large_as_it_was_when_it_was_opened
     assert artifact.sha256 == hashlib.sha256(b"x" * artifact.size).hexdigest()
 
 
+@holds("results/artifacts-follow-patterns")
 def test_what_a_shelf_does_not_take_is_an_error_and_the_others_are_kept(top: Path) -> None:
     fill(top, "a", "b", "c")
     shelf = MemoryShelf()
@@ -429,6 +447,7 @@ def test_a_few_files_are_on_their_way_at_a_time(top: Path) -> None:
     assert 1 < most <= 3
 
 
+@holds("results/leftovers-delay-nobody")
 def test_a_name_that_is_not_utf_8_is_an_error_that_can_be_read(top: Path) -> None:
     (top / os.fsdecode(b"caf\xe9")).write_text("x")
     fill(top, "fine", "line\nbreak")
@@ -437,6 +456,7 @@ def test_a_name_that_is_not_utf_8_is_an_error_that_can_be_read(top: Path) -> Non
     assert collected.errors == (r"artifact 'caf\xe9' has a name that is not UTF-8",)
 
 
+@holds("results/leftovers-delay-nobody")
 def test_a_path_that_is_too_long_is_an_error_and_ends_nothing(top: Path) -> None:
     fill(top, "a", "z")
     at = os.open(top, os.O_RDONLY)
@@ -454,6 +474,7 @@ def test_a_path_that_is_too_long_is_an_error_and_ends_nothing(top: Path) -> None
     assert "ARTIFACT_PATH_BYTES_MAX (4096 bytes)" in error
 
 
+@holds("results/leftovers-delay-nobody")
 def test_more_files_than_may_be_are_an_error_and_the_first_are_kept(top: Path) -> None:
     for number in range(ARTIFACTS_MAX + 5):
         (top / f"{number:05}").touch()

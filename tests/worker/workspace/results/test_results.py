@@ -34,6 +34,7 @@ from airunner.worker.workspace.workspace import (
     StepSummary,
     Summary,
 )
+from tests.promises import holds, promise
 from tests.support.loop import virtually
 from tests.worker.workspace.results.sink_contract import Kept, Scene, ShelfContract, artifact
 from tests.zoo import SECONDS_MAX
@@ -187,6 +188,11 @@ def test_no_artifact_takes_a_name_of_ours(tmp_path: Path, name: str) -> None:
     assert kept_in(tmp_path / "results") == {f"below/{name}": (b"fine", False)}
 
 
+@promise(
+    "results/stay-inside",
+    "A worker reads nothing outside the workspace and writes or removes nothing outside the "
+    "results. Links that a job or another user places there, at any time, change nothing.",
+)
 def test_nothing_is_written_through_a_link_that_somebody_put_into_the_folder(
     tmp_path: Path,
 ) -> None:
@@ -224,6 +230,12 @@ def test_nothing_is_written_through_a_link_that_somebody_put_into_the_folder(
 # The folder
 
 
+@promise(
+    "results/folder-belongs-to-one-attempt",
+    "A results folder belongs to one attempt. Earlier contents are moved aside, and removed once "
+    "there is a new result. A frozen worker that wakes writes into the folder that was moved "
+    "aside, and removes nothing.",
+)
 def test_what_was_there_before_is_kept_until_there_is_a_new_result(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     (tmp_path / "results/old").write_bytes(b"old")
@@ -241,6 +253,7 @@ def test_what_was_there_before_is_kept_until_there_is_a_new_result(tmp_path: Pat
     play(scene)
 
 
+@holds("results/folder-belongs-to-one-attempt")
 def test_results_that_a_dead_attempt_left_aside_go_with_the_next_result(tmp_path: Path) -> None:
     async def scene() -> None:
         for _ in range(3):
@@ -269,6 +282,7 @@ def test_results_of_other_names_in_one_folder_are_left_alone(tmp_path: Path) -> 
     assert aside.startswith(".one-")
 
 
+@holds("results/stay-inside")
 @pytest.mark.parametrize("kind", ["file", "link", "dangling", "pipe"])
 def test_whatever_has_the_name_of_the_folder_is_moved_aside_as_it_is(
     tmp_path: Path, kind: str
@@ -300,6 +314,7 @@ def test_whatever_has_the_name_of_the_folder_is_moved_aside_as_it_is(
     assert names(outside) == {"file"}
 
 
+@holds("results/stay-inside")
 def test_removing_old_results_follows_no_link_and_goes_to_any_depth(tmp_path: Path) -> None:
     outside, parent = tmp_path / "outside", tmp_path / "parent"
     outside.mkdir()
@@ -325,6 +340,7 @@ def test_removing_old_results_follows_no_link_and_goes_to_any_depth(tmp_path: Pa
     assert names(outside) == {"file"}
 
 
+@holds("results/folder-belongs-to-one-attempt")
 def test_an_attempt_that_was_frozen_writes_into_the_folder_that_was_moved_aside(
     tmp_path: Path,
 ) -> None:
@@ -369,6 +385,12 @@ def test_results_that_cannot_be_made_are_an_error(tmp_path: Path) -> None:
 # Logs
 
 
+@promise(
+    "results/lines-while-the-job-runs",
+    "A line is readable in the results folder while the job runs. A drive that is full, or accepts "
+    "nothing for a minute, costs the logs in that folder and the success of the job, and delays no "
+    "worker.",
+)
 def test_a_line_can_be_read_while_the_job_runs(tmp_path: Path) -> None:
     """A reader as people use one: `tail -F`, in a process of its own."""
     path = tmp_path / "results/step_1.log"
@@ -409,6 +431,11 @@ def test_each_step_that_ran_has_a_log_and_no_other(tmp_path: Path) -> None:
     assert [each["log"] for each in steps] == ["step_0.log", "step_1.log", "step_2.log", None]
 
 
+@promise(
+    "results/result-is-whole-and-last",
+    "`result.json` is whole, and is the last file that an attempt writes. All logs and artifacts "
+    "are there before it, and a killed worker leaves a whole `result.json` or none.",
+)
 def test_the_logs_are_whole_when_the_result_is_there(tmp_path: Path) -> None:
     piece = os.urandom(64 * 1024)
 
@@ -441,6 +468,7 @@ def test_a_log_that_cannot_be_written_ends_there_and_is_told_once(tmp_path: Path
     assert told(tmp_path)["status"] == "failed"
 
 
+@holds("results/lines-while-the-job-runs")
 def test_a_drive_that_hangs_costs_the_logs_and_holds_the_job_up_for_a_minute_at_most(
     tmp_path: Path,
 ) -> None:
@@ -485,6 +513,7 @@ class Awaited(tuple[StepSummary, ...]):
         return super().__iter__()
 
 
+@holds("results/result-is-whole-and-last")
 def test_a_result_that_was_told_to_be_missing_does_not_come_later(tmp_path: Path) -> None:
     """In virtual time, with a thread that hangs while it writes the result."""
     made, steps = [], Awaited((ran(),))
@@ -516,6 +545,7 @@ def test_a_result_that_was_told_to_be_missing_does_not_come_later(tmp_path: Path
     assert os.listdir(tmp_path / "results") == []
 
 
+@holds("results/lines-while-the-job-runs")
 def test_a_full_disk_costs_the_log_and_is_told(tmp_path: Path) -> None:
     """The limit of a process on the size of files stands in for the end of a disk."""
     script = """
@@ -543,6 +573,7 @@ asyncio.run(main())
 # result.json
 
 
+@holds("results/result-is-whole-and-last")
 def test_the_result_says_what_came_of_the_job_and_of_each_step(tmp_path: Path) -> None:
     digest = hashlib.sha256(b"").hexdigest()
     files = (Artifact(path="out/☃", size=0, sha256=digest),)
@@ -686,6 +717,7 @@ asyncio.run(main())
 """
 
 
+@holds("results/result-is-whole-and-last")
 def test_a_worker_that_is_killed_leaves_a_whole_result_or_none(tmp_path: Path) -> None:
     for kill in range(6):
         worker = subprocess.Popen(

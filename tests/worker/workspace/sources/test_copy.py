@@ -17,6 +17,7 @@ from airunner.worker.files.descent import FOLDER
 from airunner.worker.workspace.sources.copy import LEFT_OUT_NAMED, CopyStats, SourceCopy, Stopped
 from airunner.worker.workspace.sources.snapshot import StagedSnapshot
 from airunner.worker.workspace.workspace import SetupFailed
+from tests.promises import holds
 
 NOBODY = 65_534
 DEPTH = 1_500
@@ -55,6 +56,7 @@ def stage(
         assert len(os.listdir("/proc/self/fd")) == before
 
 
+@holds("sources/private-copy")
 def test_everything_is_there_as_it_was(source: Path, target: Path) -> None:
     (source / "src" / "deep").mkdir(parents=True)
     (source / "empty").mkdir()
@@ -90,6 +92,7 @@ def test_what_was_staged_is_known_again(source: Path, target: Path) -> None:
         assert not staged.unchanged(path, (target / path).lstat())
 
 
+@holds("sources/private-copy")
 def test_a_copy_and_its_source_do_not_change_with_each_other(source: Path, target: Path) -> None:
     (source / "big").write_bytes(bytes(MIB))
     (source / "small").write_text("small")
@@ -119,6 +122,7 @@ def test_its_owner_may_write_whatever_was_read_only_and_nothing_runs_as_another(
     assert stat.S_IMODE((target / "program").stat().st_mode) == 0o755
 
 
+@holds("sources/nothing-outside-the-root")
 @pytest.mark.parametrize("link", ["../outside/secret", "../outside", "nowhere", "inside"])
 def test_links_are_copied_and_never_followed(
     tmp_path: Path, source: Path, target: Path, link: str
@@ -186,6 +190,7 @@ def test_a_copy_from_another_file_system_is_whole(target: Path, size: int) -> No
     assert tally.size == size
 
 
+@holds("sources/private-copy")
 @pytest.mark.parametrize("name", [b"\xff\xfe", b"a\nb", b"-rf", b" ", "…".encode(), b"x" * 255])
 def test_any_name_is_copied(source: Path, target: Path, name: bytes) -> None:
     (source / os.fsdecode(name)).mkdir()
@@ -210,6 +215,7 @@ def test_holes_stay_holes(source: Path, target: Path) -> None:
         assert copy.read(6) == b"data\0\0"
 
 
+@holds("sources/private-copy")
 def test_a_tree_may_be_deeper_than_there_are_descriptors(source: Path, target: Path) -> None:
     way = os.open(source, FOLDER)
     for _ in range(DEPTH):
@@ -283,6 +289,7 @@ def test_copying_tells_how_far_it_is_and_stops_between_two_files(
     assert len(os.listdir(target)) == 4
 
 
+@holds("sources/cancelled-copy-stops")
 def test_copying_stops_within_a_large_file(source: Path, target: Path) -> None:
     with (source / "large").open("wb") as file:
         for _ in range(64):
@@ -325,6 +332,7 @@ def into_folder(path: Path, _outside: Path) -> None:
     path.mkdir()
 
 
+@holds("sources/nothing-outside-the-root")
 @pytest.mark.parametrize("swap", [into_link, into_folder_link, into_pipe, into_folder])
 @pytest.mark.parametrize("name", ["file", "folder"])
 def test_what_is_swapped_meanwhile_leads_nowhere_and_holds_nobody_up(

@@ -13,6 +13,7 @@ from airunner.model.steps import Step
 from airunner.worker.files.descent import FOLDER
 from airunner.worker.workspace.sources.job_json import parse_job_json, read_job_json
 from airunner.worker.workspace.workspace import SetupFailed
+from tests.promises import promise
 
 SPEC = JobSpec(source="job")
 
@@ -60,6 +61,10 @@ def test_a_key_that_is_not_known_is_remarked_and_not_refused() -> None:
     )
 
 
+@promise(
+    "sources/errors-have-a-place",
+    "An error in a `job.json` names its place, and comes before anything is copied.",
+)
 @pytest.mark.parametrize(
     ("text", "said"),
     [

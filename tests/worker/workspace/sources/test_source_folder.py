@@ -7,6 +7,7 @@ import pytest
 
 from airunner.worker.workspace.sources.source_folder import open_source
 from airunner.worker.workspace.workspace import SetupFailed
+from tests.promises import holds, promise
 
 
 @pytest.fixture
@@ -43,6 +44,11 @@ def test_the_root_itself_may_be_behind_a_link(root: Path, tmp_path: Path) -> Non
     assert inode(tmp_path / "mount", "team/job") == (root / "team" / "job").stat().st_ino
 
 
+@promise(
+    "sources/nothing-outside-the-root",
+    "A worker opens nothing outside the root of sources. Paths, links and concurrent swaps cannot "
+    "lead it out; links are copied and never followed.",
+)
 @pytest.mark.parametrize(
     "target", ["..", "../outside", "../outside/job", "../jobs-too", "/", "/etc", "."]
 )
@@ -57,6 +63,7 @@ def test_a_link_that_leads_out_is_refused_at_any_level(
         open_source(root, source)
 
 
+@holds("sources/nothing-outside-the-root")
 @pytest.mark.parametrize("source", ["..", "../outside/job", "/etc", "team/../../outside", "."])
 def test_a_path_that_leads_out_by_itself_is_refused_though_it_got_past_the_checks(
     root: Path, source: str

@@ -14,6 +14,7 @@ from airunner.worker.files.descent import FOLDER
 from airunner.worker.workspace.sources.source_lock import SourceLock
 from airunner.worker.workspace.sources.source_names import LOCK
 from airunner.worker.workspace.workspace import SetupFailed
+from tests.promises import holds, promise
 
 RACERS = 8
 ROUNDS = 100
@@ -32,6 +33,12 @@ def names(source: int) -> list[str]:
     return os.listdir(source)
 
 
+@promise(
+    "sources/one-job-at-a-time",
+    "A source has one job at a time, until the process of that job is gone, however it goes. A "
+    "later attempt of the same job does not wait for an earlier attempt, and nothing of the "
+    "earlier attempt gets into the results of the later one.",
+)
 def test_a_source_has_one_job_and_says_which(source: int) -> None:
     claim = SourceLock(source, "0190-one", 1)
     for job, attempt in (("0190-two", 1), ("0190-two", 9), ("0190-one", 1)):
@@ -43,6 +50,7 @@ def test_a_source_has_one_job_and_says_which(source: int) -> None:
     SourceLock(source, "0190-two", 1).release()
 
 
+@holds("sources/one-job-at-a-time")
 def test_a_later_attempt_of_a_job_takes_over_and_the_earlier_one_leaves_it_alone(
     source: int,
 ) -> None:
@@ -65,6 +73,7 @@ def hold(folder: str, told: Connection) -> None:
     claim.release()
 
 
+@holds("sources/one-job-at-a-time")
 def test_a_claim_ends_with_its_process_and_the_next_one_takes_its_place(
     source: int, tmp_path: Path
 ) -> None:
@@ -133,6 +142,7 @@ def test_a_lock_that_is_no_file_is_refused_and_nothing_happens_to_it(
     assert names(source) == [LOCK]
 
 
+@holds("sources/one-job-at-a-time")
 def test_of_many_who_come_at_once_one_has_it(source: int) -> None:
     """Each round, some threads claim the source together; a lock's owner is the open file."""
 

@@ -17,6 +17,7 @@ from airunner.worker.workspace.folders import FolderWorkspace
 from airunner.worker.workspace.sources.source import Source
 from airunner.worker.workspace.sources.source_names import LOCK
 from airunner.worker.workspace.workspace import Collected, SetupFailed, StepSummary, Summary
+from tests.promises import holds, promise
 from tests.worker.workspace.workbench import Bench, play
 
 MANY = 3_000  # files, which take a moment
@@ -89,6 +90,11 @@ async def conclude(folder: FolderWorkspace, collected: Collected | None = None) 
     assert await folder.results.conclude(summary) == ()
 
 
+@promise(
+    "sources/private-copy",
+    "A job on a source gets a complete private copy. Neither side can change the other, and the "
+    "source stays unchanged apart from its results.",
+)
 def test_a_job_gets_a_private_copy_and_its_source_stays_as_it_was(
     tmp_path: Path, jobs: Path, source: Path
 ) -> None:
@@ -143,6 +149,7 @@ def test_what_the_job_says_wins_over_what_its_source_brings(
     play(tmp_path, scene, sources=jobs)
 
 
+@holds("sources/errors-have-a-place")
 def test_what_is_wrong_in_a_job_json_is_said_before_anything_is_copied(
     tmp_path: Path, jobs: Path, source: Path
 ) -> None:
@@ -193,6 +200,7 @@ def test_a_source_that_is_busy_is_left_to_the_job_that_has_it(
     play(tmp_path, scene, sources=jobs)
 
 
+@holds("sources/one-job-at-a-time")
 def test_a_frozen_attempt_leaves_nothing_in_the_results_of_the_next(
     tmp_path: Path, jobs: Path, source: Path
 ) -> None:
@@ -217,6 +225,10 @@ def test_a_frozen_attempt_leaves_nothing_in_the_results_of_the_next(
     play(tmp_path, scene, sources=jobs)
 
 
+@promise(
+    "sources/cancelled-copy-stops",
+    "A cancelled copy stops between two pieces, and its source is free.",
+)
 def test_a_fetch_that_is_cancelled_copies_no_more_and_frees_its_source(
     tmp_path: Path, jobs: Path, source: Path
 ) -> None:
@@ -382,6 +394,7 @@ def outside(tmp_path: Path) -> Path:
     return folder
 
 
+@holds("sources/nothing-outside-the-root")
 @pytest.mark.parametrize(
     "harm",
     [
