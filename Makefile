@@ -20,7 +20,7 @@ CORE := tests/model tests/store tests/server tests/log/test_memory_log.py \
   --ignore=tests/server/grpc --ignore=tests/server/access
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test cover lint types format proto lock fuzz mutate soak bench bench-peers start certs clean
+.PHONY: help demo test cover lint types format proto docs lock fuzz mutate soak bench bench-peers start certs clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -48,6 +48,9 @@ format: $(STAMP) ## format the code and mend what can be mended without thought
 
 proto: $(STAMP) ## generate airunner/wire/job from proto/job
 	PYTHON=$(BIN)/python sh proto/generate.sh .
+
+docs: $(STAMP) ## generate docs/promises.md and docs/limits.md from the markers and the limits
+	$(BIN)/python -m tests.docs
 
 lock: ## resolve the dependencies into requirements.lock and airunner/bench/comparison/requirements.lock, anew
 	tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \

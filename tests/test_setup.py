@@ -13,7 +13,6 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import airunner
-from tests.store.invariants import INVARIANTS
 
 ROOT = Path(__file__).parent.parent
 
@@ -123,43 +122,20 @@ def test_the_ci_script_can_be_run_and_calls_what_it_must() -> None:
 
 
 def test_the_top_level_is_as_described() -> None:
-    """A stranger finds in ARCHITECTURE.md what each folder is for, and nothing that is not there."""
+    """ARCHITECTURE.md has a line for each folder of two levels, and none for a missing folder."""
     listed = subprocess.run(
         ["git", "ls-files", "airunner"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout.split()
-    folders = {name.split("/")[1] for name in listed if name.count("/") > 1}
-    for folder in folders:
-        assert re.search(rf"^ +{folder}/ ", text("ARCHITECTURE.md"), re.MULTILINE), folder
+    parts = [name.split("/")[1:-1] for name in listed if not name.startswith("airunner/wire/job/")]
+    folders = {folder for each in parts for folder in each[:2]}
+    nested = {folder for each in parts for folder in each[2:]}
+    described = set(re.findall(r"^ {6,}([a-z]+)/ ", text("ARCHITECTURE.md"), re.MULTILINE))
+    if folders:  # in a checkout
+        assert folders - nested <= described
+        assert described <= folders
 
 
 def test_every_dependency_has_its_reason() -> None:
     cells = re.findall(r"^\| ([^|]+) \|", text("ARCHITECTURE.md"), re.MULTILINE)
     named = {canonicalize_name(name.strip()) for cell in cells for name in cell.split(",")}
     assert {canonicalize_name(each.name) for each in [*wanted("run"), *wanted("dev")]} <= named
-
-
-def checks_there_are() -> set[str]:
-    """Every test, as file::name, and every golden story, as a file."""
-    stories = {str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("stories/*.txt")}
-    return stories | {
-        f"{path.relative_to(ROOT)}::{node.name}"
-        for path in (ROOT / "tests").rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    }
-
-
-def test_every_promise_names_checks_that_exist() -> None:
-    promises = text("ARCHITECTURE.md").split("## What airunner promises")[1].split("\n## ")[0]
-    rows = [line for line in promises.splitlines() if line.startswith("| **")]
-    assert len(rows) > 20
-    known = checks_there_are()
-    for row in rows:
-        checks = re.findall(r"`(tests/[^`]+)`", row)
-        assert checks, f"no check holds this promise: {row}"
-        assert set(checks) <= known, set(checks) - known
-
-
-def test_every_invariant_of_the_random_walk_is_a_promise() -> None:
-    for invariant in INVARIANTS:
-        assert f"`tests/store/invariants.py::{invariant.__name__}`" in text("ARCHITECTURE.md")
