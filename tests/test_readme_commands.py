@@ -1,4 +1,4 @@
-"""Every command in the README, run as a reader would run it.
+"""Every command in README.md and docs/jobs.md, run as a reader would run it.
 
 A block of shell is ```sh and a word on how it is run:
 
@@ -24,6 +24,7 @@ import yaml
 from tests.support.installation import PATIENCE, Process
 
 ROOT = Path(__file__).parent.parent
+PAGES = {"README.md": "airunner", "docs/jobs.md": "Jobs"}  # each with its title
 BIN = Path(sys.executable).parent
 BLOCK = re.compile(r"^```sh ?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MAKE = f"make --old-file .venv/.installed BIN={BIN}"  # with this very installation
@@ -40,11 +41,12 @@ class Block:
 
 
 def blocks() -> Iterator[Block]:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for part in re.split(r"^## ", f"airunner\n{readme}", flags=re.MULTILINE):
-        title = part.splitlines()[0]
-        for how, text in BLOCK.findall(part):
-            yield Block(title, how, text)
+    for page, head in PAGES.items():
+        whole = (ROOT / page).read_text(encoding="utf-8")
+        for part in re.split(r"^## ", f"{head}\n{whole}", flags=re.MULTILINE):
+            title = part.splitlines()[0]
+            for how, text in BLOCK.findall(part):
+                yield Block(title, how, text)
 
 
 def section(title: str) -> list[Block]:
@@ -82,7 +84,7 @@ def environment(tmp_path: Path) -> Mapping[str, str]:
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
-    """A repository with a branch main and the make targets that the README's jobs name."""
+    """A repository with a branch main and the make targets that the jobs of the pages name."""
     folder = tmp_path / "shop"
     folder.mkdir()
     (folder / "Makefile").write_text("check nightly:\n\t@echo made $@\n")
@@ -143,11 +145,11 @@ def test_every_block_is_run_by_a_test_here() -> None:
         "A tour": {"up", "", "exits=3"},
         "A server of its own, and workers elsewhere": {"serve", "worker", ""},
         "Backups and repairs": {""},
-        "Sources": {"up", ""},
-        "What a job leaves": {""},
         "Without a server": {""},
         "Workers that live for one job": {"start"},
         "Working on it": {"make"},
+        "Sources": {"up", ""},
+        "Artifacts": {""},
     }
     assert {block.section for block in blocks()} == set(known)
     for block in blocks():
@@ -233,7 +235,7 @@ def test_sources_are_run_as_described(tmp_path: Path, environment: Mapping[str, 
 def test_artifacts_are_fetched_as_described(tmp_path: Path, environment: Mapping[str, str]) -> None:
     with running(f"airunner up --listen 127.0.0.1:0 {JSON}", tmp_path, environment) as site:
         site.said("connected")
-        said = shell(script("What a job leaves"), tmp_path, environment)
+        said = shell(script("Artifacts"), tmp_path, environment)
     assert said == ["SIZE  PATH", "5 B   dist/shop.txt"]
     assert (tmp_path / "built/dist/shop.txt").read_text() == "shop\n"
 

@@ -644,9 +644,9 @@ def test_the_result_says_how_a_step_ended_the_job(outcome: Outcome, error: str) 
     assert json.loads(manifest(summary(outcome=ended), lambda _: True, ()))["error"] == error
 
 
-def test_the_readme_shows_a_result_as_it_is() -> None:
-    readme = (Path(__file__).parents[4] / "README.md").read_text(encoding="utf-8")
-    (text,) = re.findall(r"^```json\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+def test_the_page_on_jobs_shows_a_result_as_it_is() -> None:
+    page = (Path(__file__).parents[4] / "docs/jobs.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"^```json\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     shown = json.loads(text)
     steps = [
         StepSummary(
