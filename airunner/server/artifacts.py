@@ -11,7 +11,7 @@ job that is forgotten, and when retention makes room.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, closing
 from typing import Final, TypeVar
 
@@ -29,15 +29,17 @@ from airunner.model.facts import (
     ArtifactKept,
     ArtifactsDropped,
     Event,
-    Fact,
     Forgotten,
     Leased,
     Returned,
 )
-from airunner.model.jobs import JobId, Sequence, TaskToken, digest
+from airunner.model.jobs import JobId, TaskToken
+from airunner.model.jobs import Sequence as EventSequence
 from airunner.model.limits import TRANSFER_SILENT_SECONDS_MAX, TRANSFERS_MAX
 from airunner.server.broker import Broker
+from airunner.server.client_calls import ClientCalls
 from airunner.server.outbox import EventListener
+from airunner.server.worker_calls import WorkerCalls
 
 T = TypeVar("T")
 
@@ -52,12 +54,16 @@ class ArtifactService:
 
     def __init__(self, broker: Broker, blobs: BlobStore) -> None:
         self._broker = broker
+        self._clients = ClientCalls(broker)
+        self._calls = WorkerCalls(broker)
         self._blobs = blobs
         # Turns of their own, so that whoever fetches slowly keeps no worker from leaving its files.
         self._bringing = asyncio.Semaphore(TRANSFERS_MAX)
         self._fetching = asyncio.Semaphore(TRANSFERS_MAX)
         self._naming: Counter[Name] = Counter()  # named, and not in the log yet
-        self._read: tuple[tuple[JobId, Sequence], Left] | None = None  # of which job, as of when
+        self._read: tuple[tuple[JobId, EventSequence], Left] | None = (
+            None  # of which job, as of when
+        )
 
     async def store(
         self,
@@ -73,10 +79,10 @@ class ArtifactService:
         LimitReached, InvalidRequest, Unreachable if nothing comes for too long, ShuttingDown.
         """
         async with self._turn(self._bringing):
-            job = self._broker.table.held_by(digest(token))
+            job = self._calls.held_by(token)
             if again and artifact in await self.list(job.id):
                 return
-            await self._make_room(token, artifact)
+            await self._calls.make_artifact_room(token, artifact.size)
             with closing(await self._blobs.create(job.id, job.attempt, artifact)) as deposit:
                 while chunk := await in_time(_next(data)):
                     await deposit.write(chunk)
@@ -105,7 +111,7 @@ class ArtifactService:
                 attempt, left = await self._left(id)
                 if path not in left:
                     raise UnknownArtifact(id, path)
-                yield OpenArtifact(self._broker, self._blobs, id, attempt, left[path])
+                yield OpenArtifact(self._clients, self._blobs, id, attempt, left[path])
 
     async def _left(self, id: JobId) -> Left:
         """The latest attempt, and what it has left by path; of one path the newest.
@@ -113,7 +119,7 @@ class ArtifactService:
         Whoever fetches one file of a job is about to fetch the others: its log is read once for all
         of them, or ten thousand would cost ten thousand times ten thousand facts.
         """
-        job = self._broker.table.job(id)
+        job = self._clients.job(id)
         left: dict[str, Artifact] = {}
         if not job.artifacts:
             return job.attempt, left
@@ -121,7 +127,7 @@ class ArtifactService:
         if self._read is not None and self._read[0] == asked:
             return self._read[1]
         attempt = 0
-        for fact in await self._broker.history(id):
+        for fact in await self._clients.history(id):
             match fact:
                 case Leased() | Returned():
                     left.clear()
@@ -148,20 +154,11 @@ class ArtifactService:
         await self._broker.stopped()
         raise ShuttingDown
 
-    async def _make_room(self, token: TaskToken, artifact: Artifact) -> None:
-        """Have what must go for it be gone."""
-        broker = self._broker
-        facts = broker.queue.make_artifact_room(digest(token), artifact.size, now=broker.now())
-        place = broker.decide(facts)
-        if facts:
-            await broker.durable(place)
-            _remove_blobs(self._blobs, facts)
-
     def _record(self, token: TaskToken, artifact: Artifact, name: Name, *, new: bool) -> None:
-        """Have the log say that a file is there, whose bytes are; or let go of them."""
-        broker, (id, attempt, _) = self._broker, name
+        """Records an artifact whose bytes are stored; removes the bytes if that is refused."""
+        id, attempt, _ = name
         try:
-            broker.decide(broker.queue.store_artifact(digest(token), artifact, now=broker.now()))
+            self._calls.store_artifact_decided(token, artifact)
         except Refused:
             if new and self._naming[name] == 1:  # else another fact names it, or is about to
                 self._blobs.delete(id, attempt, artifact)
@@ -172,10 +169,10 @@ class OpenArtifact:
     """A file that is there."""
 
     def __init__(
-        self, broker: Broker, blobs: BlobStore, id: JobId, attempt: int, artifact: Artifact
+        self, clients: ClientCalls, blobs: BlobStore, id: JobId, attempt: int, artifact: Artifact
     ) -> None:
         self.artifact = artifact
-        self._broker = broker
+        self._clients = clients
         self._blobs = blobs
         self._id = id
         self._attempt = attempt
@@ -196,7 +193,7 @@ class OpenArtifact:
                 async for chunk in chunks:
                     yield chunk
         except (BlobMissing, BlobCorrupted) as wrong:
-            job = self._broker.table.find(self._id)
+            job = self._clients.find(self._id)
             if job is None or not job.artifacts or job.attempt != self._attempt:
                 raise UnknownArtifact(self._id, self.artifact.path) from None
             raise LogDamaged(
@@ -204,14 +201,20 @@ class OpenArtifact:
             ) from wrong
 
 
-def blob_remover(blobs: BlobStore, journal: EventListener) -> EventListener:
-    """A listener that removes the bytes whose facts are gone for good, and passes all on."""
+def blob_remover(blobs: BlobStore) -> EventListener:
+    """A listener that removes the bytes of artifacts whose facts are void: the only one that does."""
 
-    def tell(events: Iterable[Event]) -> None:
-        _remove_blobs(blobs, (event.fact for event in events))
-        journal(events)
+    def remove(events: Sequence[Event]) -> None:
+        for event in events:
+            match event.fact:
+                case Forgotten(id) | ArtifactsDropped(id):
+                    blobs.delete_job(id)
+                case Returned(id, attempt):
+                    blobs.delete_job(id, attempt)
+                case _:
+                    pass
 
-    return tell
+    return remove
 
 
 async def _next(data: AsyncIterator[bytes]) -> bytes:
@@ -228,14 +231,3 @@ async def in_time(step: Awaitable[T]) -> T:
             "the other end of the transfer was silent for TRANSFER_SILENT_SECONDS_MAX "
             f"({TRANSFER_SILENT_SECONDS_MAX} s), so it has ended: try again"
         ) from None
-
-
-def _remove_blobs(blobs: BlobStore, facts: Iterable[Fact]) -> None:
-    for fact in facts:
-        match fact:
-            case Forgotten(id) | ArtifactsDropped(id):
-                blobs.delete_job(id)
-            case Returned(id, attempt):
-                blobs.delete_job(id, attempt)
-            case _:
-                pass

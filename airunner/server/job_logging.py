@@ -4,7 +4,7 @@ None has a token, a value of an environment variable or output in it: a line is 
 fields that are named here.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import assert_never
 
 from airunner.model.facts import (
@@ -25,14 +25,15 @@ from airunner.model.facts import (
     SubjectFact,
 )
 from airunner.model.spec import JobSpec
+from airunner.server.outbox import EventListener
 
 Line = tuple[str, Mapping[str, object]]  # the name of what happened, and its fields
 
 
-def log_job_events(write: Callable[[Iterable[Line]], None]) -> Callable[[Iterable[Event]], None]:
+def log_job_events(write: Callable[[Iterable[Line]], None]) -> EventListener:
     """A listener that has a line written for each step of a job, once it is durable."""
 
-    def tell(events: Iterable[Event]) -> None:
+    def tell(events: Sequence[Event]) -> None:
         lines = ((event, _line(event.fact)) for event in events)
         write((line[0], {"job": event.job, **line[1]}) for event, line in lines if line is not None)
 

@@ -11,8 +11,10 @@ from airunner.model.jobs import Instant, Job, JobId, JobRequest, Millis, Outcome
 from airunner.model.reports import Chunk, Output, Stream
 from airunner.model.spec import JobSpec
 from airunner.server.broker import Broker
+from airunner.server.client_calls import ClientCalls
 from airunner.server.clock import LoopClock
 from airunner.server.outbox import EventListener
+from airunner.server.worker_calls import WorkerCalls
 from airunner.server.workers.leased_job import LeasedJob
 from airunner.store.engine import Engine
 from airunner.store.retention import Retention
@@ -55,7 +57,7 @@ class SlowLog(MemoryLog):
 def broker_over(
     log: MemoryLog,
     retention: Retention | None = None,
-    journal: EventListener | None = None,
+    listeners: tuple[EventListener, ...] = (),
     engine: Engine | None = None,
     room: Callable[[], None] = lambda: None,
 ) -> Broker:
@@ -64,7 +66,7 @@ def broker_over(
         log,
         clock=LoopClock(epoch=Instant(0), floor=engine.now if engine else None),
         ids=CountingIds(),
-        journal=journal or (lambda events: None),
+        listeners=listeners,
         room=room,
     )
 
@@ -72,13 +74,13 @@ def broker_over(
 @asynccontextmanager
 async def served(
     retention: Retention | None = None,
-    journal: EventListener | None = None,
+    listeners: tuple[EventListener, ...] = (),
     seconds: float = 0.01,
     room: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[tuple[Broker, SlowLog]]:
     """A running broker and its log, stopped at the end of the block."""
     log = SlowLog(seconds)
-    broker = broker_over(log, retention, journal, room=room)
+    broker = broker_over(log, retention, listeners, room=room)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(broker.run())
         yield broker, log
@@ -94,7 +96,7 @@ def wish(queue: str = "default", attempts: int = 3, wait: int = 0) -> JobRequest
 async def lease(
     broker: Broker, worker: str = "ann", *queues: str, seconds: float | None = None, most: int = 1
 ) -> list[LeasedJob]:
-    return await broker.lease(
+    return await WorkerCalls(broker).lease(
         queues or ("default",), worker=WorkerId(worker), span=MINUTE, most=most, wait=seconds
     )
 
@@ -113,7 +115,9 @@ async def seen(
     broker: Broker, job: Job, after: int = 0, *, stop_at_tail: bool = False
 ) -> list[str]:
     """What a watcher sees: the fact's name and the sequences of each event."""
-    async with aclosing(broker.watch(job.id, after=after, stop_at_tail=stop_at_tail)) as events:
+    async with aclosing(
+        ClientCalls(broker).watch(job.id, after=after, stop_at_tail=stop_at_tail)
+    ) as events:
         return [told(event) async for event in events]
 
 

@@ -26,6 +26,8 @@ from airunner.model.jobs import JobId, Millis, Subject, TaskToken
 from airunner.model.limits import ARTIFACT_CHUNK_BYTES, TRANSFERS_MAX
 from airunner.server.artifacts import ArtifactService, blob_remover
 from airunner.server.broker import Broker
+from airunner.server.client_calls import ClientCalls
+from airunner.server.worker_calls import WorkerCalls
 from airunner.store.retention import Retention
 from tests.promises import holds, promise
 from tests.server.broker_fixture import DONE, SlowLog, broker_over, leased, output, wish
@@ -65,8 +67,7 @@ class Shop:
 async def shop(retention: Retention | None = None) -> AsyncIterator[Shop]:
     log, blobs = SlowLog(), Watched()
     told: list[Event] = []
-    journal = blob_remover(blobs, told.extend)
-    broker = broker_over(log, retention, journal)
+    broker = broker_over(log, retention, (blob_remover(blobs), told.extend))
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(broker.run())
         yield Shop(broker, log, blobs, told)
@@ -92,7 +93,7 @@ async def never() -> AsyncIterator[bytes]:
 @virtually
 async def test_what_an_attempt_leaves_is_listed_by_path_and_read() -> None:
     async with shop() as it:
-        await it.broker.enqueue(wish())
+        await ClientCalls(it.broker).enqueue(wish())
         job, token = (granted := await leased(it.broker)).job, granted.token
         large = bytes(2 * ARTIFACT_CHUNK_BYTES)
         two = await it.put(token, "two", large)
@@ -100,8 +101,8 @@ async def test_what_an_attempt_leaves_is_listed_by_path_and_read() -> None:
         assert await it.archive.list(job.id) == [one, two]
         assert await it.get(job.id, "two") == large
         assert await it.get(job.id, "one", 1) == b""
-        await it.broker.publish(token, [(1, output("said"))])
-        await it.broker.complete(token, DONE)
+        await WorkerCalls(it.broker).publish(token, [(1, output("said"))])
+        await WorkerCalls(it.broker).complete(token, DONE)
         assert await it.archive.list(job.id) == [one, two]
         kept = [event.fact for event in it.told if isinstance(event.fact, ArtifactKept)]
         assert kept == [ArtifactKept(job.id, 1, two), ArtifactKept(job.id, 1, one)]
@@ -110,7 +111,7 @@ async def test_what_an_attempt_leaves_is_listed_by_path_and_read() -> None:
 @virtually
 async def test_of_one_path_the_newest_counts() -> None:
     async with shop() as it:
-        await it.broker.enqueue(wish())
+        await ClientCalls(it.broker).enqueue(wish())
         granted = await leased(it.broker)
         await it.put(granted.token, "it", b"old")
         new = await it.put(granted.token, "it", b"new")
@@ -121,7 +122,7 @@ async def test_of_one_path_the_newest_counts() -> None:
 @virtually
 async def test_the_log_of_a_job_is_read_once_for_all_of_its_files() -> None:
     async with shop() as it:
-        await it.broker.enqueue(wish())
+        await ClientCalls(it.broker).enqueue(wish())
         granted = await leased(it.broker)
         id = granted.job.id
         one = await it.put(granted.token, "one", b"1")
@@ -131,7 +132,7 @@ async def test_the_log_of_a_job_is_read_once_for_all_of_its_files() -> None:
         assert await it.archive.list(id) == [one, two]
         assert (await it.get(id, "one"), await it.get(id, "two")) == (b"1", b"2")
         assert it.log.reads == before + 1
-        await it.broker.complete(granted.token, DONE)
+        await WorkerCalls(it.broker).complete(granted.token, DONE)
         assert await it.archive.list(id) == [one, two]
 
 
@@ -139,20 +140,20 @@ async def test_the_log_of_a_job_is_read_once_for_all_of_its_files() -> None:
 @virtually
 async def test_what_is_said_again_is_kept_once() -> None:
     async with shop() as it:
-        await it.broker.enqueue(wish())
+        await ClientCalls(it.broker).enqueue(wish())
         granted = await leased(it.broker)
         await it.put(granted.token, "it", b"data", again=True)
         await it.put(granted.token, "it", b"data", again=True)
-        assert (await it.broker.get(granted.job.id)).artifacts == 1
+        assert (await ClientCalls(it.broker).get(granted.job.id)).artifacts == 1
         await it.put(granted.token, "it", b"other", again=True)
-        assert (await it.broker.get(granted.job.id)).artifacts == 2
+        assert (await ClientCalls(it.broker).get(granted.job.id)).artifacts == 2
 
 
 @holds("results/acknowledged-artifact-survives")
 @virtually
 async def test_an_answer_comes_when_the_log_has_it() -> None:
     async with shop() as it, asyncio.TaskGroup() as tasks:
-        await it.broker.enqueue(wish())
+        await ClientCalls(it.broker).enqueue(wish())
         granted = await leased(it.broker)
         it.log.gate.clear()
         putting = tasks.create_task(it.put(granted.token, "it", b"data"))
@@ -166,7 +167,7 @@ async def test_an_answer_comes_when_the_log_has_it() -> None:
 @virtually
 async def test_what_is_not_there_has_a_name() -> None:
     async with shop() as it:
-        job = await it.broker.enqueue(wish())
+        job = await ClientCalls(it.broker).enqueue(wish())
         assert await it.archive.list(job.id) == []
         with pytest.raises(UnknownArtifact, match="job job-1 has no artifact it"):
             await it.get(job.id, "it")
@@ -184,11 +185,11 @@ async def test_what_is_not_there_has_a_name() -> None:
 @virtually
 async def test_nothing_is_kept_for_a_lease_that_is_over() -> None:
     async with shop() as it:
-        await it.broker.enqueue(wish())
+        await ClientCalls(it.broker).enqueue(wish())
         granted = await leased(it.broker)
         with pytest.raises(StaleLease):
             await it.put(TaskToken("nobody's"), "it", b"data")
-        await it.broker.complete(granted.token, DONE)
+        await WorkerCalls(it.broker).complete(granted.token, DONE)
         with pytest.raises(StaleLease):
             await it.put(granted.token, "it", b"data")
         assert it.blobs.size == 0
@@ -198,13 +199,13 @@ async def test_nothing_is_kept_for_a_lease_that_is_over() -> None:
 @virtually
 async def test_a_lease_that_ends_while_the_bytes_come_keeps_none_of_them() -> None:
     async with shop() as it:
-        await it.broker.enqueue(wish())
+        await ClientCalls(it.broker).enqueue(wish())
         granted = await leased(it.broker)
         before = await it.put(granted.token, "before", b"same")
 
         async def data() -> AsyncIterator[bytes]:
             yield b"half"
-            await it.broker.complete(granted.token, DONE)
+            await WorkerCalls(it.broker).complete(granted.token, DONE)
             yield b"half"
 
         with pytest.raises(StaleLease):
@@ -217,13 +218,13 @@ async def test_a_lease_that_ends_while_the_bytes_come_keeps_none_of_them() -> No
 @virtually
 async def test_what_another_fact_names_stays_though_its_double_is_refused() -> None:
     async with shop() as it:
-        await it.broker.enqueue(wish())
+        await ClientCalls(it.broker).enqueue(wish())
         granted = await leased(it.broker)
         await it.put(granted.token, "one", b"same")
 
         async def data() -> AsyncIterator[bytes]:
             yield b"same"
-            await it.broker.complete(granted.token, DONE)
+            await WorkerCalls(it.broker).complete(granted.token, DONE)
 
         with pytest.raises(StaleLease):
             await it.archive.store(granted.token, artifact("two", b"same"), data())
@@ -233,9 +234,9 @@ async def test_what_another_fact_names_stays_though_its_double_is_refused() -> N
 @virtually
 async def test_a_cancel_that_was_asked_for_stops_no_upload() -> None:
     async with shop() as it:
-        job = await it.broker.enqueue(wish())
+        job = await ClientCalls(it.broker).enqueue(wish())
         granted = await leased(it.broker)
-        await it.broker.cancel(job.id, Subject("sue"))
+        await ClientCalls(it.broker).cancel(job.id, Subject("sue"))
         kept = await it.put(granted.token, "it", b"data")
         assert await it.archive.list(job.id) == [kept]
 
@@ -248,11 +249,11 @@ async def test_a_cancel_that_was_asked_for_stops_no_upload() -> None:
 @virtually
 async def test_what_an_attempt_has_left_goes_with_it() -> None:
     async with shop() as it:
-        job = await it.broker.enqueue(wish())
+        job = await ClientCalls(it.broker).enqueue(wish())
         granted = await leased(it.broker)
         await it.put(granted.token, "it", b"first")
         async with it.archive.opened(job.id, "it") as kept:
-            await it.broker.release(granted.token)
+            await WorkerCalls(it.broker).release(granted.token)
             assert await it.archive.list(job.id) == []
             await until_idle()
             assert it.blobs.size == 0
@@ -271,11 +272,11 @@ async def test_room_is_made_before_the_bytes_come_and_of_what_nobody_reads() -> 
     async with shop(keep) as it:
         ids: list[JobId] = []
         for _ in range(3):
-            await it.broker.enqueue(wish())
+            await ClientCalls(it.broker).enqueue(wish())
             granted = await leased(it.broker)
             if len(ids) < 2:
                 await it.put(granted.token, "it", b"12345")
-                await it.broker.complete(granted.token, DONE)
+                await WorkerCalls(it.broker).complete(granted.token, DONE)
             ids.append(granted.job.id)
         with pytest.raises(InvalidRequest, match="10 B that this server keeps of one job"):
             await it.put(granted.token, "it", b"12345678901")
@@ -294,11 +295,11 @@ async def test_room_is_made_before_the_bytes_come_and_of_what_nobody_reads() -> 
 async def test_what_a_forgotten_job_has_left_is_forgotten() -> None:
     keep = Retention(spared=Millis(0), jobs_max=1)
     async with shop(keep) as it:
-        await it.broker.enqueue(wish())
+        await ClientCalls(it.broker).enqueue(wish())
         granted = await leased(it.broker)
         await it.put(granted.token, "it", b"data")
-        await it.broker.complete(granted.token, DONE)
-        await it.broker.enqueue(wish())
+        await WorkerCalls(it.broker).complete(granted.token, DONE)
+        await ClientCalls(it.broker).enqueue(wish())
         await until_idle()
         assert it.blobs.size == 0
         with pytest.raises(UnknownJob):
@@ -308,14 +309,14 @@ async def test_what_a_forgotten_job_has_left_is_forgotten() -> None:
 @virtually
 async def test_a_full_log_keeps_nothing() -> None:
     async with shop() as it:
-        await it.broker.enqueue(wish())
+        await ClientCalls(it.broker).enqueue(wish())
         granted = await leased(it.broker)
 
         async def data() -> AsyncIterator[bytes]:
             yield b"data"
             it.log.full = True
             with pytest.raises(Stalled):
-                await it.broker.enqueue(wish())
+                await ClientCalls(it.broker).enqueue(wish())
 
         for _ in range(2):
             with pytest.raises(Stalled):
@@ -330,7 +331,7 @@ async def test_a_full_log_keeps_nothing() -> None:
 @virtually
 async def test_two_that_bring_the_same_at_once_leave_it_for_each_other() -> None:
     async with shop() as it, asyncio.TaskGroup() as tasks:
-        await it.broker.enqueue(wish())
+        await ClientCalls(it.broker).enqueue(wish())
         granted = await leased(it.broker)
         putting = [tasks.create_task(it.put(granted.token, name, b"same")) for name in "ab"]
         kept = [await each for each in putting]
@@ -342,7 +343,7 @@ async def test_two_that_bring_the_same_at_once_leave_it_for_each_other() -> None
 @virtually
 async def test_one_whose_bytes_do_not_come_ends_in_a_minute_and_leaves_nothing() -> None:
     async with shop() as it:
-        await it.broker.enqueue(wish())
+        await ClientCalls(it.broker).enqueue(wish())
         granted = await leased(it.broker)
         with pytest.raises(Unreachable, match=r"TRANSFER_SILENT_SECONDS_MAX \(60 s\)"):
             await it.archive.store(granted.token, artifact("it", b"ab"), never())
@@ -352,7 +353,7 @@ async def test_one_whose_bytes_do_not_come_ends_in_a_minute_and_leaves_nothing()
 @virtually
 async def test_one_who_goes_away_leaves_nothing() -> None:
     async with shop() as it, asyncio.TaskGroup() as tasks:
-        await it.broker.enqueue(wish())
+        await ClientCalls(it.broker).enqueue(wish())
         granted = await leased(it.broker)
         putting = tasks.create_task(it.archive.store(granted.token, artifact("it", b"ab"), never()))
         await asyncio.sleep(1)
@@ -371,7 +372,7 @@ async def test_one_who_goes_away_leaves_nothing() -> None:
 @virtually
 async def test_so_many_at_once_and_the_next_ones_get_their_turn() -> None:
     async with shop() as it, asyncio.TaskGroup() as tasks:
-        await it.broker.enqueue(wish())
+        await ClientCalls(it.broker).enqueue(wish())
         granted = await leased(it.broker)
         await it.put(granted.token, "there", b"there")
         go = asyncio.Event()
@@ -397,7 +398,7 @@ async def test_so_many_at_once_and_the_next_ones_get_their_turn() -> None:
 @virtually
 async def test_a_server_that_stops_waits_for_no_transfer() -> None:
     async with shop() as it, asyncio.TaskGroup() as tasks:
-        await it.broker.enqueue(wish())
+        await ClientCalls(it.broker).enqueue(wish())
         granted = await leased(it.broker)
         await it.put(granted.token, "there", b"data")
 
@@ -419,7 +420,7 @@ async def test_a_server_that_stops_waits_for_no_transfer() -> None:
 @virtually
 async def test_a_file_that_is_lost_is_damage() -> None:
     async with shop() as it:
-        await it.broker.enqueue(wish())
+        await ClientCalls(it.broker).enqueue(wish())
         granted = await leased(it.broker)
         await it.put(granted.token, "it", b"data")
         it.blobs.lose(granted.job.id)

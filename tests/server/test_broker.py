@@ -1,7 +1,7 @@
 """The broker in virtual time: what is answered, when, and who waits for what."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import aclosing
 
 import pytest
@@ -34,7 +34,9 @@ from airunner.model.jobs import (
 from airunner.model.limits import PAGE_SIZE_DEFAULT
 from airunner.model.spec import JobSpec
 from airunner.server.broker import Broker
+from airunner.server.client_calls import ClientCalls
 from airunner.server.replay import replay
+from airunner.server.worker_calls import WorkerCalls
 from airunner.server.workers.connected_workers import ConnectedWorker
 from airunner.store.engine import Engine
 from airunner.store.retention import Retention
@@ -67,7 +69,7 @@ from tests.support.loop import until_idle, virtually
 async def test_no_reply_leaves_before_the_log_has_what_it_says() -> None:
     async with served() as (broker, log), asyncio.TaskGroup() as tasks:
         log.gate.clear()
-        asked = tasks.create_task(broker.enqueue(wish()))
+        asked = tasks.create_task(ClientCalls(broker).enqueue(wish()))
         await asyncio.sleep(60)
         assert not asked.done()
         log.gate.set()
@@ -77,11 +79,11 @@ async def test_no_reply_leaves_before_the_log_has_what_it_says() -> None:
 @virtually
 async def test_not_even_a_question_is_answered_with_what_is_not_durable() -> None:
     async with served() as (broker, log), asyncio.TaskGroup() as tasks:
-        job = await broker.enqueue(wish())
+        job = await ClientCalls(broker).enqueue(wish())
         log.gate.clear()
-        cancelled = tasks.create_task(broker.cancel(job.id, Subject("sue")))
+        cancelled = tasks.create_task(ClientCalls(broker).cancel(job.id, Subject("sue")))
         await asyncio.sleep(1)
-        asked = tasks.create_task(broker.get(job.id))
+        asked = tasks.create_task(ClientCalls(broker).get(job.id))
         await asyncio.sleep(60)
         assert not asked.done()
         log.gate.set()
@@ -92,12 +94,12 @@ async def test_not_even_a_question_is_answered_with_what_is_not_durable() -> Non
 @virtually
 async def test_no_watcher_sees_an_event_before_the_log_has_it() -> None:
     async with served() as (broker, log), asyncio.TaskGroup() as tasks:
-        job = await broker.enqueue(wish())
-        async with aclosing(broker.watch(job.id)) as events:
+        job = await ClientCalls(broker).enqueue(wish())
+        async with aclosing(ClientCalls(broker).watch(job.id)) as events:
             assert told(await anext(events)) == "Enqueued 1"
             following = tasks.create_task(anext(events))
             log.gate.clear()
-            cancelled = tasks.create_task(broker.cancel(job.id, Subject("sue")))
+            cancelled = tasks.create_task(ClientCalls(broker).cancel(job.id, Subject("sue")))
             await asyncio.sleep(60)
             assert not following.done()
             log.gate.set()
@@ -109,7 +111,7 @@ async def test_no_watcher_sees_an_event_before_the_log_has_it() -> None:
 async def test_two_hundred_submits_that_meet_share_two_appends() -> None:
     async with served() as (broker, log):
         async with asyncio.TaskGroup() as tasks:
-            asked = [tasks.create_task(broker.enqueue(wish())) for _ in range(200)]
+            asked = [tasks.create_task(ClientCalls(broker).enqueue(wish())) for _ in range(200)]
         assert log.appends <= 2
         assert len({each.result().id for each in asked}) == 200
 
@@ -119,7 +121,9 @@ async def test_many_in_one_request_get_a_job_or_a_refusal_each_and_one_append() 
     async with served() as (broker, log):
         other = JobRequest(spec=JobSpec(command="false"), request=RequestId("key"))
         same = JobRequest(spec=JobSpec(command="true"), request=RequestId("key"))
-        one, again, conflict, two = await broker.enqueue_many([same, same, other, wish()])
+        one, again, conflict, two = await ClientCalls(broker).enqueue_many(
+            [same, same, other, wish()]
+        )
         assert isinstance(one, Job)
         assert isinstance(two, Job)
         assert isinstance(again, Job)
@@ -136,7 +140,7 @@ async def test_a_worker_that_waits_gets_the_job_that_comes() -> None:
     async with served() as (broker, _), asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(lease(broker, seconds=60))
         await asyncio.sleep(30)
-        job = await broker.enqueue(wish())
+        job = await ClientCalls(broker).enqueue(wish())
         (leased,) = await waiting
         assert leased.job.id == job.id
         assert leased.job.state is JobState.RUNNING
@@ -159,7 +163,7 @@ async def test_a_worker_that_will_not_wait_gets_nothing_at_once() -> None:
 @virtually
 async def test_a_worker_gets_as_many_as_it_asks_for_and_no_more() -> None:
     async with served() as (broker, _):
-        await broker.enqueue_many([wish()] * 5)
+        await ClientCalls(broker).enqueue_many([wish()] * 5)
         assert len(await lease(broker, most=3)) == 3
         assert len(await lease(broker, most=3)) == 2
 
@@ -172,9 +176,9 @@ async def test_workers_are_served_in_the_order_in_which_they_came() -> None:
         await until_idle()
         got = []
         for _ in waits:
-            job = await broker.enqueue(wish())
+            job = await ClientCalls(broker).enqueue(wish())
             await asyncio.sleep(1)
-            got.append((await broker.get(job.id)).lease)
+            got.append((await ClientCalls(broker).get(job.id)).lease)
         assert [each and each.worker for each in got] == list("abcdef")
 
 
@@ -183,7 +187,7 @@ async def test_a_waiter_that_is_cancelled_passes_its_turn_on() -> None:
     async with served() as (broker, _), asyncio.TaskGroup() as tasks:
         first, second = (tasks.create_task(lease(broker, name)) for name in "ab")
         await until_idle()
-        broker.decide(broker.queue.enqueue(JobId("x"), wish(), broker.now()))
+        broker.decide(broker.engine.queue.enqueue(JobId("x"), wish(), broker.now()))
         first.cancel()
         (leased,) = await second
         assert leased.job.lease
@@ -197,7 +201,7 @@ async def test_a_worker_on_two_queues_strands_no_job_that_it_was_woken_for() -> 
         await until_idle()
         only = tasks.create_task(lease(broker, "only", "b"))
         await until_idle()
-        in_b, in_a = await broker.enqueue_many([wish("b"), wish("a")])
+        in_b, in_a = await ClientCalls(broker).enqueue_many([wish("b"), wish("a")])
         assert isinstance(in_a, Job)
         assert isinstance(in_b, Job)
         assert [each.job.id for each in await both] == [in_a.id]
@@ -228,29 +232,29 @@ async def test_a_thousand_parked_workers_leave_nothing_on_the_loop() -> None:
 @virtually
 async def test_a_lease_that_is_cancelled_before_its_answer_returns_the_job_uncounted() -> None:
     async with served() as (broker, log), asyncio.TaskGroup() as tasks:
-        job = await broker.enqueue(wish())
+        job = await ClientCalls(broker).enqueue(wish())
         log.gate.clear()
         asked = tasks.create_task(lease(broker))
         await asyncio.sleep(1)
-        assert broker.table.job(job.id).state is JobState.RUNNING
+        assert broker.engine.table.job(job.id).state is JobState.RUNNING
         asked.cancel()
         await until_idle()
         log.gate.set()
-        back = await broker.get(job.id)
+        back = await ClientCalls(broker).get(job.id)
         assert (back.state, back.failures, back.place) == (JobState.SCHEDULED, 0, job.place)
 
 
 @virtually
 async def test_what_time_has_taken_already_is_not_taken_back_again() -> None:
     async with served() as (broker, log), asyncio.TaskGroup() as tasks:
-        job = await broker.enqueue(wish())
+        job = await ClientCalls(broker).enqueue(wish())
         log.gate.clear()
         asked = tasks.create_task(lease(broker))
         await asyncio.sleep(61)
         asked.cancel()
         await until_idle()
         log.gate.set()
-        assert (await broker.get(job.id)).failures == 1
+        assert (await ClientCalls(broker).get(job.id)).failures == 1
 
 
 # Time
@@ -263,37 +267,37 @@ async def test_what_time_has_taken_already_is_not_taken_back_again() -> None:
 @virtually
 async def test_a_lease_lapses_on_time_and_the_next_worker_gets_the_job() -> None:
     async with served() as (broker, _):
-        await broker.enqueue(wish())
+        await ClientCalls(broker).enqueue(wish())
         dead = await leased(broker, "dead")
         assert dead.job.lease
         next = await leased(broker, "next")
         assert round(seconds_gone() * 1000) - dead.job.lease.until in range(100)
         assert (next.job.id, next.job.attempt, next.job.failures) == (dead.job.id, 2, 1)
         with pytest.raises(StaleLease):
-            await broker.publish(dead.token, [(1, output("late"))])
+            await WorkerCalls(broker).publish(dead.token, [(1, output("late"))])
 
 
 @virtually
 async def test_a_renewed_lease_lapses_later() -> None:
     async with served() as (broker, _):
-        await broker.enqueue(wish())
+        await ClientCalls(broker).enqueue(wish())
         held = await leased(broker)
         await asyncio.sleep(50)
-        renewed = await broker.renew(held.token, span=Millis(100_000))
+        renewed = await WorkerCalls(broker).renew(held.token, span=Millis(100_000))
         assert renewed.lease
         await asyncio.sleep(99)
-        assert (await broker.get(held.job.id)).state is JobState.RUNNING
+        assert (await ClientCalls(broker).get(held.job.id)).state is JobState.RUNNING
         await asyncio.sleep(2)
-        assert (await broker.get(held.job.id)).state is JobState.SCHEDULED
+        assert (await ClientCalls(broker).get(held.job.id)).state is JobState.SCHEDULED
 
 
 @virtually
 async def test_a_wait_in_line_times_out_by_the_servers_own_timer() -> None:
     async with served() as (broker, _):
-        job = await broker.enqueue(wish(wait=90))
+        job = await ClientCalls(broker).enqueue(wish(wait=90))
         await seen(broker, job)
         assert 90 <= seconds_gone() < 90.1
-        ended = await broker.get(job.id)
+        ended = await ClientCalls(broker).get(job.id)
         assert ended.outcome
         assert ended.outcome.reason is Reason.QUEUE_TIMEOUT
 
@@ -302,24 +306,24 @@ async def test_a_wait_in_line_times_out_by_the_servers_own_timer() -> None:
 async def test_retention_takes_a_job_on_time_but_not_while_it_is_watched() -> None:
     keep = Retention(finished_age=MINUTE, spared=Millis(1_000))
     async with served(keep) as (broker, _):
-        job = await broker.enqueue(wish())
-        await broker.cancel(job.id, Subject("sue"))
-        async with aclosing(broker.watch(job.id)) as slow:
+        job = await ClientCalls(broker).enqueue(wish())
+        await ClientCalls(broker).cancel(job.id, Subject("sue"))
+        async with aclosing(ClientCalls(broker).watch(job.id)) as slow:
             await anext(slow)
             await asyncio.sleep(600)
-            assert broker.table.find(job.id)
+            assert broker.engine.table.find(job.id)
         await asyncio.sleep(1)
         with pytest.raises(UnknownJob):
-            await broker.get(job.id)
+            await ClientCalls(broker).get(job.id)
 
 
 @virtually
 async def test_a_job_stays_while_one_of_two_watchers_does() -> None:
     keep = Retention(finished_age=MINUTE, spared=Millis(1_000))
     async with served(keep) as (broker, _):
-        job = await broker.enqueue(wish())
-        await broker.cancel(job.id, Subject("sue"))
-        async with aclosing(broker.watch(job.id)) as slow:
+        job = await ClientCalls(broker).enqueue(wish())
+        await ClientCalls(broker).cancel(job.id, Subject("sue"))
+        async with aclosing(ClientCalls(broker).watch(job.id)) as slow:
             await anext(slow)
             await seen(broker, job)
             await asyncio.sleep(600)
@@ -335,16 +339,16 @@ EVENTS = ["Enqueued 1", "Leased 2", "Reported 3-5", "Reported 6", "Finished 7"]
 async def work(broker: Broker) -> None:
     """One attempt with two batches of output, of three chunks and of one."""
     held = await leased(broker)
-    assert await broker.publish(held.token, [(1, output("a", "b", "c"))]) == 3
+    assert await WorkerCalls(broker).publish(held.token, [(1, output("a", "b", "c"))]) == 3
     await asyncio.sleep(1)
-    assert await broker.publish(held.token, [(3, output("c", "d"))]) == 4
-    await broker.complete(held.token, DONE)
+    assert await WorkerCalls(broker).publish(held.token, [(3, output("c", "d"))]) == 4
+    await WorkerCalls(broker).complete(held.token, DONE)
 
 
 @virtually
 async def test_a_watcher_sees_everything_in_order_and_then_ends_by_itself() -> None:
     async with served() as (broker, _), asyncio.TaskGroup() as tasks:
-        job = await broker.enqueue(wish())
+        job = await ClientCalls(broker).enqueue(wish())
         watching = tasks.create_task(seen(broker, job))
         await work(broker)
         assert await watching == EVENTS
@@ -354,7 +358,7 @@ async def test_a_watcher_sees_everything_in_order_and_then_ends_by_itself() -> N
 @virtually
 async def test_one_who_comes_late_sees_as_much() -> None:
     async with served() as (broker, _):
-        job = await broker.enqueue(wish())
+        job = await ClientCalls(broker).enqueue(wish())
         await work(broker)
         assert await seen(broker, job) == EVENTS
 
@@ -367,8 +371,8 @@ async def test_one_who_comes_late_sees_as_much() -> None:
 @virtually
 async def test_a_slow_watcher_misses_nothing_and_holds_nobody_up() -> None:
     async with served() as (broker, _):
-        job = await broker.enqueue(wish())
-        async with aclosing(broker.watch(job.id)) as slow:
+        job = await ClientCalls(broker).enqueue(wish())
+        async with aclosing(ClientCalls(broker).watch(job.id)) as slow:
             first = told(await anext(slow))
             await work(broker)
             assert await seen(broker, job) == EVENTS
@@ -378,7 +382,7 @@ async def test_a_slow_watcher_misses_nothing_and_holds_nobody_up() -> None:
 @virtually
 async def test_twenty_watchers_see_the_same() -> None:
     async with served() as (broker, _), asyncio.TaskGroup() as tasks:
-        job = await broker.enqueue(wish())
+        job = await ClientCalls(broker).enqueue(wish())
         watching = [tasks.create_task(seen(broker, job)) for _ in range(20)]
         await work(broker)
         assert [await each for each in watching] == [EVENTS] * 20
@@ -387,7 +391,7 @@ async def test_twenty_watchers_see_the_same() -> None:
 @virtually
 async def test_a_watcher_resumes_inside_a_batch_with_the_whole_batch() -> None:
     async with served() as (broker, _):
-        job = await broker.enqueue(wish())
+        job = await ClientCalls(broker).enqueue(wish())
         await work(broker)
         assert await seen(broker, job, after=2) == EVENTS[2:]
         assert await seen(broker, job, after=3) == EVENTS[2:]
@@ -399,18 +403,18 @@ async def test_a_watcher_resumes_inside_a_batch_with_the_whole_batch() -> None:
 @virtually
 async def test_a_watcher_may_stop_where_the_job_is_now() -> None:
     async with served() as (broker, _):
-        job = await broker.enqueue(wish())
+        job = await ClientCalls(broker).enqueue(wish())
         assert await seen(broker, job, stop_at_tail=True) == ["Enqueued 1"]
         held = await leased(broker)
         assert await seen(broker, job, after=1, stop_at_tail=True) == ["Leased 2"]
         assert await seen(broker, job, after=2, stop_at_tail=True) == []
-        await broker.complete(held.token, DONE)
+        await WorkerCalls(broker).complete(held.token, DONE)
 
 
 @virtually
 async def test_a_watcher_who_has_seen_more_than_there_is_is_told_of_the_loss() -> None:
     async with served() as (broker, _):
-        job = await broker.enqueue(wish())
+        job = await ClientCalls(broker).enqueue(wish())
         with pytest.raises(DataLoss, match="ends at sequence 1: nothing follows 2"):
             await seen(broker, job, after=2)
 
@@ -419,16 +423,16 @@ async def test_a_watcher_who_has_seen_more_than_there_is_is_told_of_the_loss() -
 async def test_nobody_watches_a_job_that_is_not_there() -> None:
     async with served() as (broker, _):
         with pytest.raises(UnknownJob):
-            await anext(broker.watch(JobId("none")))
+            await anext(ClientCalls(broker).watch(JobId("none")))
 
 
 @virtually
 async def test_news_that_come_while_a_watcher_reads_are_read_on_at_once() -> None:
     async with served(seconds=0) as (broker, _):
-        job = await broker.enqueue(wish())
-        async with aclosing(broker.watch(job.id)) as slow:
+        job = await ClientCalls(broker).enqueue(wish())
+        async with aclosing(ClientCalls(broker).watch(job.id)) as slow:
             await anext(slow)
-            await broker.cancel(job.id, Subject("sue"))
+            await ClientCalls(broker).cancel(job.id, Subject("sue"))
             assert [told(event) async for event in slow] == ["Finished 2"]
 
 
@@ -455,8 +459,8 @@ async def test_a_watcher_ends_though_the_job_has_ended_while_it_read() -> None:
     broker = broker_over(PagedLog())
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(broker.run())
-        job = await broker.enqueue(wish())
-        async with aclosing(broker.watch(job.id)) as slow:
+        job = await ClientCalls(broker).enqueue(wish())
+        async with aclosing(ClientCalls(broker).watch(job.id)) as slow:
             first = told(await anext(slow))
             await work(broker)
             assert [first, *[told(event) async for event in slow]] == EVENTS
@@ -473,14 +477,14 @@ async def test_a_failing_log_stops_the_server_and_nothing_is_answered() -> None:
     broker = broker_over(log)
     log.broken = True
     async with asyncio.TaskGroup() as tasks:
-        asked = tasks.create_task(refusal(broker.enqueue(wish())))
+        asked = tasks.create_task(refusal(ClientCalls(broker).enqueue(wish())))
         parked = tasks.create_task(refusal(lease(broker, "ann", "other")))
         with pytest.raises(ExceptionGroup) as failure:
             await broker.run()
         assert failure.group_contains(OSError, match="the disk is gone")
         assert isinstance(await asked, ShuttingDown)
         assert isinstance(await parked, ShuttingDown)
-    assert isinstance(await refusal(broker.enqueue(wish())), ShuttingDown)
+    assert isinstance(await refusal(ClientCalls(broker).enqueue(wish())), ShuttingDown)
 
 
 async def refusal(asked: Awaitable[object]) -> Refused | None:
@@ -502,13 +506,13 @@ async def test_stop_ends_the_parked_and_answers_what_is_decided() -> None:
     broker = broker_over(log)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(broker.run())
-        job = await broker.enqueue(wish("other"))
+        job = await ClientCalls(broker).enqueue(wish("other"))
         parked = tasks.create_task(refusal(lease(broker)))
         watching = tasks.create_task(refusal(seen(broker, job)))
         stopped = tasks.create_task(broker.stopped())
         await asyncio.sleep(1)
         log.gate.clear()
-        decided = tasks.create_task(broker.cancel(job.id, Subject("sue")))
+        decided = tasks.create_task(ClientCalls(broker).cancel(job.id, Subject("sue")))
         await until_idle()
         broker.stop()
         await stopped
@@ -525,13 +529,13 @@ async def test_stop_ends_the_parked_and_answers_what_is_decided() -> None:
 @virtually
 async def test_after_stop_nothing_new_begins() -> None:
     async with served() as (broker, log), asyncio.TaskGroup() as tasks:
-        job, _ = await broker.enqueue_many([wish(), wish()])
+        job, _ = await ClientCalls(broker).enqueue_many([wish(), wish()])
         assert isinstance(job, Job)
         log.gate.clear()
-        cancelled = tasks.create_task(broker.cancel(job.id, Subject("sue")))
+        cancelled = tasks.create_task(ClientCalls(broker).cancel(job.id, Subject("sue")))
         await until_idle()
         broker.stop()
-        for new in (broker.enqueue(wish()), lease(broker), lease(broker, seconds=0)):
+        for new in (ClientCalls(broker).enqueue(wish()), lease(broker), lease(broker, seconds=0)):
             assert isinstance(await refusal(new), ShuttingDown)
         log.gate.set()
         await cancelled
@@ -540,7 +544,7 @@ async def test_after_stop_nothing_new_begins() -> None:
 @virtually
 async def test_a_watcher_who_comes_after_stop_is_told_to_try_again() -> None:
     async with served() as (broker, _):
-        job = await broker.enqueue(wish())
+        job = await ClientCalls(broker).enqueue(wish())
         broker.stop()
         assert isinstance(await refusal(seen(broker, job)), ShuttingDown)
 
@@ -548,8 +552,8 @@ async def test_a_watcher_who_comes_after_stop_is_told_to_try_again() -> None:
 @virtually
 async def test_a_watcher_of_an_ended_job_ends_although_the_server_stops() -> None:
     async with served() as (broker, _):
-        job = await broker.enqueue(wish())
-        await broker.cancel(job.id, Subject("sue"))
+        job = await ClientCalls(broker).enqueue(wish())
+        await ClientCalls(broker).cancel(job.id, Subject("sue"))
         broker.stop()
         assert await seen(broker, job) == ["Enqueued 1", "Finished 2"]
 
@@ -560,54 +564,58 @@ async def test_a_watcher_of_an_ended_job_ends_although_the_server_stops() -> Non
 @virtually
 async def test_a_worker_releases_and_what_it_releases_is_no_failure_unless_lost() -> None:
     async with served() as (broker, _):
-        await broker.enqueue(wish())
+        await ClientCalls(broker).enqueue(wish())
         held = await leased(broker)
-        assert (await broker.release(held.token)).failures == 0
-        assert (await broker.release(held.token)).failures == 0
+        assert (await WorkerCalls(broker).release(held.token)).failures == 0
+        assert (await WorkerCalls(broker).release(held.token)).failures == 0
         held = await leased(broker)
-        assert (await broker.release(held.token, lost=True)).failures == 1
+        assert (await WorkerCalls(broker).release(held.token, lost=True)).failures == 1
         with pytest.raises(StaleLease):
-            await broker.release(TaskToken("nobody's"))
+            await WorkerCalls(broker).release(TaskToken("nobody's"))
 
 
 @virtually
 async def test_a_completion_said_twice_is_answered_twice() -> None:
     async with served() as (broker, _):
-        await broker.enqueue(wish())
+        await ClientCalls(broker).enqueue(wish())
         held = await leased(broker)
-        assert await broker.complete(held.token, DONE) == await broker.complete(held.token, DONE)
+        assert await WorkerCalls(broker).complete(held.token, DONE) == await WorkerCalls(
+            broker
+        ).complete(held.token, DONE)
         with pytest.raises(AlreadyFinished):
-            await broker.cancel(held.job.id, Subject("sue"))
+            await ClientCalls(broker).cancel(held.job.id, Subject("sue"))
 
 
 @virtually
 async def test_a_renewal_that_names_another_queue_is_refused() -> None:
     async with served() as (broker, _):
-        await broker.enqueue(wish())
+        await ClientCalls(broker).enqueue(wish())
         held = await leased(broker)
-        await broker.renew(held.token, span=MINUTE, queue="default")
+        await WorkerCalls(broker).renew(held.token, span=MINUTE, queue="default")
         with pytest.raises(InvalidRequest, match="default"):
-            await broker.renew(held.token, span=MINUTE, queue="gpu")
+            await WorkerCalls(broker).renew(held.token, span=MINUTE, queue="gpu")
 
 
 @virtually
 async def test_a_cancelled_job_is_not_renewed_for_a_worker_that_may_not_know() -> None:
     async with served() as (broker, _):
-        await broker.enqueue(wish())
+        await ClientCalls(broker).enqueue(wish())
         held = await leased(broker)
-        assert (await broker.cancel(held.job.id, Subject("sue"))).state is JobState.RUNNING
+        assert (
+            await ClientCalls(broker).cancel(held.job.id, Subject("sue"))
+        ).state is JobState.RUNNING
         with pytest.raises(CancelPending):
-            await broker.renew(held.token, span=MINUTE)
-        assert (await broker.complete(held.token, DONE)).state is JobState.CANCELLED
+            await WorkerCalls(broker).renew(held.token, span=MINUTE)
+        assert (await WorkerCalls(broker).complete(held.token, DONE)).state is JobState.CANCELLED
 
 
 @virtually
 async def test_a_retry_is_a_new_job_like_the_old_one_and_linked_to_it() -> None:
     async with served() as (broker, _):
-        old = await broker.enqueue(wish("gpu"))
-        new = await broker.retry(old.id, RequestId("again"), Subject("sue"))
+        old = await ClientCalls(broker).enqueue(wish("gpu"))
+        new = await ClientCalls(broker).retry(old.id, RequestId("again"), Subject("sue"))
         assert (new.spec, new.retry_of, new.submitter) == (old.spec, old.id, "sue")
-        assert await broker.retry(old.id, RequestId("again"), Subject("sue")) == new
+        assert await ClientCalls(broker).retry(old.id, RequestId("again"), Subject("sue")) == new
 
 
 @promise(
@@ -617,59 +625,59 @@ async def test_a_retry_is_a_new_job_like_the_old_one_and_linked_to_it() -> None:
 @virtually
 async def test_a_job_that_waits_says_why() -> None:
     async with served() as (broker, _):
-        await broker.enqueue(wish())
-        job = await broker.enqueue(wish())
-        waiting = broker.explain(job)
+        await ClientCalls(broker).enqueue(wish())
+        job = await ClientCalls(broker).enqueue(wish())
+        waiting = ClientCalls(broker).explain(job)
         assert waiting
         assert waiting.explanation == (
             "1 job ahead in queue default, and no worker polls queue default"
         )
         held = await leased(broker)
-        assert broker.explain(held.job) is None
-        assert broker.explain(job)
-        await broker.cancel(job.id, Subject("sue"))
-        assert broker.explain(job) is None
+        assert ClientCalls(broker).explain(held.job) is None
+        assert ClientCalls(broker).explain(job)
+        await ClientCalls(broker).cancel(job.id, Subject("sue"))
+        assert ClientCalls(broker).explain(job) is None
 
 
 @virtually
 async def test_statistics_know_every_queue_that_has_jobs_or_workers() -> None:
     async with served() as (broker, _):
-        await broker.enqueue(wish("a"))
+        await ClientCalls(broker).enqueue(wish("a"))
         present = ConnectedWorker(worker=WorkerId("w"), queues=("b", "a"), slots=4, busy=1)
         with broker.connected_workers.connect(present):
-            a, b = broker.statistics()
+            a, b = ClientCalls(broker).queue_statistics()
             assert (a.queue, a.counts[JobState.SCHEDULED], a.workers, a.slots, a.busy) == (
                 *("a", 1, 1, 4, 1),
             )
             assert (b.queue, sum(b.counts.values()), b.oldest) == ("b", 0, None)
-            assert broker.statistics("b") == (b,)
-        assert [each.queue for each in broker.statistics()] == ["a"]
+            assert ClientCalls(broker).queue_statistics("b") == (b,)
+        assert [each.queue for each in ClientCalls(broker).queue_statistics()] == ["a"]
 
 
 @virtually
 async def test_a_page_has_the_newest_first() -> None:
     async with served() as (broker, _):
-        jobs = await broker.enqueue_many([wish()] * (PAGE_SIZE_DEFAULT + 1))
-        page = await broker.page(JobQuery())
+        jobs = await ClientCalls(broker).enqueue_many([wish()] * (PAGE_SIZE_DEFAULT + 1))
+        page = await ClientCalls(broker).page(JobQuery())
         assert list(page.jobs) == jobs[:0:-1]
         assert page.last_page == 2
 
 
 @virtually
-async def test_the_journal_hears_of_every_event_once_it_is_durable() -> None:
+async def test_a_listener_hears_of_every_event_once_it_is_durable() -> None:
     heard: list[str] = []
 
-    def journal(events: Iterable[Event]) -> None:
+    def journal(events: Sequence[Event]) -> None:
         heard.extend(map(told, events))
 
     keep = Retention(finished_age=MINUTE, spared=Millis(0))
-    async with served(keep, journal) as (broker, log), asyncio.TaskGroup() as tasks:
+    async with served(keep, (journal,)) as (broker, log), asyncio.TaskGroup() as tasks:
         log.gate.clear()
-        asked = tasks.create_task(broker.enqueue(wish()))
+        asked = tasks.create_task(ClientCalls(broker).enqueue(wish()))
         await asyncio.sleep(1)
         assert not heard
         log.gate.set()
-        await broker.cancel((await asked).id, Subject("sue"))
+        await ClientCalls(broker).cancel((await asked).id, Subject("sue"))
         await asyncio.sleep(61)
         assert heard == ["Enqueued 1", "Finished 2", "Forgotten 2"]
 
@@ -680,10 +688,10 @@ async def test_a_restarted_server_gives_every_lease_its_whole_span_anew() -> Non
     before = broker_over(log)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(before.run())
-        await before.enqueue(wish())
+        await ClientCalls(before).enqueue(wish())
         held = await leased(before)
         await asyncio.sleep(40)
-        await before.enqueue(wish())  # so that the log knows what time it is
+        await ClientCalls(before).enqueue(wish())  # so that the log knows what time it is
         before.stop()
     engine = Engine()
     assert await replay(log, engine) == 3
@@ -691,5 +699,5 @@ async def test_a_restarted_server_gives_every_lease_its_whole_span_anew() -> Non
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(after.run())
         await asyncio.sleep(59)
-        assert (await after.renew(held.token, span=MINUTE)).state is JobState.RUNNING
+        assert (await WorkerCalls(after).renew(held.token, span=MINUTE)).state is JobState.RUNNING
         after.stop()

@@ -7,6 +7,8 @@ import pytest
 from airunner.model.errors import LimitReached, ShuttingDown, Stalled
 from airunner.model.jobs import AttemptEnd, JobState, Millis, Subject
 from airunner.model.reports import ProcessStarted
+from airunner.server.client_calls import ClientCalls
+from airunner.server.worker_calls import WorkerCalls
 from tests.promises import holds, promise
 from tests.server.broker_fixture import (
     DONE,
@@ -30,30 +32,30 @@ from tests.support.loop import virtually
 @virtually
 async def test_a_full_log_refuses_everybody_until_it_takes_what_it_was_given() -> None:
     async with served() as (broker, log), asyncio.TaskGroup() as tasks:
-        job = await broker.enqueue(wish())
+        job = await ClientCalls(broker).enqueue(wish())
         log.full = True
-        asked = tasks.create_task(tried(broker.enqueue(wish())))
+        asked = tasks.create_task(tried(ClientCalls(broker).enqueue(wish())))
         await asyncio.sleep(1)
         assert isinstance(await asked, Stalled)
         for call in (
-            broker.enqueue(wish()),
-            broker.get(job.id),
-            broker.cancel(job.id, Subject("sue")),
+            ClientCalls(broker).enqueue(wish()),
+            ClientCalls(broker).get(job.id),
+            ClientCalls(broker).cancel(job.id, Subject("sue")),
             lease(broker, seconds=0),
         ):
             with pytest.raises(Stalled, match="no room on the disk"):
                 await call
         log.full = False
         await asyncio.sleep(2)
-        assert (await broker.get(job.id)).state is JobState.SCHEDULED
-        assert len(list(broker.table.jobs())) == 2
+        assert (await ClientCalls(broker).get(job.id)).state is JobState.SCHEDULED
+        assert len(list(broker.engine.table.jobs())) == 2
 
 
 @virtually
 async def test_what_waits_for_a_log_that_fills_up_is_told_so() -> None:
     async with served() as (broker, log), asyncio.TaskGroup() as tasks:
         log.gate.clear()
-        asked = tasks.create_task(tried(broker.enqueue(wish())))
+        asked = tasks.create_task(tried(ClientCalls(broker).enqueue(wish())))
         await asyncio.sleep(1)
         log.full = True
         log.gate.set()
@@ -64,22 +66,22 @@ async def test_what_waits_for_a_log_that_fills_up_is_told_so() -> None:
 @virtually
 async def test_no_lease_lapses_while_the_log_is_full_and_then_each_has_its_span_anew() -> None:
     async with served() as (broker, log):
-        await broker.enqueue(wish())
+        await ClientCalls(broker).enqueue(wish())
         held = await leased(broker)
         log.full = True
-        assert isinstance(await tried(broker.enqueue(wish())), Stalled)
+        assert isinstance(await tried(ClientCalls(broker).enqueue(wish())), Stalled)
         await asyncio.sleep(3_600)
         log.full = False
         await asyncio.sleep(59)
-        job = await broker.renew(held.token, span=MINUTE)
+        job = await WorkerCalls(broker).renew(held.token, span=MINUTE)
         assert (job.state, job.failures) == (JobState.RUNNING, 0)
-        await broker.complete(held.token, DONE)
+        await WorkerCalls(broker).complete(held.token, DONE)
 
 
 @virtually
 async def test_a_lease_that_was_lost_to_a_full_log_goes_back_once_there_is_room() -> None:
     async with served() as (broker, log), asyncio.TaskGroup() as tasks:
-        job = await broker.enqueue(wish())
+        job = await ClientCalls(broker).enqueue(wish())
         log.gate.clear()
         asked = tasks.create_task(tried(leased(broker)))
         await asyncio.sleep(1)
@@ -88,7 +90,7 @@ async def test_a_lease_that_was_lost_to_a_full_log_goes_back_once_there_is_room(
         assert isinstance(await asked, Stalled)
         log.full = False
         await asyncio.sleep(2)
-        job = await broker.get(job.id)
+        job = await ClientCalls(broker).get(job.id)
         assert (job.state, [over.ending for over in job.attempts]) == (
             JobState.SCHEDULED,
             [AttemptEnd.RELEASED],
@@ -102,11 +104,11 @@ async def test_a_server_whose_log_is_full_can_be_stopped() -> None:
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(broker.run())
         log.full = True
-        assert isinstance(await tried(broker.enqueue(wish())), Stalled)
+        assert isinstance(await tried(ClientCalls(broker).enqueue(wish())), Stalled)
         broker.stop()
         await running
     with pytest.raises(ShuttingDown):
-        await broker.enqueue(wish())
+        await ClientCalls(broker).enqueue(wish())
 
 
 @promise(
@@ -123,16 +125,16 @@ async def test_where_there_is_no_room_jobs_and_output_are_refused_and_all_else_i
             raise LimitReached("little is left")
 
     async with served(room=room) as (broker, _):
-        await broker.enqueue(wish())
+        await ClientCalls(broker).enqueue(wish())
         held = await leased(broker)
         crowded = True
         with pytest.raises(LimitReached, match="little is left"):
-            await broker.enqueue(wish())
+            await ClientCalls(broker).enqueue(wish())
         with pytest.raises(LimitReached, match="little is left"):
-            await broker.publish(held.token, [(1, output("a"))])
-        await broker.publish(held.token, [(1, ProcessStarted(1, broker.now()))])
-        await broker.renew(held.token, span=Millis(5_000))
-        assert (await broker.complete(held.token, DONE)).state is JobState.COMPLETED
+            await WorkerCalls(broker).publish(held.token, [(1, output("a"))])
+        await WorkerCalls(broker).publish(held.token, [(1, ProcessStarted(1, broker.now()))])
+        await WorkerCalls(broker).renew(held.token, span=Millis(5_000))
+        assert (await WorkerCalls(broker).complete(held.token, DONE)).state is JobState.COMPLETED
 
 
 async def tried(call: object) -> object:

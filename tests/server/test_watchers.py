@@ -12,7 +12,9 @@ from airunner.model.jobs import JobId, Millis, Position
 from airunner.model.limits import KIB
 from airunner.model.reports import Output
 from airunner.server.broker import Broker
+from airunner.server.client_calls import ClientCalls
 from airunner.server.watchers import RANGE_BYTES_MAX, RANGE_EVENTS_MAX, EventRange
+from airunner.server.worker_calls import WorkerCalls
 from airunner.store.retention import Retention
 from tests.promises import holds, promise
 from tests.server.broker_fixture import (
@@ -59,11 +61,11 @@ class Follower:
 
 async def run_job(broker: Broker, *texts: str) -> JobId:
     """A job from its enqueueing to its end."""
-    job = await broker.enqueue(wish())
+    job = await ClientCalls(broker).enqueue(wish())
     granted = await leased(broker)
     for number, text in enumerate(texts):
-        await broker.publish(granted.token, [(number + 1, output(text))])
-    await broker.complete(granted.token, DONE)
+        await WorkerCalls(broker).publish(granted.token, [(number + 1, output(text))])
+    await WorkerCalls(broker).complete(granted.token, DONE)
     return job.id
 
 
@@ -96,7 +98,7 @@ async def test_no_follower_sees_an_event_before_the_log_has_it() -> None:
         follower = Follower(broker)
         reading = tasks.create_task(follower.read())
         log.gate.clear()
-        enqueueing = tasks.create_task(broker.enqueue(wish()))
+        enqueueing = tasks.create_task(ClientCalls(broker).enqueue(wish()))
         await asyncio.sleep(60)
         assert (follower.events, broker.watchers.end) == ([], 0)
         log.gate.set()
@@ -167,7 +169,7 @@ async def test_what_has_come_while_a_follower_read_is_told_at_once() -> None:
 async def test_a_stretch_is_bounded_in_events_and_in_bytes() -> None:
     async with served() as (broker, _):
         for _ in range(RANGE_EVENTS_MAX):
-            await broker.enqueue(wish("many"))
+            await ClientCalls(broker).enqueue(wish("many"))
         text = "x" * (RANGE_BYTES_MAX // 4 + 1)
         await run_job(broker, *[text] * 8)
         follower = Follower(broker)
@@ -185,11 +187,11 @@ async def test_a_stretch_is_bounded_in_events_and_in_bytes() -> None:
 @virtually
 async def test_a_follower_is_told_how_far_it_has_come_though_nobody_sees_it() -> None:
     async with served() as (broker, _), asyncio.TaskGroup() as tasks:
-        await broker.enqueue(wish())
+        await ClientCalls(broker).enqueue(wish())
         granted = await leased(broker)
         follower = Follower(broker, broker.tail)
         reading = tasks.create_task(follower.read())
-        await broker.renew(granted.token, span=MINUTE)
+        await WorkerCalls(broker).renew(granted.token, span=MINUTE)
         await until_idle()
         assert (follower.events, follower.place) == ([], broker.tail)
         reading.cancel()

@@ -22,6 +22,7 @@ from airunner.model.protocol.channel import ChannelClosed
 from airunner.model.protocol.worker_protocol import FromServer, FromWorker
 from airunner.server.artifacts import ArtifactService, blob_remover
 from airunner.server.broker import Broker
+from airunner.server.client_calls import ClientCalls
 from airunner.server.clock import LoopClock
 from airunner.server.ids import Ids
 from airunner.server.replay import replay
@@ -93,7 +94,7 @@ class ServerLife:
             self.log,
             clock=clock,
             ids=self._ids,
-            journal=blob_remover(self.blobs, self._note),
+            listeners=(blob_remover(self.blobs), self._note),
             room=self._room,
         )
         try:
@@ -143,7 +144,9 @@ class ServerLife:
     ) -> AsyncGenerator[JobEvent, None]:
         """As the door of events does it."""
         assert self.broker
-        events = self.broker.watch(id, after=Sequence(from_sequence - 1), stop_at_tail=stop_at_tail)
+        events = ClientCalls(self.broker).watch(
+            id, after=Sequence(from_sequence - 1), stop_at_tail=stop_at_tail
+        )
         async with aclosing(events):
             async for event in events:
                 if told := job_event(event):

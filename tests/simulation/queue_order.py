@@ -12,6 +12,7 @@ from airunner.model.job_query import JobQuery, Page
 from airunner.model.jobs import Job, JobId, JobRequest, Position, RequestId, Subject
 from airunner.model.protocol.channel import ChannelClosed
 from airunner.server.broker import Broker
+from airunner.server.client_calls import ClientCalls
 from airunner.wire.client.jobs_client import Heard
 from tests.simulation.hosts import ServerLife
 from tests.simulation.network import KEEPALIVE_SECONDS, Call, End, Stream
@@ -32,19 +33,19 @@ class Line:
         self.dice = world.dice_of(f"line {host}").uniform
 
     async def enqueue(self, wish: JobRequest) -> Job:
-        return await self._ask(lambda broker: broker.enqueue(wish))
+        return await self._ask(lambda broker: ClientCalls(broker).enqueue(wish))
 
     async def retry(self, id: JobId, request: RequestId, by: Subject) -> Job:
-        return await self._ask(lambda broker: broker.retry(id, request, by))
+        return await self._ask(lambda broker: ClientCalls(broker).retry(id, request, by))
 
     async def cancel(self, id: JobId, by: Subject) -> Job:
-        return await self._ask(lambda broker: broker.cancel(id, by))
+        return await self._ask(lambda broker: ClientCalls(broker).cancel(id, by))
 
     async def get(self, id: JobId) -> Job:
-        return await self._ask(lambda broker: broker.get(id))
+        return await self._ask(lambda broker: ClientCalls(broker).get(id))
 
     async def page(self, listing: JobQuery) -> Page:
-        return await self._ask(lambda broker: broker.page(listing))
+        return await self._ask(lambda broker: ClientCalls(broker).page(listing))
 
     async def artifacts(self, id: JobId) -> list[tuple[Artifact, bytes]]:
         """What a job has left, with its bytes."""

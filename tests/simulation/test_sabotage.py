@@ -23,7 +23,9 @@ from airunner.model.reports import Output, Report
 from airunner.model.steps import StepStatus
 from airunner.server.artifacts import ArtifactService
 from airunner.server.broker import Broker
+from airunner.server.client_calls import ClientCalls
 from airunner.server.clock import LoopClock
+from airunner.server.worker_calls import WorkerCalls
 from airunner.server.workers.worker_session import Session
 from airunner.wire.client.jobs_client import Heard
 from airunner.worker.process import Command
@@ -90,7 +92,7 @@ class DoublingSession(Session):
         super()._settle(message)
         if isinstance(message, Batch):
             unnumbered = [(0, report) for report in message.reports]
-            self._broker.publish_decided(message.token, unnumbered, gaps=True)
+            WorkerCalls(self._broker).publish_decided(message.token, unnumbered, gaps=True)
 
 
 class MuddlingSession(Session):
@@ -157,7 +159,7 @@ class HoppingServer(ServerLife):
     ) -> AsyncGenerator[JobEvent, None]:
         assert self.broker
         skip = from_sequence > 1
-        events = self.broker.watch(id, after=EventSequence(from_sequence - 1 + skip))
+        events = ClientCalls(self.broker).watch(id, after=EventSequence(from_sequence - 1 + skip))
         async with aclosing(events):
             async for event in events:
                 if told := job_event(event):
@@ -188,7 +190,7 @@ class SleepyBroker(Broker):
     """Does not wake the next worker in line."""
 
     async def run(self) -> None:
-        self._idle.wake = lambda key, count=None: None  # type: ignore[method-assign]  # the sabotage
+        self.idle.wake = lambda key, count=None: None  # type: ignore[method-assign]  # the sabotage
         await super().run()
 
 

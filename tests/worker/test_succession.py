@@ -7,6 +7,7 @@ import pytest
 from airunner.model.errors import LimitReached
 from airunner.model.jobs import JobState
 from airunner.model.protocol.worker_protocol import Batch, Completion, Settled
+from airunner.server.client_calls import ClientCalls
 from airunner.worker.worker import Worker
 from tests.promises import holds
 from tests.support.fake_commands import Actor
@@ -116,7 +117,7 @@ async def test_a_cancel_that_a_dead_worker_did_not_hear_is_the_end_of_the_job() 
         running = it.tasks.create_task(worker.run())
         await it.until(lambda: it.stage.alive)
         await die(it, worker, running)
-        await it.broker.cancel(id, by=(await it.broker.get(id)).submitter)
+        await ClientCalls(it.broker).cancel(id, by=(await ClientCalls(it.broker).get(id)).submitter)
         async with working(it, span=span(600)):
             assert (await it.ended(id)).state is JobState.CANCELLED
 
@@ -138,7 +139,7 @@ async def test_output_that_a_server_has_no_room_for_comes_when_it_has() -> None:
         low.append("the disk is low")
         await it.until(lambda: it.logged("attempt_over"))
         await asyncio.sleep(300)
-        assert (await it.broker.get(id)).state is JobState.RUNNING
+        assert (await ClientCalls(it.broker).get(id)).state is JobState.RUNNING
         low.clear()
         job = await it.ended(id)
         assert job.outcome

@@ -12,6 +12,8 @@ from airunner.log.memory import MemoryLog
 from airunner.model.artifacts import Artifact
 from airunner.model.jobs import JobRequest, Millis, Outcome, Reason, WorkerId
 from airunner.model.spec import JobSpec
+from airunner.server.client_calls import ClientCalls
+from airunner.server.worker_calls import WorkerCalls
 from airunner.server.workers.leased_job import LeasedJob
 from airunner.wire.client.artifacts_client import ArtifactsClient
 from airunner.worker.uploads import Uploads
@@ -25,8 +27,10 @@ __all__ = ["site_keys"]
 
 async def leased(site: Served) -> tuple[LeasedJob, Uploads]:
     """A job that a worker has, and what brings artifacts there."""
-    await site.broker.enqueue(JobRequest(spec=JobSpec(command="make")))
-    (granted,) = await site.broker.lease(["default"], worker=WorkerId("w"), span=Millis(60_000))
+    await ClientCalls(site.broker).enqueue(JobRequest(spec=JobSpec(command="make")))
+    (granted,) = await WorkerCalls(site.broker).lease(
+        ["default"], worker=WorkerId("w"), span=Millis(60_000)
+    )
     return granted, Uploads(site.endpoint())
 
 
@@ -59,7 +63,9 @@ def test_what_a_server_refuses_is_not_kept_and_says_why(site_keys: Keys) -> None
         async with serving(site_keys) as site:
             granted, uploads = await leased(site)
             shelf = uploads(granted.token)
-            await site.broker.complete(granted.token, Outcome(reason=Reason.EXITED, exit_code=0))
+            await WorkerCalls(site.broker).complete(
+                granted.token, Outcome(reason=Reason.EXITED, exit_code=0)
+            )
             with pytest.raises(NotStored, match=r"'x' was not kept by the server: .*lease"):
                 await shelf.put(artifact("x", b"late"), io.BytesIO(b"late"))
             await uploads.close()

@@ -31,6 +31,8 @@ from airunner.model.reports import (
     count_sequences,
 )
 from airunner.model.spec import Container, ProcessType
+from airunner.server.client_calls import ClientCalls
+from airunner.server.worker_calls import WorkerCalls
 from airunner.worker.process import SupervisorLost
 from airunner.worker.worker import Worker
 from tests.promises import holds, promise
@@ -189,7 +191,7 @@ async def test_slots_bound_the_jobs_that_run_at_once() -> None:
         it.script("count", count_to_fifty)
         ids = [await it.submit("count") for _ in range(5)]
         most = 0
-        while not (await it.broker.get(ids[-1])).state.final:
+        while not (await ClientCalls(it.broker).get(ids[-1])).state.final:
             most = max(most, len(it.stage.alive))
             await asyncio.sleep(0.5)
         assert most == 2
@@ -226,8 +228,8 @@ async def test_a_cancel_is_confirmed_when_no_process_is_left() -> None:
         id = await it.submit("stubborn", grace_seconds=7)
         await it.until(lambda: it.stage.alive)
         asked = now()
-        await it.broker.cancel(id, SUE)
-        await it.broker.cancel(id, SUE)
+        await ClientCalls(it.broker).cancel(id, SUE)
+        await ClientCalls(it.broker).cancel(id, SUE)
         assert (await it.ended(id)).state is JobState.CANCELLED
         assert not it.stage.alive
         assert now() - asked == pytest.approx(7, abs=0.5)
@@ -240,7 +242,7 @@ async def test_a_cancel_during_set_up_ends_the_set_up() -> None:
         it.rooms.fetching = for_ever
         id = await it.submit("greet")
         await it.until(lambda: it.rooms.open)
-        await it.broker.cancel(id, SUE)
+        await ClientCalls(it.broker).cancel(id, SUE)
         assert (await it.ended(id)).state is JobState.CANCELLED
         assert not it.stage.actors
         assert [type(report) for report in await it.reports(id)] == [CloneStarted]
@@ -258,7 +260,7 @@ async def test_an_exit_code_that_races_a_cancel_is_kept() -> None:
         it.script("tidy", tidy)
         id = await it.submit("tidy")
         await it.until(lambda: it.stage.alive)
-        await it.broker.cancel(id, SUE)
+        await ClientCalls(it.broker).cancel(id, SUE)
         outcome = await it.outcome(id)
         assert (outcome.reason, outcome.exit_code) == (Reason.CANCELLED, 42)
 
@@ -271,7 +273,7 @@ async def test_a_cancel_while_out_of_touch_is_heard_with_the_welcome() -> None:
         await it.until(lambda: it.stage.alive)
         it.away = True
         it.cut()
-        await it.broker.cancel(id, SUE)
+        await ClientCalls(it.broker).cancel(id, SUE)
         await asyncio.sleep(5)
         assert it.stage.alive
         it.away = False
@@ -374,7 +376,7 @@ async def test_a_lease_that_the_server_has_forgotten_kills_the_tree_at_once() ->
         id = await it.submit("stubborn")
         await it.until(lambda: it.stage.alive)
         token = next(each.token for each in it.said if isinstance(each, Assignment))
-        await it.broker.release(token)
+        await WorkerCalls(it.broker).release(token)
         it.script("stubborn", nothing)
         await it.until(lambda: it.logged("lease_lost"))
         await it.until(lambda: not it.stage.alive)
@@ -445,7 +447,7 @@ async def test_a_command_waits_while_the_log_does_not_take_its_output() -> None:
         assert it.stage.actors[0].written == written
         it.log.gate.set()
         await it.until(lambda: it.stage.actors[0].written > written)
-        await it.broker.cancel(id, SUE)
+        await ClientCalls(it.broker).cancel(id, SUE)
         await it.ended(id)
 
 
@@ -462,7 +464,7 @@ async def test_no_more_than_the_window_is_ever_unacknowledged() -> None:
         waiting = it.stage.actors[0].written - stored_at_gate
         assert waiting <= UNACKNOWLEDGED_BYTES_MAX + 2 * (BATCH_BYTES_MAX + PIPE_BYTES)
         it.log.gate.set()
-        await it.broker.cancel(id, SUE)
+        await ClientCalls(it.broker).cancel(id, SUE)
         await it.ended(id)
 
 
@@ -515,7 +517,7 @@ async def test_a_drain_lets_jobs_end_that_end_in_time() -> None:
             worker.drain()
             waiting = await it.submit("count")
         assert (await it.outcome(id)).exit_code == 3
-        assert (await it.broker.get(waiting)).state is JobState.SCHEDULED
+        assert (await ClientCalls(it.broker).get(waiting)).state is JobState.SCHEDULED
         assert any(isinstance(message, Farewell) for message in it.said)
 
 
@@ -533,7 +535,7 @@ async def test_a_drain_gives_back_what_does_not_end_in_time_and_counts_no_failur
             begun = now()
             worker.drain()
         assert now() - begun == pytest.approx(25, abs=1)
-        job = await it.broker.get(id)
+        job = await ClientCalls(it.broker).get(id)
         assert (job.state, job.attempt, job.failures) == (JobState.SCHEDULED, 1, 0)
 
 
@@ -548,7 +550,7 @@ async def test_a_kill_gives_back_at_once() -> None:
             worker.drain()
             worker.kill()
         assert now() - begun < 1
-        job = await it.broker.get(id)
+        job = await ClientCalls(it.broker).get(id)
         assert (job.state, job.failures) == (JobState.SCHEDULED, 0)
 
 
@@ -575,8 +577,8 @@ async def test_a_cancel_while_draining_is_a_cancel() -> None:
             await it.until(lambda: it.stage.alive)
             worker.drain()
             await asyncio.sleep(1)
-            await it.broker.cancel(id, SUE)
-        assert (await it.broker.get(id)).state is JobState.CANCELLED
+            await ClientCalls(it.broker).cancel(id, SUE)
+        assert (await ClientCalls(it.broker).get(id)).state is JobState.CANCELLED
 
 
 @virtually
@@ -590,7 +592,7 @@ async def test_a_job_that_was_on_its_way_to_a_leaving_worker_goes_back() -> None
             worker.drain()
             it.deaf = False
             it.hearing.set()
-        job = await it.broker.get(id)
+        job = await ClientCalls(it.broker).get(id)
         assert (job.state, job.failures) == (JobState.SCHEDULED, 0)
         assert not it.stage.actors
 
@@ -603,8 +605,8 @@ async def test_a_worker_of_one_job_returns_how_that_ended() -> None:
         outcome = await it.worker(jobs_max=1, slots=4).run()
         assert outcome
         assert (outcome.reason, outcome.exit_code) == (Reason.EXITED, 3)
-        assert (await it.broker.get(first)).state.final
-        assert (await it.broker.get(second)).state is JobState.SCHEDULED
+        assert (await ClientCalls(it.broker).get(first)).state.final
+        assert (await ClientCalls(it.broker).get(second)).state is JobState.SCHEDULED
 
 
 @promise(
@@ -619,7 +621,7 @@ async def test_a_worker_of_a_few_jobs_is_never_leased_more_than_these(slots: int
         it.script("count", count_to_fifty)
         ids = [await it.submit("count") for _ in range(9)]
         await it.worker(jobs_max=5, slots=slots).run()
-        jobs = [await it.broker.get(id) for id in ids]
+        jobs = [await ClientCalls(it.broker).get(id) for id in ids]
         assert [job.state.final for job in jobs] == [True] * 5 + [False] * 4
         assert [job.attempt for job in jobs] == [1] * 5 + [0] * 4
 
@@ -753,7 +755,7 @@ async def test_a_launch_of_which_nobody_knows_whether_it_ran_counts_as_a_failure
         it.stage.unwatched.add("greet")
         id = await it.submit("greet", attempts_max=2)
         assert (await it.outcome(id)).reason is Reason.LOST
-        assert (await it.broker.get(id)).failures == 2
+        assert (await ClientCalls(it.broker).get(id)).failures == 2
 
 
 @virtually
@@ -763,7 +765,7 @@ async def test_a_worker_that_can_start_nothing_gives_the_job_back_and_ends() -> 
         id = await it.submit("greet")
         with pytest.raises(SupervisorLost):
             await it.worker().run()
-        job = await it.broker.get(id)
+        job = await ClientCalls(it.broker).get(id)
         assert (job.state, job.failures) == (JobState.SCHEDULED, 0)
 
 

@@ -17,6 +17,7 @@ from airunner.model.protocol.worker_protocol import FromServer, FromWorker
 from airunner.model.reports import Output, Report
 from airunner.model.spec import JobSpec
 from airunner.server.broker import Broker
+from airunner.server.client_calls import ClientCalls
 from airunner.server.workers.worker_session import Session
 from airunner.store.retention import Retention
 from airunner.worker.attempt.runtime import Runtime
@@ -127,13 +128,13 @@ class Shop:
 
     async def submit(self, command: str, **fields: object) -> JobId:
         spec = JobSpec(command=command, **fields)  # type: ignore[arg-type]  # a test's
-        return (await self.broker.enqueue(JobRequest(spec=spec, submitter=SUE))).id
+        return (await ClientCalls(self.broker).enqueue(JobRequest(spec=spec, submitter=SUE))).id
 
     async def ended(self, id: JobId) -> Job:
         """The job, once it has."""
-        async for _ in self.broker.watch(id):
+        async for _ in ClientCalls(self.broker).watch(id):
             pass
-        return await self.broker.get(id)
+        return await ClientCalls(self.broker).get(id)
 
     async def outcome(self, id: JobId) -> Outcome:
         outcome = (await self.ended(id)).outcome
@@ -142,7 +143,7 @@ class Shop:
 
     async def reports(self, id: JobId) -> list[Report]:
         """All that was reported of it, so far."""
-        events = self.broker.watch(id, stop_at_tail=True)
+        events = ClientCalls(self.broker).watch(id, stop_at_tail=True)
         return [e.fact.report async for e in events if isinstance(e.fact, Reported)]
 
     async def output(self, id: JobId) -> bytes:

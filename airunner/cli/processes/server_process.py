@@ -99,7 +99,10 @@ async def _serve(
         store.log,
         clock=LoopClock(floor=engine.now),
         ids=RandomIds(),
-        journal=blob_remover(store.blobs, log_job_events(open_lines(options.log_format))),
+        listeners=(
+            blob_remover(store.blobs),
+            log_job_events(open_lines(options.log_format)),
+        ),
         room=store.room,
     )
     port = GrpcServer(

@@ -13,8 +13,10 @@ from airunner.model.job_events import JobEvent, trimmed
 from airunner.model.jobs import JobId, Position, Sequence, TaskToken
 from airunner.model.spec import check_queue
 from airunner.server.broker import Broker
+from airunner.server.client_calls import ClientCalls
 from airunner.server.grpc.methods import Methods
 from airunner.server.grpc.response_cache import ResponseCache, made, seen
+from airunner.server.worker_calls import WorkerCalls
 from airunner.wire.client.all_events import decode_types, encode_range
 from airunner.wire.codec.job_events import decode_filter, passes
 from airunner.wire.codec.reports import decode_reports
@@ -28,6 +30,8 @@ _SERVICE: Final = pb.DESCRIPTOR.services_by_name["JobEventsService"].full_name
 class EventsServicer:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
+        self._clients = ClientCalls(broker)
+        self._workers = WorkerCalls(broker)
         self._telling = ResponseCache()
 
     def add_to(self, methods: Methods) -> None:
@@ -67,7 +71,7 @@ class EventsServicer:
         wanted = decode_filter(request.event_filter)
         start = request.from_sequence or 1
         sent, scanned = 0, 0
-        events = self._broker.watch(
+        events = self._clients.watch(
             JobId(request.job_id), after=Sequence(start - 1), stop_at_tail=request.stop_at_tail
         )
         async with aclosing(events):
@@ -122,7 +126,7 @@ class EventsServicer:
     ) -> Iterator[tuple[JobId, Position, JobEvent]]:
         """What watchers see of the jobs of a queue, or of all."""
         for event in events:
-            job = self._broker.table.find(event.job) if queue else None
+            job = self._clients.find(event.job) if queue else None
             if not queue or (job is not None and job.spec.queue == queue):
                 yield event.job, event.place, seen(event)
 
@@ -138,7 +142,7 @@ class EventsServicer:
                 ending = tasks.create_task(self._end_when_stopping())
                 async for request in request_iterator:
                     reports = decode_reports(request.events)
-                    last = await self._broker.publish(TaskToken(request.task_token), reports)
+                    last = await self._workers.publish(TaskToken(request.task_token), reports)
                 ending.cancel()
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None

@@ -26,9 +26,11 @@ from airunner.model.spec import DEFAULT_QUEUE, check_queue
 from airunner.model.validation import check_text, check_within
 from airunner.server.access.roles import Role
 from airunner.server.broker import Broker
+from airunner.server.client_calls import ClientCalls
 from airunner.server.grpc.delivery import deliver_first
 from airunner.server.grpc.guard import caller
 from airunner.server.grpc.work import WorkStream
+from airunner.server.worker_calls import WorkerCalls
 from airunner.server.workers.leased_job import LeasedJob
 from airunner.server.workers.worker_session import Session
 from airunner.wire.codec.enums import JOB_STATES
@@ -52,6 +54,8 @@ _LANDING_SECONDS: Final = 0.1  # at most, that a job takes to its caller
 class JobsServicer(JobServiceServicer):
     def __init__(self, broker: Broker, *, version: str) -> None:
         self._broker = broker
+        self._clients = ClientCalls(broker)
+        self._workers = WorkerCalls(broker)
         self._version = version
 
     async def EnqueueJob(
@@ -60,7 +64,7 @@ class JobsServicer(JobServiceServicer):
         context: grpc.aio.ServicerContext[pb.EnqueueJobRequest, pb.EnqueueJobResponse],
     ) -> pb.EnqueueJobResponse:
         response = pb.EnqueueJobResponse()
-        _fill_accepted(response, await self._broker.enqueue(_decode_request(request)))
+        _fill_accepted(response, await self._clients.enqueue(_decode_request(request)))
         return response
 
     async def EnqueueJobs(
@@ -75,7 +79,7 @@ class JobsServicer(JobServiceServicer):
             )
         tried = [_tried(each) for each in request.requests]
         wishes = [each for each in tried if isinstance(each, JobRequest)]
-        answers = iter(await self._broker.enqueue_many(wishes))
+        answers = iter(await self._clients.enqueue_many(wishes))
         response = pb.EnqueueJobsResponse()
         for each in tried:
             answer = each if isinstance(each, Refused) else next(answers)
@@ -91,9 +95,9 @@ class JobsServicer(JobServiceServicer):
         request: pb.GetJobRequest,
         context: grpc.aio.ServicerContext[pb.GetJobRequest, pb.GetJobResponse],
     ) -> pb.GetJobResponse:
-        job = await self._broker.get(JobId(request.job_id))
+        job = await self._clients.get(JobId(request.job_id))
         return pb.GetJobResponse(
-            job=_encode_shown(job), waiting=encode_waiting(self._broker.explain(job))
+            job=_encode_shown(job), waiting=encode_waiting(self._clients.explain(job))
         )
 
     async def ListJobs(
@@ -101,7 +105,7 @@ class JobsServicer(JobServiceServicer):
         request: pb.ListJobsRequest,
         context: grpc.aio.ServicerContext[pb.ListJobsRequest, pb.ListJobsResponse],
     ) -> pb.ListJobsResponse:
-        response = encode_page(await self._broker.page(decode_listing(request)))
+        response = encode_page(await self._clients.page(decode_listing(request)))
         if (size := response.ByteSize()) > MESSAGE_BYTES_MAX:
             raise InvalidRequest(
                 "page_size",
@@ -117,7 +121,7 @@ class JobsServicer(JobServiceServicer):
     ) -> pb.QueueStatsResponse:
         if request.queue:
             check_queue(request.queue)
-        queues = self._broker.statistics(request.queue or None)
+        queues = self._clients.queue_statistics(request.queue or None)
         return pb.QueueStatsResponse(queues=[encode_statistics(each) for each in queues])
 
     async def CancelJob(
@@ -125,7 +129,7 @@ class JobsServicer(JobServiceServicer):
         request: pb.CancelJobRequest,
         context: grpc.aio.ServicerContext[pb.CancelJobRequest, pb.CancelJobResponse],
     ) -> pb.CancelJobResponse:
-        job = await self._broker.cancel(JobId(request.job_id), caller().subject)
+        job = await self._clients.cancel(JobId(request.job_id), caller().subject)
         return pb.CancelJobResponse(job=_encode_shown(job))
 
     async def RetryJob(
@@ -133,7 +137,7 @@ class JobsServicer(JobServiceServicer):
         request: pb.RetryJobRequest,
         context: grpc.aio.ServicerContext[pb.RetryJobRequest, pb.RetryJobResponse],
     ) -> pb.RetryJobResponse:
-        job = await self._broker.retry(
+        job = await self._clients.retry(
             JobId(request.job_id), _request_id(request.request_id), caller().subject
         )
         return pb.RetryJobResponse(job=_encode_shown(job))
@@ -150,7 +154,7 @@ class JobsServicer(JobServiceServicer):
         check_queue(queue)
         most = request.max_jobs or 1
         check_within("max_jobs", most, 1, DEQUEUE_JOBS_MAX, "jobs (DEQUEUE_JOBS_MAX)")
-        undelivered = await self._broker.lease(
+        undelivered = await self._workers.lease(
             [queue],
             # Each call is an incarnation of its own: the published contract has no other word
             # for who a worker is.
@@ -179,7 +183,7 @@ class JobsServicer(JobServiceServicer):
         context: grpc.aio.ServicerContext[pb.UpdateJobRequest, pb.UpdateJobResponse],
     ) -> pb.UpdateJobResponse:
         span = _span(request.visibility_timeout_seconds)
-        await self._broker.renew(
+        await self._workers.renew(
             TaskToken(request.task_token), span=span, queue=request.queue or None
         )
         return pb.UpdateJobResponse()
@@ -192,7 +196,7 @@ class JobsServicer(JobServiceServicer):
         if not request.HasField("job_result"):
             raise InvalidRequest("job_result", "is missing: say how the job ended")
         outcome = decode_outcome(request.job_result)
-        await self._broker.complete(TaskToken(request.task_token), outcome)
+        await self._workers.complete(TaskToken(request.task_token), outcome)
         return pb.CompleteJobResponse()
 
     async def ReleaseJob(
@@ -200,7 +204,7 @@ class JobsServicer(JobServiceServicer):
         request: pb.ReleaseJobRequest,
         context: grpc.aio.ServicerContext[pb.ReleaseJobRequest, pb.ReleaseJobResponse],
     ) -> pb.ReleaseJobResponse:
-        await self._broker.release(TaskToken(request.task_token))
+        await self._workers.release(TaskToken(request.task_token))
         return pb.ReleaseJobResponse()
 
     async def Work(  # type: ignore[override] # a coroutine that writes is as good as an iterator
@@ -214,7 +218,7 @@ class JobsServicer(JobServiceServicer):
     async def _give_back(self, undelivered: list[LeasedJob]) -> None:
         for leased in undelivered:
             try:
-                await self._broker.release(leased.token)
+                await self._workers.release(leased.token)
             except Refused:
                 continue  # the lease has ended by itself, or the server is about to
 

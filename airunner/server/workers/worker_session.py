@@ -29,8 +29,7 @@ from airunner.model.errors import (
     StaleLease,
     Stalled,
 )
-from airunner.model.facts import Fact
-from airunner.model.jobs import AttemptEnd, Job, Position, TaskToken, TokenDigest, digest
+from airunner.model.jobs import Job, Position, TaskToken, TokenDigest, digest
 from airunner.model.limits import (
     DEQUEUE_JOBS_MAX,
     HEARTBEAT_TOKENS_MAX,
@@ -68,9 +67,9 @@ from airunner.model.spec import check_queue
 from airunner.model.validation import check_count, check_text, check_within
 from airunner.server.broker import Broker
 from airunner.server.parking import Parking
+from airunner.server.worker_calls import WorkerCalls
 from airunner.server.workers.connected_workers import ConnectedWorker
 from airunner.server.workers.leased_job import LeasedJob
-from airunner.store.report_intake import room_for
 
 _CREDIT, _HEARD, _REPLIES, _ROOM, _END = "credit", "heard", "replies", "room", "end"
 
@@ -82,6 +81,7 @@ class Session:
         self, broker: Broker, channel: Channel[FromServer, FromWorker], *, version: str
     ) -> None:
         self._broker = broker
+        self._calls = WorkerCalls(broker)
         self._channel = channel
         self._version = version
         self._tokens: dict[TokenDigest, TaskToken] = {}  # that the worker may hold
@@ -138,32 +138,18 @@ class Session:
     # What comes in
 
     def _welcome(self, hello: Hello) -> None:
-        """Renew what the worker holds; take back what it never received, or has lost."""
-        broker, facts = self._broker, list[Fact]()
-        holding = {digest(token): token for token in hello.holding}
-        lost: list[TaskToken] = []
-        for held, token in holding.items():
-            try:
-                facts += broker.queue.renew(
-                    held, span=hello.span, now=broker.now(), cancelling=True
-                )
-                self._tokens[held] = token
-            except StaleLease:
-                lost.append(token)
-        for job in broker.table.leased_to(hello.worker):
-            assert job.lease
-            if job.lease.token not in holding:
-                facts += broker.queue.give_back(job.lease.token, heard=False)
-        place = broker.decide(facts)
-        jobs = [(token, broker.table.held_by(held)) for held, token in self._tokens.items()]
+        """Renews the leases that the worker holds; takes back those that it never received or lost."""
+        resumed = self._calls.resume_decided(hello.worker, hello.holding, hello.span)
+        self._tokens = {digest(token): token for token in resumed.renewed}
+        jobs = [(token, self._calls.held_by(token)) for token in self._tokens.values()]
         welcome = Welcome(
             server=self._version,
             held=tuple(
                 Held(token, job.sent, job.cancel_requested_at is not None) for token, job in jobs
             ),
-            lost=tuple(lost),
+            lost=resumed.lost,
         )
-        self._reply(place, welcome)
+        self._reply(resumed.place, welcome)
         self._grant_credit(hello.credit)
 
     async def _read(self) -> None:
@@ -209,7 +195,7 @@ class Session:
                 assert_never(message)
 
     def _settle(self, message: Batch | Completion | GiveBack) -> None:
-        broker, token = self._broker, message.token
+        calls, token = self._calls, message.token
         match message:
             case Batch(_, first, reports):
                 if len(reports) > REPORTS_PER_BATCH_MAX or first < 1:
@@ -220,16 +206,14 @@ class Session:
                 for report in reports:
                     numbered.append((number, report))
                     number += count_sequences(report)
-                place = broker.publish_decided(token, numbered)
-                self._reply(place, Stored(token, broker.table.held_by(digest(token)).sent))
+                place = calls.publish_decided(token, numbered)
+                self._reply(place, Stored(token, calls.held_by(token).sent))
             case Completion(_, last, outcome):
-                place = broker.decide(broker.queue.finish(digest(token), outcome, sent=last))
+                place = calls.complete_decided(token, outcome, sent=last)
                 self._forget(token)
                 self._reply(place, Settled(token))
             case GiveBack(_, lost, complete, last):
-                ending = AttemptEnd.LOST if lost else AttemptEnd.RELEASED
-                facts = broker.queue.give_back(digest(token), ending, heard=complete, sent=last)
-                place = broker.decide(facts)
+                place = calls.give_back_decided(token, lost=lost, heard=complete, sent=last)
                 self._forget(token)
                 self._reply(place, Settled(token))
             case _:
@@ -237,19 +221,10 @@ class Session:
 
     def _renew(self, tokens: tuple[TaskToken, ...]) -> None:
         check_count("heartbeat.task_tokens", tokens, HEARTBEAT_TOKENS_MAX, "HEARTBEAT_TOKENS_MAX")
-        broker, facts = self._broker, list[Fact]()
-        renewed: list[TaskToken] = []
-        lost: list[TaskToken] = []
-        for token in dict.fromkeys(tokens):
-            try:
-                facts += broker.queue.renew(
-                    digest(token), span=self._hello.span, now=broker.now(), cancelling=True
-                )
-                renewed.append(token)
-            except StaleLease:
-                lost.append(token)
-                self._forget(token)
-        self._reply(broker.decide(facts), Renewal(tuple(renewed), tuple(lost)))
+        decided = self._calls.renew_decided(tokens, self._hello.span)
+        for token in decided.lost:
+            self._forget(token)
+        self._reply(decided.place, Renewal(decided.renewed, decided.lost))
 
     # What goes out
 
@@ -299,7 +274,7 @@ class Session:
             while not self._is_attentive():
                 await self._parking.park(_HEARD)
             with suppress(ShuttingDown):  # the rest of the session says so to the worker
-                for leased in await self._broker.lease_decided(self._connected, self._hello.span):
+                for leased in await self._calls.lease_decided(self._connected, self._hello.span):
                     self._assign(leased)
 
     def _lease_at_once(self) -> None:
@@ -308,7 +283,7 @@ class Session:
         The leaser waits for what is not.
         """
         if self._credit and self._is_leasing and not self._broker.stopping:
-            for leased in self._broker.lease_available(self._connected, self._hello.span):
+            for leased in self._calls.lease_available(self._connected, self._hello.span):
                 self._assign(leased)
             if self._credit:
                 self._parking.wake(_CREDIT)
@@ -326,12 +301,11 @@ class Session:
         self._credit -= 1
         job = leased.job
         self._tokens[digest(leased.token)] = leased.token
-        bytes_max = room_for(job, self._broker.queue.retention) - job.output_bytes
         assignment = Assignment(
             job=job,
             token=leased.token,
             span=self._hello.span,
-            output_bytes_max=max(0, bytes_max),
+            output_bytes_max=self._calls.output_room(job),
         )
         self._reply(self._broker.tail, assignment)
 
@@ -367,7 +341,7 @@ class Session:
         """Return to the line what was leased but never written."""
         for _, message in self._replies:
             if isinstance(message, Assignment):
-                self._broker.return_undelivered(message.token)
+                self._calls.return_undelivered(message.token)
 
 
 def _check(hello: Hello) -> None:

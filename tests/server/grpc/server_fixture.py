@@ -114,7 +114,10 @@ async def serving(
             log,
             clock=LoopClock(),
             ids=RandomIds(),
-            journal=blob_remover(blobs, log_job_events(open_lines(LogFormat.JSON, lines))),
+            listeners=(
+                blob_remover(blobs),
+                log_job_events(open_lines(LogFormat.JSON, lines)),
+            ),
         )
         server = GrpcServer(
             broker,

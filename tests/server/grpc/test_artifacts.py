@@ -36,6 +36,8 @@ from airunner.model.jobs import (
 from airunner.model.limits import ARTIFACT_CHUNK_BYTES, MIB
 from airunner.model.spec import JobSpec
 from airunner.server.access.roles import Role
+from airunner.server.client_calls import ClientCalls
+from airunner.server.worker_calls import WorkerCalls
 from airunner.server.workers.leased_job import LeasedJob
 from airunner.wire.client.artifacts_client import ArtifactsClient, _End
 from airunner.wire.client.connection import PAUSES
@@ -63,8 +65,10 @@ def artifact(path: str, data: bytes, *, executable: bool = False) -> Artifact:
 
 async def leased(site: Served) -> LeasedJob:
     """A job that a worker has."""
-    await site.broker.enqueue(JobRequest(spec=JobSpec(command="make")))
-    (granted,) = await site.broker.lease(["default"], worker=WorkerId("w"), span=Millis(60_000))
+    await ClientCalls(site.broker).enqueue(JobRequest(spec=JobSpec(command="make")))
+    (granted,) = await WorkerCalls(site.broker).lease(
+        ["default"], worker=WorkerId("w"), span=Millis(60_000)
+    )
     return granted
 
 
@@ -93,13 +97,13 @@ def test_what_a_job_leaves_can_be_listed_and_fetched(site_keys: Keys, tmp_path: 
             empty = await upload(shelves, granted.token, "out/empty", b"")
             id = granted.job.id
             assert await shelves.list(id) == [small, empty, large]
-            await site.broker.complete(granted.token, DONE)
+            await WorkerCalls(site.broker).complete(granted.token, DONE)
             assert await shelves.list(id) == [small, empty, large]
             for it, data in ((small, SMALL), (large, LARGE), (empty, b"")):
                 assert await fetch(shelves, id, it) == data
             for offset in (1, ARTIFACT_CHUNK_BYTES, len(LARGE) - 1, len(LARGE)):
                 assert await fetch(shelves, id, large, offset) == LARGE[offset:]
-            job = await site.broker.get(id)
+            job = await ClientCalls(site.broker).get(id)
             assert (job.artifacts, job.artifact_bytes) == (3, len(LARGE) + len(SMALL))
 
     asyncio.run(main())
@@ -131,7 +135,7 @@ def test_a_list_of_any_length_comes_in_messages_that_are_not_too_long(site_keys:
             ArtifactsClient(site.endpoint()) as shelves,
         ):
             granted = await leased(site)
-            queue, token = site.broker.queue, digest(granted.token)
+            queue, token = site.broker.engine.queue, digest(granted.token)
             wanted = []
             for number in range(6_000):
                 wanted.append(artifact(f"{number:04}/{'x' * 4_000}", b"x"))
@@ -167,7 +171,7 @@ def test_what_is_no_upload_is_refused_and_keeps_nothing(site_keys: Keys) -> None
                 code, details = await refused(site, requests)
                 assert code is grpc.StatusCode.INVALID_ARGUMENT
                 assert details.startswith(why)
-            assert (await site.broker.get(granted.job.id)).artifacts == 0
+            assert (await ClientCalls(site.broker).get(granted.job.id)).artifacts == 0
 
     async def refused(
         site: Served, requests: list[pb.UploadArtifactRequest]
@@ -195,7 +199,7 @@ def test_one_who_hangs_up_in_the_middle_leaves_nothing(site_keys: Keys, tmp_path
             await until(lambda: any(each.stat().st_size for each in partial(folder)))
             await channel.close()
             await until(lambda: not partial(folder))
-            assert (await site.broker.get(granted.job.id)).artifacts == 0
+            assert (await ClientCalls(site.broker).get(granted.job.id)).artifacts == 0
 
     def partial(folder: Path) -> list[Path]:
         return list((folder / "partial").iterdir())

@@ -58,6 +58,7 @@ from airunner.model.protocol.worker_protocol import (
 from airunner.model.reports import Chunk, Output, OutputCut, ProcessStarted, Stream
 from airunner.model.spec import JobSpec
 from airunner.server.access.roles import Role
+from airunner.server.worker_calls import WorkerCalls
 from airunner.wire.client.endpoint import Endpoint
 from airunner.wire.client.follow import follow
 from airunner.wire.client.jobs_client import Accepted, JobsClient
@@ -222,10 +223,10 @@ def test_a_follower_survives_a_restart_and_misses_nothing(site_keys: Keys) -> No
             entries = follow(jobs, id, lost=lost.append)
             seen.append(await anext(entries))
         async with serving(site_keys, log=log, listen=f"127.0.0.1:{port}") as site:
-            (granted,) = await site.broker.lease(
+            (granted,) = await WorkerCalls(site.broker).lease(
                 ["default"], worker=WorkerId("w"), span=Millis(60_000), most=1, wait=None
             )
-            await site.broker.complete(granted.token, DONE)
+            await WorkerCalls(site.broker).complete(granted.token, DONE)
             seen += [entry async for entry in entries]
             await jobs.close()
         assert [entry.first for entry in seen] == [1, 2, 3]
@@ -454,12 +455,12 @@ def test_a_cut_and_its_numbers_survive_the_wire_to_a_watcher(site_keys: Keys) ->
     async def main() -> None:
         async with serving(site_keys) as site, JobsClient(site.endpoint()) as jobs:
             id = (await jobs.enqueue(structs.replace(SPEC, output_bytes_max=1))).id
-            (granted,) = await site.broker.lease(
+            (granted,) = await WorkerCalls(site.broker).lease(
                 ["default"], worker=WorkerId("w"), span=Millis(60_000), most=1, wait=None
             )
             chunks = tuple(Chunk(Stream.STDOUT, b"ab", Instant(1)) for _ in range(4))
-            await site.broker.publish(granted.token, [(1, Output(chunks))])
-            await site.broker.complete(granted.token, DONE)
+            await WorkerCalls(site.broker).publish(granted.token, [(1, Output(chunks))])
+            await WorkerCalls(site.broker).complete(granted.token, DONE)
             entries = [each async for each in jobs.watch(id, from_sequence=4)]
             assert (entries[0].first, entries[0].what) == (4, OutputCut(3, 8))
 

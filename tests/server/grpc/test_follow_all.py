@@ -22,7 +22,9 @@ from airunner.model.jobs import JobId, JobRequest, Millis, Outcome, Position, Re
 from airunner.model.reports import Remark
 from airunner.model.spec import JobSpec
 from airunner.server.access.roles import Role
+from airunner.server.client_calls import ClientCalls
 from airunner.server.grpc.events import PLACES_UNSAID_MAX
+from airunner.server.worker_calls import WorkerCalls
 from airunner.wire.client.follow import follow_all
 from airunner.wire.client.jobs_client import Heard, JobsClient
 from airunner.wire.job.v1 import job_pb2 as pb
@@ -50,12 +52,16 @@ def served(test: Callable[[Served], Awaitable[None]]) -> Callable[[Keys], None]:
 async def run_job(site: Served, queue: str = "default", remarks: int = 0) -> JobId:
     """A job from its enqueueing to its end."""
     spec = JobSpec(command="make", queue=queue, environment={"SECRET": "hush"})
-    job = await site.broker.enqueue(JobRequest(spec=spec))
-    (granted,) = await site.broker.lease([queue], worker=WorkerId("w"), span=Millis(60_000))
+    job = await ClientCalls(site.broker).enqueue(JobRequest(spec=spec))
+    (granted,) = await WorkerCalls(site.broker).lease(
+        [queue], worker=WorkerId("w"), span=Millis(60_000)
+    )
     for first in range(1, remarks + 1, 1_000):
         numbers = range(first, min(first + 1_000, remarks + 1))
-        await site.broker.publish(granted.token, [(number, Remark("!")) for number in numbers])
-    await site.broker.complete(granted.token, DONE)
+        await WorkerCalls(site.broker).publish(
+            granted.token, [(number, Remark("!")) for number in numbers]
+        )
+    await WorkerCalls(site.broker).complete(granted.token, DONE)
     return job.id
 
 

@@ -160,7 +160,7 @@ async def test_a_long_poll_takes_no_job_that_would_come_after_its_deadline(site:
     assert not call.done()
     id = await enqueue(site)
     assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert site.broker.table.job(JobId(id)).attempt == 0
+    assert site.broker.engine.table.job(JobId(id)).attempt == 0
 
 
 @served
@@ -177,12 +177,12 @@ async def test_jobs_that_could_not_be_delivered_go_back_to_their_place(site: Ser
         await site.jobs().EnqueueJob(pb.EnqueueJobRequest(job_params=params))
     call = site.jobs().DequeueJob(pb.DequeueJobRequest(max_jobs=60), timeout=10)
     await call.read()
-    lines = site.broker.table.lines
+    lines = site.broker.engine.table.lines
     assert lines.count("default", JobState.RUNNING) == 60
     call.cancel()
     await until(lambda: lines.count("default", JobState.SCHEDULED) > 0)
     await site.broker.after_durable(None)
-    jobs = [job for job in site.broker.table.jobs() if job.state is JobState.SCHEDULED]
+    jobs = [job for job in site.broker.engine.table.jobs() if job.state is JobState.SCHEDULED]
     assert all((job.attempt, job.failures) == (1, 0) for job in jobs)
     assert "call_failed" not in site.lines.getvalue()
 
@@ -190,11 +190,11 @@ async def test_jobs_that_could_not_be_delivered_go_back_to_their_place(site: Ser
 @served
 async def test_a_heartbeat_extends_the_lease(site: Served) -> None:
     id, token = await leased(site)
-    before = site.broker.table.job(JobId(id)).lease
+    before = site.broker.engine.table.job(JobId(id)).lease
     await site.jobs().UpdateJob(
         pb.UpdateJobRequest(task_token=token, visibility_timeout_seconds=600)
     )
-    after = site.broker.table.job(JobId(id)).lease
+    after = site.broker.engine.table.job(JobId(id)).lease
     assert before is not None
     assert after is not None
     assert (before.span, after.span) == (300_000, 600_000)
@@ -209,7 +209,7 @@ async def test_after_a_cancel_a_heartbeat_is_refused_and_completion_is_not(site:
     assert await refused(site.jobs().UpdateJob(beat)) is grpc.StatusCode.FAILED_PRECONDITION
     await publish(site, token, started(1))
     await complete(site, token)
-    assert site.broker.table.job(JobId(id)).state is JobState.CANCELLED
+    assert site.broker.engine.table.job(JobId(id)).state is JobState.CANCELLED
 
 
 @served
@@ -255,7 +255,7 @@ async def test_the_same_completion_twice_is_fine_and_another_is_not(site: Served
     id, token = await leased(site)
     await complete(site, token, exit_code=3)
     await complete(site, token, exit_code=3)
-    assert site.broker.table.job(JobId(id)).state is JobState.FAILED
+    assert site.broker.engine.table.job(JobId(id)).state is JobState.FAILED
     assert await refused(complete(site, token)) is grpc.StatusCode.FAILED_PRECONDITION
 
 

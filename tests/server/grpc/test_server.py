@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import grpc
 import pytest
@@ -20,6 +21,7 @@ from airunner.model.spec import JobSpec
 from airunner.model.steps import Step
 from airunner.server.access.roles import Role
 from airunner.server.broker import Broker
+from airunner.server.client_calls import ClientCalls
 from airunner.wire.client.jobs_client import JobsClient
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.worker.session.connect import connect
@@ -217,7 +219,7 @@ def test_a_certificate_and_a_key_must_belong_together(
 def test_what_waits_ends_with_unavailable_when_the_server_stops(site_keys: Keys) -> None:
     async def main() -> None:
         async with serving(site_keys) as site, asyncio.TaskGroup() as tasks:
-            job = await site.broker.enqueue(JobRequest(spec=SPEC))
+            job = await ClientCalls(site.broker).enqueue(JobRequest(spec=SPEC))
             jobs, events = site.jobs(), site.events()
             poll = jobs.DequeueJob(pb.DequeueJobRequest(queue="empty"))
             monitor = events.StreamJobEvents(pb.StreamJobEventsRequest(job_id=job.id))
@@ -256,14 +258,14 @@ def test_a_call_to_a_server_that_stops_is_told_so(site_keys: Keys) -> None:
 def test_an_idle_publisher_does_not_hold_up_the_servers_end(site_keys: Keys) -> None:
     async def main() -> None:
         async with serving(site_keys) as site:
-            await site.broker.enqueue(JobRequest(spec=SPEC))
+            await ClientCalls(site.broker).enqueue(JobRequest(spec=SPEC))
             response = await site.jobs().DequeueJob(pb.DequeueJobRequest()).read()
             assert isinstance(response, pb.DequeueJobResponse)
             call = site.events().PublishJobEvents()
             event = pb.JobEvent(sequence=1, output=pb.OutputEvent(output=b"x"))
             token = response.task_token
             await call.write(pb.PublishJobEventsRequest(task_token=token, events=[event]))
-            await until(lambda: any(job.sent for job in site.broker.table.jobs()))
+            await until(lambda: any(job.sent for job in site.broker.engine.table.jobs()))
             begun = time.monotonic()
             await site.server.stop()
             assert time.monotonic() - begun < 5
@@ -273,14 +275,20 @@ def test_an_idle_publisher_does_not_hold_up_the_servers_end(site_keys: Keys) -> 
     asyncio.run(main())
 
 
+T = TypeVar("T")
+
+
 class Faulty(Broker):
-    """Has a defect in one verb, and a broken invariant in another."""
+    """Has a defect in the answer to one verb, and a broken invariant in that to another."""
 
-    async def page(self, listing: JobQuery) -> Page:
-        raise RuntimeError(f"something about {listing.queue}")
-
-    async def get(self, id: JobId) -> Job:
-        raise AssertionError("this cannot be")
+    async def after_durable(self, reply: T) -> T:
+        match reply:
+            case Page():
+                raise RuntimeError("something about here")
+            case Job():
+                raise AssertionError("this cannot be")
+            case _:
+                return await super().after_durable(reply)
 
 
 def test_a_defect_is_logged_and_tells_the_caller_nothing(site_keys: Keys) -> None:
@@ -300,7 +308,7 @@ def test_a_broken_invariant_is_told_to_whoever_runs_the_server(site_keys: Keys) 
     async def main() -> None:
         async with serving(site_keys, make=Faulty) as site, JobsClient(site.endpoint()) as jobs:
             with pytest.raises(Refused):
-                await jobs.get(JobId("x"))
+                await jobs.enqueue(SPEC)
             with pytest.raises(AssertionError, match="this cannot be"):
                 await site.server.broken()
 
@@ -310,8 +318,8 @@ def test_a_broken_invariant_is_told_to_whoever_runs_the_server(site_keys: Keys) 
 def test_each_step_of_a_job_is_a_line(site_keys: Keys) -> None:
     async def main() -> None:
         async with serving(site_keys) as site:
-            job = await site.broker.enqueue(JobRequest(spec=SPEC))
-            await site.broker.cancel(job.id, job.submitter)
+            job = await ClientCalls(site.broker).enqueue(JobRequest(spec=SPEC))
+            await ClientCalls(site.broker).cancel(job.id, job.submitter)
         lines = [json.loads(each) for each in site.lines.getvalue().splitlines()]
         assert [line["event"] for line in lines] == ["job_enqueued", "job_cancelled"]
         assert all(line["job"] == job.id for line in lines)
@@ -335,7 +343,7 @@ def test_a_line_says_what_runs_and_none_of_what_may_be_secret(
 ) -> None:
     async def main() -> None:
         async with serving(site_keys) as site:
-            await site.broker.enqueue(JobRequest(spec=spec))
+            await ClientCalls(site.broker).enqueue(JobRequest(spec=spec))
         text = site.lines.getvalue()
         assert "hush" not in text
         line = json.loads(text)

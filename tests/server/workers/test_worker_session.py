@@ -49,6 +49,7 @@ from airunner.model.protocol.worker_protocol import (
 )
 from airunner.model.reports import Alive
 from airunner.server.broker import Broker
+from airunner.server.client_calls import ClientCalls
 from airunner.server.workers.worker_session import Session
 from airunner.store.retention import Retention
 from tests.promises import holds, promise
@@ -120,10 +121,10 @@ class Site:
         return worker, session
 
     async def enqueue(self, queue: str = "default", attempts: int = 3) -> Job:
-        return await self.broker.enqueue(wish(queue, attempts))
+        return await ClientCalls(self.broker).enqueue(wish(queue, attempts))
 
     async def state(self, id: JobId) -> tuple[JobState, int]:
-        job = await self.broker.get(id)
+        job = await ClientCalls(self.broker).get(id)
         return job.state, job.failures
 
 
@@ -213,7 +214,7 @@ async def test_a_worker_that_falls_silent_gets_no_job_until_it_is_heard_of_again
         await asyncio.sleep(50)
         job = await at.enqueue()
         await nothing_comes(silent)
-        waiting = at.broker.explain(job)
+        waiting = ClientCalls(at.broker).explain(job)
         assert waiting is not None
         assert waiting.workers == 0
         await silent.send(Heartbeat(()))
@@ -268,7 +269,7 @@ async def test_a_hello_renews_what_the_worker_holds_and_says_what_is_lost() -> N
         one, two = await assigned(worker), await assigned(worker)
         await worker.send(Batch(one.token, 1, (output("a", "b"),)))
         assert await worker.receive() == Stored(one.token, 2)
-        await at.broker.cancel(two.job.id, SUE)
+        await ClientCalls(at.broker).cancel(two.job.id, SUE)
         assert await worker.receive() == CancelOrder(two.token)
         worker.cut()
         await session
@@ -297,7 +298,7 @@ async def test_a_lease_that_a_hello_does_not_list_was_never_delivered_and_goes_b
         await session
         assert await at.state(job.id) == (JobState.RUNNING, 0)
         await at.greet(hello(credit=0))
-        back = await at.broker.get(job.id)
+        back = await ClientCalls(at.broker).get(job.id)
         assert (back.state, back.failures, back.place) == (JobState.SCHEDULED, 0, job.place)
 
 
@@ -330,11 +331,11 @@ async def test_a_cancelled_job_that_is_given_back_without_all_reports_has_no_com
         job = await at.enqueue()
         worker, _ = await at.greet(hello())
         task = await assigned(worker)
-        await at.broker.cancel(job.id, SUE)
+        await ClientCalls(at.broker).cancel(job.id, SUE)
         await worker.send(GiveBack(task.token, log_complete=False))
         await until_idle()
         await asyncio.sleep(1)
-        outcome = (await at.broker.get(job.id)).outcome
+        outcome = (await ClientCalls(at.broker).get(job.id)).outcome
         assert outcome
         assert (outcome.reason, outcome.log_complete) == (Reason.CANCELLED, False)
 
@@ -363,11 +364,11 @@ async def test_a_cancelled_job_that_a_hello_does_not_list_has_no_complete_log() 
         job = await at.enqueue()
         worker, session = await at.greet(hello())
         await assigned(worker)
-        await at.broker.cancel(job.id, SUE)
+        await ClientCalls(at.broker).cancel(job.id, SUE)
         worker.cut()
         await session
         await at.greet(hello(credit=0))
-        outcome = (await at.broker.get(job.id)).outcome
+        outcome = (await ClientCalls(at.broker).get(job.id)).outcome
         assert outcome
         assert (outcome.reason, outcome.log_complete) == (Reason.CANCELLED, False)
 
@@ -412,7 +413,7 @@ async def test_an_assignment_that_was_never_written_goes_back_at_once() -> None:
         at.log.gate.clear()
         await worker.send(Credit(1))
         await asyncio.sleep(1)
-        assert at.broker.table.job(job.id).state is JobState.RUNNING
+        assert at.broker.engine.table.job(job.id).state is JobState.RUNNING
         worker.cut()
         await session
         at.log.gate.set()
@@ -531,7 +532,7 @@ async def test_a_batch_that_is_sent_again_is_stored_once_and_acknowledged_twice(
         for _ in range(2):
             await worker.send(Batch(task.token, 1, (output("a", "b"),)))
             assert await worker.receive() == Stored(task.token, 2)
-        assert (await at.broker.get(job.id)).output_bytes == 2
+        assert (await ClientCalls(at.broker).get(job.id)).output_bytes == 2
 
 
 @virtually
@@ -667,7 +668,7 @@ async def test_a_cancel_is_pushed_at_once_and_the_lease_goes_on_until_the_worker
         job = await at.enqueue()
         worker, _ = await at.greet(hello())
         task = await assigned(worker)
-        await at.broker.cancel(job.id, SUE)
+        await ClientCalls(at.broker).cancel(job.id, SUE)
         assert await worker.receive() == CancelOrder(task.token)
         await worker.send(Heartbeat((task.token,)))
         assert await worker.receive() == Renewal((task.token,), ())
@@ -684,7 +685,7 @@ async def test_a_cancel_that_overtakes_the_assignment_is_pushed_behind_it() -> N
         at.log.gate.clear()
         await worker.send(Credit(1))
         await until_idle()
-        cancelled = at.tasks.create_task(at.broker.cancel(job.id, SUE))
+        cancelled = at.tasks.create_task(ClientCalls(at.broker).cancel(job.id, SUE))
         await asyncio.sleep(1)
         at.log.gate.set()
         task = await assigned(worker)
@@ -699,7 +700,7 @@ async def test_a_cancel_of_what_the_worker_has_through_another_door_is_not_pushe
         await at.enqueue()
         held = await leased(at.broker, "bob")
         present = at.broker.connected_workers.serving("other")[0]
-        present.cancel(at.broker.table.job(held.job.id))
+        present.cancel(at.broker.engine.table.job(held.job.id))
         await nothing_comes(worker)
 
 
@@ -718,7 +719,7 @@ async def test_after_a_farewell_no_more_jobs_come_and_the_rest_goes_on() -> None
         await nothing_comes(worker)
         await worker.send(Completion(task.token, 0, DONE))
         assert await worker.receive() == Settled(task.token)
-        assert (await at.broker.get(waiting.id)).state is JobState.SCHEDULED
+        assert (await ClientCalls(at.broker).get(waiting.id)).state is JobState.SCHEDULED
 
 
 @virtually
@@ -879,15 +880,15 @@ async def test_a_worker_is_counted_while_its_stream_is_open_with_what_it_does() 
         await at.enqueue()
         worker, session = await at.greet(hello(slots=4))
         task = await assigned(worker)
-        (now,) = at.broker.statistics("default")
+        (now,) = ClientCalls(at.broker).queue_statistics("default")
         assert (now.workers, now.slots, now.busy) == (1, 4, 1)
         await worker.send(Completion(task.token, 0, DONE))
         assert await worker.receive() == Settled(task.token)
-        (now,) = at.broker.statistics("default")
+        (now,) = ClientCalls(at.broker).queue_statistics("default")
         assert (now.workers, now.slots, now.busy) == (1, 4, 0)
         worker.cut()
         await session
-        (now,) = at.broker.statistics("default")
+        (now,) = ClientCalls(at.broker).queue_statistics("default")
         assert now.workers == 0
 
 
@@ -932,10 +933,10 @@ async def test_what_is_said_while_the_log_is_full_ends_the_stream() -> None:
         await it.enqueue()
         held = await assigned(worker)
         it.log.full = True
-        assert isinstance(await tried(it.broker.enqueue(wish())), Stalled)
+        assert isinstance(await tried(ClientCalls(it.broker).enqueue(wish())), Stalled)
         await worker.send(Batch(held.token, 1, (Alive(Millis(1), True),)))
         assert isinstance(await session, Stalled)
-        assert it.broker.table.job(held.job.id).sent == 0
+        assert it.broker.engine.table.job(held.job.id).sent == 0
 
 
 @virtually
@@ -951,7 +952,7 @@ async def test_an_assignment_that_a_full_log_holds_back_returns_the_job() -> Non
         assert not worker.incoming.messages
         it.log.full = False
         await asyncio.sleep(2)
-        (job,) = it.broker.table.jobs()
+        (job,) = it.broker.engine.table.jobs()
         assert (job.state, job.attempt, job.failures) == (JobState.SCHEDULED, 1, 0)
 
 
@@ -965,7 +966,7 @@ async def test_output_for_which_there_is_no_room_is_rejected_and_the_lease_lives
         worker, _ = await it.greet(hello())
         await it.enqueue()
         held = await assigned(worker)
-        broker._room = crowded
+        broker.check_room = crowded
         await worker.send(Batch(held.token, 1, (output("a"),)))
         rejected = Rejected(held.token, "RESOURCE_EXHAUSTED", "little is left", lease_lost=False)
         assert await worker.receive() == rejected

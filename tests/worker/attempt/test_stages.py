@@ -21,6 +21,7 @@ from airunner.model.reports import (
     StepStarted,
 )
 from airunner.model.steps import Step, StepStatus
+from airunner.server.client_calls import ClientCalls
 from airunner.worker.workspace.workspace import ArtifactSink, Collected, Summary
 from tests.promises import holds, promise
 from tests.support.fake_commands import Actor
@@ -251,7 +252,7 @@ async def test_a_cancel_ends_the_step_and_those_behind_it_are_skipped() -> None:
         open_all(it)
         id = await steps(it, "greet", "sleep", "greet")
         await it.until(lambda: len(it.stage.actors) == 2 and it.stage.alive)
-        await it.broker.cancel(id, SUE)
+        await ClientCalls(it.broker).cancel(id, SUE)
         job = await it.ended(id)
         assert job.state is JobState.CANCELLED
         assert job.outcome
@@ -265,7 +266,7 @@ async def test_a_drain_between_steps_gives_the_whole_attempt_back() -> None:
         async with working(it, drain_timeout=5.0):
             id = await steps(it, "greet", "sleep")
             await it.until(lambda: len(it.stage.actors) == 2 and it.stage.alive)
-        job = await it.broker.get(id)
+        job = await ClientCalls(it.broker).get(id)
         assert job.state is JobState.SCHEDULED
         assert job.attempts[-1].ending is AttemptEnd.RELEASED
 
@@ -433,7 +434,7 @@ async def test_a_cancel_ends_the_collecting_and_is_the_end() -> None:
         it.rooms.collecting = for_ever
         id = await it.submit("greet", artifacts=("dist/",))
         await it.until(lambda: it.stage.actors and not it.stage.alive)
-        await it.broker.cancel(id, SUE)
+        await ClientCalls(it.broker).cancel(id, SUE)
         outcome = await it.outcome(id)
         assert (outcome.reason, outcome.exit_code) == (Reason.CANCELLED, 0)
         assert notes.summaries[0].outcome.reason is Reason.CANCELLED
@@ -455,7 +456,7 @@ async def test_a_drain_lets_artifacts_be_collected_and_a_kill_does_not() -> None
         assert not running.done()
         worker.kill()
         await running
-        assert (await it.broker.get(id)).attempts[-1].ending is AttemptEnd.RELEASED
+        assert (await ClientCalls(it.broker).get(id)).attempts[-1].ending is AttemptEnd.RELEASED
 
 
 @virtually
