@@ -17,7 +17,7 @@ BENCH ?=
 TESTS ?= tests
 # The tests of the pure core: what they must cover is in tests/coverage.ini.
 CORE := tests/model tests/store tests/server tests/log/test_memory_log.py \
-  --ignore=tests/server/grpc --ignore=tests/server/access
+  --ignore=tests/server/grpc
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test cover lint types format proto docs lock fuzz mutate soak bench bench-peers start certs clean

@@ -9,7 +9,7 @@ from airunner.cli import exit_codes
 from airunner.jobfile.reader import KEYS, parse_job_file
 from airunner.jobfile.steps import STEP_KEYS
 from airunner.model.spec import Checkout, Submodules
-from airunner.server.access.roles import Role
+from airunner.server.policy import Role
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

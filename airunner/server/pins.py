@@ -17,9 +17,6 @@ class Pins:
         self._counts = counts
         self._left = left
 
-    def __contains__(self, id: object) -> bool:
-        return id in self._counts
-
     @contextmanager
     def pin(self, id: JobId) -> Iterator[None]:
         """The length of a block in which somebody reads."""

@@ -28,7 +28,7 @@ from airunner.model.limits import (
 
 if TYPE_CHECKING:
     from airunner.cli.processes.storage import StorageOptions
-    from airunner.server.access.auth import Authenticator
+    from airunner.server.auth import Authenticator
     from airunner.store.retention import Retention
 
 _TLS, _AUTH, _KEEPING = "TLS", "Who may call", "What is kept"
@@ -281,8 +281,8 @@ def _gate(
     default_role: str | None,
 ) -> "Authenticator":
     from airunner.cli.commands.token import key_text
-    from airunner.server.access.auth import JwtAuthenticator, NoAuth
-    from airunner.server.access.roles import Role
+    from airunner.server.auth import JwtAuthenticator, NoAuth
+    from airunner.server.policy import Role
 
     if no_auth:
         if not is_loopback(listen):

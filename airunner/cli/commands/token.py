@@ -40,8 +40,8 @@ def token(
 
     airunner token --subject builder --role worker --signing-key-file keys/signing.pem
     """
-    from airunner.server.access.auth import sign_token
-    from airunner.server.access.roles import Role
+    from airunner.server.auth import sign_token
+    from airunner.server.policy import Role
 
     roles = []
     for each in role or ["user"]:

@@ -29,8 +29,8 @@ from airunner.cli.processes.certificates import certificates_hold, make_certific
 from airunner.cli.processes.key_pair import PUBLIC, SIGNING, make_keys
 from airunner.cli.processes.private_files import make_private_folder, write_private
 from airunner.cli.render.streams import note
-from airunner.server.access.auth import sign_token
-from airunner.server.access.roles import Role
+from airunner.server.auth import sign_token
+from airunner.server.policy import Role
 
 TOKEN_SECONDS: Final = 365 * 86_400
 _ENTRY: Final = "from airunner.cli.main import main; main()"

@@ -26,8 +26,8 @@ from airunner.cli.processes.storage import (
     log_failures,
     open_storage,
 )
-from airunner.server.access.auth import Authenticator
 from airunner.server.artifacts import ArtifactService, blob_remover
+from airunner.server.auth import Authenticator
 from airunner.server.broker import Broker
 from airunner.server.clock import LoopClock
 from airunner.server.grpc.server import GrpcServer

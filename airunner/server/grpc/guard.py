@@ -24,8 +24,9 @@ from structlog.typing import FilteringBoundLogger
 
 from airunner.log.log import LogDamaged
 from airunner.model.errors import DataLoss, NotAllowed, Refused, ShuttingDown, Unauthenticated
-from airunner.server.access.auth import Authenticator, Caller
-from airunner.server.access.roles import OPEN, may_call
+from airunner.server.auth import Authenticator
+from airunner.server.grpc.actions import ACTIONS, OPEN
+from airunner.server.policy import Caller, may
 from airunner.wire.codec.errors import REFUSAL_KEY, status_of
 
 Q = TypeVar("Q")
@@ -86,7 +87,7 @@ class Guard:
         if self._stopping():
             raise ShuttingDown
         who = self._gate.authenticate(_token(context))
-        if not may_call(method, who.roles):
+        if not may(ACTIONS.get(method), who.roles):
             raise NotAllowed(_not_allowed(method, who))
         _caller.set(who)
 

@@ -10,26 +10,27 @@ from typing import Final
 import grpc
 
 from airunner.model.errors import InvalidRequest, Refused, ShuttingDown
-from airunner.model.jobs import Job, JobId, JobRequest, Millis, RequestId, TaskToken, WorkerId
+from airunner.model.jobs import Job, JobId, JobRequest, TaskToken, WorkerId
 from airunner.model.limits import (
-    DEQUEUE_JOBS_MAX,
     ENQUEUE_JOBS_MAX,
     MESSAGE_BYTES_MAX,
-    REQUEST_ID_BYTES_MAX,
-    VISIBILITY_SECONDS_DEFAULT,
-    VISIBILITY_SECONDS_MAX,
-    VISIBILITY_SECONDS_MIN,
 )
 from airunner.model.protocol.channel import Channel
 from airunner.model.protocol.worker_protocol import FromServer, FromWorker
-from airunner.model.spec import DEFAULT_QUEUE, check_queue
-from airunner.model.validation import check_text, check_within
-from airunner.server.access.roles import Role
+from airunner.model.spec import check_queue
 from airunner.server.broker import Broker
 from airunner.server.client_calls import ClientCalls
 from airunner.server.grpc.delivery import deliver_first
 from airunner.server.grpc.guard import caller
 from airunner.server.grpc.work import WorkStream
+from airunner.server.policy import (
+    checked_request_id,
+    job_request,
+    jobs_to_lease,
+    may_see_environment,
+    queue_or_default,
+    visibility_timeout,
+)
 from airunner.server.worker_calls import WorkerCalls
 from airunner.server.workers.leased_job import LeasedJob
 from airunner.server.workers.worker_session import Session
@@ -138,7 +139,7 @@ class JobsServicer(JobServiceServicer):
         context: grpc.aio.ServicerContext[pb.RetryJobRequest, pb.RetryJobResponse],
     ) -> pb.RetryJobResponse:
         job = await self._clients.retry(
-            JobId(request.job_id), _request_id(request.request_id), caller().subject
+            JobId(request.job_id), checked_request_id(request.request_id), caller().subject
         )
         return pb.RetryJobResponse(job=_encode_shown(job))
 
@@ -150,17 +151,13 @@ class JobsServicer(JobServiceServicer):
         context: grpc.aio.ServicerContext[pb.DequeueJobRequest, pb.DequeueJobResponse],
     ) -> None:
         """A job that was written is its caller's; any other goes back to its place in line."""
-        queue = request.queue or DEFAULT_QUEUE
-        check_queue(queue)
-        most = request.max_jobs or 1
-        check_within("max_jobs", most, 1, DEQUEUE_JOBS_MAX, "jobs (DEQUEUE_JOBS_MAX)")
         undelivered = await self._workers.lease(
-            [queue],
+            [queue_or_default(request.queue)],
             # Each call is an incarnation of its own: the published contract has no other word
             # for who a worker is.
             worker=WorkerId(f"{caller().subject}/{token_hex(4)}"),
-            span=_span(request.visibility_timeout_seconds),
-            most=most,
+            span=visibility_timeout(request.visibility_timeout_seconds),
+            most=jobs_to_lease(request.max_jobs),
             wait=_patience(context.time_remaining()),
         )
         if not undelivered:
@@ -182,7 +179,7 @@ class JobsServicer(JobServiceServicer):
         request: pb.UpdateJobRequest,
         context: grpc.aio.ServicerContext[pb.UpdateJobRequest, pb.UpdateJobResponse],
     ) -> pb.UpdateJobResponse:
-        span = _span(request.visibility_timeout_seconds)
+        span = visibility_timeout(request.visibility_timeout_seconds)
         await self._workers.renew(
             TaskToken(request.task_token), span=span, queue=request.queue or None
         )
@@ -240,24 +237,8 @@ def _tried(request: pb.EnqueueJobRequest) -> JobRequest | Refused:
 
 
 def _decode_request(request: pb.EnqueueJobRequest) -> JobRequest:
-    return JobRequest(
-        spec=decode_spec(request.job_params, request.queue),
-        request=_request_id(request.request_id),
-        submitter=caller().subject,
-    )
-
-
-def _request_id(text: str) -> RequestId:
-    check_text("request_id", text, REQUEST_ID_BYTES_MAX, "REQUEST_ID_BYTES_MAX")
-    return RequestId(text)
-
-
-def _span(seconds: int) -> Millis:
-    """A visibility timeout; 0 is the published default."""
-    seconds = seconds or VISIBILITY_SECONDS_DEFAULT
-    low, high = VISIBILITY_SECONDS_MIN, VISIBILITY_SECONDS_MAX
-    check_within("visibility_timeout_seconds", seconds, low, high, "s")
-    return Millis(seconds * 1000)
+    spec = decode_spec(request.job_params, request.queue)
+    return job_request(spec, request.request_id, caller())
 
 
 def _fill_accepted(said: pb.EnqueueJobResponse, job: Job) -> None:
@@ -266,6 +247,5 @@ def _fill_accepted(said: pb.EnqueueJobResponse, job: Job) -> None:
 
 
 def _encode_shown(job: Job) -> pb.Job:
-    """The job; the values of its environment only for who submitted it, and for an admin."""
-    who = caller()
-    return encode_job(job, with_values=Role.ADMIN in who.roles or who.subject == job.submitter)
+    """The job, with the values of its environment if the caller may see them."""
+    return encode_job(job, with_values=may_see_environment(caller(), job))

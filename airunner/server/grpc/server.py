@@ -20,8 +20,8 @@ from airunner.model.limits import (
     SHUTDOWN_SECONDS_MAX,
     TOKEN_BYTES_MAX,
 )
-from airunner.server.access.auth import Authenticator
 from airunner.server.artifacts import ArtifactService
+from airunner.server.auth import Authenticator
 from airunner.server.broker import Broker
 from airunner.server.grpc.artifacts import ArtifactsServicer
 from airunner.server.grpc.events import EventsServicer

@@ -35,8 +35,8 @@ from airunner.model.jobs import (
 )
 from airunner.model.limits import ARTIFACT_CHUNK_BYTES, MIB
 from airunner.model.spec import JobSpec
-from airunner.server.access.roles import Role
 from airunner.server.client_calls import ClientCalls
+from airunner.server.policy import Role
 from airunner.server.worker_calls import WorkerCalls
 from airunner.server.workers.leased_job import LeasedJob
 from airunner.wire.client.artifacts_client import ArtifactsClient, _End

@@ -57,7 +57,7 @@ from airunner.model.protocol.worker_protocol import (
 )
 from airunner.model.reports import Chunk, Output, OutputCut, ProcessStarted, Stream
 from airunner.model.spec import JobSpec
-from airunner.server.access.roles import Role
+from airunner.server.policy import Role
 from airunner.server.worker_calls import WorkerCalls
 from airunner.wire.client.endpoint import Endpoint
 from airunner.wire.client.follow import follow

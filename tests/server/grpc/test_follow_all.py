@@ -21,9 +21,9 @@ from airunner.model.job_events import JobEvent, JobFinished, kind
 from airunner.model.jobs import JobId, JobRequest, Millis, Outcome, Position, Reason, WorkerId
 from airunner.model.reports import Remark
 from airunner.model.spec import JobSpec
-from airunner.server.access.roles import Role
 from airunner.server.client_calls import ClientCalls
 from airunner.server.grpc.events import PLACES_UNSAID_MAX
+from airunner.server.policy import Role
 from airunner.server.worker_calls import WorkerCalls
 from airunner.wire.client.follow import follow_all
 from airunner.wire.client.jobs_client import Heard, JobsClient

@@ -357,7 +357,7 @@ async def test_a_filter_leaves_out_what_was_not_asked_for_live_and_stored(site: 
     await publish(site, token, started(1), batch(2, b"x"))
     async with asyncio.TaskGroup() as tasks:
         live = tasks.create_task(watch(site, id, types=[pb.EVENT_TYPE_PROCESS_START]))
-        await until(lambda: JobId(id) in site.broker.pins)
+        await until(lambda: JobId(id) in site.broker.engine.watched)
         await publish(site, token, batch(3, b"y"))
         await complete(site, token)
     stored = await watch(site, id, types=[pb.EVENT_TYPE_PROCESS_START])

@@ -19,9 +19,9 @@ from airunner.model.job_query import JobQuery, Page
 from airunner.model.jobs import Job, JobId, JobRequest
 from airunner.model.spec import JobSpec
 from airunner.model.steps import Step
-from airunner.server.access.roles import Role
 from airunner.server.broker import Broker
 from airunner.server.client_calls import ClientCalls
+from airunner.server.policy import Role
 from airunner.wire.client.jobs_client import JobsClient
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.worker.session.connect import connect

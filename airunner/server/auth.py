@@ -16,7 +16,6 @@ about a small request, so a verified token is remembered until it expires.
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 import jwt
@@ -27,19 +26,10 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 from airunner.model.errors import InvalidRequest, Unauthenticated
 from airunner.model.jobs import Subject
 from airunner.model.limits import TOKEN_BYTES_MAX, TOKENS_CACHED_MAX
-from airunner.server.access.roles import Role
+from airunner.server.policy import Caller, Role
 
 ALGORITHM: Final = "ES256"
 _TIME_MAX: Final = 253_402_300_799  # the end of the year 9999
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """Somebody whose token was verified."""
-
-    subject: Subject
-    roles: frozenset[Role]
-    expires: float | None  # seconds since the epoch; None: never
 
 
 class Authenticator(Protocol):

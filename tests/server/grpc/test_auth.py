@@ -18,8 +18,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from airunner.model.errors import InvalidRequest, Unauthenticated
 from airunner.model.limits import TOKEN_BYTES_MAX, TOKENS_CACHED_MAX
-from airunner.server.access.auth import JwtAuthenticator, NoAuth, sign_token
-from airunner.server.access.roles import ALLOWED, OPEN, Role, may_call
+from airunner.server.auth import JwtAuthenticator, NoAuth, sign_token
+from airunner.server.grpc.actions import ACTIONS, OPEN
+from airunner.server.policy import ALLOWED, Action, Role, may
 from airunner.wire.job.v1 import job_pb2
 from tests.promises import holds, promise
 
@@ -181,7 +182,7 @@ def test_remembered_tokens_are_bounded(
     keys: Keys, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert TOKENS_CACHED_MAX >= 1_000
-    monkeypatch.setattr("airunner.server.access.auth.TOKENS_CACHED_MAX", 2)
+    monkeypatch.setattr("airunner.server.auth.TOKENS_CACHED_MAX", 2)
     gate = JwtAuthenticator(keys[1], now=clock)
     for name in ("ada", "bob", "cho"):
         gate.authenticate(sign_token(keys[0], name, roles=[], seconds=60, now=clock))
@@ -223,14 +224,15 @@ def test_every_call_of_the_contract_has_its_row_and_admin_is_in_all_of_them() ->
         for service in job_pb2.DESCRIPTOR.services_by_name.values()
         for method in service.methods
     }
-    assert calls <= ALLOWED.keys()
+    assert calls <= ACTIONS.keys()
+    assert ALLOWED.keys() == set(Action)
     assert all(Role.ADMIN in roles for roles in ALLOWED.values())
-    assert not OPEN & ALLOWED.keys()
+    assert not OPEN & ACTIONS.keys()
 
 
 @holds("server/calls-need-a-role")
 @pytest.mark.parametrize(
-    ("role", "may", "may_not"),
+    ("role", "open", "closed"),
     [
         (Role.VIEWER, ["GetJob", "ListJobs", "QueueStats"], ["EnqueueJob", "CancelJob", "Work"]),
         (Role.USER, ["EnqueueJob", "EnqueueJobs", "CancelJob", "RetryJob", "GetJob"], ["Work"]),
@@ -241,9 +243,9 @@ def test_every_call_of_the_contract_has_its_row_and_admin_is_in_all_of_them() ->
         ),
     ],
 )
-def test_roles_may_what_the_table_says(role: Role, may: list[str], may_not: list[str]) -> None:
-    for name in may:
-        assert may_call(f"/job.v1.JobService/{name}", frozenset({role}))
-    for name in may_not:
-        assert not may_call(f"/job.v1.JobService/{name}", frozenset({role}))
-    assert not may_call("/job.v1.JobService/SomethingNew", frozenset(Role))
+def test_roles_may_what_the_table_says(role: Role, open: list[str], closed: list[str]) -> None:
+    for name in open:
+        assert may(ACTIONS[f"/job.v1.JobService/{name}"], frozenset({role}))
+    for name in closed:
+        assert not may(ACTIONS[f"/job.v1.JobService/{name}"], frozenset({role}))
+    assert not may(ACTIONS.get("/job.v1.JobService/SomethingNew"), frozenset(Role))
