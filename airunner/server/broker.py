@@ -18,6 +18,7 @@ engine for facts and pass these to decide().
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TypeVar
 
 from airunner.log.log import Log
@@ -26,16 +27,30 @@ from airunner.model.facts import CancelRequested, Enqueued, Event, Fact, Returne
 from airunner.model.jobs import Instant, Position, TaskToken, digest
 from airunner.server.clock import Clock
 from airunner.server.ids import Ids
-from airunner.server.outbox import EventListener, Outbox
+from airunner.server.outbox import EventListener, Outbox, OutboxStatistics
 from airunner.server.parking import Parking
 from airunner.server.pins import Pins
-from airunner.server.watchers import Watchers
+from airunner.server.watchers import Watchers, WatchersStatistics
 from airunner.server.workers.connected_workers import ConnectedWorkers
 from airunner.store.engine import Engine
 
 T = TypeVar("T")
 
 _DEADLINE, _STOP = "deadline", "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerStatistics:
+    """Plain numbers for metrics."""
+
+    jobs: int
+    position: Position  # of the last decided event
+    leases: int
+    workers: int  # connected
+    parked: int  # workers that wait for a job
+    undelivered: int  # leases to return once the log has room
+    outbox: OutboxStatistics
+    watchers: WatchersStatistics
 
 
 class Broker:
@@ -79,6 +94,18 @@ class Broker:
 
     def now(self) -> Instant:
         return self._clock.now()
+
+    def statistics(self) -> BrokerStatistics:
+        return BrokerStatistics(
+            jobs=len(self.engine.table),
+            position=self.engine.tail,
+            leases=self.engine.table.leases,
+            workers=len(self.connected_workers),
+            parked=len(self.idle),
+            undelivered=len(self._undelivered),
+            outbox=self._outbox.statistics(),
+            watchers=self.watchers.statistics(),
+        )
 
     async def run(self) -> None:
         """Keeps the log and the time, until stop() or until either fails."""

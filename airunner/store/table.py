@@ -62,6 +62,11 @@ class Table:
     def __len__(self) -> int:
         return len(self._jobs)
 
+    @property
+    def leases(self) -> int:
+        """The number of running leases."""
+        return len(self._tokens)
+
     def find(self, id: JobId) -> Job | None:
         return self._jobs.get(id)
 

@@ -37,6 +37,10 @@ class ConnectedWorkers:
         self._workers: dict[WorkerId, ConnectedWorker] = {}
         self._connections: dict[WorkerId, int] = {}  # the latest of each, last heard of last
 
+    def __len__(self) -> int:
+        """The number of connected workers."""
+        return len(self._workers)
+
     @contextmanager
     def connect(self, connected: ConnectedWorker) -> Iterator[None]:
         """Be there until the end of the block. An older connected worker of the worker is superseded."""
