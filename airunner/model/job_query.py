@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from airunner.model.jobs import Instant, Job, JobState, Position
 from airunner.model.limits import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
-from airunner.model.spec import check_queue
+from airunner.model.namespaces import DEFAULT_NAMESPACE, QueueKey
+from airunner.model.spec import check_namespace, check_queue
 from airunner.model.validation import check_within
 
 
@@ -13,6 +14,7 @@ from airunner.model.validation import check_within
 class JobQuery:
     """Which jobs, newest first. `before` wins over `page`."""
 
+    namespace: str | None = DEFAULT_NAMESPACE  # None: all
     queue: str | None = None  # None: all
     state: JobState | None = None  # None: all
     page: int = 1  # from 1; what is on it moves as new jobs come
@@ -22,6 +24,8 @@ class JobQuery:
     def __post_init__(self) -> None:
         if self.queue is not None:
             check_queue(self.queue)
+        if self.namespace is not None:
+            check_namespace(self.namespace)
         check_within("page", self.page, 1, 2**31 - 1, "pages")
         check_within("page_size", self.page_size, 1, PAGE_SIZE_MAX, "jobs (PAGE_SIZE_MAX)")
 
@@ -43,3 +47,9 @@ class QueueStatistics:
     workers: int = 0  # that serve the queue
     slots: int = 0  # of those workers
     busy: int = 0  # of those slots
+    namespace: str = DEFAULT_NAMESPACE
+
+    @property
+    def key(self) -> QueueKey:
+        """The identity of the queue."""
+        return QueueKey(self.queue, self.namespace)

@@ -14,6 +14,7 @@ from msgspec.structs import fields
 
 from airunner.model import limits
 from airunner.model.errors import InvalidRequest
+from airunner.model.namespaces import DEFAULT_NAMESPACE, QueueKey
 from airunner.model.repositories import check_branch, check_commit, check_repository
 from airunner.model.steps import Step, check_steps, memory_bytes, text_bytes
 from airunner.model.validation import (
@@ -100,6 +101,7 @@ class JobSpec(Struct, frozen=True, kw_only=True):
     shell: str = ""  # of the script or the steps, with its options; "": bash, or else sh
     name: str = ""  # for people; need not be unique
     queue: str = DEFAULT_QUEUE
+    namespace: str = DEFAULT_NAMESPACE  # of the submitter
     source: str = ""  # a folder below the worker's root of sources, which is copied
     repository: str = ""  # without one and without a source: an empty workspace
     commit: str = ""
@@ -119,8 +121,14 @@ class JobSpec(Struct, frozen=True, kw_only=True):
     attempts_max: int = limits.ATTEMPTS_DEFAULT  # failures, not leases
     output_bytes_max: int = limits.OUTPUT_BYTES_DEFAULT  # what is kept; the rest is cut and counted
 
+    @property
+    def queue_key(self) -> QueueKey:
+        """The identity of the job's queue."""
+        return QueueKey(self.queue, self.namespace)
+
     def __post_init__(self) -> None:
         check_queue(self.queue)
+        check_namespace(self.namespace)
         self._check_command()
         self._check_source()
         self._check_maps()
@@ -220,6 +228,15 @@ def first_difference(one: JobSpec, other: JobSpec) -> str | None:
 
 def check_queue(name: str, field: str = "queue") -> None:
     """Raise InvalidRequest unless this can be the name of a queue."""
+    _check_name(name, field, "a queue name")
+
+
+def check_namespace(name: str) -> None:
+    """Raises InvalidRequest unless this can be the name of a namespace: the rule of queue names."""
+    _check_name(name, "namespace", "the name of a namespace")
+
+
+def _check_name(name: str, field: str, kind: str) -> None:
     if len(name) > limits.QUEUE_NAME_CHARS_MAX:
         raise InvalidRequest(
             field,
@@ -227,7 +244,7 @@ def check_queue(name: str, field: str = "queue") -> None:
         )
     if not _QUEUE.fullmatch(name):
         raise InvalidRequest(
-            field, f"{name!r} is not a queue name: letters, digits and . _ / : - after the first"
+            field, f"{name!r} is not {kind}: letters, digits and . _ / : - after the first"
         )
 
 

@@ -181,7 +181,7 @@ class Broker:
     def _notify(self, fact: Fact) -> None:
         match fact:
             case Enqueued(id) | Returned(id) if job := self.engine.table.find(id):
-                self.idle.wake(job.spec.queue, 1)
+                self.idle.wake(job.spec.queue_key, 1)
             case CancelRequested(id) if job := self.engine.table.find(id):
                 self.connected_workers.notify_cancel(fact, job)
 

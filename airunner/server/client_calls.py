@@ -10,6 +10,7 @@ from airunner.model.errors import Refused
 from airunner.model.facts import Event, Fact
 from airunner.model.job_query import JobQuery, Page, QueueStatistics
 from airunner.model.jobs import Job, JobId, JobRequest, JobState, RequestId, Subject
+from airunner.model.namespaces import DEFAULT_NAMESPACE
 from airunner.model.wait_reason import WaitReason
 from airunner.server.broker import Broker
 from airunner.store.queries import page, statistics
@@ -49,19 +50,21 @@ class ClientCalls:
         table = self._engine.table
         if job.state is not JobState.SCHEDULED or table.find(job.id) is not job:
             return None
-        return self._broker.connected_workers.explain(job.spec.queue, table.lines.ahead(job))
+        return self._broker.connected_workers.explain(job.spec.queue_key, table.lines.ahead(job))
 
     async def page(self, query: JobQuery) -> Page:
         return await self._broker.after_durable(page(self._engine.table, query))
 
-    def queue_statistics(self, queue: str | None = None) -> tuple[QueueStatistics, ...]:
-        """The statistics of each queue that has jobs or workers, by name; or of one queue."""
+    def queue_statistics(
+        self, queue: str | None = None, *, namespace: str | None = DEFAULT_NAMESPACE
+    ) -> tuple[QueueStatistics, ...]:
+        """The statistics of each queue that has jobs or workers, by name; None: of all."""
         table, workers = self._engine.table, self._broker.connected_workers
         known = {*table.lines.queues(), *workers.queues()}
         return tuple(
-            workers.complete(statistics(table, name))
-            for name in sorted(known)
-            if queue in (None, name)
+            workers.complete(statistics(table, key))
+            for key in sorted(known)
+            if queue in (None, key.name) and namespace in (None, key.namespace)
         )
 
     async def cancel(self, id: JobId, by: Subject) -> Job:
@@ -94,7 +97,9 @@ class ClientCalls:
         broker.check_room()
         id = broker.ids.job()
         broker.decide(engine.queue.enqueue(id, request, broker.now()))
-        job = engine.table.find(id) or engine.table.requested(request.request)
+        job = engine.table.find(id) or engine.table.requested(
+            request.spec.namespace, request.request
+        )
         assert job
         return job
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from msgspec.structs import replace
+
 from airunner.model.jobs import Job, JobRequest, Millis, RequestId, Subject
 from airunner.model.limits import (
     DEQUEUE_JOBS_MAX,
@@ -21,6 +23,7 @@ from airunner.model.limits import (
     VISIBILITY_SECONDS_MAX,
     VISIBILITY_SECONDS_MIN,
 )
+from airunner.model.namespaces import DEFAULT_NAMESPACE
 from airunner.model.spec import DEFAULT_QUEUE, JobSpec, check_queue
 from airunner.model.validation import check_text, check_within
 
@@ -70,6 +73,7 @@ class Caller:
     subject: Subject
     roles: frozenset[Role]
     expires: float | None  # seconds since the epoch; None: never
+    namespace: str = DEFAULT_NAMESPACE
 
 
 def may(action: Action | None, roles: frozenset[Role]) -> bool:
@@ -86,7 +90,9 @@ def may_see_environment(caller: Caller, job: Job) -> bool:
 
 
 def job_request(spec: JobSpec, request_id: str, caller: Caller) -> JobRequest:
-    """A caller's request for a new job. Raises InvalidRequest."""
+    """A caller's request for a new job, in the caller's namespace. Raises InvalidRequest."""
+    if spec.namespace != caller.namespace:
+        spec = replace(spec, namespace=caller.namespace)
     return JobRequest(spec=spec, request=checked_request_id(request_id), submitter=caller.subject)
 
 

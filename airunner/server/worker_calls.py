@@ -25,6 +25,7 @@ from airunner.model.jobs import (
     WorkerId,
     digest,
 )
+from airunner.model.namespaces import DEFAULT_NAMESPACE, QueueKey
 from airunner.model.reports import Output, Report
 from airunner.server.broker import Broker
 from airunner.server.workers.connected_workers import ConnectedWorker
@@ -61,6 +62,7 @@ class WorkerCalls:
         *,
         worker: WorkerId,
         span: Millis,
+        namespace: str = DEFAULT_NAMESPACE,
         most: int = 1,
         wait: float | None = None,
     ) -> list[LeasedJob]:
@@ -68,9 +70,8 @@ class WorkerCalls:
 
         If the caller goes away before the answer, its jobs return to their places in line.
         """
-        connected = ConnectedWorker(
-            worker=worker, queues=tuple(queues), slots=most, wanted=lambda: most
-        )
+        keys = tuple(QueueKey(queue, namespace) for queue in queues)
+        connected = ConnectedWorker(worker=worker, queues=keys, slots=most, wanted=lambda: most)
         with self._broker.connected_workers.connect(connected):
             leased = await self.lease_decided(connected, span, wait)
         try:

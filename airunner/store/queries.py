@@ -4,6 +4,7 @@ from itertools import islice
 
 from airunner.model.job_query import JobQuery, Page, QueueStatistics
 from airunner.model.jobs import JobState
+from airunner.model.namespaces import QueueKey
 from airunner.store.table import Table
 
 
@@ -13,8 +14,8 @@ def page(table: Table, query: JobQuery) -> Page:
     O(page_size log n) after `before`; by page number it also steps over the pages before.
     """
     size = query.page_size
-    total = table.lines.total(query.queue, query.state)
-    ids = table.lines.newest(query.queue, query.state, query.before)
+    total = table.lines.total(query.namespace, query.queue, query.state)
+    ids = table.lines.newest(query.namespace, query.queue, query.state, before=query.before)
     skip = 0 if query.before is not None else (query.page - 1) * size
     jobs = [table.job(id) for id in islice(ids, skip, skip + size + 1)]
     return Page(
@@ -24,11 +25,12 @@ def page(table: Table, query: JobQuery) -> Page:
     )
 
 
-def statistics(table: Table, queue: str) -> QueueStatistics:
+def statistics(table: Table, queue: QueueKey) -> QueueStatistics:
     """How many jobs a queue has in each state; nothing about its workers."""
     first = table.lines.first(queue)
     return QueueStatistics(
-        queue=queue,
+        queue=queue.name,
+        namespace=queue.namespace,
         counts={state: table.lines.count(queue, state) for state in JobState},
         oldest=None if first is None else table.job(first).created_at,
     )

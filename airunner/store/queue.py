@@ -76,6 +76,7 @@ from airunner.model.jobs import (
     TokenDigest,
     WorkerId,
 )
+from airunner.model.namespaces import QueueKey
 from airunner.model.reports import Output, Report
 from airunner.model.spec import first_difference
 from airunner.store.eviction import evictable, make_artifact_room, make_job_room
@@ -124,7 +125,9 @@ class Queue:
         Raises IdempotencyConflict if the key stands for another, LimitReached if
         there is no room.
         """
-        if request.request and (known := self._table.requested(request.request)):
+        if request.request and (
+            known := self._table.requested(request.spec.namespace, request.request)
+        ):
             difference = first_difference(known.spec, request.spec)
             if difference is None and known.retry_of != request.retry_of:
                 difference = "retry_of"
@@ -143,7 +146,7 @@ class Queue:
 
     def lease(
         self,
-        queues: Sequence[str],
+        queues: Sequence[QueueKey],
         *,
         token: TokenDigest,
         worker: WorkerId,

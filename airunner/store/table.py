@@ -40,7 +40,7 @@ class Table:
     def __init__(self) -> None:
         self._jobs: dict[JobId, Job] = {}
         # The rest are indexes.
-        self._requests: dict[RequestId, JobId] = {}
+        self._requests: dict[tuple[str, RequestId], JobId] = {}  # by namespace and key
         self._tokens: dict[TokenDigest, JobId] = {}  # of current leases
         self._ended: dict[TokenDigest, JobId] = {}  # of leases that are over
         self._holders: dict[WorkerId, dict[JobId, None]] = {}
@@ -75,9 +75,9 @@ class Table:
             raise UnknownJob(id)
         return self._jobs[id]
 
-    def requested(self, request: RequestId) -> Job | None:
-        """The job that this idempotency key stands for."""
-        id = self._requests.get(request)
+    def requested(self, namespace: str, request: RequestId) -> Job | None:
+        """The job that an idempotency key of a namespace stands for."""
+        id = self._requests.get((namespace, request))
         return None if id is None else self._jobs[id]
 
     def held_by(self, token: TokenDigest) -> Job:
@@ -154,7 +154,7 @@ class Table:
     def _take(self, id: JobId) -> Job:
         """The job, out of every index that its state put it in."""
         job = self._jobs[id]
-        self._requests.pop(job.request, None)
+        self._requests.pop((job.spec.namespace, job.request), None)
         self.lines.drop(job)
         self.deadlines.drop(id)
         if job.lease:
@@ -181,7 +181,7 @@ class Table:
         """Keep the job, in every index that its state calls for."""
         self._jobs[job.id] = job
         if job.request:
-            self._requests[job.request] = job.id
+            self._requests[job.spec.namespace, job.request] = job.id
         self.lines.add(job)
         if (deadline := _deadline(job)) is not None:
             self.deadlines.put(job.id, deadline)
@@ -225,7 +225,9 @@ class Table:
         assert {a.token: job.id for job in jobs for a in job.attempts} == self._ended
         held = {(worker, id) for worker, ids in self._holders.items() for id in ids}
         assert held == {(job.lease.worker, job.id) for job in jobs if job.lease}
-        assert {job.request: job.id for job in jobs if job.request} == self._requests
+        assert {
+            (job.spec.namespace, job.request): job.id for job in jobs if job.request
+        } == self._requests
         ends = [(job.finished_at, job.id) for job in jobs if job.finished_at is not None]
         assert sorted(ends) == list(self.finished)
         assert [end for end in sorted(ends) if self._jobs[end[1]].output_bytes] == list(
@@ -237,7 +239,7 @@ class Table:
         scripted = [end for end in sorted(ends) if self._jobs[end[1]].spec.script_bytes]
         assert scripted == list(self.scripted)
         assert sum(job.spec.script_bytes for job in jobs) == self.script_bytes
-        assert self.lines.total(None, None) == len(jobs)
+        assert self.lines.total() == len(jobs)
         assert sum(job.output_bytes for job in jobs) == self.output_bytes
         assert sum(job.artifact_bytes for job in jobs) == self.artifact_bytes
 

@@ -45,6 +45,7 @@ from airunner.model.jobs import (
     WorkerId,
     digest,
 )
+from airunner.model.namespaces import QueueKey
 from airunner.model.reports import (
     Chunk,
     Output,
@@ -90,7 +91,7 @@ class Writer:
         wish = JobRequest(spec=JobSpec(command="x", queue=str(id)))
         await self.append(self.engine.record(queue.enqueue(id, wish, NOW), NOW))
         leased = queue.lease(
-            [str(id)], token=token, worker=WorkerId("w"), span=Millis(9_000), now=NOW
+            [QueueKey(str(id))], token=token, worker=WorkerId("w"), span=Millis(9_000), now=NOW
         )
         renewed = self.engine.record(leased, NOW)
         renewed += self.engine.record(queue.renew(token, span=Millis(9_000), now=NOW), NOW)
@@ -239,7 +240,11 @@ class LogContract:
         for name in ("first", "second", "third"):
             token = digest(TaskToken(name))
             facts = engine.queue.lease(
-                ["default"], token=token, worker=WorkerId(name), span=Millis(9_000), now=NOW
+                [QueueKey("default")],
+                token=token,
+                worker=WorkerId(name),
+                span=Millis(9_000),
+                now=NOW,
             )
             await log.append(engine.record(facts, NOW))
             assert by_id(replayed(await read(log))) == by_id(engine)
@@ -264,7 +269,9 @@ class LogContract:
         await append(queue.enqueue(ONE, wish, NOW))
         for token in map(digest, map(TaskToken, ("first", "second"))):
             worker, span = WorkerId("w"), Millis(9_000)
-            await append(queue.lease(["default"], token=token, worker=worker, span=span, now=NOW))
+            await append(
+                queue.lease([QueueKey("default")], token=token, worker=worker, span=span, now=NOW)
+            )
             await append(queue.publish(token, [(1, StepStarted(0, "make"))], now=NOW))
             await append(queue.store_artifact(token, artifact("a", 5), now=NOW))
             await append(queue.publish(token, [(2, output("a", "b", step=0))], now=NOW))
@@ -289,7 +296,7 @@ class LogContract:
         wish = JobRequest(spec=JobSpec(command="x"))
         await log.append(engine.record(engine.queue.enqueue(ONE, wish, NOW), NOW))
         facts = engine.queue.lease(
-            ["default"], token=token, worker=WorkerId("w"), span=Millis(9_000), now=NOW
+            [QueueKey("default")], token=token, worker=WorkerId("w"), span=Millis(9_000), now=NOW
         )
         await log.append(engine.record(facts, NOW))
         facts = engine.queue.publish(token, [(0, output("a"))], now=NOW)
@@ -356,7 +363,7 @@ class LogContract:
         for name in ("first", "second"):
             token, worker = digest(TaskToken(name)), WorkerId(name)
             leased = engine.queue.lease(
-                ["default"], token=token, worker=worker, span=Millis(9_000), now=NOW
+                [QueueKey("default")], token=token, worker=worker, span=Millis(9_000), now=NOW
             )
             await log.append(engine.record(leased, NOW))
             cut = engine.queue.publish(token, [(1, OutputCut(1, 10))], now=NOW)

@@ -32,6 +32,7 @@ from airunner.model.jobs import (
     WorkerId,
 )
 from airunner.model.limits import PAGE_SIZE_DEFAULT
+from airunner.model.namespaces import QueueKey
 from airunner.model.spec import JobSpec
 from airunner.server.broker import Broker
 from airunner.server.client_calls import ClientCalls
@@ -643,7 +644,9 @@ async def test_a_job_that_waits_says_why() -> None:
 async def test_statistics_know_every_queue_that_has_jobs_or_workers() -> None:
     async with served() as (broker, _):
         await ClientCalls(broker).enqueue(wish("a"))
-        present = ConnectedWorker(worker=WorkerId("w"), queues=("b", "a"), slots=4, busy=1)
+        present = ConnectedWorker(
+            worker=WorkerId("w"), queues=(QueueKey("b"), QueueKey("a")), slots=4, busy=1
+        )
         with broker.connected_workers.connect(present):
             a, b = ClientCalls(broker).queue_statistics()
             assert (a.queue, a.counts[JobState.SCHEDULED], a.workers, a.slots, a.busy) == (

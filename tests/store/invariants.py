@@ -27,6 +27,7 @@ from airunner.model.facts import (
     sequence_count,
 )
 from airunner.model.jobs import Instant, JobId, JobState, Position, RequestId, TokenDigest
+from airunner.model.namespaces import QueueKey
 from airunner.model.reports import Output, count_sequences
 from airunner.store.engine import Engine
 from tests.promises import holds, promise
@@ -37,7 +38,7 @@ class History:
 
     def __init__(self) -> None:
         self.events: dict[JobId, list[Event]] = defaultdict(list)
-        self.keys: dict[RequestId, set[JobId]] = defaultdict(set)
+        self.keys: dict[tuple[str, RequestId], set[JobId]] = defaultdict(set)
         self.places: list[Position] = []
         self.passed_over: list[str] = []
         self.intruders: list[str] = []
@@ -47,8 +48,8 @@ class History:
         self.loose: set[tuple[JobId, int]] = set()  # attempts whose numbers may have gaps
         self._holders: dict[TokenDigest, tuple[JobId, int]] = {}
         self._tokens: dict[JobId, TokenDigest] = {}
-        self._waiting: dict[str, dict[JobId, Position]] = defaultdict(dict)
-        self._queues: dict[JobId, tuple[str, Position]] = {}
+        self._waiting: dict[QueueKey, dict[JobId, Position]] = defaultdict(dict)
+        self._queues: dict[JobId, tuple[QueueKey, Position]] = {}
         self._ended: dict[JobId, Instant] = {}
 
     def spoke(self, token: TokenDigest, facts: Iterable[JobFact], *, gaps: bool = False) -> None:
@@ -68,7 +69,7 @@ class History:
         *,
         watched: Iterable[JobId] = (),
         spared: int = 0,
-        asked: Sequence[str] = (),
+        asked: Sequence[QueueKey] = (),
     ) -> None:
         """Remember an event; `asked`: the queues that a worker named, if that is known.
 
@@ -79,10 +80,10 @@ class History:
         self.events[id].append(event)
         match fact:
             case Enqueued(_, spec, request):
-                self._queues[id] = spec.queue, event.place
-                self._waiting[spec.queue][id] = event.place
+                self._queues[id] = spec.queue_key, event.place
+                self._waiting[spec.queue_key][id] = event.place
                 if request:
-                    self.keys[request].add(id)
+                    self.keys[spec.namespace, request].add(id)
             case ArtifactKept(artifact=artifact):
                 self.left[id].append(artifact.size)
             case Returned():
@@ -110,7 +111,7 @@ class History:
     def forgotten(self, id: JobId) -> bool:
         return isinstance(self.events[id][-1].fact, Forgotten)
 
-    def _lease(self, id: JobId, asked: Sequence[str]) -> None:
+    def _lease(self, id: JobId, asked: Sequence[QueueKey]) -> None:
         queue, place = self._queues[id]
         for better in asked[: asked.index(queue)] if asked else ():
             self.passed_over += [f"{other} before {id}" for other in self._waiting[better]]
@@ -262,9 +263,9 @@ def queues_are_first_in_first_out(history: History, engine: Engine, id: JobId) -
 )
 def a_key_makes_one_job(history: History, engine: Engine, id: JobId) -> None:
     """An idempotency key stands for one job for as long as that job is kept."""
-    for request, ids in history.keys.items():
+    for (namespace, request), ids in history.keys.items():
         assert len(ids) <= 1
-        known = engine.table.requested(request)
+        known = engine.table.requested(namespace, request)
         assert ({known.id} if known else set()) == ids
 
 

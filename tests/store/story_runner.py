@@ -56,6 +56,7 @@ from airunner.model.jobs import (
     digest,
 )
 from airunner.model.limits import ATTEMPTS_DEFAULT, OUTPUT_BYTES_DEFAULT
+from airunner.model.namespaces import QueueKey
 from airunner.model.reports import Chunk, Output, OutputCut, ProcessStarted, Report, Stream
 from airunner.model.spec import JobSpec
 from airunner.store.engine import Engine, replayed
@@ -145,7 +146,7 @@ class Teller:
 
     def _lease(self, words: list[str], given: Given) -> Sequence[JobFact]:
         return self._engine.queue.lease(
-            given.get("queues", "default").split(","),
+            [QueueKey(queue) for queue in given.get("queues", "default").split(",")],
             token=digest(TaskToken(given.get("as", words[0]))),
             worker=WorkerId(words[0]),
             span=Millis(int(given.get("span", 300)) * 1000),
@@ -238,7 +239,7 @@ class Teller:
         return ["; ".join(said), *past]
 
     def _line(self, words: list[str], given: Given) -> list[str]:
-        ids = self._engine.table.lines.newest(words[0], JobState.SCHEDULED, None)
+        ids = self._engine.table.lines.newest(None, words[0], JobState.SCHEDULED)
         return [" ".join(reversed(list(ids))) or "nobody"]
 
 

@@ -19,6 +19,7 @@ from airunner.model.jobs import (
     WorkerId,
     digest,
 )
+from airunner.model.namespaces import QueueKey
 from airunner.model.spec import JobSpec
 from airunner.store.engine import Engine
 from airunner.store.retention import Retention
@@ -90,7 +91,7 @@ class Shelves:
     def lease(self, name: str, number: int = 1) -> None:
         self.record(
             self.engine.queue.lease(
-                ["default"],
+                [QueueKey("default")],
                 token=token(f"{name}{number}"),
                 worker=WorkerId(name),
                 span=Millis(60_000),

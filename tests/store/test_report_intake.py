@@ -5,6 +5,7 @@ import pytest
 from airunner.model.errors import InvalidRequest, OutOfSequence
 from airunner.model.jobs import Instant, JobId, JobRequest, Millis, TaskToken, WorkerId, digest
 from airunner.model.limits import COUNT_MAX
+from airunner.model.namespaces import QueueKey
 from airunner.model.reports import Alive, Chunk, Output, OutputCut, Report, Stream
 from airunner.model.spec import JobSpec
 from airunner.store.engine import Engine
@@ -75,7 +76,7 @@ def test_what_nobody_can_count_is_refused_before_it_is_a_fact(report: OutputCut)
     wish = JobRequest(spec=JobSpec(command="x"))
     engine.record(engine.queue.enqueue(JobId("j"), wish, Instant(1)), Instant(1))
     leased = engine.queue.lease(
-        ["default"], token=token, worker=WorkerId("w"), span=Millis(9), now=Instant(1)
+        [QueueKey("default")], token=token, worker=WorkerId("w"), span=Millis(9), now=Instant(1)
     )
     engine.record(leased, Instant(1))
     with pytest.raises(InvalidRequest, match="COUNT_MAX"):

@@ -26,6 +26,7 @@ from airunner.model.jobs import (
     WorkerId,
     digest,
 )
+from airunner.model.namespaces import QueueKey
 from airunner.model.proof.seal import Link
 from airunner.model.reports import Chunk, Output, Stream
 from airunner.model.spec import JobSpec
@@ -51,7 +52,9 @@ def engine() -> Engine:
         it.record(it.queue.enqueue(JobId(id), wish, NOW), NOW)
     for id in ("end", "run"):
         worker, span = WorkerId(f"worker of {id}"), Millis(1_000)
-        it.record(it.queue.lease(["a"], token=TOKEN[id], worker=worker, span=span, now=NOW), NOW)
+        it.record(
+            it.queue.lease([QueueKey("a")], token=TOKEN[id], worker=worker, span=span, now=NOW), NOW
+        )
     text = Output((Chunk(Stream.STDOUT, b"text", NOW),))
     it.record(it.queue.publish(TOKEN["end"], [(1, text)], now=NOW), NOW)
     artifact = Artifact(path="a", size=3, sha256="0" * 64)
@@ -103,9 +106,9 @@ TAMPERED: dict[str, Callable[[Table], object]] = {
     "a worker with another's": lambda table: table._holders.update(
         {WorkerId("x"): {JobId("run"): None}}
     ),
-    "a key forgotten": lambda table: table._requests.pop(RequestId("key of end")),
+    "a key forgotten": lambda table: table._requests.pop(("default", RequestId("key of end"))),
     "a key of another": lambda table: table._requests.update(
-        {RequestId("key of end"): JobId("run")}
+        {("default", RequestId("key of end")): JobId("run")}
     ),
     "an end that retention overlooks": lambda table: table.finished.clear(),
     "an end too many": lambda table: table.finished.add((NOW, JobId("run"))),
@@ -184,11 +187,11 @@ def test_an_empty_line_leaves_no_trace() -> None:
     lines = JobIndex()
     job = engine().table.job(JobId("line"))
     lines.add(job)
-    assert lines.queues() == ["b"]
+    assert lines.queues() == [QueueKey("b")]
     lines.drop(job)
     assert lines.queues() == []
-    assert lines.first("b") is None
-    assert lines.total(None, None) == lines.count("b", JobState.SCHEDULED) == 0
+    assert lines.first(QueueKey("b")) is None
+    assert lines.total(None, None) == lines.count(QueueKey("b"), JobState.SCHEDULED) == 0
     assert job not in lines
 
 
@@ -197,7 +200,7 @@ def test_a_job_stands_where_its_place_says_not_when_it_came_back() -> None:
     job = engine().table.job(JobId("line"))
     for place in (5, 1, 3):
         lines.add(replace(job, place=Position(place), id=JobId(f"job-{place}")))
-    assert lines.first("b") == "job-1"
+    assert lines.first(QueueKey("b")) == "job-1"
     assert lines.ahead(replace(job, place=Position(5), id=JobId("job-5"))) == 2
 
 
@@ -238,7 +241,7 @@ def test_every_page_of_a_random_table_is_what_a_sort_would_give() -> None:
     jobs = sorted(walk.engine.table.jobs(), key=lambda job: -job.place)
     got, before = list[Job](), None
     while True:
-        part = page(walk.engine.table, JobQuery(page_size=3, before=before))
+        part = page(walk.engine.table, JobQuery(namespace=None, page_size=3, before=before))
         got += part.jobs
         before = part.next
         if before is None:
@@ -247,7 +250,7 @@ def test_every_page_of_a_random_table_is_what_a_sort_would_give() -> None:
 
 
 def test_statistics_count_every_state_and_know_who_waits_longest() -> None:
-    a, b = (statistics(engine().table, queue) for queue in "ab")
+    a, b = (statistics(engine().table, QueueKey(queue)) for queue in "ab")
     assert a.counts == {state: int(state in ("completed", "running")) for state in JobState}
     assert a.oldest is None
     assert (b.counts[JobState.SCHEDULED], b.oldest) == (2, NOW)

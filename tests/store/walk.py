@@ -23,6 +23,7 @@ from airunner.model.jobs import (
     WorkerId,
     digest,
 )
+from airunner.model.namespaces import QueueKey
 from airunner.model.reports import (
     Chunk,
     Output,
@@ -37,7 +38,7 @@ from airunner.store.engine import Engine
 from airunner.store.retention import Retention
 from tests.store.invariants import INVARIANTS, History
 
-QUEUES = ("fast", "slow")
+QUEUES = (QueueKey("fast"), QueueKey("slow"), QueueKey("slow", "other"))
 KEEP = Retention(
     jobs_max=30,
     script_bytes_max=200,
@@ -89,7 +90,7 @@ class Walk:
             with suppress(Refused):
                 self.dice.choice(self._verbs)()
 
-    def note(self, events: Sequence[Event], asked: Sequence[str] = ()) -> None:
+    def note(self, events: Sequence[Event], asked: Sequence[QueueKey] = ()) -> None:
         """Remember what has happened, and hold it against every promise."""
         self.log += events
         if not events:
@@ -103,7 +104,7 @@ class Walk:
 
     # The verbs
 
-    def _record(self, facts: Sequence[JobFact], asked: Sequence[str] = ()) -> None:
+    def _record(self, facts: Sequence[JobFact], asked: Sequence[QueueKey] = ()) -> None:
         self.note(self.engine.record(facts, self.now), asked)
 
     def _say(self, token: TokenDigest, facts: Sequence[JobFact], *, gaps: bool = False) -> None:
@@ -119,10 +120,12 @@ class Walk:
         key = self.dice.choice(["", f"key {self.dice.randrange(len(self._ids))}"])
         command = self.dice.choice(["one", "one", "other"]) if key else "any"
         size = 0 if key else self.dice.choice([0, 0, 0, 10, 60])
+        queue = self.dice.choice(QUEUES)
         spec = JobSpec(
             command="" if size else command,
             script="x" * size,
-            queue=self.dice.choice(QUEUES),
+            queue=queue.name,
+            namespace=queue.namespace,
             attempts_max=self.dice.choice([1, 2, 2, 3]),
             queue_timeout_seconds=self.dice.choice([0, 0, 5]),
             output_bytes_max=self.dice.choice([40, 10_000]),

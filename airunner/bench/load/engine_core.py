@@ -43,7 +43,7 @@ class Core:
         await self._record(self._engine.queue.enqueue(self._ids.job(), self._wish, NOW))
 
     async def lease(self) -> TaskToken:
-        token, queues = self._ids.token(), [self._wish.spec.queue]
+        token, queues = self._ids.token(), [self._wish.spec.queue_key]
         await self._record(
             self._engine.queue.lease(queues, token=digest(token), worker=WORKER, span=SPAN, now=NOW)
         )

@@ -14,6 +14,7 @@ from airunner.model.jobs import JobId, Position, Sequence, TaskToken
 from airunner.model.spec import check_queue
 from airunner.server.broker import Broker
 from airunner.server.client_calls import ClientCalls
+from airunner.server.grpc.guard import caller
 from airunner.server.grpc.methods import Methods
 from airunner.server.grpc.response_cache import ResponseCache, made, seen
 from airunner.server.worker_calls import WorkerCalls
@@ -101,7 +102,7 @@ class EventsServicer:
             yield pb.StreamEventsResponse(place=begin, log=watchers.log)
             said = begin
             async for event_range in event_ranges:
-                entries = self._told(event_range.events, request.queue)
+                entries = self._visible(event_range.events, request.queue)
                 for response in encode_range(entries, event_range.through, types):
                     if response.events or response.place - said >= PLACES_UNSAID_MAX:
                         yield response
@@ -121,13 +122,19 @@ class EventsServicer:
             )
         return Position(request.after_place)
 
-    def _told(
+    def _visible(
         self, events: Iterable[Event], queue: str
     ) -> Iterator[tuple[JobId, Position, JobEvent]]:
-        """What watchers see of the jobs of a queue, or of all."""
+        """The events of jobs in the caller's namespace, and in `queue` unless that is empty.
+
+        The events of a job that retention has removed meanwhile are left out.
+        """
+        namespace = caller().namespace
         for event in events:
-            job = self._clients.find(event.job) if queue else None
-            if not queue or (job is not None and job.spec.queue == queue):
+            job = self._clients.find(event.job)
+            if job is None or job.spec.namespace != namespace:
+                continue
+            if queue in ("", job.spec.queue):
                 yield event.job, event.place, seen(event)
 
     async def PublishJobEvents(

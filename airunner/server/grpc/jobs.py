@@ -106,7 +106,9 @@ class JobsServicer(JobServiceServicer):
         request: pb.ListJobsRequest,
         context: grpc.aio.ServicerContext[pb.ListJobsRequest, pb.ListJobsResponse],
     ) -> pb.ListJobsResponse:
-        response = encode_page(await self._clients.page(decode_listing(request)))
+        response = encode_page(
+            await self._clients.page(decode_listing(request, caller().namespace))
+        )
         if (size := response.ByteSize()) > MESSAGE_BYTES_MAX:
             raise InvalidRequest(
                 "page_size",
@@ -122,7 +124,7 @@ class JobsServicer(JobServiceServicer):
     ) -> pb.QueueStatsResponse:
         if request.queue:
             check_queue(request.queue)
-        queues = self._clients.queue_statistics(request.queue or None)
+        queues = self._clients.queue_statistics(request.queue or None, namespace=caller().namespace)
         return pb.QueueStatsResponse(queues=[encode_statistics(each) for each in queues])
 
     async def CancelJob(
@@ -157,6 +159,7 @@ class JobsServicer(JobServiceServicer):
             # for who a worker is.
             worker=WorkerId(f"{caller().subject}/{token_hex(4)}"),
             span=visibility_timeout(request.visibility_timeout_seconds),
+            namespace=caller().namespace,
             most=jobs_to_lease(request.max_jobs),
             wait=_patience(context.time_remaining()),
         )
@@ -210,7 +213,9 @@ class JobsServicer(JobServiceServicer):
         context: grpc.aio.ServicerContext[pb.WorkRequest, pb.WorkResponse],
     ) -> None:
         channel: Channel[FromServer, FromWorker] = WorkStream(request_iterator, context)
-        await Session(self._broker, channel, version=self._version).run()
+        await Session(
+            self._broker, channel, version=self._version, namespace=caller().namespace
+        ).run()
 
     async def _give_back(self, undelivered: list[LeasedJob]) -> None:
         for leased in undelivered:

@@ -12,6 +12,7 @@ from airunner.model.facts import CancelRequested
 from airunner.model.job_query import QueueStatistics
 from airunner.model.jobs import Job, WorkerId
 from airunner.model.limits import CONNECTIONS_REMEMBERED_MAX
+from airunner.model.namespaces import QueueKey
 from airunner.model.wait_reason import WaitReason
 
 
@@ -20,7 +21,7 @@ class ConnectedWorker:
     """A worker that is connected now; `busy` is kept by its session."""
 
     worker: WorkerId
-    queues: tuple[str, ...]
+    queues: tuple[QueueKey, ...]
     slots: int
     busy: int = 0
     attentive: Callable[[], bool] = field(default=lambda: True)  # fit to be given a job now
@@ -33,7 +34,7 @@ class ConnectedWorkers:
     """Every connected worker, by queue and by worker."""
 
     def __init__(self) -> None:
-        self._serving: dict[str, dict[ConnectedWorker, None]] = {}
+        self._serving: dict[QueueKey, dict[ConnectedWorker, None]] = {}
         self._workers: dict[WorkerId, ConnectedWorker] = {}
         self._connections: dict[WorkerId, int] = {}  # the latest of each, last heard of last
 
@@ -66,14 +67,14 @@ class ConnectedWorkers:
             del self._connections[next(iter(self._connections))]
         return False
 
-    def serving(self, queue: str) -> Sequence[ConnectedWorker]:
+    def serving(self, queue: QueueKey) -> Sequence[ConnectedWorker]:
         return tuple(each for each in self._serving.get(queue, ()) if each.attentive())
 
-    def explain(self, queue: str, ahead: int) -> WaitReason:
+    def explain(self, queue: QueueKey, ahead: int) -> WaitReason:
         """Why the job that has so many ahead of it waits."""
         serving = self.serving(queue)
         return WaitReason(
-            queue=queue,
+            queue=queue.name,
             ahead=ahead,
             workers=len(serving),
             slots=sum(each.slots for each in serving),
@@ -82,7 +83,7 @@ class ConnectedWorkers:
 
     def complete(self, statistics: QueueStatistics) -> QueueStatistics:
         """The statistics of a queue, with its workers."""
-        serving = self.serving(statistics.queue)
+        serving = self.serving(statistics.key)
         return replace(
             statistics,
             workers=len(serving),
@@ -90,7 +91,7 @@ class ConnectedWorkers:
             busy=sum(each.busy for each in serving),
         )
 
-    def queues(self) -> Sequence[str]:
+    def queues(self) -> Sequence[QueueKey]:
         return tuple(self._serving)
 
     def notify_cancel(self, fact: CancelRequested, job: Job) -> None:

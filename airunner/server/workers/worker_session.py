@@ -41,6 +41,7 @@ from airunner.model.limits import (
     WORKER_QUEUES_MAX,
     WORKER_SLOTS_MAX,
 )
+from airunner.model.namespaces import DEFAULT_NAMESPACE, QueueKey
 from airunner.model.protocol.channel import Channel, ChannelClosed
 from airunner.model.protocol.worker_protocol import (
     Assignment,
@@ -78,12 +79,18 @@ class Session:
     """One stream of one worker, from its Hello until the channel closes."""
 
     def __init__(
-        self, broker: Broker, channel: Channel[FromServer, FromWorker], *, version: str
+        self,
+        broker: Broker,
+        channel: Channel[FromServer, FromWorker],
+        *,
+        version: str,
+        namespace: str = DEFAULT_NAMESPACE,
     ) -> None:
         self._broker = broker
         self._calls = WorkerCalls(broker)
         self._channel = channel
         self._version = version
+        self._namespace = namespace
         self._tokens: dict[TokenDigest, TaskToken] = {}  # that the worker may hold
         self._credit = 0
         self._heard_at = broker.now()
@@ -119,7 +126,7 @@ class Session:
         self._hello = hello
         self._connected = ConnectedWorker(
             worker=hello.worker,
-            queues=hello.queues,
+            queues=tuple(QueueKey(queue, self._namespace) for queue in hello.queues),
             slots=hello.slots,
             attentive=self._is_attentive,
             wanted=self._wanted,

@@ -28,6 +28,7 @@ from airunner.model.limits import (
     REPORTS_PER_BATCH_MAX,
     VISIBILITY_SECONDS_DEFAULT,
 )
+from airunner.model.namespaces import DEFAULT_NAMESPACE
 from airunner.model.wait_reason import WaitReason
 from airunner.wire.codec.enums import ENDINGS, JOB_STATES
 from airunner.wire.codec.outcomes import decode_outcome, encode_outcome
@@ -149,11 +150,14 @@ def encode_listing(listing: JobQuery) -> pb.ListJobsRequest:
     )
 
 
-def decode_listing(request: pb.ListJobsRequest) -> JobQuery:
+def decode_listing(
+    request: pb.ListJobsRequest, namespace: str | None = DEFAULT_NAMESPACE
+) -> JobQuery:
     token = request.page_token
     if token and not (token.isascii() and token.isdecimal() and len(token) < 20):
         raise InvalidRequest("page_token", "is not a next_page_token of an earlier response")
     return JobQuery(
+        namespace=namespace,
         queue=request.queue or None,
         state=JOB_STATES.decode(request.state, "state") if request.state else None,
         page=request.page or 1,

@@ -5,6 +5,7 @@ import gc
 
 from airunner.bench.load.engine_core import Core, pauses
 from airunner.model.jobs import JobState
+from airunner.model.namespaces import QueueKey
 from airunner.model.spec import JobSpec
 
 SPEC = JobSpec(command="true", queue="bench")
@@ -20,8 +21,8 @@ def test_a_core_is_as_full_after_many_lives_as_before_them() -> None:
         return core
 
     table = asyncio.run(main())._engine.table
-    assert table.lines.count("bench", JobState.SCHEDULED) == 20
-    assert table.lines.count("bench", JobState.COMPLETED) == 100
+    assert table.lines.count(QueueKey("bench"), JobState.SCHEDULED) == 20
+    assert table.lines.count(QueueKey("bench"), JobState.COMPLETED) == 100
 
 
 def test_searches_for_garbage_are_timed_within_a_block_alone() -> None:

@@ -9,6 +9,7 @@ from airunner.log.sqlite.log import SqliteLog
 from airunner.model.facts import Event
 from airunner.model.jobs import Instant, JobState
 from airunner.model.limits import BATCH_BYTES_MAX
+from airunner.model.namespaces import QueueKey
 from airunner.store.engine import Engine, replayed
 
 NOW = Instant(1_700_000_000_000)
@@ -47,7 +48,9 @@ def test_the_jobs_of_a_history_are_of_so_many_queues_in_turn() -> None:
         return [event async for event in log.read()]
 
     table = engine_of(asyncio.run(main())).table
-    counts = [table.lines.count(queue_of(number), JobState.COMPLETED) for number in range(3)]
+    counts = [
+        table.lines.count(QueueKey(queue_of(number)), JobState.COMPLETED) for number in range(3)
+    ]
     assert counts == [3, 2, 2]
 
 

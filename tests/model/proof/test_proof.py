@@ -20,6 +20,7 @@ from airunner.model.jobs import (
     WorkerId,
     digest,
 )
+from airunner.model.namespaces import QueueKey
 from airunner.model.proof.chain import linked
 from airunner.model.proof.proof import Differs, Proof, Unproven, Unsealed, Verdict, Whole
 from airunner.model.proof.seal import NOTHING, Seal
@@ -213,7 +214,7 @@ async def told_of_steps() -> list[JobEvent]:
     wrote = output("one", "two", step=0)
     verbs: Sequence[Callable[[], Sequence[Fact]]] = (
         lambda: queue.enqueue(ONE, wish, NOW),
-        lambda: queue.lease(["default"], token=token, worker=worker, span=span, now=NOW),
+        lambda: queue.lease([QueueKey("default")], token=token, worker=worker, span=span, now=NOW),
         lambda: queue.publish(token, [(1, begun), (2, wrote), (4, over)], now=NOW),
         lambda: queue.store_artifact(token, artifact("a", 5), now=NOW),
         lambda: queue.finish(token, outcome),

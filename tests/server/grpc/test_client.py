@@ -37,6 +37,7 @@ from airunner.model.jobs import (
     TaskToken,
     WorkerId,
 )
+from airunner.model.namespaces import QueueKey
 from airunner.model.protocol.channel import ChannelClosed
 from airunner.model.protocol.worker_protocol import (
     Assignment,
@@ -345,7 +346,7 @@ def test_a_workers_whole_session_travels(site_keys: Keys) -> None:
             entries = [each async for each in jobs.watch(id)]
             assert entries[1].what == JobLeased(WorkerId("w1"))
             assert entries[3].what == Output((chunk,))
-            await until(lambda: not site.broker.connected_workers.serving("default"))
+            await until(lambda: not site.broker.connected_workers.serving(QueueKey("default")))
 
     asyncio.run(main())
 

@@ -10,6 +10,7 @@ import pytest
 
 from airunner.model.jobs import JobId, JobState
 from airunner.model.limits import ARGS_BYTES_MAX
+from airunner.model.namespaces import QueueKey
 from airunner.wire.job.v1 import job_pb2 as pb
 from tests.promises import holds
 from tests.server.grpc.server_fixture import Keys, Served, serving, until
@@ -126,7 +127,7 @@ async def test_the_same_key_is_the_same_job_and_an_empty_key_is_none(site: Serve
 async def test_a_long_poll_waits_for_a_job_and_ends_with_it(site: Served) -> None:
     async with asyncio.TaskGroup() as tasks:
         poll = tasks.create_task(lease(site, "gpu"))
-        await until(lambda: site.broker.connected_workers.serving("gpu"))
+        await until(lambda: site.broker.connected_workers.serving(QueueKey("gpu")))
         id = await enqueue(site, "gpu")
     (response,) = poll.result()
     assert response.job.job_id == id
@@ -149,14 +150,14 @@ async def test_a_long_poll_ends_at_its_callers_deadline(site: Served) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as error:
         _ = [each async for each in call]
     assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    await until(lambda: not site.broker.connected_workers.serving("empty"))
+    await until(lambda: not site.broker.connected_workers.serving(QueueKey("empty")))
 
 
 @served
 async def test_a_long_poll_takes_no_job_that_would_come_after_its_deadline(site: Served) -> None:
     call = site.jobs().DequeueJob(pb.DequeueJobRequest(), timeout=2)
-    await until(lambda: site.broker.connected_workers.serving("default"))
-    await until(lambda: not site.broker.connected_workers.serving("default"))
+    await until(lambda: site.broker.connected_workers.serving(QueueKey("default")))
+    await until(lambda: not site.broker.connected_workers.serving(QueueKey("default")))
     assert not call.done()
     id = await enqueue(site)
     assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -178,9 +179,9 @@ async def test_jobs_that_could_not_be_delivered_go_back_to_their_place(site: Ser
     call = site.jobs().DequeueJob(pb.DequeueJobRequest(max_jobs=60), timeout=10)
     await call.read()
     lines = site.broker.engine.table.lines
-    assert lines.count("default", JobState.RUNNING) == 60
+    assert lines.count(QueueKey("default"), JobState.RUNNING) == 60
     call.cancel()
-    await until(lambda: lines.count("default", JobState.SCHEDULED) > 0)
+    await until(lambda: lines.count(QueueKey("default"), JobState.SCHEDULED) > 0)
     await site.broker.after_durable(None)
     jobs = [job for job in site.broker.engine.table.jobs() if job.state is JobState.SCHEDULED]
     assert all((job.attempt, job.failures) == (1, 0) for job in jobs)

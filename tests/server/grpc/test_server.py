@@ -17,6 +17,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 from airunner.model.errors import InvalidRequest, NotAllowed, Refused, Unauthenticated, UnknownJob
 from airunner.model.job_query import JobQuery, Page
 from airunner.model.jobs import Job, JobId, JobRequest
+from airunner.model.namespaces import QueueKey
 from airunner.model.spec import JobSpec
 from airunner.model.steps import Step
 from airunner.server.broker import Broker
@@ -224,7 +225,7 @@ def test_what_waits_ends_with_unavailable_when_the_server_stops(site_keys: Keys)
             poll = jobs.DequeueJob(pb.DequeueJobRequest(queue="empty"))
             monitor = events.StreamJobEvents(pb.StreamJobEventsRequest(job_id=job.id))
             await monitor.read()
-            await until(lambda: site.broker.connected_workers.serving("empty"))
+            await until(lambda: site.broker.connected_workers.serving(QueueKey("empty")))
             begun = time.monotonic()
             stopping = tasks.create_task(site.server.stop())
             for call in (poll, monitor):

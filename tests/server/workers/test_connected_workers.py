@@ -16,12 +16,15 @@ from airunner.model.jobs import (
     digest,
 )
 from airunner.model.limits import CONNECTIONS_REMEMBERED_MAX
+from airunner.model.namespaces import QueueKey
 from airunner.model.spec import JobSpec
 from airunner.server.workers.connected_workers import ConnectedWorker, ConnectedWorkers
 
 
 def present(name: str, *queues: str, slots: int = 2, busy: int = 1) -> ConnectedWorker:
-    return ConnectedWorker(worker=WorkerId(name), queues=queues, slots=slots, busy=busy)
+    return ConnectedWorker(
+        worker=WorkerId(name), queues=tuple(map(QueueKey, queues)), slots=slots, busy=busy
+    )
 
 
 def test_a_worker_serves_its_queues_for_as_long_as_it_is_there() -> None:
@@ -29,10 +32,10 @@ def test_a_worker_serves_its_queues_for_as_long_as_it_is_there() -> None:
     ann, bob = present("ann", "a", "b"), present("bob", "b")
     with connected_workers.connect(ann):
         with connected_workers.connect(bob):
-            assert connected_workers.serving("a") == (ann,)
-            assert connected_workers.serving("b") == (ann, bob)
-            assert connected_workers.queues() == ("a", "b")
-        assert connected_workers.serving("b") == (ann,)
+            assert connected_workers.serving(QueueKey("a")) == (ann,)
+            assert connected_workers.serving(QueueKey("b")) == (ann, bob)
+            assert connected_workers.queues() == (QueueKey("a"), QueueKey("b"))
+        assert connected_workers.serving(QueueKey("b")) == (ann,)
     assert connected_workers.queues() == ()
 
 
@@ -46,8 +49,8 @@ def test_a_newer_presence_supersedes_the_older_which_then_leaves_in_peace() -> N
         staying = connected_workers.connect(newer)
         staying.__enter__()
         assert told == ["superseded"]
-        assert connected_workers.queues() == ("a",)
-    assert connected_workers.serving("a") == (newer,)
+        assert connected_workers.queues() == (QueueKey("a"),)
+    assert connected_workers.serving(QueueKey("a")) == (newer,)
     staying.__exit__(None, None, None)
     assert connected_workers.queues() == ()
 
@@ -96,7 +99,7 @@ def test_statistics_and_explanations_add_up_who_is_there() -> None:
     connected_workers = ConnectedWorkers()
     ann, bob = present("ann", "a", slots=2, busy=2), present("bob", "a", slots=3, busy=1)
     with connected_workers.connect(ann), connected_workers.connect(bob):
-        waiting = connected_workers.explain("a", ahead=4)
+        waiting = connected_workers.explain(QueueKey("a"), ahead=4)
         full = connected_workers.complete(QueueStatistics(queue="a", counts={}, oldest=None))
     assert (waiting.workers, waiting.slots, waiting.busy, waiting.ahead) == (2, 5, 3, 4)
     assert (full.workers, full.slots, full.busy) == (2, 5, 3)

@@ -26,6 +26,7 @@ from airunner.model.limits import (
     WORKER_QUEUES_MAX,
     WORKER_SLOTS_MAX,
 )
+from airunner.model.namespaces import QueueKey
 from airunner.model.protocol.channel import ChannelClosed
 from airunner.model.protocol.worker_protocol import (
     Assignment,
@@ -454,7 +455,9 @@ async def test_of_two_streams_that_begin_at_once_one_is_left() -> None:
         await two.send(hello())
         assert await first is None
         assert not second.done()
-        assert [each.slots for each in at.broker.connected_workers.serving("default")] == [4]
+        assert [
+            each.slots for each in at.broker.connected_workers.serving(QueueKey("default"))
+        ] == [4]
 
 
 @virtually
@@ -699,7 +702,7 @@ async def test_a_cancel_of_what_the_worker_has_through_another_door_is_not_pushe
         worker, _ = await at.greet(hello(queues=("other",)))
         await at.enqueue()
         held = await leased(at.broker, "bob")
-        present = at.broker.connected_workers.serving("other")[0]
+        present = at.broker.connected_workers.serving(QueueKey("other"))[0]
         present.cancel(at.broker.engine.table.job(held.job.id))
         await nothing_comes(worker)
 

@@ -20,6 +20,7 @@ from airunner.log.sqlite.schema import connect
 from airunner.model.artifacts import Artifact
 from airunner.model.facts import ArtifactKept, ArtifactsDropped, Event
 from airunner.model.jobs import JobId, Millis, Position, Sequence, TaskToken, WorkerId, digest
+from airunner.model.namespaces import QueueKey
 from tests.log.log_contract import NOW, Writer
 from tests.log.sqlite.sample_logs import JOBS, Rows, shelve, store
 from tests.promises import holds, promise
@@ -62,7 +63,7 @@ def left(path: Path, *ids: JobId, again: JobId | None = None) -> dict[JobId, lis
             token = digest(TaskToken(f"token of {again}"))
             await writer.append(writer.engine.record(writer.engine.queue.give_back(token), NOW))
             facts = writer.engine.queue.lease(
-                [str(again)], token=digest(TaskToken("next")), worker=WorkerId("w"),
+                [QueueKey(str(again))], token=digest(TaskToken("next")), worker=WorkerId("w"),
                 span=Millis(1), now=NOW,
             )  # fmt: skip
             await writer.append(writer.engine.record(facts, NOW))
