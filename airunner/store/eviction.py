@@ -1,4 +1,4 @@
-"""Room for what is kept, and whose it was before: retention's rules of making some."""
+"""Which finished jobs and artifacts retention removes to make room."""
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 
@@ -18,7 +18,7 @@ def evictable(
     now: Instant,
     watched: Container[JobId],
 ) -> Iterator[JobId]:
-    """Which of these jobs may lose something to make room, the one that ended first to begin with."""
+    """The finished jobs that may be evicted, from the earliest end on."""
     for ended_at, id in ended:
         if ended_at + keep.spared > now:
             return
@@ -29,7 +29,7 @@ def evictable(
 def make_job_room(
     table: Table, keep: Retention, spec: JobSpec, now: Instant, watched: Container[JobId]
 ) -> Sequence[JobFact]:
-    """Which jobs have to go so that there may be one more. Raises LimitReached."""
+    """Evicts the jobs that stand in the way of one more. Raises LimitReached."""
     size, crowded = spec.script_bytes, len(table) >= keep.jobs_max
     if not size and not crowded:
         return ()
@@ -60,7 +60,7 @@ def make_job_room(
     )
 
 
-def make_artifact_room(  # all that it is decided by
+def make_artifact_room(  # every input of the decision
     table: Table,
     keep: Retention,
     token: TokenDigest,
@@ -68,10 +68,10 @@ def make_artifact_room(  # all that it is decided by
     now: Instant,
     watched: Container[JobId],
 ) -> Sequence[JobFact]:
-    """What has to go so that the attempt may leave one more artifact, of `size` bytes.
+    """Evicts the artifacts that stand in the way of one more, of `size` bytes.
 
-    Raises StaleLease, InvalidRequest if it would be too much of one job, or LimitReached if there
-    is no room that way.
+    Raises StaleLease, InvalidRequest past the limits of one job, LimitReached if eviction cannot make
+    enough room.
     """
     job = table.held_by(token)
     if job.artifacts >= ARTIFACTS_MAX:

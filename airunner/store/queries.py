@@ -1,4 +1,4 @@
-"""Answers about many jobs, read off the table."""
+"""Answers to questions about many jobs, read from the table."""
 
 from itertools import islice
 
@@ -9,9 +9,9 @@ from airunner.store.table import Table
 
 
 def page(table: Table, query: JobQuery) -> Page:
-    """One page of jobs, newest first.
+    """One page of jobs, the newest first.
 
-    O(page_size log n) after `before`; by page number it also steps over the pages before.
+    O(page_size log n) with `before`; by page number, the earlier pages are stepped over too.
     """
     size = query.page_size
     total = table.lines.total(query.namespace, query.queue, query.state)
@@ -26,7 +26,7 @@ def page(table: Table, query: JobQuery) -> Page:
 
 
 def statistics(table: Table, queue: QueueKey) -> QueueStatistics:
-    """How many jobs a queue has in each state; nothing about its workers."""
+    """The number of jobs of a queue in each state, without its workers."""
     first = table.lines.first(queue)
     return QueueStatistics(
         queue=queue.name,

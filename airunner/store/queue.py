@@ -1,9 +1,9 @@
-"""The job queue, as a pure state machine.
+"""The job queue: a pure state machine that decides the state of every job.
 
-Rule 1: whatever decides which state a job is in lives in this folder.
+Rule 1: every rule about the state of a job is in this folder.
 
-Rule 2: this folder knows no clock, no network, no disk and no dice. Times, ids
-and tokens come in as arguments; facts go out as values.
+Rule 2: this folder uses no clock, no network, no disk and no random numbers. Times, ids and tokens
+come in as arguments; facts go out as values.
 
 How it works
 ============
@@ -13,26 +13,25 @@ How it works
         '---- returned -----'
 
     cancel of a SCHEDULED job:  CANCELLED, at once
-    cancel of a RUNNING job:    RUNNING, and CANCELLED is the only end that it still has
+    cancel of a RUNNING job:    RUNNING, and CANCELLED is the only end that remains
 
-Verbs (enqueue, lease, renew, ...) look at the state and return the facts that
-should become true. They change nothing. apply() makes one fact true. Nothing
-else changes the state, and apply() cannot refuse. So to replay a log is to
-apply() it, and no rule made since can change what an old log means.
+A verb (enqueue, lease, renew, ...) reads the state and returns the facts that should become true. It
+changes nothing. apply() makes one fact true. Nothing else changes the state, and apply() cannot
+refuse. To replay a log is therefore to apply() it, and no later rule changes the meaning of an old
+log.
 
-The fence: a token is looked up, not trusted. The moment its lease ends, whatever
-ended it, whoever still holds it is refused, for output as for completion. The
-digests of ended leases are remembered with the job for one purpose: the same
-completion said twice, because the first answer was lost, is answered OK twice.
+The fence: each call looks its token up. The moment a lease ends, for any reason, its holder is
+refused, for output as for completion. The digests of ended leases stay with the job for one purpose:
+a worker that repeats a completion, because the first answer was lost, gets OK again.
 
-Attempts and failures are two numbers. `attempt` counts leases and is never
-reused, so that no two processes ever share one. `failures` counts the leases
-that lapsed or were reported dead, and alone decides when to give up.
+Attempts and failures are two numbers. `attempt` counts leases and is never reused, so no two
+processes share a number. `failures` counts the leases that lapsed or were reported dead; it alone
+decides when the queue gives up on a job.
 
-What was rejected: a heap for each waiting line (a place in it has no rank, so
-"3 jobs ahead" needs a scan); expiring leases in a sweep (late by up to its
-period; next_deadline() lets the caller be on time); a dead state beside FAILED
-(a sixth state that every reader must know; the reason says it).
+Rejected: a heap for each waiting line (its entries have no rank, so "3 jobs ahead" would need a
+scan); a periodic sweep that expires leases (late by up to its period, while next_deadline() lets the
+caller be on time); a dead state beside FAILED (a sixth state that every reader must know; the reason
+of the outcome says it).
 """
 
 from collections.abc import Container, Sequence
@@ -86,7 +85,7 @@ from airunner.store.table import Table
 
 
 class Queue:
-    """The verbs: every rule about what may become true."""
+    """The verbs of jobs. Retention removes no job that is in `watched`."""
 
     def __init__(
         self, table: Table, retention: Retention, watched: Container[JobId] = frozenset()
@@ -110,20 +109,20 @@ class Queue:
         self._table.check()
 
     def next_deadline(self) -> Instant | None:
-        """When expire() will next have something to say, if nothing else happens."""
+        """The time of the next lapse, timeout or removal by retention; None: never."""
         soonest = self._table.deadlines.first()
         times = [] if soonest is None else [soonest[0]]
         if goes := self._next_to_go():
             times.append(goes[0])
         return Instant(min(times)) if times else None
 
-    # Verbs: from what somebody wants to what shall be so
+    # Verbs: from a request to the facts that answer it
 
     def enqueue(self, id: JobId, request: JobRequest, now: Instant) -> Sequence[JobFact]:
-        """Put a job in line; nothing if its idempotency key already stands for the same one.
+        """Puts a job in line. No fact if its idempotency key already stands for the same job.
 
-        Raises IdempotencyConflict if the key stands for another, LimitReached if
-        there is no room.
+        Raises IdempotencyConflict if the key stands for a different job, LimitReached if there is no
+        room.
         """
         if request.request and (
             known := self._table.requested(request.spec.namespace, request.request)
@@ -134,7 +133,7 @@ class Queue:
             if difference:
                 raise IdempotencyConflict(
                     f"request_id {request.request!r} was used for job {known.id}, "
-                    f"which differs in {difference}: another job needs another one"
+                    f"which differs in {difference}: use another request_id for another job"
                 )
             return ()
         assert self._table.find(id) is None
@@ -153,7 +152,7 @@ class Queue:
         span: Millis,
         now: Instant,
     ) -> Sequence[JobFact]:
-        """Give a worker the job that has waited longest in the first queue that has one."""
+        """Leases the job that has waited longest in the first queue that has a job."""
         for queue in queues:
             if (id := self._table.lines.first(queue)) is not None:
                 lease = Lease(token=token, worker=worker, span=span, until=Instant(now + span))
@@ -169,9 +168,9 @@ class Queue:
         queue: str | None = None,
         cancelling: bool = False,
     ) -> Sequence[JobFact]:
-        """Extend a lease; `cancelling`: also that of a job that is being cancelled.
+        """Extends a lease to `now` plus `span`. `cancelling` extends the lease of a cancelled job too.
 
-        A caller who names a queue has to name that of the job.
+        Raises StaleLease, CancelPending, and InvalidRequest if `queue` is not the job's queue.
         """
         job = self._table.held_by(token)
         assert job.lease
@@ -189,10 +188,10 @@ class Queue:
         now: Instant,
         gaps: bool = False,
     ) -> Sequence[JobFact]:
-        """Take a worker's reports, each with the number of its first item, or 0 for none.
+        """Stores a worker's reports, each with the number of its first item, or 0 for no number.
 
-        What is already there is left out. `gaps`: numbers may be missing, else
-        that is OutOfSequence. Output past a limit is cut, with a mark.
+        Reports that are stored already are left out. A missing number raises OutOfSequence unless
+        `gaps`. Output past a limit is cut, and a mark takes its place.
         """
         job = self._table.held_by(token)
         room = room_for(job, self.retention) - job.output_bytes
@@ -203,7 +202,7 @@ class Queue:
             if not isinstance(report, Output):
                 facts.append(Reported(job.id, job.attempt, sent, report))
                 continue
-            wanted, _ = fit(report, room)  # what its own limit cuts costs nobody else theirs
+            wanted, _ = fit(report, room)  # a job's own limit costs no other job its output
             free += self._make_room(wanted.size - free, now, dropped, facts)
             kept, cut = fit(report, min(room, free))
             room, free = room - kept.size, free - kept.size
@@ -218,9 +217,10 @@ class Queue:
     def make_artifact_room(
         self, token: TokenDigest, size: int, *, now: Instant
     ) -> Sequence[JobFact]:
-        """See that the current attempt may leave one more artifact, of so many bytes.
+        """Makes room for one more artifact of the current attempt, of `size` bytes.
 
-        Those of finished jobs go for it, oldest first. Raises InvalidRequest, LimitReached.
+        Artifacts of finished jobs are removed for it, the oldest first. Raises StaleLease,
+        InvalidRequest, LimitReached.
         """
         return make_artifact_room(self._table, self.retention, token, size, now, self._watched)
 
@@ -231,9 +231,9 @@ class Queue:
         *,
         now: Instant,
     ) -> Sequence[JobFact]:
-        """Record an artifact of the current attempt, whose bytes are kept already.
+        """Records an artifact of the current attempt; its bytes are stored already.
 
-        Raises as make_artifact_room() does.
+        Raises as make_artifact_room().
         """
         job = self._table.held_by(token)
         room = self.make_artifact_room(token, artifact.size, now=now)
@@ -242,10 +242,10 @@ class Queue:
     def finish(
         self, token: TokenDigest, outcome: Outcome, *, sent: int | None = None
     ) -> Sequence[JobFact]:
-        """End a job. `sent`: the number of its last report, which must be here already.
+        """Ends a job. `sent` is the number of its last report, which must be stored already.
 
-        Nothing if this very completion is already recorded. Raises AlreadyFinished
-        if the lease ended with another, StaleLease if it ended in any other way.
+        No fact if the same completion is recorded. Raises AlreadyFinished if the lease ended with
+        another outcome, StaleLease if it ended in another way.
         """
         if over := self._ended(token, AttemptEnd.FINISHED):
             if over.outcome in (outcome, _cancelled(outcome)):
@@ -270,10 +270,10 @@ class Queue:
         heard: bool = True,
         sent: int = 0,
     ) -> Sequence[JobFact]:
-        """Return a job to its old place in line; LOST counts as a failure, RELEASED does not.
+        """Returns a job to its old place in line. LOST counts as a failure, RELEASED does not.
 
-        `heard`: nothing that the worker has to say of the attempt can be missing. `sent`: the
-        number of its last report, which must be here already; 0: not said.
+        `heard` says that no report of the attempt can be missing. `sent` is the number of its last
+        report, which must be stored already; 0 if the worker did not say.
         """
         assert ending in (AttemptEnd.RELEASED, AttemptEnd.LOST)
         if self._ended(token, ending):
@@ -284,7 +284,7 @@ class Queue:
         return self._end_attempt(job, ending, whole=heard and ending is AttemptEnd.RELEASED)
 
     def cancel(self, id: JobId, by: Subject) -> Sequence[JobFact]:
-        """Ask for the end of a job; nothing if somebody already has."""
+        """Requests the end of a job. No fact if a cancel was requested before."""
         job = self._table.job(id)
         if job.cancel_requested_at is not None or job.state is JobState.CANCELLED:
             return ()
@@ -296,10 +296,9 @@ class Queue:
         return (Finished(id, 0, JobState.CANCELLED, outcome, None, job.failures),)
 
     def resume(self, now: Instant) -> Sequence[JobFact]:
-        """After a restart: every running lease has its whole span again.
+        """Gives every running lease its whole span anew, after a restart.
 
-        The server cannot tell how long it was away from how long the worker was,
-        so it is generous, which is always safe.
+        The server cannot tell its own absence from the worker's. A longer lease is always safe.
         """
         leases = ((job.id, job.lease) for job in self._table.running() if job.lease)
         return [
@@ -307,7 +306,7 @@ class Queue:
         ]
 
     def expire(self, now: Instant) -> Sequence[JobFact]:
-        """What time has done first; ask again until nothing."""
+        """The facts of the earliest passed deadline; the caller asks again until there are none."""
         soonest = self._table.deadlines.first()
         if soonest and soonest[0] <= now:
             job = self._table.job(soonest[1])
@@ -324,7 +323,7 @@ class Queue:
     # How they decide
 
     def _ended(self, token: TokenDigest, ending: AttemptEnd) -> Job | None:
-        """The job whose latest attempt had this token and ended like this."""
+        """The job whose latest attempt had this token and ended in this way."""
         job = self._table.ended_by(token)
         if job and job.attempts[-1].token == token and job.attempts[-1].ending is ending:
             return job
@@ -333,7 +332,7 @@ class Queue:
     def _end_attempt(
         self, job: Job, ending: AttemptEnd, *, whole: bool = False
     ) -> Sequence[JobFact]:
-        """An attempt is over without a completion; `whole`: its log is all here."""
+        """Ends an attempt without a completion; `whole`: its log is complete."""
         failures = job.failures + (ending is not AttemptEnd.RELEASED)
         if job.cancel_requested_at is not None:
             outcome = Outcome(
@@ -352,7 +351,7 @@ class Queue:
         return (Finished(job.id, job.attempt, JobState.FAILED, outcome, ending, failures),)
 
     def _next_to_go(self) -> tuple[int, JobId] | None:
-        """Which finished job retention takes next, and when."""
+        """The next finished job that retention removes, after the time of its removal."""
         keep, crowded = self.retention, len(self._table.finished) > self.retention.finished_max
         age = keep.spared if crowded else max(keep.spared, keep.finished_age)
         for ended_at, id in self._table.finished:
@@ -367,7 +366,7 @@ class Queue:
         dropped: set[JobId],
         facts: list[JobFact],
     ) -> int:
-        """Drop the output of finished jobs, oldest first, until `missing` bytes are free."""
+        """Drops output of finished jobs, the oldest first, until `missing` bytes are free."""
         freed = 0
         if missing > 0:
             for id in evictable(self._table.outputs, self.retention, now, self._watched):
@@ -381,5 +380,5 @@ class Queue:
 
 
 def _cancelled(outcome: Outcome) -> Outcome:
-    """What an outcome is once a cancel was requested; a natural exit code that raced it stays."""
+    """The outcome of a cancelled job; the exit code of a command that ended by itself stays."""
     return replace(outcome, reason=Reason.CANCELLED)

@@ -1,4 +1,4 @@
-"""What is taken of a worker's reports: each once, in order, and output within its bounds."""
+"""The intake of a worker's reports: each is stored once, in order, and output within its limits."""
 
 from collections.abc import Iterable, Iterator
 
@@ -11,17 +11,17 @@ from airunner.store.retention import Retention
 
 
 def room_for(job: Job, retention: Retention) -> int:
-    """Bytes of output that may be kept of the job, over all its attempts."""
+    """Bytes of output that the server stores of the job, over all its attempts."""
     return min(job.spec.output_bytes_max, retention.output_bytes_per_job)
 
 
 def unseen(
     reports: Iterable[tuple[int, Report]], sent: int, *, gaps: bool
 ) -> Iterator[tuple[int, Report]]:
-    """What follows the worker's number `sent`, each with the number of its last item.
+    """The reports after the worker's number `sent`, each with the number of its last item.
 
-    A report comes with the number of its first item. One that is numbered 0 is
-    taken as it is. Raises OutOfSequence where a number is missing, unless `gaps`.
+    A report comes in with the number of its first item. A report with the number 0 passes unchanged.
+    Raises OutOfSequence where a number is missing, unless `gaps`.
     """
     for first, report in reports:
         last = first + count_sequences(report) - 1
@@ -35,9 +35,9 @@ def unseen(
 
 
 def check_countable(job: Job, facts: Iterable[JobFact]) -> None:
-    """Raise InvalidRequest if the job would have more than COUNT_MAX of anything.
+    """Raises InvalidRequest if a counter of the job would pass COUNT_MAX.
 
-    A worker may say of a mark that it stands for anything; whoever adds that up must be able to.
+    A worker may claim any size for a mark of cut output, and the sums must stay within 64 bits.
     """
     reports = [fact.report for fact in facts if isinstance(fact, Reported)]
     cut = sum(report.size for report in reports if isinstance(report, OutputCut))
@@ -52,7 +52,7 @@ def check_countable(job: Job, facts: Iterable[JobFact]) -> None:
 
 
 def fit(output: Output, room: int) -> tuple[Output, OutputCut | None]:
-    """The leading chunks that fit into `room` bytes, and a mark for those that do not."""
+    """The leading chunks that fit into `room` bytes, and a mark for the others."""
     for index, chunk in enumerate(output.chunks):
         room -= len(chunk.data)
         if room < 0:

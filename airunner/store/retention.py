@@ -1,4 +1,4 @@
-"""How much is kept, and for how long."""
+"""How much a server keeps, and for how long."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -12,13 +12,13 @@ SPARED = Millis(limits.FINISHED_SECONDS_SPARED * 1000)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """What bounds a server's memory and its log. What goes, goes oldest first.
+    """The bounds of a server's memory and of its log. The oldest jobs are removed first.
 
-    No finished job goes sooner than `spared` after its end, or while it is watched.
+    A finished job stays for at least `spared` after its end, and while it is watched.
     """
 
     jobs_max: int = limits.JOBS_MAX  # queued, running and finished together
-    script_bytes_max: int = limits.JOBS_SCRIPT_BYTES_MAX  # of all of these, in memory
+    script_bytes_max: int = limits.JOBS_SCRIPT_BYTES_MAX  # scripts and steps of all jobs, in memory
     finished_max: int = limits.FINISHED_JOBS_KEPT
     finished_age: Millis = AGE
     spared: Millis = SPARED
@@ -30,7 +30,7 @@ class Retention:
 
 IN_MEMORY: Final = Retention()
 ON_DISK: Final = Retention(
-    output_bytes_per_job=limits.OUTPUT_BYTES_MAX,  # whatever the job's own limit allows
+    output_bytes_per_job=limits.OUTPUT_BYTES_MAX,  # the job's own limit is lower
     output_bytes_total=limits.SQLITE_OUTPUT_BYTES_TOTAL,
     artifact_bytes_per_job=limits.ARTIFACT_BYTES_PER_JOB,
     artifact_bytes_total=limits.SQLITE_ARTIFACT_BYTES_TOTAL,

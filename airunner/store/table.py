@@ -1,8 +1,8 @@
 """The jobs, and every index over them.
 
-One function takes a job out of all indexes, one puts it in, and apply() is the
-only caller of both; check() proves that every index follows from the jobs. So a log is
-replayed without any index, by restore(), and index() makes all of them at its end.
+One function takes a job out of all indexes and one puts it in; apply() is the only caller of both.
+check() proves that every index follows from the jobs. A replay therefore needs no index: restore()
+sets the jobs, and index() builds all indexes at the end.
 """
 
 from collections.abc import Iterator
@@ -35,14 +35,14 @@ from airunner.store.transitions import apply_fact, new_job
 
 
 class Table:
-    """What is so now. Nothing here decides anything."""
+    """The present state of all jobs. It decides nothing."""
 
     def __init__(self) -> None:
         self._jobs: dict[JobId, Job] = {}
-        # The rest are indexes.
+        # All other fields are indexes.
         self._requests: dict[tuple[str, RequestId], JobId] = {}  # by namespace and key
-        self._tokens: dict[TokenDigest, JobId] = {}  # of current leases
-        self._ended: dict[TokenDigest, JobId] = {}  # of leases that are over
+        self._tokens: dict[TokenDigest, JobId] = {}  # of running leases
+        self._ended: dict[TokenDigest, JobId] = {}  # of ended leases
         self._holders: dict[WorkerId, dict[JobId, None]] = {}
         self.lines = JobIndex()
         self.deadlines: Deadlines[JobId] = Deadlines()  # leases that lapse, waits that time out
@@ -86,7 +86,7 @@ class Table:
         return self._jobs[self._tokens[token]]
 
     def ended_by(self, token: TokenDigest) -> Job | None:
-        """The job one of whose past attempts had this token."""
+        """The job that had a past attempt with this token."""
         id = self._ended.get(token)
         return None if id is None else self._jobs[id]
 
@@ -102,7 +102,7 @@ class Table:
     # The only way in
 
     def apply(self, event: Event) -> None:
-        """Make a fact true. What it says about a job's place in the world is indexed anew."""
+        """Makes a fact true, and moves the job in every index that the fact concerns."""
         assert self._indexed
         match event.fact:
             case Enqueued() as fact:
@@ -111,7 +111,7 @@ class Table:
             case Forgotten(id):
                 self.script_bytes -= self._take(id).spec.script_bytes
                 del self._jobs[id]
-            case Reported() | ReportTotals() as fact:  # touches no index, and is frequent
+            case Reported() | ReportTotals() as fact:  # frequent, and in no index
                 job = self._jobs[fact.id]
                 self._jobs[job.id] = changed = apply_fact(job, fact, event)
                 self.output_bytes += changed.output_bytes - job.output_bytes
@@ -119,7 +119,7 @@ class Table:
                 job = apply_fact(self._jobs[fact.id], fact, event)
                 self._jobs[job.id] = job
                 self.deadlines.put(job.id, fact.lease.until)
-            case ArtifactKept(id, _, artifact) as fact:  # nor does it
+            case ArtifactKept(id, _, artifact) as fact:  # in no index either
                 self._jobs[id] = apply_fact(self._jobs[id], fact, event)
                 self.artifact_bytes += artifact.size
             case SubjectFact():
@@ -128,9 +128,9 @@ class Table:
                 self._put(apply_fact(self._take(fact.id), fact, event))
 
     def restore(self, event: Event) -> None:
-        """Make a fact true again, in a table that is not indexed until index().
+        """Makes a fact true again. The table has no indexes until index().
 
-        A log that has let go of a job may still say that the job was forgotten.
+        A log that has removed the events of a job may still have the fact that it was forgotten.
         """
         self._indexed = False
         match event.fact:
@@ -144,7 +144,7 @@ class Table:
                 self._jobs[fact.id] = apply_fact(self._jobs[fact.id], fact, event)
 
     def index(self) -> None:
-        """Make every index anew, after the last restore()."""
+        """Builds every index anew, after the last restore()."""
         jobs, self._jobs = self._jobs, {}
         for job in jobs.values():
             self._put(job)
@@ -152,7 +152,7 @@ class Table:
         self._indexed = True
 
     def _take(self, id: JobId) -> Job:
-        """The job, out of every index that its state put it in."""
+        """Takes a job out of every index that holds it."""
         job = self._jobs[id]
         self._requests.pop((job.spec.namespace, job.request), None)
         self.lines.drop(job)
@@ -178,7 +178,7 @@ class Table:
         return job
 
     def _put(self, job: Job) -> None:
-        """Keep the job, in every index that its state calls for."""
+        """Puts a job into every index that its state calls for."""
         self._jobs[job.id] = job
         if job.request:
             self._requests[job.spec.namespace, job.request] = job.id
@@ -202,10 +202,10 @@ class Table:
             if job.finished_at is not None:
                 self.artifact_owners.add((job.finished_at, job.id))
 
-    # What always holds
+    # Invariants
 
     def check(self) -> None:
-        """Assert that every index says what the jobs say, and no job says two things."""
+        """Asserts that every index agrees with the jobs, and each job with itself."""
         jobs = self._jobs.values()
         for job in jobs:
             running, final = job.state is JobState.RUNNING, job.state.final
@@ -245,7 +245,7 @@ class Table:
 
 
 def _deadline(job: Job) -> Instant | None:
-    """When time alone will end the state that the job is in."""
+    """The time at which a lapse or a timeout ends the state of the job; None: never."""
     if job.lease:
         return job.lease.until
     if job.queued_at is not None and job.spec.queue_timeout_seconds:

@@ -1,4 +1,4 @@
-"""What each fact makes of a job: every change of state there is."""
+"""The effect of each fact on a job: every change of state."""
 
 from typing import assert_never
 
@@ -34,7 +34,7 @@ Moving = LifecycleFact | Reported | ReportTotals | OutputDropped | ArtifactsDrop
 
 
 def new_job(fact: Enqueued, event: Event) -> Job:
-    """The job as it enters the line."""
+    """The job at the moment at which it enters its queue."""
     return Job(
         id=fact.id,
         spec=fact.spec,
@@ -51,7 +51,7 @@ def new_job(fact: Enqueued, event: Event) -> Job:
 
 
 def apply_fact(job: Job, fact: Moving, event: Event) -> Job:
-    """The job once the event has happened, whose fact this is."""
+    """The job after an event; `fact` is the fact of the event."""
     at = event.at
     match fact:
         case Reported() | ReportTotals() | OutputDropped():
@@ -123,7 +123,7 @@ def apply_fact(job: Job, fact: Moving, event: Event) -> Job:
 
 
 def _counted(job: Job, fact: Reported | ReportTotals | OutputDropped, event: Event) -> Job:
-    """The job once more was reported of it, or less is kept."""
+    """The job after a report, or after retention dropped its output."""
     match fact:
         case Reported(sent=sent, report=report):
             kept = report.size if isinstance(report, Output) else 0
@@ -153,7 +153,7 @@ def _counted(job: Job, fact: Reported | ReportTotals | OutputDropped, event: Eve
 
 
 def _with_artifacts(job: Job, fact: ArtifactKept | ArtifactsDropped, event: Event) -> Job:
-    """The job once one more of its artifacts is kept, or none."""
+    """The job after one more artifact, or after retention dropped its artifacts."""
     match fact:
         case ArtifactKept(_, _, artifact):
             return replace(
@@ -174,7 +174,7 @@ def _waited(job: Job, at: Instant) -> Millis:
 
 
 def _history(job: Job, ending: AttemptEnd, at: Instant) -> tuple[PastAttempt, ...]:
-    """The job's past attempts once the current one is over; the oldest go first."""
+    """The job's past attempts with the current one, at most ATTEMPTS_KEPT; the oldest are left out."""
     assert job.lease
     assert job.leased_at is not None
     over = PastAttempt(
