@@ -1,12 +1,12 @@
-"""What jobs leave: facts in the log, bytes in a blob store, and the order between the two.
+"""Artifacts of jobs: facts in the log, bytes in a blob store, and the order between the two.
 
-A file is kept in this order: the lease is looked up and room is made; its bytes come, under no name;
-they are held against what was said of them, synced and named; and only then does the fact enter the
-log, under the same fence as all that a worker says. Whoever was answered has a file that is there
-after a crash, and nobody sees half of one.
+An upload has five steps. The lease is looked up and room is made. The bytes arrive in a nameless file.
+Size and digest are compared with the claim, and the file is synced. The file gets its name. The fact
+enters the log, under the same fence as every report of a worker. An answered upload therefore survives
+a crash, and no reader sees a partial file.
 
-Bytes go as their facts do, but not before that is durable: with an attempt that is given back, with a
-job that is forgotten, and when retention makes room.
+Bytes are removed after the fact that voids them is durable: the return of an attempt, the removal of
+a job, the eviction of artifacts.
 """
 
 import asyncio
@@ -50,19 +50,19 @@ _END: Final = b""  # no more bytes: no chunk is empty
 
 
 class ArtifactService:
-    """Keeps, lists and reads the artifacts of one server's jobs."""
+    """Stores, lists and reads the artifacts of one server's jobs."""
 
     def __init__(self, broker: Broker, blobs: BlobStore) -> None:
         self._broker = broker
         self._clients = ClientCalls(broker)
         self._calls = WorkerCalls(broker)
         self._blobs = blobs
-        # Turns of their own, so that whoever fetches slowly keeps no worker from leaving its files.
+        # Separate limits, so that a slow download blocks no upload of a worker.
         self._bringing = asyncio.Semaphore(TRANSFERS_MAX)
         self._fetching = asyncio.Semaphore(TRANSFERS_MAX)
-        self._naming: Counter[Name] = Counter()  # named, and not in the log yet
+        self._naming: Counter[Name] = Counter()  # files with a name and without a fact
         self._read: tuple[tuple[JobId, EventSequence], Left] | None = (
-            None  # of which job, as of when
+            None  # the last list of a job, and the sequence that it is of
         )
 
     async def store(
@@ -73,10 +73,11 @@ class ArtifactService:
         *,
         again: bool = False,
     ) -> None:
-        """Keep a file of the attempt that has this token, and answer when it is there for good.
+        """Stores a file of the attempt that has this token; returns once the file is durable.
 
-        `again`: it may be there already, from a call that was not answered. Raises StaleLease,
-        LimitReached, InvalidRequest, Unreachable if nothing comes for too long, ShuttingDown.
+        `again` says that an earlier call, whose answer was lost, may have stored it. Raises
+        StaleLease, LimitReached, InvalidRequest, ShuttingDown, and Unreachable if no byte arrives
+        for TRANSFER_SILENT_SECONDS_MAX.
         """
         async with self._turn(self._bringing):
             job = self._calls.held_by(token)
@@ -96,13 +97,13 @@ class ArtifactService:
             await self._broker.after_durable(None)
 
     async def list(self, id: JobId) -> list[Artifact]:
-        """What the latest attempt of a job has left, by path; UnknownJob."""
+        """The artifacts of a job's latest attempt, by path. Raises UnknownJob."""
         _, left = await self._left(id)
         return [left[path] for path in sorted(left)]
 
     @asynccontextmanager
     async def opened(self, id: JobId, path: str) -> AsyncIterator["OpenArtifact"]:
-        """One file of a job's latest attempt, which retention spares for the length of a block.
+        """One artifact of a job's latest attempt; retention spares the job within the block.
 
         Raises UnknownJob, UnknownArtifact, ShuttingDown.
         """
@@ -114,10 +115,10 @@ class ArtifactService:
                 yield OpenArtifact(self._clients, self._blobs, id, attempt, left[path])
 
     async def _left(self, id: JobId) -> Left:
-        """The latest attempt, and what it has left by path; of one path the newest.
+        """The latest attempt and its artifacts by path, the newest of each path.
 
-        Whoever fetches one file of a job is about to fetch the others: its log is read once for all
-        of them, or ten thousand would cost ten thousand times ten thousand facts.
+        A client that fetches one file of a job usually fetches all of them. The job's log is read
+        once for all: with a read for each, 10,000 files would cost 10,000 times 10,000 facts.
         """
         job = self._clients.job(id)
         left: dict[str, Artifact] = {}
@@ -140,7 +141,7 @@ class ArtifactService:
 
     @asynccontextmanager
     async def _turn(self, turns: asyncio.Semaphore) -> AsyncIterator[None]:
-        """One of TRANSFERS_MAX, for a block that ends with ShuttingDown when the server stops."""
+        """Holds one of TRANSFERS_MAX transfers; the block ends with ShuttingDown on a stop."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 ending = tasks.create_task(self._end_when_stopping())
@@ -160,13 +161,13 @@ class ArtifactService:
         try:
             self._calls.store_artifact_decided(token, artifact)
         except Refused:
-            if new and self._naming[name] == 1:  # else another fact names it, or is about to
+            if new and self._naming[name] == 1:  # else another fact names the file, or is about to
                 self._blobs.delete(id, attempt, artifact)
             raise
 
 
 class OpenArtifact:
-    """A file that is there."""
+    """An artifact that is open for reading."""
 
     def __init__(
         self, clients: ClientCalls, blobs: BlobStore, id: JobId, attempt: int, artifact: Artifact
@@ -178,10 +179,10 @@ class OpenArtifact:
         self._attempt = attempt
 
     async def read(self, offset: int = 0) -> AsyncGenerator[bytes, None]:
-        """Its bytes from an offset on.
+        """The bytes from an offset on.
 
-        Raises UnknownArtifact if its attempt is given back meanwhile, LogDamaged if it is not what
-        was kept.
+        Raises UnknownArtifact if the attempt is given back meanwhile, LogDamaged if the bytes are not
+        those that were stored.
         """
         if not 0 <= offset <= self.artifact.size:
             raise InvalidRequest(
@@ -202,7 +203,7 @@ class OpenArtifact:
 
 
 def blob_remover(blobs: BlobStore) -> EventListener:
-    """A listener that removes the bytes of artifacts whose facts are void: the only one that does."""
+    """A listener that removes the bytes of void artifacts: the only place that removes them."""
 
     def remove(events: Sequence[Event]) -> None:
         for event in events:
@@ -222,7 +223,7 @@ async def _next(data: AsyncIterator[bytes]) -> bytes:
 
 
 async def in_time(step: Awaitable[T]) -> T:
-    """The next step of a transfer; Unreachable if the other end is silent for too long."""
+    """The next step of a transfer. Raises Unreachable if the other end is silent for too long."""
     try:
         async with asyncio.timeout(TRANSFER_SILENT_SECONDS_MAX):
             return await step

@@ -1,16 +1,16 @@
-"""Who is calling: tokens, and how one is made.
+"""Authentication by JSON Web Tokens, and the signing of such tokens.
 
 A token is a JWT signed with ES256 (RFC 7518, section 3.4). Its claims:
 
-    sub   who it is; the submitter of the jobs that it enqueues
-    exp   until when; a token without an end is refused
-    nbf   from when, if it says
-    role  what it may do: a string or a list of viewer, user, worker, admin
-    aud   for whom; checked if the server was told its own name
+    sub   the caller, who becomes the submitter of the jobs that the token enqueues
+    exp   the end of its validity, in seconds since the epoch; required
+    nbf   the begin of its validity; optional
+    role  the roles of the caller: a string or a list of viewer, user, worker, admin
+    aud   the audience; checked if the server has a name of its own
 
-The algorithm is the server's choice and never the token's, so neither "none" nor a public
-key used as an HMAC secret opens anything. To verify a signature costs more than all else
-about a small request, so a verified token is remembered until it expires.
+The server chooses the algorithm, never the token. So the algorithm "none" opens nothing, and neither
+does a public key that is used as an HMAC secret. The check of a signature costs more than the rest of
+a small request, so the server caches a verified token until it expires.
 """
 
 import time
@@ -33,10 +33,10 @@ _TIME_MAX: Final = 253_402_300_799  # the end of the year 9999
 
 
 class Authenticator(Protocol):
-    """Tells who a caller is."""
+    """Identifies callers."""
 
     def authenticate(self, token: str | None) -> Caller:
-        """Who has this token; raises Unauthenticated."""
+        """The caller that the token names. Raises Unauthenticated."""
         ...
 
 
@@ -44,17 +44,17 @@ _ANYBODY: Final = Caller(subject=Subject("anonymous"), roles=frozenset({Role.ADM
 
 
 class NoAuth:
-    """Everybody is an administrator: for development, on loopback alone."""
+    """Makes every caller an administrator: for development, on loopback only."""
 
     def authenticate(self, token: str | None) -> Caller:
         return _ANYBODY
 
 
 class JwtAuthenticator:
-    """Admits whoever has a token that the key has signed.
+    """Accepts tokens that the private half of the key has signed.
 
-    `default_role` is that of tokens which name none; None: they may call nothing.
-    Raises InvalidRequest if the key is not the public half of a P-256 pair.
+    A token without a role claim gets `default_role`; with None it may call nothing. Raises
+    InvalidRequest if the key is not the public half of a P-256 pair.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class JwtAuthenticator:
                 options={
                     "require": ["exp", "sub"],
                     "verify_aud": self._audience is not None,
-                    "verify_exp": False,  # admit() does, by its own clock
+                    "verify_exp": False,  # authenticate() does, by its own clock
                     "verify_nbf": False,
                     "verify_iat": False,
                 },
@@ -137,15 +137,15 @@ def sign_token(
     audience: str | None = None,
     now: Callable[[], float] = time.time,
 ) -> str:
-    """A token for a subject; `signing_key` is PEM text, `seconds` how long it is good for.
+    """A token for a subject, valid for `seconds`; `signing_key` is PEM text.
 
-    Raises InvalidRequest if the key is not the private half of a P-256 pair, or if
-    the subject is empty.
+    Raises InvalidRequest if the key is not the private half of a P-256 pair, if the subject is empty,
+    or if `seconds` is not above zero.
     """
     if not subject:
-        raise InvalidRequest("subject", "is empty: say who the token is for")
+        raise InvalidRequest("subject", "is empty: name the holder of the token")
     if seconds <= 0:
-        raise InvalidRequest("ttl", "is not a time to come")
+        raise InvalidRequest("ttl", "must be greater than zero")
     begins = int(now())
     claims: dict[str, object] = {
         "sub": subject,
@@ -164,7 +164,7 @@ def _time(claims: Mapping[str, object], name: str) -> float | None:
         if value is not None:
             raise Unauthenticated(f"the token's {name} claim is not a time")
         return None
-    if not 0 <= value <= _TIME_MAX:  # nor is infinity a time, or what is not a number
+    if not 0 <= value <= _TIME_MAX:  # refuses infinity and NaN too
         raise Unauthenticated(f"the token's {name} claim is not a time")
     return float(value)
 

@@ -1,4 +1,4 @@
-"""The time, as the event loop tells it."""
+"""The server's clock, driven by the event loop."""
 
 import asyncio
 import time
@@ -12,11 +12,11 @@ class Clock(Protocol):
 
 
 class LoopClock:
-    """Wall time at the start plus the loop's time since.
+    """Wall time at the start plus the event loop's time since.
 
-    So it never goes back, whatever NTP does; and a test that replaces the loop's
-    time has replaced every time there is. `floor` is the time of the last event in
-    the log: a wall clock that was set back while the server was down starts there.
+    The clock never goes back, even if NTP sets the wall clock back. A test that replaces the loop's
+    time replaces every time. `floor` is the time of the last event in the log: if the wall clock was
+    set back while the server was down, the clock starts there.
     """
 
     def __init__(self, *, epoch: Instant | None = None, floor: Instant | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Where names and secrets come from; a test passes in its own."""
+"""Sources of job ids and task tokens; a test passes its own."""
 
 import secrets
 import time
@@ -9,19 +9,19 @@ from airunner.model.jobs import JobId, TaskToken
 
 class Ids(Protocol):
     def job(self) -> JobId:
-        """An id that no job has had."""
+        """An id that no other job has."""
         ...
 
     def token(self) -> TaskToken:
-        """A secret that nobody can guess."""
+        """A secret that cannot be guessed."""
         ...
 
 
 class RandomIds:
     """UUIDv7 for jobs (RFC 9562, section 5.7), 192 random bits for tokens.
 
-    The 12 bits behind a UUID's milliseconds count fractions of them (method 3 of
-    the RFC), so that ids made one after another sort in that order.
+    The 12 bits after a UUID's milliseconds count fractions of a millisecond (method 3 of the RFC), so
+    ids sort in the order in which they were made.
     """
 
     def __init__(self) -> None:

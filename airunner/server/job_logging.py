@@ -1,7 +1,7 @@
-"""What the server logs of itself: one line for each step that a job takes.
+"""The server's log lines about jobs: one line for each change of a job's state.
 
-None has a token, a value of an environment variable or output in it: a line is made of the
-fields that are named here.
+A line consists of the fields that this module names. None of them is a token, the value of an
+environment variable, or output.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,11 +27,11 @@ from airunner.model.facts import (
 from airunner.model.spec import JobSpec
 from airunner.server.outbox import EventListener
 
-Line = tuple[str, Mapping[str, object]]  # the name of what happened, and its fields
+Line = tuple[str, Mapping[str, object]]  # the name of the line, and its fields
 
 
 def log_job_events(write: Callable[[Iterable[Line]], None]) -> EventListener:
-    """A listener that has a line written for each step of a job, once it is durable."""
+    """A listener that writes one line for each durable change of a job's state."""
 
     def tell(events: Sequence[Event]) -> None:
         lines = ((event, _line(event.fact)) for event in events)
@@ -41,7 +41,7 @@ def log_job_events(write: Callable[[Iterable[Line]], None]) -> EventListener:
 
 
 def _work(spec: JobSpec) -> Mapping[str, object]:
-    """What a job runs, without what may be secret: arguments and texts."""
+    """The work of a job without its arguments and texts, which may be secret."""
     said: dict[str, object] = {"name": spec.name, "source": spec.source, "command": spec.command}
     said = {key: value for key, value in said.items() if value}
     if spec.script:

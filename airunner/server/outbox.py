@@ -1,7 +1,8 @@
 """Decided events on their way to the log.
 
 One task moves them, as many at a time as gathered during the last append: batching by being busy,
-without a timer. Whoever waits for a position is woken once the log has it.
+without a timer. A task that waits for a position is woken
+once the log has it.
 
 A log that fails ends the server: its memory is then ahead of the durable log, and only a replay can
 tell by how much. A full log is the one exception, because its append was undone whole. The same

@@ -1,9 +1,8 @@
-"""Tasks asleep until something they asked about has happened.
+"""Parked tasks: each sleeps until another task wakes one of its keys.
 
-A fair waiting line for each key: first parked, first woken. A task may park on
-several keys at once and is woken by the first. A woken task that was cancelled
-meanwhile passes its turn on to the next in the same line: a wake-up is never
-lost (trio's ParkingLot has the long story of why that must hold).
+Each key has a fair line: the first parked task is the first to wake. A task may park on several keys
+and is woken by the first of them. A woken task that was cancelled meanwhile passes its wake-up on to
+the next task in the same line, so no wake-up is lost (trio's ParkingLot explains why that must hold).
 """
 
 import asyncio
@@ -11,7 +10,7 @@ from collections.abc import Hashable
 
 
 class Parking:
-    """Lines by key. A key without sleepers takes no memory."""
+    """Lines of parked tasks by key. A key without tasks takes no memory."""
 
     def __init__(self) -> None:
         self._lines: dict[Hashable, dict[asyncio.Future[Hashable], None]] = {}
@@ -20,7 +19,7 @@ class Parking:
         return sum(map(len, self._lines.values()))
 
     async def park(self, *keys: Hashable, seconds: float | None = None) -> bool:
-        """Sleep until one of the keys is woken; False if that took too long."""
+        """Sleeps until one of the keys is woken; False after `seconds` without that."""
         spot: asyncio.Future[Hashable] = asyncio.get_running_loop().create_future()
         for key in keys:
             self._lines.setdefault(key, {})[spot] = None
@@ -31,10 +30,10 @@ class Parking:
                 async with asyncio.timeout(seconds):
                     await spot
         except TimeoutError:
-            return not spot.cancelled()  # Called and timed out at once: called.
+            return not spot.cancelled()  # Woken and timed out at once: woken.
         except asyncio.CancelledError:
             if spot.done() and not spot.cancelled():
-                self.wake(spot.result(), 1)  # Called, but cannot go: call the next in line.
+                self.wake(spot.result(), 1)  # Woken and cancelled at once: wake the next in line.
             raise
         finally:
             for key in keys:
@@ -42,7 +41,7 @@ class Parking:
         return True
 
     def wake(self, key: Hashable, count: int | None = None) -> None:
-        """Wake the first `count` of a line, or all of it."""
+        """Wakes the first `count` tasks of a line, or all of them."""
         line = self._lines.get(key)
         while line and count != 0:
             spot = next(iter(line))

@@ -1,4 +1,4 @@
-"""Who reads of which job now, so that retention spares it meanwhile."""
+"""Pins on jobs: retention removes no job while it is pinned."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -8,9 +8,9 @@ from airunner.model.jobs import JobId
 
 
 class Pins:
-    """Counts the readers of each job in `counts`, which the engine looks into.
+    """Counts the pins of each job in `counts`, which the engine's retention reads.
 
-    `left` is called when a job has lost its last reader: it may be due to go.
+    `left` is called when a job loses its last pin, since its removal may be due.
     """
 
     def __init__(self, counts: Counter[JobId], left: Callable[[], None]) -> None:
@@ -19,7 +19,7 @@ class Pins:
 
     @contextmanager
     def pin(self, id: JobId) -> Iterator[None]:
-        """The length of a block in which somebody reads."""
+        """Pins a job for the length of a block."""
         self._counts[id] += 1
         try:
             yield

@@ -1,8 +1,8 @@
-"""Who may do what: the rules at the edge of the server, outside any protocol.
+"""The policy at the edge of the server: permissions, visibility and defaults, in no protocol.
 
 One table says which roles may take which action. An interface (gRPC today, gateways later) maps each
 of its calls to an action; a call without an action is closed. The same rules hold for every
-interface: who sees the values of a job's environment, and what a request leaves to its default.
+interface: the visibility of environment values, and the defaults of a request.
 
 A new limit or a new refusal belongs here, never into the model. The model checks each fact when a log
 is read back, so a check there that became stricter would make an existing log unreadable.
@@ -86,7 +86,7 @@ def may_see_environment(caller: Caller, job: Job) -> bool:
     return Role.ADMIN in caller.roles or caller.subject == job.submitter
 
 
-# What a request leaves to its default, and the limits of what it may ask for
+# The defaults and the limits of requests
 
 
 def job_request(spec: JobSpec, request_id: str, caller: Caller) -> JobRequest:

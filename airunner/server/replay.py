@@ -1,4 +1,4 @@
-"""From a log to the engine that wrote it: what every start of a server begins with."""
+"""The replay of a log into an engine: the first act of every start of a server."""
 
 import gc
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ from airunner.store.engine import Engine
 
 
 async def replay(log: Log, engine: Engine) -> int:
-    """Bring a new engine to where the log ends; how many events that took.
+    """Brings a new engine to the end of the log; returns the number of events.
 
-    Raises LogDamaged. The engine then asks for a clock that begins no sooner than `engine.now`.
+    Raises LogDamaged. The server's clock must then begin no sooner than `engine.now`.
     """
     count = 0
     with without_collection():
@@ -25,8 +25,9 @@ async def replay(log: Log, engine: Engine) -> int:
 
 @contextmanager
 def without_collection() -> Iterator[None]:
-    """No search for garbage meanwhile: a replay makes none, and what it makes is searched through
-    again and again, which takes nearly half of its time.
+    """Turns the garbage collector off for a block.
+
+    A replay creates no cycles, and collecting would take almost half of its time.
     """
     collects = gc.isenabled()
     gc.disable()

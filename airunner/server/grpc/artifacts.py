@@ -1,6 +1,6 @@
-"""The calls about artifacts: bytes in and out of the archive, a chunk at a time.
+"""The servicer of artifacts: uploads, lists and downloads, one chunk at a time.
 
-Neither side is ahead of the other by more than a chunk and what gRPC has on its way.
+Neither side gets ahead of the other by more than a chunk and gRPC's own buffers.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
@@ -18,8 +18,8 @@ from airunner.wire.codec.artifacts import decode_artifact, encode_artifact
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1.job_pb2_grpc import JobArtifactsServiceServicer
 
-_PAGE_BYTES: Final = 1 * MIB  # of artifacts, with which no more of them join a response
-_EACH_BYTES: Final = 128  # that one takes besides its path, about
+_PAGE_BYTES: Final = 1 * MIB  # a response with so many takes no more artifacts
+_EACH_BYTES: Final = 128  # of an artifact besides its path, about
 
 
 class ArtifactsServicer(JobArtifactsServiceServicer):
@@ -87,7 +87,7 @@ async def _chunks(
 
 
 def _pages(artifacts: Iterable[Artifact]) -> Iterator[list[Artifact]]:
-    """The artifacts in parts that fit a message each."""
+    """The artifacts in parts, each of which fits into a message."""
     part: list[Artifact] = []
     size = 0
     for each in artifacts:

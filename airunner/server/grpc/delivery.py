@@ -1,9 +1,9 @@
-"""Handing leased jobs to a caller who may go away at any moment.
+"""The delivery of leased jobs to a caller that may disappear at any moment.
 
-A job that was written is its caller's, who may cancel the call as soon as it has read the
-job: that is how a program takes the first message of a stream and no more. A server hears
-of both at about the same time. So what decides is whether the job was written, and never
-whether the call was cancelled meanwhile; else a job that somebody runs would run twice.
+A written job belongs to its caller. The caller may cancel the call as soon as it has read the job:
+a program that takes only the first message of a stream does so. The server learns of the write and of
+the cancel at about the same time. The write alone decides, else a job that already runs would run
+twice.
 """
 
 import asyncio
@@ -17,9 +17,9 @@ Write = Callable[[LeasedJob], Awaitable[None]]
 
 
 async def deliver_first(undelivered: list[LeasedJob], write: Write) -> bool:
-    """Write the first job and cross it off; False if the caller is gone.
+    """Writes the first job and removes it from the list; False if the caller is gone.
 
-    Cancelled, it has crossed the job off if and only if the job was written.
+    After a cancel, the job is removed from the list if and only if it was written.
     """
     written = False
     try:

@@ -1,4 +1,4 @@
-"""The event streams' calls: watching a job or all of them, and reporting on one."""
+"""The servicer of events: streams of one job or of all jobs, and reports of workers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -36,7 +36,7 @@ class EventsServicer:
         self._telling = ResponseCache()
 
     def add_to(self, methods: Methods) -> None:
-        """As the generated function does, but that what watchers are told is bytes already."""
+        """Adds the methods as the generated function does, with responses that are encoded already."""
         methods.add_registered_method_handlers(
             _SERVICE,
             {
@@ -63,9 +63,9 @@ class EventsServicer:
         request: pb.StreamJobEventsRequest,
         context: grpc.aio.ServicerContext[pb.StreamJobEventsRequest, bytes],
     ) -> AsyncIterator[bytes]:
-        """Each response is made when the caller has taken the one before it.
+        """Makes each response after the caller has taken the one before.
 
-        It is trimmed to what the caller has not seen: a cut may have grown since.
+        A response leaves out the sequences that the caller has: a mark of cut output may have grown.
         """
         if request.from_sequence < 0:
             raise InvalidRequest("from_sequence", f"{request.from_sequence} is below 0")
@@ -93,7 +93,7 @@ class EventsServicer:
         request: pb.StreamEventsRequest,
         context: grpc.aio.ServicerContext[pb.StreamEventsRequest, pb.StreamEventsResponse],
     ) -> AsyncIterator[pb.StreamEventsResponse]:
-        """A caller who filters much out is told now and then how far the log has come."""
+        """Streams the events of all jobs; tells a caller with a narrow filter the position at times."""
         if request.queue:
             check_queue(request.queue)
         types, begin = decode_types(request.event_filter), self._beginning(request)
@@ -109,7 +109,7 @@ class EventsServicer:
                         said = Position(response.place)
 
     def _beginning(self, request: pb.StreamEventsRequest) -> Position:
-        """Where a stream begins; DataLoss if this log never came to the place that is asked for."""
+        """The position at which a stream begins. Raises DataLoss if this log never reached it."""
         watchers = self._broker.watchers
         if not request.HasField("after_place"):
             return watchers.end
@@ -142,7 +142,7 @@ class EventsServicer:
         request_iterator: AsyncIterator[pb.PublishJobEventsRequest],
         context: grpc.aio.ServicerContext[pb.PublishJobEventsRequest, pb.PublishJobEventsResponse],
     ) -> pb.PublishJobEventsResponse:
-        """One request is stored before the next is read."""
+        """Stores each request before it reads the next."""
         last = 0
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -156,6 +156,6 @@ class EventsServicer:
         return pb.PublishJobEventsResponse(last_sequence=last)
 
     async def _end_when_stopping(self) -> None:
-        """A worker that has nothing to say for hours must not hold up the server's end."""
+        """Ends the call of a silent worker when the server stops."""
         await self._broker.stopped()
         raise ShuttingDown

@@ -1,15 +1,16 @@
-"""What stands before every call: who is calling, may they, and what became of it.
+"""The guard before every call: authentication, authorisation, and errors as gRPC statuses.
 
-A call to anything but the health service is admitted by its token, held against the table
-of roles, and ended with UNAUTHENTICATED when its token expires. A refusal becomes its
-gRPC status. Events that cannot be read back as they were are DATA_LOSS to their reader, and
-cost nobody else anything. Anything else that goes wrong is ours: it is logged, and the caller learns
-no more than that. A broken invariant ends the server, because nobody can tell any
-more which of its answers are true. Once the server stops, a new call is told so before
-anything else: gRPC itself would end it with CANCELLED, which tells nobody to try again.
+The guard authenticates each call except those of the health service, compares its action with the
+table of roles, and ends it with UNAUTHENTICATED when its token expires. A refusal becomes its gRPC
+status. Damaged events are DATA_LOSS to their reader and affect no other caller. Any other exception is
+a defect of the server: it is logged, and the caller learns only that. A broken invariant ends the
+server, because its answers can no longer be trusted.
+
+Once the server stops, a new call gets UNAVAILABLE before any other check. gRPC itself would end it
+with CANCELLED, and a client does not repeat a cancelled call.
 """
 
-from __future__ import annotations  # the stubs make generic what is not so when it runs
+from __future__ import annotations  # classes are generic in the stubs only
 
 import asyncio
 import inspect
@@ -39,12 +40,12 @@ _caller: ContextVar[Caller] = ContextVar("caller")
 
 
 def caller() -> Caller:
-    """Who makes the call that is being served."""
+    """The caller of the call that is being served."""
     return _caller.get()
 
 
 class Guard:
-    """Wraps the methods of a server.
+    """Wraps the methods of a server in the checks before a call.
 
     `broken` gets the AssertionError of the first broken invariant.
     """
@@ -92,10 +93,9 @@ class Guard:
         _caller.set(who)
 
     def _until_expired(self, serve: Serve[A]) -> Serve[A]:
-        """What serves a stream, and ends it with the caller's token.
+        """Serves a stream, and ends it when the caller's token expires.
 
-        A call with one request and one answer needs no such end: none of ours waits for
-        anything but the log.
+        A unary call needs no such end: it waits for the log alone.
         """
 
         async def bounded(request: Q, context: grpc.aio.ServicerContext[Q, A]) -> A | None:
@@ -124,7 +124,7 @@ class Guard:
                 await _refuse(context, DataLoss(_DAMAGED))
             case grpc.aio.AbortError():
                 raise error
-            case _:  # whatever it is, it is ours
+            case _:  # a defect of the server
                 await self._confess(method, context, error)
 
     async def _confess(
@@ -141,7 +141,7 @@ class Guard:
 def _shape(
     handler: grpc.RpcMethodHandler[Q, A],
 ) -> tuple[Callable[..., grpc.RpcMethodHandler[Q, A]], Serve[A]]:
-    """How to make a handler of this kind, and what this one does, as a coroutine."""
+    """The constructor of handlers of this kind, and this handler as a coroutine."""
     name = (
         f"{'stream' if handler.request_streaming else 'unary'}_"
         f"{'stream' if handler.response_streaming else 'unary'}"

@@ -1,6 +1,6 @@
-"""The queue's calls: each request becomes words of the vocabulary, one verb, and an answer.
+"""The servicer of jobs: each request is decoded, passed to one verb, and answered.
 
-Nothing is decided here. What a request leaves at zero means the published default.
+It decides nothing. A field that a request leaves at zero means the published default.
 """
 
 from collections.abc import AsyncIterator
@@ -49,7 +49,7 @@ from airunner.wire.codec.times import fill_instant
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1.job_pb2_grpc import JobServiceServicer
 
-_LANDING_SECONDS: Final = 0.1  # at most, that a job takes to its caller
+_LANDING_SECONDS: Final = 0.1  # the longest way of a job to its caller
 
 
 class JobsServicer(JobServiceServicer):
@@ -152,11 +152,10 @@ class JobsServicer(JobServiceServicer):
         request: pb.DequeueJobRequest,
         context: grpc.aio.ServicerContext[pb.DequeueJobRequest, pb.DequeueJobResponse],
     ) -> None:
-        """A job that was written is its caller's; any other goes back to its place in line."""
+        """Leases jobs to a caller; a job that was not written returns to its place in line."""
         undelivered = await self._workers.lease(
             [queue_or_default(request.queue)],
-            # Each call is an incarnation of its own: the published contract has no other word
-            # for who a worker is.
+            # Each call counts as one worker: the published contract has no other identity.
             worker=WorkerId(f"{caller().subject}/{token_hex(4)}"),
             span=visibility_timeout(request.visibility_timeout_seconds),
             namespace=caller().namespace,
@@ -222,14 +221,14 @@ class JobsServicer(JobServiceServicer):
             try:
                 await self._workers.release(leased.token)
             except Refused:
-                continue  # the lease has ended by itself, or the server is about to
+                continue  # the lease has ended, or the server is about to
 
 
 def _patience(left: float | None) -> float | None:
-    """For how many seconds a caller with so many left is given a job.
+    """The seconds for which a caller with `left` seconds may get a job.
 
-    A job that is leased in the last moment reaches its caller after the deadline, and so
-    nobody until the lease lapses: it is better off in line.
+    A job leased in the last moment would reach its caller after the deadline, and no worker until the
+    lease lapses.
     """
     return None if left is None else max(0.0, left - min(_LANDING_SECONDS, left / 10))
 

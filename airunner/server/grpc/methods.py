@@ -1,6 +1,6 @@
-"""Every method that the port serves, by its full name."""
+"""The methods of the port by their full names."""
 
-from __future__ import annotations  # the stubs make generic what is not so when it runs
+from __future__ import annotations  # classes are generic in the stubs only
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -11,12 +11,12 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # Any: each has messages
 
 
 class Methods(grpc.GenericRpcHandler):
-    """A table of methods, each wrapped once, when it comes in.
+    """A table of methods, each wrapped once when it is added.
 
-    It stands where the generated functions that add a service expect a server. They offer each
-    method twice, and a grpc.aio server that is given registered methods waits anew for every one
-    of them, and for the next call, whenever a call comes: with our twenty that is 13 % of
-    what a bare call costs it. So it is given this table alone.
+    The generated functions that add a service get this table instead of a server. They offer each
+    method twice, and a grpc.aio server with registered methods waits anew for each of them whenever a
+    call comes: with our twenty that is 13 % of the cost of a bare call. The server gets this table
+    alone.
     """
 
     def __init__(self, wrap: Callable[[str, Handler], Handler]) -> None:
@@ -29,7 +29,7 @@ class Methods(grpc.GenericRpcHandler):
             self._handlers[method] = self._wrap(method, handler)
 
     def add_generic_rpc_handlers(self, handlers: tuple[grpc.GenericRpcHandler, ...]) -> None:
-        """Nothing: the same methods come as registered ones too."""
+        """Does nothing: the same methods are offered as registered methods too."""
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
         return self._handlers.get(handler_call_details.method)

@@ -1,10 +1,11 @@
-"""What watchers are told of an event, as bytes, each made once.
+"""A cache of encoded responses: each event is encoded once for all its watchers.
 
-A hundred who watch one job are told the same: a response follows from its event alone, unless
-its reader has seen a part of it. So the newest responses are kept, RESPONSES_BYTES_MAX of them, for
-those who come a moment later; whoever reads older ones has them made anew.
+A response follows from its event alone, unless its reader has seen a part of the event. The cache
+holds the newest responses, up to RESPONSES_BYTES_MAX, for watchers that come a moment later; older
+events are encoded anew.
 
-A response belongs to an event as an object: in the place of output retention puts a mark, which is another.
+The key is the identity of the event object: retention replaces output by a mark, which is another
+object.
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ RESPONSES_BYTES_MAX: Final = 4 * MIB  # newest encoded events, shared by all wat
 
 @dataclass(frozen=True, slots=True)
 class CachedResponse:
-    """One response, and what a filter asks of it."""
+    """An encoded response, and the fields that a filter reads."""
 
     event: Event
     last: Sequence
@@ -31,7 +32,7 @@ class CachedResponse:
 
 
 class ResponseCache:
-    """The newest responses, of all jobs."""
+    """The newest responses of all jobs."""
 
     def __init__(self, size_max: int = RESPONSES_BYTES_MAX) -> None:
         self._size_max = size_max
@@ -39,7 +40,7 @@ class ResponseCache:
         self._kept: dict[Position, CachedResponse] = {}  # the oldest first
 
     def of(self, event: Event) -> CachedResponse:
-        """What is told of an event that watchers see, and that this one has seen nothing of."""
+        """The response of a visible event of which the watcher has seen no part."""
         if (told := self._kept.get(event.place)) is None or told.event is not event:
             told = made(event, seen(event))
             self._keep(told)
@@ -56,13 +57,13 @@ class ResponseCache:
 
 
 def seen(event: Event) -> JobEvent:
-    """The entry of an event that watchers see."""
+    """The job event of a visible event."""
     told = job_event(event)
     assert told
     return told
 
 
 def made(event: Event, told: JobEvent) -> CachedResponse:
-    """The response that says this of the event."""
+    """The response for an event, encoded anew."""
     type, response = encode_told(told, event.job)
     return CachedResponse(event, told.last, told.at, type, response)

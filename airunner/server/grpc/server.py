@@ -1,4 +1,4 @@
-"""The server's gRPC port: TLS, health, reflection, and the doors behind it."""
+"""The server's gRPC port: TLS, health, reflection, and the servicers."""
 
 import asyncio
 from types import TracebackType
@@ -32,7 +32,7 @@ from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1 import job_pb2_grpc
 
 _HEALTH: Final = "grpc.health.v1.Health"
-_LINGER_SECONDS: Final = 0.1  # in which late callers are told UNAVAILABLE
+_LINGER_SECONDS: Final = 0.1  # for which late callers get UNAVAILABLE
 _GRACE_SECONDS: Final = SHUTDOWN_SECONDS_MAX * 0.75  # the rest is for the log
 _OPTIONS: Final = (
     ("grpc.so_reuseport", 0),  # a port that is taken is an error, not a silent second server
@@ -41,7 +41,7 @@ _OPTIONS: Final = (
     ("grpc.max_metadata_size", 2 * TOKEN_BYTES_MAX),
     ("grpc.keepalive_time_ms", 30_000),  # a silent peer is asked this often whether it lives
     ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.ping_timeout_ms", 10_000),  # without it the answer has a minute
+    ("grpc.http2.ping_timeout_ms", 10_000),  # the default is a minute
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),  # long polls are silent for hours
@@ -50,10 +50,10 @@ _SERVICES: Final = tuple(each.full_name for each in pb.DESCRIPTOR.services_by_na
 
 
 class GrpcServer:
-    """One listening port over one broker and its archive. Use it as `async with GrpcServer(...) as server`.
+    """A listening port over a broker and its artifacts: `async with GrpcServer(...) as server`.
 
-    `certificate` and `key` are PEM. Port 0 in `listen` asks the system for a free one, which
-    `port` then tells. Whoever starts it also runs the broker, and waits for broken().
+    `certificate` and `key` are PEM. Port 0 in `listen` asks the system for a free port, which `port`
+    then names. The owner of the server runs the broker as well, and waits for broken().
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class GrpcServer:
         self._broken: asyncio.Future[AssertionError] = asyncio.get_running_loop().create_future()
         guard = Guard(gate, journal, broken=self._break, stopping=lambda: broker.stopping)
         methods = Methods(guard.wrap)
-        table = cast("grpc.aio.Server", methods)  # as far as the generated functions go
+        table = cast("grpc.aio.Server", methods)  # the part that the generated functions use
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, table)
         job_pb2_grpc.add_JobServiceServicer_to_server(JobsServicer(broker, version=version), table)
@@ -91,7 +91,7 @@ class GrpcServer:
         self.port = 0
 
     async def start(self) -> None:
-        """Listen; InvalidRequest if the address cannot be had."""
+        """Starts to listen. Raises InvalidRequest if the address is not available."""
         try:
             self.port = self._server.add_secure_port(self._listen, self._credentials)
         except RuntimeError:
@@ -105,10 +105,10 @@ class GrpcServer:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
     async def stop(self) -> None:
-        """Stop the broker, end what waits with UNAVAILABLE, and let the rest finish in time.
+        """Stops the broker, ends waiting calls with UNAVAILABLE, lets the others finish in time.
 
-        The port stays open a moment longer. To a call that arrives while gRPC shuts down
-        its answer is CANCELLED; so callers hear UNAVAILABLE from the guard before that.
+        The port stays open for a moment. gRPC answers CANCELLED to a call that arrives while it shuts
+        down; within that moment the guard answers UNAVAILABLE instead.
         """
         await self._health.enter_graceful_shutdown()
         self._broker.stop()
@@ -116,7 +116,7 @@ class GrpcServer:
         await self._server.stop(_GRACE_SECONDS)
 
     async def broken(self) -> None:
-        """Wait for a broken invariant, and raise it: then nothing here can be trusted."""
+        """Waits for a broken invariant and raises it: the server can no longer be trusted."""
         raise await self._broken
 
     async def __aenter__(self) -> Self:
@@ -137,7 +137,7 @@ class GrpcServer:
 
 
 def _check_identity(certificate: bytes, key: bytes) -> None:
-    """Raise InvalidRequest unless the key belongs to the certificate."""
+    """Raises InvalidRequest unless the key belongs to the certificate."""
     try:
         public = load_pem_x509_certificates(certificate)[0].public_key()
     except ValueError:

@@ -25,7 +25,7 @@ class WorkStream:
         self._context = context
         self._closed = False
         self._pace = SendPacer()
-        self._heard: deque[FromWorker] = deque()  # and not received yet
+        self._heard: deque[FromWorker] = deque()  # messages that are decoded and not received yet
 
     async def send(self, message: FromServer) -> None:
         await self.send_all((message,))

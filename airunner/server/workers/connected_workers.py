@@ -1,7 +1,7 @@
-"""Who serves which queue now.
+"""The workers that are connected now, by queue and by worker.
 
-Nothing depends on this for safety: leases alone say who has which job. It
-answers "why is my job waiting?", and tells a worker's stream of a cancel at once.
+No guarantee depends on this index: leases alone say which worker has a job. It answers "why is my job
+waiting?", and passes a cancel on to the worker's stream at once.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,14 +18,14 @@ from airunner.model.wait_reason import WaitReason
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class ConnectedWorker:
-    """A worker that is connected now; `busy` is kept by its session."""
+    """A worker that is connected now. Its session updates `busy`."""
 
     worker: WorkerId
     queues: tuple[QueueKey, ...]
     slots: int
     busy: int = 0
-    attentive: Callable[[], bool] = field(default=lambda: True)  # fit to be given a job now
-    wanted: Callable[[], int] = field(default=lambda: 0)  # how many jobs it can be given now
+    attentive: Callable[[], bool] = field(default=lambda: True)  # True if it may be given a job now
+    wanted: Callable[[], int] = field(default=lambda: 0)  # the number of jobs that it takes now
     cancel: Callable[[Job], None] = field(default=lambda job: None)
     supersede: Callable[[], None] = field(default=lambda: None)
 
@@ -36,7 +36,9 @@ class ConnectedWorkers:
     def __init__(self) -> None:
         self._serving: dict[QueueKey, dict[ConnectedWorker, None]] = {}
         self._workers: dict[WorkerId, ConnectedWorker] = {}
-        self._connections: dict[WorkerId, int] = {}  # the latest of each, last heard of last
+        self._connections: dict[
+            WorkerId, int
+        ] = {}  # the latest number of each, in the order of the last use
 
     def __len__(self) -> int:
         """The number of connected workers."""
@@ -44,7 +46,7 @@ class ConnectedWorkers:
 
     @contextmanager
     def connect(self, connected: ConnectedWorker) -> Iterator[None]:
-        """Be there until the end of the block. An older connected worker of the worker is superseded."""
+        """Lists the worker until the end of the block; supersedes its older connection."""
         if older := self._workers.get(connected.worker):
             self._leave(older)
             older.supersede()
@@ -57,7 +59,7 @@ class ConnectedWorkers:
             self._leave(connected)
 
     def is_void(self, worker: WorkerId, connection: int) -> bool:
-        """Whether a later connection of the worker has come already; else this is the latest."""
+        """True if the worker has opened a later connection; else this becomes the latest."""
         latest = self._connections.get(worker, 0)
         if 0 < connection < latest:
             return True
@@ -71,7 +73,7 @@ class ConnectedWorkers:
         return tuple(each for each in self._serving.get(queue, ()) if each.attentive())
 
     def explain(self, queue: QueueKey, ahead: int) -> WaitReason:
-        """Why the job that has so many ahead of it waits."""
+        """The reason for which a job with `ahead` jobs before it waits."""
         serving = self.serving(queue)
         return WaitReason(
             queue=queue.name,
@@ -82,7 +84,7 @@ class ConnectedWorkers:
         )
 
     def complete(self, statistics: QueueStatistics) -> QueueStatistics:
-        """The statistics of a queue, with its workers."""
+        """The statistics of a queue, completed by its workers."""
         serving = self.serving(statistics.key)
         return replace(
             statistics,
@@ -95,7 +97,7 @@ class ConnectedWorkers:
         return tuple(self._serving)
 
     def notify_cancel(self, fact: CancelRequested, job: Job) -> None:
-        """Pass a cancel on to the worker that has the job, if it is connected."""
+        """Passes a cancel on to the worker that has the job, if that is connected."""
         if job.lease and job.id == fact.id and (present := self._workers.get(job.lease.worker)):
             present.cancel(job)
 

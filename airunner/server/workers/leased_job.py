@@ -1,4 +1,4 @@
-"""What a caller gets who asks for work."""
+"""A leased job, as a worker receives it."""
 
 from msgspec import Struct
 
@@ -6,7 +6,7 @@ from airunner.model.jobs import Job, TaskToken
 
 
 class LeasedJob(Struct, frozen=True, gc=False):
-    """A job on lease, and the one secret that speaks for the lease."""
+    """A job on lease, and the secret that identifies the lease."""
 
     job: Job
     token: TaskToken

@@ -1,18 +1,17 @@
-"""The server's side of a native worker's stream; airunner/model/protocol/worker_protocol.py says what travels on it.
+"""The server's end of a native worker's stream (messages: model/protocol/worker_protocol.py).
 
-Three tasks share one session. The reader decides what comes in, in the order in
-which it comes. The leaser parks in the broker while the worker has credit, and
-leases. The writer sends replies in the order in which they were decided, each once
-the log has what it says: so the stream is never held up by the log, and a
-thousand batches share an append.
+Three tasks share one session. The reader decides incoming messages in their order. The leaser parks
+in the broker while the worker has credit, and leases. The writer sends replies in the order of their
+decisions, each once the log has its decision. So the log never stalls the stream, and a thousand
+batches share an append.
 
-What cannot be told is taken back: an Assignment that was never written goes back to
-its place in line at once, and one that was lost on the way does so with the
-worker's next Hello, which does not list it.
+An Assignment that was not delivered is taken back: one that was never written returns to its place in
+line at once; one that was lost in transit returns with the worker's next Hello, which does not list
+it.
 
-A worker that has said nothing for two thirds of a span is given no job, however much
-credit it has: a process that is stopped, or a machine that is gone without a word, keeps
-its connection for a long time, and would make every job that it is given wait for a lapse.
+A worker that was silent for two thirds of a span gets no job, even if it has credit. A stopped
+process, or a machine that vanished, keeps its connection for a long time, and each job leased to it
+would have to wait for a lapse.
 """
 
 import asyncio
@@ -91,20 +90,20 @@ class Session:
         self._channel = channel
         self._version = version
         self._namespace = namespace
-        self._tokens: dict[TokenDigest, TaskToken] = {}  # that the worker may hold
+        self._tokens: dict[TokenDigest, TaskToken] = {}  # of leases that the worker may hold
         self._credit = 0
         self._heard_at = broker.now()
         self._replies: deque[tuple[Position, FromServer]] = deque()
         self._superseded = False
-        self._drained = False  # the last reply is said
+        self._drained = False  # the last reply was sent
         self._parking = Parking()
         self._leaser: asyncio.Task[None] | None = None
         self._is_leasing = True
 
     async def run(self) -> None:
-        """Serve the worker until it goes, is superseded, or the server stops.
+        """Serves the worker until it leaves, is superseded, or the server stops.
 
-        Raises InvalidRequest if what it says breaks the protocol.
+        Raises InvalidRequest if the worker breaks the protocol.
         """
         try:
             await self._serve(await self._channel.receive())
@@ -142,7 +141,7 @@ class Session:
                 tasks.create_task(self._end_when_stopping())
                 await self._read()
 
-    # What comes in
+    # Incoming messages
 
     def _welcome(self, hello: Hello) -> None:
         """Renews the leases that the worker holds; takes back those that it never received or lost."""
@@ -170,7 +169,7 @@ class Session:
                 self._take(message)
 
     def _is_attentive(self) -> bool:
-        """Whether the worker has been heard of lately; it says something every third of a span."""
+        """True if the worker sent a message lately; it sends one every third of a span."""
         return self._broker.now() - self._heard_at <= self._hello.span * 2 / 3
 
     def _take(self, message: FromWorker) -> None:
@@ -233,7 +232,7 @@ class Session:
             self._forget(token)
         self._reply(decided.place, Renewal(decided.renewed, decided.lost))
 
-    # What goes out
+    # Outgoing messages
 
     def _reply(self, place: Position, message: FromServer) -> None:
         self._replies.append((place, message))
@@ -251,7 +250,7 @@ class Session:
             self._parking.wake(_ROOM)
 
     def _ready(self) -> Iterator[FromServer]:
-        """The first reply, which is durable, and those behind it as far as they are."""
+        """The first reply, which is durable, and the durable replies after it."""
         while True:
             _, message = self._replies.popleft()
             self._drained = isinstance(message, Drain)
@@ -263,7 +262,7 @@ class Session:
                 return
 
     def _says_more_soon(self, message: FromServer) -> bool:
-        """Whether the next reply, which can go as well, says all that this one does."""
+        """True if the next reply is durable too and makes this one redundant."""
         if not isinstance(message, Stored) or not self._replies:
             return False
         place, following = self._replies[0]
@@ -274,20 +273,20 @@ class Session:
         )
 
     async def _lease(self) -> None:
-        """Lease as long as there is credit."""
+        """Leases while the worker has credit."""
         while not self._broker.stopping:
             while not self._credit:
                 await self._parking.park(_CREDIT)
             while not self._is_attentive():
                 await self._parking.park(_HEARD)
-            with suppress(ShuttingDown):  # the rest of the session says so to the worker
+            with suppress(ShuttingDown):  # the rest of the session tells the worker
                 for leased in await self._calls.lease_decided(self._connected, self._hello.span):
                     self._assign(leased)
 
     def _lease_at_once(self) -> None:
-        """Lease what is in line already, so that it goes with the answers to what was heard.
+        """Leases jobs that wait already, so that they travel with the answers to this message.
 
-        The leaser waits for what is not.
+        The leaser waits for later jobs.
         """
         if self._credit and self._is_leasing and not self._broker.stopping:
             for leased in self._calls.lease_available(self._connected, self._hello.span):
@@ -296,11 +295,11 @@ class Session:
                 self._parking.wake(_CREDIT)
 
     def _wanted(self) -> int:
-        """How many jobs the worker can be given now."""
+        """The number of jobs that the worker takes now."""
         return min(self._credit, DEQUEUE_JOBS_MAX) if self._is_attentive() else 0
 
     def _stop_leasing(self) -> None:
-        assert self._leaser  # made in the same breath as the connected worker
+        assert self._leaser  # made right after the connected worker
         self._leaser.cancel()
         self._is_leasing = False
 
@@ -324,7 +323,7 @@ class Session:
         if token := self._tokens.get(job.lease.token):
             self._reply(self._broker.tail, CancelOrder(token))
 
-    # How it ends
+    # The end of the session
 
     async def _end_when_told(self) -> None:
         while not self._superseded:
@@ -332,7 +331,7 @@ class Session:
         raise ChannelClosed("the worker has opened another stream")
 
     async def _end_when_stopping(self) -> None:
-        """Let the worker hear everything that was decided, and then that we go."""
+        """Sends every decided reply to the worker, then a Drain."""
         await self._broker.stopped()
         self._reply(self._broker.tail, Drain())
 
@@ -345,7 +344,7 @@ class Session:
         self._tokens.pop(digest(token), None)
 
     def _return_undelivered(self) -> None:
-        """Return to the line what was leased but never written."""
+        """Returns jobs that were leased and never written to their places in line."""
         for _, message in self._replies:
             if isinstance(message, Assignment):
                 self._calls.return_undelivered(message.token)
