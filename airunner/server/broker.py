@@ -28,7 +28,7 @@ from airunner.model.jobs import Instant, Position, TaskToken, digest
 from airunner.server.clock import Clock
 from airunner.server.ids import Ids
 from airunner.server.outbox import EventListener, Outbox, OutboxStatistics
-from airunner.server.parking import Parking
+from airunner.server.parking_lot import ParkingLot
 from airunner.server.pins import Pins
 from airunner.server.watchers import Watchers, WatchersStatistics
 from airunner.server.workers.connected_workers import ConnectedWorkers
@@ -75,13 +75,13 @@ class Broker:
         self.log = log
         self.ids = ids
         self.check_room = room
-        self.idle = Parking()  # workers without a job, by the queues that they serve
+        self.idle = ParkingLot()  # workers without a job, by the queues that they serve
         self.connected_workers = ConnectedWorkers()
         self.pins = Pins(engine.watched, lambda: self._rearm(engine.next_deadline()))
         self.watchers = Watchers(engine, log, pins=self.pins, durable=self.durable)
         self.stopping = False
         self._clock = clock
-        self._news = Parking()  # the timer, and the tasks that wait for stop()
+        self._news = ParkingLot()  # the timer, and the tasks that wait for stop()
         self._outbox = Outbox(
             log,
             engine.tail,

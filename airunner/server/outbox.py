@@ -18,7 +18,7 @@ from airunner.log.log import Log, LogFull
 from airunner.model.errors import ShuttingDown, Stalled
 from airunner.model.facts import Event
 from airunner.model.jobs import Position
-from airunner.server.parking import Parking
+from airunner.server.parking_lot import ParkingLot
 
 EventListener = Callable[[Sequence[Event]], None]  # called with events that the log has
 
@@ -60,7 +60,7 @@ class Outbox:
         self._recovered = recovered
         self._listeners = listeners
         self._waiting: list[Event] = []
-        self._parking = Parking()
+        self._parking = ParkingLot()
         self._stopping = False
         self._ended = False  # nothing becomes durable any more
         self._full = ""  # the reason for which nothing can be appended now

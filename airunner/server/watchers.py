@@ -16,7 +16,7 @@ from airunner.model.facts import Event, Reported, sequence_count
 from airunner.model.jobs import JobId, Position
 from airunner.model.limits import MIB
 from airunner.model.reports import Output
-from airunner.server.parking import Parking
+from airunner.server.parking_lot import ParkingLot
 from airunner.server.pins import Pins
 from airunner.store.engine import Engine
 
@@ -62,7 +62,7 @@ class Watchers:
         self._pins = pins
         self._durable = durable
         self._end = engine.tail
-        self._news = Parking()  # watchers, by the job that they wait for
+        self._news = ParkingLot()  # watchers, by the job that they wait for
         self._watching = self._following = 0
         self._stopping = False
 

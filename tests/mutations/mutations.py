@@ -62,10 +62,10 @@ ON_THE_SERVER: Final = (
     Mutation(
         name="a wake-up that goes with a sleeper who is cancelled",
         promise="jobs/waiting-sides-meet",
-        file="airunner/server/parking.py",
+        file="airunner/server/parking_lot.py",
         old="                self.wake(spot.result(), 1)  # Called",
         new="                pass  # Called",
-        test="tests/server/test_parking.py::test_one_who_was_called_and_cannot_go_calls_the_next",
+        test="tests/server/test_parking_lot.py::test_one_who_was_called_and_cannot_go_calls_the_next",
     ),
     Mutation(
         name="a job that wakes no worker",

@@ -32,7 +32,7 @@ from airunner.server.broker import Broker
 from airunner.server.clock import LoopClock
 from airunner.server.grpc.server import GrpcServer
 from airunner.server.ids import RandomIds
-from airunner.server.job_logging import log_job_events
+from airunner.server.job_log_lines import log_job_events
 from airunner.server.replay import replay
 from airunner.store.engine import Engine
 from airunner.store.retention import Retention

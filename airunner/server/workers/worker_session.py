@@ -66,7 +66,7 @@ from airunner.model.reports import count_sequences
 from airunner.model.spec import check_queue
 from airunner.model.validation import check_count, check_text, check_within
 from airunner.server.broker import Broker
-from airunner.server.parking import Parking
+from airunner.server.parking_lot import ParkingLot
 from airunner.server.worker_calls import WorkerCalls
 from airunner.server.workers.connected_workers import ConnectedWorker
 from airunner.server.workers.leased_job import LeasedJob
@@ -96,7 +96,7 @@ class Session:
         self._replies: deque[tuple[Position, FromServer]] = deque()
         self._superseded = False
         self._drained = False  # the last reply was sent
-        self._parking = Parking()
+        self._parking = ParkingLot()
         self._leaser: asyncio.Task[None] | None = None
         self._is_leasing = True
 

@@ -28,7 +28,7 @@ from airunner.server.broker import Broker
 from airunner.server.clock import LoopClock
 from airunner.server.grpc.server import GrpcServer
 from airunner.server.ids import RandomIds
-from airunner.server.job_logging import log_job_events
+from airunner.server.job_log_lines import log_job_events
 from airunner.server.policy import Role
 from airunner.store.engine import replayed
 from airunner.wire.client.endpoint import Endpoint, dial

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Hashable
 
 
-class Parking:
+class ParkingLot:
     """Lines of parked tasks by key. A key without tasks takes no memory."""
 
     def __init__(self) -> None:

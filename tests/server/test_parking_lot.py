@@ -2,14 +2,14 @@
 
 import asyncio
 
-from airunner.server.parking import Parking
+from airunner.server.parking_lot import ParkingLot
 from tests.promises import promise
 from tests.support.loop import until_idle, virtually
 
 
 @virtually
 async def test_the_first_to_park_is_the_first_to_be_woken() -> None:
-    lot, order = Parking(), list[str]()
+    lot, order = ParkingLot(), list[str]()
 
     async def park(name: str) -> None:
         assert await lot.park("key")
@@ -30,13 +30,13 @@ async def test_the_first_to_park_is_the_first_to_be_woken() -> None:
 
 @virtually
 async def test_to_wake_nobody_is_fine() -> None:
-    Parking().wake("nobody", 3)
-    Parking().wake_all()
+    ParkingLot().wake("nobody", 3)
+    ParkingLot().wake_all()
 
 
 @virtually
 async def test_who_waits_too_long_is_told_so() -> None:
-    lot = Parking()
+    lot = ParkingLot()
     assert not await lot.park("key", seconds=5)
     assert asyncio.get_running_loop().time() == 5
     assert not lot._lines
@@ -44,14 +44,14 @@ async def test_who_waits_too_long_is_told_so() -> None:
 
 @virtually
 async def test_who_is_called_and_timed_out_at_once_was_called() -> None:
-    lot = Parking()
+    lot = ParkingLot()
     asyncio.get_running_loop().call_at(5, lot.wake, "key")
     assert await lot.park("key", seconds=5)
 
 
 @virtually
 async def test_one_who_parks_on_two_keys_is_woken_by_either_and_leaves_both() -> None:
-    lot = Parking()
+    lot = ParkingLot()
     async with asyncio.TaskGroup() as tasks:
         parked = tasks.create_task(lot.park("a", "b", "b"))
         await until_idle()
@@ -62,7 +62,7 @@ async def test_one_who_parks_on_two_keys_is_woken_by_either_and_leaves_both() ->
 
 @virtually
 async def test_a_call_skips_one_who_is_called_already() -> None:
-    lot = Parking()
+    lot = ParkingLot()
     async with asyncio.TaskGroup() as tasks:
         first, second = (tasks.create_task(lot.park("a", "b")) for _ in range(2))
         await until_idle()
@@ -78,7 +78,7 @@ async def test_a_call_skips_one_who_is_called_already() -> None:
 )
 @virtually
 async def test_one_who_was_called_and_cannot_go_calls_the_next() -> None:
-    lot = Parking()
+    lot = ParkingLot()
     async with asyncio.TaskGroup() as tasks:
         first, second = (tasks.create_task(lot.park("key")) for _ in range(2))
         await until_idle()
@@ -89,7 +89,7 @@ async def test_one_who_was_called_and_cannot_go_calls_the_next() -> None:
 
 @virtually
 async def test_one_who_leaves_without_having_been_called_calls_nobody() -> None:
-    lot = Parking()
+    lot = ParkingLot()
     async with asyncio.TaskGroup() as tasks:
         first, second = (tasks.create_task(lot.park("key")) for _ in range(2))
         await until_idle()
