@@ -178,6 +178,15 @@ def test_the_server_outside_its_grpc_port_knows_no_grpc() -> None:
     assert not breaches(imports, lambda name: within(name, *outside), deciding)
 
 
+def test_json_is_made_of_the_model_alone() -> None:
+    """An HTTP gateway and the command line print the same JSON, with neither of them below it."""
+    own = modules(PACKAGE / "wire" / "json")
+    below = ("airunner.model", "airunner.wire.json")
+    assert not breaches(
+        imports, lambda name: within(name, "airunner", "google") and not within(name, *below), own
+    )
+
+
 def test_the_supervisor_needs_nothing_but_the_standard_library() -> None:
     """The supervisor forks, so it starts small: no threads, no event loop, no dependency."""
     small = (path for path in modules(PACKAGE / "worker" / "supervisor") if path.stem in SUPERVISOR)

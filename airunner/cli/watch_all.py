@@ -11,7 +11,7 @@ from contextlib import aclosing
 from typing import Protocol
 
 from airunner.cli.exit_codes import CommandFailed
-from airunner.cli.render.events import entry_json, remark
+from airunner.cli.render.events import remark
 from airunner.cli.render.line_splitter import Lines
 from airunner.cli.render.output_lines import Piece, Printed, put
 from airunner.cli.render.streams import STDOUT, note
@@ -21,6 +21,7 @@ from airunner.model.jobs import JobId
 from airunner.model.reports import Output, OutputCut
 from airunner.wire.client.follow import follow_all
 from airunner.wire.client.jobs_client import JobsClient
+from airunner.wire.json.events import event_json
 
 
 class ShowAll(Protocol):
@@ -63,7 +64,7 @@ class JsonOfAll:
     """Every event of every job as a line of JSON."""
 
     def of(self, id: JobId, entry: JobEvent) -> Iterator[Piece]:
-        for each in entry_json(entry):
+        for each in event_json(entry):
             line = json.dumps({"job": id, **each}, ensure_ascii=False)
             yield STDOUT, line.encode() + b"\n"
 

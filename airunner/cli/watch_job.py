@@ -11,7 +11,7 @@ from contextlib import aclosing
 from typing import Final
 
 from airunner.cli.exit_codes import CommandFailed, exit_code
-from airunner.cli.render.times import ending
+from airunner.cli.render.outcomes import outcome_phrase
 from airunner.cli.render.views import PassThrough, Show
 from airunner.model.errors import Refused
 from airunner.model.job_events import JobFinished, JobLeased, JobReturned
@@ -39,7 +39,7 @@ async def watch(
         explaining.cancel()
     if ended.state is not JobState.COMPLETED and ended.outcome.reason is not Reason.EXITED:
         told = show.told if isinstance(show, PassThrough) else ""
-        show.remark(f"job {id} {ending(ended.state, ended.outcome, told)}")
+        show.remark(f"job {id} {outcome_phrase(ended.state, ended.outcome, told)}")
     if isinstance(show, PassThrough) and show.kept:
         files = show_count(show.kept, "artifact")
         size = show_size(show.kept_bytes)

@@ -110,12 +110,11 @@ async def _show(
 ) -> int:
     import json
 
-    from msgspec import to_builtins
-
     from airunner.cli.render.streams import note, printable, say
     from airunner.cli.render.table import aligned
     from airunner.model.jobs import JobId
     from airunner.model.units import show_size
+    from airunner.wire.json.artifacts import artifact_json
 
     found = await shelves.list(JobId(id))
     chosen = _chosen(found, patterns)
@@ -123,7 +122,7 @@ async def _show(
         note(_none(id, found))
     if as_json:
         for each in chosen:
-            say(json.dumps(to_builtins(each), ensure_ascii=False))
+            say(json.dumps(artifact_json(each), ensure_ascii=False))
     elif chosen:
         rows = [("SHA256", "SIZE", "PATH")]
         rows += [(each.sha256, show_size(each.size), printable(each.path)) for each in chosen]

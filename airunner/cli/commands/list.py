@@ -132,9 +132,10 @@ def _lines(found: "list[Job] | tuple[Job, ...]", as_json: bool, headings: bool) 
     import os
     import time
 
-    from airunner.cli.render.jobs import job_json, job_table
+    from airunner.cli.render.jobs import job_table
     from airunner.cli.render.streams import STDOUT, colourful, terminal_size
     from airunner.model.jobs import Instant
+    from airunner.wire.json.jobs import job_json
 
     if as_json:
         return [json.dumps(job_json(job), ensure_ascii=False) for job in found]

@@ -27,8 +27,9 @@ def queues(
 async def _print(jobs: "JobsClient", as_json: bool) -> int:
     import json
 
-    from airunner.cli.render.queues import statistics_json, statistics_table
+    from airunner.cli.render.queues import statistics_table
     from airunner.cli.render.streams import say
+    from airunner.wire.json.queues import statistics_json
 
     found = await jobs.statistics()
     lines = (

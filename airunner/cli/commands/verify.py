@@ -43,6 +43,7 @@ async def _verify(jobs: "JobsClient", id: str, as_json: bool) -> int:
     from airunner.model.jobs import JobId
     from airunner.model.proof.proof import Differs, Proof, Whole
     from airunner.wire.client.follow import follow
+    from airunner.wire.json.verdicts import verdict_json
 
     proof = Proof()
     stream = follow(
@@ -67,32 +68,6 @@ async def _verify(jobs: "JobsClient", id: str, as_json: bool) -> int:
     if isinstance(verdict, Whole):
         return 0
     return DIFFERS if isinstance(verdict, Differs) else OURS
-
-
-def verdict_json(job: "Job", verdict: "Verdict") -> dict[str, object]:
-    """`verdict` is whole, unproven, differs or unsealed; the rest is null where it says nothing."""
-    from airunner.cli.render.events import seal_json
-    from airunner.model.proof.proof import Differs, Unproven, Unsealed, Whole
-
-    seal = verdict.seal if isinstance(verdict, Whole | Unproven) else None
-    return {
-        "id": job.id,
-        "verdict": type(verdict).__name__.lower(),
-        "seal": seal_json(seal) if seal else None,
-        "events": verdict.last if isinstance(verdict, Unsealed) else seal.count if seal else None,
-        "log_complete": job.outcome.log_complete if job.outcome else None,
-        "differs": (
-            {"first": verdict.first, "last": verdict.last, "why": verdict.why}
-            if isinstance(verdict, Differs)
-            else None
-        ),
-        "dropped": (
-            [{"first": first, "last": last} for first, last in verdict.dropped]
-            if isinstance(verdict, Unproven)
-            else []
-        ),
-        "dropped_bytes": verdict.size if isinstance(verdict, Unproven) else 0,
-    }
 
 
 def verdict_prose(job: "Job", verdict: "Verdict") -> list[str]:

@@ -16,8 +16,8 @@ from pathlib import Path
 from structlog.typing import FilteringBoundLogger
 
 from airunner.cli.exit_codes import CommandFailed, exit_code
+from airunner.cli.render.outcomes import outcome_phrase
 from airunner.cli.render.streams import note
-from airunner.cli.render.times import ending
 from airunner.cli.render.views import PassThrough, passing
 from airunner.model.job_events import JobEvent, JobEventBody, JobFinished
 from airunner.model.jobs import BEGINNING, Instant, Job, JobState, Outcome, Reason, Sequence
@@ -157,6 +157,6 @@ def _obey_signals(hold: LocalAttempt) -> None:
 def _tell(outcome: Outcome, shown: PassThrough, results: Path) -> None:
     """Say what nobody has said so far."""
     if outcome.state is not JobState.COMPLETED and outcome.reason is not Reason.EXITED:
-        shown.remark(f"the job {ending(outcome.state, outcome, shown.told)}")
+        shown.remark(f"the job {outcome_phrase(outcome.state, outcome, shown.told)}")
     if (results / "result.json").exists():
         shown.remark(f"results are in {results}")

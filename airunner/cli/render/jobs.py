@@ -1,18 +1,17 @@
-"""Jobs as JSON, as lines of a table, and as prose."""
+"""Jobs as lines of a table, and as prose."""
 
 from collections.abc import Sequence
 from typing import Final
 
-from msgspec import to_builtins
-
+from airunner.cli.render.outcomes import outcome_phrase
 from airunner.cli.render.streams import printable
 from airunner.cli.render.table import aligned, cropped, fitted
-from airunner.cli.render.times import Json, ending, show_instant
-from airunner.cli.render.work import in_words, results_json, script_prose, steps_json, steps_prose
+from airunner.cli.render.work import in_words, script_prose, steps_prose
 from airunner.model.jobs import Instant, Job, JobState, PastAttempt
 from airunner.model.spec import JobSpec
 from airunner.model.units import show_count, show_duration, show_size
 from airunner.model.wait_reason import WaitReason
+from airunner.wire.json.times import show_instant
 
 _COLOURS: Final = {
     JobState.SCHEDULED: "33",
@@ -28,82 +27,6 @@ _SPARE: Final = tuple(map(_HEADINGS.index, ("TRY", "AGE", "TOOK", "QUEUE", "EXIT
 _NAME: Final = _HEADINGS.index("NAME")
 _NAME_CELLS: Final = 30
 _WORK_CHARS: Final = 200
-
-
-# JSON
-
-
-def job_json(job: Job) -> Json:
-    """A job in a list, whose script and steps may have been cut short on their way."""
-    outcome, spec = job.outcome, job.spec
-    return {
-        "id": job.id,
-        "name": spec.name,
-        "state": job.state.value,
-        "queue": spec.queue,
-        "attempt": job.attempt,
-        "exit_code": outcome.exit_code if outcome else None,
-        "reason": outcome.reason.value if outcome else None,
-        "signal": outcome.signal if outcome else None,
-        "error": outcome.error if outcome else "",
-        "command": spec.command,
-        "args": list(spec.args),
-        "script": spec.script,
-        "steps": None if spec.steps is None else steps_json(spec.steps),
-        "shell": spec.shell,
-        "source": spec.source,
-        "repository": spec.repository,
-        "artifacts": list(spec.artifacts),
-        "submitter": job.submitter,
-        "retry_of": job.retry_of,
-        "created_at": show_instant(job.created_at),
-        "started_at": show_instant(outcome.started_at if outcome else job.leased_at),
-        "finished_at": show_instant(job.finished_at),
-    }
-
-
-def job_details(job: Job, waiting: WaitReason | None) -> Json:
-    """A job alone: also what was asked for, its attempts, and why it waits."""
-    spec = job.spec
-    return {
-        **job_json(job),
-        "branch": spec.branch,
-        "commit": spec.commit,
-        "checkout": to_builtins(spec.checkout),
-        "working_directory": spec.working_directory,
-        "environment": dict(spec.environment),
-        "metadata": dict(spec.metadata),
-        "owner": spec.owner,
-        "process_type": spec.process_type.value,
-        "terminal": to_builtins(spec.terminal),
-        "container": to_builtins(spec.container),
-        "timeout_seconds": spec.timeout_seconds,
-        "queue_timeout_seconds": spec.queue_timeout_seconds,
-        "grace_seconds": spec.grace_seconds,
-        "attempts_max": spec.attempts_max,
-        "output_bytes_max": spec.output_bytes_max,
-        "request_id": job.request or None,
-        "failures": job.failures,
-        "worker": job.lease.worker if job.lease else None,
-        "cancel_requested_at": show_instant(job.cancel_requested_at),
-        "output_bytes": job.output_bytes,
-        "output_bytes_cut": job.output_bytes_cut,
-        "artifacts_kept": job.artifacts,
-        "artifact_bytes": job.artifact_bytes,
-        "step_results": results_json(job.outcome.steps) if job.outcome else [],
-        "log_complete": job.outcome.log_complete if job.outcome else None,
-        "attempts": [
-            {
-                "attempt": each.number,
-                "worker": each.worker,
-                "ending": each.ending.value,
-                "leased_at": show_instant(each.leased_at),
-                "ended_at": show_instant(each.ended_at),
-            }
-            for each in job.attempts
-        ],
-        "waiting": None if waiting is None else waiting.explanation,
-    }
 
 
 # Tables
@@ -166,7 +89,7 @@ def job_prose(job: Job, waiting: WaitReason | None) -> list[str]:
     spec, outcome = job.spec, job.outcome
     state = job.state.value
     if outcome is not None and job.state is not JobState.COMPLETED:
-        state += f": it {ending(job.state, outcome)}"
+        state += f": it {outcome_phrase(job.state, outcome)}"
     elif waiting is not None:
         state += f": {waiting.explanation}"
     elif job.cancel_requested_at is not None and not job.state.final:

@@ -1,22 +1,10 @@
-"""Queues as JSON, and as lines of a table."""
+"""Queues as lines of a table."""
 
 from collections.abc import Sequence
 
 from airunner.cli.render.table import aligned
-from airunner.cli.render.times import Json, show_instant
 from airunner.model.job_query import QueueStatistics
 from airunner.model.jobs import JobState
-
-
-def statistics_json(each: QueueStatistics) -> Json:
-    return {
-        "queue": each.queue,
-        **{state.value: each.counts.get(state, 0) for state in JobState},
-        "oldest": show_instant(each.oldest),
-        "workers": each.workers,
-        "slots": each.slots,
-        "busy": each.busy,
-    }
 
 
 def statistics_table(found: Sequence[QueueStatistics]) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Protocol
 from uuid import uuid4
 
 from airunner.cli.render.ci_groups import Markers, markers
-from airunner.cli.render.events import entry_json, last_line, remark
+from airunner.cli.render.events import last_line, remark
 from airunner.cli.render.step_lines import begun, ended, skipped
 from airunner.cli.render.streams import STDERR, STDOUT, StdoutClosed, colourful, note, send, write
 from airunner.model.job_events import ArtifactStored, JobEvent, JobFinished, JobLeased, JobReturned
@@ -31,6 +31,7 @@ from airunner.model.reports import (
     Stream,
 )
 from airunner.model.steps import StepStatus
+from airunner.wire.json.events import event_json
 
 Pause = Callable[[Instant], Awaitable[None]]
 Total = Callable[[], Awaitable[int | None]]  # of a job's steps; None: not known
@@ -234,7 +235,7 @@ class JsonLines:
         instants = (
             [chunk.at for chunk in entry.what.chunks] if isinstance(entry.what, Output) else []
         )
-        for index, line in enumerate(entry_json(entry)):
+        for index, line in enumerate(event_json(entry)):
             if index < len(instants):
                 await self._pause(instants[index])
             await send(STDOUT, json.dumps(line, ensure_ascii=False).encode() + b"\n")

@@ -6,11 +6,11 @@ from typing import Final
 
 from airunner.cli.render.streams import printable
 from airunner.cli.render.table import aligned, cropped
-from airunner.cli.render.times import Json, show_instant
 from airunner.model.jobs import Job, StepResult
 from airunner.model.spec import JobSpec
 from airunner.model.steps import Step
 from airunner.model.units import show_count, show_duration, show_size
+from airunner.wire.json.results import step_duration
 
 _TITLE_CELLS: Final = 60  # of one step's title
 _SCRIPT_LINES: Final = 20  # of a script that `show` prints
@@ -58,35 +58,6 @@ def steps_prose(job: Job) -> list[str]:
     return aligned(rows)
 
 
-def steps_json(steps: Sequence[Step]) -> list[Json]:
-    return [
-        {
-            "name": each.name,
-            "run": each.run,
-            "environment": dict(each.environment),
-            "working_directory": each.working_directory,
-            "timeout_seconds": each.timeout_seconds,
-            "continue_on_error": each.continue_on_error,
-        }
-        for each in steps
-    ]
-
-
-def results_json(results: Sequence[StepResult]) -> list[Json]:
-    """What came of each step, in the order of the steps."""
-    return [
-        {
-            "name": each.name,
-            "status": each.status.value,
-            "exit_code": each.exit_code,
-            "started_at": show_instant(each.started_at),
-            "ended_at": show_instant(each.ended_at),
-            "duration_ms": _took(each),
-        }
-        for each in results
-    ]
-
-
 def _first_line(script: str) -> str:
     lines = [line.strip() for line in script.splitlines() if line.strip()]
     doing = [line for line in lines if not line.startswith(("#", "set -"))] or lines
@@ -101,16 +72,9 @@ def _title(text: str) -> str:
 def _came(result: StepResult | None) -> tuple[str, str, str]:
     if result is None:
         return "-", "-", "-"
-    code, took = result.exit_code, _took(result)
+    code, took = result.exit_code, step_duration(result)
     return (
         result.status.value,
         "-" if code is None else str(code),
         "-" if took is None else show_duration(took),
     )
-
-
-def _took(result: StepResult) -> int | None:
-    """Milliseconds."""
-    if result.started_at is None or result.ended_at is None:
-        return None
-    return result.ended_at - result.started_at

@@ -1,132 +1,25 @@
-"""A job's events as JSON, and as remarks."""
-
-import base64
-import json
+"""A job's events as remarks."""
 
 import pytest
 
-from airunner.cli.render.events import entry_json, last_line, remark
-from airunner.cli.render.times import ending, show_instant
-from airunner.model.artifacts import Artifact
+from airunner.cli.render.events import last_line, remark
+from airunner.cli.render.outcomes import outcome_phrase
 from airunner.model.job_events import (
-    ArtifactStored,
-    JobEvent,
-    JobEventBody,
-    JobFinished,
     JobLeased,
     JobReturned,
 )
 from airunner.model.jobs import (
     AttemptEnd,
-    Instant,
     JobState,
-    Millis,
     Outcome,
     Reason,
-    Sequence,
-    StepResult,
     WorkerId,
 )
-from airunner.model.proof.seal import Link, Seal
 from airunner.model.reports import (
-    Chunk,
     CloneFailed,
-    Output,
     OutputCut,
     ProcessFailed,
-    StepEnded,
-    StepStarted,
-    Stream,
 )
-from airunner.model.steps import StepStatus
-
-NOW = Instant(1_900_000_000_000)
-
-
-def entry(what: JobEventBody, first: int = 4, last: int = 4) -> JobEvent:
-    return JobEvent(first=Sequence(first), last=Sequence(last), at=NOW, attempt=2, what=what)
-
-
-def test_each_chunk_of_output_is_an_object_with_its_own_sequence() -> None:
-    chunks = (Chunk(Stream.STDOUT, b"one\n", NOW), Chunk(Stream.STDERR, b"two\n", NOW))
-    said = list(entry_json(entry(Output(chunks), 4, 5)))
-    assert [(each["sequence"], each["stream"], each["output"]) for each in said] == [
-        (4, "stdout", "one\n"),
-        (5, "stderr", "two\n"),
-    ]
-    assert {(each["type"], each["attempt"]) for each in said} == {("output", 2)}
-
-
-def test_every_event_has_the_servers_time_and_output_also_the_workers() -> None:
-    chunk = Chunk(Stream.STDOUT, b"one\n", Instant(NOW - 40))
-    (said,) = entry_json(entry(Output((chunk,))))
-    assert (said["timestamp"], said["written_at"]) == (show_instant(NOW), show_instant(chunk.at))
-
-
-def test_output_that_is_not_utf8_comes_with_its_bytes() -> None:
-    (said,) = entry_json(entry(Output((Chunk(Stream.STDOUT, b"\xff\0", NOW),))))
-    assert said["output"] == "\ufffd\0"
-    assert base64.b64decode(str(said["output_base64"])) == b"\xff\0"
-
-
-def test_the_end_is_told_with_its_outcome() -> None:
-    outcome = Outcome(reason=Reason.SIGNALED, exit_code=137, signal=9, ended_at=NOW)
-    (said,) = entry_json(entry(JobFinished(JobState.FAILED, outcome)))
-    assert (said["type"], said["state"], said["reason"]) == ("finished", "failed", "signaled")
-    assert (said["exit_code"], said["signal"], said["ended_at"]) == (137, 9, show_instant(NOW))
-
-
-def test_output_says_which_step_wrote_it() -> None:
-    chunk = Chunk(Stream.STDOUT, b"one\n", NOW)
-    (of_a_step,), (of_none,) = (
-        list(entry_json(entry(Output((chunk,), step)))) for step in (2, None)
-    )
-    assert (of_a_step["step"], of_none["step"]) == (2, None)
-
-
-def test_steps_are_told_with_their_ends() -> None:
-    (begun,) = entry_json(entry(StepStarted(1, "test")))
-    assert (begun["type"], begun["index"], begun["name"]) == ("step_start", 1, "test")
-    (over,) = entry_json(entry(StepEnded(1, "test", StepStatus.FAILED, 2, Millis(300))))
-    assert (over["type"], over["index"], over["name"]) == ("step_end", 1, "test")
-    assert (over["status"], over["exit_code"], over["duration_ms"]) == ("failed", 2, 300)
-    assert json.loads(json.dumps(over)) == over
-
-
-def test_the_end_of_a_job_of_steps_has_the_result_of_each() -> None:
-    step = StepResult(
-        name="test",
-        status=StepStatus.FAILED,
-        exit_code=2,
-        started_at=NOW,
-        ended_at=Instant(NOW + 300),
-    )
-    outcome = Outcome(reason=Reason.EXITED, exit_code=2, steps=(step,))
-    (said,) = entry_json(entry(JobFinished(JobState.FAILED, outcome)))
-    assert said["steps"] == [
-        {
-            "name": "test",
-            "status": "failed",
-            "exit_code": 2,
-            "started_at": show_instant(NOW),
-            "ended_at": show_instant(Instant(NOW + 300)),
-            "duration_ms": 300,
-        }
-    ]
-
-
-def test_an_artifact_is_told_with_its_size_and_digest() -> None:
-    (said,) = entry_json(entry(ArtifactStored(Artifact(path="dist/app", size=9, sha256="0" * 64))))
-    assert (said["type"], said["path"], said["size"]) == ("artifact", "dist/app", 9)
-    assert (said["sha256"], said["executable"]) == ("0" * 64, False)
-
-
-def test_a_seal_is_shown_with_its_digest_in_hexadecimal() -> None:
-    seal = Seal(count=4, size=9, cut=0, digest=Link(bytes(range(32))))
-    outcome = Outcome(reason=Reason.EXITED, exit_code=0)
-    (said,) = entry_json(entry(JobFinished(JobState.COMPLETED, outcome, seal)))
-    assert said["seal"] == {"count": 4, "size": 9, "cut": 0, "digest": bytes(range(32)).hex()}
-    assert json.loads(json.dumps(said)) == said
 
 
 @pytest.mark.parametrize("end", AttemptEnd)
@@ -143,7 +36,7 @@ def test_an_error_is_not_told_twice(what: ProcessFailed | CloneFailed) -> None:
     told = last_line(what)
     assert str(remark(what)).endswith(told)
     outcome = Outcome(reason=Reason.SETUP_FAILED, error=f"checkout failed: {told}")
-    assert ending(JobState.FAILED, outcome, told) == "could not be set up"
+    assert outcome_phrase(JobState.FAILED, outcome, told) == "could not be set up"
 
 
 def test_a_failed_clone_is_remarked_with_what_git_said() -> None:

@@ -1,91 +1,32 @@
-"""Jobs as JSON, as tables and as prose."""
-
-import json
+"""Jobs as tables and as prose."""
 
 import pytest
 from msgspec import structs
 from rich.cells import cell_len
 
-from airunner.cli.render.jobs import job_details, job_json, job_prose, job_table
+from airunner.cli.render.jobs import job_prose, job_table
 from airunner.cli.render.table import aligned
 from airunner.cli.render.work import in_words
 from airunner.model.jobs import (
     Instant,
-    Job,
-    JobId,
     JobState,
     Lease,
     Millis,
     Outcome,
-    Position,
     Reason,
-    StepResult,
     TokenDigest,
     WorkerId,
 )
 from airunner.model.spec import JobSpec
-from airunner.model.steps import Step, StepStatus
+from airunner.model.steps import Step
 from airunner.model.wait_reason import WaitReason
-
-NOW = Instant(1_900_000_000_000)
-STEPS = JobSpec(
-    name="nightly",
-    steps=(Step(run="make"), Step(name="test", run="make check\nmake lint"), Step(run="deploy")),
-    environment={"A": "b"},
-    artifacts=("dist/", "*.log"),
-)
-RESULTS = (
-    StepResult(
-        name="make",
-        status=StepStatus.SUCCESS,
-        exit_code=0,
-        started_at=Instant(NOW - 2_000),
-        ended_at=Instant(NOW - 800),
-    ),
-    StepResult(
-        name="test",
-        status=StepStatus.FAILED,
-        exit_code=2,
-        started_at=Instant(NOW - 800),
-        ended_at=NOW,
-    ),
-    StepResult(name="deploy", status=StepStatus.SKIPPED),
-)
-FAILED = Outcome(reason=Reason.EXITED, exit_code=2, error="in step 2 of 3 (test)", steps=RESULTS)
-
-
-def job(command: str = "make", *args: str, outcome: Outcome | None = None) -> Job:
-    return asked(JobSpec(command=command, args=args), outcome=outcome)
-
-
-def asked(spec: JobSpec, *, outcome: Outcome | None = None) -> Job:
-    return Job(
-        id=JobId("id-1"),
-        spec=spec,
-        place=Position(1),
-        created_at=Instant(NOW - 60_000),
-        updated_at=NOW,
-        attempt=1,
-        state=outcome.state if outcome else JobState.SCHEDULED,
-        outcome=outcome,
-        finished_at=NOW if outcome else None,
-    )
-
-
-def test_a_job_in_line_has_neither_exit_code_nor_reason() -> None:
-    said = job_json(job())
-    assert (said["id"], said["state"], said["queue"]) == ("id-1", "scheduled", "default")
-    assert (said["attempt"], said["exit_code"], said["reason"]) == (1, None, None)
-
-
-def test_a_finished_job_says_how_it_ended() -> None:
-    said = job_json(job(outcome=Outcome(reason=Reason.EXITED, exit_code=3)))
-    assert (said["state"], said["exit_code"], said["reason"]) == ("failed", 3, "exited")
+from airunner.wire.json.jobs import job_details_json
+from tests.wire.json.sample_jobs import FAILED, NOW, STEPS, asked, job
 
 
 def test_a_job_that_waits_says_why() -> None:
     waiting = WaitReason(queue="default", ahead=3, workers=1, slots=2, busy=2)
-    assert job_details(job(), waiting)["waiting"] == waiting.explanation
+    assert job_details_json(job(), waiting)["waiting"] == waiting.explanation
     assert any(waiting.explanation in line for line in job_prose(job(), waiting))
 
 
@@ -94,9 +35,9 @@ def test_a_job_that_runs_says_which_worker_has_it() -> None:
         token=TokenDigest(b""), worker=WorkerId("w-1"), span=Millis(60_000), until=Instant(NOW)
     )
     running = structs.replace(job(), state=JobState.RUNNING, attempt=2, lease=lease)
-    assert job_details(running, None)["worker"] == "w-1"
+    assert job_details_json(running, None)["worker"] == "w-1"
     assert job_prose(running, None)[-1] == "attempt 2  running, by w-1"
-    assert job_details(job(), None)["worker"] is None
+    assert job_details_json(job(), None)["worker"] is None
 
 
 def test_a_command_cannot_talk_to_the_terminal_that_lists_it() -> None:
@@ -177,34 +118,6 @@ def test_names_have_a_column_that_goes_first_where_nobody_has_one() -> None:
         for spec in (STEPS, JobSpec(command="make"))
     )
     assert ["NAME" in heading for heading in spare] == [True, False]
-
-
-def test_a_list_says_as_json_what_each_job_runs() -> None:
-    said = job_json(asked(STEPS))
-    assert (said["name"], said["command"], said["script"]) == ("nightly", "", "")
-    assert said["artifacts"] == ["dist/", "*.log"]
-    steps = said["steps"]
-    assert isinstance(steps, list)
-    assert [each["run"] for each in steps] == ["make", "make check\nmake lint", "deploy"]
-    assert [job_json(asked(JobSpec(source="s", steps=steps)))["steps"] for steps in (None, ())] == [
-        None,
-        [],
-    ]
-
-
-def test_a_job_alone_says_as_json_what_came_of_each_step() -> None:
-    said = job_details(asked(STEPS, outcome=FAILED), None)
-    results = said["step_results"]
-    assert isinstance(results, list)
-    assert [(each["status"], each["exit_code"], each["duration_ms"]) for each in results] == [
-        ("success", 0, 1200),
-        ("failed", 2, 800),
-        ("skipped", None, None),
-    ]
-    assert results[0]["started_at"] == "2030-03-17T17:46:38.000Z"
-    assert (said["artifacts_kept"], said["artifact_bytes"]) == (0, 0)
-    assert job_details(asked(STEPS), None)["step_results"] == []
-    assert json.loads(json.dumps(said)) == said
 
 
 def test_a_person_sees_each_step_and_what_came_of_it() -> None:
