@@ -64,7 +64,7 @@ def told(done: "subprocess.CompletedProcess[str]", code: int) -> str:
         (["server", "--listen", "nowhere"], "--listen: 'nowhere' is not HOST:PORT"),
         (["server", "--listen", "localhost:http"], "is not HOST:PORT"),
         (["worker", "--queue", "two words"], "--queue: 'two words' is not a queue name"),
-        (["server", "--store", "tape"], "there is no store 'tape'; use memory, or sqlite:"),
+        (["server", "--store", "tape"], "there is no store 'tape'; use memory or sqlite:PATH"),
         (["server", "--store", "sqlite:"], "there is no store 'sqlite:'"),
         (["server", "--store", "memory", "--fsync", "full"], "memory has nothing to sync"),
         (["server", "--fsync", "never"], "'never' is not full or normal"),

@@ -1,8 +1,8 @@
-"""A server's life: one log, one engine, one broker, one port, until a signal.
+"""The server process: one log, one engine, one broker and one port, until a signal.
 
-At the start the engine learns from the log where it was, before anybody can call. At the end
-nobody is answered any more, then what was decided reaches the log, then the log is closed. A
-log that fails ends the server in the same order; what it did not take, nobody was told of.
+Start: the engine replays the log before the port opens. Stop: the port closes, the broker's
+decided facts reach the log, the log is closed. If the log fails, the server stops in the same
+order; no client has been told of a fact that the log did not take.
 """
 
 import asyncio
@@ -37,15 +37,16 @@ from airunner.server.replay import replay
 from airunner.store.engine import Engine
 from airunner.store.retention import Retention
 
-# Objects; young collections; those of middle age. What the server keeps has no cycles, so to look
-# for some in it seldom pays: with Python's own 700, 10, 10 it took 5 us of each job in line and up
-# to 0.2 s at once with 85,000 of them; now 1.5 us, and 0.05 s.
+# gc.set_threshold(): allocations before a collection of generation 0, of generation 1, of
+# generation 2. The server's state has no cycles, so frequent collections do not pay: Python's
+# default of 700, 10, 10 cost 5 us for each queued job, and a pause of up to 0.2 s with 85,000
+# queued jobs; these thresholds cost 1.5 us, and a pause of 0.05 s.
 _COLLECTED_AFTER: Final = (5_000, 50, 20)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
-    """What a server is told at its start."""
+    """The options of a server process."""
 
     listen: str
     certificate: bytes
@@ -54,8 +55,8 @@ class ServerOptions:
     store: StorageOptions
     retention: Retention
     log_format: LogFormat
-    ready: int | None = None  # a descriptor that is told the address, and closed
-    lifeline: int | None = None  # a pipe whose end is the server's
+    ready: int | None = None  # a descriptor: the address is written to it, then it is closed
+    lifeline: int | None = None  # a pipe: the server stops when its write end closes
 
 
 async def serve(options: ServerOptions) -> int:
@@ -90,7 +91,7 @@ async def _serve(
     with log_failures(options.store):
         await replay(store.log, engine)
     await _sweep(store, engine, journal)
-    gc.freeze()  # with 100,000 jobs each full collection would hold everybody up for 0.4 s
+    gc.freeze()  # with 100,000 jobs each full collection would stop the server for 0.4 s
     gc.set_threshold(*_COLLECTED_AFTER)
     took = round(1000 * (time.monotonic() - began))
     journal.info("store", **options.store.said(), jobs=len(engine.table), replayed_ms=took)
@@ -130,7 +131,7 @@ async def _serve(
 
 
 async def _sweep(store: OpenStorage, engine: Engine, journal: FilteringBoundLogger) -> None:
-    """Remove what a crash has left of artifacts, and say so if some are gone that should be there."""
+    """Remove partial artifacts that a crash has left, and log how many jobs miss artifacts."""
     known = {job.id: job.attempt for job in engine.table.jobs() if job.artifacts}
     if missing := await store.blobs.collect_garbage(known):
         journal.warning(

@@ -1,4 +1,4 @@
-"""Where a server keeps its jobs: what --store and --fsync name, and the log behind it."""
+"""The storage of a server: the log and the blob store that --store and --fsync name."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -24,19 +24,19 @@ _SQLITE: Final = "sqlite:"
 
 
 class LogFailed(Exception):
-    """The disk fails the log, so the server must stop; says what happened."""
+    """A write to the log has failed, so the server must stop. The message has the cause."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageOptions:
-    """What was asked for."""
+    """The storage that the command line asks for."""
 
     path: Path | None  # of the SQLite file; None: memory
     fsync: Fsync = Fsync.FULL
     free_bytes_min: int = 0
 
     def said(self) -> dict[str, str]:
-        """The same for a line of the journal."""
+        """The options as fields of a line in the server's journal."""
         if self.path is None:
             return {"store": MEMORY}
         return {"store": "sqlite", "path": str(self.path), "fsync": self.fsync.value}
@@ -44,27 +44,32 @@ class StorageOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenStorage:
+    """An open log and its blob store."""
+
     log: Log
     blobs: BlobStore
-    room: Callable[[], None]  # raises LimitReached where there is none for more jobs and output
-    notes: tuple[str, ...] = ()  # what was found in the file that people should know
+    room: Callable[[], None]  # raises LimitReached if the disk has no room for jobs and output
+    notes: tuple[str, ...] = ()  # findings in the file that the operator should know
 
 
 def sqlite_path(store: str) -> Path | None:
-    """The file that --store names; None: memory. CommandFailed if it names neither."""
+    """The file that --store names, or None for memory. Raises CommandFailed for anything else."""
     if store == MEMORY:
         return None
     path = store.removeprefix(_SQLITE)
     if path == store or not path:
         raise CommandFailed(
-            f"--store: there is no store {store!r}; use memory, or sqlite: and the path of a file",
+            f"--store: there is no store {store!r}; use memory or sqlite:PATH",
             USAGE,
         )
     return Path(path).expanduser()
 
 
 def fsync_named(name: str | None, path: Path | None) -> Fsync:
-    """What --fsync names; CommandFailed if there is no such thing, or no file to sync."""
+    """The sync mode that --fsync names.
+
+    Raises CommandFailed if the mode does not exist, or if the store is in memory.
+    """
     if name is None:
         return Fsync.FULL
     if path is None:
@@ -78,9 +83,9 @@ def fsync_named(name: str | None, path: Path | None) -> Fsync:
 
 @asynccontextmanager
 async def open_storage(store: StorageOptions, retention: Retention) -> AsyncIterator[OpenStorage]:
-    """The log and the blob store for the length of a block; they have taken all that they were given then.
+    """Opens the log and the blob store for a block. At its end all writes are done.
 
-    CommandFailed, in one sentence, if it cannot be had.
+    Raises CommandFailed if either cannot be opened.
     """
     if store.path is None:
         blobs = MemoryBlobs(retention.artifact_bytes_total)
@@ -101,7 +106,7 @@ async def open_storage(store: StorageOptions, retention: Retention) -> AsyncIter
 
 @contextmanager
 def log_failures(store: StorageOptions) -> Iterator[None]:
-    """Raise LogFailed for what a log raises within when its disk fails it."""
+    """Turns the errors of a log whose disk fails into LogFailed."""
     try:
         yield
     except* (OSError, apsw.Error, LogDamaged) as failed:
