@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from airunner.wire.client.jobs_client import JobsClient
 
 
-def ask(said: Settings, work: Callable[["JobsClient"], Awaitable[int]]) -> NoReturn:
+def run_client(said: Settings, work: Callable[["JobsClient"], Awaitable[int]]) -> NoReturn:
     """Connect, do the work, and leave with the exit code that it returns."""
     import asyncio
 

@@ -54,7 +54,7 @@ class DownloadFolder:
 
     def missing(self, artifacts: Sequence[Artifact]) -> list[Artifact]:
         """Those of which there is no file here with the same bytes."""
-        return [each for each in artifacts if not self._is_whole(each)]
+        return [each for each in artifacts if not self._is_complete(each)]
 
     def check(self, artifacts: Sequence[Artifact]) -> None:
         """Raise CommandFailed if one of them is there already and may not be replaced."""
@@ -62,19 +62,19 @@ class DownloadFolder:
             return
         there = [each.path for each in artifacts if self._has(each.path)]
         if there:
-            raise self._taken(there[0], len(there) - 1)
+            raise self._exists(there[0], len(there) - 1)
 
     @contextmanager
-    def begin(self, artifact: Artifact) -> Iterator["Downloaded"]:
+    def create(self, artifact: Artifact) -> Iterator["Downloaded"]:
         """A file to be written and kept; what was not kept is gone when the context ends."""
         above, _, name = artifact.path.rpartition("/")
         mode = 0o777 if artifact.executable else 0o666
-        with self._explained(artifact.path), Descent(self._top) as way:
+        with self._file_errors(artifact.path), Descent(self._top) as way:
             way.follow(above, make=True)
             with atomic_write(way.here, name, mode, replace=self._replace) as file:
                 yield Downloaded(file)
 
-    def _is_whole(self, artifact: Artifact) -> bool:
+    def _is_complete(self, artifact: Artifact) -> bool:
         above, _, name = artifact.path.rpartition("/")
         try:
             with Descent(self._top) as way:
@@ -98,24 +98,24 @@ class DownloadFolder:
         return True
 
     @contextmanager
-    def _explained(self, path: str) -> Iterator[None]:
+    def _file_errors(self, path: str) -> Iterator[None]:
         try:
             yield
         except FileExistsError:
-            raise self._taken(path) from None
+            raise self._exists(path) from None
         except OSError as error:
             why = error.strerror or str(error)
             if error.errno in (errno.ELOOP, errno.ENOTDIR):
                 why = "a link or a file is in the place of a folder above it"
             elif error.errno in (errno.EISDIR, errno.ENOTEMPTY):
                 why = "a folder is in its place"
-            raise CommandFailed(f"cannot write {self._named(path)}: {why}") from None
+            raise CommandFailed(f"cannot write {self._full_path(path)}: {why}") from None
 
-    def _taken(self, path: str, more: int = 0) -> CommandFailed:
+    def _exists(self, path: str, more: int = 0) -> CommandFailed:
         are = f"and {more} more are" if more else "is"
-        return CommandFailed(f"{self._named(path)} {are} there already: {_HINT}")
+        return CommandFailed(f"{self._full_path(path)} {are} there already: {_HINT}")
 
-    def _named(self, path: str) -> str:
+    def _full_path(self, path: str) -> str:
         return printable(str(self._path / path))
 
 

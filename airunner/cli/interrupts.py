@@ -40,17 +40,17 @@ class Interrupts:
     """Takes SIGINT and SIGTERM over for as long as it is entered."""
 
     def __init__(self) -> None:
-        self._words: asyncio.Queue[str] = asyncio.Queue(_WORDS_MAX)
+        self._inputs: asyncio.Queue[str] = asyncio.Queue(_WORDS_MAX)
         self._terminal: int | None = None
-        self._heard = asyncio.Event()
+        self._received = asyncio.Event()
         self._asked = False
         self._cancelled = False
-        self._refused = False  # a cancel
+        self._cancel_refused = False  # a cancel
 
     def __enter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, self._hear, "interrupt")
-        loop.add_signal_handler(signal.SIGTERM, self._hear, "terminate")
+        loop.add_signal_handler(signal.SIGINT, self._receive, "interrupt")
+        loop.add_signal_handler(signal.SIGTERM, self._receive, "terminate")
         return self
 
     def __exit__(
@@ -66,10 +66,10 @@ class Interrupts:
             loop.remove_reader(self._terminal)
             os.close(self._terminal)
 
-    async def answered(self, asking: Coroutine[None, None, Answer]) -> Answer:
+    async def await_answer(self, asking: Coroutine[None, None, Answer]) -> Answer:
         """The server's answer; CommandFailed if a signal comes and the answer does not."""
         async with asyncio.TaskGroup() as tasks:
-            answer, signalled = tasks.create_task(asking), tasks.create_task(self._heard.wait())
+            answer, signalled = tasks.create_task(asking), tasks.create_task(self._received.wait())
             await asyncio.wait((answer, signalled), return_when=asyncio.FIRST_COMPLETED)
             signalled.cancel()
             if not answer.done():
@@ -83,18 +83,18 @@ class Interrupts:
                 )
         return answer.result()
 
-    async def mind(self, jobs: JobsClient, id: JobId) -> None:
+    async def handle(self, jobs: JobsClient, id: JobId) -> None:
         """Do for the job what is asked for, until cancelled.
 
         Raises Detached, or CommandFailed when the server would not take a second cancel either.
         """
         while True:
-            word = await self._words.get()
+            word = await self._inputs.get()
             if word == "terminate" or (word == "interrupt" and not self._has_terminal()):
                 await self._cancel(jobs, id)
             elif word == "interrupt":
                 if self._asked or self._cancelled:
-                    self._tell("\n")  # what follows begins a line of its own
+                    self._write_terminal("\n")  # what follows begins a line of its own
                     raise Detached
                 self._ask()
             elif not self._asked:
@@ -103,17 +103,17 @@ class Interrupts:
                 self._asked = False
                 await self._cancel(jobs, id)
             elif word in ("d", "detach", "hangup"):
-                self._tell("\n" if word == "hangup" else "")
+                self._write_terminal("\n" if word == "hangup" else "")
                 raise Detached
             elif word in ("", "w", "wait"):
                 self._asked = False
             else:
                 self._ask()
 
-    def _hear(self, word: str) -> None:
-        self._heard.set()
+    def _receive(self, word: str) -> None:
+        self._received.set()
         with suppress(asyncio.QueueFull):
-            self._words.put_nowait(word)
+            self._inputs.put_nowait(word)
 
     def _has_terminal(self) -> bool:
         if self._terminal is not None:
@@ -130,10 +130,10 @@ class Interrupts:
             os.close(terminal)
             return False
         self._terminal = terminal
-        asyncio.get_running_loop().add_reader(terminal, self._listen)
+        asyncio.get_running_loop().add_reader(terminal, self._read_terminal)
         return True
 
-    def _listen(self) -> None:
+    def _read_terminal(self) -> None:
         assert self._terminal is not None
         try:
             line = os.read(self._terminal, 256)
@@ -141,13 +141,15 @@ class Interrupts:
             line = b""
         if not line:
             asyncio.get_running_loop().remove_reader(self._terminal)
-        self._hear(line.decode(errors="replace").strip().lower() if line else "hangup")
+        self._receive(line.decode(errors="replace").strip().lower() if line else "hangup")
 
     def _ask(self) -> None:
         self._asked = True
-        self._tell("\nairunner: the job is not over: [c]ancel it, [d]etach, or [w]ait on? ")
+        self._write_terminal(
+            "\nairunner: the job is not over: [c]ancel it, [d]etach, or [w]ait on? "
+        )
 
-    def _tell(self, text: str) -> None:
+    def _write_terminal(self, text: str) -> None:
         assert self._terminal is not None
         with suppress(OSError):
             os.write(self._terminal, text.encode())
@@ -161,11 +163,11 @@ class Interrupts:
         except AlreadyFinished:
             pass
         except Refused as refusal:
-            if self._refused:
+            if self._cancel_refused:
                 raise CommandFailed(
                     f"job {id} was not cancelled and may go on: {refusal}"
                 ) from None
-            self._refused = True
+            self._cancel_refused = True
             note(f"the job was not cancelled: {refusal}")
             return
         self._cancelled = True

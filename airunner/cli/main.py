@@ -50,15 +50,15 @@ _GROUPS: Final = {
 }
 _FUNCTIONS: Final = {"list": "list_jobs"}  # where the name is taken
 # They exit with the code of a job's command, so that 2 may be its own: our mistakes are 125.
-_STAND_FOR_A_COMMAND: Final = ("submit", "run", "monitor", "retry", "worker")
+_EXIT_AS_THE_JOB: Final = ("submit", "run", "monitor", "retry", "worker")
 
 
-def _unwrapped(docstring: str | None) -> str:
+def _help_text(docstring: str | None) -> str:
     """A docstring whose paragraphs are one line each, to be wrapped at the terminal's width."""
     return "\n\n".join(" ".join(each.split()) for each in cleandoc(docstring or "").split("\n\n"))
 
 
-def _app(names: Collection[str]) -> typer.Typer:
+def _build_app(names: Collection[str]) -> typer.Typer:
     """The program with these commands."""
     app = typer.Typer(
         name="airunner",
@@ -80,7 +80,7 @@ def _app(names: Collection[str]) -> typer.Typer:
     return app
 
 
-class _ShowFirst(TyperGroup):
+class _ShowByDefault(TyperGroup):
     """A group whose `show` need not be said."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # Any: its class is hidden
@@ -93,7 +93,7 @@ def _group(group: str) -> typer.Typer:
     help, names = _GROUPS[group]
     shows = "show" in names
     app = typer.Typer(
-        cls=_ShowFirst if shows else None,
+        cls=_ShowByDefault if shows else None,
         no_args_is_help=True,
         rich_markup_mode="rich",
         help=help,
@@ -106,7 +106,7 @@ def _group(group: str) -> typer.Typer:
 
 def _add(app: typer.Typer, name: str, module: ModuleType, *, panel: str | None = None) -> None:
     command = getattr(module, _FUNCTIONS.get(name, name))
-    app.command(name, rich_help_panel=panel, help=_unwrapped(command.__doc__))(command)
+    app.command(name, rich_help_panel=panel, help=_help_text(command.__doc__))(command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -141,22 +141,22 @@ def main() -> NoReturn:
 
 def _run(words: list[str]) -> int:
     """The exit code of a command line."""
-    words, command = _without_command(words)
+    words, command = _split_job_command(words)
     every = {*chain(*_COMMANDS.values())}
     try:
-        app = _app(every.intersection(words[:1]) or every)
+        app = _build_app(every.intersection(words[:1]) or every)
         return int(app(words, standalone_mode=False, obj=command) or 0)
     except typer.TyperException as error:
         if message := error.format_message().rstrip("."):  # there is none when help is shown
-            note(f"{message} (see `airunner {_named(words)}--help`)")
-        return _of(words, USAGE)
+            note(f"{message} (see `airunner {_command_name(words)}--help`)")
+        return _exit_code(words, USAGE)
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001, RUF100 - every end of a command has its sentence
-        return _of(words, _explained(innermost(error)))
+        return _exit_code(words, _report(innermost(error)))
 
 
-def _explained(error: BaseException) -> int:
+def _report(error: BaseException) -> int:
     if os.environ.get("AIRUNNER_DEBUG"):
         raise error
     match error:
@@ -177,7 +177,7 @@ def _explained(error: BaseException) -> int:
             return OURS
 
 
-def _without_command(words: list[str]) -> tuple[list[str], list[str]]:
+def _split_job_command(words: list[str]) -> tuple[list[str], list[str]]:
     """`submit`'s words without the job's own command, which follows --, and that."""
     if words[:1] == ["submit"] and "--" in words:
         at = words.index("--")
@@ -185,7 +185,7 @@ def _without_command(words: list[str]) -> tuple[list[str], list[str]]:
     return words, []
 
 
-def _named(words: list[str]) -> str:
+def _command_name(words: list[str]) -> str:
     """The command that a command line begins with, and a space."""
     known = {*chain(*_COMMANDS.values())}
     known.update(f"{group} {name}" for group, (_, names) in _GROUPS.items() for name in names)
@@ -195,5 +195,5 @@ def _named(words: list[str]) -> str:
     return ""
 
 
-def _of(words: list[str], code: int) -> int:
-    return OURS if code == USAGE and words and words[0] in _STAND_FOR_A_COMMAND else code
+def _exit_code(words: list[str], code: int) -> int:
+    return OURS if code == USAGE and words and words[0] in _EXIT_AS_THE_JOB else code

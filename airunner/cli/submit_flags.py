@@ -46,7 +46,7 @@ _STDIN: Final = 0
 _PIECE: Final = 64 * limits.KIB
 
 
-def sources(flags: JobDraft) -> JobDraft:
+def with_sources(flags: JobDraft) -> JobDraft:
     """The same draft, knowing which flag said each of its fields."""
     said = {
         wire: flag
@@ -56,7 +56,7 @@ def sources(flags: JobDraft) -> JobDraft:
     return replace(flags, sources=said)
 
 
-def duration(flag: str, text: str | None) -> int | None:
+def duration_seconds(flag: str, text: str | None) -> int | None:
     """Seconds."""
     try:
         return None if text is None else parse_duration(text)
@@ -64,7 +64,7 @@ def duration(flag: str, text: str | None) -> int | None:
         raise CommandFailed(f"{flag}: {error}", USAGE) from None
 
 
-def size(flag: str, text: str | None) -> int | None:
+def size_bytes(flag: str, text: str | None) -> int | None:
     """Bytes."""
     try:
         return None if text is None else parse_size(text)
@@ -72,7 +72,7 @@ def size(flag: str, text: str | None) -> int | None:
         raise CommandFailed(f"{flag}: {error}", USAGE) from None
 
 
-def pairs(flag: str, texts: Sequence[str] | None) -> Mapping[str, str]:
+def name_values(flag: str, texts: Sequence[str] | None) -> Mapping[str, str]:
     """NAME=VALUE, each."""
     found: dict[str, str] = {}
     for text in texts or ():
@@ -83,7 +83,7 @@ def pairs(flag: str, texts: Sequence[str] | None) -> Mapping[str, str]:
     return found
 
 
-def script(flag: str, text: str | None) -> str | None:
+def read_script(flag: str, text: str | None) -> str | None:
     """The text; of `-`, what comes on standard input until its end."""
     if text != "-":
         return text

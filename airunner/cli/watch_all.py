@@ -1,8 +1,8 @@
-"""What all jobs write, as it comes: `airunner logs --all --follow`.
+"""Follows the output of all jobs: `airunner logs --all --follow`.
 
-Each line is under the id of its job. The stream is proved job by job as it comes: each entry begins
-where the last one of its job ended, or the command fails rather than show a log with a hole. Of a
-job that was there before, it begins in the middle.
+Each line begins with the id of its job. The stream is checked for gaps, job by job: each event must
+begin where the previous event of its job ended, otherwise the command fails. The stream of a job
+that was running before the command starts in its middle.
 """
 
 import json
@@ -12,8 +12,8 @@ from typing import Protocol
 
 from airunner.cli.exit_codes import CommandFailed
 from airunner.cli.render.events import remark
-from airunner.cli.render.line_splitter import Lines
-from airunner.cli.render.output_lines import Piece, Printed, put
+from airunner.cli.render.line_splitter import LineSplitter
+from airunner.cli.render.output_lines import LineFormat, Piece, write_pieces
 from airunner.cli.render.streams import STDOUT, note
 from airunner.model.errors import DataLoss, Refused
 from airunner.model.job_events import JobEvent, JobFinished, trimmed
@@ -24,98 +24,102 @@ from airunner.wire.client.jobs_client import JobsClient
 from airunner.wire.json.events import event_json
 
 
-class ShowAll(Protocol):
-    def of(self, id: JobId, entry: JobEvent) -> Iterable[Piece]:
-        """What is printed of an entry; those of each job come in their order."""
+class AllJobsView(Protocol):
+    """Turns the events of all jobs into text."""
+
+    def pieces(self, id: JobId, event: JobEvent) -> Iterable[Piece]:
+        """The text for an event. The events of each job must come in order."""
         ...
 
-    def rest(self) -> Iterable[Piece]:
-        """What is left to print when all that is known of jobs is void."""
+    def flush(self) -> Iterable[Piece]:
+        """Ends the incomplete lines of all jobs. Called when the stream starts anew."""
         ...
 
 
-class LinesOfAll:
-    """Line by line, each job's assembled by themselves."""
+class AllJobsLines:
+    """The output of all jobs as lines, split for each job separately."""
 
-    def __init__(self, printed: Printed) -> None:
-        self._printed = printed
-        self._lines: dict[JobId, Lines] = {}  # of those that have written, and not ended
+    def __init__(self, format: LineFormat) -> None:
+        self._format = format
+        self._splitters: dict[JobId, LineSplitter] = {}  # of running jobs that have written output
 
-    def of(self, id: JobId, entry: JobEvent) -> Iterator[Piece]:
+    def pieces(self, id: JobId, event: JobEvent) -> Iterator[Piece]:
         head = f"{id} ".encode()
-        if isinstance(entry.what, Output):
-            self._lines.setdefault(id, Lines())
-        if (lines := self._lines.get(id)) is not None:
-            yield from self._printed.lines(lines.of(entry), head)
-        match entry.what:
+        if isinstance(event.what, Output):
+            self._splitters.setdefault(id, LineSplitter())
+        if (lines := self._splitters.get(id)) is not None:
+            yield from self._format.pieces(lines.split(event), head)
+        match event.what:
             case JobFinished() as ended:
-                self._lines.pop(id, None)
-                yield from self._printed.end(ended, head)
+                self._splitters.pop(id, None)
+                yield from self._format.exit_piece(ended, head)
             case OutputCut() as cut:
                 note(f"{id}: {remark(cut)}")
 
-    def rest(self) -> Iterator[Piece]:
-        for id, lines in self._lines.items():
-            yield from self._printed.lines(lines.rest(), f"{id} ".encode())
-        self._lines.clear()
+    def flush(self) -> Iterator[Piece]:
+        for id, lines in self._splitters.items():
+            yield from self._format.pieces(lines.flush(), f"{id} ".encode())
+        self._splitters.clear()
 
 
-class JsonOfAll:
-    """Every event of every job as a line of JSON."""
+class AllJobsJson:
+    """Every event of all jobs as a line of JSON."""
 
-    def of(self, id: JobId, entry: JobEvent) -> Iterator[Piece]:
-        for each in event_json(entry):
+    def pieces(self, id: JobId, event: JobEvent) -> Iterator[Piece]:
+        for each in event_json(event):
             line = json.dumps({"job": id, **each}, ensure_ascii=False)
             yield STDOUT, line.encode() + b"\n"
 
-    def rest(self) -> tuple[()]:
+    def flush(self) -> tuple[()]:
         return ()
 
 
-async def follow_all_jobs(jobs: JobsClient, show: ShowAll, *, queue: str = "") -> None:
-    """Show what happens to all jobs, or to those of a queue, from now on; for ever."""
-    follower = _Follower(show)
-    async with aclosing(follow_all(jobs, queue=queue, lost=_tell_lost)) as told:
-        async for heard in told:
+async def follow_all_jobs(jobs: JobsClient, view: AllJobsView, *, queue: str = "") -> None:
+    """Shows the events of all jobs, or of the jobs of a queue, from now on. Never returns."""
+    follower = _Follower(view)
+    async with aclosing(follow_all(jobs, queue=queue, lost=_note_lost)) as stream:
+        async for heard in stream:
             if heard.begins:
-                await put(show.rest())
-                follower.forget()
-                whose = f"the jobs of queue {queue}" if queue else "all jobs"
-                note(f"following {whose} from now on")
-            await put(follower.pieces(heard.entries))
+                await write_pieces(view.flush())
+                follower.reset()
+                followed = f"the jobs of queue {queue}" if queue else "all jobs"
+                note(f"following {followed} from now on")
+            await write_pieces(follower.pieces(heard.entries))
 
 
 class _Follower:
-    """Proves that nothing is missing, and leaves out what was told before."""
+    """Checks the stream for gaps, and drops events that were shown before."""
 
-    def __init__(self, show: ShowAll) -> None:
-        self._show = show
+    def __init__(self, view: AllJobsView) -> None:
+        self._view = view
         self._last: dict[JobId, int] = {}  # the last sequence of jobs that have not ended
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         self._last.clear()
 
-    def pieces(self, entries: Iterable[tuple[JobId, JobEvent]]) -> Iterator[Piece]:
-        for id, entry in entries:
-            if (new := self._new(id, entry)) is not None:
-                yield from self._show.of(id, new)
+    def pieces(self, events: Iterable[tuple[JobId, JobEvent]]) -> Iterator[Piece]:
+        for id, event in events:
+            if (new := self._unseen(id, event)) is not None:
+                yield from self._view.pieces(id, new)
 
-    def _new(self, id: JobId, entry: JobEvent) -> JobEvent | None:
-        """What of the entry was not told before: a cut that has grown is told as a whole."""
-        last = self._last.get(id, entry.first - 1)
-        if entry.first > last + 1:
+    def _unseen(self, id: JobId, event: JobEvent) -> JobEvent | None:
+        """The part of an event that was not shown before. A cut that has grown is shown whole."""
+        last = self._last.get(id, event.first - 1)
+        if event.first > last + 1:
             raise CommandFailed(
-                f"the server sent event {entry.first} of job {id} where {last + 1} follows: "
-                f"`airunner monitor {id}` reads it from its beginning"
+                f"the server sent event {event.first} of job {id} instead of event {last + 1}: "
+                f"`airunner monitor {id}` reads the job from its beginning"
             )
-        if entry.last <= last:
+        if event.last <= last:
             return None
-        if isinstance(entry.what, JobFinished):
+        if isinstance(event.what, JobFinished):
             self._last.pop(id, None)
         else:
-            self._last[id] = entry.last
-        return trimmed(entry, last + 1)
+            self._last[id] = event.last
+        return trimmed(event, last + 1)
 
 
-def _tell_lost(refusal: Refused) -> None:
-    note(f"{refusal}; {'going on from now' if isinstance(refusal, DataLoss) else 'trying again'}")
+def _note_lost(refusal: Refused) -> None:
+    note(
+        f"{refusal}; {'going on from now' if isinstance(refusal, DataLoss) else 'trying again'}"
+    )

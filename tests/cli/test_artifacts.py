@@ -35,7 +35,7 @@ def job(embedded: Shell) -> str:
     assert done.returncode == 0, done.stderr
     first, *_, last = done.stderr.splitlines()
     id = first.split()[-1]
-    assert last == f"airunner: kept 4 artifacts (3.9 MiB), which `airunner artifacts {id}` shows"
+    assert last == f"airunner: kept 4 artifacts (3.9 MiB): `airunner artifacts {id}` lists them"
     return id
 
 

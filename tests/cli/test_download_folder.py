@@ -21,7 +21,7 @@ def fetch(top: Path, path: str, *, replace: bool = False, executable: bool = Fal
     wanted = artifact(path, executable=executable)
     with DownloadFolder(top, replace=replace) as folder:
         folder.check([wanted])
-        with folder.begin(wanted) as file:
+        with folder.create(wanted) as file:
             file.write(b"fresh")
 
 
@@ -43,7 +43,7 @@ def test_what_can_be_executed_still_can(tmp_path: Path) -> None:
 
 
 def test_until_it_is_whole_a_file_is_not_there(tmp_path: Path) -> None:
-    with DownloadFolder(tmp_path, replace=False) as folder, folder.begin(artifact("app")) as file:
+    with DownloadFolder(tmp_path, replace=False) as folder, folder.create(artifact("app")) as file:
         file.write(b"fre")
         assert not (tmp_path / "app").exists()
 
@@ -55,7 +55,7 @@ def test_what_breaks_off_leaves_nothing(tmp_path: Path, replace: bool) -> None:
     def broken() -> None:
         with (
             DownloadFolder(tmp_path, replace=replace) as folder,
-            folder.begin(artifact("new")) as file,
+            folder.create(artifact("new")) as file,
         ):
             file.write(b"fre")
             raise KeyboardInterrupt
@@ -77,7 +77,7 @@ def test_a_file_that_came_meanwhile_is_not_replaced_either(tmp_path: Path) -> No
     def raced() -> None:
         with (
             DownloadFolder(tmp_path, replace=False) as folder,
-            folder.begin(artifact("app")) as file,
+            folder.create(artifact("app")) as file,
         ):
             file.write(b"fresh")
             (tmp_path / "app").write_text("old")

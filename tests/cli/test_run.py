@@ -118,7 +118,7 @@ def test_what_became_of_an_artifact_is_told_once(shell: Shell) -> None:
     done = shell.run("run", job)
     assert done.returncode == 125
     assert done.stderr.count("artifact 'result.json' cannot be kept") == 1
-    assert "the job went well, but not all of its artifacts could be kept\n" in done.stderr
+    assert "the job succeeded, but not all of its artifacts could be stored\n" in done.stderr
 
 
 def test_a_workspace_that_is_kept_is_told(shell: Shell) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airunner.model.jobs import JobId
     from airunner.wire.client.artifacts_client import ArtifactsClient
 
-_AT_ONCE: Final = 4  # files on their way
+_CONCURRENT_MAX: Final = 4  # files on their way
 
 PatternsArgument = Annotated[
     list[str] | None,
@@ -45,7 +45,7 @@ def show(
     airunner artifacts "$id" --json | jq -r .path
     """
     said = settings(server, token, token_file, ca_cert)
-    _ask(said, lambda shelves: _show(shelves, id, patterns or (), long, as_json))
+    _run_client(said, lambda shelves: _show(shelves, id, patterns or (), long, as_json))
 
 
 def get(
@@ -72,10 +72,10 @@ def get(
     airunner artifacts get "$id" '*.whl' 'reports/' --force
     """
     said = settings(server, token, token_file, ca_cert)
-    _ask(said, lambda shelves: _get(shelves, id, patterns or (), output, force))
+    _run_client(said, lambda shelves: _get(shelves, id, patterns or (), output, force))
 
 
-def _ask(said: Settings, work: "Callable[[ArtifactsClient], Awaitable[int]]") -> NoReturn:
+def _run_client(said: Settings, work: "Callable[[ArtifactsClient], Awaitable[int]]") -> NoReturn:
     """Connect, do the work, and leave with the exit code that it returns.
 
     SIGTERM ends it as Ctrl-C does, so that nothing half done is left.
@@ -117,9 +117,9 @@ async def _show(
     from airunner.wire.json.artifacts import artifact_json
 
     found = await shelves.list(JobId(id))
-    chosen = _chosen(found, patterns)
+    chosen = _matching(found, patterns)
     if not chosen and not as_json:
-        note(_none(id, found))
+        note(_no_match(id, found))
     if as_json:
         for each in chosen:
             say(json.dumps(artifact_json(each), ensure_ascii=False))
@@ -140,9 +140,9 @@ async def _get(
     from airunner.model.units import show_count, show_size
 
     found = await shelves.list(JobId(id))
-    chosen = _chosen(found, patterns)
+    chosen = _matching(found, patterns)
     if not chosen:
-        note(_none(id, found))
+        note(_no_match(id, found))
         return DIFFERS
     with DownloadFolder(output, replace=force) as folder:
         missing = folder.missing(chosen)
@@ -177,7 +177,7 @@ async def _fetch(
     async def one_by_one() -> None:
         for artifact in left:
             chunks = shelves.download(id, artifact, lost=tell)
-            with folder.begin(artifact) as file:
+            with folder.create(artifact) as file:
                 async with aclosing(chunks):
                     async for chunk in chunks:
                         file.write(chunk)
@@ -185,7 +185,7 @@ async def _fetch(
             lost.clear()
 
     async with asyncio.TaskGroup() as tasks:
-        for _ in range(min(_AT_ONCE, len(artifacts))):
+        for _ in range(min(_CONCURRENT_MAX, len(artifacts))):
             tasks.create_task(one_by_one())
 
 
@@ -220,7 +220,7 @@ def _progress(size: int) -> Iterator[_Progress]:
         )
 
 
-def _chosen(found: Sequence["Artifact"], patterns: Sequence[str]) -> list["Artifact"]:
+def _matching(found: Sequence["Artifact"], patterns: Sequence[str]) -> list["Artifact"]:
     if not patterns:
         return list(found)
     from airunner.worker.workspace.results.patterns import Patterns
@@ -232,7 +232,7 @@ def _chosen(found: Sequence["Artifact"], patterns: Sequence[str]) -> list["Artif
     return [each for each in found if wanted.mean(each.path)]
 
 
-def _none(id: str, found: Sequence["Artifact"]) -> str:
+def _no_match(id: str, found: Sequence["Artifact"]) -> str:
     if not found:
         return f"the server keeps no artifacts of job {id}"
     return f"no artifact of job {id} matches: `airunner artifacts {id}` shows what there is"

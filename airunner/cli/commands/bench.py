@@ -104,17 +104,17 @@ def bench(
     from airunner.bench.setting import header
     from airunner.bench.suite import SCENARIOS
     from airunner.cli.processes.bench_setup import make_setting, until_stopped
-    from airunner.cli.render.bench_report import print_bars, print_slips
-    from airunner.cli.submit_flags import size
+    from airunner.cli.render.bench_report import print_bars, print_regressions
+    from airunner.cli.submit_flags import size_bytes
 
     fsyncs = tuple(fsync or ["full"])
     _check("SCENARIO", scenarios or (), tuple(SCENARIOS))
     _check("--store", (store,), ("memory", "sqlite"))
     _check("--fsync", fsyncs, ("full", "normal"))
-    output_bytes = size("--output", output) or 0
-    share, earlier = _share(tolerance), _earlier(baseline)
+    output_bytes = size_bytes("--output", output) or 0
+    share, earlier = _tolerance_share(tolerance), _earlier_run(baseline)
     signal.signal(signal.SIGTERM, _stop)  # until there is a loop, which has its own way
-    with _place(folder) as place:
+    with _temporary_folder(folder) as place:
         setting = make_setting(
             place,
             seconds=duration,
@@ -132,7 +132,7 @@ def bench(
         run = Run(header(setting), tuple(figures))
     if not as_json:
         print_bars(figures)
-    if earlier and print_slips(earlier, run, share, aside=as_json):
+    if earlier and print_regressions(earlier, run, share, aside=as_json):
         raise typer.Exit(DIFFERS)
 
 
@@ -142,14 +142,14 @@ def _stop(*_: object) -> NoReturn:
     raise typer.Exit(128 + signal.SIGTERM)
 
 
-def _share(text: str) -> float:
+def _tolerance_share(text: str) -> float:
     digits = text.strip().removesuffix("%")
     if not digits.isdecimal():
         raise CommandFailed(f"--tolerance: {text!r} is not a share: write it as 20%", USAGE)
     return int(digits) / 100
 
 
-def _earlier(path: Path | None) -> "Run | None":
+def _earlier_run(path: Path | None) -> "Run | None":
     """What an earlier run has found."""
     from airunner.bench.report.runs import NotARun, read
 
@@ -172,7 +172,7 @@ def _check(what: str, given: Sequence[str], known: tuple[str, ...]) -> None:
 
 
 @contextmanager
-def _place(folder: Path | None) -> Iterator[Path]:
+def _temporary_folder(folder: Path | None) -> Iterator[Path]:
     """A folder that is not there afterwards."""
     import tempfile
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from airunner.cli.client_command import ask
+from airunner.cli.client_command import run_client
 from airunner.cli.client_settings import settings
 from airunner.cli.options import CaCert, Server, Token, TokenFile
 
@@ -25,7 +25,7 @@ def cancel(
 
     [bold]Example[/bold]   airunner cancel "$id"
     """
-    ask(settings(server, token, token_file, ca_cert), lambda jobs: _cancel(jobs, ids))
+    run_client(settings(server, token, token_file, ca_cert), lambda jobs: _cancel(jobs, ids))
 
 
 async def _cancel(jobs: "JobsClient", ids: list[str]) -> int:

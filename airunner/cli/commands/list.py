@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from airunner.cli.client_command import ask
+from airunner.cli.client_command import run_client
 from airunner.cli.client_settings import settings
 from airunner.cli.exit_codes import USAGE, CommandFailed
 from airunner.cli.options import CaCert, Json, Server, Token, TokenFile
@@ -64,7 +64,7 @@ def list_jobs(
     listing = JobQuery(
         queue=queue, state=JobState(state.lower()) if state else None, page_size=page_size
     )
-    ask(
+    run_client(
         said,
         lambda jobs: (
             _watch(jobs, listing, limit or WATCHED, as_json)

@@ -30,11 +30,11 @@ def check(file: FileArgument) -> None:
     """
     from airunner.log.sqlite.repair.check import check as checked
 
-    with _explained(file):
-        seen = checked(file, _tell)
+    with _log_errors(file):
+        seen = checked(file, _say_finding)
     for line in seen.notes:
         note(line)
-    beside = f", {_artifacts(seen.artifacts, seen.artifact_bytes)}" if seen.artifacts else ""
+    beside = f", {_artifact_total(seen.artifacts, seen.artifact_bytes)}" if seen.artifacts else ""
     count = f"{show_count(seen.findings, 'finding')}" if seen.findings else "sound"
     say(
         f"{show_count(seen.jobs, 'job')}, {show_count(seen.events, 'event')}, "
@@ -56,8 +56,8 @@ def salvage(file: FileArgument, out: OutArgument) -> None:
     """
     from airunner.log.sqlite.repair.salvage import salvage as salvaged
 
-    with _explained(file):
-        done = salvaged(file, out, _tell)
+    with _log_errors(file):
+        done = salvaged(file, out, _say_finding)
     said = f"{show_count(done.jobs, 'job')} and {show_count(done.events, 'event')} are in {out}"
     if done.shortened or done.left_out:
         said += f": {done.shortened} lost their end, and {done.left_out} more are left out"
@@ -81,26 +81,26 @@ def backup(file: FileArgument, out: OutArgument) -> None:
     """
     from airunner.log.sqlite.backup import backup as copied
 
-    with _explained(file):
+    with _log_errors(file):
         done = copied(file, out)
-    beside = f", and {_artifacts(done.files, done.size)} beside it" if done.files else ""
+    beside = f", and {_artifact_total(done.files, done.size)} beside it" if done.files else ""
     note(f"wrote {out} ({show_size(out.stat().st_size)}){beside}")
     for each in done.lost:
-        _tell(each)
+        _say_finding(each)
     if done.lost:
         raise typer.Exit(DIFFERS)
 
 
-def _tell(finding: str) -> None:
+def _say_finding(finding: str) -> None:
     say(printable(finding))
 
 
-def _artifacts(count: int, size: int) -> str:
+def _artifact_total(count: int, size: int) -> str:
     return f"{show_count(count, 'artifact')} of {show_size(size)}"
 
 
 @contextmanager
-def _explained(file: Path) -> Iterator[None]:
+def _log_errors(file: Path) -> Iterator[None]:
     """CommandFailed, in one sentence, for what stands in the way."""
     import apsw
 

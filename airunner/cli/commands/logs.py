@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from airunner.cli.client_command import ask
+from airunner.cli.client_command import run_client
 from airunner.cli.client_settings import settings
 from airunner.cli.options import CaCert, Server, Token, TokenFile
 
 if TYPE_CHECKING:
-    from airunner.cli.render.output_lines import Choice, Printed, ShowOne
+    from airunner.cli.render.output_lines import LineFormat, LogView, StepFilter
     from airunner.wire.client.jobs_client import JobsClient
 
 
@@ -79,21 +79,27 @@ def logs(
         raise typer.BadParameter("--json prints events, not lines: leave out one or the other")
     said = settings(server, token, token_file, ca_cert)
 
-    from airunner.cli.render.output_lines import ByLine, ByteForByte, Choice, Events, Printed
+    from airunner.cli.render.output_lines import (
+        ByteView,
+        EventView,
+        LineFormat,
+        LineView,
+        StepFilter,
+    )
 
     if id is None:
-        printed = None if as_json else Printed(prefix_stderr)
-        ask(said, lambda jobs: _all(jobs, queue or "", printed))
-    job, choice = id, Choice(step)
+        printed = None if as_json else LineFormat(prefix_stderr)
+        run_client(said, lambda jobs: _all(jobs, queue or "", printed))
+    job, choice = id, StepFilter(step)
     by_line = lines or prefix_stderr is not None
     show = (
-        Events()
+        EventView()
         if as_json
-        else ByLine(Printed(prefix_stderr), choice)
+        else LineView(LineFormat(prefix_stderr), choice)
         if by_line
-        else ByteForByte(choice)
+        else ByteView(choice)
     )
-    ask(said, lambda jobs: _one(jobs, job, show, choice, follow=follow))
+    run_client(said, lambda jobs: _one(jobs, job, show, choice, follow=follow))
 
 
 def _check(
@@ -117,7 +123,7 @@ def _check(
 
 
 async def _one(
-    jobs: "JobsClient", id: str, show: "ShowOne", choice: "Choice", *, follow: bool
+    jobs: "JobsClient", id: str, show: "LogView", choice: "StepFilter", *, follow: bool
 ) -> int:
     from airunner.cli.exit_codes import CommandFailed
     from airunner.cli.watch_job import watch
@@ -128,14 +134,14 @@ async def _one(
     else:
         await _stored(jobs, id, show)
     await show.finish()
-    if not choice.met:
+    if not choice.matched:
         raise CommandFailed(
             f"job {id} has begun no step {choice.step}: `airunner show {id}` tells its steps"
         )
     return 0
 
 
-async def _stored(jobs: "JobsClient", id: str, show: "ShowOne") -> None:
+async def _stored(jobs: "JobsClient", id: str, show: "LogView") -> None:
     """Show what is there already."""
     from contextlib import aclosing
 
@@ -149,14 +155,14 @@ async def _stored(jobs: "JobsClient", id: str, show: "ShowOne") -> None:
         kinds=show.kinds,
         lost=lambda refusal: show.remark(f"{refusal}; trying again"),
     )
-    async with aclosing(stream) as entries:
-        async for entry in entries:
-            await show(entry)
+    async with aclosing(stream) as events:
+        async for event in events:
+            await view.show(event)
 
 
-async def _all(jobs: "JobsClient", queue: str, printed: "Printed | None") -> int:
-    from airunner.cli.watch_all import JsonOfAll, LinesOfAll, follow_all_jobs
+async def _all(jobs: "JobsClient", queue: str, printed: "LineFormat | None") -> int:
+    from airunner.cli.watch_all import AllJobsJson, AllJobsLines, follow_all_jobs
 
-    show = LinesOfAll(printed) if printed else JsonOfAll()
+    show = AllJobsLines(printed) if printed else AllJobsJson()
     await follow_all_jobs(jobs, show, queue=queue)
     return 0

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from airunner.cli.client_command import ask
+from airunner.cli.client_command import run_client
 from airunner.cli.client_settings import settings
 from airunner.cli.options import CaCert, GroupMarkers, JobArgument, Server, Token, TokenFile
 
@@ -61,7 +61,7 @@ def monitor(
     from functools import partial
 
     from airunner.cli.render.playback import Pace
-    from airunner.cli.render.views import JsonLines, Raw, at_once, passing
+    from airunner.cli.render.views import JsonView, RawView, no_pause, pass_through
     from airunner.cli.watch_job import count_steps, watch
     from airunner.model.jobs import Instant, JobId
 
@@ -72,19 +72,19 @@ def monitor(
             await asyncio.sleep(seconds)
 
     async def watched(jobs: "JobsClient") -> int:
-        pause = paced if playback else at_once
+        pause = paced if playback else no_pause
         show = (
-            JsonLines(pause=pause)
+            JsonView(pause=pause)
             if as_json
-            else Raw(pause=pause)
+            else RawView(pause=pause)
             if raw
-            else passing(
+            else pass_through(
                 until_closed=True,
-                total=partial(count_steps, jobs, JobId(id)),
+                count_steps=partial(count_steps, jobs, JobId(id)),
                 group_markers=group_markers,
                 pause=pause,
             )
         )
         return await watch(jobs, JobId(id), show, from_sequence=from_sequence)
 
-    ask(said, watched)
+    run_client(said, watched)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from airunner.cli.client_command import ask
+from airunner.cli.client_command import run_client
 from airunner.cli.client_settings import settings
 from airunner.cli.options import CaCert, Json, Server, Token, TokenFile
 
@@ -21,7 +21,7 @@ def queues(
 
     [bold]Example[/bold]   airunner queues --json
     """
-    ask(settings(server, token, token_file, ca_cert), lambda jobs: _print(jobs, as_json))
+    run_client(settings(server, token, token_file, ca_cert), lambda jobs: _print(jobs, as_json))
 
 
 async def _print(jobs: "JobsClient", as_json: bool) -> int:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from airunner.cli.client_command import ask
+from airunner.cli.client_command import run_client
 from airunner.cli.client_settings import settings
 from airunner.cli.options import CaCert, GroupMarkers, JobArgument, Server, Token, TokenFile
 
@@ -34,7 +34,7 @@ def retry(
     if group_markers and not watch:
         raise typer.BadParameter("--group-markers goes with --monitor")
     said = settings(server, token, token_file, ca_cert)
-    ask(said, lambda jobs: _retry(jobs, id, request_id, watch, group_markers))
+    run_client(said, lambda jobs: _retry(jobs, id, request_id, watch, group_markers))
 
 
 async def _retry(
@@ -44,7 +44,7 @@ async def _retry(
     from uuid import uuid4
 
     from airunner.cli.render.streams import note, say
-    from airunner.cli.render.views import passing
+    from airunner.cli.render.views import pass_through
     from airunner.cli.watch_job import count_steps
     from airunner.cli.watch_job import watch as watch_job
     from airunner.model.jobs import JobId, RequestId
@@ -54,6 +54,6 @@ async def _retry(
         say(job.id)
         return 0
     note(f"job {job.id}")
-    total = partial(count_steps, jobs, job.id)
-    shown = passing(until_closed=True, total=total, group_markers=group_markers)
+    count = partial(count_steps, jobs, job.id)
+    shown = pass_through(until_closed=True, count_steps=count, group_markers=group_markers)
     return await watch_job(jobs, job.id, shown, known=True)

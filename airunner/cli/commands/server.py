@@ -189,17 +189,17 @@ def server(
 
     from airunner.cli.processes.logging import log_format_named
     from airunner.cli.processes.server_process import ServerOptions, serve
-    from airunner.cli.submit_flags import duration
+    from airunner.cli.submit_flags import duration_seconds
     from airunner.model.jobs import Millis
 
-    keeping = _store(store, fsync, free_bytes_min)
+    keeping = _storage_options(store, fsync, free_bytes_min)
     _check_listen(listen)
-    gate = _gate(listen, no_auth, jwt_public_key_file, jwt_audience, default_role)
+    gate = _authenticator(listen, no_auth, jwt_public_key_file, jwt_audience, default_role)
     retention = replace(
         _retention(keeping, output_per_job, output_total, artifacts_per_job, artifacts_total),
         jobs_max=jobs_max,
         finished_max=finished_max,
-        finished_age=Millis((duration("--finished-age", finished_age) or 0) * 1000),
+        finished_age=Millis((duration_seconds("--finished-age", finished_age) or 0) * 1000),
     )
     serving = ServerOptions(
         listen=listen,
@@ -217,15 +217,15 @@ def server(
     raise typer.Exit(asyncio.run(serve(serving)))
 
 
-def _store(store: str | None, fsync: str | None, free_bytes_min: str) -> "StorageOptions":
+def _storage_options(store: str | None, fsync: str | None, free_bytes_min: str) -> "StorageOptions":
     from airunner.cli.processes.storage import StorageOptions, fsync_named, sqlite_path
-    from airunner.cli.submit_flags import size
+    from airunner.cli.submit_flags import size_bytes
 
     path = data_folder() / JOBS_FILE if store is None else sqlite_path(store)
     return StorageOptions(
         path=path,
         fsync=fsync_named(fsync, path),
-        free_bytes_min=size("--free-bytes-min", free_bytes_min) or 0,
+        free_bytes_min=size_bytes("--free-bytes-min", free_bytes_min) or 0,
     )
 
 
@@ -236,13 +236,13 @@ def _retention(
     artifacts_per_job: str | None = None,
     artifacts_total: str | None = None,
 ) -> "Retention":
-    from airunner.cli.submit_flags import size
+    from airunner.cli.submit_flags import size_bytes
     from airunner.store.retention import IN_MEMORY, ON_DISK
 
     usual = IN_MEMORY if store.path is None else ON_DISK
 
     def told(option: str, text: str | None, otherwise: int) -> int:
-        given = size(option, text)
+        given = size_bytes(option, text)
         return otherwise if given is None else given
 
     return replace(
@@ -273,7 +273,7 @@ def _pem(option: str, path: Path | None) -> bytes:
         raise CommandFailed(f"{option}: cannot read {path}: {error.strerror}") from None
 
 
-def _gate(
+def _authenticator(
     listen: str,
     no_auth: bool,
     key_file: Path | None,

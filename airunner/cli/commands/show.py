@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from airunner.cli.client_command import ask
+from airunner.cli.client_command import run_client
 from airunner.cli.client_settings import settings
 from airunner.cli.options import CaCert, JobArgument, Json, Server, Token, TokenFile
 
@@ -22,7 +22,7 @@ def show(
 
     [bold]Example[/bold]   airunner show "$id" --json | jq .exit_code
     """
-    ask(settings(server, token, token_file, ca_cert), lambda jobs: _print(jobs, id, as_json))
+    run_client(settings(server, token, token_file, ca_cert), lambda jobs: _print(jobs, id, as_json))
 
 
 async def _print(jobs: "JobsClient", id: str, as_json: bool) -> int:

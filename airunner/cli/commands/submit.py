@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from airunner.cli.client_command import ask
+from airunner.cli.client_command import run_client
 from airunner.cli.client_settings import settings
 from airunner.cli.exit_codes import INTERRUPTED, CommandFailed
 from airunner.cli.options import CaCert, GroupMarkers, Server, Token, TokenFile
@@ -20,7 +20,7 @@ _HINT_CELLS = 60
 _JOB = "The job (over what the file says)"
 
 
-def _of_job(flag: str, help: str, metavar: str) -> typer.models.OptionInfo:
+def _job_option(flag: str, help: str, metavar: str) -> typer.models.OptionInfo:
     option: typer.models.OptionInfo = typer.Option(
         flag, help=help, metavar=metavar, rich_help_panel=_JOB
     )
@@ -53,72 +53,77 @@ def submit(
     ] = None,
     script: Annotated[
         str | None,
-        _of_job("--script", "Instead of a command: a shell script; -: on standard input.", "TEXT"),
+        _job_option(
+            "--script", "Instead of a command: a shell script; -: on standard input.", "TEXT"
+        ),
     ] = None,
     step: Annotated[
         list[str] | None,
-        _of_job("--step", "Instead of a command: a shell command; repeatable, in order.", "TEXT"),
+        _job_option(
+            "--step", "Instead of a command: a shell command; repeatable, in order.", "TEXT"
+        ),
     ] = None,
     shell: Annotated[
         str | None,
-        _of_job(
+        _job_option(
             "--shell", "What runs script and steps, as in 'bash -eu' (bash, or sh).", "PROGRAM"
         ),
     ] = None,
-    name: Annotated[str | None, _of_job("--name", "What to call it.", "NAME")] = None,
+    name: Annotated[str | None, _job_option("--name", "What to call it.", "NAME")] = None,
     queue: Annotated[
-        str | None, _of_job("--queue", "The queue (default: default).", "NAME")
+        str | None, _job_option("--queue", "The queue (default: default).", "NAME")
     ] = None,
     source: Annotated[
         str | None,
-        _of_job(
+        _job_option(
             "--source", "A folder below the worker's --jobs-dir, to run in a copy of.", "FOLDER"
         ),
     ] = None,
-    branch: Annotated[str | None, _of_job("--branch", "The branch or tag.", "NAME")] = None,
-    commit: Annotated[str | None, _of_job("--commit", "The commit.", "SHA")] = None,
-    depth: Annotated[int | None, _of_job("--depth", "Commits of history; 0: all.", "N")] = None,
+    branch: Annotated[str | None, _job_option("--branch", "The branch or tag.", "NAME")] = None,
+    commit: Annotated[str | None, _job_option("--commit", "The commit.", "SHA")] = None,
+    depth: Annotated[int | None, _job_option("--depth", "Commits of history; 0: all.", "N")] = None,
     submodules: Annotated[
-        str | None, _of_job("--submodules", "none, true (the top ones) or recursive.", "WHICH")
+        str | None, _job_option("--submodules", "none, true (the top ones) or recursive.", "WHICH")
     ] = None,
     no_checkout: Annotated[
         bool,
         typer.Option("--no-checkout", help="An empty folder, no clone.", rich_help_panel=_JOB),
     ] = False,
     working_directory: Annotated[
-        str | None, _of_job("--working-directory", "Below the checkout.", "PATH")
+        str | None, _job_option("--working-directory", "Below the checkout.", "PATH")
     ] = None,
     artifact: Annotated[
         list[str] | None,
-        _of_job("--artifact", "Files to keep, as in .gitignore; repeatable.", "PATTERN"),
+        _job_option("--artifact", "Files to keep, as in .gitignore; repeatable.", "PATTERN"),
     ] = None,
     env: Annotated[
-        list[str] | None, _of_job("--env", "A variable for the command; repeatable.", "NAME=VALUE")
+        list[str] | None,
+        _job_option("--env", "A variable for the command; repeatable.", "NAME=VALUE"),
     ] = None,
     metadata: Annotated[
-        list[str] | None, _of_job("--metadata", "Your own note; repeatable.", "KEY=VALUE")
+        list[str] | None, _job_option("--metadata", "Your own note; repeatable.", "KEY=VALUE")
     ] = None,
-    owner: Annotated[str | None, _of_job("--owner", "Whose job it is.", "NAME")] = None,
+    owner: Annotated[str | None, _job_option("--owner", "Whose job it is.", "NAME")] = None,
     pty: Annotated[
         bool | None,
         typer.Option("--pty/--pipe", help="A terminal for the command.", rich_help_panel=_JOB),
     ] = None,
-    columns: Annotated[int | None, _of_job("--columns", "Of the terminal (80).", "N")] = None,
-    rows: Annotated[int | None, _of_job("--rows", "Of the terminal (24).", "N")] = None,
+    columns: Annotated[int | None, _job_option("--columns", "Of the terminal (80).", "N")] = None,
+    rows: Annotated[int | None, _job_option("--rows", "Of the terminal (24).", "N")] = None,
     timeout: Annotated[
-        str | None, _of_job("--timeout", "Of running, such as 90 or 10m; 0: none.", "TIME")
+        str | None, _job_option("--timeout", "Of running, such as 90 or 10m; 0: none.", "TIME")
     ] = None,
     queue_timeout: Annotated[
-        str | None, _of_job("--queue-timeout", "Of waiting in line; 0: none.", "TIME")
+        str | None, _job_option("--queue-timeout", "Of waiting in line; 0: none.", "TIME")
     ] = None,
     grace: Annotated[
-        str | None, _of_job("--grace", "From SIGTERM to SIGKILL (10s).", "TIME")
+        str | None, _job_option("--grace", "From SIGTERM to SIGKILL (10s).", "TIME")
     ] = None,
     attempts_max: Annotated[
-        int | None, _of_job("--attempts-max", "Workers that may be lost (3).", "N")
+        int | None, _job_option("--attempts-max", "Workers that may be lost (3).", "N")
     ] = None,
     output_bytes_max: Annotated[
-        str | None, _of_job("--output-bytes-max", "Output that is kept (1GiB).", "SIZE")
+        str | None, _job_option("--output-bytes-max", "Output that is kept (1GiB).", "SIZE")
     ] = None,
     server: Server = None,
     token: Token = None,
@@ -154,7 +159,7 @@ def submit(
     flags = JobDraft(
         command=command[0] if command else None,
         args=tuple(command[1:]) if command else None,
-        script=of.script("--script", script),
+        script=of.read_script("--script", script),
         steps=of.steps("--step", step),
         shell=shell,
         name=name,
@@ -168,28 +173,28 @@ def submit(
         submodules=Submodules(submodules) if submodules is not None else None,
         working_directory=working_directory,
         artifacts=tuple(artifact) if artifact else None,
-        environment=of.pairs("--env", env),
-        metadata=of.pairs("--metadata", metadata),
+        environment=of.name_values("--env", env),
+        metadata=of.name_values("--metadata", metadata),
         owner=owner,
         process_type=None if pty is None else ProcessType.PTY if pty else ProcessType.PIPE,
         columns=columns,
         rows=rows,
-        timeout=of.duration("--timeout", timeout),
-        queue_timeout=of.duration("--queue-timeout", queue_timeout),
-        grace=of.duration("--grace", grace),
+        timeout=of.duration_seconds("--timeout", timeout),
+        queue_timeout=of.duration_seconds("--queue-timeout", queue_timeout),
+        grace=of.duration_seconds("--grace", grace),
         attempts_max=attempts_max,
-        output_bytes_max=of.size("--output-bytes-max", output_bytes_max),
+        output_bytes_max=of.size_bytes("--output-bytes-max", output_bytes_max),
     )
-    flags = of.sources(flags)
+    flags = of.with_sources(flags)
     spec = (flags.over(read_job_file(config)) if config else flags).spec()
     said = settings(server, token, token_file, ca_cert)
     request = _request(request_id)
-    ask(
+    run_client(
         said,
         lambda jobs: (
             _detached(jobs, spec, request)
             if detach
-            else _attended(jobs, spec, request, group_markers)
+            else _watched(jobs, spec, request, group_markers)
         ),
     )
 
@@ -229,7 +234,7 @@ async def _detached(jobs: "JobsClient", spec: "JobSpec", request: "RequestId") -
     return 0
 
 
-async def _attended(
+async def _watched(
     jobs: "JobsClient", spec: "JobSpec", request: "RequestId", group_markers: bool
 ) -> int:
     import asyncio
@@ -237,17 +242,17 @@ async def _attended(
 
     from airunner.cli.interrupts import Detached, Interrupts
     from airunner.cli.render.streams import note
-    from airunner.cli.render.views import passing
+    from airunner.cli.render.views import pass_through
     from airunner.cli.watch_job import count_steps, watch
 
     with Interrupts() as interrupts:
-        accepted = await interrupts.answered(jobs.enqueue(spec, request=request))
+        accepted = await interrupts.await_answer(jobs.enqueue(spec, request=request))
         note(f"job {accepted.id}")
-        total = partial(count_steps, jobs, accepted.id)
-        shown = passing(until_closed=False, total=total, group_markers=group_markers)
+        count = partial(count_steps, jobs, accepted.id)
+        shown = pass_through(until_closed=False, count_steps=count, group_markers=group_markers)
         try:
             async with asyncio.TaskGroup() as tasks:
-                minding = tasks.create_task(interrupts.mind(jobs, accepted.id))
+                minding = tasks.create_task(interrupts.handle(jobs, accepted.id))
                 code = await watch(jobs, accepted.id, shown, known=True)
                 minding.cancel()
             return code

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
-from airunner.cli.client_command import ask
+from airunner.cli.client_command import run_client
 from airunner.cli.client_settings import settings
 from airunner.cli.exit_codes import DIFFERS, OURS
 from airunner.cli.options import CaCert, JobArgument, Json, Server, Token, TokenFile
@@ -31,7 +31,9 @@ def verify(
 
     [bold]Example[/bold]   airunner verify "$id"
     """
-    ask(settings(server, token, token_file, ca_cert), lambda jobs: _verify(jobs, id, as_json))
+    run_client(
+        settings(server, token, token_file, ca_cert), lambda jobs: _verify(jobs, id, as_json)
+    )
 
 
 async def _verify(jobs: "JobsClient", id: str, as_json: bool) -> int:
@@ -52,10 +54,10 @@ async def _verify(jobs: "JobsClient", id: str, as_json: bool) -> int:
         stop_at_tail=True,
         lost=lambda refusal: note(f"{refusal}; trying again"),
     )
-    async with aclosing(stream) as entries:
+    async with aclosing(stream) as events:
         try:
-            async for entry in entries:
-                proof.see(entry)
+            async for event in events:
+                proof.see(event)
         except DataLoss as loss:
             proof.lose(str(loss))
     job, _ = await jobs.get(JobId(id))  # after the stream, whose output was safe while it was read

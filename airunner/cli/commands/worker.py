@@ -212,10 +212,10 @@ def _queues(names: list[str] | None) -> tuple[str, ...]:
 
 def _spool_size(text: str | None) -> int:
     """Bytes."""
-    from airunner.cli.submit_flags import size
+    from airunner.cli.submit_flags import size_bytes
     from airunner.model.validation import check_within
 
-    said = size("--spool-bytes-max", text)
+    said = size_bytes("--spool-bytes-max", text)
     bytes_max = SPOOL_BYTES_DEFAULT if said is None else said
     check_within("--spool-bytes-max", bytes_max, SPOOL_BYTES_MIN, SPOOL_BYTES_MAX, "bytes")
     return bytes_max

@@ -36,7 +36,7 @@ NAMES = ("localhost", "127.0.0.1", "::1")
 
 _CA_LIFE = timedelta(days=3650)
 _SERVER_LIFE = timedelta(days=825)  # the longest that all common TLS libraries take
-_SLACK = timedelta(minutes=5)  # for clients whose clocks are behind
+_CLOCK_SKEW = timedelta(minutes=5)  # for clients whose clocks are behind
 
 
 def make_certificates(directory: Path, names: Sequence[str] = (), *, force: bool = False) -> None:
@@ -50,13 +50,13 @@ def make_certificates(directory: Path, names: Sequence[str] = (), *, force: bool
             f"{directory} already has {', '.join(there)}: use --force to replace the certificates, "
             "or another --dir"
         )
-    alternatives = [_alternative(name) for name in dict.fromkeys((*NAMES, *names))]
+    alternatives = [_alternative_name(name) for name in dict.fromkeys((*NAMES, *names))]
     make_private_folder(directory)
     now = datetime.now(UTC)
     ca_key = ec.generate_private_key(ec.SECP256R1())
-    ca = _authority(ca_key, now)
+    ca = _ca_certificate(ca_key, now)
     server_key = ec.generate_private_key(ec.SECP256R1())
-    server = _server(server_key.public_key(), alternatives, ca, ca_key, now)
+    server = _server_certificate(server_key.public_key(), alternatives, ca, ca_key, now)
     write_private(directory / "ca-key.pem", private_pem(ca_key))
     write_private(directory / "server-key.pem", private_pem(server_key))
     write_private(directory / "ca.pem", ca.public_bytes(Encoding.PEM), mode=0o644)
@@ -84,7 +84,7 @@ def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def _alternative(name: str) -> x509.GeneralName:
+def _alternative_name(name: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ip_address(name))
     except ValueError:
@@ -98,11 +98,11 @@ def _alternative(name: str) -> x509.GeneralName:
     return x509.DNSName(text)
 
 
-def _named(common_name: str) -> x509.Name:
+def _subject(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def _usage(*, signs: bool) -> x509.KeyUsage:
+def _key_usage(*, signs: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=not signs,
         content_commitment=False,
@@ -116,8 +116,8 @@ def _usage(*, signs: bool) -> x509.KeyUsage:
     )
 
 
-def _authority(key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certificate:
-    name = _named("airunner development CA")
+def _ca_certificate(key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certificate:
+    name = _subject("airunner development CA")
     public = key.public_key()
     return (
         x509.CertificateBuilder()
@@ -125,16 +125,16 @@ def _authority(key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certifica
         .issuer_name(name)
         .public_key(public)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _SLACK)
+        .not_valid_before(now - _CLOCK_SKEW)
         .not_valid_after(now + _CA_LIFE)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(signs=True), critical=True)
+        .add_extension(_key_usage(signs=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
         .sign(key, hashes.SHA256())
     )
 
 
-def _server(
+def _server_certificate(
     public: ec.EllipticCurvePublicKey,
     alternatives: Sequence[x509.GeneralName],
     ca: x509.Certificate,
@@ -144,15 +144,15 @@ def _server(
     issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
     return (
         x509.CertificateBuilder()
-        .subject_name(_named("airunner server"))
+        .subject_name(_subject("airunner server"))
         .issuer_name(ca.subject)
         .public_key(public)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _SLACK)
+        .not_valid_before(now - _CLOCK_SKEW)
         .not_valid_after(now + _SERVER_LIFE)
         .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(signs=False), critical=True)
+        .add_extension(_key_usage(signs=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
         .add_extension(issuer, critical=False)

@@ -80,13 +80,13 @@ async def run_both(folder: Path, server: Sequence[str], worker: Sequence[str]) -
     try:
         children.append(await _start_worker(folder, address, worker, listening.pid, lifeline[1]))
         note(f"ready at {address}; try `airunner submit -- echo hello` in another terminal")
-        return await _attend(children[1], listening, signals)
+        return await _wait(children[1], listening, signals)
     finally:
         if where.exists() and where.read_text(encoding="utf-8") == lines:
             where.unlink()  # and not that of the next `up`, which may have begun already
 
 
-async def _attend(
+async def _wait(
     worker: asyncio.subprocess.Process,
     server: asyncio.subprocess.Process,
     signals: asyncio.Event,

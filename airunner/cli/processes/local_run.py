@@ -18,7 +18,7 @@ from structlog.typing import FilteringBoundLogger
 from airunner.cli.exit_codes import CommandFailed, exit_code
 from airunner.cli.render.outcomes import outcome_phrase
 from airunner.cli.render.streams import note
-from airunner.cli.render.views import PassThrough, passing
+from airunner.cli.render.views import PassThrough, pass_through
 from airunner.model.job_events import JobEvent, JobEventBody, JobFinished
 from airunner.model.jobs import BEGINNING, Instant, Job, JobState, Outcome, Reason, Sequence
 from airunner.model.reports import Report, count_sequences
@@ -64,7 +64,7 @@ class _Listener:
 
     async def _show(self, what: JobEventBody, sequences: int) -> None:
         first, self._last = self._last + 1, self._last + sequences
-        await self._shown(
+        await self._shown.show(
             JobEvent(
                 first=Sequence(first),
                 last=Sequence(self._last),
@@ -97,8 +97,10 @@ async def run_locally(spec: JobSpec, setup: LocalSetup) -> int:
             f"cannot make a workspace in {setup.workspaces}: {error.strerror}: name another folder "
             "with --workspaces-dir"
         ) from None
-    shown = passing(
-        until_closed=False, total=partial(_count_steps, spec), group_markers=setup.group_markers
+    shown = pass_through(
+        until_closed=False,
+        count_steps=partial(_count_steps, spec),
+        group_markers=setup.group_markers,
     )
     listener = _Listener(shown, clock)
     hold = LocalAttempt(_job(spec, clock.now()), listener.report)
@@ -157,6 +159,6 @@ def _obey_signals(hold: LocalAttempt) -> None:
 def _tell(outcome: Outcome, shown: PassThrough, results: Path) -> None:
     """Say what nobody has said so far."""
     if outcome.state is not JobState.COMPLETED and outcome.reason is not Reason.EXITED:
-        shown.remark(f"the job {outcome_phrase(outcome.state, outcome, shown.told)}")
+        shown.remark(f"the job {outcome_phrase(outcome.state, outcome, shown.last_error)}")
     if (results / "result.json").exists():
         shown.remark(f"results are in {results}")

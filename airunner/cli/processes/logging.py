@@ -30,7 +30,7 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
-class _Lines:
+class _StderrLines:
     """Standard error, a line each; what cannot be written is lost without regret.
 
     Each write wakes whoever reads, who takes the processor from us: of the 1.7 ms that a worker takes for a
@@ -39,7 +39,7 @@ class _Lines:
     """
 
     def __init__(self) -> None:
-        self._waiting: list[str] = []
+        self._pending: list[str] = []
         self._loop: asyncio.AbstractEventLoop | None = None  # which is to write them
         atexit.register(self._flush)
         before_notes(self._flush)
@@ -52,7 +52,7 @@ class _Lines:
                 self._flush()
             self._write([line])
             return
-        self._waiting.append(line)
+        self._pending.append(line)
         if self._loop is not loop:
             self._loop = loop
             loop.call_later(GATHER_SECONDS, self._flush)
@@ -64,12 +64,12 @@ class _Lines:
     error = critical = warning
 
     def _flush(self) -> None:
-        lines, self._waiting, self._loop = self._waiting, [], None
+        lines, self._pending, self._loop = self._pending, [], None
         self._write(lines)
 
     def _write(self, lines: Iterable[str]) -> None:
         with contextlib.suppress(OSError):
-            for piece in _pieces(lines):
+            for piece in _pipe_sized(lines):
                 write(STDERR, f"{piece}\n".encode(errors="backslashreplace"))
 
 
@@ -89,7 +89,7 @@ def open_journal(
     else:
         processors += [structlog.dev.ConsoleRenderer(colors=os.isatty(STDERR))]
     journal: FilteringBoundLogger = structlog.wrap_logger(
-        structlog.WriteLogger(stream) if stream else _Lines(),
+        structlog.WriteLogger(stream) if stream else _StderrLines(),
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(level),
     )
@@ -102,7 +102,7 @@ def open_lines(
     """What writes events, each with its fields, as info() of such a log does, but many at once."""
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
     show = structlog.dev.ConsoleRenderer(colors=os.isatty(STDERR))
-    out = structlog.WriteLogger(stream) if stream else _Lines()
+    out = structlog.WriteLogger(stream) if stream else _StderrLines()
 
     def render(event: EventDict) -> str:
         return json.dumps(event) if format is LogFormat.JSON else show(None, "info", event)
@@ -112,13 +112,13 @@ def open_lines(
         lines = [
             render({**fields, "event": name, "level": "info", **now}) for name, fields in events
         ]
-        for piece in _pieces(lines):
+        for piece in _pipe_sized(lines):
             out.info(piece)
 
     return write
 
 
-def _pieces(lines: Iterable[str]) -> Iterator[str]:
+def _pipe_sized(lines: Iterable[str]) -> Iterator[str]:
     """The lines, as many at a time as a pipe takes in one piece: others write into it too."""
     piece, size = list[str](), 0
     for line in lines:

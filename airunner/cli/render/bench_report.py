@@ -1,4 +1,4 @@
-"""What a run of the bench prints for people: its figures, its bars, and what has slipped."""
+"""The report of a bench run for people: figures, bars and regressions."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,8 @@ from airunner.bench.report.runs import Run
 from airunner.bench.suite import summary
 from airunner.model.limits import MIB
 
-_WIDTH: Final = 220  # cells, where no terminal says
-_WORDS: Final = ("", "of", "bar", "bar of p99")  # columns that are not numbers
+_WIDTH: Final = 220  # cells, if the output is not a terminal
+_WORDS: Final = ("", "of", "bar", "bar of p99")  # columns of text; all others are numbers
 
 
 def print_header(header: Mapping[str, str]) -> None:
@@ -23,7 +23,7 @@ def print_header(header: Mapping[str, str]) -> None:
 
 
 def print_figures(scenario: str, figures: Sequence[Figure]) -> None:
-    """A row for each figure and baseline that it is compared with."""
+    """Prints a row for each figure and for each baseline of the figure."""
     table = _table(
         *("", "measured", "ratio", "of", "bar"),
         *("p50/p99/max ms", "bar of p99", "CPU µs each", "resident"),
@@ -33,7 +33,7 @@ def print_figures(scenario: str, figures: Sequence[Figure]) -> None:
         if figure.baseline:
             continue
         left = [figure.name, _number(figure.value, figure.unit)]
-        right = _right(figure)
+        right = _cost_cells(figure)
         own = _verdict(figure.bar, figure.met)
         for at, each in enumerate(figure.against):
             note = f" ({notes[each.baseline]})" if notes.get(each.baseline) else ""
@@ -52,7 +52,7 @@ def print_figures(scenario: str, figures: Sequence[Figure]) -> None:
 
 
 def print_bars(figures: Sequence[Figure]) -> None:
-    """Every bar, and whether it is met."""
+    """Prints every bar, met or missed."""
     bars = [(figure, *bar) for figure in figures for bar in figure.bars()]
     met = sum(bar[-1] for bar in bars)
     console = _console()
@@ -65,18 +65,21 @@ def print_bars(figures: Sequence[Figure]) -> None:
         console.print(table)
 
 
-def print_slips(earlier: Run, run: Run, tolerance: float, *, aside: bool) -> bool:
-    """What is worse than in an earlier run, and whether anything is; `aside`: on standard error."""
+def print_regressions(earlier: Run, run: Run, tolerance: float, *, aside: bool) -> bool:
+    """Prints the figures that are worse than in an earlier run, and returns whether there are any.
+
+    `aside`: to standard error.
+    """
     seen = progress(earlier, run)
     slipped = seen.slipped(tolerance)
     console = _console(aside=aside)
     console.print(
-        f"\n[bold]since then[/bold]   {len(slipped)} of {len(seen.changes)} figures "
+        f"\n[bold]against the baseline[/bold]   {len(slipped)} of {len(seen.changes)} figures "
         f"worse by more than {tolerance:.0%}"
     )
     for name, before, after in seen.setting:
-        console.print(f"not alike: {name} is {after or 'unknown'}, and was {before or 'unknown'}")
-    for words, figures in (("not there before", seen.fresh), ("not there any more", seen.gone)):
+        console.print(f"different: {name} is {after or 'unknown'}, and was {before or 'unknown'}")
+    for words, figures in (("new figure", seen.fresh), ("missing figure", seen.gone)):
         for figure in figures:
             console.print(f"{words}: {figure.scenario}: {figure.name}")
     table = _table("", "before", "now", "worse", "of")
@@ -84,8 +87,8 @@ def print_slips(earlier: Run, run: Run, tolerance: float, *, aside: bool) -> boo
         name = f"{each.figure.scenario}: {each.figure.name}"
         table.add_row(
             name,
-            _said(each, each.before),
-            _said(each, each.after),
+            _shown(each, each.before),
+            _shown(each, each.after),
             f"{each.worse - 1:+.0%}",
             each.of,
         )
@@ -111,8 +114,8 @@ def _number(value: float, unit: str) -> str:
     return f"{value:,.{digits}f} {unit}"
 
 
-def _right(figure: Figure) -> list[str]:
-    """What else is known of who was measured."""
+def _cost_cells(figure: Figure) -> list[str]:
+    """The cells for times, processor and memory of the measured process."""
     times, busy, resident = figure.times, figure.busy_micros, figure.resident_bytes
     return [
         f"{times.p50:.3g} / {times.p99:.3g} / {times.max:.3g}" if times else "",
@@ -128,5 +131,5 @@ def _verdict(bar: Bar | None, met: bool | None) -> str:
     return f"{bar} " + ("[green]met[/green]" if met else "[red]missed[/red]")
 
 
-def _said(change: Change, value: float) -> str:
+def _shown(change: Change, value: float) -> str:
     return f"{value:.3g}" if change.of else _number(value, change.figure.unit)

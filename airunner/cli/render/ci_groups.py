@@ -1,14 +1,14 @@
-"""Markers around the output of each step, by which a CI system folds it.
+"""Group markers: a CI system folds the lines between the two markers of a step.
 
     GitHub       ::group::NAME                              ::endgroup::
     GitLab       section_start:TIME:SECTION and NAME        section_end:TIME:SECTION
     Azure        ##[group]NAME                              ##[endgroup]
-    Buildkite    --- NAME                                   none; ^^^ +++ unfolds what has failed
+    Buildkite    --- NAME                                   none; ^^^ +++ unfolds a failed step
     TeamCity     ##teamcity[blockOpened name='NAME']        ##teamcity[blockClosed name='NAME']
 
-Each system tells by a variable of its own that it is there; GitHub's form is used where none does.
-A marker is one line, whatever a step is called: what would end the line, or be obeyed in it,
-is escaped as the system wants it, or taken apart.
+Each CI system sets an environment variable of its own; without any, GitHub's markers are used. The
+name of a step cannot break its marker: characters that would end the line, or that the CI system
+would obey, are escaped or separated.
 """
 
 import re
@@ -18,16 +18,19 @@ from typing import Final, Protocol
 from airunner.cli.render.streams import printable
 from airunner.model.jobs import Instant
 
-_ESCAPED: Final = re.compile(r"['|\[\]]|[^\x20-\x7e]")  # in a value of a TeamCity message
+_ESCAPED: Final = re.compile(r"['|\[\]]|[^\x20-\x7e]")  # in the value of a TeamCity message
 
 
 class Markers(Protocol):
-    """Lines without their ends. `section` has letters, digits and _ and is one step's alone."""
+    """The markers of a CI system: lines without a newline.
+
+    `section` identifies a step and has letters, digits and _ only.
+    """
 
     def begin(self, section: str, name: str, at: Instant) -> str: ...
 
     def end(self, section: str, name: str, at: Instant, *, well: bool) -> str:
-        """ "": the group needs no end, or ends by itself."""
+        """The marker at the end of a group, or "" if the CI system has none."""
         ...
 
 
@@ -49,7 +52,7 @@ class GitLab:
 
 class Azure:
     def begin(self, section: str, name: str, at: Instant) -> str:
-        return f"##[group]{printable(name).replace('##', '# #')}"  # it looks for ##vso[ anywhere
+        return f"##[group]{printable(name).replace('##', '# #')}"  # Azure obeys ##vso[ anywhere
 
     def end(self, section: str, name: str, at: Instant, *, well: bool) -> str:
         return "##[endgroup]"
@@ -82,7 +85,7 @@ def _escape(character: str) -> str:
     return "".join(f"|0x{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
-# Variable that says which system it is -> its markers
+# Environment variable of a CI system -> its markers
 _SYSTEMS: Final[Mapping[str, type[Markers]]] = {
     "GITLAB_CI": GitLab,
     "TF_BUILD": Azure,
@@ -92,6 +95,6 @@ _SYSTEMS: Final[Mapping[str, type[Markers]]] = {
 
 
 def markers(environment: Mapping[str, str]) -> Markers:
-    """Those of the system that runs us."""
+    """The markers of the CI system that runs this process."""
     system = next((each for name, each in _SYSTEMS.items() if environment.get(name)), GitHub)
     return system()

@@ -1,4 +1,4 @@
-"""The events of a job as remarks for a person who watches."""
+"""Job events as remarks: sentences on standard error for a person who watches."""
 
 from typing import Final
 
@@ -23,18 +23,18 @@ from airunner.model.reports import (
 )
 from airunner.model.units import show_duration, show_size
 
-_CLONE_LINES: Final = 5  # of git's own, the last of which says what was wrong
+_CLONE_LINES: Final = 5  # the last lines that git wrote; the last of all names the error
 _WHY_BACK: Final = {
     AttemptEnd.FINISHED: "the attempt is over",
-    AttemptEnd.RELEASED: "its worker gave it back",
-    AttemptEnd.LAPSED: "its worker was not heard of in time",
-    AttemptEnd.LOST: "the attempt was lost with what ran it",
+    AttemptEnd.RELEASED: "its worker released it",
+    AttemptEnd.LAPSED: "its lease expired without a word from its worker",
+    AttemptEnd.LOST: "the attempt was lost when its worker died",
 }
 
 
-def remark(what: JobEventBody) -> str | None:
-    """What a person who watches wants to know of an entry; None: nothing."""
-    match what:
+def remark(body: JobEventBody) -> str | None:
+    """The remark about an event; None if a person need not know of the event."""
+    match body:
         case JobReturned(end, failures):
             return f"back in line: {_WHY_BACK[end]} ({failures} failed so far)"
         case JobCancelRequested(by):
@@ -60,7 +60,7 @@ def remark(what: JobEventBody) -> str | None:
             return None
 
 
-def last_line(what: CloneFailed | ProcessFailed) -> str:
-    """The end of what remark() says of an error."""
-    text = what.stderr or what.error if isinstance(what, CloneFailed) else what.error
+def last_line(body: CloneFailed | ProcessFailed) -> str:
+    """The last line of an error's remark."""
+    text = body.stderr or body.error if isinstance(body, CloneFailed) else body.error
     return next((line for line in reversed(text.splitlines()) if line.strip()), "")

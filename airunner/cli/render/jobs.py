@@ -1,4 +1,4 @@
-"""Jobs as lines of a table, and as prose."""
+"""Jobs for people: a line of a table for each job in a list, prose for a single job."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 from airunner.cli.render.outcomes import outcome_phrase
 from airunner.cli.render.streams import printable
 from airunner.cli.render.table import aligned, cropped, fitted
-from airunner.cli.render.work import in_words, script_prose, steps_prose
+from airunner.cli.render.work import script_prose, steps_prose, work_line
 from airunner.model.jobs import Instant, Job, JobState, PastAttempt
 from airunner.model.spec import JobSpec
 from airunner.model.units import show_count, show_duration, show_size
@@ -21,7 +21,7 @@ _COLOURS: Final = {
     JobState.CANCELLED: "35",
 }
 _HEADINGS: Final = ("ID", "STATE", "QUEUE", "TRY", "EXIT", "AGE", "TOOK", "NAME", "COMMAND")
-# Never shown: it keeps the columns of one page below those of the last.
+# A row that is never printed. It keeps the columns of all pages of a list in line.
 _TYPICAL: Final = ("", JobState.SCHEDULED.value, "default", "", "", "59m59s", "59m59s", "", "")
 _SPARE: Final = tuple(map(_HEADINGS.index, ("TRY", "AGE", "TOOK", "QUEUE", "EXIT", "NAME")))
 _NAME: Final = _HEADINGS.index("NAME")
@@ -40,7 +40,7 @@ def job_table(
     headings: bool,
     width: int | None = None,
 ) -> list[str]:
-    """A line for each job, of at most so many cells."""
+    """A line for each job, of at most `width` cells."""
     rows = [_TYPICAL, _HEADINGS, *(_row(job, now) for job in jobs)]
     lines = aligned(rows) if width is None else fitted(rows, width, _spare(jobs))
     lines = lines[1 if headings else 2 :]
@@ -67,12 +67,15 @@ def _row(job: Job, now: Instant) -> tuple[str, ...]:
         show_duration(now - job.created_at),
         "-" if job.state is JobState.SCHEDULED else show_duration(took),
         cropped(printable(job.spec.name), _NAME_CELLS) or "-",
-        in_words(job.spec)[:_WORK_CHARS],
+        work_line(job.spec)[:_WORK_CHARS],
     )
 
 
 def _spare(jobs: Sequence[Job]) -> Sequence[int]:
-    """The columns that may go, the least needed first: names, where no job has one."""
+    """The columns to drop in a narrow terminal, the least needed first.
+
+    The NAME column is the first if no job has a name.
+    """
     named = any(job.spec.name for job in jobs)
     return _SPARE if named else (_NAME, *(each for each in _SPARE if each != _NAME))
 
@@ -85,7 +88,7 @@ def _coloured(line: str, state: JobState) -> str:
 
 
 def job_prose(job: Job, waiting: WaitReason | None) -> list[str]:
-    """A job for people: a line for each thing there is to say."""
+    """A single job: a line for each property that it has."""
     spec, outcome = job.spec, job.outcome
     state = job.state.value
     if outcome is not None and job.state is not JobState.COMPLETED:
@@ -135,21 +138,21 @@ def job_prose(job: Job, waiting: WaitReason | None) -> list[str]:
 
 
 def _work(spec: JobSpec) -> tuple[str, str | None]:
-    """What runs, as far as it has no place of its own below."""
+    """The row about the job's work. A script and steps are printed below the rows instead."""
     if spec.command:
-        return "command", in_words(spec)
+        return "command", work_line(spec)
     if spec.script or spec.steps:
         return "", None
-    return "steps", "none" if spec.steps == () else in_words(spec)
+    return "steps", "none" if spec.steps == () else work_line(spec)
 
 
 def _artifacts(job: Job) -> str | None:
-    """What is kept, or else what is to be kept."""
+    """The number and size of stored artifacts; before any is stored, the job's patterns."""
     if not job.artifacts:
         return printable(" ".join(job.spec.artifacts)) or None
     return f"{show_count(job.artifacts, 'file')}, {show_size(job.artifact_bytes)}"
 
 
-def _attempt(each: PastAttempt) -> str:
-    took = show_duration(each.ended_at - each.leased_at)
-    return f"{each.ending.value} after {took}, by {printable(each.worker)}"
+def _attempt(attempt: PastAttempt) -> str:
+    took = show_duration(attempt.ended_at - attempt.leased_at)
+    return f"{attempt.ending.value} after {took}, by {printable(attempt.worker)}"

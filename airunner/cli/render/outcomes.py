@@ -5,9 +5,12 @@ from airunner.model.jobs import JobState, Outcome, Reason
 from airunner.model.steps import IN_STEP
 
 
-def outcome_phrase(state: JobState, outcome: Outcome, told: str = "") -> str:
-    """How a job ended, such as "exited with 2"; without its error if `told` is part of the error."""
-    known = not outcome.error or (told and told in outcome.error)
+def outcome_phrase(state: JobState, outcome: Outcome, last_error: str = "") -> str:
+    """How a job ended, such as "exited with 2", and its error.
+
+    The error is left out if it contains `last_error`, which the reader has seen already.
+    """
+    known = not outcome.error or (last_error and last_error in outcome.error)
     between = " " if outcome.error.startswith(IN_STEP) else ": "
     error = "" if known else f"{between}{printable(outcome.error)}"
     match outcome.reason:
@@ -20,7 +23,7 @@ def outcome_phrase(state: JobState, outcome: Outcome, told: str = "") -> str:
         case Reason.LOST:
             words = "was lost too often"
         case Reason.OOM:
-            words = "used more memory than it may"
+            words = "exceeded its memory limit"
         case Reason.SETUP_FAILED:
             words = "could not be set up"
         case Reason.QUEUE_TIMEOUT:
@@ -28,7 +31,7 @@ def outcome_phrase(state: JobState, outcome: Outcome, told: str = "") -> str:
         case Reason.NOT_FOUND | Reason.NOT_EXECUTABLE:
             words = "could not be started"
         case Reason.ARTIFACTS_FAILED:
-            words = "went well, but not all of its artifacts could be kept"
+            words = "succeeded, but not all of its artifacts could be stored"
         case Reason.CANCELLED | Reason.FAILED:
             words = ""
     if state is JobState.CANCELLED:

@@ -1,7 +1,8 @@
-"""Lines of jobs' output, as `airunner logs` prints them.
+"""The lines that `airunner logs` prints.
 
-A line of standard output goes to standard output, and one of standard error to standard error; or,
-with a prefix, to standard output too, and the last line of a job is EXIT: and its exit code.
+Lines of standard output go to standard output, lines of standard error to standard error. With
+--prefix-stderr, all lines go to standard output: the prefix marks lines of standard error, and the
+last line of a job is `EXIT:` and its exit code.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,23 +13,23 @@ from typing import Protocol
 
 from airunner.cli.exit_codes import exit_code
 from airunner.cli.render.events import remark
-from airunner.cli.render.line_splitter import Line, Lines
+from airunner.cli.render.line_splitter import Line, LineSplitter
 from airunner.cli.render.streams import STDERR, STDOUT, note, send
-from airunner.cli.render.views import JsonLines, Show, at_once
+from airunner.cli.render.views import JobView, JsonView, no_pause
 from airunner.model.job_events import JobEvent, JobFinished
 from airunner.model.reports import Output, OutputCut, StepStarted, Stream
 
-Piece = tuple[int, bytes]  # what goes to a descriptor
+Piece = tuple[int, bytes]  # a file descriptor, and the bytes to write to it
 
 
-class Printed:
-    """How lines are printed; `prefix` of those of standard error, None: they go there."""
+class LineFormat:
+    """How lines are printed. `prefix` marks lines of standard error; None: they go there."""
 
     def __init__(self, prefix: str | None) -> None:
         self._prefix = None if prefix is None else prefix.encode(errors="surrogateescape")
 
-    def lines(self, lines: Iterable[Line], head: bytes = b"") -> Iterator[Piece]:
-        """With something of our own at the head of each."""
+    def pieces(self, lines: Iterable[Line], head: bytes = b"") -> Iterator[Piece]:
+        """Output lines, each with `head` before it."""
         for stream, line in lines:
             if stream is Stream.STDOUT:
                 yield STDOUT, b"%b%b\n" % (head, line)
@@ -37,27 +38,27 @@ class Printed:
             else:
                 yield STDOUT, b"%b%b%b\n" % (head, self._prefix, line)
 
-    def end(self, ended: JobFinished, head: bytes = b"") -> Iterator[Piece]:
-        """The last line of a job."""
+    def exit_piece(self, ended: JobFinished, head: bytes = b"") -> Iterator[Piece]:
+        """The line with the job's exit code, if a prefix was asked for."""
         if self._prefix is not None:
             yield STDOUT, b"%bEXIT:%d\n" % (head, exit_code(ended.state, ended.outcome))
 
 
-async def put(pieces: Iterable[Piece]) -> None:
-    """Write them in their order, those together that follow each other to one place."""
+async def write_pieces(pieces: Iterable[Piece]) -> None:
+    """Writes pieces in order, and joins neighbours that go to the same descriptor."""
     for descriptor, run in groupby(pieces, itemgetter(0)):
         data = b"".join(piece for _, piece in run)
         if descriptor == STDOUT:
             await send(STDOUT, data)
         else:
-            with suppress(OSError):  # nobody reads standard error: nobody to tell
+            with suppress(OSError):  # standard error is closed, so the failure cannot be reported
                 await send(STDERR, data)
 
 
-class Choice:
-    """Which entries belong to what is wanted: all, or a step by its number or its name.
+class StepFilter:
+    """Selects the events of all steps, or of a single step by its number or its name.
 
-    The first step has the number 1, as people are shown it.
+    The first step has the number 1, as in the remarks that people read.
     """
 
     def __init__(self, step: str | None) -> None:
@@ -65,70 +66,70 @@ class Choice:
         self._indices = set[int]()
         if step is not None and step.isascii() and step.isdecimal():
             self._indices.add(int(step) - 1)
-        self.met = step is None  # whether there was something of it
+        self.matched = step is None  # whether the step has started
 
-    def __call__(self, entry: JobEvent) -> bool:
-        """Whether to show it; entries come in their order."""
+    def __call__(self, event: JobEvent) -> bool:
+        """Whether to show an event. Events must come in order."""
         if self.step is None:
             return True
-        if isinstance(entry.what, StepStarted):
-            if entry.what.name == self.step:
-                self._indices.add(entry.what.index)
-            self.met = self.met or entry.what.index in self._indices
-        return not isinstance(entry.what, Output) or entry.what.step in self._indices
+        if isinstance(event.what, StepStarted):
+            if event.what.name == self.step:
+                self._indices.add(event.what.index)
+            self.matched = self.matched or event.what.index in self._indices
+        return not isinstance(event.what, Output) or event.what.step in self._indices
 
 
-class ShowOne(Show, Protocol):
-    """How one job's log is printed."""
+class LogView(JobView, Protocol):
+    """Prints the log of one job."""
 
-    kinds: tuple[str, ...]  # of the events that it needs, besides our own
+    kinds: tuple[str, ...]  # published kinds of events to ask for, beside airunner's own; (): all
 
     async def finish(self) -> None:
-        """Nothing more will be read."""
+        """Prints lines without an end. Called after the last event."""
         ...
 
 
-class ByLine:
-    """Line by line."""
+class LineView:
+    """Prints output line by line."""
 
     kinds: tuple[str, ...] = ("output",)
 
-    def __init__(self, printed: Printed, choice: Choice) -> None:
-        self._printed = printed
-        self._choice = choice
-        self._lines = Lines()
+    def __init__(self, format: LineFormat, filter: StepFilter) -> None:
+        self._format = format
+        self._filter = filter
+        self._splitter = LineSplitter()
 
-    async def __call__(self, entry: JobEvent) -> None:
-        if self._choice(entry):
-            await put(self._printed.lines(self._lines.of(entry)))
-        match entry.what:
+    async def show(self, event: JobEvent) -> None:
+        if self._filter(event):
+            await write_pieces(self._format.pieces(self._splitter.split(event)))
+        match event.what:
             case OutputCut() as cut:
                 self.remark(remark(cut) or "")
             case JobFinished() as ended:
-                await put(self._printed.end(ended))
+                await write_pieces(self._format.exit_piece(ended))
             case _:
                 pass
 
     async def finish(self) -> None:
-        await put(self._printed.lines(self._lines.rest()))
+        await write_pieces(self._format.pieces(self._splitter.flush()))
 
     def remark(self, text: str) -> None:
         note(text)
 
 
-class ByteForByte:
-    """Both streams as they are, in the order in which they were read."""
+class ByteView:
+    """Prints the bytes of both streams to standard output, in the order in which they were read."""
 
     kinds: tuple[str, ...] = ("output",)
 
-    def __init__(self, choice: Choice) -> None:
-        self._choice = choice
+    def __init__(self, filter: StepFilter) -> None:
+        self._filter = filter
 
-    async def __call__(self, entry: JobEvent) -> None:
-        wanted = self._choice(entry)
-        match entry.what:
+    async def show(self, event: JobEvent) -> None:
+        wanted = self._filter(event)
+        match event.what:
             case Output(chunks) if wanted:
-                await put((STDOUT, chunk.data) for chunk in chunks)
+                await write_pieces((STDOUT, chunk.data) for chunk in chunks)
             case OutputCut() as cut:
                 self.remark(remark(cut) or "")
             case _:
@@ -141,13 +142,13 @@ class ByteForByte:
         note(text)
 
 
-class Events(JsonLines):
-    """Every event as a line of JSON."""
+class EventView(JsonView):
+    """Prints every event as a line of JSON."""
 
     kinds: tuple[str, ...] = ()
 
     def __init__(self) -> None:
-        super().__init__(pause=at_once)
+        super().__init__(pause=no_pause)
 
     async def finish(self) -> None:
         pass

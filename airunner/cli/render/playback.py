@@ -1,4 +1,4 @@
-"""The pace at which recorded output is played again."""
+"""The pauses of `airunner monitor --playback`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,22 +8,21 @@ from airunner.model.jobs import Instant
 
 @dataclass(slots=True)
 class Pace:
-    """How long to wait before each chunk: as long as it took then, within bounds.
+    """The pause before each chunk of output, taken from the times at which chunks were written.
 
-    A pause is divided by `speed`, and then at most `max_idle` seconds long. Time is
-    counted from when the last chunk was due and not from when it was printed, so
-    that slow printing does not slow a playback down for good. Clocks of workers may
-    step back between attempts; then there is no pause.
+    A pause is divided by `speed`, then limited to `max_idle` seconds. A pause starts when the
+    previous chunk was due, not when it was printed, so slow printing does not delay the rest of
+    the playback. If the workers' clocks step back between attempts, there is no pause.
     """
 
     speed: float
     max_idle: float | None
-    now: Callable[[], float]  # seconds, of any clock that never goes back
+    now: Callable[[], float]  # seconds, by a monotonic clock
     _last: Instant | None = field(default=None, init=False)
     _due: float = field(default=0.0, init=False)
 
     def wait(self, at: Instant) -> float:
-        """Seconds to wait before a chunk that was written at this instant."""
+        """The seconds to wait before printing a chunk that was written at `at`."""
         if self._last is None:
             self._last, self._due = at, self.now()
             return 0.0

@@ -8,6 +8,7 @@ from airunner.model.jobs import JobState
 
 
 def statistics_table(found: Sequence[QueueStatistics]) -> list[str]:
+    """A heading, and a line for each queue."""
     states = [state.value.upper() for state in JobState]
     rows: list[Sequence[str]] = [("QUEUE", *states, "WORKERS", "BUSY")]
     for each in found:

@@ -1,4 +1,4 @@
-"""What is said of a job's steps to whoever watches it."""
+"""Remarks about the steps of a job: their starts, their ends and the skipped steps."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -10,8 +10,8 @@ from airunner.model.reports import StepEnded, StepStarted
 from airunner.model.steps import StepStatus
 from airunner.model.units import show_duration
 
-_NAME_CELLS: Final = 60  # of a name inside a sentence
-_NAMES_MAX: Final = 5  # of skipped steps
+_NAME_CELLS: Final = 60  # of a step's name inside a sentence
+_NAMES_MAX: Final = 5  # names of skipped steps in a remark
 _BOLD: Final = "1"
 _COLOURS: Final = {
     StepStatus.SUCCESS: "32",
@@ -22,14 +22,14 @@ _COLOURS: Final = {
 }
 
 
-def begun(step: StepStarted, total: int | None, *, colour: bool) -> str:
-    """Such as "step 1 of 3: build"; `total` is how many steps the job has, if that is known."""
+def step_started_line(step: StepStarted, total: int | None, *, colour: bool) -> str:
+    """Such as "step 1 of 3: build". `total`: the number of steps, None if unknown."""
     name = printable(step.name)
-    said = f"{_place(step.index, total)}: {name}" if name else _place(step.index, total)
+    said = f"{_step_number(step.index, total)}: {name}" if name else _step_number(step.index, total)
     return _coloured(said, _BOLD) if colour else said
 
 
-def ended(step: StepEnded, total: int | None, *, colour: bool) -> str:
+def step_ended_line(step: StepEnded, total: int | None, *, colour: bool) -> str:
     """Such as "step 2 of 3 (test) failed with exit code 2 after 0.3s"."""
     took, code = show_duration(step.duration), step.exit_code
     match step.status:
@@ -45,12 +45,12 @@ def ended(step: StepEnded, total: int | None, *, colour: bool) -> str:
             how = f"was cancelled after {took}"
         case StepStatus.SKIPPED:
             how = "was skipped"
-    said = f"{_place(step.index, total)}{_named(step.name)} {how}"
+    said = f"{_step_number(step.index, total)}{_in_brackets(step.name)} {how}"
     return _coloured(said, _COLOURS[step.status]) if colour else said
 
 
-def skipped(steps: Sequence[StepResult], *, colour: bool) -> str | None:
-    """Such as "steps 3 and 4 of 4 were skipped: pack, deploy"; None if none was."""
+def skipped_line(steps: Sequence[StepResult], *, colour: bool) -> str | None:
+    """Such as "steps 3 and 4 of 4 were skipped: pack, deploy"; None if no step was skipped."""
     left = [at for at, step in enumerate(steps) if step.status is StepStatus.SKIPPED]
     if not left:
         return None
@@ -65,11 +65,11 @@ def skipped(steps: Sequence[StepResult], *, colour: bool) -> str | None:
     return _coloured(said, _COLOURS[StepStatus.SKIPPED]) if colour else said
 
 
-def _place(index: int, total: int | None) -> str:
+def _step_number(index: int, total: int | None) -> str:
     return f"step {index + 1}" if total is None else f"step {index + 1} of {total}"
 
 
-def _named(name: str) -> str:
+def _in_brackets(name: str) -> str:
     return f" ({cropped(printable(name), _NAME_CELLS)})" if name else ""
 
 

@@ -1,13 +1,12 @@
-"""What a command says: what was asked for to standard output, the rest to standard error.
+"""Standard output, for results, and standard error, for notes.
 
-Bytes go out as they are, with nothing kept back in a buffer of ours. A reader
-that goes away (`| head`) is not an error: StdoutClosed ends the command quietly.
+Bytes are written unchanged and without a buffer. A reader that closes its end (`| head`) is not an
+error: StdoutClosed ends the command silently.
 
-A watching command must hear Ctrl-C while a slow reader keeps it waiting, so it
-never writes before the reader has room: PIPE_BUF bytes at a time, which a
-writable pipe takes without blocking. A file has no reader and takes all at once, in a quarter
-of the time. Making the descriptor non-blocking instead would make it so for every process that
-shares the terminal.
+A watching command must react to Ctrl-C while a slow reader blocks the pipe. So it writes only when
+poll() reports room, at most PIPE_BUF bytes at a time, which a writable pipe takes without blocking.
+A regular file takes all data at once, in a quarter of the time. Rejected: O_NONBLOCK on the
+descriptor, since it would hold for every process that shares the terminal.
 """
 
 import contextlib
@@ -24,37 +23,37 @@ from airunner.cli.exit_codes import CommandFailed
 STDOUT: Final = 1
 STDERR: Final = 2
 
-_gathered: Final = list[Callable[[], None]]()  # each writes what waits for standard error
+_before_note: Final = list[Callable[[], None]]()  # each writes pending lines to standard error
 
 
 class StdoutClosed(Exception):
-    """Nobody reads our standard output any more."""
+    """The reader of standard output has closed its end."""
 
 
 def say(text: str) -> None:
-    """A line of what was asked for."""
+    """Writes a line of the command's result to standard output."""
     write(STDOUT, f"{text}\n".encode(errors="surrogateescape"))
 
 
 def note(text: str) -> None:
-    """A line about what is going on; lost without regret if nobody listens."""
-    _flush_gathered()
+    """Writes a line for a person to standard error; dropped if standard error is closed."""
+    _call_before_note()
     with contextlib.suppress(OSError):
         write(STDERR, f"airunner: {text}\n".encode(errors="replace"))
 
 
-def _flush_gathered() -> None:
-    for each in _gathered:
+def _call_before_note() -> None:
+    for each in _before_note:
         each()
 
 
 def before_notes(flush: Callable[[], None]) -> None:
-    """Have this called before each note, which is then behind what was said before it, and at the end."""
-    _gathered.append(flush)
+    """Registers a function that writes pending lines: called before each note, and at the end."""
+    _before_note.append(flush)
 
 
 def write(descriptor: int, data: bytes) -> None:
-    """All of the data, waiting as long as it takes."""
+    """Writes all of the data, and blocks until it is written."""
     view = memoryview(data)
     try:
         while view:
@@ -63,11 +62,11 @@ def write(descriptor: int, data: bytes) -> None:
             except BlockingIOError:
                 select.select([], [descriptor], [])
     except OSError as error:
-        raise _closed(descriptor, error) from None
+        raise _write_error(descriptor, error) from None
 
 
 async def send(descriptor: int, data: bytes) -> None:
-    """All of the data, while the event loop goes on."""
+    """Writes all of the data without blocking the event loop."""
     view, piece = memoryview(data), select.PIPE_BUF
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
@@ -76,17 +75,17 @@ async def send(descriptor: int, data: bytes) -> None:
             piece = len(data)
         while view:
             if not poll.poll(0):
-                await _room(descriptor)
+                await _wait_for_room(descriptor)
                 continue
             try:
                 view = view[os.write(descriptor, view[:piece]) :]
             except BlockingIOError:
-                await _room(descriptor)
+                await _wait_for_room(descriptor)
     except OSError as error:
-        raise _closed(descriptor, error) from None
+        raise _write_error(descriptor, error) from None
 
 
-async def _room(descriptor: int) -> None:
+async def _wait_for_room(descriptor: int) -> None:
     import asyncio
 
     loop = asyncio.get_running_loop()
@@ -98,7 +97,7 @@ async def _room(descriptor: int) -> None:
         loop.remove_writer(descriptor)
 
 
-def _closed(descriptor: int, error: OSError) -> Exception:
+def _write_error(descriptor: int, error: OSError) -> Exception:
     if descriptor != STDOUT:
         return error
     if error.errno in (errno.EPIPE, errno.EBADF, errno.EIO):
@@ -107,12 +106,12 @@ def _closed(descriptor: int, error: OSError) -> Exception:
 
 
 def colourful(descriptor: int, no_colour: str | None) -> bool:
-    """Whether colours may go there; `no_colour` is the NO_COLOR variable."""
+    """Whether to print colours to a descriptor. `no_colour`: the NO_COLOR variable."""
     return not no_colour and os.isatty(descriptor)
 
 
 def terminal_size(descriptor: int) -> os.terminal_size | None:
-    """Columns and lines of the terminal there; None if there is none, or it does not say."""
+    """Columns and lines of a descriptor's terminal; None if it has no terminal or no known size."""
     try:
         size = os.get_terminal_size(descriptor)
     except OSError:
@@ -121,16 +120,16 @@ def terminal_size(descriptor: int) -> os.terminal_size | None:
 
 
 def printable(text: str) -> str:
-    """The text without what a terminal would obey: control characters are shown as escapes."""
+    """The text with control characters as escapes, so that a terminal obeys none of them."""
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
     )
 
 
 def open_missing() -> None:
-    """Give a process that was started without standard streams ones that lead nowhere.
+    """Opens /dev/null for each standard stream that the process was started without.
 
-    Else the first file that it opens would be its standard output.
+    Otherwise the first file that the process opens would become its standard output.
     """
     while (nowhere := os.open(os.devnull, os.O_RDWR)) <= STDERR:
         os.set_inheritable(nowhere, True)
@@ -141,8 +140,8 @@ def open_missing() -> None:
 
 
 def flush() -> None:
-    """Write what waits to be written, at the end; a reader that is gone does not matter any more."""
-    _flush_gathered()
+    """Writes pending output at the end of the process; errors are ignored."""
+    _call_before_note()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):
             stream.flush()

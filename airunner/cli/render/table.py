@@ -1,8 +1,8 @@
-"""Tables for people: columns as wide as they need to be, and lines that fit their terminal.
+"""Tables for people: aligned columns, and lines that fit the terminal.
 
-Widths are counted in the cells of a terminal, of which a CJK character takes two and a
-combining one none. A line that is too long would wrap and pull the columns apart, so where
-there is no room whole columns go, the least needed first, and then the end of the line.
+Widths are counted in terminal cells: a CJK character takes two, a combining character none. A line
+that is too long would wrap and break the columns. So if the terminal is too narrow, whole columns
+are dropped, the least needed first, and then the end of each line is cut.
 """
 
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from typing import Final
 from rich.cells import cell_len, set_cell_size
 
 _GAP: Final = "  "
-_LAST_MIN: Final = 8  # cells of the last column, for which others make room
+_LAST_MIN: Final = 8  # cells of the last column; other columns are dropped to keep them
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns as wide as they need to be, the last one open."""
+    """Lines with columns as wide as their widest cell. The last column is not padded."""
     widths = _widths(rows)[:-1]
     return [
         _GAP.join(
@@ -26,7 +26,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def fitted(rows: Sequence[Sequence[str]], width: int, spare: Sequence[int]) -> list[str]:
-    """The same within so many cells; `spare` names the columns that may go, in that order."""
+    """Aligned lines of at most `width` cells. `spare`: columns that may be dropped, in this order."""
     columns = list(range(len(rows[0]))) if rows else []
     for each in spare:
         needed = [
@@ -39,7 +39,7 @@ def fitted(rows: Sequence[Sequence[str]], width: int, spare: Sequence[int]) -> l
 
 
 def cropped(text: str, width: int) -> str:
-    """At most so many cells of a text, with a mark where it was cut."""
+    """A text of at most `width` cells; a longer text is cut and ends with an ellipsis."""
     return text if cell_len(text) <= width else set_cell_size(text, width - 1).rstrip() + "…"
 
 

@@ -1,12 +1,12 @@
-"""How the entries of a watched job are shown.
+"""Views: how a watching command prints the events of a job.
 
-    Passing    output to our standard output and error, as the command wrote it,
-               and a remark on standard error about whatever else a person would miss
-    Raw        output alone, of both streams, in order
-    JsonLines  every event as a line of JSON
+    PassThrough  output to the command's own standard output and error, byte for byte, and
+                 remarks about other events on standard error
+    RawView      output alone, both streams to standard output, in order
+    JsonView     every event as a line of JSON
 
-A remark, and a marker of a group, begins a line of its own: where output has left a line unended, a
-newline goes before it. All other output stays as it is.
+A remark or a group marker begins a new line: if output has left a line without an end, a newline
+goes first. Output itself is never changed.
 """
 
 import json
@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from airunner.cli.render.ci_groups import Markers, markers
 from airunner.cli.render.events import last_line, remark
-from airunner.cli.render.step_lines import begun, ended, skipped
+from airunner.cli.render.step_lines import skipped_line, step_ended_line, step_started_line
 from airunner.cli.render.streams import STDERR, STDOUT, StdoutClosed, colourful, note, send, write
 from airunner.model.job_events import ArtifactStored, JobEvent, JobFinished, JobLeased, JobReturned
 from airunner.model.jobs import Instant, JobState, Reason
@@ -34,190 +34,198 @@ from airunner.model.steps import StepStatus
 from airunner.wire.json.events import event_json
 
 Pause = Callable[[Instant], Awaitable[None]]
-Total = Callable[[], Awaitable[int | None]]  # of a job's steps; None: not known
+StepCount = Callable[[], Awaitable[int | None]]  # asks how many steps a job has; None: unknown
 
 
-class Show(Protocol):
-    async def __call__(self, entry: JobEvent) -> None: ...
+class JobView(Protocol):
+    """Prints the events of one job."""
+
+    async def show(self, event: JobEvent) -> None: ...
 
     def remark(self, text: str) -> None:
-        """A line on standard error about what is going on."""
+        """Prints a line on standard error for a person."""
         ...
 
 
-async def at_once(at: Instant) -> None:
-    """No pause: as fast as it comes."""
+async def no_pause(at: Instant) -> None:
+    """The pause of a view that prints output as soon as it arrives."""
 
 
-async def not_known() -> int | None:
-    """Nobody knows how many steps there are."""
+async def unknown_step_count() -> int | None:
+    """The step count of a job whose steps are unknown."""
     return None
 
 
 class PassThrough:
-    """Output where the command sent it. `until_closed`: a closed pipe ends the watching."""
+    """Passes output through to standard output and error, and prints remarks about other events.
+
+    `until_closed`: a closed standard output ends the command. Otherwise later output is dropped,
+    and the command goes on for the job's exit code.
+    """
 
     def __init__(
         self,
         *,
         until_closed: bool,
-        pause: Pause = at_once,
-        total: Total = not_known,
+        pause: Pause = no_pause,
+        count_steps: StepCount = unknown_step_count,
         markers: Markers | None = None,
         colour: bool = False,
     ) -> None:
         self._until_closed = until_closed
         self._pause = pause
-        self._ask_total = total
-        self._total: int | None = None
-        self._asked = False
+        self._count_steps = count_steps
+        self._step_count: int | None = None
+        self._step_count_asked = False
         self._colour = colour
-        self._closed = False
-        self._lines = _Lines()
-        self._groups = None if markers is None else _Groups(markers, self._mark)
-        self.told = ""  # the last error that remarks were made of
-        self.kept = 0  # artifacts of the latest attempt
-        self.kept_bytes = 0
+        self._stdout_closed = False
+        self._line_starts = _LineStarts()
+        self._step_groups = None if markers is None else _StepGroups(markers, self._write_marker)
+        self.last_error = ""  # the last error that a remark has quoted
+        self.artifacts = 0  # stored by the latest attempt
+        self.artifact_bytes = 0
 
-    async def __call__(self, entry: JobEvent) -> None:
-        match entry.what:
+    async def show(self, event: JobEvent) -> None:
+        match event.what:
             case Output(chunks):
                 for chunk in chunks:
                     await self._pause(chunk.at)
                     descriptor = STDERR if chunk.stream is Stream.STDERR else STDOUT
-                    await self._pass(descriptor, chunk.data)
+                    await self._write_output(descriptor, chunk.data)
             case StepStarted() | StepEnded():
-                await self._show_step(entry, entry.what)
+                await self._show_step(event, event.what)
             case ArtifactStored(artifact):
-                self.kept, self.kept_bytes = self.kept + 1, self.kept_bytes + artifact.size
-            case what:
-                if isinstance(what, JobLeased):
-                    self.kept = self.kept_bytes = 0
-                if isinstance(what, JobReturned | JobFinished) and self._groups:
-                    await self._groups.end(entry.at, well=False)
-                if isinstance(what, ProcessFailed | CloneFailed):
-                    self.told = last_line(what)
-                if (text := remark(what)) is not None:
+                self.artifacts += 1
+                self.artifact_bytes += artifact.size
+            case body:
+                if isinstance(body, JobLeased):
+                    self.artifacts = self.artifact_bytes = 0
+                if isinstance(body, JobReturned | JobFinished) and self._step_groups:
+                    await self._step_groups.end(event.at, well=False)
+                if isinstance(body, ProcessFailed | CloneFailed):
+                    self.last_error = last_line(body)
+                if (text := remark(body)) is not None:
                     self.remark(text)
-                if isinstance(what, JobFinished) and what.state is not JobState.COMPLETED:
-                    if what.outcome.reason is Reason.ARTIFACTS_FAILED:
-                        self.told = what.outcome.error  # a remark for each thing that went wrong
-                    self._tell_skipped(what)
+                if isinstance(body, JobFinished) and body.state is not JobState.COMPLETED:
+                    if body.outcome.reason is Reason.ARTIFACTS_FAILED:
+                        # Each failure has had its own remark.
+                        self.last_error = body.outcome.error
+                    self._note_skipped(body)
 
     def remark(self, text: str) -> None:
-        if self._lines.begin(STDERR):
-            _write(b"\n")
+        if self._line_starts.start_line(STDERR):
+            _write_stderr(b"\n")
         note(text)
 
-    async def _show_step(self, entry: JobEvent, what: StepStarted | StepEnded) -> None:
-        if not self._asked:
-            self._asked, self._total = True, await self._ask_total()
-        if isinstance(what, StepEnded):
+    async def _show_step(self, event: JobEvent, body: StepStarted | StepEnded) -> None:
+        if not self._step_count_asked:
+            self._step_count_asked, self._step_count = True, await self._count_steps()
+        if isinstance(body, StepEnded):
             if self._colour:
-                _write(b"\x1b[0m")  # the step may have left a colour on
-            if self._groups:
-                await self._groups.end(entry.at, well=what.status is StepStatus.SUCCESS)
-            self.remark(ended(what, self._total, colour=self._colour))
-        elif self._groups:
-            await self._groups.begin(entry, what)
+                _write_stderr(b"\x1b[0m")  # reset a colour that the step has left on
+            if self._step_groups:
+                await self._step_groups.end(event.at, well=body.status is StepStatus.SUCCESS)
+            self.remark(step_ended_line(body, self._step_count, colour=self._colour))
+        elif self._step_groups:
+            await self._step_groups.begin(event, body)
         else:
-            self.remark(begun(what, self._total, colour=self._colour))
+            self.remark(step_started_line(body, self._step_count, colour=self._colour))
 
-    def _tell_skipped(self, end: JobFinished) -> None:
-        if (text := skipped(end.outcome.steps, colour=self._colour)) is not None:
+    def _note_skipped(self, end: JobFinished) -> None:
+        if (text := skipped_line(end.outcome.steps, colour=self._colour)) is not None:
             self.remark(text)
 
-    async def _mark(self, line: str) -> None:
-        """A line of ours between those of the output."""
-        before = "\n" if self._lines.begin(STDOUT, beside=True) else ""
-        await self._pass(STDOUT, f"{before}{line}\n".encode())
+    async def _write_marker(self, line: str) -> None:
+        """Writes a marker on a line of its own between lines of output."""
+        before = "\n" if self._line_starts.start_line(STDOUT, beside=True) else ""
+        await self._write_output(STDOUT, f"{before}{line}\n".encode())
 
-    async def _pass(self, descriptor: int, data: bytes) -> None:
-        if not data or (self._closed and descriptor == STDOUT):
+    async def _write_output(self, descriptor: int, data: bytes) -> None:
+        if not data or (self._stdout_closed and descriptor == STDOUT):
             return
         try:
             await send(descriptor, data)
         except StdoutClosed:
             if self._until_closed:
                 raise
-            self._closed = True  # the job goes on, and its exit code is still wanted
+            self._stdout_closed = True  # the job goes on, and the caller waits for its exit code
         except OSError:
-            pass  # nobody reads standard error: nobody to tell
+            pass  # standard error is closed, so the failure cannot be reported
         else:
-            self._lines.passed(descriptor, data)
+            self._line_starts.wrote(descriptor, data)
 
 
-def _write(data: bytes) -> None:
-    """To standard error, which somebody may read."""
+def _write_stderr(data: bytes) -> None:
+    """Writes to standard error, and ignores a failure."""
     with suppress(OSError):
         write(STDERR, data)
 
 
-class _Groups:
-    """At most one is open."""
+class _StepGroups:
+    """The groups of a CI system's log, one for each step. At most one group is open."""
 
     def __init__(self, markers: Markers, mark: Callable[[str], Awaitable[None]]) -> None:
         self._markers = markers
-        self._mark = mark
-        self._run = uuid4().hex[:8]  # one log of a CI system may have several jobs of ours in it
-        self._open: tuple[str, str] | None = None  # its section and name
+        self._write_marker = mark
+        self._prefix = uuid4().hex[:8]  # a CI system's log may show several jobs of airunner
+        self._open: tuple[str, str] | None = None  # section and name of the open group
 
-    async def begin(self, entry: JobEvent, step: StepStarted) -> None:
-        await self.end(entry.at, well=True)
-        section = f"airunner_{self._run}_{entry.attempt}_{step.index}"
+    async def begin(self, event: JobEvent, step: StepStarted) -> None:
+        await self.end(event.at, well=True)
+        section = f"airunner_{self._prefix}_{event.attempt}_{step.index}"
         name = step.name or f"step {step.index + 1}"
         self._open = section, name
-        await self._mark(self._markers.begin(section, name, entry.at))
+        await self._write_marker(self._markers.begin(section, name, event.at))
 
     async def end(self, at: Instant, *, well: bool) -> None:
         if self._open is None:
             return
         (section, name), self._open = self._open, None
         if line := self._markers.end(section, name, at, well=well):
-            await self._mark(line)
+            await self._write_marker(line)
 
 
-class _Lines:
-    """Whether what was passed on has left a line unended.
+class _LineStarts:
+    """Tracks which streams are in the middle of a line.
 
-    Two streams that go to the same terminal, pipe or file have their lines in common. Two that do not
-    may still be read as one, so a marker is careful about either.
+    Two streams to the same terminal, pipe or file share their lines. Two streams to different
+    files may still be shown as one text, so a marker looks at both.
     """
 
     def __init__(self) -> None:
         try:
-            self._in_common = os.path.sameopenfile(STDOUT, STDERR)
+            self._same_file = os.path.sameopenfile(STDOUT, STDERR)
         except OSError:
-            self._in_common = False
+            self._same_file = False
         self._unended = set[int]()
         self._last_unended = False
 
-    def passed(self, descriptor: int, data: bytes) -> None:
+    def wrote(self, descriptor: int, data: bytes) -> None:
         self._last_unended = not data.endswith(b"\n")
         change = self._unended.add if self._last_unended else self._unended.discard
-        change(STDOUT if self._in_common else descriptor)
+        change(STDOUT if self._same_file else descriptor)
 
-    def begin(self, descriptor: int, *, beside: bool = False) -> bool:
-        """Whether it takes a newline for what is said there to begin a line, which it then does.
+    def start_line(self, descriptor: int, *, beside: bool = False) -> bool:
+        """True if a newline must be written first. Marks the line as started.
 
-        `beside`: also behind the other stream, if that was the last to say something.
+        `beside`: also true if the last write went to the other stream and ended without a newline.
         """
-        where = STDOUT if self._in_common else descriptor
+        where = STDOUT if self._same_file else descriptor
         unended = where in self._unended or (beside and self._last_unended)
         self._unended.discard(where)
         self._last_unended = False
         return unended
 
 
-class Raw:
-    """The output bytes alone."""
+class RawView:
+    """Prints the bytes of the output alone."""
 
     def __init__(self, *, pause: Pause) -> None:
         self._pause = pause
 
-    async def __call__(self, entry: JobEvent) -> None:
-        if isinstance(entry.what, Output):
-            for chunk in entry.what.chunks:
+    async def show(self, event: JobEvent) -> None:
+        if isinstance(event.what, Output):
+            for chunk in event.what.chunks:
                 await self._pause(chunk.at)
                 await send(STDOUT, chunk.data)
 
@@ -225,17 +233,17 @@ class Raw:
         note(text)
 
 
-class JsonLines:
-    """Everything, for programs."""
+class JsonView:
+    """Prints every event as a line of JSON, for programs."""
 
     def __init__(self, *, pause: Pause) -> None:
         self._pause = pause
 
-    async def __call__(self, entry: JobEvent) -> None:
+    async def show(self, event: JobEvent) -> None:
         instants = (
-            [chunk.at for chunk in entry.what.chunks] if isinstance(entry.what, Output) else []
+            [chunk.at for chunk in event.what.chunks] if isinstance(event.what, Output) else []
         )
-        for index, line in enumerate(event_json(entry)):
+        for index, line in enumerate(event_json(event)):
             if index < len(instants):
                 await self._pause(instants[index])
             await send(STDOUT, json.dumps(line, ensure_ascii=False).encode() + b"\n")
@@ -244,18 +252,18 @@ class JsonLines:
         note(text)
 
 
-def passing(
+def pass_through(
     *,
     until_closed: bool,
-    total: Total,
+    count_steps: StepCount,
     group_markers: bool = False,
-    pause: Pause = at_once,
+    pause: Pause = no_pause,
 ) -> PassThrough:
-    """Passing as our terminal or the CI system that runs us wants it."""
+    """A PassThrough for this process's terminal, or for the CI system that runs this process."""
     return PassThrough(
         until_closed=until_closed,
         pause=pause,
-        total=total,
+        count_steps=count_steps,
         markers=markers(os.environ) if group_markers else None,
         colour=colourful(STDERR, os.environ.get("NO_COLOR")),
     )

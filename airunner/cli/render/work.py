@@ -1,4 +1,4 @@
-"""What a job runs, and what came of its steps: in a few words, and in full."""
+"""The work of a job for people: its command, script or steps, and the results of the steps."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -14,16 +14,17 @@ from airunner.wire.json.results import step_duration
 
 _TITLE_CELLS: Final = 60  # of one step's title
 _SCRIPT_LINES: Final = 20  # of a script that `show` prints
-_SCRIPT_CELLS: Final = 160  # of one of them
+_SCRIPT_CELLS: Final = 160  # of each of these lines
 _TAB: Final = 4
-_STEP_HEADINGS: Final = ("STEP", "RESULT", "EXIT", "TOOK", "WHAT")
+_STEP_HEADINGS: Final = ("STEP", "RESULT", "EXIT", "TOOK", "TITLE")
 
 
-def in_words(spec: JobSpec) -> str:
-    """What stands for a job's work in one line, safe for a terminal.
+def work_line(spec: JobSpec) -> str:
+    """The work of a job in a single line, without control characters.
 
-    A command as a shell would take it; of a script the first line that does something, with a mark
-    where there are more; of steps their number and titles; or else the source that brings them.
+    A command is quoted for a shell. A script is shortened to its first line that is not a comment or
+    `set -...`, with an ellipsis if more lines follow. Steps are counted, and their titles listed.
+    A job whose steps come from its source is shown as the source's job.json.
     """
     if spec.command:
         return printable(shlex.join((spec.command, *spec.args)))
@@ -37,39 +38,39 @@ def in_words(spec: JobSpec) -> str:
 
 
 def script_prose(script: str) -> Iterator[str]:
-    """The script as it is, as far as a person wants to see it who asks for the job."""
+    """The first 20 lines of a script, indented, and the number of lines that follow."""
     lines = script.rstrip().splitlines()
     yield f"script ({show_size(len(script.encode()))}):"
     for line in lines[:_SCRIPT_LINES]:
         yield f"  {cropped(printable(line.expandtabs(_TAB)), _SCRIPT_CELLS)}".rstrip()
     if (left := len(lines) - _SCRIPT_LINES) > 0:
-        yield f"  and {show_count(left, 'more line')}, which --json has"
+        yield f"  and {show_count(left, 'more line')}: --json has the whole script"
 
 
 def steps_prose(job: Job) -> list[str]:
-    """A line for each step: how it ended, if it has, and what it is."""
+    """A line for each step: its number, its result if it has ended, and its title."""
     results = job.outcome.steps if job.outcome else ()
     steps: Sequence[Step | None] = job.spec.steps or [None] * len(results)
     rows: list[Sequence[str]] = [_STEP_HEADINGS] if steps else []
     for index, step in enumerate(steps):
         result = results[index] if index < len(results) else None
         title = step.title if step else result.name if result else ""
-        rows.append((str(index + 1), *_came(result), _title(title)))
+        rows.append((str(index + 1), *_result_cells(result), _title(title)))
     return aligned(rows)
 
 
 def _first_line(script: str) -> str:
     lines = [line.strip() for line in script.splitlines() if line.strip()]
-    doing = [line for line in lines if not line.startswith(("#", "set -"))] or lines
-    more = " …" if len(doing) > 1 else ""
-    return f"{printable(doing[0])}{more}"
+    commands = [line for line in lines if not line.startswith(("#", "set -"))] or lines
+    more = " …" if len(commands) > 1 else ""
+    return f"{printable(commands[0])}{more}"
 
 
 def _title(text: str) -> str:
     return cropped(printable(text), _TITLE_CELLS)
 
 
-def _came(result: StepResult | None) -> tuple[str, str, str]:
+def _result_cells(result: StepResult | None) -> tuple[str, str, str]:
     if result is None:
         return "-", "-", "-"
     code, took = result.exit_code, step_duration(result)

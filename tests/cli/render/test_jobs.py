@@ -6,7 +6,7 @@ from rich.cells import cell_len
 
 from airunner.cli.render.jobs import job_prose, job_table
 from airunner.cli.render.table import aligned
-from airunner.cli.render.work import in_words
+from airunner.cli.render.work import work_line
 from airunner.model.jobs import (
     Instant,
     JobState,
@@ -104,7 +104,7 @@ def test_states_have_colours_where_colours_may_be() -> None:
     ],
 )
 def test_what_a_job_runs_is_said_in_a_line(spec: JobSpec, words: str) -> None:
-    assert in_words(spec) == words
+    assert work_line(spec) == words
     (line,) = job_table([asked(spec)], NOW, colour=False, headings=False)
     assert line.endswith(words)
 
@@ -124,7 +124,7 @@ def test_a_person_sees_each_step_and_what_came_of_it() -> None:
     lines = job_prose(asked(STEPS, outcome=FAILED), None)
     assert "state      failed: it exited with 2 in step 2 of 3 (test)" in lines
     assert lines[-4:] == [
-        "STEP  RESULT   EXIT  TOOK  WHAT",
+        "STEP  RESULT   EXIT  TOOK  TITLE",
         "1     success  0     1.2s  make",
         "2     failed   2     0.8s  test",
         "3     skipped  -     -     deploy",
@@ -145,7 +145,7 @@ def test_a_person_sees_a_script_as_far_as_it_is_short() -> None:
     at = lines.index("script (30 B):")
     assert lines[at + 1 :] == ["  if true", "  then", "      echo '\\x1b[31m'", "  fi"]
     long = job_prose(asked(JobSpec(script="echo\n" * 30)), None)
-    assert long[-1] == "  and 10 more lines, which --json has"
+    assert long[-1] == "  and 10 more lines: --json has the whole script"
     wide = job_prose(asked(JobSpec(script="x" * 1000)), None)
     assert max(map(cell_len, wide)) < 200
 

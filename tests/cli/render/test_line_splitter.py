@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from airunner.cli.render.line_splitter import Line, LineBuffer, Lines
+from airunner.cli.render.line_splitter import Line, LineBuffer, LineSplitter
 from airunner.model.job_events import JobEvent, JobEventBody, JobFinished, JobLeased, JobReturned
 from airunner.model.jobs import AttemptEnd, Instant, JobState, Outcome, Reason, Sequence, WorkerId
 from airunner.model.limits import KIB, LINE_BYTES_MAX, MIB
@@ -21,15 +21,15 @@ NOW = Instant(0)
 def assembled(*pieces: bytes) -> list[bytes]:
     assembly = LineBuffer()
     lines = [line for piece in pieces for line in assembly.feed(piece)]
-    return [*lines, *assembly.rest()]
+    return [*lines, *assembly.flush()]
 
 
 def told(*happenings: JobEventBody) -> list[Line]:
-    lines = Lines()
-    return [line for what in happenings for line in lines.of(entry(what))]
+    lines = LineSplitter()
+    return [line for what in happenings for line in lines.split(event(what))]
 
 
-def entry(what: JobEventBody) -> JobEvent:
+def event(what: JobEventBody) -> JobEvent:
     return JobEvent(first=Sequence(1), last=Sequence(1), at=NOW, attempt=1, what=what)
 
 
@@ -81,7 +81,7 @@ def test_a_long_line_is_told_in_pieces() -> None:
     assert list(assembly.feed(b"\n")) == [b"abcd"]
     assert list(assembly.feed(b"abcdefghij\n")) == [b"abcd", b"efgh", b"ij"]
     assert list(assembly.feed(b"ab")) + list(assembly.feed(b"cdef")) == [b"abcd"]
-    assert list(assembly.rest()) == [b"ef"]
+    assert list(assembly.flush()) == [b"ef"]
 
 
 @holds("logs/lines-are-whole")
@@ -95,7 +95,7 @@ def test_a_line_of_100_mb_does_not_take_100_mb() -> None:
         assert tracemalloc.get_traced_memory()[1] < 4 * MIB
     finally:
         tracemalloc.stop()
-    assert size + sum(map(len, assembly.rest())) == 100 * MIB
+    assert size + sum(map(len, assembly.flush())) == 100 * MIB
     assert longest == LINE_BYTES_MAX
 
 

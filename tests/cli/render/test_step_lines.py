@@ -2,7 +2,7 @@
 
 import pytest
 
-from airunner.cli.render.step_lines import begun, ended, skipped
+from airunner.cli.render.step_lines import skipped_line, step_ended_line, step_started_line
 from airunner.model.jobs import Millis, StepResult
 from airunner.model.reports import StepEnded, StepStarted
 from airunner.model.steps import StepStatus
@@ -17,9 +17,9 @@ def results(*statuses: StepStatus) -> list[StepResult]:
 
 
 def test_a_step_begins_with_its_place_and_name() -> None:
-    assert begun(StepStarted(0, "build"), 3, colour=False) == "step 1 of 3: build"
-    assert begun(StepStarted(0, "build"), None, colour=False) == "step 1: build"
-    assert begun(StepStarted(0, ""), 2, colour=False) == "step 1 of 2"
+    assert step_started_line(StepStarted(0, "build"), 3, colour=False) == "step 1 of 3: build"
+    assert step_started_line(StepStarted(0, "build"), None, colour=False) == "step 1: build"
+    assert step_started_line(StepStarted(0, ""), 2, colour=False) == "step 1 of 2"
 
 
 @pytest.mark.parametrize(
@@ -35,25 +35,28 @@ def test_a_step_begins_with_its_place_and_name() -> None:
     ids=lambda value: value.status if isinstance(value, StepEnded) else "",
 )
 def test_a_step_ends_with_what_came_of_it(step: StepEnded, said: str) -> None:
-    assert ended(step, 3, colour=False) == f"step 2 of 3 (test) {said}"
+    assert step_ended_line(step, 3, colour=False) == f"step 2 of 3 (test) {said}"
 
 
 def test_a_long_name_is_cut_inside_a_sentence() -> None:
-    assert len(ended(end(StepStatus.SUCCESS, 0, "x" * 200), 3, colour=False)) < 100
+    assert len(step_ended_line(end(StepStatus.SUCCESS, 0, "x" * 200), 3, colour=False)) < 100
 
 
 def test_a_name_cannot_talk_to_the_terminal() -> None:
     name = "\x1b]0;title\x07\r"
     said = (
-        begun(StepStarted(0, name), 1, colour=False),
-        ended(end(StepStatus.FAILED, 1, name), 1, colour=False),
+        step_started_line(StepStarted(0, name), 1, colour=False),
+        step_ended_line(end(StepStatus.FAILED, 1, name), 1, colour=False),
     )
     assert all(each.isprintable() for each in said)
 
 
 def test_colours_are_for_terminals() -> None:
-    assert begun(StepStarted(0, "build"), 3, colour=True) == "\x1b[1mstep 1 of 3: build\x1b[0m"
-    assert ended(end(StepStatus.SUCCESS, 0), 3, colour=True).startswith("\x1b[32m")
+    assert (
+        step_started_line(StepStarted(0, "build"), 3, colour=True)
+        == "\x1b[1mstep 1 of 3: build\x1b[0m"
+    )
+    assert step_ended_line(end(StepStatus.SUCCESS, 0), 3, colour=True).startswith("\x1b[32m")
 
 
 OK, NO, LEFT = StepStatus.SUCCESS, StepStatus.FAILED, StepStatus.SKIPPED
@@ -72,4 +75,4 @@ OK, NO, LEFT = StepStatus.SUCCESS, StepStatus.FAILED, StepStatus.SKIPPED
     ],
 )
 def test_skipped_steps_are_listed(statuses: tuple[StepStatus, ...], said: str | None) -> None:
-    assert skipped(results(*statuses), colour=False) == said
+    assert skipped_line(results(*statuses), colour=False) == said

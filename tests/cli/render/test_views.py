@@ -1,4 +1,4 @@
-"""What a person or a CI system sees of a job's entries."""
+"""What a person or a CI system sees of a job's events."""
 
 import asyncio
 import os
@@ -62,7 +62,7 @@ def err(data: bytes, step: int = 0) -> Output:
 def show(passing: PassThrough, *happenings: JobEventBody) -> None:
     async def story() -> None:
         for at, what in enumerate(happenings, 1):
-            await passing(
+            await passing.show(
                 JobEvent(first=Sequence(at), last=Sequence(at), at=NOW, attempt=1, what=what)
             )
 
@@ -74,7 +74,7 @@ async def three() -> int | None:
 
 
 def grouped() -> PassThrough:
-    return PassThrough(until_closed=True, total=three, markers=GitHub())
+    return PassThrough(until_closed=True, count_steps=three, markers=GitHub())
 
 
 @promise(
@@ -83,7 +83,7 @@ def grouped() -> PassThrough:
     "their own, and the name of a step cannot break a marker.",
 )
 def test_steps_are_remarks_and_output_stays_as_it_is(capfd: Capture) -> None:
-    passing = PassThrough(until_closed=True, total=three)
+    passing = PassThrough(until_closed=True, count_steps=three)
     show(passing, BUILD, out(b"one\n"), BUILT, TEST, err(b"two\n", 1), BROKEN, GIVEN_UP)
     seen = capfd.readouterr()
     assert seen.out == "one\n"
@@ -105,9 +105,9 @@ def test_how_many_steps_there_are_is_asked_for_once_and_only_for_steps(capfd: Ca
         asked += 1
         return None
 
-    show(PassThrough(until_closed=True, total=total), JobLeased(WorkerId("w")), out(b"x"))
+    show(PassThrough(until_closed=True, count_steps=total), JobLeased(WorkerId("w")), out(b"x"))
     assert asked == 0
-    show(PassThrough(until_closed=True, total=total), BUILD, BUILT, TEST)
+    show(PassThrough(until_closed=True, count_steps=total), BUILD, BUILT, TEST)
     assert asked == 1
     assert "airunner: step 2: test\n" in capfd.readouterr().err
 
@@ -208,4 +208,4 @@ def test_artifacts_of_the_latest_attempt_are_counted() -> None:
     kept = ArtifactStored(Artifact(path="a", size=100, sha256="0" * 64))
     passing = PassThrough(until_closed=True)
     show(passing, JobLeased(WorkerId("w")), kept, kept, JobLeased(WorkerId("v")), kept)
-    assert (passing.kept, passing.kept_bytes) == (1, 100)
+    assert (passing.artifacts, passing.artifact_bytes) == (1, 100)
