@@ -1,4 +1,4 @@
-"""How a client command runs: a connection, a coroutine, an exit code."""
+"""Runs a client command: a connection, a coroutine, an exit code."""
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NoReturn
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from airunner.wire.client.jobs_client import JobsClient
 
 
-def run_client(said: Settings, work: Callable[["JobsClient"], Awaitable[int]]) -> NoReturn:
-    """Connect, do the work, and leave with the exit code that it returns."""
+def run_client(connection: Settings, work: Callable[["JobsClient"], Awaitable[int]]) -> NoReturn:
+    """Connects to the server, awaits the work, and exits with the exit code that it returns."""
     import asyncio
 
     from airunner.wire.client.jobs_client import JobsClient
 
     async def connected() -> int:
-        async with JobsClient(said.endpoint()) as jobs:
+        async with JobsClient(connection.endpoint()) as jobs:
             return await work(jobs)
 
     raise typer.Exit(asyncio.run(connected()))

@@ -1,14 +1,12 @@
-"""Where a client command finds its server, whom it trusts and who it is.
+"""The connection settings of client commands: server address, token and CA certificate.
 
-Each of server, token and CA certificate is taken from the first that says it:
+Each setting is taken from the first source that has it:
 
     1. the flag                --server  --token, --token-file  --ca-cert
     2. the environment         AIRUNNER_SERVER  AIRUNNER_TOKEN, AIRUNNER_TOKEN_FILE  AIRUNNER_CA_CERT
     3. the user's config file  config.toml in the platform's folder for configuration
-    4. `airunner up`           what it wrote when it started, if none of these names a server
-
-`up` is the last and only for those who have named no server, so that its token
-is never sent to another one.
+    4. `airunner up`           server.toml, written when `up` starts; read only if no other source
+                               names a server, so that its token is never sent to another server
 """
 
 import os
@@ -26,13 +24,13 @@ if TYPE_CHECKING:
     from airunner.wire.client.endpoint import Endpoint
 
 DEFAULT_SERVER: Final = "localhost:8080"
-JOBS_FILE: Final = "jobs.db"  # of a server that was not told where
+JOBS_FILE: Final = "jobs.db"  # the log of a server that runs without --store
 _KEYS: Final = ("server", "token_file", "ca_cert")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What one source says; None where it says nothing."""
+    """The settings of one source, or several merged; None: not set."""
 
     server: str | None = None
     token: str | None = None
@@ -40,7 +38,7 @@ class Settings:
     ca_cert: Path | None = None
 
     def over(self, other: "Settings") -> "Settings":
-        """What is said here, and for the rest what `other` says; the two tokens are one thing."""
+        """These settings, completed from `other`. The token and the token file are one setting."""
         merged = Settings(
             server=self.server or other.server,
             token=self.token,
@@ -52,7 +50,7 @@ class Settings:
         return replace(merged, token=other.token, token_file=other.token_file)
 
     def endpoint(self) -> "Endpoint":
-        """The same for a connection. Raises InvalidRequest if the server is not HOST:PORT."""
+        """The endpoint to connect to. Raises InvalidRequest if the server is not HOST:PORT."""
         from airunner.wire.client.endpoint import Endpoint
 
         return Endpoint(
@@ -68,26 +66,26 @@ def config_file() -> Path:
 
 
 def data_folder() -> Path:
-    """Where a server keeps its jobs unless it is told otherwise."""
+    """The folder for a server's jobs if it runs without --store."""
     return user_data_path("airunner")
 
 
 def embedded_folder() -> Path:
-    """Where `airunner up` keeps its certificates, keys and token, and says where its server is."""
+    """The folder of `airunner up`: its certificates, keys, tokens, jobs and server.toml."""
     return data_folder() / "embedded"
 
 
 def settings(
     server: str | None, token: str | None, token_file: Path | None, ca_cert: Path | None
 ) -> Settings:
-    """What the flags say, completed from the other sources."""
+    """The settings of the flags, completed from the other sources."""
     if token and token_file:
         raise CommandFailed("give --token or --token-file, not both", 2)
     flags = Settings(server=server, token=token, token_file=token_file, ca_cert=ca_cert)
-    said = flags.over(_environment()).over(read_settings(config_file()))
-    if said.server is None:
-        said = said.over(read_settings(embedded_folder() / "server.toml"))
-    return said
+    merged = flags.over(_environment()).over(read_settings(config_file()))
+    if merged.server is None:
+        merged = merged.over(read_settings(embedded_folder() / "server.toml"))
+    return merged
 
 
 def _environment() -> Settings:
@@ -102,17 +100,17 @@ def _environment() -> Settings:
 
 
 def read_settings(path: Path) -> Settings:
-    """What a config file says; nothing if it is not there."""
+    """The settings in a config file; no settings if the file does not exist."""
     try:
         with path.open("rb") as file:
-            said = tomllib.load(file)
+            values = tomllib.load(file)
     except FileNotFoundError:
         return Settings()
     except OSError as error:
         raise CommandFailed(f"cannot read {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CommandFailed(f"{path} is not TOML: {error}") from None
-    for key, value in said.items():
+    for key, value in values.items():
         if key not in _KEYS:
             near = get_close_matches(key, _KEYS, 1)
             hint = f"did you mean {near[0]}?" if near else f"it may have {', '.join(_KEYS)}"
@@ -120,9 +118,9 @@ def read_settings(path: Path) -> Settings:
         if not isinstance(value, str):
             raise CommandFailed(f"{path}: {key} must be text in quotes")
     return Settings(
-        server=said.get("server"),
-        token_file=_path(said.get("token_file"), path.parent),
-        ca_cert=_path(said.get("ca_cert"), path.parent),
+        server=values.get("server"),
+        token_file=_path(values.get("token_file"), path.parent),
+        ca_cert=_path(values.get("ca_cert"), path.parent),
     )
 
 

@@ -1,11 +1,12 @@
-"""The folder into which artifacts are fetched.
+"""The target folder of `airunner artifacts get`.
 
 Rules
 
-1. Whatever ends the fetching, a file is there as it was kept, or not at all.
-2. Nothing is written through a link below the folder, whoever puts it there meanwhile.
-3. What is there already is replaced only if that is asked for. A file that is as it was kept need not
-   be fetched: so what was interrupted goes on where it was.
+1. A file appears under its name only when it is complete, even if the download is killed.
+2. No write follows a symbolic link below the folder, even a link that another process puts there
+   during the download.
+3. An existing file is replaced only with --force. A file that already has the artifact's bytes is
+   not downloaded again, so an interrupted download resumes with the missing files.
 """
 
 import errno
@@ -25,11 +26,14 @@ from airunner.worker.files.atomic import atomic_write, write_all
 from airunner.worker.files.descent import Descent
 
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_HINT: Final = "name another folder with --output, or replace what is there with --force"
+_HINT: Final = "name another folder with --output, or replace existing files with --force"
 
 
 class DownloadFolder:
-    """A folder of the caller's, made if it is not there. A context; CommandFailed says what is wrong."""
+    """A folder that artifacts are downloaded into, made if it does not exist. A context manager.
+
+    Its methods raise CommandFailed if the folder or a file cannot be used.
+    """
 
     def __init__(self, path: Path, *, replace: bool) -> None:
         self._path = path
@@ -53,11 +57,11 @@ class DownloadFolder:
         os.close(self._top)
 
     def missing(self, artifacts: Sequence[Artifact]) -> list[Artifact]:
-        """Those of which there is no file here with the same bytes."""
+        """The artifacts that the folder does not have yet with the same bytes."""
         return [each for each in artifacts if not self._is_complete(each)]
 
     def check(self, artifacts: Sequence[Artifact]) -> None:
-        """Raise CommandFailed if one of them is there already and may not be replaced."""
+        """Raises CommandFailed if a file of one of the artifacts exists and must not be replaced."""
         if self._replace:
             return
         there = [each.path for each in artifacts if self._has(each.path)]
@@ -66,7 +70,7 @@ class DownloadFolder:
 
     @contextmanager
     def create(self, artifact: Artifact) -> Iterator["Downloaded"]:
-        """A file to be written and kept; what was not kept is gone when the context ends."""
+        """Creates the file of an artifact. If the context ends with an error, no file is left."""
         above, _, name = artifact.path.rpartition("/")
         mode = 0o777 if artifact.executable else 0o666
         with self._file_errors(artifact.path), Descent(self._top) as way:
@@ -85,7 +89,7 @@ class DownloadFolder:
                         return False
                     return file_digest(file, "sha256").hexdigest() == artifact.sha256
         except OSError:
-            return False  # if it is in the way, check() or writing tells
+            return False  # check() or create() reports a file that is in the way
 
     def _has(self, path: str) -> bool:
         above, _, name = path.rpartition("/")
@@ -94,7 +98,7 @@ class DownloadFolder:
                 way.follow(above)
                 os.stat(name, dir_fd=way.here, follow_symlinks=False)
         except OSError:
-            return False  # if something else is in the way, writing tells
+            return False  # create() reports anything else that is in the way
         return True
 
     @contextmanager
@@ -106,25 +110,25 @@ class DownloadFolder:
         except OSError as error:
             why = error.strerror or str(error)
             if error.errno in (errno.ELOOP, errno.ENOTDIR):
-                why = "a link or a file is in the place of a folder above it"
+                why = "a folder above it is a link or a file"
             elif error.errno in (errno.EISDIR, errno.ENOTEMPTY):
-                why = "a folder is in its place"
+                why = "a folder has its name"
             raise CommandFailed(f"cannot write {self._full_path(path)}: {why}") from None
 
     def _exists(self, path: str, more: int = 0) -> CommandFailed:
-        are = f"and {more} more are" if more else "is"
-        return CommandFailed(f"{self._full_path(path)} {are} there already: {_HINT}")
+        exist = f"and {more} more files exist" if more else "exists"
+        return CommandFailed(f"{self._full_path(path)} {exist} already: {_HINT}")
 
     def _full_path(self, path: str) -> str:
         return printable(str(self._path / path))
 
 
 class Downloaded:
-    """A file on its way into the folder."""
+    """A file that is being downloaded."""
 
     def __init__(self, file: int) -> None:
         self._file = file
 
     def write(self, data: bytes) -> None:
-        """Add all of it."""
+        """Appends all of the data."""
         write_all(self._file, data)

@@ -1,19 +1,19 @@
-"""What an exit code of `airunner` says.
+"""Exit codes of `airunner`.
 
-    0 .. 255   the command's own exit code (submit, monitor, worker --once)
-    128 + n    signal n ended the command
-    126, 127   the command is not executable, or does not exist
-    124        the command ran longer than its timeout
-    130        the job was cancelled; or Ctrl-C ended our own waiting for it
-    125        anything of ours: a job that was lost, never started or waited too long,
-               no server, no permission, a bad job file, wrong usage
-    2          wrong usage of the command line, of commands that stand for no other
-    1          what was to be checked is not as it should be (verify, log check, bench --baseline),
-               or what was to be fetched is not there (artifacts get)
+    0 .. 255   the exit code of the job's command (submit, run, monitor, retry, worker --once)
+    128 + n    signal n ended the job's command
+    126, 127   the job's command is not executable, or does not exist
+    124        the job's command ran longer than its timeout
+    130        the job was cancelled; or Ctrl-C ended the watching
+    125        airunner failed, not the command: job lost, set-up failed, artifacts not stored,
+               queue timeout, server unreachable, permission denied, bad job file, wrong usage
+    2          wrong usage of a command that does not exit with a job's exit code
+    1          the check found a difference (verify, log check, bench --baseline), or the job has
+               no such artifact (artifacts get)
 
-The table is that of timeout(1) and env(1), so that a script can put `airunner
-submit` before a command and keep its error handling. A command that itself
-exits with 124 to 130 looks like one of ours; `airunner show` tells them apart.
+The codes are those of timeout(1) and env(1), so a script can put `airunner submit` before a command
+and keep its error handling. A command that itself exits with 124 to 130 cannot be told from these
+codes; `airunner show` has the reason.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -31,7 +31,7 @@ NOT_FOUND: Final = 127
 
 
 class CommandFailed(Exception):
-    """Why a command of ours cannot go on: one sentence that says what to do."""
+    """An `airunner` command cannot go on. The message names the cause and a remedy."""
 
     def __init__(self, why: str, code: int = OURS) -> None:
         super().__init__(why)
@@ -39,7 +39,7 @@ class CommandFailed(Exception):
 
 
 def exit_code(state: "JobState", outcome: "Outcome | None") -> int:
-    """The exit code that stands for how a job ended; `state` is final."""
+    """The exit code for the outcome of a job. `state` must be final."""
     from airunner.model.jobs import JobState, Reason
 
     assert state.final
@@ -61,7 +61,7 @@ def exit_code(state: "JobState", outcome: "Outcome | None") -> int:
 
 
 def _own(state: "JobState", outcome: "Outcome") -> int:
-    """The command's own code, but never 0 for a job that has failed."""
+    """The command's own exit code, but never 0 for a job that has failed."""
     from airunner.model.jobs import JobState
 
     if outcome.exit_code is not None:
@@ -74,7 +74,7 @@ def _own(state: "JobState", outcome: "Outcome") -> int:
 
 
 def innermost(error: BaseException) -> BaseException:
-    """What went wrong first, of all that task groups in each other tell."""
+    """The first error inside nested exception groups."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

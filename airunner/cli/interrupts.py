@@ -1,15 +1,15 @@
-"""Ctrl-C while a job of ours runs: cancel it, or leave it running?
+"""Signals while `airunner submit` waits for a job.
 
-    SIGINT, with a terminal     ask on /dev/tty; a second one detaches
-    SIGINT without, SIGTERM     cancel, and wait for the end; if that could not be asked
-                                for, a second one ends us, and says that the job may go on
+    SIGINT, with a terminal     ask on /dev/tty: cancel, detach or wait; a second SIGINT detaches
+    SIGINT without a terminal   cancel the job, and wait for its end; if the server refuses the
+    SIGTERM                     cancel, a second signal ends the command with a note that the job
+                                may go on
 
-Before the server has answered there is no job to ask about: either signal gives the
-answer a moment to come, and then ends us.
+Before the server has answered the submission, there is no job to cancel: a signal waits a moment
+for the answer, then ends the command.
 
-The question goes to /dev/tty and not to standard input and error, which may be
-pipes with something else in them. A process in the background has no terminal: to
-read from it there would stop us.
+The question goes to /dev/tty, since standard input and standard error may be pipes. A background
+process does not ask: the kernel stops a background process that reads from its terminal.
 """
 
 import asyncio
@@ -26,21 +26,21 @@ from airunner.model.errors import AlreadyFinished, Refused
 from airunner.model.jobs import JobId
 from airunner.wire.client.jobs_client import JobsClient
 
-_WORDS_MAX: Final = 16  # of a person who is typing faster than anything happens
-_ANSWER_SECONDS: Final = 2.0  # for a server that answers at all; a job that it has can be cancelled
+_INPUTS_MAX: Final = 16  # signals and typed lines that may wait; more are dropped
+_ANSWER_SECONDS: Final = 2.0  # to wait for the answer; an accepted job can then be cancelled
 
 Answer = TypeVar("Answer")
 
 
 class Detached(Exception):
-    """The person no longer wants to wait; the job goes on."""
+    """The person has detached from the job, which goes on."""
 
 
 class Interrupts:
-    """Takes SIGINT and SIGTERM over for as long as it is entered."""
+    """Handles SIGINT and SIGTERM while the context is entered."""
 
     def __init__(self) -> None:
-        self._inputs: asyncio.Queue[str] = asyncio.Queue(_WORDS_MAX)
+        self._inputs: asyncio.Queue[str] = asyncio.Queue(_INPUTS_MAX)
         self._terminal: int | None = None
         self._received = asyncio.Event()
         self._asked = False
@@ -67,7 +67,7 @@ class Interrupts:
             os.close(self._terminal)
 
     async def await_answer(self, asking: Coroutine[None, None, Answer]) -> Answer:
-        """The server's answer; CommandFailed if a signal comes and the answer does not."""
+        """The server's answer. Raises CommandFailed if a signal comes and no answer follows it."""
         async with asyncio.TaskGroup() as tasks:
             answer, signalled = tasks.create_task(asking), tasks.create_task(self._received.wait())
             await asyncio.wait((answer, signalled), return_when=asyncio.FIRST_COMPLETED)
@@ -77,43 +77,43 @@ class Interrupts:
             if not answer.done():
                 answer.cancel()
                 raise CommandFailed(
-                    "interrupted before the server answered: `airunner list` shows whether it has "
-                    "taken the job in",
+                    "interrupted before the server answered: `airunner list` shows whether it "
+                    "has accepted the job",
                     INTERRUPTED,
                 )
         return answer.result()
 
     async def handle(self, jobs: JobsClient, id: JobId) -> None:
-        """Do for the job what is asked for, until cancelled.
+        """Handles signals and typed answers until cancelled.
 
-        Raises Detached, or CommandFailed when the server would not take a second cancel either.
+        Raises Detached if the person detaches, CommandFailed if the server refuses a second cancel.
         """
         while True:
-            word = await self._inputs.get()
-            if word == "terminate" or (word == "interrupt" and not self._has_terminal()):
+            input = await self._inputs.get()
+            if input == "terminate" or (input == "interrupt" and not self._has_terminal()):
                 await self._cancel(jobs, id)
-            elif word == "interrupt":
+            elif input == "interrupt":
                 if self._asked or self._cancelled:
-                    self._write_terminal("\n")  # what follows begins a line of its own
+                    self._write_terminal("\n")  # later output starts on a new line
                     raise Detached
                 self._ask()
             elif not self._asked:
                 continue
-            elif word in ("c", "cancel"):
+            elif input in ("c", "cancel"):
                 self._asked = False
                 await self._cancel(jobs, id)
-            elif word in ("d", "detach", "hangup"):
-                self._write_terminal("\n" if word == "hangup" else "")
+            elif input in ("d", "detach", "hangup"):
+                self._write_terminal("\n" if input == "hangup" else "")
                 raise Detached
-            elif word in ("", "w", "wait"):
+            elif input in ("", "w", "wait"):
                 self._asked = False
             else:
                 self._ask()
 
-    def _receive(self, word: str) -> None:
+    def _receive(self, input: str) -> None:
         self._received.set()
         with suppress(asyncio.QueueFull):
-            self._inputs.put_nowait(word)
+            self._inputs.put_nowait(input)
 
     def _has_terminal(self) -> bool:
         if self._terminal is not None:
@@ -123,10 +123,10 @@ class Interrupts:
         except OSError:
             return False
         try:
-            ours = os.tcgetpgrp(terminal) == os.getpgrp()
+            foreground = os.tcgetpgrp(terminal) == os.getpgrp()
         except OSError:
-            ours = False
-        if not ours:
+            foreground = False
+        if not foreground:
             os.close(terminal)
             return False
         self._terminal = terminal

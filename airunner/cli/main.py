@@ -1,9 +1,10 @@
-"""`airunner`: every command, and how any of them ends.
+"""The entry point of `airunner`: the table of commands, and the exit code of each.
 
-Only the command that runs is imported, and it imports what it needs when it runs: of 380 ms that
-`airunner list` took of a processor, the other commands and their flags were 30. `airunner --help` and the
-shell's completion import every command, and none of what those need. Whatever goes wrong is one
-sentence on standard error, and an exit code of exits.py; AIRUNNER_DEBUG=1 shows where it came from.
+Only the module of the command that runs is imported, and it imports its dependencies when it runs:
+the other commands and their flags took 30 of the 380 ms of processor time of `airunner list`.
+`airunner --help` and shell completion import every command module, without their dependencies.
+An error is a single sentence on standard error and an exit code of cli/exit_codes.py;
+AIRUNNER_DEBUG=1 shows the traceback.
 """
 
 import os
@@ -23,7 +24,7 @@ from airunner.cli.render.streams import StdoutClosed, flush, note, open_missing
 from airunner.jobfile.error import JobFileError
 from airunner.model.errors import Refused
 
-# By panel of the help. A command is a function in a module of its own name.
+# Panel of the help -> commands. Each command is a function in the module of its name.
 _COMMANDS: Final = {
     "Jobs": (
         *(
@@ -40,29 +41,32 @@ _COMMANDS: Final = {
             "queues",
         ),
     ),
-    "Running it": ("up", "server", "worker", "bench", "log"),
-    "Setting it up": ("certs", "keys", "token", "version"),
+    "Server and worker": ("up", "server", "worker", "bench", "log"),
+    "Set-up": ("certs", "keys", "token", "version"),
 }
-# Commands of commands: functions in the module of the group's name.
+# Groups: their help, and their commands, which are functions in the module of the group's name.
 _GROUPS: Final = {
-    "artifacts": ("Show and fetch the files that a job has left.", ("show", "get")),
-    "log": ("Look after the file that a server keeps its jobs in.", ("check", "backup", "salvage")),
+    "artifacts": ("List and download the artifacts of a job.", ("show", "get")),
+    "log": (
+        "Check, back up and salvage the SQLite log of a server.",
+        ("check", "backup", "salvage"),
+    ),
 }
-_FUNCTIONS: Final = {"list": "list_jobs"}  # where the name is taken
-# They exit with the code of a job's command, so that 2 may be its own: our mistakes are 125.
+_FUNCTIONS: Final = {"list": "list_jobs"}  # functions that cannot have their command's name
+# Commands that exit with the job's exit code, which may be 2: wrong usage is 125 here.
 _EXIT_AS_THE_JOB: Final = ("submit", "run", "monitor", "retry", "worker")
 
 
 def _help_text(docstring: str | None) -> str:
-    """A docstring whose paragraphs are one line each, to be wrapped at the terminal's width."""
+    """A docstring with each paragraph on a line, for Typer to wrap at the terminal's width."""
     return "\n\n".join(" ".join(each.split()) for each in cleandoc(docstring or "").split("\n\n"))
 
 
 def _build_app(names: Collection[str]) -> typer.Typer:
-    """The program with these commands."""
+    """The Typer program with the given commands."""
     app = typer.Typer(
         name="airunner",
-        help="Run commands on other machines: a job queue server, its workers and their command "
+        help="Run commands on other machines: a job queue server, its workers and a command "
         "line.\n\n[bold]Start[/bold]   airunner up   and in another terminal   "
         "airunner submit -- echo hello",
         no_args_is_help=True,
@@ -81,9 +85,11 @@ def _build_app(names: Collection[str]) -> typer.Typer:
 
 
 class _ShowByDefault(TyperGroup):
-    """A group whose `show` need not be said."""
+    """A group that runs `show` if no command is named."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # Any: its class is hidden
+    def parse_args(
+        self, ctx: Any, args: list[str]
+    ) -> list[str]:  # Any: Typer does not export the class
         if args and args[0] not in (*self.commands, *ctx.help_option_names):
             args = ["show", *args]
         return super().parse_args(ctx, args)
@@ -129,30 +135,30 @@ def _airunner(
 
 
 def main() -> NoReturn:
-    """The entry point."""
+    """Runs the command line of this process, and exits."""
     open_missing()
-    # gRPC's own lines about a failed handshake would stand beside our one sentence.
+    # Keeps gRPC from printing its own lines about a failed handshake beside the error sentence.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     code = _run(sys.argv[1:])
     flush()
-    # Not sys.exit(): as the interpreter ends, gRPC waits up to 2 s for a thread of its own.
+    # Not sys.exit(): at the end of the interpreter gRPC waits up to 2 s for a thread of its own.
     os._exit(code)
 
 
 def _run(words: list[str]) -> int:
-    """The exit code of a command line."""
+    """Runs a command line, and returns its exit code."""
     words, command = _split_job_command(words)
     every = {*chain(*_COMMANDS.values())}
     try:
         app = _build_app(every.intersection(words[:1]) or every)
         return int(app(words, standalone_mode=False, obj=command) or 0)
     except typer.TyperException as error:
-        if message := error.format_message().rstrip("."):  # there is none when help is shown
+        if message := error.format_message().rstrip("."):  # empty if the help was shown
             note(f"{message} (see `airunner {_command_name(words)}--help`)")
         return _exit_code(words, USAGE)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except Exception as error:  # noqa: BLE001, RUF100 - every end of a command has its sentence
+    except Exception as error:  # noqa: BLE001, RUF100 - every error becomes a sentence
         return _exit_code(words, _report(innermost(error)))
 
 
@@ -171,14 +177,14 @@ def _report(error: BaseException) -> int:
         case _:
             kind = type(error).__name__
             note(
-                f"this is a mistake of airunner's own ({kind}: {error}): please report it, with what "
+                f"internal error ({kind}: {error}): please report it with the traceback that "
                 "AIRUNNER_DEBUG=1 shows"
             )
             return OURS
 
 
 def _split_job_command(words: list[str]) -> tuple[list[str], list[str]]:
-    """`submit`'s words without the job's own command, which follows --, and that."""
+    """Splits the words of `submit` at --: the words before it, and the job's command after it."""
     if words[:1] == ["submit"] and "--" in words:
         at = words.index("--")
         return words[:at], words[at + 1 :]
@@ -186,7 +192,7 @@ def _split_job_command(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _command_name(words: list[str]) -> str:
-    """The command that a command line begins with, and a space."""
+    """The command that a command line begins with, and a space; "" if it names none."""
     known = {*chain(*_COMMANDS.values())}
     known.update(f"{group} {name}" for group, (_, names) in _GROUPS.items() for name in names)
     for count in (2, 1):

@@ -1,18 +1,18 @@
-"""Options that many commands share, described once."""
+"""Options that several commands share."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-_SERVER = "Where the server is"
+_SERVER = "Connection"
 
 Server = Annotated[
     str | None,
     typer.Option(
         "--server",
         metavar="HOST:PORT",
-        help="The server (default localhost:8080; env: AIRUNNER_SERVER).",
+        help="Address of the server (default: localhost:8080; env: AIRUNNER_SERVER).",
         rich_help_panel=_SERVER,
     ),
 ]
@@ -21,7 +21,7 @@ Token = Annotated[
     typer.Option(
         "--token",
         metavar="TOKEN",
-        help="The token that says who you are; better in AIRUNNER_TOKEN, since others can see "
+        help="Token to authenticate with. Prefer the variable AIRUNNER_TOKEN: other users can see "
         "the arguments of a process.",
         rich_help_panel=_SERVER,
     ),
@@ -31,7 +31,7 @@ TokenFile = Annotated[
     typer.Option(
         "--token-file",
         metavar="FILE",
-        help="A file with the token, read again for each call (env: AIRUNNER_TOKEN_FILE).",
+        help="File with the token, read again for each call (env: AIRUNNER_TOKEN_FILE).",
         rich_help_panel=_SERVER,
     ),
 ]
@@ -40,18 +40,18 @@ CaCert = Annotated[
     typer.Option(
         "--ca-cert",
         metavar="FILE",
-        help="The CA certificate to trust, PEM (default the system's; env: AIRUNNER_CA_CERT).",
+        help="CA certificate to trust, PEM (default: the system's; env: AIRUNNER_CA_CERT).",
         rich_help_panel=_SERVER,
     ),
 ]
 JobArgument = Annotated[
-    str, typer.Argument(metavar="ID", help="The job, as `airunner submit` names it.")
+    str, typer.Argument(metavar="ID", help="Id of the job, as `airunner submit` prints it.")
 ]
 GroupMarkers = Annotated[
     bool,
     typer.Option(
         "--group-markers",
-        help="Put markers around the output of each step, by which a CI system folds it.",
+        help="Print group markers around the output of each step, for the CI system to fold.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, an object per line.")]
@@ -59,7 +59,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, an object per li
 Lifeline = Annotated[
     int | None,
     typer.Option(
-        "--lifeline-fd", min=3, metavar="N", hidden=True, help="Stop when this pipe ends."
+        "--lifeline-fd",
+        min=3,
+        metavar="N",
+        hidden=True,
+        help="Descriptor of a pipe: stop when its other end closes.",
     ),
 ]
 
@@ -69,7 +73,7 @@ JobsDir = Annotated[
     typer.Option(
         "--jobs-dir",
         metavar="DIR",
-        help="The folder below which the sources of jobs are, which they get copies of.",
+        help="Folder that holds the sources of jobs; each job gets a copy of its source.",
         rich_help_panel=FOLDERS,
     ),
 ]
@@ -78,7 +82,7 @@ WorkspacesDir = Annotated[
     typer.Option(
         "--workspaces-dir",
         metavar="DIR",
-        help="For workspaces; the nearer to the sources' disk, the quicker a copy "
+        help="Folder for workspaces; copies are fastest on the file system of the sources "
         "(default: work in your cache folder).",
         rich_help_panel=FOLDERS,
     ),

@@ -1,4 +1,4 @@
-"""Flags of submit that need reading, and where each field of a job is told by a flag."""
+"""The flags of `airunner submit`: parsing, and the flag of each field of a job."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from airunner.model.errors import InvalidRequest
 from airunner.model.steps import Step
 from airunner.model.units import parse_duration, parse_size
 
-# Field on the wire -> the draft's field, and the flag.
+# Field on the wire -> field of the draft, and the flag that sets it.
 _FLAGS: Final = {
     "command": ("command", "the command after --"),
     "args": ("args", "the arguments after --"),
@@ -47,17 +47,17 @@ _PIECE: Final = 64 * limits.KIB
 
 
 def with_sources(flags: JobDraft) -> JobDraft:
-    """The same draft, knowing which flag said each of its fields."""
-    said = {
+    """The draft, with the flag that set each of its fields, for error messages."""
+    flag_of = {
         wire: flag
         for wire, (name, flag) in _FLAGS.items()
         if getattr(flags, name) is not None and getattr(flags, name) != {}
     }
-    return replace(flags, sources=said)
+    return replace(flags, sources=flag_of)
 
 
 def duration_seconds(flag: str, text: str | None) -> int | None:
-    """Seconds."""
+    """A duration such as 90 or 10m, in seconds. Raises CommandFailed, which names the flag."""
     try:
         return None if text is None else parse_duration(text)
     except ValueError as error:
@@ -65,7 +65,7 @@ def duration_seconds(flag: str, text: str | None) -> int | None:
 
 
 def size_bytes(flag: str, text: str | None) -> int | None:
-    """Bytes."""
+    """A size such as 64MiB, in bytes. Raises CommandFailed, which names the flag."""
     try:
         return None if text is None else parse_size(text)
     except ValueError as error:
@@ -73,7 +73,7 @@ def size_bytes(flag: str, text: str | None) -> int | None:
 
 
 def name_values(flag: str, texts: Sequence[str] | None) -> Mapping[str, str]:
-    """NAME=VALUE, each."""
+    """Parses NAME=VALUE texts."""
     found: dict[str, str] = {}
     for text in texts or ():
         name, equals, value = text.partition("=")
@@ -84,7 +84,7 @@ def name_values(flag: str, texts: Sequence[str] | None) -> Mapping[str, str]:
 
 
 def read_script(flag: str, text: str | None) -> str | None:
-    """The text; of `-`, what comes on standard input until its end."""
+    """A script: the text of the flag, or standard input until its end if the text is `-`."""
     if text != "-":
         return text
     if os.isatty(_STDIN):
@@ -95,18 +95,18 @@ def read_script(flag: str, text: str | None) -> str | None:
             data += piece
             if len(data) > limits.SCRIPT_BYTES_MAX:
                 most = f"SCRIPT_BYTES_MAX ({limits.SCRIPT_BYTES_MAX} bytes)"
-                raise CommandFailed(f"{flag}: there is more on standard input than {most}")
+                raise CommandFailed(f"{flag}: standard input is longer than {most}")
         return data.decode()
     except OSError as error:
         raise CommandFailed(f"{flag}: cannot read standard input: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise CommandFailed(
-            f"{flag}: what is on standard input is not UTF-8 text, at byte {error.start + 1}"
+            f"{flag}: standard input is not UTF-8 text at byte {error.start + 1}"
         ) from None
 
 
 def steps(flag: str, texts: Sequence[str] | None) -> tuple[Step, ...] | None:
-    """A step of each text."""
+    """A step for each text."""
     return tuple(_step(flag, place, text) for place, text in enumerate(texts, 1)) if texts else None
 
 

@@ -120,6 +120,4 @@ class _Follower:
 
 
 def _note_lost(refusal: Refused) -> None:
-    note(
-        f"{refusal}; {'going on from now' if isinstance(refusal, DataLoss) else 'trying again'}"
-    )
+    note(f"{refusal}; {'going on from now' if isinstance(refusal, DataLoss) else 'trying again'}")

@@ -154,7 +154,7 @@ def test_a_run_is_compared_with_an_earlier_one(shell: Shell) -> None:
         (("--baseline", "nowhere"), "--baseline: cannot read nowhere: No such file"),
         (
             ("--baseline", "/dev/null"),
-            "is not what a run with --json has printed: there is nothing",
+            "is not the output of a run with --json: there is nothing",
         ),
     ],
 )

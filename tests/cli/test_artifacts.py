@@ -81,7 +81,7 @@ def test_digests_are_shown_to_those_who_ask(embedded: Shell, job: str) -> None:
 def test_all_are_fetched_as_they_were(embedded: Shell, job: str) -> None:
     done = embedded.run("artifacts", "get", job, "--output", "built/here")
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == "airunner: fetched 4 artifacts (3.9 MiB) to built/here\n"
+    assert done.stderr == "airunner: downloaded 4 artifacts (3.9 MiB) to built/here\n"
     folder = embedded.home / "built/here"
     assert {path: (folder / path).stat().st_size for path in below(folder)} == SIZES
     large = (folder / "dist/deep/large.txt").read_bytes()
@@ -102,7 +102,7 @@ def test_what_is_there_is_replaced_only_if_that_is_asked_for(embedded: Shell, jo
     words = ("artifacts", "get", job, "--output", "mine")
     done = embedded.run(*words)
     assert done.returncode == 125
-    assert done.stderr.startswith("airunner: mine/report.xml is there already")
+    assert done.stderr.startswith("airunner: mine/report.xml exists already")
     assert below(folder) == {"report.xml"}
     assert (folder / "report.xml").read_text() == "mine"
     assert embedded.run(*words, "--force").returncode == 0
@@ -117,8 +117,8 @@ def test_what_was_fetched_before_is_not_fetched_again(embedded: Shell, job: str)
     inode = (folder / "dist/run.sh").stat().st_ino
     done = embedded.run(*words)
     assert done.returncode == 0
-    assert "fetched 1 artifact " in done.stderr
-    assert f"{len(SIZES) - 1} of {len(SIZES)} were there already" in done.stderr
+    assert "downloaded 1 artifact " in done.stderr
+    assert f"{len(SIZES) - 1} of {len(SIZES)} existed already" in done.stderr
     assert (folder / "dist/run.sh").stat().st_ino == inode
     assert {path: (folder / path).stat().st_size for path in below(folder)} == SIZES
 
@@ -160,7 +160,7 @@ def test_a_fetch_survives_a_cut_connection(embedded: Shell, job: str) -> None:
     assert done.returncode == 0
     again, fetched = done.stderr.splitlines()
     assert again.endswith("; trying again")
-    assert fetched == "airunner: fetched 4 artifacts (3.9 MiB) to cut"
+    assert fetched == "airunner: downloaded 4 artifacts (3.9 MiB) to cut"
     large = (embedded.home / "cut/dist/deep/large.txt").read_bytes()
     assert hashlib.sha256(large).hexdigest() == LARGE_SHA256
 
@@ -197,4 +197,4 @@ def test_a_terminal_sees_a_bar_that_is_gone_at_the_end(embedded: Shell, job: str
     assert terminal.wait() == 0
     assert "/3.9 MiB" in terminal.text
     last = terminal.text.rpartition("\x1b[2K")[2]
-    assert last == "airunner: fetched 4 artifacts (3.9 MiB) to seen\r\n"
+    assert last == "airunner: downloaded 4 artifacts (3.9 MiB) to seen\r\n"

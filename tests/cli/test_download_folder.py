@@ -67,7 +67,7 @@ def test_what_breaks_off_leaves_nothing(tmp_path: Path, replace: bool) -> None:
 
 def test_a_file_that_is_there_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "app").write_text("old")
-    with pytest.raises(CommandFailed, match=r"app is there already: .* --force"):
+    with pytest.raises(CommandFailed, match=r"app exists already: .* --force"):
         fetch(tmp_path, "app")
     assert (tmp_path / "app").read_text() == "old"
 
@@ -82,7 +82,7 @@ def test_a_file_that_came_meanwhile_is_not_replaced_either(tmp_path: Path) -> No
             file.write(b"fresh")
             (tmp_path / "app").write_text("old")
 
-    with pytest.raises(CommandFailed, match="is there already"):
+    with pytest.raises(CommandFailed, match="exists already"):
         raced()
     assert (tmp_path / "app").read_text() == "old"
     assert below(tmp_path) == {"app"}
@@ -107,7 +107,7 @@ def test_how_many_are_in_the_way_is_said(tmp_path: Path) -> None:
         (tmp_path / name).write_text("old")
     with (
         DownloadFolder(tmp_path, replace=False) as folder,
-        pytest.raises(CommandFailed, match=r"/a and 2 more are there already"),
+        pytest.raises(CommandFailed, match=r"/a and 2 more files exist already"),
     ):
         folder.check([artifact(name) for name in "abcd"])
 
@@ -125,7 +125,7 @@ def test_nothing_is_written_through_a_link_to_a_folder(tmp_path: Path, replace: 
     outside.mkdir()
     top.mkdir()
     (top / "dist").symlink_to(outside)
-    with pytest.raises(CommandFailed, match="a link or a file is in the place of a folder"):
+    with pytest.raises(CommandFailed, match="a folder above it is a link or a file"):
         fetch(top, "dist/app", replace=replace)
     assert below(outside) == set()
 
@@ -136,7 +136,7 @@ def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(tmp_path: Pa
     top = tmp_path / "top"
     top.mkdir()
     (top / "app").symlink_to("../outside")
-    with pytest.raises(CommandFailed, match="is there already"):
+    with pytest.raises(CommandFailed, match="exists already"):
         fetch(top, "app")
     fetch(top, "app", replace=True)
     assert (tmp_path / "outside").read_text() == "old"
@@ -145,7 +145,7 @@ def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(tmp_path: Pa
 
 def test_a_folder_in_the_place_of_a_file_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "app").mkdir()
-    with pytest.raises(CommandFailed, match="a folder is in its place"):
+    with pytest.raises(CommandFailed, match="a folder has its name"):
         fetch(tmp_path, "app", replace=True)
     assert below(tmp_path) == set()
 

@@ -49,10 +49,10 @@ def told(done: "subprocess.CompletedProcess[str]", code: int) -> str:
         (["submit", "--artifact", "../x", "--", "x"], "--artifact: '../x' is not a pattern"),
         (["list", "--state", "done"], "'done' is not a state; use one of scheduled, running"),
         (["monitor", "id", "--json", "--raw"], "not both"),
-        (["logs"], "name a job, or give --all --follow"),
-        (["logs", "--all"], "--all is what jobs write from now on: give --follow too"),
-        (["logs", "--all", "--follow", "id"], "give an ID or --all, not both"),
-        (["logs", "--all", "--follow", "--step", "1"], "--step goes with the ID of one job"),
+        (["logs"], "give the ID of a job, or --all --follow"),
+        (["logs", "--all"], "--all prints output from now on: give --follow too"),
+        (["logs", "--all", "--follow", "id"], "give the ID of a job or --all, not both"),
+        (["logs", "--all", "--follow", "--step", "1"], "--step goes with the ID of a job"),
         (["logs", "id", "--queue", "night"], "--queue goes with --all"),
         (["logs", "id", "--json", "--lines"], "--json prints events, not lines"),
         (["monitor", "id", "--group-markers", "--raw"], "neither --json nor --raw"),
@@ -139,9 +139,9 @@ def test_a_bad_job_file_is_told_with_its_line(shell: Shell) -> None:
     [
         (
             r'printf "\377" | "$@"',
-            "--script: what is on standard input is not UTF-8 text, at byte 1",
+            "--script: standard input is not UTF-8 text at byte 1",
         ),
-        ('yes | "$@"', "more on standard input than SCRIPT_BYTES_MAX (4194304 bytes)"),
+        ('yes | "$@"', "standard input is longer than SCRIPT_BYTES_MAX (4194304 bytes)"),
         ('"$@" 0>/dev/null', "--script: cannot read standard input: Bad file descriptor"),
         ('"$@" <&-', "--script: is empty"),
     ],
@@ -173,7 +173,7 @@ def test_a_server_without_a_certificate_does_not_start(shell: Shell) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "example.org", "10.0.0.1"])
 def test_a_server_that_lets_everybody_in_listens_on_loopback_alone(shell: Shell, host: str) -> None:
     done = shell.run("server", "--no-auth", "--listen", f"{host}:0")
-    assert "goes with a loopback address" in told(done, 125)
+    assert "needs a loopback address" in told(done, 125)
 
 
 def test_certificates_that_are_there_are_not_replaced(shell: Shell) -> None:

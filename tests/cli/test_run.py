@@ -193,7 +193,7 @@ def test_at_a_terminal_a_second_interrupt_kills(shell: Shell) -> None:
     terminal = Terminal(shell, "run", job)
     terminal.until("ready\r\n")
     terminal.send("\x03")
-    terminal.until("a second time kills it")
+    terminal.until("a second signal kills it")
     terminal.send("\x03")
     assert terminal.wait() == 130
     assert "the job was cancelled" in terminal.text
@@ -220,7 +220,7 @@ def test_a_reader_that_goes_away_ends_no_job(shell: Shell) -> None:
         (["run", "nowhere.yaml"], "cannot read the job file nowhere.yaml"),
         (["worker", "--dry-run"], "'--dry-run' requires an argument"),
         (["worker", "--dry-run", "--once"], "--dry-run needs a job file"),
-        (["worker", "--once", "--max-jobs", "2"], "give --once, which is for one job, or"),
+        (["worker", "--once", "--max-jobs", "2"], "give --once or --max-jobs, not both"),
         (["worker", "--jobs-dir", "nowhere"], "--jobs-dir: nowhere is not there"),
         (["worker", "--jobs-dir", "job.json"], "--jobs-dir: job.json is not a folder"),
         (["worker", "--jobs-dir", ".", "--work-dir", "in"], "--jobs-dir . and --work-dir"),

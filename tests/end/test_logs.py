@@ -154,7 +154,7 @@ def test_one_step_alone_is_printed_by_its_number_or_its_name(shared: Site, tmp_p
     for step in ("deploy", "0", "3"):
         missing = shared.run("logs", id, "--step", step)
         assert (missing.returncode, missing.stdout) == (125, b"")
-        assert f"has begun no step {step}" in missing.stderr.decode()
+        assert f"has started no step {step}" in missing.stderr.decode()
 
 
 def test_events_are_printed_for_programs(shared: Site) -> None:

@@ -163,7 +163,7 @@ def test_output_that_retention_took_is_not_proven_and_all_else_is(own: Site) -> 
     own.start_server()
     done = own.run("verify", id)
     assert done.returncode == 125
-    assert done.stdout.startswith(b"not proven: retention has taken 10 bytes of output (sequence")
+    assert done.stdout.startswith(b"not proven: retention has removed 10 bytes of output (sequence")
     said = json.loads(own.run("verify", id, "--json").stdout)
     assert (said["verdict"], said["dropped_bytes"]) == ("unproven", 10)
 
@@ -179,4 +179,4 @@ def test_a_log_that_its_worker_could_not_deliver_is_whole_as_it_is_stored(own: S
     assert done.returncode == 0
     whole, remark = done.stdout.decode().splitlines()
     assert whole.startswith("whole: ")
-    assert remark == "this is all that was stored: the worker could not deliver all of its log"
+    assert remark == "the stored log is incomplete: the worker could not deliver all of its reports"

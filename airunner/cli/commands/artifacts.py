@@ -1,4 +1,4 @@
-"""`airunner artifacts`: show and fetch the files that a job has left."""
+"""`airunner artifacts`: lists and downloads the artifacts of a job."""
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,25 +18,30 @@ if TYPE_CHECKING:
     from airunner.model.jobs import JobId
     from airunner.wire.client.artifacts_client import ArtifactsClient
 
-_CONCURRENT_MAX: Final = 4  # files on their way
+_CONCURRENT_MAX: Final = 4  # concurrent downloads
 
 PatternsArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="PATTERN", help="Only these, as in .gitignore; quote wildcards."),
+    typer.Argument(
+        metavar="PATTERN",
+        help="Select only these files, a pattern as in .gitignore; quote wildcards.",
+    ),
 ]
 
 
 def show(
     id: JobArgument,
     patterns: PatternsArgument = None,
-    long: Annotated[bool, typer.Option("--long", help="Also the SHA-256 of each.")] = False,
+    long: Annotated[
+        bool, typer.Option("--long", help="Print also the SHA-256 of each file.")
+    ] = False,
     as_json: Json = False,
     server: Server = None,
     token: Token = None,
     token_file: TokenFile = None,
     ca_cert: CaCert = None,
 ) -> None:
-    """Show which files the server keeps of a job's latest attempt.
+    """List the artifacts that the server keeps of a job's latest attempt.
 
     [bold]Examples[/bold]
 
@@ -44,26 +49,27 @@ def show(
 
     airunner artifacts "$id" --json | jq -r .path
     """
-    said = settings(server, token, token_file, ca_cert)
-    _run_client(said, lambda shelves: _show(shelves, id, patterns or (), long, as_json))
+    connection = settings(server, token, token_file, ca_cert)
+    _run_client(connection, lambda client: _show(client, id, patterns or (), long, as_json))
 
 
 def get(
     id: JobArgument,
     patterns: PatternsArgument = None,
     output: Annotated[
-        Path, typer.Option("--output", metavar="DIR", help="The folder to put them into.")
+        Path, typer.Option("--output", metavar="DIR", help="Folder to download the files into.")
     ] = Path(),
-    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
     server: Server = None,
     token: Token = None,
     token_file: TokenFile = None,
     ca_cert: CaCert = None,
 ) -> None:
-    """Fetch the files that the server keeps of a job's latest attempt, or those that PATTERN means.
+    """Download the artifacts of a job's latest attempt: all, or the files that PATTERN selects.
 
-    Each is held against its digest, and is there whole or not at all. It survives lost connections.
-    Exits with 0 if all is there, with 1 if there is no such file, with 125 if one could not be fetched.
+    Each file is checked against its digest and appears whole or not at all. The command reconnects
+    after a lost connection. Exit codes: 0: all files are in the folder; 1: the job has no such
+    artifact; 125: a file could not be downloaded.
 
     [bold]Examples[/bold]
 
@@ -71,14 +77,16 @@ def get(
 
     airunner artifacts get "$id" '*.whl' 'reports/' --force
     """
-    said = settings(server, token, token_file, ca_cert)
-    _run_client(said, lambda shelves: _get(shelves, id, patterns or (), output, force))
+    connection = settings(server, token, token_file, ca_cert)
+    _run_client(connection, lambda client: _get(client, id, patterns or (), output, force))
 
 
-def _run_client(said: Settings, work: "Callable[[ArtifactsClient], Awaitable[int]]") -> NoReturn:
-    """Connect, do the work, and leave with the exit code that it returns.
+def _run_client(
+    connection: Settings, work: "Callable[[ArtifactsClient], Awaitable[int]]"
+) -> NoReturn:
+    """Connects to the server, awaits the work, and exits with the exit code that it returns.
 
-    SIGTERM ends it as Ctrl-C does, so that nothing half done is left.
+    SIGTERM cancels the work as Ctrl-C does, so that no incomplete file is left.
     """
     import asyncio
     import signal
@@ -95,8 +103,8 @@ def _run_client(said: Settings, work: "Callable[[ArtifactsClient], Awaitable[int
 
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
         try:
-            async with ArtifactsClient(said.endpoint()) as shelves:
-                return await work(shelves)
+            async with ArtifactsClient(connection.endpoint()) as client:
+                return await work(client)
         except asyncio.CancelledError:
             if heard.is_set():
                 return 128 + signal.SIGTERM
@@ -106,7 +114,7 @@ def _run_client(said: Settings, work: "Callable[[ArtifactsClient], Awaitable[int
 
 
 async def _show(
-    shelves: "ArtifactsClient", id: str, patterns: Sequence[str], long: bool, as_json: bool
+    client: "ArtifactsClient", id: str, patterns: Sequence[str], long: bool, as_json: bool
 ) -> int:
     import json
 
@@ -116,7 +124,7 @@ async def _show(
     from airunner.model.units import show_size
     from airunner.wire.json.artifacts import artifact_json
 
-    found = await shelves.list(JobId(id))
+    found = await client.list(JobId(id))
     chosen = _matching(found, patterns)
     if not chosen and not as_json:
         note(_no_match(id, found))
@@ -132,14 +140,14 @@ async def _show(
 
 
 async def _get(
-    shelves: "ArtifactsClient", id: str, patterns: Sequence[str], output: Path, force: bool
+    client: "ArtifactsClient", id: str, patterns: Sequence[str], output: Path, force: bool
 ) -> int:
     from airunner.cli.download_folder import DownloadFolder
     from airunner.cli.render.streams import note
     from airunner.model.jobs import JobId
     from airunner.model.units import show_count, show_size
 
-    found = await shelves.list(JobId(id))
+    found = await client.list(JobId(id))
     chosen = _matching(found, patterns)
     if not chosen:
         note(_no_match(id, found))
@@ -149,15 +157,15 @@ async def _get(
         folder.check(missing)
         size = sum(each.size for each in missing)
         with _progress(size) as progress:
-            await _fetch(shelves, JobId(id), missing, folder, progress)
+            await _fetch(client, JobId(id), missing, folder, progress)
     there = len(chosen) - len(missing)
-    more = f"; {there} of {len(chosen)} were there already" if there else ""
-    note(f"fetched {show_count(len(missing), 'artifact')} ({show_size(size)}) to {output}{more}")
+    more = f"; {there} of {len(chosen)} existed already" if there else ""
+    note(f"downloaded {show_count(len(missing), 'artifact')} ({show_size(size)}) to {output}{more}")
     return 0
 
 
 async def _fetch(
-    shelves: "ArtifactsClient",
+    client: "ArtifactsClient",
     id: "JobId",
     artifacts: Sequence["Artifact"],
     folder: "DownloadFolder",
@@ -166,40 +174,40 @@ async def _fetch(
     import asyncio
     from contextlib import aclosing
 
-    left, lost = iter(artifacts), set[str]()
+    remaining, noted = iter(artifacts), set[str]()
 
-    def tell(refusal: Exception) -> None:
-        """Once, though several files are on their way."""
-        if str(refusal) not in lost:
-            lost.add(str(refusal))
-            progress.tell(f"{refusal}; trying again")
+    def note_lost(refusal: Exception) -> None:
+        """Prints a note about a lost connection once, however many downloads it interrupts."""
+        if str(refusal) not in noted:
+            noted.add(str(refusal))
+            progress.note(f"{refusal}; trying again")
 
-    async def one_by_one() -> None:
-        for artifact in left:
-            chunks = shelves.download(id, artifact, lost=tell)
+    async def download() -> None:
+        for artifact in remaining:
+            chunks = client.download(id, artifact, lost=note_lost)
             with folder.create(artifact) as file:
                 async with aclosing(chunks):
                     async for chunk in chunks:
                         file.write(chunk)
                         progress.advance(len(chunk))
-            lost.clear()
+            noted.clear()
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(min(_CONCURRENT_MAX, len(artifacts))):
-            tasks.create_task(one_by_one())
+            tasks.create_task(download())
 
 
 @dataclass(frozen=True, slots=True)
 class _Progress:
-    """Whom to tell how it goes."""
+    """Reports the progress of the downloads to a person."""
 
-    advance: Callable[[int], None]  # by so many bytes
-    tell: Callable[[str], None]
+    advance: Callable[[int], None]  # by a number of bytes
+    note: Callable[[str], None]  # prints a line
 
 
 @contextmanager
 def _progress(size: int) -> Iterator[_Progress]:
-    """A bar where standard error is a terminal."""
+    """A progress bar if standard error is a terminal; otherwise notes alone."""
     import os
 
     from airunner.cli.render.streams import STDERR, note
@@ -235,4 +243,4 @@ def _matching(found: Sequence["Artifact"], patterns: Sequence[str]) -> list["Art
 def _no_match(id: str, found: Sequence["Artifact"]) -> str:
     if not found:
         return f"the server keeps no artifacts of job {id}"
-    return f"no artifact of job {id} matches: `airunner artifacts {id}` shows what there is"
+    return f"no artifact of job {id} matches: `airunner artifacts {id}` lists all of them"

@@ -1,4 +1,4 @@
-"""`airunner bench`: what this machine can do with airunner, and without."""
+"""`airunner bench`: measures airunner on this machine, beside bare baselines."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airunner.bench.setting import Setting
 
 _SIZES: Final = "Sizes"
-_COMPARED: Final = "Compared with an earlier run"
+_COMPARED: Final = "Comparison with an earlier run"
 
 
 def bench(
@@ -30,47 +30,60 @@ def bench(
     ] = None,
     duration: Annotated[
         float,
-        typer.Option(min=0.05, metavar="SECONDS", help="For each measurement, in each round."),
+        typer.Option(min=0.05, metavar="SECONDS", help="Time of each measurement in each round."),
     ] = 0.5,
     rounds: Annotated[
-        int, typer.Option(min=1, help="In which all take turns; figures are medians.")
+        int,
+        typer.Option(
+            min=1, help="Rounds of all measurements; a figure is the median of its rounds."
+        ),
     ] = 3,
     clients: Annotated[
         list[int] | None,
-        typer.Option(min=1, max=1000, help="At once; repeatable (default: 1, 16 and 64)."),
+        typer.Option(
+            min=1, max=1000, help="Concurrent clients; repeatable (default: 1, 16 and 64)."
+        ),
     ] = None,
-    slots: Annotated[
-        int, typer.Option(min=1, help="Jobs that the measured worker runs at once.")
-    ] = 4 * (os.cpu_count() or 1),
+    slots: Annotated[int, typer.Option(min=1, help="Concurrent jobs of the measured worker.")] = 4
+    * (os.cpu_count() or 1),
     store: Annotated[
-        str, typer.Option(metavar="memory|sqlite", help="Where a scenario has one store.")
+        str,
+        typer.Option(
+            metavar="memory|sqlite", help="Storage of the scenarios that measure a single store."
+        ),
     ] = "sqlite",
     fsync: Annotated[
         list[str] | None,
-        typer.Option(metavar="full|normal", help="Of SQLite; repeatable (default: full)."),
+        typer.Option(
+            metavar="full|normal", help="Durability of SQLite; repeatable (default: full)."
+        ),
     ] = None,
     jobs: Annotated[
-        int, typer.Option(min=1, help="Where a scenario has many.", rich_help_panel=_SIZES)
+        int,
+        typer.Option(min=1, help="Jobs in the scenarios with many jobs.", rich_help_panel=_SIZES),
     ] = 10_000,
     output: Annotated[
         str,
         typer.Option(
-            metavar="SIZE", help="Of output, where a scenario has much.", rich_help_panel=_SIZES
+            metavar="SIZE", help="Output in the scenarios with much output.", rich_help_panel=_SIZES
         ),
     ] = "128MiB",
     folder: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="On the disk to measure (default: for temporary files)."),
+        typer.Option(
+            metavar="DIR",
+            help="Folder on the disk to measure (default: the folder for temporary files).",
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the order in which they take turns.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the random order of measurements.")] = 0,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print a JSON object a line instead of tables.")
+        bool, typer.Option("--json", help="Print JSON, an object per line, instead of tables.")
     ] = False,
     baseline: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Of an earlier run with --json: exit with 1 if a figure has become worse.",
+            help="Output of an earlier run with --json: exit with 1 if a figure is worse than there.",
             rich_help_panel=_COMPARED,
         ),
     ] = None,
@@ -78,16 +91,16 @@ def bench(
         str,
         typer.Option(
             metavar="SHARE",
-            help="By which a figure may be worse than that.",
+            help="Share by which a figure may be worse than in the earlier run.",
             rich_help_panel=_COMPARED,
         ),
     ] = "20%",
 ) -> None:
     """Measure throughput, latency, durability and memory, beside bare baselines.
 
-    It starts servers and workers of its own on the loopback, and leaves nothing behind. A figure
-    is compared with what libraries and machine can do without airunner, in the same run; where the
-    project holds itself to a bar, the table says whether it was met.
+    The command starts its own servers and workers on the loopback address, and removes all their
+    files. Each figure is compared with a baseline from the same run: the libraries and the machine
+    without airunner. If the project sets a bar for a figure, the table says whether it is met.
 
     [bold]Examples[/bold]
 
@@ -113,7 +126,7 @@ def bench(
     _check("--fsync", fsyncs, ("full", "normal"))
     output_bytes = size_bytes("--output", output) or 0
     share, earlier = _tolerance_share(tolerance), _earlier_run(baseline)
-    signal.signal(signal.SIGTERM, _stop)  # until there is a loop, which has its own way
+    signal.signal(signal.SIGTERM, _stop)  # until the event loop has its own handler
     with _temporary_folder(folder) as place:
         setting = make_setting(
             place,
@@ -150,7 +163,7 @@ def _tolerance_share(text: str) -> float:
 
 
 def _earlier_run(path: Path | None) -> "Run | None":
-    """What an earlier run has found."""
+    """The figures of an earlier run; None without --baseline."""
     from airunner.bench.report.runs import NotARun, read
 
     if path is None:
@@ -161,19 +174,19 @@ def _earlier_run(path: Path | None) -> "Run | None":
         raise CommandFailed(f"--baseline: cannot read {path}: {error.strerror}", USAGE) from None
     except (NotARun, UnicodeDecodeError) as error:
         raise CommandFailed(
-            f"--baseline: {path} is not what a run with --json has printed: {error}", USAGE
+            f"--baseline: {path} is not the output of a run with --json: {error}", USAGE
         ) from None
 
 
-def _check(what: str, given: Sequence[str], known: tuple[str, ...]) -> None:
+def _check(option: str, given: Sequence[str], known: tuple[str, ...]) -> None:
     for each in given:
         if each not in known:
-            raise CommandFailed(f"{what}: {each!r} is not one of {', '.join(known)}", USAGE)
+            raise CommandFailed(f"{option}: {each!r} is not one of {', '.join(known)}", USAGE)
 
 
 @contextmanager
 def _temporary_folder(folder: Path | None) -> Iterator[Path]:
-    """A folder that is not there afterwards."""
+    """A folder that is removed at the end of the block."""
     import tempfile
 
     try:
@@ -185,7 +198,7 @@ def _temporary_folder(folder: Path | None) -> Iterator[Path]:
 
 
 async def _measure(setting: "Setting", scenarios: list[str], *, as_json: bool) -> list["Figure"]:
-    """Print what there is as soon as it is known; all figures in the end."""
+    """Prints the figures of each scenario as soon as they are measured, and returns all figures."""
     import logging
 
     from airunner.bench.report.runs import figure_line, head_line
@@ -193,8 +206,8 @@ async def _measure(setting: "Setting", scenarios: list[str], *, as_json: bool) -
     from airunner.bench.suite import measure
     from airunner.cli.render.bench_report import print_figures, print_header
 
-    # asyncio kills what it was just starting when it is cancelled, and warns that it does not know
-    # that process any more.
+    # A cancelled asyncio kills a process that it was just starting, then warns about an unknown
+    # process.
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     if as_json:
         print(head_line(header(setting)), flush=True)

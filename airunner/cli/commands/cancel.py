@@ -1,4 +1,4 @@
-"""`airunner cancel`."""
+"""`airunner cancel`: cancels jobs."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,15 +13,16 @@ if TYPE_CHECKING:
 
 
 def cancel(
-    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="The jobs.")],
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of the jobs.")],
     server: Server = None,
     token: Token = None,
     token_file: TokenFile = None,
     ca_cert: CaCert = None,
 ) -> None:
-    """Cancel jobs: one in line at once, a running one as soon as its worker has stopped it.
+    """Cancel jobs: a waiting job at once, a running job as soon as its worker has stopped it.
 
-    It gets SIGTERM, and SIGKILL when its grace period is over. Cancelling twice is not an error.
+    A running job gets SIGTERM, and SIGKILL at the end of its grace period. Cancelling a job twice is
+    not an error.
 
     [bold]Example[/bold]   airunner cancel "$id"
     """

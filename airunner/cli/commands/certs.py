@@ -1,4 +1,4 @@
-"""`airunner certs`: a development CA, and a server certificate."""
+"""`airunner certs`: makes a development CA and a server certificate."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,13 +10,15 @@ from airunner.cli.render.streams import note
 
 def certs(
     directory: Annotated[
-        Path, typer.Option("--dir", metavar="DIR", help="Where to write them.")
+        Path, typer.Option("--dir", metavar="DIR", help="Folder to write the certificates to.")
     ] = Path("certs"),
     name: Annotated[
         list[str] | None,
-        typer.Option("--name", metavar="HOST", help="A name or address of the server; repeatable."),
+        typer.Option(
+            "--name", metavar="HOST", help="Host name or IP address of the server; repeatable."
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace those that are there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing certificates.")] = False,
 ) -> None:
     """Make a certificate authority for development, and a server certificate.
 

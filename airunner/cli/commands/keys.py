@@ -1,4 +1,4 @@
-"""`airunner keys`: the key pair that tokens are signed and checked with."""
+"""`airunner keys`: makes the key pair that signs and checks tokens."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,14 +11,14 @@ from airunner.cli.render.streams import note
 
 def keys(
     directory: Annotated[
-        Path, typer.Option("--dir", metavar="DIR", help="Where to write them.")
+        Path, typer.Option("--dir", metavar="DIR", help="Folder to write the keys to.")
     ] = Path("keys"),
-    force: Annotated[bool, typer.Option("--force", help="Replace those that are there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing keys.")] = False,
 ) -> None:
     """Make an ES256 key pair for tokens: signing.pem signs them, public.pem checks them.
 
-    Only who hands out tokens needs signing.pem; a server needs public.pem alone. Replacing a pair
-    makes all tokens of the old one worthless.
+    Only the issuer of tokens needs signing.pem; a server needs public.pem alone. After a pair is
+    replaced, all tokens that the old pair signed are invalid.
 
     [bold]Example[/bold]
 

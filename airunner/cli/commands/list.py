@@ -1,4 +1,4 @@
-"""`airunner list`: jobs, newest first."""
+"""`airunner list`: lists jobs, newest first."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
     from airunner.wire.client.jobs_client import JobsClient
 
 WATCH_SECONDS = 2.0
-WATCHED = 20  # jobs that --watch shows unless --limit says otherwise
+WATCHED = 20  # jobs that --watch shows without --limit
 
 
 def list_jobs(
     queue: Annotated[
-        str | None, typer.Option("--queue", metavar="NAME", help="Only of this queue.")
+        str | None, typer.Option("--queue", metavar="NAME", help="List only jobs of this queue.")
     ] = None,
     state: Annotated[
         str | None,
         typer.Option(
-            "--state", help="Only those scheduled, running, completed, failed or cancelled."
+            "--state",
+            help="List only jobs in this state: scheduled, running, completed, failed or cancelled.",
         ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, metavar="N", help="At most so many (all).")
+        int | None,
+        typer.Option("--limit", min=1, metavar="N", help="Number of jobs to list (default: all)."),
     ] = None,
     page_size: Annotated[
-        int, typer.Option("--page-size", min=1, max=1000, help="Jobs that one request asks for.")
+        int, typer.Option("--page-size", min=1, max=1000, help="Jobs to fetch with each request.")
     ] = 200,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Stay, and show what changes, until Ctrl-C.")
-    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show changes until Ctrl-C.")] = False,
     as_json: Json = False,
     server: Server = None,
     token: Token = None,
@@ -53,7 +53,7 @@ def list_jobs(
 
     airunner list --queue nightly --json | jq -r 'select(.exit_code != 0).id'
     """
-    said = settings(server, token, token_file, ca_cert)
+    connection = settings(server, token, token_file, ca_cert)
 
     from airunner.model.job_query import JobQuery
     from airunner.model.jobs import JobState
@@ -65,7 +65,7 @@ def list_jobs(
         queue=queue, state=JobState(state.lower()) if state else None, page_size=page_size
     )
     run_client(
-        said,
+        connection,
         lambda jobs: (
             _watch(jobs, listing, limit or WATCHED, as_json)
             if watch
@@ -77,7 +77,7 @@ def list_jobs(
 async def _pages(
     jobs: "JobsClient", listing: "JobQuery", limit: int | None
 ) -> "AsyncIterator[tuple[Job, ...]]":
-    """All pages, stable though new jobs come."""
+    """All pages. Jobs that arrive meanwhile neither repeat nor hide a job."""
     from dataclasses import replace
 
     while True:
@@ -101,7 +101,7 @@ async def _print(jobs: "JobsClient", listing: "JobQuery", limit: int | None, as_
 
 
 async def _watch(jobs: "JobsClient", listing: "JobQuery", limit: int, as_json: bool) -> int:
-    """Draw the list again whenever it has changed; as JSON, a line for each job that has."""
+    """Prints the list again every 2 s. As JSON or without a terminal: a line for each changed job."""
     import asyncio
     import os
     from dataclasses import replace

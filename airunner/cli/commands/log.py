@@ -1,4 +1,4 @@
-"""`airunner log`: look after the file that a server keeps its jobs in."""
+"""`airunner log`: checks, salvages and backs up the SQLite log of a server."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,19 +12,20 @@ from airunner.cli.render.streams import note, printable, say
 from airunner.model.units import show_count, show_size
 
 FileArgument = Annotated[
-    Path, typer.Argument(metavar="FILE", help="A server's log: PATH of --store sqlite:PATH.")
+    Path, typer.Argument(metavar="FILE", help="Log of a server: PATH of --store sqlite:PATH.")
 ]
 OutArgument = Annotated[
-    Path, typer.Argument(metavar="OUT", help="The file to write; there is none of that name yet.")
+    Path, typer.Argument(metavar="OUT", help="File to write; it must not exist yet.")
 ]
 
 
 def check(file: FileArgument) -> None:
-    """Read all of a log and name everything in it that is not as it was written.
+    """Check all of a log, and name everything in it that has changed since it was written.
 
-    Its pages, rows, numbers, links and seals are checked, the artifacts in the folder beside it, and
-    the end of it that a crash may have torn. Nothing is changed, and a server may go on beside it.
-    Exits with 0 if the log is sound, 1 if there are findings, 2 if there is no log.
+    The check covers pages, rows, sequence numbers, links and seals, the artifacts in the folder
+    beside the log, and the end of the log that a crash may have torn. It changes nothing, and a
+    server may use the log meanwhile. Exit codes: 0: the log is sound; 1: there are findings;
+    2: FILE is not a log.
 
     [bold]Example[/bold]   airunner log check ~/.local/share/airunner/jobs.db
     """
@@ -45,12 +46,12 @@ def check(file: FileArgument) -> None:
 
 
 def salvage(file: FileArgument, out: OutArgument) -> None:
-    """Write what can still be read of a damaged log to a new one, and name what is lost.
+    """Write the readable part of a damaged log to a new log, and name the losses.
 
-    Each job keeps its events up to the first that is missing or damaged; a job whose beginning is
-    lost is left out, and one whose end is lost runs again on the next server. Artifacts that are as
-    they were kept are copied to a folder beside OUT. FILE stays as it is, and no server may be
-    using it. Exits with 0 if nothing is lost, 1 if something is, 2 if there is no log.
+    Each job keeps its events up to the first missing or damaged event. A job without its first event
+    is left out. A job without its end runs again on the next server. Undamaged artifacts are copied
+    to a folder beside OUT. FILE is not changed, and no server may be using it. Exit codes: 0: nothing
+    is lost; 1: something is lost; 2: FILE is not a log.
 
     [bold]Example[/bold]   airunner log salvage jobs.db saved.db
     """
@@ -58,24 +59,25 @@ def salvage(file: FileArgument, out: OutArgument) -> None:
 
     with _log_errors(file):
         done = salvaged(file, out, _say_finding)
-    said = f"{show_count(done.jobs, 'job')} and {show_count(done.events, 'event')} are in {out}"
+    summary = f"{show_count(done.jobs, 'job')} and {show_count(done.events, 'event')} are in {out}"
     if done.shortened or done.left_out:
-        said += f": {done.shortened} lost their end, and {done.left_out} more are left out"
+        shortened, left_out = show_count(done.shortened, "job"), show_count(done.left_out, "job")
+        summary += f": {shortened} lost events at the end, {left_out} left out"
     if done.artifacts:
-        said += f"; {show_count(done.artifacts, 'artifact')} beside it"
+        summary += f"; {show_count(done.artifacts, 'artifact')} beside it"
     if done.lost and done.open:
-        said += f"; a server will go on with {show_count(done.open, 'job')} that have no end there"
-    say(said)
+        summary += f"; a server will run {show_count(done.open, 'job')} without an end again"
+    say(summary)
     if done.lost:
         raise typer.Exit(DIFFERS)
 
 
 def backup(file: FileArgument, out: OutArgument) -> None:
-    """Copy a log as it is now, whether a server is using it or not.
+    """Copy a log as it is now, even while a server is using it.
 
-    The copy is complete once it has its name, and is itself a log that a server can use. Its artifacts
-    are in OUT-artifacts then. A damaged log is not copied: that exits with 1, and so does
-    a copy from which artifacts are missing, which are named.
+    The copy is complete once OUT exists, and a server can use it. Its artifacts are in OUT-artifacts.
+    A damaged log is not copied. Exit codes: 0: the copy is complete; 1: the log is damaged, or
+    artifacts are missing from the copy and are named.
 
     [bold]Example[/bold]   airunner log backup jobs.db "jobs-$(date +%F).db"
     """
@@ -101,7 +103,7 @@ def _artifact_total(count: int, size: int) -> str:
 
 @contextmanager
 def _log_errors(file: Path) -> Iterator[None]:
-    """CommandFailed, in one sentence, for what stands in the way."""
+    """Turns the errors of a log into CommandFailed, with a sentence and an exit code."""
     import apsw
 
     from airunner.log.log import LogDamaged, LogRefused
@@ -116,6 +118,6 @@ def _log_errors(file: Path) -> Iterator[None]:
         named = f"{error.filename}: " if error.filename else ""
         raise CommandFailed(f"{named}{error.strerror}", OURS) from None
     except apsw.FullError:
-        raise CommandFailed("there is no room left to write to", OURS) from None
+        raise CommandFailed("the disk is full: free space on it", OURS) from None
     except apsw.Error as error:
         raise CommandFailed(f"{file}: SQLite says: {error}", OURS) from None

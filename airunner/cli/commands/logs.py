@@ -1,4 +1,4 @@
-"""`airunner logs`: the output of a job, byte for byte or line by line; or that of all jobs."""
+"""`airunner logs`: prints the output of a job, byte for byte or line by line, or of all jobs."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,21 +15,26 @@ if TYPE_CHECKING:
 
 def logs(
     id: Annotated[
-        str | None, typer.Argument(metavar="ID", help="The job, as `airunner submit` names it.")
+        str | None,
+        typer.Argument(metavar="ID", help="Id of the job, as `airunner submit` prints it."),
     ] = None,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Wait for more, until the job has ended.")
+        bool, typer.Option("--follow", "-f", help="Wait for more output until the job has ended.")
     ] = False,
     lines: Annotated[
-        bool, typer.Option("--lines", help="Line by line, those of each stream to its own.")
+        bool,
+        typer.Option(
+            "--lines",
+            help="Print line by line: standard output and standard error each to their own stream.",
+        ),
     ] = False,
     prefix_stderr: Annotated[
         str | None,
         typer.Option(
             "--prefix-stderr",
             metavar="PREFIX",
-            help="Line by line, all to standard output: those of standard error behind this, and "
-            "EXIT:CODE at the end of a job.",
+            help="Print line by line, all to standard output: PREFIX before lines of standard error, "
+            "and EXIT:CODE at the end of a job.",
         ),
     ] = None,
     step: Annotated[
@@ -37,14 +42,14 @@ def logs(
         typer.Option(
             "--step",
             metavar="STEP",
-            help="Only of this step: 1, 2 ... or its name, as `airunner show` has them.",
+            help="Print only the output of this step: its number (1, 2 ...) or its name.",
         ),
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="All jobs, from now on; with --follow.")
+        bool, typer.Option("--all", help="Follow all jobs from now on; with --follow.")
     ] = False,
     queue: Annotated[
-        str | None, typer.Option("--queue", help="With --all: only the jobs of this queue.")
+        str | None, typer.Option("--queue", help="With --all: follow only jobs of this queue.")
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print every event as a line of JSON.")
@@ -54,17 +59,17 @@ def logs(
     token_file: TokenFile = None,
     ca_cert: CaCert = None,
 ) -> None:
-    """Print the output of a job: what is stored so far, or with --follow all until its end.
+    """Print the output of a job: the stored output, or with --follow all output until its end.
 
-    Without more options both streams go to standard output, byte for byte, in the order in which
-    they were read. It exits with 0 however the job ended; for the job's own exit code, use
-    `airunner monitor`.
+    By default both streams go to standard output, byte for byte, in the order in which they were
+    read. The exit code is 0 for every outcome of the job; use `airunner monitor` for the job's own
+    exit code.
 
-    A line ends with a newline or a carriage return. It is printed when it is complete, or its
-    step or attempt has ended, and in pieces of 1 MiB if it is longer than that.
+    A line ends with a newline or a carriage return. It is printed when it is complete, or when its
+    step or attempt has ended. A line longer than 1 MiB is printed in pieces of 1 MiB.
 
-    With --all, each line is under its job: ID, a space, the line. It goes on until it is stopped,
-    survives lost connections and restarts, and misses nothing meanwhile.
+    With --all, each line begins with the id of its job and a space. The command runs until it is
+    stopped. It reconnects after lost connections and server restarts, and misses no output.
 
     [bold]Examples[/bold]
 
@@ -76,8 +81,10 @@ def logs(
     """
     _check(id, follow=follow, everything=everything, queue=queue, step=step)
     if as_json and (lines or prefix_stderr is not None or step is not None):
-        raise typer.BadParameter("--json prints events, not lines: leave out one or the other")
-    said = settings(server, token, token_file, ca_cert)
+        raise typer.BadParameter(
+            "--json prints events: leave out --lines, --prefix-stderr and --step"
+        )
+    connection = settings(server, token, token_file, ca_cert)
 
     from airunner.cli.render.output_lines import (
         ByteView,
@@ -88,61 +95,61 @@ def logs(
     )
 
     if id is None:
-        printed = None if as_json else LineFormat(prefix_stderr)
-        run_client(said, lambda jobs: _all(jobs, queue or "", printed))
-    job, choice = id, StepFilter(step)
+        format = None if as_json else LineFormat(prefix_stderr)
+        run_client(connection, lambda jobs: _all(jobs, queue or "", format))
+    job, filter = id, StepFilter(step)
     by_line = lines or prefix_stderr is not None
-    show = (
+    view = (
         EventView()
         if as_json
-        else LineView(LineFormat(prefix_stderr), choice)
+        else LineView(LineFormat(prefix_stderr), filter)
         if by_line
-        else ByteView(choice)
+        else ByteView(filter)
     )
-    run_client(said, lambda jobs: _one(jobs, job, show, choice, follow=follow))
+    run_client(connection, lambda jobs: _one(jobs, job, view, filter, follow=follow))
 
 
 def _check(
     id: str | None, *, follow: bool, everything: bool, queue: str | None, step: str | None
 ) -> None:
-    """Refuse what does not go together."""
+    """Refuses flags that do not go together."""
     why = ""
     if not everything:
         if id is None:
-            why = "name a job, or give --all --follow for all jobs from now on"
+            why = "give the ID of a job, or --all --follow for all jobs from now on"
         elif queue is not None:
-            why = "--queue goes with --all: a job by its ID is in one queue anyway"
+            why = "--queue goes with --all, not with the ID of a job"
     elif id is not None:
-        why = "give an ID or --all, not both"
+        why = "give the ID of a job or --all, not both"
     elif not follow:
-        why = "--all is what jobs write from now on: give --follow too, or the ID of one job"
+        why = "--all prints output from now on: give --follow too, or the ID of a job"
     elif step is not None:
-        why = "--step goes with the ID of one job"
+        why = "--step goes with the ID of a job, not with --all"
     if why:
         raise typer.BadParameter(why)
 
 
 async def _one(
-    jobs: "JobsClient", id: str, show: "LogView", choice: "StepFilter", *, follow: bool
+    jobs: "JobsClient", id: str, view: "LogView", filter: "StepFilter", *, follow: bool
 ) -> int:
     from airunner.cli.exit_codes import CommandFailed
     from airunner.cli.watch_job import watch
     from airunner.model.jobs import JobId
 
     if follow:
-        await watch(jobs, JobId(id), show)
+        await watch(jobs, JobId(id), view)
     else:
-        await _stored(jobs, id, show)
-    await show.finish()
-    if not choice.matched:
+        await _print_stored(jobs, id, view)
+    await view.finish()
+    if not filter.matched:
         raise CommandFailed(
-            f"job {id} has begun no step {choice.step}: `airunner show {id}` tells its steps"
+            f"job {id} has started no step {filter.step}: `airunner show {id}` lists its steps"
         )
     return 0
 
 
-async def _stored(jobs: "JobsClient", id: str, show: "LogView") -> None:
-    """Show what is there already."""
+async def _print_stored(jobs: "JobsClient", id: str, view: "LogView") -> None:
+    """Prints the events that the server has stored so far."""
     from contextlib import aclosing
 
     from airunner.model.jobs import JobId
@@ -152,17 +159,17 @@ async def _stored(jobs: "JobsClient", id: str, show: "LogView") -> None:
         jobs,
         JobId(id),
         stop_at_tail=True,
-        kinds=show.kinds,
-        lost=lambda refusal: show.remark(f"{refusal}; trying again"),
+        kinds=view.kinds,
+        lost=lambda refusal: view.remark(f"{refusal}; trying again"),
     )
     async with aclosing(stream) as events:
         async for event in events:
             await view.show(event)
 
 
-async def _all(jobs: "JobsClient", queue: str, printed: "LineFormat | None") -> int:
+async def _all(jobs: "JobsClient", queue: str, format: "LineFormat | None") -> int:
     from airunner.cli.watch_all import AllJobsJson, AllJobsLines, follow_all_jobs
 
-    show = AllJobsLines(printed) if printed else AllJobsJson()
-    await follow_all_jobs(jobs, show, queue=queue)
+    view = AllJobsLines(format) if format else AllJobsJson()
+    await follow_all_jobs(jobs, view, queue=queue)
     return 0

@@ -1,4 +1,4 @@
-"""`airunner monitor`: watch a job from its first line."""
+"""`airunner monitor`: watches a job from its first event."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,32 +15,41 @@ if TYPE_CHECKING:
 def monitor(
     id: JobArgument,
     from_sequence: Annotated[
-        int, typer.Option("--from-sequence", min=1, help="Begin at this event.")
+        int,
+        typer.Option("--from-sequence", min=1, help="Sequence number of the first event to show."),
     ] = 1,
     playback: Annotated[
-        bool, typer.Option("--playback", help="Show output at the pace at which it was written.")
+        bool, typer.Option("--playback", help="Show output at the pace at which the job wrote it.")
     ] = False,
     speed: Annotated[
-        float, typer.Option("--speed", min=0.01, max=1000.0, help="Play back so many times faster.")
+        float,
+        typer.Option(
+            "--speed", min=0.01, max=1000.0, help="Factor by which to speed up the playback."
+        ),
     ] = 1.0,
     max_idle: Annotated[
         float | None,
-        typer.Option("--max-idle", min=0.0, metavar="SECONDS", help="The longest pause played."),
+        typer.Option(
+            "--max-idle", min=0.0, metavar="SECONDS", help="Longest pause in the playback."
+        ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print every event as a line of JSON.")
     ] = False,
-    raw: Annotated[bool, typer.Option("--raw", help="Print the output bytes alone.")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Print the bytes of the output alone.")
+    ] = False,
     group_markers: GroupMarkers = False,
     server: Server = None,
     token: Token = None,
     token_file: TokenFile = None,
     ca_cert: CaCert = None,
 ) -> None:
-    """Watch a job from its first line until its end, as late and as often as you like.
+    """Watch a job from its first line until its end, at any time and any number of times.
 
-    It survives lost connections and misses nothing. It exits with the command's exit code, as
-    `airunner submit` does; Ctrl-C only stops the watching (130), and leaves the job alone.
+    The command reconnects after a lost connection and misses no output. It exits with the exit code
+    of the job's command, as `airunner submit` does. Ctrl-C ends the watching (exit code 130), and the
+    job goes on.
 
     [bold]Examples[/bold]
 
@@ -54,7 +63,7 @@ def monitor(
         raise typer.BadParameter("give --json or --raw, not both")
     if group_markers and (as_json or raw):
         raise typer.BadParameter("--group-markers goes with neither --json nor --raw")
-    said = settings(server, token, token_file, ca_cert)
+    connection = settings(server, token, token_file, ca_cert)
 
     import asyncio
     import time
@@ -73,7 +82,7 @@ def monitor(
 
     async def watched(jobs: "JobsClient") -> int:
         pause = paced if playback else no_pause
-        show = (
+        view = (
             JsonView(pause=pause)
             if as_json
             else RawView(pause=pause)
@@ -85,6 +94,6 @@ def monitor(
                 pause=pause,
             )
         )
-        return await watch(jobs, JobId(id), show, from_sequence=from_sequence)
+        return await watch(jobs, JobId(id), view, from_sequence=from_sequence)
 
-    run_client(said, watched)
+    run_client(connection, watched)

@@ -1,4 +1,4 @@
-"""`airunner queues`: how each queue fares."""
+"""`airunner queues`: counts the jobs and workers of each queue."""
 
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ def queues(
     token_file: TokenFile = None,
     ca_cert: CaCert = None,
 ) -> None:
-    """Show how many jobs each queue has in each state, and who works on it.
+    """Show the number of jobs in each state, and the workers, of each queue.
 
     [bold]Example[/bold]   airunner queues --json
     """

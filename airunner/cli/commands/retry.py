@@ -1,4 +1,4 @@
-"""`airunner retry`."""
+"""`airunner retry`: submits a job again as a new job."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,21 +20,25 @@ def retry(
     group_markers: GroupMarkers = False,
     request_id: Annotated[
         str | None,
-        typer.Option("--request-id", metavar="KEY", help="The same key again: no second job."),
+        typer.Option(
+            "--request-id",
+            metavar="KEY",
+            help="Idempotency key: the same key again returns the first new job.",
+        ),
     ] = None,
     server: Server = None,
     token: Token = None,
     token_file: TokenFile = None,
     ca_cert: CaCert = None,
 ) -> None:
-    """Submit a job's parameters again as a new job, and print its id.
+    """Submit the spec of a job again as a new job, and print the new job's id.
 
     [bold]Example[/bold]   airunner retry "$id" --monitor
     """
     if group_markers and not watch:
         raise typer.BadParameter("--group-markers goes with --monitor")
-    said = settings(server, token, token_file, ca_cert)
-    run_client(said, lambda jobs: _retry(jobs, id, request_id, watch, group_markers))
+    connection = settings(server, token, token_file, ca_cert)
+    run_client(connection, lambda jobs: _retry(jobs, id, request_id, watch, group_markers))
 
 
 async def _retry(
@@ -55,5 +59,5 @@ async def _retry(
         return 0
     note(f"job {job.id}")
     count = partial(count_steps, jobs, job.id)
-    shown = pass_through(until_closed=True, count_steps=count, group_markers=group_markers)
-    return await watch_job(jobs, job.id, shown, known=True)
+    view = pass_through(until_closed=True, count_steps=count, group_markers=group_markers)
+    return await watch_job(jobs, job.id, view, known=True)

@@ -1,4 +1,4 @@
-"""`airunner run`: a job on this machine, without a server."""
+"""`airunner run`: runs a job on this machine, without a server."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,16 +15,14 @@ if TYPE_CHECKING:
 def run(
     file: Annotated[
         Path,
-        typer.Argument(
-            metavar="FILE", help="A job file, YAML or JSON; or a folder with a job.json."
-        ),
+        typer.Argument(metavar="FILE", help="Job file, YAML or JSON; or a folder with a job.json."),
     ],
     results: Annotated[
         Path,
         typer.Option(
             "--results",
             metavar="DIR",
-            help="For the job's logs, result.json and artifacts.",
+            help="Folder for the job's logs, result.json and artifacts.",
             rich_help_panel=FOLDERS,
         ),
     ] = Path("results"),
@@ -34,18 +32,19 @@ def run(
         bool,
         typer.Option(
             "--keep-workspace",
-            help="Do not delete the workspace, for debugging.",
+            help="Keep the workspace, for debugging.",
             rich_help_panel=FOLDERS,
         ),
     ] = False,
     group_markers: GroupMarkers = False,
 ) -> None:
-    """Run a job here, as a worker would, and exit with its command's exit code.
+    """Run a job on this machine, as a worker would, and exit with its command's exit code.
 
-    It needs no server, no token and no network of its own. The job's output is shown as it comes; its
-    logs, result.json and artifacts are in ./results, where those of the last run are replaced. `source`
-    is a folder below --jobs-dir, or else below that of the job file. The first Ctrl-C cancels
-    the job, the second kills it. `airunner worker --dry-run FILE` is the same.
+    The command needs no server, no token and no network. The job's output is shown as it is
+    written. Its logs, result.json and artifacts are stored in ./results and replace the results of
+    the previous run. `source` names a folder below --jobs-dir, by default below the folder of the
+    job file. The first Ctrl-C cancels the job, the second kills it. `airunner worker --dry-run FILE`
+    does the same.
 
     [bold]Examples[/bold]
 
@@ -74,7 +73,7 @@ def dry_run(
     keep_workspace: bool,
     group_markers: bool = False,
 ) -> int:
-    """Run the job of a file or a folder; the exit code that stands for its end."""
+    """Runs the job of a file or folder, and returns the exit code for its outcome."""
     import logging
 
     from airunner.cli.processes.folders import (
@@ -94,7 +93,7 @@ def dry_run(
         check_apart(sources / spec.source, workspaces)
     check_results(results)
     try:
-        supervisor = start_supervisor()  # while this process has one thread
+        supervisor = start_supervisor()  # forks, so before this process starts a thread
     except LaunchError as error:
         raise CommandFailed(str(error)) from None
 
@@ -102,7 +101,7 @@ def dry_run(
 
     from airunner.cli.processes.local_run import LocalSetup, run_locally
 
-    room = LocalSetup(
+    setup = LocalSetup(
         supervisor=supervisor,
         workspaces=workspaces,
         keep_workspace=keep_workspace,
@@ -111,11 +110,11 @@ def dry_run(
         group_markers=group_markers,
         log=open_journal(LogFormat.CONSOLE, level=logging.WARNING),
     )
-    return asyncio.run(run_locally(spec, room))
+    return asyncio.run(run_locally(spec, setup))
 
 
 def _read(file: Path, jobs_dir: Path | None) -> tuple["JobSpec", Path]:
-    """The job, and the root of sources."""
+    """The job's spec, and the root folder of sources."""
     from airunner.jobfile.reader import read_job_file
     from airunner.model.spec import JobSpec
 
@@ -124,5 +123,5 @@ def _read(file: Path, jobs_dir: Path | None) -> tuple["JobSpec", Path]:
     folder = file.resolve()
     root = folder.parent if jobs_dir is None else jobs_dir.resolve()
     if folder == root or not folder.is_relative_to(root):
-        raise CommandFailed(f"{file} is not a folder below --jobs-dir {jobs_dir}: name one that is")
+        raise CommandFailed(f"{file} is not below --jobs-dir {jobs_dir}: name a folder below it")
     return JobSpec(source=str(folder.relative_to(root))), root

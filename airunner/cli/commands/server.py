@@ -1,4 +1,4 @@
-"""`airunner server`: the queue, behind a gRPC port with TLS."""
+"""`airunner server`: serves a job queue on a gRPC port with TLS."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -31,35 +31,48 @@ if TYPE_CHECKING:
     from airunner.server.auth import Authenticator
     from airunner.store.retention import Retention
 
-_TLS, _AUTH, _KEEPING = "TLS", "Who may call", "What is kept"
-_PER_JOB: Final = f"{MEMORY_OUTPUT_BYTES_PER_JOB // MIB} MiB in memory, else what the job may write"
-_TOTAL: Final = (
-    f"{MEMORY_OUTPUT_BYTES_TOTAL // GIB} GiB in memory, else {SQLITE_OUTPUT_BYTES_TOTAL // GIB} GiB"
+_TLS, _AUTH, _STORAGE = "TLS", "Authentication", "Storage and retention"
+_PER_JOB: Final = (
+    f"{MEMORY_OUTPUT_BYTES_PER_JOB // MIB} MiB in memory, otherwise the job's --output-bytes-max"
 )
-_ARTIFACTS_PER_JOB: Final = f"{MEMORY_ARTIFACT_BYTES_PER_JOB // MIB} MiB in memory, else {ARTIFACT_BYTES_PER_JOB // GIB} GiB"
+_TOTAL: Final = f"{MEMORY_OUTPUT_BYTES_TOTAL // GIB} GiB in memory, otherwise {SQLITE_OUTPUT_BYTES_TOTAL // GIB} GiB"
+_ARTIFACTS_PER_JOB: Final = f"{MEMORY_ARTIFACT_BYTES_PER_JOB // MIB} MiB in memory, otherwise {ARTIFACT_BYTES_PER_JOB // GIB} GiB"
 _ARTIFACTS_TOTAL: Final = (
     f"{MEMORY_ARTIFACT_BYTES_TOTAL // MIB} MiB in memory, "
-    f"else {SQLITE_ARTIFACT_BYTES_TOTAL // GIB} GiB"
+    f"otherwise {SQLITE_ARTIFACT_BYTES_TOTAL // GIB} GiB"
 )
 
 
 def server(
     listen: Annotated[
-        str, typer.Option("--listen", metavar="HOST:PORT", help="Port 0: any that is free.")
+        str,
+        typer.Option(
+            "--listen", metavar="HOST:PORT", help="Address to listen on; port 0: any free port."
+        ),
     ] = "localhost:8080",
     tls_cert: Annotated[
         Path | None,
-        typer.Option("--tls-cert", metavar="FILE", help="Certificate.", rich_help_panel=_TLS),
+        typer.Option(
+            "--tls-cert",
+            metavar="FILE",
+            help="Certificate of the server, PEM.",
+            rich_help_panel=_TLS,
+        ),
     ] = None,
     tls_key: Annotated[
         Path | None,
-        typer.Option("--tls-key", metavar="FILE", help="Its key.", rich_help_panel=_TLS),
+        typer.Option(
+            "--tls-key",
+            metavar="FILE",
+            help="Private key of the certificate, PEM.",
+            rich_help_panel=_TLS,
+        ),
     ] = None,
     no_auth: Annotated[
         bool,
         typer.Option(
             "--no-auth",
-            help="Everyone is an admin: for development, on loopback alone.",
+            help="No tokens: every caller is an admin. For development, on a loopback address only.",
             rich_help_panel=_AUTH,
         ),
     ] = False,
@@ -68,20 +81,26 @@ def server(
         typer.Option(
             "--jwt-public-key-file",
             metavar="FILE",
-            help="The key that checks tokens, PEM (default: the text in JWT_PUBLIC_KEY).",
+            help="Public key that checks tokens, PEM (default: the text in JWT_PUBLIC_KEY).",
             rich_help_panel=_AUTH,
         ),
     ] = None,
     jwt_audience: Annotated[
         str | None,
         typer.Option(
-            "--jwt-audience", metavar="NAME", help="Tokens must be for it.", rich_help_panel=_AUTH
+            "--jwt-audience",
+            metavar="NAME",
+            help="Required audience (aud) of tokens.",
+            rich_help_panel=_AUTH,
         ),
     ] = None,
     default_role: Annotated[
         str | None,
         typer.Option(
-            "--default-role", metavar="ROLE", help="Of tokens without one.", rich_help_panel=_AUTH
+            "--default-role",
+            metavar="ROLE",
+            help="Role of a token without a role claim.",
+            rich_help_panel=_AUTH,
         ),
     ] = None,
     store: Annotated[
@@ -89,8 +108,8 @@ def server(
         typer.Option(
             "--store",
             metavar="memory|sqlite:PATH",
-            help="Where jobs are kept (default: sqlite, in jobs.db in your data folder).",
-            rich_help_panel=_KEEPING,
+            help="Storage of jobs (default: sqlite, in jobs.db in your data folder).",
+            rich_help_panel=_STORAGE,
         ),
     ] = None,
     fsync: Annotated[
@@ -98,9 +117,9 @@ def server(
         typer.Option(
             "--fsync",
             metavar="full|normal",
-            help="What an answer outlives: a power cut (full, the default), or only the end of "
-            "the server (normal).",
-            rich_help_panel=_KEEPING,
+            help="Durability of an acknowledged call: it survives a power cut (full, the default), or "
+            "only the end of the server process (normal).",
+            rich_help_panel=_STORAGE,
         ),
     ] = None,
     free_bytes_min: Annotated[
@@ -108,22 +127,29 @@ def server(
         typer.Option(
             "--free-bytes-min",
             metavar="SIZE",
-            help="With less free on its disk, jobs, output and artifacts are refused.",
-            rich_help_panel=_KEEPING,
+            help="Free disk space below which jobs, output and artifacts are refused.",
+            rich_help_panel=_STORAGE,
         ),
     ] = f"{FREE_BYTES_MIN // MIB}MiB",
     jobs_max: Annotated[
         int,
-        typer.Option("--jobs-max", min=1, help="Jobs, of every state.", rich_help_panel=_KEEPING),
+        typer.Option(
+            "--jobs-max", min=1, help="Jobs to keep, in every state.", rich_help_panel=_STORAGE
+        ),
     ] = JOBS_MAX,
     finished_max: Annotated[
         int,
-        typer.Option("--finished-max", min=0, help="Finished ones.", rich_help_panel=_KEEPING),
+        typer.Option(
+            "--finished-max", min=0, help="Finished jobs to keep.", rich_help_panel=_STORAGE
+        ),
     ] = FINISHED_JOBS_KEPT,
     finished_age: Annotated[
         str,
         typer.Option(
-            "--finished-age", metavar="TIME", help="For how long.", rich_help_panel=_KEEPING
+            "--finished-age",
+            metavar="TIME",
+            help="How long to keep finished jobs.",
+            rich_help_panel=_STORAGE,
         ),
     ] = f"{FINISHED_SECONDS_KEPT // 86_400}d",
     output_per_job: Annotated[
@@ -131,8 +157,8 @@ def server(
         typer.Option(
             "--output-per-job",
             metavar="SIZE",
-            help=f"Output kept (default: {_PER_JOB}).",
-            rich_help_panel=_KEEPING,
+            help=f"Output to keep for each job (default: {_PER_JOB}).",
+            rich_help_panel=_STORAGE,
         ),
     ] = None,
     output_total: Annotated[
@@ -140,8 +166,8 @@ def server(
         typer.Option(
             "--output-total",
             metavar="SIZE",
-            help=f"In all (default: {_TOTAL}).",
-            rich_help_panel=_KEEPING,
+            help=f"Total output to keep (default: {_TOTAL}).",
+            rich_help_panel=_STORAGE,
         ),
     ] = None,
     artifacts_per_job: Annotated[
@@ -149,8 +175,8 @@ def server(
         typer.Option(
             "--artifacts-per-job",
             metavar="SIZE",
-            help=f"Files that a job leaves (default: {_ARTIFACTS_PER_JOB}).",
-            rich_help_panel=_KEEPING,
+            help=f"Artifacts to keep for each job (default: {_ARTIFACTS_PER_JOB}).",
+            rich_help_panel=_STORAGE,
         ),
     ] = None,
     artifacts_total: Annotated[
@@ -158,28 +184,32 @@ def server(
         typer.Option(
             "--artifacts-total",
             metavar="SIZE",
-            help=f"In all (default: {_ARTIFACTS_TOTAL}).",
-            rich_help_panel=_KEEPING,
+            help=f"Total artifacts to keep (default: {_ARTIFACTS_TOTAL}).",
+            rich_help_panel=_STORAGE,
         ),
     ] = None,
     log_format: Annotated[
-        str, typer.Option("--log-format", help="console or json, on standard error.")
+        str,
+        typer.Option("--log-format", help="Format of the log on standard error: console or json."),
     ] = "console",
     ready_fd: Annotated[
         int | None,
         typer.Option(
-            "--ready-fd", min=3, metavar="N", help="Write the address there once it listens."
+            "--ready-fd",
+            min=3,
+            metavar="N",
+            help="Descriptor to write the address to once the server listens.",
         ),
     ] = None,
     lifeline_fd: Lifeline = None,
 ) -> None:
     """Serve a job queue until SIGTERM, then stop within 10 seconds.
 
-    TLS always: `airunner certs` makes a certificate. Callers show a token, which JWT_PUBLIC_KEY checks:
-    `airunner keys` makes a pair, `airunner token` a token.
+    Connections use TLS: `airunner certs` makes a certificate. Callers authenticate with a token, which
+    the server checks with JWT_PUBLIC_KEY: `airunner keys` makes a key pair, `airunner token` a token.
 
-    Jobs and their output are kept in a SQLite file, the files that they leave in a folder beside it, and
-    all are there again after a restart.
+    Jobs and their output are kept in a SQLite file, artifacts in a folder beside it. A restarted
+    server has all of them again.
 
     [bold]Example[/bold]
 
@@ -192,21 +222,21 @@ def server(
     from airunner.cli.submit_flags import duration_seconds
     from airunner.model.jobs import Millis
 
-    keeping = _storage_options(store, fsync, free_bytes_min)
+    storage = _storage_options(store, fsync, free_bytes_min)
     _check_listen(listen)
-    gate = _authenticator(listen, no_auth, jwt_public_key_file, jwt_audience, default_role)
+    authenticator = _authenticator(listen, no_auth, jwt_public_key_file, jwt_audience, default_role)
     retention = replace(
-        _retention(keeping, output_per_job, output_total, artifacts_per_job, artifacts_total),
+        _retention(storage, output_per_job, output_total, artifacts_per_job, artifacts_total),
         jobs_max=jobs_max,
         finished_max=finished_max,
         finished_age=Millis((duration_seconds("--finished-age", finished_age) or 0) * 1000),
     )
-    serving = ServerOptions(
+    options = ServerOptions(
         listen=listen,
         certificate=_pem("--tls-cert", tls_cert),
         key=_pem("--tls-key", tls_key),
-        gate=gate,
-        store=keeping,
+        gate=authenticator,
+        store=storage,
         retention=retention,
         log_format=log_format_named(log_format),
         ready=ready_fd,
@@ -214,7 +244,7 @@ def server(
     )
     if store is None:
         make_private_folder(data_folder())
-    raise typer.Exit(asyncio.run(serve(serving)))
+    raise typer.Exit(asyncio.run(serve(options)))
 
 
 def _storage_options(store: str | None, fsync: str | None, free_bytes_min: str) -> "StorageOptions":
@@ -239,20 +269,24 @@ def _retention(
     from airunner.cli.submit_flags import size_bytes
     from airunner.store.retention import IN_MEMORY, ON_DISK
 
-    usual = IN_MEMORY if store.path is None else ON_DISK
+    defaults = IN_MEMORY if store.path is None else ON_DISK
 
-    def told(option: str, text: str | None, otherwise: int) -> int:
-        given = size_bytes(option, text)
-        return otherwise if given is None else given
+    def chosen(option: str, text: str | None, default: int) -> int:
+        size = size_bytes(option, text)
+        return default if size is None else size
 
     return replace(
-        usual,
-        output_bytes_per_job=told("--output-per-job", output_per_job, usual.output_bytes_per_job),
-        output_bytes_total=told("--output-total", output_total, usual.output_bytes_total),
-        artifact_bytes_per_job=told(
-            "--artifacts-per-job", artifacts_per_job, usual.artifact_bytes_per_job
+        defaults,
+        output_bytes_per_job=chosen(
+            "--output-per-job", output_per_job, defaults.output_bytes_per_job
         ),
-        artifact_bytes_total=told("--artifacts-total", artifacts_total, usual.artifact_bytes_total),
+        output_bytes_total=chosen("--output-total", output_total, defaults.output_bytes_total),
+        artifact_bytes_per_job=chosen(
+            "--artifacts-per-job", artifacts_per_job, defaults.artifact_bytes_per_job
+        ),
+        artifact_bytes_total=chosen(
+            "--artifacts-total", artifacts_total, defaults.artifact_bytes_total
+        ),
     )
 
 
@@ -287,8 +321,8 @@ def _authenticator(
     if no_auth:
         if not is_loopback(listen):
             raise CommandFailed(
-                f"--no-auth lets everybody in, so it goes with a loopback address and not {listen}: "
-                "listen on localhost, or check tokens (airunner keys, JWT_PUBLIC_KEY)"
+                f"--no-auth makes every caller an admin, so it needs a loopback address, not {listen}: "
+                "listen on localhost, or check tokens (`airunner keys`, JWT_PUBLIC_KEY)"
             )
         return NoAuth()
     if default_role is not None and default_role not in list(Role):
@@ -296,15 +330,15 @@ def _authenticator(
     key = key_text(key_file, "JWT_PUBLIC_KEY")
     if not key:
         raise CommandFailed(
-            "there is no key to check tokens with: set JWT_PUBLIC_KEY to its PEM text or give "
-            "--jwt-public-key-file (airunner keys makes one), or use --no-auth on loopback"
+            "there is no key to check tokens with: set JWT_PUBLIC_KEY to the PEM text of a public key, "
+            "give --jwt-public-key-file (`airunner keys` makes a key pair), or use --no-auth on loopback"
         )
     role = Role(default_role) if default_role else None
     return JwtAuthenticator(key, audience=audience or None, default_role=role)
 
 
 def is_loopback(listen: str) -> bool:
-    """Whether HOST:PORT can be reached from this machine alone."""
+    """Whether only this machine can reach HOST:PORT."""
     from ipaddress import ip_address
 
     host = listen.rpartition(":")[0].removeprefix("[").removesuffix("]")

@@ -1,4 +1,4 @@
-"""`airunner show`: everything about one job."""
+"""`airunner show`: shows all properties of a job."""
 
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ def show(
     token_file: TokenFile = None,
     ca_cert: CaCert = None,
 ) -> None:
-    """Show what a job is, how it fares, its attempts, and why it waits.
+    """Show a job: its spec, state, attempts and results, and the reason why it waits.
 
     [bold]Example[/bold]   airunner show "$id" --json | jq .exit_code
     """

@@ -1,4 +1,4 @@
-"""`airunner submit`: a job, its output, and its exit code, as if it ran here."""
+"""`airunner submit`: submits a job, shows its output, and exits with its exit code."""
 
 import shlex
 from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airunner.wire.client.jobs_client import JobsClient
 
 _HINT_CELLS = 60
-_JOB = "The job (over what the file says)"
+_JOB = "The job (flags override the job file)"
 
 
 def _job_option(flag: str, help: str, metavar: str) -> typer.models.OptionInfo:
@@ -33,14 +33,14 @@ def submit(
         list[str] | None,
         typer.Argument(
             metavar="[REPO] [-- COMMAND ARG...]",
-            help="The repository to clone (a URL or a folder), and the command to run in it.",
+            help="Repository to clone (a URL or a folder), and the command to run in it.",
         ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="A job file, YAML or JSON.")
+        Path | None, typer.Option("--config", metavar="FILE", help="Job file, YAML or JSON.")
     ] = None,
     detach: Annotated[
-        bool, typer.Option("--detach", help="Print the job's id and do not wait for it.")
+        bool, typer.Option("--detach", help="Print the job's id and exit at once.")
     ] = False,
     group_markers: GroupMarkers = False,
     request_id: Annotated[
@@ -48,93 +48,119 @@ def submit(
         typer.Option(
             "--request-id",
             metavar="KEY",
-            help="The same key and the same job again: no second job, but the first one.",
+            help="Idempotency key: submitting the same job again with the same key returns the first job.",
         ),
     ] = None,
     script: Annotated[
         str | None,
         _job_option(
-            "--script", "Instead of a command: a shell script; -: on standard input.", "TEXT"
+            "--script", "Shell script instead of a command; -: read it from standard input.", "TEXT"
         ),
     ] = None,
     step: Annotated[
         list[str] | None,
         _job_option(
-            "--step", "Instead of a command: a shell command; repeatable, in order.", "TEXT"
+            "--step", "Shell command of a step, instead of a command; repeatable, in order.", "TEXT"
         ),
     ] = None,
     shell: Annotated[
         str | None,
         _job_option(
-            "--shell", "What runs script and steps, as in 'bash -eu' (bash, or sh).", "PROGRAM"
+            "--shell",
+            "Shell that runs script and steps, such as 'bash -eu' (bash, or sh).",
+            "PROGRAM",
         ),
     ] = None,
-    name: Annotated[str | None, _job_option("--name", "What to call it.", "NAME")] = None,
+    name: Annotated[str | None, _job_option("--name", "Name of the job.", "NAME")] = None,
     queue: Annotated[
-        str | None, _job_option("--queue", "The queue (default: default).", "NAME")
+        str | None, _job_option("--queue", "Queue of the job (default: default).", "NAME")
     ] = None,
     source: Annotated[
         str | None,
         _job_option(
-            "--source", "A folder below the worker's --jobs-dir, to run in a copy of.", "FOLDER"
+            "--source", "Folder below the worker's --jobs-dir; the job runs in a copy.", "FOLDER"
         ),
     ] = None,
-    branch: Annotated[str | None, _job_option("--branch", "The branch or tag.", "NAME")] = None,
-    commit: Annotated[str | None, _job_option("--commit", "The commit.", "SHA")] = None,
-    depth: Annotated[int | None, _job_option("--depth", "Commits of history; 0: all.", "N")] = None,
+    branch: Annotated[
+        str | None, _job_option("--branch", "Branch or tag to check out.", "NAME")
+    ] = None,
+    commit: Annotated[str | None, _job_option("--commit", "Commit to check out.", "SHA")] = None,
+    depth: Annotated[
+        int | None, _job_option("--depth", "Commits of history to fetch; 0: all.", "N")
+    ] = None,
     submodules: Annotated[
-        str | None, _job_option("--submodules", "none, true (the top ones) or recursive.", "WHICH")
+        str | None,
+        _job_option(
+            "--submodules", "Submodules to fetch: none, true (top level) or recursive.", "WHICH"
+        ),
     ] = None,
     no_checkout: Annotated[
         bool,
-        typer.Option("--no-checkout", help="An empty folder, no clone.", rich_help_panel=_JOB),
+        typer.Option(
+            "--no-checkout", help="Run in an empty folder, without a clone.", rich_help_panel=_JOB
+        ),
     ] = False,
     working_directory: Annotated[
-        str | None, _job_option("--working-directory", "Below the checkout.", "PATH")
+        str | None,
+        _job_option("--working-directory", "Folder below the checkout to run in.", "PATH"),
     ] = None,
     artifact: Annotated[
         list[str] | None,
-        _job_option("--artifact", "Files to keep, as in .gitignore; repeatable.", "PATTERN"),
+        _job_option(
+            "--artifact", "Files to store, a pattern as in .gitignore; repeatable.", "PATTERN"
+        ),
     ] = None,
     env: Annotated[
         list[str] | None,
-        _job_option("--env", "A variable for the command; repeatable.", "NAME=VALUE"),
+        _job_option("--env", "Environment variable of the command; repeatable.", "NAME=VALUE"),
     ] = None,
     metadata: Annotated[
-        list[str] | None, _job_option("--metadata", "Your own note; repeatable.", "KEY=VALUE")
+        list[str] | None,
+        _job_option("--metadata", "Note on the job, for your own use; repeatable.", "KEY=VALUE"),
     ] = None,
-    owner: Annotated[str | None, _job_option("--owner", "Whose job it is.", "NAME")] = None,
+    owner: Annotated[str | None, _job_option("--owner", "Owner of the job.", "NAME")] = None,
     pty: Annotated[
         bool | None,
-        typer.Option("--pty/--pipe", help="A terminal for the command.", rich_help_panel=_JOB),
+        typer.Option(
+            "--pty/--pipe",
+            help="Run the command in a pseudo-terminal, or with pipes.",
+            rich_help_panel=_JOB,
+        ),
     ] = None,
-    columns: Annotated[int | None, _job_option("--columns", "Of the terminal (80).", "N")] = None,
-    rows: Annotated[int | None, _job_option("--rows", "Of the terminal (24).", "N")] = None,
+    columns: Annotated[
+        int | None, _job_option("--columns", "Columns of the terminal (default: 80).", "N")
+    ] = None,
+    rows: Annotated[
+        int | None, _job_option("--rows", "Rows of the terminal (default: 24).", "N")
+    ] = None,
     timeout: Annotated[
-        str | None, _job_option("--timeout", "Of running, such as 90 or 10m; 0: none.", "TIME")
+        str | None,
+        _job_option("--timeout", "Longest running time, such as 90 or 10m; 0: no limit.", "TIME"),
     ] = None,
     queue_timeout: Annotated[
-        str | None, _job_option("--queue-timeout", "Of waiting in line; 0: none.", "TIME")
+        str | None,
+        _job_option("--queue-timeout", "Longest time in the queue; 0: no limit.", "TIME"),
     ] = None,
     grace: Annotated[
-        str | None, _job_option("--grace", "From SIGTERM to SIGKILL (10s).", "TIME")
+        str | None, _job_option("--grace", "Time from SIGTERM to SIGKILL (default: 10s).", "TIME")
     ] = None,
     attempts_max: Annotated[
-        int | None, _job_option("--attempts-max", "Workers that may be lost (3).", "N")
+        int | None,
+        _job_option("--attempts-max", "Lost attempts after which the job fails (default: 3).", "N"),
     ] = None,
     output_bytes_max: Annotated[
-        str | None, _job_option("--output-bytes-max", "Output that is kept (1GiB).", "SIZE")
+        str | None, _job_option("--output-bytes-max", "Output to keep (default: 1GiB).", "SIZE")
     ] = None,
     server: Server = None,
     token: Token = None,
     token_file: TokenFile = None,
     ca_cert: CaCert = None,
 ) -> None:
-    """Submit a job, show its output as it comes, and exit with its command's exit code.
+    """Submit a job, show its output as it is written, and exit with its command's exit code.
 
-    128+n: signal n; 126: not executable; 127: not found; 124: timeout; 130: cancelled; 125: anything of
-    airunner's own. Ctrl-C asks whether to cancel the job or to detach from it; without a terminal,
-    SIGINT and SIGTERM cancel it.
+    Exit codes: 128+n: signal n; 126: not executable; 127: not found; 124: timeout; 130: cancelled;
+    125: airunner failed, not the command. Ctrl-C asks whether to cancel the job or to detach from it;
+    without a terminal, SIGINT and SIGTERM cancel the job.
 
     [bold]Examples[/bold]
 
@@ -148,7 +174,7 @@ def submit(
 
     airunner submit --detach --queue nightly -- ./backup.sh
     """
-    from airunner.cli import submit_flags as of
+    from airunner.cli import submit_flags
     from airunner.jobfile.draft import JobDraft
     from airunner.jobfile.reader import read_job_file
     from airunner.model.spec import ProcessType, Submodules
@@ -159,8 +185,8 @@ def submit(
     flags = JobDraft(
         command=command[0] if command else None,
         args=tuple(command[1:]) if command else None,
-        script=of.read_script("--script", script),
-        steps=of.steps("--step", step),
+        script=submit_flags.read_script("--script", script),
+        steps=submit_flags.steps("--step", step),
         shell=shell,
         name=name,
         queue=queue,
@@ -173,24 +199,24 @@ def submit(
         submodules=Submodules(submodules) if submodules is not None else None,
         working_directory=working_directory,
         artifacts=tuple(artifact) if artifact else None,
-        environment=of.name_values("--env", env),
-        metadata=of.name_values("--metadata", metadata),
+        environment=submit_flags.name_values("--env", env),
+        metadata=submit_flags.name_values("--metadata", metadata),
         owner=owner,
         process_type=None if pty is None else ProcessType.PTY if pty else ProcessType.PIPE,
         columns=columns,
         rows=rows,
-        timeout=of.duration_seconds("--timeout", timeout),
-        queue_timeout=of.duration_seconds("--queue-timeout", queue_timeout),
-        grace=of.duration_seconds("--grace", grace),
+        timeout=submit_flags.duration_seconds("--timeout", timeout),
+        queue_timeout=submit_flags.duration_seconds("--queue-timeout", queue_timeout),
+        grace=submit_flags.duration_seconds("--grace", grace),
         attempts_max=attempts_max,
-        output_bytes_max=of.size_bytes("--output-bytes-max", output_bytes_max),
+        output_bytes_max=submit_flags.size_bytes("--output-bytes-max", output_bytes_max),
     )
-    flags = of.with_sources(flags)
+    flags = submit_flags.with_sources(flags)
     spec = (flags.over(read_job_file(config)) if config else flags).spec()
-    said = settings(server, token, token_file, ca_cert)
+    connection = settings(server, token, token_file, ca_cert)
     request = _request(request_id)
     run_client(
-        said,
+        connection,
         lambda jobs: (
             _detached(jobs, spec, request)
             if detach
@@ -200,29 +226,29 @@ def submit(
 
 
 def _split(words: list[str], context: typer.Context) -> tuple[str | None, list[str]]:
-    """The repository, if there is one, and the command."""
+    """The repository, None if the command line names none, and the job's command."""
     from airunner.cli.render.table import cropped
     from airunner.jobfile.draft import locate
 
     command: list[str] = context.obj if isinstance(context.obj, list) else []
     if len(words) > 1:
-        meant = cropped(shlex.join(words[1:]), _HINT_CELLS)
+        intended = cropped(shlex.join(words[1:]), _HINT_CELLS)
         raise CommandFailed(
             f"{words[1]!r} is one word too many: put the command after --, as in "
-            f"`airunner submit {shlex.quote(words[0])} -- {meant}`",
+            f"`airunner submit {shlex.quote(words[0])} -- {intended}`",
             2,
         )
     return (locate(words[0], Path.cwd()) if words else None), command
 
 
 def _request(request_id: str | None) -> "RequestId":
-    """A key of the caller's, or a new one, so that our own retries never submit a job twice."""
+    """The caller's key, or a new key, so that retries of the request never submit a job twice."""
     from uuid import uuid4
 
     from airunner.model.jobs import RequestId
 
     if request_id is not None and not request_id:
-        raise CommandFailed("--request-id is empty: give a key, or leave it out", 2)
+        raise CommandFailed("--request-id is empty: give a key, or leave the flag out", 2)
     return RequestId(request_id or f"submit-{uuid4()}")
 
 
@@ -249,11 +275,11 @@ async def _watched(
         accepted = await interrupts.await_answer(jobs.enqueue(spec, request=request))
         note(f"job {accepted.id}")
         count = partial(count_steps, jobs, accepted.id)
-        shown = pass_through(until_closed=False, count_steps=count, group_markers=group_markers)
+        view = pass_through(until_closed=False, count_steps=count, group_markers=group_markers)
         try:
             async with asyncio.TaskGroup() as tasks:
                 minding = tasks.create_task(interrupts.handle(jobs, accepted.id))
-                code = await watch(jobs, accepted.id, shown, known=True)
+                code = await watch(jobs, accepted.id, view, known=True)
                 minding.cancel()
             return code
         except* Detached:

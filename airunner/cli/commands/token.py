@@ -1,4 +1,4 @@
-"""`airunner token`: say who may do what, until when."""
+"""`airunner token`: signs a token with a subject, roles and a time to live."""
 
 import os
 from pathlib import Path
@@ -12,23 +12,35 @@ from airunner.model.units import parse_duration
 
 
 def token(
-    subject: Annotated[str, typer.Option("--subject", metavar="NAME", help="Who it is for.")],
+    subject: Annotated[
+        str,
+        typer.Option(
+            "--subject", metavar="NAME", help="Subject of the token: the name of a user or worker."
+        ),
+    ],
     ttl: Annotated[
-        str, typer.Option("--ttl", metavar="TIME", help="How long it is good for, such as 12h.")
+        str, typer.Option("--ttl", metavar="TIME", help="Time to live of the token, such as 12h.")
     ] = "1h",
     role: Annotated[
         list[str] | None,
-        typer.Option("--role", help="user, worker, viewer or admin; repeatable (default user)."),
+        typer.Option(
+            "--role", help="Role: user, worker, viewer or admin; repeatable (default: user)."
+        ),
     ] = None,
     audience: Annotated[
-        str | None, typer.Option("--audience", metavar="NAME", help="For servers of this name.")
+        str | None,
+        typer.Option(
+            "--audience",
+            metavar="NAME",
+            help="Audience (aud): only servers with this --jwt-audience accept the token.",
+        ),
     ] = None,
     signing_key_file: Annotated[
         Path | None,
         typer.Option(
             "--signing-key-file",
             metavar="FILE",
-            help="The private key, PEM (default: the text in JWT_SIGNING_KEY).",
+            help="Private key, PEM (default: the text in JWT_SIGNING_KEY).",
         ),
     ] = None,
 ) -> None:
@@ -56,14 +68,14 @@ def token(
     key = key_text(signing_key_file, "JWT_SIGNING_KEY")
     if not key:
         raise CommandFailed(
-            "there is no key to sign with: set JWT_SIGNING_KEY to its PEM text or give "
-            "--signing-key-file (airunner keys makes one)"
+            "there is no key to sign with: set JWT_SIGNING_KEY to the PEM text of a private key or give "
+            "--signing-key-file (`airunner keys` makes a key pair)"
         )
     say(sign_token(key, subject, roles=roles, seconds=seconds, audience=audience))
 
 
 def key_text(path: Path | None, variable: str) -> str:
-    """PEM text from a file, or else from the environment; "" if neither is said."""
+    """The PEM text of a key: from a file, or from an environment variable; "" if neither is set."""
     if path is None:
         return os.environ.get(variable, "")
     try:

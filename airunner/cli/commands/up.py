@@ -1,4 +1,4 @@
-"""`airunner up`: a server and a worker on this machine, with nothing to set up."""
+"""`airunner up`: runs a server and a worker on this machine, without any set-up."""
 
 import os
 from typing import Annotated
@@ -10,14 +10,21 @@ from airunner.cli.options import JobsDir
 
 def up(
     listen: Annotated[
-        str, typer.Option("--listen", metavar="HOST:PORT", help="Of the server; port 0: any.")
+        str,
+        typer.Option(
+            "--listen", metavar="HOST:PORT", help="Address of the server; port 0: any free port."
+        ),
     ] = "localhost:8080",
     queue: Annotated[
         list[str] | None,
-        typer.Option("--queue", metavar="NAME", help="Of the worker; repeatable (default)."),
+        typer.Option(
+            "--queue",
+            metavar="NAME",
+            help="Queue that the worker serves; repeatable (default: default).",
+        ),
     ] = None,
     slots: Annotated[
-        int, typer.Option("--slots", min=1, metavar="N", help="Jobs at once.")
+        int, typer.Option("--slots", min=1, metavar="N", help="Concurrent jobs of the worker.")
     ] = os.cpu_count() or 1,
     jobs_dir: JobsDir = None,
     store: Annotated[
@@ -25,17 +32,18 @@ def up(
         typer.Option(
             "--store",
             metavar="memory|sqlite:PATH",
-            help="Where jobs are kept (default: sqlite, in jobs.db there).",
+            help="Storage of jobs (default: sqlite, in jobs.db in your data folder).",
         ),
     ] = None,
     log_format: Annotated[
-        str, typer.Option("--log-format", help="console or json, on standard error.")
+        str,
+        typer.Option("--log-format", help="Format of the log on standard error: console or json."),
     ] = "console",
 ) -> None:
     """Run a server and a worker until Ctrl-C.
 
-    Certificates, keys and a token are made on first use, in your data folder. Jobs and their output
-    are kept there too, and are there again the next time. While it runs, the other commands find it
+    The first start makes certificates and keys in your data folder. Jobs and their output are kept
+    there too, and the next start has them again. While `up` runs, the other commands find its server
     by themselves. The worker may clone repositories of this machine.
 
     [bold]Example[/bold]   airunner up   and in another terminal   airunner submit -- echo hello
@@ -50,7 +58,7 @@ def up(
     folder = embedded_folder()
     prepare(folder)
     options = ["--log-format", log_format_named(log_format).value]
-    keeping = ["--store", store or f"sqlite:{folder / JOBS_FILE}"]
+    storage = ["--store", store or f"sqlite:{folder / JOBS_FILE}"]
     worker = [*options, "--slots", str(slots)]
     if jobs_dir is not None:
         check_worker(jobs_dir, folder / "work", folder / "work")
@@ -58,5 +66,5 @@ def up(
     for name in queue or ["default"]:
         worker += ["--queue", name]
     raise typer.Exit(
-        asyncio.run(run_both(folder, ["--listen", listen, *keeping, *options], worker))
+        asyncio.run(run_both(folder, ["--listen", listen, *storage, *options], worker))
     )

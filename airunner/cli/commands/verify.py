@@ -1,4 +1,4 @@
-"""`airunner verify`: whether a job's log is whole, by its own seal."""
+"""`airunner verify`: proves by its seal that a job's log is whole."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -25,9 +25,10 @@ def verify(
 ) -> None:
     """Prove that a job's log is whole, or name the first event that differs.
 
-    When a job ends its log is sealed with a digest through every event and every byte of output.
-    This reads the whole log again and makes the digest anew. Exit code 0: it is whole; 1: it
-    differs; 125: nothing is proven, since the job runs or retention has taken output.
+    At the end of a job its log is sealed with a digest over every event and every byte of output.
+    The command reads the whole log and computes the digest again. Exit codes: 0: the log is whole;
+    1: it differs; 125: nothing is proven, since the job has not ended or retention has removed
+    output.
 
     [bold]Example[/bold]   airunner verify "$id"
     """
@@ -60,7 +61,9 @@ async def _verify(jobs: "JobsClient", id: str, as_json: bool) -> int:
                 proof.see(event)
         except DataLoss as loss:
             proof.lose(str(loss))
-    job, _ = await jobs.get(JobId(id))  # after the stream, whose output was safe while it was read
+    job, _ = await jobs.get(
+        JobId(id)
+    )  # after the stream: retention spares output that is being read
     verdict = proof.verdict(job.output_bytes)
     if as_json:
         say(json.dumps(verdict_json(job, verdict)))
@@ -73,28 +76,30 @@ async def _verify(jobs: "JobsClient", id: str, as_json: bool) -> int:
 
 
 def verdict_prose(job: "Job", verdict: "Verdict") -> list[str]:
-    """The same for people."""
+    """The verdict for people, a line for each finding."""
     from airunner.model.proof.proof import Differs, Unproven, Unsealed, Whole
 
     match verdict:
         case Unsealed(last):
             return [
-                f"not sealed yet: the job has not ended; {last:,} events so far are as they were"
+                f"not sealed yet: the job has not ended; its {last:,} events so far are unchanged"
             ]
         case Differs(first, last, why):
             return [f"differs at {_sequences(first, last)}: {why}"]
         case Unproven(seal, size, dropped):
             gaps = ", ".join(_sequences(*each) for each in dropped[:_GAPS_SHOWN])
             more = ", ..." if len(dropped) > _GAPS_SHOWN else ""
-            found = f"not proven: retention has taken {size:,} bytes of output ({gaps}{more}); "
-            found += f"all else of {seal.count:,} events is as it was"
+            found = f"not proven: retention has removed {size:,} bytes of output ({gaps}{more}); "
+            found += f"the rest of {seal.count:,} events is unchanged"
         case Whole(seal):
             found = f"whole: {seal.count:,} events, {seal.size:,} bytes of output"
     lines = [f"{found}, sha256 {seal.digest.hex()}"]
     if seal.cut:
         lines.append(f"{seal.cut:,} more bytes were cut at a limit when they were written")
     if job.outcome and not job.outcome.log_complete:
-        lines.append("this is all that was stored: the worker could not deliver all of its log")
+        lines.append(
+            "the stored log is incomplete: the worker could not deliver all of its reports"
+        )
     return lines
 
 

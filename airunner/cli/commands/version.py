@@ -1,4 +1,4 @@
-"""`airunner version`."""
+"""`airunner version`: prints the version."""
 
 from airunner import __version__
 from airunner.cli.render.streams import say

@@ -1,4 +1,4 @@
-"""`airunner worker`: run jobs on this machine."""
+"""`airunner worker`: takes jobs from a server and runs them on this machine."""
 
 import os
 import socket
@@ -35,11 +35,14 @@ def worker(
     queue: Annotated[
         list[str] | None,
         typer.Option(
-            "--queue", metavar="NAME", help="Repeatable, in order of preference (default)."
+            "--queue",
+            metavar="NAME",
+            help="Queue to serve; repeatable, in order of preference (default: default).",
         ),
     ] = None,
     slots: Annotated[
-        int, typer.Option("--slots", min=1, max=WORKER_SLOTS_MAX, metavar="N", help="Jobs at once.")
+        int,
+        typer.Option("--slots", min=1, max=WORKER_SLOTS_MAX, metavar="N", help="Concurrent jobs."),
     ] = os.cpu_count() or 1,
     visibility_timeout: Annotated[
         int,
@@ -48,26 +51,33 @@ def worker(
             min=VISIBILITY_SECONDS_MIN,
             max=VISIBILITY_SECONDS_MAX,
             metavar="SECONDS",
-            help="Out of touch for so long, its jobs go to another worker.",
+            help="Lease time: after this time without contact, the jobs go to another worker.",
         ),
     ] = WORKER_VISIBILITY_SECONDS_DEFAULT,
     once: Annotated[
-        bool, typer.Option("--once", help="Run one job and exit with its exit code.")
+        bool, typer.Option("--once", help="Run one job, and exit with its exit code.")
     ] = False,
     max_jobs: Annotated[
         int | None,
-        typer.Option("--max-jobs", min=1, metavar="N", help="Run N jobs in all and exit with 0."),
+        typer.Option(
+            "--max-jobs", min=1, metavar="N", help="Run N jobs in total, then exit with 0."
+        ),
     ] = None,
     idle_exit: Annotated[
         float | None,
         typer.Option(
-            "--idle-exit", min=0.0, metavar="SECONDS", help="End after so long idle, with 0."
+            "--idle-exit",
+            min=0.0,
+            metavar="SECONDS",
+            help="Exit with 0 after this time without a job.",
         ),
     ] = None,
     dry_run: Annotated[
         Path | None,
         typer.Option(
-            "--dry-run", metavar="FILE", help="Run this job without any server: `airunner run`."
+            "--dry-run",
+            metavar="FILE",
+            help="Run the job of FILE without a server, as `airunner run` does.",
         ),
     ] = None,
     name: Annotated[
@@ -75,15 +85,18 @@ def worker(
         typer.Option(
             "--name",
             metavar="NAME",
-            help="Of the pool it belongs to; many workers may share it, and each process is "
-            "told apart (this host's).",
+            help="Name of the worker's pool (default: the host name). Several workers may share "
+            "a name; each process has its own id.",
         ),
     ] = None,
     jobs_dir: JobsDir = None,
     drain_timeout: Annotated[
         float,
         typer.Option(
-            "--drain-timeout", min=0.0, metavar="SECONDS", help="Given to running jobs at the end."
+            "--drain-timeout",
+            min=0.0,
+            metavar="SECONDS",
+            help="Time that running jobs get to finish after the first signal.",
         ),
     ] = 60.0,
     work_dir: Annotated[
@@ -91,7 +104,7 @@ def worker(
         typer.Option(
             "--work-dir",
             metavar="DIR",
-            help="For workspaces and spools (your cache folder).",
+            help="Folder for workspaces and spools (default: work in your cache folder).",
             rich_help_panel=FOLDERS,
         ),
     ] = None,
@@ -101,8 +114,8 @@ def worker(
         typer.Option(
             "--spool-bytes-max",
             metavar="SIZE",
-            help="Of one job, that may wait there for the server; then the job waits "
-            f"({show_size(SPOOL_BYTES_DEFAULT)}).",
+            help="Output of each job that may wait for the server in --work-dir; the job blocks "
+            f"when its spool is full (default: {show_size(SPOOL_BYTES_DEFAULT)}).",
             rich_help_panel=FOLDERS,
         ),
     ] = None,
@@ -110,7 +123,7 @@ def worker(
         bool,
         typer.Option(
             "--keep-workspace",
-            help="Do not delete workspaces, for debugging.",
+            help="Keep workspaces, for debugging.",
             rich_help_panel=FOLDERS,
         ),
     ] = False,
@@ -118,12 +131,13 @@ def worker(
         bool,
         typer.Option(
             "--allow-local-repositories",
-            help="Jobs may clone what lies on this machine.",
+            help="Let jobs clone repositories from the file system of this machine.",
             rich_help_panel=FOLDERS,
         ),
     ] = False,
     log_format: Annotated[
-        str, typer.Option("--log-format", help="console or json, on standard error.")
+        str,
+        typer.Option("--log-format", help="Format of the log on standard error: console or json."),
     ] = "console",
     lifeline_fd: Lifeline = None,
     server: Server = None,
@@ -131,10 +145,11 @@ def worker(
     token_file: TokenFile = None,
     ca_cert: CaCert = None,
 ) -> None:
-    """Take jobs from a server and run them here, until SIGTERM.
+    """Take jobs from a server and run them on this machine, until SIGTERM.
 
-    The first SIGTERM or Ctrl-C drains: no new jobs, and running ones get --drain-timeout, then go back
-    to their place in line. The second kills them now. It needs no open port.
+    The first SIGTERM or Ctrl-C drains the worker: it takes no new job, running jobs get
+    --drain-timeout to finish, and unfinished jobs return to their place in line. The second signal
+    kills the running jobs. A worker needs no open port.
 
     [bold]Examples[/bold]
 
@@ -150,22 +165,22 @@ def worker(
     from airunner.worker.spool.disk_spools import DiskSpools
     from airunner.worker.supervisor.supervisor import start_supervisor
 
-    lines = log_format_named(log_format)
+    format = log_format_named(log_format)
     if once and max_jobs is not None:
-        raise CommandFailed("give --once, which is for one job, or --max-jobs, not both", USAGE)
+        raise CommandFailed("give --once or --max-jobs, not both", USAGE)
     if dry_run is not None:
         raise typer.Exit(_dry_run(dry_run, jobs_dir, workspaces_dir or work_dir, keep_workspace))
     queues = _queues(queue)
-    said = settings(server, token, token_file, ca_cert)
-    log = open_journal(lines)
+    connection = settings(server, token, token_file, ca_cert)
+    log = open_journal(format)
     work_root = work_folder(work_dir)
     workspaces = workspaces_dir.absolute() if workspaces_dir else work_root
     check_worker(jobs_dir, workspaces, work_root)
     spool_size = _spool_size(spool_bytes_max)
-    endpoint = said.endpoint()
+    endpoint = connection.endpoint()
     spools = DiskSpools(work_root, log, server=endpoint.server, bytes_max=spool_size)
     try:
-        # Before gRPC, which starts threads: no process with threads forks.
+        # Before gRPC starts its threads: a process with threads must not fork.
         supervisor = start_supervisor(lifeline=spools.lifeline())
     except LaunchError as error:
         spools.close()
@@ -186,7 +201,7 @@ def worker(
         idle_exit=idle_exit,
         drain_timeout=drain_timeout,
     )
-    site = WorkerSetup(
+    setup = WorkerSetup(
         endpoint=endpoint,
         supervisor=supervisor,
         sources=jobs_dir,
@@ -197,7 +212,7 @@ def worker(
         spools=spools,
         lifeline=lifeline_fd,
     )
-    code = asyncio.run(work(options, site))
+    code = asyncio.run(work(options, setup))
     raise typer.Exit(code if once else 0)
 
 
@@ -211,12 +226,12 @@ def _queues(names: list[str] | None) -> tuple[str, ...]:
 
 
 def _spool_size(text: str | None) -> int:
-    """Bytes."""
+    """The size of --spool-bytes-max in bytes."""
     from airunner.cli.submit_flags import size_bytes
     from airunner.model.validation import check_within
 
-    said = size_bytes("--spool-bytes-max", text)
-    bytes_max = SPOOL_BYTES_DEFAULT if said is None else said
+    size = size_bytes("--spool-bytes-max", text)
+    bytes_max = SPOOL_BYTES_DEFAULT if size is None else size
     check_within("--spool-bytes-max", bytes_max, SPOOL_BYTES_MIN, SPOOL_BYTES_MAX, "bytes")
     return bytes_max
 

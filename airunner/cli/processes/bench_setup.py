@@ -1,4 +1,4 @@
-"""What whoever measures shares: a setting with certificates of its own, and an end by a signal."""
+"""The set-up of a bench run: its certificates and clients, and its end by a signal."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def make_setting(
-    place: Path,
+    folder: Path,
     *,
     seconds: float,
     rounds: int,
@@ -31,8 +31,8 @@ def make_setting(
     output_bytes: int,
     seed: int,
 ) -> Setting:
-    """A Setting whose files are all in `place`, an empty folder."""
-    certs = place / "certs"
+    """A Setting with all its files in `folder`, which must be empty."""
+    certs = folder / "certs"
     make_certificates(certs)
 
     def endpoint(address: str) -> Endpoint:
@@ -48,25 +48,25 @@ def make_setting(
         jobs=jobs,
         output_bytes=output_bytes,
         seed=seed,
-        folder=place,
+        folder=folder,
         certs=certs,
-        environment={**os.environ, "HOME": str(place)},
+        environment={**os.environ, "HOME": str(folder)},
         client=lambda address: JobsClient(endpoint(address)),
         connect=lambda address: connect(endpoint(address)),
     )
 
 
 async def until_stopped(work: Coroutine[Any, Any, T]) -> T:
-    """The work's result; SIGINT and SIGTERM cancel it, and are then the exit code.
+    """Awaits the work. SIGINT and SIGTERM cancel it and become the exit code, 128 + signal.
 
-    So what it has started ends, and its files go, however it is told to stop. asyncio's own way with
-    SIGINT is a handler that runs wherever Python is, where what it raises may be lost.
+    So the work's processes and files are removed, whichever signal ends it. Rejected: asyncio's own
+    SIGINT handler, which raises KeyboardInterrupt wherever Python runs, where it may be lost.
     """
-    task, heard = asyncio.current_task(), list[int]()
+    task, received = asyncio.current_task(), list[int]()
     assert task
 
     def stop(number: int) -> None:
-        heard.append(number)
+        received.append(number)
         task.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -74,6 +74,6 @@ async def until_stopped(work: Coroutine[Any, Any, T]) -> T:
     try:
         return await work
     except asyncio.CancelledError:
-        if not heard:
+        if not received:
             raise
-        raise typer.Exit(128 + heard[0]) from None
+        raise typer.Exit(128 + received[0]) from None

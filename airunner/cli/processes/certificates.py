@@ -1,14 +1,14 @@
 """A development certificate authority, and the server certificate that it signs.
 
-    ca.pem          what clients trust (`--ca-cert`)
+    ca.pem          trusted by clients (`--ca-cert`)
     ca-key.pem      0600; needed only to sign another server certificate
     server.pem      `airunner server --tls-cert`
     server-key.pem  0600; `airunner server --tls-key`
 
 ECDSA on P-256. The server certificate names localhost, 127.0.0.1, ::1 and
-whatever else is asked for. Rejected: one self-signed certificate for both, since
-whoever trusts it would trust the server's key to sign others; and mkcert, which
-is one more thing to install and puts its authority into the system's store.
+the names given. Rejected: a single self-signed certificate for both, since a client that trusts it
+would trust the server's key to sign other certificates; and mkcert, which must be installed
+separately and adds its authority to the system's store.
 """
 
 from collections.abc import Sequence
@@ -35,14 +35,14 @@ FILES = ("ca.pem", "ca-key.pem", "server.pem", "server-key.pem")
 NAMES = ("localhost", "127.0.0.1", "::1")
 
 _CA_LIFE = timedelta(days=3650)
-_SERVER_LIFE = timedelta(days=825)  # the longest that all common TLS libraries take
-_CLOCK_SKEW = timedelta(minutes=5)  # for clients whose clocks are behind
+_SERVER_LIFE = timedelta(days=825)  # the longest life that all common TLS libraries accept
+_CLOCK_SKEW = timedelta(minutes=5)  # for clients with slow clocks
 
 
 def make_certificates(directory: Path, names: Sequence[str] = (), *, force: bool = False) -> None:
-    """Write FILES into the directory (0700). Raises CommandFailed rather than overwrite any.
+    """Writes FILES into the directory (0700). Raises CommandFailed if any exists, unless `force`.
 
-    names: host names and IP addresses that the server is reached by, beside NAMES.
+    names: host names and IP addresses of the server, beside NAMES.
     """
     there = [name for name in FILES if (directory / name).exists()]
     if there and not force:
@@ -64,7 +64,7 @@ def make_certificates(directory: Path, names: Sequence[str] = (), *, force: bool
 
 
 def certificates_hold(directory: Path) -> bool:
-    """Whether the directory has a certificate, its key and its authority, good for a day."""
+    """Whether the directory has a certificate, its key and its CA, all valid for another day."""
     try:
         ca = x509.load_pem_x509_certificate((directory / "ca.pem").read_bytes())
         server = x509.load_pem_x509_certificate((directory / "server.pem").read_bytes())

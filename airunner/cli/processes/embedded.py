@@ -1,18 +1,18 @@
-"""The embedded server and worker of `airunner up`: two children, stopped in order.
+"""The server and the worker of `airunner up`: two child processes, stopped in order.
 
-Both are `airunner` itself in a process group of their own, so that Ctrl-C at the
-terminal reaches only us, and we stop the worker before the server that it reports
-to. If one of them dies, the other is stopped, and we end with the code of the first. If we
-die without a word, each sees the end of its lifeline: the worker's is held by us, the
-server's by us and by the worker, so that it outlives the worker here too.
+Both children run `airunner` in a process group of their own. So Ctrl-C at the terminal reaches only
+the parent, which stops the worker before the server, since the worker reports to the server. If a
+child dies, the parent stops the other child and exits with the exit code of the first. If the parent
+is killed, each child sees the end of its lifeline (lifeline.py). The parent holds the worker's
+lifeline; the parent and the worker hold the server's, so the server outlives the worker here too.
 
-The folder (0700) holds what a first start makes and later ones use again:
+The folder (0700) has these files, made by the first start and used by later starts:
 
     ca.pem, server.pem ...      certificates
     signing.pem, public.pem     the key pair
     token, worker.token         for the commands of this user, and for the worker; new at each start
-    server.toml                 where the server is, while it runs
-    jobs.db                     the jobs and their output, unless `up` was told another place
+    server.toml                 the connection settings, while the server runs
+    jobs.db                     the jobs and their output, unless --store names another file
 """
 
 import asyncio
@@ -37,7 +37,7 @@ _ENTRY: Final = "from airunner.cli.main import main; main()"
 
 
 def prepare(folder: Path) -> None:
-    """Make what is missing, or no longer good."""
+    """Makes missing files, replaces certificates that expire, and writes new tokens."""
     make_private_folder(folder)
     if not certificates_hold(folder):
         make_certificates(folder, force=True)
@@ -53,14 +53,14 @@ def prepare(folder: Path) -> None:
 
 
 async def run_both(folder: Path, server: Sequence[str], worker: Sequence[str]) -> int:
-    """Run both until a signal, or until one of them ends; the exit code."""
+    """Runs server and worker until a signal or until either ends, and returns the exit code."""
     signals = asyncio.Event()
     loop = asyncio.get_running_loop()
     children: list[asyncio.subprocess.Process] = []
 
     def stop() -> None:
         if signals.is_set() and len(children) == 2:
-            _signal(children[1])  # the second time: the worker kills its jobs
+            _signal(children[1])  # a second signal makes the worker kill its jobs
         signals.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -71,9 +71,9 @@ async def run_both(folder: Path, server: Sequence[str], worker: Sequence[str]) -
     children.append(listening)
     if not address:
         return await listening.wait() or OURS
-    said = {"server": address, "ca_cert": str(folder / "ca.pem")}
-    said["token_file"] = str(folder / "token")
-    lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in said.items())
+    connection = {"server": address, "ca_cert": str(folder / "ca.pem")}
+    connection["token_file"] = str(folder / "token")
+    lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in connection.items())
     lines += f"# while process {os.getpid()} runs\n"
     where = folder / "server.toml"
     write_private(where, lines.encode())
@@ -83,7 +83,7 @@ async def run_both(folder: Path, server: Sequence[str], worker: Sequence[str]) -
         return await _wait(children[1], listening, signals)
     finally:
         if where.exists() and where.read_text(encoding="utf-8") == lines:
-            where.unlink()  # and not that of the next `up`, which may have begun already
+            where.unlink()  # unless another `up` has started meanwhile and written its own file
 
 
 async def _wait(
@@ -91,7 +91,7 @@ async def _wait(
     server: asyncio.subprocess.Process,
     signals: asyncio.Event,
 ) -> int:
-    """Wait for the first end, then end the rest: the worker before the server."""
+    """Waits until a child ends or a signal comes, then stops the worker before the server."""
     async with asyncio.TaskGroup() as tasks:
         ends = [
             tasks.create_task(server.wait()),
@@ -104,7 +104,7 @@ async def _wait(
         for child, end in ((worker, ends[1]), (server, ends[0])):
             _signal(child)
             await end
-    if early is None:  # we ended both; one that did not yet listen to signals died of ours
+    if early is None:  # a signal stopped both; a child without its handler yet has died of SIGTERM
         codes = [child.returncode or 0 for child in (worker, server)]
         early = next((code for code in codes if code not in (0, -signal.SIGTERM)), 0)
     return early if early >= 0 else 128 - early
@@ -113,13 +113,13 @@ async def _wait(
 async def _start_server(
     folder: Path, options: Sequence[str], lifeline: int
 ) -> tuple[asyncio.subprocess.Process, str]:
-    """The server, and its address once it listens; "" if it ended instead."""
+    """Starts the server, and waits for its address; "" if the server ended before it listened."""
     tls = ["--tls-cert", str(folder / "server.pem"), "--tls-key", str(folder / "server-key.pem")]
     reading, writing = os.pipe()
-    ours = ["--jwt-public-key-file", str(folder / PUBLIC)]
-    ours += ["--ready-fd", str(writing), "--lifeline-fd", str(lifeline)]
+    flags = ["--jwt-public-key-file", str(folder / PUBLIC)]
+    flags += ["--ready-fd", str(writing), "--lifeline-fd", str(lifeline)]
     process = await _start(
-        ["server", *options, *tls, *ours], group=0, descriptors=(writing, lifeline)
+        ["server", *options, *tls, *flags], group=0, descriptors=(writing, lifeline)
     )
     os.close(writing)
     reader = asyncio.StreamReader()
@@ -133,15 +133,15 @@ async def _start_server(
 
 
 async def _start_worker(
-    folder: Path, address: str, options: Sequence[str], group: int, servers: int
+    folder: Path, address: str, options: Sequence[str], group: int, server_lifeline: int
 ) -> asyncio.subprocess.Process:
-    """The worker; `servers` is our end of the server's lifeline, which it holds with us."""
+    """Starts the worker. `server_lifeline`: a write end, which the worker holds with the parent."""
     trust = ["--ca-cert", str(folder / "ca.pem"), "--token-file", str(folder / "worker.token")]
     where = ["--server", address, "--work-dir", str(folder / "work")]
-    lifeline, _ = os.pipe()  # our end of it closes with us
+    lifeline, _ = os.pipe()  # the write end closes when the parent ends
     command = ["worker", *where, *trust, "--lifeline-fd", str(lifeline)]
     command += ["--allow-local-repositories", *options]
-    process = await _start(command, group=group, descriptors=(lifeline, servers))
+    process = await _start(command, group=group, descriptors=(lifeline, server_lifeline))
     os.close(lifeline)
     return process
 

@@ -1,8 +1,8 @@
-"""The folders that a worker or a run is told of: what must hold before a job is taken.
+"""Checks of the folders of `airunner worker` and `airunner run`, before a job starts.
 
-Sources, workspaces and spools lie apart. A source is copied, so one that has workspaces or spools
-in it would be copied into itself, or bring a job the tokens of others; and what is below a folder of
-workspaces is removed.
+Sources, workspaces and spools must be in separate folders. A source is copied, so a source that
+contains workspaces or spools would be copied into itself, or give a job the lease tokens of other
+jobs. Everything below a folder of workspaces is removed.
 """
 
 import os
@@ -12,40 +12,39 @@ from typing import Final
 
 from airunner.cli.exit_codes import CommandFailed
 
-_RESULT: Final = re.compile(
-    r"result\.json|step_\d+\.log"
-)  # what a run leaves, also if it is killed
+# Files in the results folder of every run, even a run that was killed.
+_RESULT: Final = re.compile(r"result\.json|step_\d+\.log")
 
 
 def work_folder(work_dir: Path | None) -> Path:
-    """Where a worker has workspaces and spools unless it was told otherwise."""
+    """The folder for workspaces and spools: `work_dir`, or `work` in the user's cache folder."""
     from platformdirs import user_cache_path
 
     return (work_dir or user_cache_path("airunner") / "work").absolute()
 
 
 def check_sources(jobs_dir: Path) -> None:
-    """Raise CommandFailed unless the root of sources is there and can be looked into."""
+    """Raises CommandFailed unless the root folder of sources exists and is readable."""
     if not jobs_dir.is_dir():
-        there = "is not a folder" if jobs_dir.exists() else "is not there"
-        raise CommandFailed(f"--jobs-dir: {jobs_dir} {there}: name the folder that has the sources")
+        why = "is not a folder" if jobs_dir.exists() else "does not exist"
+        raise CommandFailed(f"--jobs-dir: {jobs_dir} {why}: name the folder that has the sources")
     if not os.access(jobs_dir, os.R_OK | os.X_OK):
         raise CommandFailed(f"--jobs-dir: {jobs_dir} cannot be read: give this user access to it")
 
 
 def check_apart(jobs_dir: Path, folder: Path, flag: str = "--workspaces-dir") -> None:
-    """Raise CommandFailed if one of them is, or is in, the other, by whatever links."""
-    one, other = jobs_dir.resolve(), folder.resolve()
-    if one.is_relative_to(other) or other.is_relative_to(one):
-        how = "are the same" if one == other else "are in one another"
+    """Raises CommandFailed if the folders are the same or nested, after resolving links."""
+    sources, other = jobs_dir.resolve(), folder.resolve()
+    if sources.is_relative_to(other) or other.is_relative_to(sources):
+        how = "are the same" if sources == other else "are nested"
         raise CommandFailed(
             f"--jobs-dir {jobs_dir} and {flag} {folder} {how}: sources are copied and workspaces are "
-            "removed, so name two folders that are apart"
+            "removed, so name two separate folders"
         )
 
 
 def check_worker(jobs_dir: Path | None, workspaces: Path, work: Path) -> None:
-    """Raise CommandFailed unless a worker can be started on these folders."""
+    """Raises CommandFailed unless a worker can start with these folders."""
     if jobs_dir is None:
         return
     check_sources(jobs_dir)
@@ -54,10 +53,10 @@ def check_worker(jobs_dir: Path | None, workspaces: Path, work: Path) -> None:
 
 
 def check_results(results: Path) -> None:
-    """Raise CommandFailed if a run would replace what no run of airunner has made."""
+    """Raises CommandFailed if a run would replace a folder that is not the results of a run."""
     if Path.cwd().is_relative_to(results.resolve()):
         raise CommandFailed(
-            f"--results: {results} is replaced by each run, and we are in it: name another folder"
+            f"--results: each run replaces {results}, which contains the current folder: name another"
         )
     if not os.path.lexists(results):
         return
@@ -67,6 +66,6 @@ def check_results(results: Path) -> None:
         names = [""]
     if names and not any(_RESULT.fullmatch(name) for name in names):
         raise CommandFailed(
-            f"{results} has no results of airunner in it, and would be replaced: move it, or name "
-            "another folder with --results"
+            f"{results} would be replaced, and has no results of airunner: move it, or name another "
+            "folder with --results"
         )

@@ -8,7 +8,7 @@ SIGNING, PUBLIC = "signing.pem", "public.pem"
 
 
 def make_keys(directory: Path, *, force: bool = False) -> None:
-    """Write both files. Raises CommandFailed rather than overwrite either."""
+    """Writes both files. Raises CommandFailed if one of them exists, unless `force`."""
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -19,7 +19,7 @@ def make_keys(directory: Path, *, force: bool = False) -> None:
     if there and not force:
         raise CommandFailed(
             f"{directory} already has {' and '.join(there)}: use --force to replace the keys, "
-            "which ends all tokens that they signed, or another --dir"
+            "which invalidates all tokens that they signed, or another --dir"
         )
     key = ec.generate_private_key(ec.SECP256R1())
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

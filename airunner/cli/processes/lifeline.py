@@ -1,7 +1,7 @@
-"""The end of a parent, as its child sees it: a pipe that nobody writes to is over.
+"""A lifeline: a pipe that tells a child process that its parent has ended.
 
-However the parent ends, by kill -9 too, the kernel closes its end of the pipe. So a child
-that holds the other end need not ask anybody whether it is still wanted.
+The parent holds the write end, the child the read end. The kernel closes the write end when the
+parent ends, even by kill -9, and the child then reads the end of the pipe.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 
 def on_end(lifeline: int | None, call: Callable[[], None]) -> None:
-    """Call once every process that has the pipe's other end has closed it."""
+    """Calls `call` as soon as every process has closed the write end of the pipe."""
     if lifeline is None:
         return
     loop = asyncio.get_running_loop()

@@ -1,8 +1,8 @@
-"""A job's life without a server: a supervisor, one attempt, until its end or a signal.
+"""Runs a job without a server: a supervisor and a single attempt, until its end or a signal.
 
-It is the attempt that a worker makes (worker/attempt/execution.py), with what it says shown here instead of sent.
-The first SIGINT or SIGTERM, or the end of our terminal, cancels the job, with its grace; the second
-kills it.
+The attempt is the same as in a worker (worker/attempt/execution.py); its reports are printed instead
+of sent to a server. The first SIGINT, SIGTERM or SIGHUP cancels the job, with its grace period; the
+second kills it.
 """
 
 import asyncio
@@ -37,19 +37,19 @@ _ATTEMPT = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalSetup:
-    """Where a job is run without a server."""
+    """The folders and the supervisor of a run without a server."""
 
     supervisor: Supervisor
-    workspaces: Path  # workspaces are made below it
+    workspaces: Path  # the folder for workspaces
     keep_workspace: bool
-    sources: Path  # the root of sources
+    sources: Path  # the root folder of sources
     results: Path
     group_markers: bool
     log: FilteringBoundLogger
 
 
 class _Listener:
-    """What is said of the attempt, shown as a server's events are."""
+    """Prints the reports of an attempt as a client prints the events of a server."""
 
     def __init__(self, shown: PassThrough, clock: Clock) -> None:
         self._shown = shown
@@ -76,7 +76,7 @@ class _Listener:
 
 
 async def run_locally(spec: JobSpec, setup: LocalSetup) -> int:
-    """Run the job; the exit code that stands for its end. Closes the supervisor."""
+    """Runs the job, and returns the exit code for its outcome. Closes the supervisor."""
     clock = LoopClock(Instant(time.time_ns() // 1_000_000))
     folders = FolderWorkspaces(
         setup.workspaces,
@@ -119,7 +119,7 @@ async def run_locally(spec: JobSpec, setup: LocalSetup) -> int:
     if run.supervisor_lost:
         raise CommandFailed(str(run.supervisor_lost))
     if not isinstance(hold.verdict, Outcome):
-        raise CommandFailed("the job was lost: what held its processes was killed")
+        raise CommandFailed("the job was lost: the supervisor of its processes was killed")
     await listener.end(hold.verdict)
     _tell(hold.verdict, shown, setup.results)
     for kept in setup.workspaces.glob(f"{hold.job.id}.*") if setup.keep_workspace else ():
@@ -148,7 +148,7 @@ def _obey_signals(hold: LocalAttempt) -> None:
     def obey() -> None:
         again = hold.stop.why is StopReason.CANCEL
         if not again:
-            note("cancelling the job, and waiting for its end; a second time kills it")
+            note("cancelling the job, and waiting for its end; a second signal kills it")
         hold.stop.ask(StopReason.CANCEL, at_once=again)
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -157,7 +157,7 @@ def _obey_signals(hold: LocalAttempt) -> None:
 
 
 def _tell(outcome: Outcome, shown: PassThrough, results: Path) -> None:
-    """Say what nobody has said so far."""
+    """Prints the outcome, unless it is an exit code, and the place of the results."""
     if outcome.state is not JobState.COMPLETED and outcome.reason is not Reason.EXITED:
         shown.remark(f"the job {outcome_phrase(outcome.state, outcome, shown.last_error)}")
     if (results / "result.json").exists():

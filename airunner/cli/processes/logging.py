@@ -1,8 +1,8 @@
-"""Where the server and the worker log to, and how a line looks.
+"""The logs of the server and the worker: lines on standard error, for people or as JSON.
 
-Lines are for people (console) or for machines (json). An event's name has underscores, so
-that it is one word in both. A line that cannot be written, because its reader is gone
-or the disk is full, is lost: no job and no server shall end for want of a log.
+The name of an event has underscores, so it is a single word in both formats. A line that cannot be
+written, because the reader has closed its end or the disk is full, is dropped: a failing log ends no
+job and no server.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor
 from airunner.cli.exit_codes import USAGE, CommandFailed
 from airunner.cli.render.streams import STDERR, before_notes, write
 
-GATHER_SECONDS: Final = 0.01  # for which lines may wait for others
+GATHER_SECONDS: Final = 0.01  # a line waits so long for further lines
 
 
 class LogFormat(StrEnum):
@@ -31,23 +31,23 @@ class LogFormat(StrEnum):
 
 
 class _StderrLines:
-    """Standard error, a line each; what cannot be written is lost without regret.
+    """Writes lines to standard error, and drops lines that cannot be written.
 
-    Each write wakes whoever reads, who takes the processor from us: of the 1.7 ms that a worker takes for a
-    /bin/true job, four lines were 0.3. So within an event loop they gather for a moment, until
-    one comes that is a warning or worse.
+    Each write wakes the reader, which then takes the processor: four lines took 0.3 of the 1.7 ms
+    that a worker needs for a /bin/true job. So within an event loop, lines are gathered for
+    GATHER_SECONDS. A warning or worse is written at once.
     """
 
     def __init__(self) -> None:
         self._pending: list[str] = []
-        self._loop: asyncio.AbstractEventLoop | None = None  # which is to write them
+        self._loop: asyncio.AbstractEventLoop | None = None  # that will write the pending lines
         atexit.register(self._flush)
         before_notes(self._flush)
 
     def info(self, line: str) -> None:
         try:
             loop = asyncio.get_running_loop()
-        except RuntimeError:  # or this is another thread, which leaves what waits to the loop
+        except RuntimeError:  # no loop in this thread; the loop's thread writes the pending lines
             if self._loop and self._loop.is_closed():
                 self._flush()
             self._write([line])
@@ -76,7 +76,7 @@ class _StderrLines:
 def open_journal(
     format: LogFormat, stream: TextIO | None = None, *, level: int = logging.INFO
 ) -> FilteringBoundLogger:
-    """A log that writes to standard error or to a stream, a line each, with times in UTC."""
+    """A logger that writes lines to standard error or to a stream, with times in UTC."""
     processors: list[Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -99,7 +99,7 @@ def open_journal(
 def open_lines(
     format: LogFormat, stream: TextIO | None = None
 ) -> Callable[[Iterable[tuple[str, Mapping[str, object]]]], None]:
-    """What writes events, each with its fields, as info() of such a log does, but many at once."""
+    """A function that writes many events, each as a line like info() of open_journal()."""
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
     show = structlog.dev.ConsoleRenderer(colors=os.isatty(STDERR))
     out = structlog.WriteLogger(stream) if stream else _StderrLines()
@@ -119,7 +119,7 @@ def open_lines(
 
 
 def _pipe_sized(lines: Iterable[str]) -> Iterator[str]:
-    """The lines, as many at a time as a pipe takes in one piece: others write into it too."""
+    """Joins lines into pieces of at most PIPE_BUF bytes, which a shared pipe keeps together."""
     piece, size = list[str](), 0
     for line in lines:
         more = len(line.encode(errors="backslashreplace")) + 1
@@ -133,7 +133,7 @@ def _pipe_sized(lines: Iterable[str]) -> Iterator[str]:
 
 
 def log_format_named(name: str) -> LogFormat:
-    """The format that --log-format names; CommandFailed if there is none."""
+    """The format that --log-format names. Raises CommandFailed for an unknown format."""
     if name not in list(LogFormat):
         raise CommandFailed(f"--log-format: {name!r} is not {' or '.join(LogFormat)}", USAGE)
     return LogFormat(name)

@@ -7,7 +7,7 @@ from airunner.cli.exit_codes import CommandFailed
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make the folder, and its parents, readable by nobody else (0700)."""
+    """Makes the folder and its parents. Only the owner can read the folder (0700)."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
@@ -16,7 +16,7 @@ def make_private_folder(folder: Path) -> None:
 
 
 def write_private(path: Path, data: bytes, *, mode: int = 0o600) -> None:
-    """Write a file whole or not at all; nobody else can read it at any moment."""
+    """Writes a file whole or not at all. No other user can read it before it has its mode."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         scratch.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A worker's life: a supervisor, a session with a server, until a signal."""
+"""The worker process: a supervisor and a session with a server, until a signal."""
 
 import asyncio
 import os
@@ -27,21 +27,24 @@ from airunner.worker.workspace.folders import FolderWorkspaces
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSetup:
-    """Where a worker works."""
+    """The server, the folders and the supervisor of a worker."""
 
     endpoint: Endpoint
     supervisor: Supervisor
-    sources: Path | None  # the root of sources
-    workspaces: Path  # workspaces are made below it
+    sources: Path | None  # the root folder of sources
+    workspaces: Path  # the folder for workspaces
     keep_workspace: bool
     allow_local_repositories: bool
     log: FilteringBoundLogger
     spools: DiskSpools
-    lifeline: int | None = None  # a pipe whose end is as a signal
+    lifeline: int | None = None  # a pipe: its end drains the worker, as a signal does
 
 
 async def work(options: WorkerOptions, setup: WorkerSetup) -> int:
-    """Work until SIGTERM or SIGINT, or as long as the options say; the exit code of the last job."""
+    """Runs a worker until SIGTERM or SIGINT, or until the limits in the options are reached.
+
+    Returns the exit code of the last job.
+    """
     log = setup.log
     clock = LoopClock(Instant(time.time_ns() // 1_000_000))
     folders = FolderWorkspaces(
@@ -88,7 +91,7 @@ async def work(options: WorkerOptions, setup: WorkerSetup) -> int:
 
 
 def _obey_signals(worker: Worker) -> None:
-    """The first SIGTERM or SIGINT drains, the next kills."""
+    """The first SIGTERM or SIGINT drains the worker, the next kills its jobs."""
     asked: list[int] = []
 
     def obey() -> None:
