@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-PATIENCE = 60.0  # seconds after which something that should have happened will not
+PATIENCE = 60.0  # seconds to wait for an event before the test fails
 AIRUNNER = str(Path(sys.executable).with_name("airunner"))
 
 
 class Shell:
-    """Runs `airunner` with a home of its own, and ends whatever it has started."""
+    """Runs `airunner` with its own home directory, and ends all processes that it started."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -36,7 +36,7 @@ class Shell:
         )
 
     def run_in_sh(self, script: str, *words: str) -> "subprocess.CompletedProcess[str]":
-        """The same from a line of shell, to which the command line is "$@"."""
+        """Runs a line of shell with the command line as "$@"."""
         return subprocess.run(
             ["sh", "-c", script, "sh", AIRUNNER, *words],
             env=self.environment,
@@ -49,7 +49,7 @@ class Shell:
         )
 
     def start(self, *words: str, environment: Mapping[str, str] = {}) -> "subprocess.Popen[bytes]":
-        """In a session of its own, so without a terminal."""
+        """Starts a command in its own session, so without a terminal."""
         process = subprocess.Popen(
             [AIRUNNER, *words],
             env={**self.environment, **environment},
@@ -64,12 +64,12 @@ class Shell:
 
     @property
     def server(self) -> str:
-        """Where the server of `airunner up` is."""
+        """The address of the server of `airunner up`."""
         return str(self._embedded["server"])
 
     @property
     def trust(self) -> tuple[str, ...]:
-        """The flags that it takes to be let in there, by another address."""
+        """The flags that connect to that server by another address."""
         said = self._embedded
         return ("--ca-cert", str(said["ca_cert"]), "--token-file", str(said["token_file"]))
 
@@ -95,7 +95,7 @@ class Shell:
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Shell]:
-    """No server anywhere."""
+    """A shell without any server."""
     it = Shell(tmp_path)
     yield it
     it.close()
@@ -103,7 +103,7 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
 
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    """`airunner up`, which the other commands of the same home find by themselves."""
+    """A shell beside a running `airunner up`; commands with the same home find its server."""
     it = Shell(tmp_path_factory.mktemp("home"))
     up = it.start("up", "--listen", "127.0.0.1:0", "--slots", "4")
     assert up.stderr

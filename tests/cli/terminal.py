@@ -1,15 +1,15 @@
-"""A person at a terminal."""
+"""A pseudo-terminal that runs `airunner`, and types into it."""
 
 import re
 from collections.abc import Mapping
 
-from ptyprocess import PtyProcess  # type: ignore[import-untyped]  # it comes without types
+from ptyprocess import PtyProcess  # type: ignore[import-untyped]  # the package has no types
 
 from tests.cli.conftest import AIRUNNER, Shell
 
 
 class Terminal:
-    """`airunner` at a terminal, and what it has shown there."""
+    """`airunner` in a pseudo-terminal, and its output so far."""
 
     def __init__(
         self, shell: Shell, *words: str, environment: Mapping[str, str] = {}, columns: int = 80

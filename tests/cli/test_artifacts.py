@@ -1,4 +1,4 @@
-"""Artifacts of a job, shown and fetched from a real server to which a real worker brought them."""
+"""`airunner artifacts` against a real server and a real worker."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ LARGE_SHA256 = hashlib.sha256(b"".join(b"%d\n" % n for n in range(1, 600_001))).
 
 @pytest.fixture(scope="module")
 def job(embedded: Shell) -> str:
-    """A job that has left some files."""
+    """A finished job with artifacts."""
     wanted = ("--artifact", "dist/", "--artifact", "*.xml")
     done = embedded.run("submit", "--script", MAKES, *wanted)
     assert done.returncode == 0, done.stderr
@@ -41,7 +41,7 @@ def job(embedded: Shell) -> str:
 
 @pytest.fixture(scope="module")
 def bare(embedded: Shell) -> str:
-    """A job that has left none."""
+    """A finished job without artifacts."""
     id = embedded.submit("--", "true")
     embedded.run("monitor", id)
     return id

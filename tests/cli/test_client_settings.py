@@ -1,4 +1,4 @@
-"""Where a client command finds its server."""
+"""The sources of connection settings, and their order."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ VARIABLES = ("AIRUNNER_SERVER", "AIRUNNER_TOKEN", "AIRUNNER_TOKEN_FILE", "AIRUNN
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home of the test's own, and none of the caller's variables."""
+    """A home directory of the test, without the caller's variables."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME"):

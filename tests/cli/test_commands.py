@@ -340,7 +340,9 @@ def test_an_up_that_is_killed_leaves_neither_worker_nor_server(shell: Shell) -> 
     while b'"connected"' not in up.stderr.readline():
         pass
     up.kill()
-    lines = [line for line in up.stderr if line.startswith(b"{")]  # until both have closed it
+    lines = [
+        line for line in up.stderr if line.startswith(b"{")
+    ]  # until both processes have closed it
     stopped = [json.loads(line) for line in lines if b'"stopped"' in line]
     assert ["worker" in line for line in stopped] == [True, False]
 

@@ -1,4 +1,4 @@
-"""Writing fetched artifacts below a folder, and nowhere else."""
+"""Writing downloaded artifacts below a folder, and nowhere else."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""Every way to go wrong is one sentence on standard error, and never a traceback."""
+"""Every error of a command is a single sentence on standard error, never a traceback."""
 
 import os
 import subprocess
@@ -10,12 +10,12 @@ from airunner.cli.processes.certificates import make_certificates
 from airunner.cli.processes.key_pair import make_keys
 from tests.cli.conftest import Shell
 
-STAND_FOR_A_COMMAND = ("submit", "monitor", "retry", "worker")  # whose own code may be 2
+EXIT_AS_THE_JOB = ("submit", "monitor", "retry", "worker")  # the job's own exit code may be 2
 NOBODY = ("--server", "127.0.0.1:1")
 
 
 def told(done: "subprocess.CompletedProcess[str]", code: int) -> str:
-    """The one sentence."""
+    """The sentence on standard error; asserts its exit code and that nothing else is printed."""
     assert done.returncode == code, done.stderr
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
@@ -74,7 +74,7 @@ def told(done: "subprocess.CompletedProcess[str]", code: int) -> str:
     ],
 )
 def test_wrong_usage_says_what_is_right(shell: Shell, words: list[str], sentence: str) -> None:
-    assert sentence in told(shell.run(*words), 125 if words[0] in STAND_FOR_A_COMMAND else 2)
+    assert sentence in told(shell.run(*words), 125 if words[0] in EXIT_AS_THE_JOB else 2)
 
 
 def test_help_is_all_that_is_said_to_a_stranger(shell: Shell) -> None:

@@ -20,11 +20,11 @@ def path(shell: Shell) -> Path:
 
 
 def damage(path: Path) -> None:
-    """Other bytes in the last of the pages that have rows."""
+    """Overwrites bytes in the last page that has rows."""
     with path.open("r+b") as file:
         for at in range(path.stat().st_size - PAGE_BYTES, 0, -PAGE_BYTES):
             file.seek(at)
-            if file.read(1) == b"\x0d":  # a leaf of a table
+            if file.read(1) == b"\x0d":  # a leaf page of a table
                 file.seek(at + PAGE_BYTES - 500)
                 file.write(b"something else")
                 return

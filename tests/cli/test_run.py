@@ -156,7 +156,7 @@ def test_results_are_whole_after_a_run_that_was_killed(shell: Shell) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_cancels_the_job_which_has_its_grace(shell: Shell, number: int) -> None:
     job = write(shell, script="trap 'echo bye; exit 1' TERM; echo ready; sleep 600 & wait")
-    ours = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # it may be ignored here, and so there
+    ours = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a child inherits an ignored signal
     try:
         running = shell.start("run", job)
     finally:

@@ -1,4 +1,4 @@
-"""Where a server keeps its jobs, and what it says when it cannot."""
+"""The storage of a server: --store, --fsync, and errors of the disk."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def own(tmp_path: Path) -> Iterator[Site]:
 
 
 def server(shell: Shell, *words: str) -> Sequence[str]:
-    """The command of a server that could start, were it not for these words."""
+    """The command of a server that could start without the given words."""
     if not (shell.home / "certs").exists():
         shell.run("certs", "--dir", "certs")
     tls = ("--tls-cert", "certs/server.pem", "--tls-key", "certs/server-key.pem")
@@ -39,7 +39,7 @@ def server(shell: Shell, *words: str) -> Sequence[str]:
 
 @contextmanager
 def up(shell: Shell, *words: str) -> Iterator[None]:
-    """`airunner up` for the length of a block."""
+    """Runs `airunner up` during a block."""
     process = shell.start("up", "--listen", "127.0.0.1:0", *words)
     assert process.stderr
     assert any(b"ready at" in line for line in process.stderr)
@@ -194,7 +194,9 @@ def test_a_disk_that_fails_ends_the_server_which_loses_nothing_that_it_answered(
     assert own.server
     answered = [own.submit("--", "true")]
     size = 4 * (own.folder / "jobs.db-wal").stat().st_size
-    resource.prlimit(own.server.pid, resource.RLIMIT_FSIZE, (size, size))  # writing fails past it
+    resource.prlimit(
+        own.server.pid, resource.RLIMIT_FSIZE, (size, size)
+    )  # a write beyond the limit fails
     large = ("--env", f"X={'x' * 50_000}")
     while not (done := own.run("submit", "--detach", *large, "--", "true")).returncode:
         answered += done.stdout.decode().split()

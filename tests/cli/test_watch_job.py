@@ -1,4 +1,4 @@
-"""A job of steps, as those who watch it see it."""
+"""Watching a job of steps with submit, monitor and logs."""
 
 import json
 

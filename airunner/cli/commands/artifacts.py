@@ -94,11 +94,11 @@ def _run_client(
     from airunner.wire.client.artifacts_client import ArtifactsClient
 
     async def connected() -> int:
-        task, heard = asyncio.current_task(), asyncio.Event()
+        task, terminated = asyncio.current_task(), asyncio.Event()
         assert task is not None
 
         def end() -> None:
-            heard.set()
+            terminated.set()
             task.cancel()
 
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
@@ -106,7 +106,7 @@ def _run_client(
             async with ArtifactsClient(connection.endpoint()) as client:
                 return await work(client)
         except asyncio.CancelledError:
-            if heard.is_set():
+            if terminated.is_set():
                 return 128 + signal.SIGTERM
             raise
 

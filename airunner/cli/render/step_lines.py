@@ -25,8 +25,8 @@ _COLOURS: Final = {
 def step_started_line(step: StepStarted, total: int | None, *, colour: bool) -> str:
     """Such as "step 1 of 3: build". `total`: the number of steps, None if unknown."""
     name = printable(step.name)
-    said = f"{_step_number(step.index, total)}: {name}" if name else _step_number(step.index, total)
-    return _coloured(said, _BOLD) if colour else said
+    line = f"{_step_number(step.index, total)}: {name}" if name else _step_number(step.index, total)
+    return _coloured(line, _BOLD) if colour else line
 
 
 def step_ended_line(step: StepEnded, total: int | None, *, colour: bool) -> str:
@@ -45,8 +45,8 @@ def step_ended_line(step: StepEnded, total: int | None, *, colour: bool) -> str:
             how = f"was cancelled after {took}"
         case StepStatus.SKIPPED:
             how = "was skipped"
-    said = f"{_step_number(step.index, total)}{_in_brackets(step.name)} {how}"
-    return _coloured(said, _COLOURS[step.status]) if colour else said
+    line = f"{_step_number(step.index, total)}{_in_brackets(step.name)} {how}"
+    return _coloured(line, _COLOURS[step.status]) if colour else line
 
 
 def skipped_line(steps: Sequence[StepResult], *, colour: bool) -> str | None:
@@ -61,8 +61,8 @@ def skipped_line(steps: Sequence[StepResult], *, colour: bool) -> str | None:
         which = f"step {first} of {total} was"
     else:
         which = f"steps {first} {'and' if last == first + 1 else 'to'} {last} of {total} were"
-    said = f"{which} skipped: {', '.join(names)}{more}"
-    return _coloured(said, _COLOURS[StepStatus.SKIPPED]) if colour else said
+    line = f"{which} skipped: {', '.join(names)}{more}"
+    return _coloured(line, _COLOURS[StepStatus.SKIPPED]) if colour else line
 
 
 def _step_number(index: int, total: int | None) -> str:

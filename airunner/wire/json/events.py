@@ -18,11 +18,11 @@ from airunner.wire.json.results import results_json
 from airunner.wire.json.seals import seal_json
 from airunner.wire.json.times import Json, show_instant
 
-_SPANS: Final = ("duration", "elapsed")  # fields in milliseconds, whose JSON names end in _ms
+_SPANS: Final = ("duration", "elapsed")  # fields in milliseconds; their JSON names end in _ms
 
 
 def event_json(event: JobEvent) -> Iterator[Json]:
-    """An object for each sequence of an event; a single object for a cut of several sequences."""
+    """Objects for an event: one for each chunk of output, a single object for any other event."""
     body = event.what
     head: Json = {"sequence": event.first, "attempt": event.attempt, "type": kind(body)}
     if not isinstance(body, Output):
@@ -41,7 +41,7 @@ def event_json(event: JobEvent) -> Iterator[Json]:
 
 
 def _members(body: JobEventBody | Outcome) -> Json:
-    """The fields of an event's body. Those of an outcome or artifact in it stand beside them."""
+    """The fields of an event's body. The fields of an outcome or artifact are merged into them."""
     found: Json = {}
     for name in _field_names(body):
         value = getattr(body, name)

@@ -1,4 +1,4 @@
-"""How the server's log looks, whichever way a line comes into it."""
+"""The lines of the server's log, from open_journal() and from open_lines()."""
 
 import io
 import json
@@ -49,7 +49,7 @@ def test_lines_that_are_written_together_look_as_if_each_had_been_by_itself(
 
 
 def test_lines_that_are_written_together_go_into_a_pipe_whole() -> None:
-    """So that another process, whose log is the same pipe, never writes into one."""
+    """A process that logs to the same pipe never writes into a line."""
     writes = writes_of(_WRITE)
     assert all(each.endswith(b"\n") for each in writes)
     assert all(len(each) <= select.PIPE_BUF for each in writes[:-1])
@@ -66,8 +66,8 @@ def test_lines_gather_until_one_is_a_warning_or_worse_and_none_is_left_at_the_en
 
 
 def writes_of(program: str) -> list[bytes]:
-    """What a Python program writes to its standard error, write by write."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # each write shows
+    """The writes of a Python program to its standard error, each by itself."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # keeps writes apart
     writes = list[bytes]()
     with ours, subprocess.Popen([sys.executable, "-c", program], stderr=theirs.fileno()):
         theirs.close()
@@ -77,7 +77,7 @@ def writes_of(program: str) -> list[bytes]:
 
 
 def untimed(text: str, format: LogFormat) -> list[object]:
-    """The lines without their times; of JSON, the order of the fields counts too."""
+    """The lines without their times. The fields of JSON keep their order."""
     if format is LogFormat.CONSOLE:
         return [line.split(" ", 1)[1] for line in text.splitlines()]
     lines = [json.loads(line) for line in text.splitlines()]

@@ -1,4 +1,4 @@
-"""Markers by which CI systems fold what a step wrote."""
+"""Group markers around the output of a step."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Output becomes lines, whatever the pieces in which it was read."""
+"""Splitting output into lines, independent of its chunks."""
 
 import random
 import tracemalloc

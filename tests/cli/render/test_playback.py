@@ -1,11 +1,11 @@
-"""The pace of a playback."""
+"""The pauses of a playback."""
 
 from airunner.cli.render.playback import Pace
 from airunner.model.jobs import Instant
 
 
 class Watch:
-    """A clock that moves when it is told to."""
+    """A clock that the test moves."""
 
     def __init__(self) -> None:
         self.time = 100.0

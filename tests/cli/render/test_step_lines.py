@@ -1,4 +1,4 @@
-"""Sentences about steps."""
+"""Remarks about steps."""
 
 import pytest
 

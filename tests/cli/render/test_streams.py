@@ -1,4 +1,4 @@
-"""Writing to readers who are slow, or gone."""
+"""Writes to slow readers and to closed pipes."""
 
 import asyncio
 import os

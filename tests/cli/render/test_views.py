@@ -1,4 +1,4 @@
-"""What a person or a CI system sees of a job's events."""
+"""The views of a job: output, remarks, group markers and JSON."""
 
 import asyncio
 import os
