@@ -54,7 +54,7 @@ def told(done: "subprocess.CompletedProcess[str]", code: int) -> str:
         (["logs", "--all", "--follow", "id"], "give the ID of a job or --all, not both"),
         (["logs", "--all", "--follow", "--step", "1"], "--step goes with the ID of a job"),
         (["logs", "id", "--queue", "night"], "--queue goes with --all"),
-        (["logs", "id", "--json", "--lines"], "--json prints events, not lines"),
+        (["logs", "id", "--json", "--lines"], "--json prints events: leave out --lines"),
         (["monitor", "id", "--group-markers", "--raw"], "neither --json nor --raw"),
         (["retry", "id", "--group-markers"], "goes with --monitor"),
         (["artifacts", "get"], "'ID' (see `airunner artifacts get --help`)"),

@@ -221,7 +221,7 @@ def test_a_reader_that_goes_away_ends_no_job(shell: Shell) -> None:
         (["worker", "--dry-run"], "'--dry-run' requires an argument"),
         (["worker", "--dry-run", "--once"], "--dry-run needs a job file"),
         (["worker", "--once", "--max-jobs", "2"], "give --once or --max-jobs, not both"),
-        (["worker", "--jobs-dir", "nowhere"], "--jobs-dir: nowhere is not there"),
+        (["worker", "--jobs-dir", "nowhere"], "--jobs-dir: nowhere does not exist"),
         (["worker", "--jobs-dir", "job.json"], "--jobs-dir: job.json is not a folder"),
         (["worker", "--jobs-dir", ".", "--work-dir", "in"], "--jobs-dir . and --work-dir"),
         (
@@ -232,7 +232,7 @@ def test_a_reader_that_goes_away_ends_no_job(shell: Shell) -> None:
             ["worker", "--jobs-dir", "a/b", "--workspaces-dir", "link", "--work-dir", "work"],
             "are the same: sources are copied",
         ),
-        (["up", "--jobs-dir", "nowhere"], "--jobs-dir: nowhere is not there"),
+        (["up", "--jobs-dir", "nowhere"], "--jobs-dir: nowhere does not exist"),
     ],
 )
 def test_what_cannot_be_run_or_started_is_said(

@@ -56,7 +56,8 @@ def check_results(results: Path) -> None:
     """Raises CommandFailed if a run would replace a folder that is not the results of a run."""
     if Path.cwd().is_relative_to(results.resolve()):
         raise CommandFailed(
-            f"--results: each run replaces {results}, which contains the current folder: name another"
+            f"--results: a run would replace {results}, which contains the current folder: name "
+            "another folder"
         )
     if not os.path.lexists(results):
         return
