@@ -30,7 +30,7 @@ _ELSEWHERE: Final = frozenset(  # would send git to another repository than the 
 
 
 def job_environment(
-    job: Job, home: str, *, step: int | None = None, over: Mapping[str, str] | None = None
+    job: Job, home: str, *, step: int | None = None, overrides: Mapping[str, str] | None = None
 ) -> dict[str, str]:
     """All that a job's command sees; the job's own values win over the base, those `over` them over both.
 
@@ -43,7 +43,7 @@ def job_environment(
         "LANG": "C.UTF-8",
         "TERM": "xterm-256color" if terminal else "dumb",
         **job.spec.environment,
-        **(over or {}),
+        **(overrides or {}),
         "AIRUNNER_JOB_ID": job.id,
         "AIRUNNER_ATTEMPT": str(job.attempt),
         "AIRUNNER_QUEUE": job.spec.queue,

@@ -36,7 +36,7 @@ OF_STEPS: Final = (
         name="a last word before the source is free",
         promise="processes/source-is-free-first",
         file="airunner/worker/attempt/execution.py",
-        old="                await workspace.leave()\n",
+        old="                await workspace.release_folders()\n",
         new="",
         test=f"{STAGES}test_the_source_is_free_before_the_last_word_is_said",
     ),

@@ -61,11 +61,11 @@ class MakersRoom(Room):
         self._attempt = job.id, job.attempt
         self._testimony = testimony
 
-    async def collect(self, shelf: ArtifactSink) -> Collected:
+    async def collect(self, sink: ArtifactSink) -> Collected:
         kept, errors = list[Artifact](), list[str]()
         for artifact, data in made_by(*self._attempt):
             try:
-                await shelf.put(artifact, BytesIO(data))
+                await sink.put(artifact, BytesIO(data))
             except NotStored as error:
                 errors.append(str(error))
             else:

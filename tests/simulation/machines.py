@@ -8,12 +8,12 @@ from airunner.model.jobs import Instant, Millis
 from airunner.model.protocol.channel import ChannelClosed
 from airunner.model.protocol.worker_protocol import Assignment, FromServer, FromWorker
 from airunner.server.artifacts import ArtifactService
-from airunner.worker.spool.spools import MemoryDisk
 from airunner.worker.worker import WorkerOptions
 from tests.simulation.artifacts import CallsShelf, Leaving, MakersRooms
 from tests.simulation.clients import QUEUES
 from tests.simulation.hosts import ServerLife, WorkerLife, until
 from tests.simulation.network import Call, End
+from tests.support.memory_spools import MemoryDisk
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -30,7 +30,7 @@ class Post:
         self._loop = asyncio.get_running_loop()
         self._dice = world.dice_of(name)
         self._life: WorkerLife | None = None
-        self._rack = MemoryDisk()
+        self._disk = MemoryDisk()
         self._damage = self._dice.choice([0.0, 0.0, 0.0, 0.03])  # of a spool, at each read
         self._working: asyncio.Task[None] | None = None
         # The first serves every queue, so that no job can wait for ever.
@@ -56,7 +56,7 @@ class Post:
                 world.make_theatre(
                     self.name, self._tasks, world.testimony.performances, world.pids
                 ),
-                world.make_spools(self._rack, self._dice, self._damage, self._damaged),
+                world.make_spools(self._disk, self._dice, self._damage, self._damaged),
                 Leaving(
                     MakersRooms(world.testimony),
                     lambda token: CallsShelf(self._archive, token, self._dice),

@@ -1,6 +1,6 @@
 """Spools that outlive their worker, of which a dead worker writes no more.
 
-They are those of the memory, on a rack that stays with the machine; now and then one cannot be read.
+They are those of the memory, on a disk that stays with the machine; now and then one cannot be read.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +10,8 @@ from random import Random
 from airunner.model.protocol.worker_protocol import Assignment
 from airunner.model.reports import Remark, Report
 from airunner.worker.spool.spool import FinalReport, Spool, SpoolDamaged
-from airunner.worker.spool.spools import MemoryDisk, MemorySpools, Orphan
+from airunner.worker.spool.spools import Orphan
+from tests.support.memory_spools import MemoryDisk, MemoryDiskSpools
 
 Damaged = Callable[[Assignment], None]
 
@@ -18,19 +19,19 @@ Damaged = Callable[[Assignment], None]
 class MortalSpools:
     """One worker process's spools, until it dies."""
 
-    def __init__(self, rack: MemoryDisk, dice: Random, chance: float, damaged: Damaged) -> None:
+    def __init__(self, disk: MemoryDisk, dice: Random, chance: float, damaged: Damaged) -> None:
         """`chance` is that of a read to fail, and `damaged` is told whose spool that was."""
         self.dead = False
-        self._inner = MemorySpools(rack)
+        self._inner = MemoryDiskSpools(disk)
         self._dice, self._chance, self._damaged = dice, chance, damaged
 
     def open(self, assignment: Assignment) -> Spool:
         return self.wrap(assignment, self._inner.open(assignment))
 
-    def left(self) -> Sequence[Orphan]:
+    def orphans(self) -> Sequence[Orphan]:
         return [
             replace(left, spool=self.wrap(left.assignment, left.spool))
-            for left in self._inner.left()
+            for left in self._inner.orphans()
         ]
 
     def wrap(self, assignment: Assignment, inner: Spool) -> Spool:
@@ -82,9 +83,9 @@ class MortalSpool:
         if not self._spools.dead:
             self._inner.forget(upto)
 
-    def conclude(self, word: FinalReport) -> None:
+    def conclude(self, final_report: FinalReport) -> None:
         if not self._spools.dead:
-            self._inner.conclude(word)
+            self._inner.conclude(final_report)
 
     def discard(self) -> None:
         if not self._spools.dead:

@@ -229,12 +229,12 @@ class Room:
     async def script(self, text: str) -> str:
         return f"{SCRIPTS}{text}"
 
-    async def collect(self, shelf: ArtifactSink) -> Collected:
+    async def collect(self, sink: ArtifactSink) -> Collected:
         if self._rooms.collecting:
-            return await self._rooms.collecting(shelf)
+            return await self._rooms.collecting(sink)
         return Collected()
 
-    async def leave(self) -> None:
+    async def release_folders(self) -> None:
         self._rooms.left.append(self._job.id)
 
     def directory(self, wanted: str = "") -> str:

@@ -21,9 +21,10 @@ from airunner.model.protocol.worker_protocol import (
 )
 from airunner.model.reports import Remark, Report, count_sequences
 from airunner.worker.spool.spool import FinalReport, MemorySpool, SpoolDamaged
-from airunner.worker.spool.spools import MemoryDisk, MemorySpools, Orphan
+from airunner.worker.spool.spools import MemorySpools, Orphan
 from tests.promises import holds, promise
 from tests.support.loop import until_idle, virtually
+from tests.support.memory_spools import MemoryDisk, MemoryDiskSpools
 from tests.worker.session.test_session import (
     ALIVE,
     DONE,
@@ -48,8 +49,8 @@ def left(
     last: int | None = None,
 ) -> MemoryDisk:
     """What a worker that died leaves: reports behind the number `after`, and its last word."""
-    rack = MemoryDisk()
-    spools = MemorySpools(rack)
+    disk = MemoryDisk()
+    spools = MemoryDiskSpools(disk)
     spool = spools.open(assignment())
     number = after
     for report in reports:
@@ -58,17 +59,17 @@ def left(
     if word:
         spool.conclude(FinalReport(number if last is None else last, word))
     spools.close()
-    return rack
+    return disk
 
 
-def empty(rack: MemoryDisk) -> bool:
-    return not rack.places and not rack.refused
+def empty(disk: MemoryDisk) -> bool:
+    return not disk.entries and not disk.refused
 
 
 @virtually
 async def test_the_tail_and_then_the_loss_of_a_dead_attempt_are_said_to_the_server() -> None:
-    rack = left(ALIVE, ALIVE, ALIVE)
-    async with desk(MemorySpools(rack)) as it:
+    disk = left(ALIVE, ALIVE, ALIVE)
+    async with desk(MemoryDiskSpools(disk)) as it:
         server, hello = await it.welcome(Held(TOKEN, 1, False))
         assert (hello.holding, hello.credit) == ((TOKEN,), 3)
         assert await heard(server, Batch) == Batch(TOKEN, 2, (ALIVE, ALIVE))
@@ -78,35 +79,35 @@ async def test_the_tail_and_then_the_loss_of_a_dead_attempt_are_said_to_the_serv
         await until_idle()
         assert it.client.holding == 0
         assert it.taken == []
-        assert empty(rack)
+        assert empty(disk)
 
 
 @virtually
 async def test_the_true_end_of_an_attempt_is_said_though_its_worker_is_dead() -> None:
-    rack = left(ALIVE, ALIVE, word=DONE)
-    async with desk(MemorySpools(rack)) as it:
+    disk = left(ALIVE, ALIVE, word=DONE)
+    async with desk(MemoryDiskSpools(disk)) as it:
         server, _ = await it.welcome(Held(TOKEN, 0, False))
         assert await heard(server, Batch) == Batch(TOKEN, 1, (ALIVE, ALIVE))
         assert await heard(server, Completion) == Completion(TOKEN, 2, DONE)
         await server.send(Settled(TOKEN))
         await until_idle()
-        assert empty(rack)
+        assert empty(disk)
 
 
 @virtually
 async def test_a_job_that_a_dead_worker_released_is_no_failure() -> None:
-    async with desk(MemorySpools(left(word=AttemptEnd.RELEASED))) as it:
+    async with desk(MemoryDiskSpools(left(word=AttemptEnd.RELEASED))) as it:
         server, _ = await it.welcome(Held(TOKEN, 0, False))
         assert await heard(server, GiveBack) == GiveBack(TOKEN, lost=False)
 
 
 @virtually
 async def test_what_belongs_to_no_lease_any_more_is_set_aside_and_nothing_is_said() -> None:
-    rack = left(ALIVE)
-    async with desk(MemorySpools(rack)) as it:
+    disk = left(ALIVE)
+    async with desk(MemoryDiskSpools(disk)) as it:
         server, _ = await it.welcome(lost=(TOKEN,))
         await silence(server)
-        assert [given.token for given in rack.refused] == [TOKEN]
+        assert [given.token for given in disk.refused] == [TOKEN]
         server.cut()
         _, hello = await it.welcome()
         assert hello.holding == ()
@@ -115,8 +116,8 @@ async def test_what_belongs_to_no_lease_any_more_is_set_aside_and_nothing_is_sai
 @pytest.mark.parametrize("heard_before", [True, False])
 @virtually
 async def test_an_end_that_the_server_may_have_heard_is_said_once_more(heard_before: bool) -> None:
-    rack = left(ALIVE, word=DONE)
-    async with desk(MemorySpools(rack)) as it:
+    disk = left(ALIVE, word=DONE)
+    async with desk(MemoryDiskSpools(disk)) as it:
         server, _ = await it.welcome(lost=(TOKEN,))
         assert await heard(server, Completion) == Completion(TOKEN, 1, DONE)
         answer: FromServer = Settled(TOKEN)
@@ -125,27 +126,27 @@ async def test_an_end_that_the_server_may_have_heard_is_said_once_more(heard_bef
         await server.send(answer)
         await silence(server)
         assert it.client.holding == 0
-        assert len(rack.refused) == (not heard_before)
-        assert not rack.places
+        assert len(disk.refused) == (not heard_before)
+        assert not disk.entries
 
 
 @holds("jobs/next-worker-delivers-spool")
 @virtually
 async def test_nothing_is_given_up_while_a_process_of_a_dead_attempt_may_live() -> None:
-    class Slow(MemorySpools):
+    class Slow(MemoryDiskSpools):
         """A dead worker whose supervisor takes its time."""
 
         told: Callable[[], None] | None = None
 
-        def left(self) -> Sequence[Orphan]:
+        def orphans(self) -> Sequence[Orphan]:
             return [
                 Orphan(
                     assignment=e.assignment,
                     spool=e.spool,
-                    word=e.word,
+                    final_report=e.final_report,
                     when_processes_gone=self._later,
                 )
-                for e in super().left()
+                for e in super().orphans()
             ]
 
         def _later(self, told: Callable[[], None]) -> None:
@@ -163,8 +164,8 @@ async def test_nothing_is_given_up_while_a_process_of_a_dead_attempt_may_live() 
 
 @virtually
 async def test_what_is_left_waits_for_a_server_that_is_away() -> None:
-    rack = left(ALIVE)
-    async with desk(MemorySpools(rack)) as it:
+    disk = left(ALIVE)
+    async with desk(MemoryDiskSpools(disk)) as it:
         for _ in range(30):
             server, hello = await it.meet()
             assert hello.holding == (TOKEN,)
@@ -175,20 +176,20 @@ async def test_what_is_left_waits_for_a_server_that_is_away() -> None:
 
 @virtually
 async def test_a_lease_of_a_dead_worker_lapses_as_any_other() -> None:
-    rack = left(ALIVE)
-    async with desk(MemorySpools(rack)) as it:
+    disk = left(ALIVE)
+    async with desk(MemoryDiskSpools(disk)) as it:
         server, _ = await it.welcome(Held(TOKEN, 0, False))
         server.cut()
         await asyncio.sleep(SPAN + 1)
         assert it.client.holding == 0
-        assert len(rack.refused) == 1
+        assert len(disk.refused) == 1
 
 
 @holds("logs/log-trouble-fails-no-command")
 @virtually
 async def test_an_end_whose_log_is_not_all_there_says_so_and_stays_that_end() -> None:
-    rack = left(ALIVE, word=DONE, last=5)
-    async with desk(MemorySpools(rack)) as it:
+    disk = left(ALIVE, word=DONE, last=5)
+    async with desk(MemoryDiskSpools(disk)) as it:
         server, _ = await it.welcome(Held(TOKEN, 0, False))
         assert await heard(server, Batch) == Batch(TOKEN, 1, (ALIVE,))
         assert await heard(server, Completion) == Completion(TOKEN, 1, INCOMPLETE)
@@ -196,16 +197,16 @@ async def test_an_end_whose_log_is_not_all_there_says_so_and_stays_that_end() ->
 
 @virtually
 async def test_a_log_that_the_server_has_is_complete_though_the_spool_is_not() -> None:
-    rack = left(ALIVE, word=DONE, last=5)
-    async with desk(MemorySpools(rack)) as it:
+    disk = left(ALIVE, word=DONE, last=5)
+    async with desk(MemoryDiskSpools(disk)) as it:
         server, _ = await it.welcome(Held(TOKEN, 5, False))
         assert await heard(server, Completion) == Completion(TOKEN, 5, DONE)
 
 
 @virtually
 async def test_reports_whose_predecessors_are_missing_are_not_said() -> None:
-    rack = left(ALIVE, after=3, word=DONE)
-    async with desk(MemorySpools(rack)) as it:
+    disk = left(ALIVE, after=3, word=DONE)
+    async with desk(MemoryDiskSpools(disk)) as it:
         server, _ = await it.welcome(Held(TOKEN, 1, False))
         assert await heard(server, Completion) == Completion(TOKEN, 1, INCOMPLETE)
 
@@ -228,7 +229,6 @@ class Shaky(MemorySpools):
     """Opens one spool."""
 
     def __init__(self, spool: MemorySpool) -> None:
-        super().__init__()
         self.spool = spool
 
     def open(self, assignment: object) -> MemorySpool:
@@ -274,7 +274,7 @@ async def test_an_incomplete_log_is_part_of_the_last_word_that_is_kept() -> None
         _, spool = await behind(it, 3)
         it.taken[0].end(DONE)
         await it.welcome(Held(TOKEN, 0, False))
-        assert spool.word == FinalReport(1, INCOMPLETE)
+        assert spool.final_report == FinalReport(1, INCOMPLETE)
 
 
 @virtually
@@ -326,29 +326,29 @@ async def test_no_more_than_the_window_is_on_its_way_however_much_a_spool_holds(
 
 @virtually
 async def test_what_a_lost_lease_leaves_undelivered_is_set_aside() -> None:
-    rack = MemoryDisk()
-    async with desk(MemorySpools(rack)) as it:
+    disk = MemoryDisk()
+    async with desk(MemoryDiskSpools(disk)) as it:
         server, _ = await it.welcome()
         held_lease = await it.lease(server)
         await held_lease.report(ALIVE)
         await heard(server, Batch)
         await server.send(Rejected(TOKEN, "FAILED_PRECONDITION", "gone", lease_lost=True))
         assert not await held_lease.over()
-        assert [given.token for given in rack.refused] == [TOKEN]
-        assert not rack.places
+        assert [given.token for given in disk.refused] == [TOKEN]
+        assert not disk.entries
 
 
 @virtually
 async def test_nothing_is_set_aside_of_a_lost_lease_whose_reports_were_stored() -> None:
-    rack = MemoryDisk()
-    async with desk(MemorySpools(rack)) as it:
+    disk = MemoryDisk()
+    async with desk(MemoryDiskSpools(disk)) as it:
         server, _ = await it.welcome()
         held_lease = await it.lease(server)
         await held_lease.report(ALIVE)
         await server.send(Stored(TOKEN, 1))
         await server.send(Rejected(TOKEN, "FAILED_PRECONDITION", "gone", lease_lost=True))
         assert not await held_lease.over()
-        assert empty(rack)
+        assert empty(disk)
 
 
 async def all_said(server: Server) -> list[FromWorker]:

@@ -59,8 +59,8 @@ async def test_a_job_goes_on_at_once_where_a_dead_workers_tail_ends() -> None:
         assert len(first) > len(before) + 10 * 3
         assert output.endswith(COUNTED)
         assert (job.attempt, job.failures) == (2, 1)
-        assert not it.rack.places
-        assert not it.rack.refused
+        assert not it.disk.entries
+        assert not it.disk.refused
 
 
 @holds("jobs/next-worker-delivers-spool")
@@ -84,12 +84,12 @@ async def test_a_dead_workers_last_word_is_the_jobs_end_at_whatever_message_it_d
         it.away = False
         async with working(it, span=span(600)):
             job = await it.ended(id)
-            await it.until(lambda: not it.rack.places)
+            await it.until(lambda: not it.disk.entries)
         assert job.outcome
         assert (job.outcome.exit_code, job.attempt, job.failures) == (7, 1, 0)
         assert job.outcome.log_complete
         assert await it.output(id) == COUNTED
-        assert not it.rack.refused
+        assert not it.disk.refused
 
 
 @virtually

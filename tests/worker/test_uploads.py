@@ -62,12 +62,12 @@ def test_what_a_server_refuses_is_not_kept_and_says_why(site_keys: Keys) -> None
     async def main() -> None:
         async with serving(site_keys) as site:
             granted, uploads = await leased(site)
-            shelf = uploads(granted.token)
+            sink = uploads(granted.token)
             await WorkerCalls(site.broker).complete(
                 granted.token, Outcome(reason=Reason.EXITED, exit_code=0)
             )
             with pytest.raises(NotStored, match=r"'x' was not kept by the server: .*lease"):
-                await shelf.put(artifact("x", b"late"), io.BytesIO(b"late"))
+                await sink.put(artifact("x", b"late"), io.BytesIO(b"late"))
             await uploads.close()
 
     asyncio.run(main())
@@ -79,9 +79,9 @@ def test_a_file_is_brought_to_a_server_that_was_away_for_a_while(site_keys: Keys
         async with serving(site_keys, log=log, blobs=blobs) as site:
             granted, uploads = await leased(site)
             address = site.address.replace("localhost", "127.0.0.1")
-        shelf = uploads(granted.token)
+        sink = uploads(granted.token)
         async with asyncio.TaskGroup() as tasks:
-            putting = tasks.create_task(shelf.put(artifact("x", b"data"), io.BytesIO(b"data")))
+            putting = tasks.create_task(sink.put(artifact("x", b"data"), io.BytesIO(b"data")))
             async with (
                 serving(site_keys, log=log, blobs=blobs, listen=address) as site,
                 ArtifactsClient(site.endpoint()) as client,

@@ -22,12 +22,12 @@ from airunner.server.workers.worker_session import Session
 from airunner.store.retention import Retention
 from airunner.worker.attempt.runtime import Runtime
 from airunner.worker.clock import LoopClock
-from airunner.worker.spool.spools import MemoryDisk, MemorySpools
 from airunner.worker.worker import Worker, WorkerOptions
 from tests.server.broker_fixture import SlowLog, served
 from tests.support.channel import End, channel_pair
 from tests.support.fake_commands import Rooms, Script, Stage
 from tests.support.loop import until_idle
+from tests.support.memory_spools import MemoryDisk, MemoryDiskSpools
 
 SUE = Subject("sue")
 Message = FromServer | FromWorker
@@ -74,7 +74,7 @@ class Shop:
         self.streams: list[Tapped] = []
         self.connects = 0
         self.journal: list[EventDict] = []
-        self.rack = MemoryDisk()  # which all workers share
+        self.disk = MemoryDisk()  # which all workers share
 
     # The worker's side
 
@@ -86,7 +86,7 @@ class Shop:
             workspaces=self.rooms,
             clock=LoopClock(Instant(0)),
             log=log,
-            spools=MemorySpools(self.rack),
+            spools=MemoryDiskSpools(self.disk),
         )
         return Worker(chosen, self.connect, place, Random(1))
 

@@ -72,7 +72,7 @@ class Execution:
             try:
                 workspace = self._runtime.workspaces.make(self._handle.job)
                 verdict = await self._attempt(workspace)
-                await workspace.leave()
+                await workspace.release_folders()
             except SetupFailed as failure:
                 verdict = await self._fail(Reason.SETUP_FAILED, str(failure))
             self._handle.end(verdict)
@@ -261,17 +261,17 @@ class Execution:
         They go to the folder of results, or else to the server if the job names any.
         """
         if workspace.results:
-            shelf = workspace.results.shelf
+            sink = workspace.results.sink
         elif not self._spec.artifacts:
             return Collected()
         elif not self._runtime.uploads:
             return Collected(errors=(NO_UPLOADS,))
         else:
-            shelf = self._runtime.uploads(self._handle.token)
+            sink = self._runtime.uploads(self._handle.token)
         try:
             async with asyncio.timeout(COLLECT_SECONDS_MAX) as limit:
                 with self._stop.on_stop(partial(self._end_if_final, limit)):
-                    return await workspace.collect(shelf)
+                    return await workspace.collect(sink)
         except TimeoutError:
             if not limit.expired():
                 raise

@@ -66,7 +66,7 @@ class StageRun:
         return Command(
             argv=argv,
             environment=job_environment(
-                job, self._workspace.home, step=stage.step, over=stage.environment
+                job, self._workspace.home, step=stage.step, overrides=stage.environment
             ),
             directory=directory,
             process_type=self._spec.process_type,

@@ -1,10 +1,10 @@
-"""Calls that may hang, done one after the other in a thread of their own.
+"""A thread that makes calls which may hang, one after the other.
 
-A shared drive can keep a thread for minutes. So whoever works on one has a thread for it: nobody
-else waits, and the order of the calls is that in which they were asked for.
+A shared drive can block a thread for minutes. So each user of a drive has a thread of its own: no
+other user waits for the drive, and the calls run in the order of their submission.
 
-Rejected: the event loop's pool, whose few threads all would hang in the end, and an executor,
-which a process that wants to end waits for.
+Rejected: the event loop's thread pool, whose few threads would all hang in the end; a
+concurrent.futures executor, for which the process waits before it exits.
 """
 
 import asyncio
@@ -18,39 +18,43 @@ Result = TypeVar("Result")
 
 
 class SerialThread:
-    """One thread, which begins with the first errand and ends with close()."""
+    """A daemon thread that starts with the first submitted call and ends after close()."""
 
     def __init__(self, name: str) -> None:
+        """`name` is the thread's name, for debuggers."""
         self._name = name
-        self._waiting: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._thread: Thread | None = None
 
-    def send(self, call: Callable[[], object]) -> None:
-        """Have it done, behind those before it. It must not raise."""
+    def submit(self, call: Callable[[], object]) -> None:
+        """Queues a call behind the earlier ones. The call must not raise."""
         if self._thread is None:
-            self._thread = Thread(target=self._run, name=self._name, daemon=True)
+            self._thread = Thread(target=self._work, name=self._name, daemon=True)
             self._thread.start()
-        self._waiting.put(call)
+        self._calls.put(call)
 
-    async def do(self, call: Callable[[], Result]) -> Result:
-        """Its result, or what it raises. If this is cancelled it is not begun, or goes on alone."""
+    async def run(self, call: Callable[[], Result]) -> Result:
+        """Queues a call and waits for its result; raises the call's exception.
+
+        If this task is cancelled, the call is skipped, or runs on alone if it has started.
+        """
         future: Future[Result] = Future()
 
-        def errand() -> None:
+        def run_call() -> None:
             if not future.set_running_or_notify_cancel():
                 return
             try:
                 future.set_result(call())
-            except Exception as error:  # whoever waits for it hears of it
+            except Exception as error:  # the waiting task raises it
                 future.set_exception(error)
 
-        self.send(errand)
+        self.submit(run_call)
         return await asyncio.wrap_future(future)
 
     def close(self) -> None:
-        """End the thread once everything is done; it is not waited for. Nothing may be sent later."""
-        self._waiting.put(None)
+        """Ends the thread after the queued calls, without waiting. No call may be submitted later."""
+        self._calls.put(None)
 
-    def _run(self) -> None:
-        while call := self._waiting.get():
+    def _work(self) -> None:
+        while call := self._calls.get():
             call()

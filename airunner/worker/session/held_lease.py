@@ -96,9 +96,9 @@ class HeldLease:
     def inherit(self, left: Orphan) -> None:
         """Go on with what a dead worker has left, if the server still holds its lease."""
         self.inherited = True
-        self._last = left.word.last if left.word else left.spool.last
-        if left.word:
-            self.verdict = left.word.verdict
+        self._last = left.final_report.last if left.final_report else left.spool.last
+        if left.final_report:
+            self.verdict = left.final_report.verdict
             self._last_word_heard = True
         else:
             left.when_processes_gone(lambda: self.end(AttemptEnd.LOST))

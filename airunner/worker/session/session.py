@@ -81,7 +81,7 @@ class WorkerSession:
         self._take = take
         self._news = news
         self._spools = spools or MemorySpools()
-        self._left = {left.assignment.token: left for left in self._spools.left()[:LEFT_MAX]}
+        self._left = {left.assignment.token: left for left in self._spools.orphans()[:LEFT_MAX]}
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._dice = dice

@@ -118,10 +118,10 @@ class DiskSpool:
         if self._memory:
             self._memory.forget(upto)
 
-    def conclude(self, word: FinalReport) -> None:
+    def conclude(self, final_report: FinalReport) -> None:
         if self.folder:
             try:
-                write_final(self.folder, word)
+                write_final(self.folder, final_report)
             except OSError as error:
                 self._give_up(error.strerror or str(error))
         if self._disk:

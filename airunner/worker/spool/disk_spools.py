@@ -108,8 +108,8 @@ class DiskSpools:
             self._warn(assignment, "spool_failed", why=error.strerror)
             return DiskSpool(assignment, None, self, self._bytes_max)
 
-    def left(self) -> Sequence[Orphan]:
-        """As Spools.left."""
+    def orphans(self) -> Sequence[Orphan]:
+        """As Spools.orphans."""
         found: list[Orphan] = []
         for folder in self._estate.abandoned():
             wake = _Wake(folder / ALIVE)
@@ -202,12 +202,17 @@ class DiskSpools:
             self._log.error("spool_unreadable", path=str(path), why=str(error))
             self._set_aside(path)
             return None
-        word: FinalReport | None = None
+        final_report: FinalReport | None = None
         try:
-            word = read_final(path)
+            final_report = read_final(path)
         except (OSError, SpoolDamaged) as error:
             self._warn(assignment, "spool_unreadable", path=str(path), why=str(error))
-        return Orphan(assignment=assignment, spool=spool, word=word, when_processes_gone=wake.add)
+        return Orphan(
+            assignment=assignment,
+            spool=spool,
+            final_report=final_report,
+            when_processes_gone=wake.add,
+        )
 
     def _fresh(self, prefix: str) -> Path:
         path = self._own() / f"{prefix}{os.urandom(4).hex()}"

@@ -43,9 +43,9 @@ def read_lease(folder: Path) -> Assignment:
     return _read(folder / LEASE, _ASSIGNMENT)
 
 
-def write_final(folder: Path, word: FinalReport) -> None:
+def write_final(folder: Path, final_report: FinalReport) -> None:
     """Raises OSError."""
-    _write(folder / WORD, word)
+    _write(folder / WORD, final_report)
 
 
 def read_final(folder: Path) -> FinalReport | None:

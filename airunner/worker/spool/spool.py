@@ -1,18 +1,18 @@
-"""What a worker has said of an attempt and the server has not yet acknowledged.
+"""The spool of an attempt: the reports that the server has not acknowledged yet.
 
-A report is kept from the moment it is made until the server has it durably; whatever
-breaks in between, it is sent again from here. Behind the reports comes the last word, as soon as
-it is known. A spool on disk outlives its worker, so that the next one can say what this one
-could not: disk_spool.py is that one, and here is the one that ends with the worker.
+The spool holds each report from its creation until the server has stored it durably. If a
+connection breaks in between, the worker sends the report again from the spool. The attempt's final
+report follows the other reports. A spool on disk (disk_spool.py) outlives its worker, so that
+the next worker can send the rest; the spool in this module ends with the worker.
 
-A spool's calls do not wait: memory needs no waiting, and a file on disk needs none
-either, because it has to survive the worker but not the machine: a lease of a machine that
-lost its power lapses long before it is back. So nothing is synced, and a write is a copy into the
-kernel's page cache.
+The calls of a spool do not wait. Memory needs no waiting. A file on disk needs none either, because
+it must survive the worker but not the machine: the leases of a machine that lost its power lapse
+long before the machine is back. So a spool never syncs, and a write is a copy into the kernel's
+page cache.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -20,79 +20,78 @@ from airunner.model.jobs import AttemptEnd, Outcome
 from airunner.model.limits import UNACKNOWLEDGED_BYTES_MAX
 from airunner.model.reports import Output, Remark, Report, count_sequences
 
-REPORT_BYTES: Final = 128  # what a report takes besides its output, about
-CHUNK_BYTES: Final = 64  # what a chunk takes besides its bytes, about
+REPORT_BYTES: Final = 128  # approximate size of a report without its output
+CHUNK_BYTES: Final = 64  # approximate size of a chunk without its bytes
 
 
 class SpoolDamaged(Exception):
-    """What was kept cannot be read back; a sentence."""
+    """A spool's files cannot be read back; the message is a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class FinalReport:
-    """How an attempt ended, and the number of its last report."""
+    """The end of an attempt, and the number of the last report before it."""
 
     last: int
     verdict: Outcome | AttemptEnd  # RELEASED or LOST
 
 
 class Spool(Protocol):
-    """The reports of one attempt that are not acknowledged, in order, each with its number."""
+    """The unacknowledged reports of one attempt, in order, each with its number."""
 
     @property
     def size(self) -> int:
-        """About how many bytes they take."""
+        """The approximate size of the reports in bytes."""
         ...
 
     @property
     def full(self) -> bool:
-        """Whether nothing more should be said until something is forgotten."""
+        """True if the attempt must not report more until the spool has forgotten some reports."""
         ...
 
     @property
     def last(self) -> int:
-        """The highest number that was ever kept here; 0: none."""
+        """The highest number that this spool ever held; 0 if it never held a report."""
         ...
 
     def append(self, first: int, report: Report) -> Remark | None:
-        """Keep a report whose first number is `first`; it follows all that are here.
+        """Adds a report whose first number is `first`, behind all reports of the spool.
 
-        A Remark is what the reader of the job's log should know from here on.
+        Returns a Remark if the readers of the job's log must be told of a failure of the spool.
         """
         ...
 
     def read(self, after: int, size: int, count: int) -> tuple[int, Sequence[Report]]:
-        """The reports that follow the number `after`, and the number of the first of them.
+        """Returns the reports behind the number `after`, and the number of the first of them.
 
-        At least one, if there is one; then as many as fit into `size` bytes and `count`. A
-        report that `after` falls into is given whole. Raises SpoolDamaged if the next one
-        cannot be read.
+        At least one report, if there is one; then as many as fit into `size` bytes and `count`.
+        A report that spans `after` is returned whole. Raises SpoolDamaged if the next report cannot
+        be read.
         """
         ...
 
     def forget(self, upto: int) -> None:
-        """Let go of every report that has no number above `upto`."""
+        """Drops every report whose numbers are all at most `upto`."""
         ...
 
-    def conclude(self, word: FinalReport) -> None:
-        """Keep the last word, in the place of one before. No process of the attempt is left."""
+    def conclude(self, final_report: FinalReport) -> None:
+        """Stores the final report, in place of an earlier one. The attempt has no process left."""
         ...
 
     def discard(self) -> None:
-        """All was heard: nothing of this spool is needed any more."""
+        """Removes the spool: the server has received everything."""
         ...
 
     def refuse(self) -> None:
-        """The server will not hear the rest: set it aside for whoever wants to look at it."""
+        """Sets the spool aside for inspection: the server does not accept the rest of it."""
         ...
 
 
 class MemorySpool:
-    """A spool that ends with the worker; `over` is called at its end, with whether it is refused."""
+    """A spool in the memory of its worker, lost with that worker; implements Spool."""
 
-    def __init__(self, over: Callable[[bool], None] = lambda refused: None) -> None:
-        self.word: FinalReport | None = None
-        self._over = over
+    def __init__(self) -> None:
+        self.final_report: FinalReport | None = None
         self._kept: deque[tuple[int, Report]] = deque()
         self._size = 0
         self._last = 0
@@ -136,25 +135,18 @@ class MemorySpool:
             self._kept.popleft()
             self._size -= size_of(report)
 
-    def conclude(self, word: FinalReport) -> None:
-        self.word = word
+    def conclude(self, final_report: FinalReport) -> None:
+        self.final_report = final_report
 
     def discard(self) -> None:
-        self._over(False)
+        """Does nothing: the memory is free once the attempt drops the spool."""
 
     def refuse(self) -> None:
-        self._over(True)
-
-    def copy(self, over: Callable[[bool], None]) -> "MemorySpool":
-        """Another with the same in it, which nobody changes through this one."""
-        twin = MemorySpool(over)
-        twin.word, twin._kept = self.word, self._kept.copy()
-        twin._size, twin._last = self._size, self._last
-        return twin
+        """Does nothing: memory has no place to set a spool aside."""
 
 
 def size_of(report: Report) -> int:
-    """About how many bytes a report takes, here as on its way."""
+    """The approximate size of a report in bytes, in a spool and on the wire."""
     if isinstance(report, Output):
         return REPORT_BYTES + report.size + CHUNK_BYTES * len(report.chunks)
     return REPORT_BYTES

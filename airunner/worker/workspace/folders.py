@@ -160,7 +160,7 @@ class FolderWorkspace:
         source = self._opened() if spec.source else None
         await self._make_results(await source.open() if source else None)
         if source and not spec.command and not spec.script and spec.steps is None:
-            self._brought = await source.brought()
+            self._brought = await source.read_job_json()
             for remark in self._brought.remarks:
                 await report(Remark(remark))
         self._patterns = self._wanted()
@@ -194,11 +194,11 @@ class FolderWorkspace:
         self._scripts.append(path)
         return path
 
-    async def collect(self, shelf: ArtifactSink) -> Collected:
+    async def collect(self, sink: ArtifactSink) -> Collected:
         """As Workspace.collect."""
         if self._top is None:
             return Collected()
-        return await collect(self._top, shelf, self._patterns, self._staged)
+        return await collect(self._top, sink, self._patterns, self._staged)
 
     def directory(self, wanted: str = "") -> str:
         """As Workspace.directory."""
@@ -211,18 +211,18 @@ class FolderWorkspace:
             raise SetupFailed(f"there is no working directory {wanted!r} in the workspace")
         return str(path)
 
-    async def leave(self) -> None:
-        """As Workspace.leave."""
+    async def release_folders(self) -> None:
+        """As Workspace.release_folders."""
         leaving, self._leaving = self._leaving, None
         if leaving:
             leaving.close()
         if self._source:
-            await self._source.leave()
+            await self._source.release()
 
     async def remove(self) -> None:
         """As Workspace.remove."""
         try:
-            await self.leave()
+            await self.release_folders()
         finally:
             if self._top is not None:
                 os.close(self._top)

@@ -89,7 +89,7 @@ class Results(Protocol):
     """What an attempt leaves in a folder for people: logs while it runs, a summary at the end."""
 
     @property
-    def shelf(self) -> ArtifactSink: ...
+    def sink(self) -> ArtifactSink: ...
 
     async def write(self, index: int, data: bytes) -> None:
         """Add to the log of a step, soon; waits while too much of it has not been written.
@@ -133,11 +133,11 @@ class Workspace(Protocol):
         """The path of a new file with this text, for a shell to read. Raises SetupFailed."""
         ...
 
-    async def collect(self, shelf: ArtifactSink) -> Collected:
+    async def collect(self, sink: ArtifactSink) -> Collected:
         """Bring the job's artifacts to a shelf. No process of the attempt is left by now."""
         ...
 
-    async def leave(self) -> None:
+    async def release_folders(self) -> None:
         """Let go of the source and of the results: the next attempt may have them. Safe to repeat.
 
         It comes before the attempt's last word, so that whoever hears that finds the source free.

@@ -52,7 +52,7 @@ async def sleep(actor: Actor) -> int:
     return 0
 
 
-async def for_ever(shelf: ArtifactSink) -> Collected:
+async def for_ever(sink: ArtifactSink) -> Collected:
     await asyncio.Event().wait()
     raise AssertionError
 
@@ -60,15 +60,15 @@ async def for_ever(shelf: ArtifactSink) -> Collected:
 MADE = Artifact(path="made", size=1, sha256="0" * 64)
 
 
-async def bring_one(shelf: ArtifactSink) -> Collected:
+async def bring_one(sink: ArtifactSink) -> Collected:
     return Collected(artifacts=(MADE,))
 
 
-async def bring_nothing(shelf: ArtifactSink) -> Collected:
+async def bring_nothing(sink: ArtifactSink) -> Collected:
     return Collected(remark="nothing is there")
 
 
-async def fail_to_bring(shelf: ArtifactSink) -> Collected:
+async def fail_to_bring(sink: ArtifactSink) -> Collected:
     return Collected(errors=("no room for big", "no room for bigger"))
 
 
@@ -81,7 +81,7 @@ class Notes:
         self.wrong: tuple[str, ...] = ()  # what conclude() says
 
     @property
-    def shelf(self) -> ArtifactSink:
+    def sink(self) -> ArtifactSink:
         return self
 
     async def put(self, artifact: Artifact, data: BinaryIO) -> None:

@@ -143,7 +143,7 @@ class SpoolContract:
         spools = self.make()
         fill(spools.open(assignment()), *reports)
         self.kill(spools)
-        (left,) = self.make().left()
+        (left,) = self.make().orphans()
         assert read_all(left.spool) == reports
 
     @virtually
@@ -175,9 +175,9 @@ class SpoolContract:
         spools = self.make()
         fill(spools.open(assignment()), ALIVE, output(1, 2))
         self.kill(spools)
-        (left,) = self.make().left()
+        (left,) = self.make().orphans()
         assert left.assignment == assignment()
-        assert (left.word, left.spool.last) == (None, 3)
+        assert (left.final_report, left.spool.last) == (None, 3)
         assert read_all(left.spool) == [ALIVE, output(1, 2)]
 
     @virtually
@@ -185,7 +185,7 @@ class SpoolContract:
         spools = self.make()
         spools.open(assignment(KEY="secret"))
         self.kill(spools)
-        (left,) = self.make().left()
+        (left,) = self.make().orphans()
         assert not {"secret"} & set(self.exposed(left))
 
     def exposed(self, left: Orphan) -> Sequence[str]:
@@ -198,7 +198,7 @@ class SpoolContract:
         spool = fill(spools.open(assignment()), *reports)
         spool.forget(90)
         self.kill(spools)
-        (left,) = self.make().left()
+        (left,) = self.make().orphans()
         assert left.spool.last == 100
         assert read_all(left.spool, 90) == reports[90:]
         assert left.spool.size < 60 * 50_000
@@ -213,17 +213,17 @@ class SpoolContract:
         spool.conclude(FinalReport(1, AttemptEnd.RELEASED))
         spool.conclude(FinalReport(1, verdict))
         self.kill(spools)
-        (left,) = self.make().left()
-        assert left.word == FinalReport(1, verdict)
+        (left,) = self.make().orphans()
+        assert left.final_report == FinalReport(1, verdict)
 
     @virtually
     async def test_a_living_worker_keeps_its_own(self) -> None:
         spools = self.make()
         fill(spools.open(assignment()), ALIVE)
         other = self.make()
-        assert other.left() == []
+        assert other.orphans() == []
         self.kill(spools)
-        assert len(other.left()) == 1
+        assert len(other.orphans()) == 1
 
     @virtually
     async def test_what_is_left_is_taken_by_one_worker_alone_until_that_dies_too(self) -> None:
@@ -232,10 +232,10 @@ class SpoolContract:
         fill(spools.open(assignment("two")), ALIVE)
         self.kill(spools)
         heir, late = self.make(), self.make()
-        assert {left.assignment.job.id for left in heir.left()} == {"one", "two"}
-        assert (heir.left(), late.left()) == ([], [])
+        assert {left.assignment.job.id for left in heir.orphans()} == {"one", "two"}
+        assert (heir.orphans(), late.orphans()) == ([], [])
         self.kill(heir)
-        (first, second) = late.left()
+        (first, second) = late.orphans()
         assert read_all(first.spool) == read_all(second.spool) == [ALIVE]
 
     @virtually
@@ -245,7 +245,7 @@ class SpoolContract:
         other = self.make()
         fill(other.open(assignment("two")), ALIVE).refuse()
         self.kill(spools)
-        assert [left.assignment.job.id for left in other.left()] == ["one"]
+        assert [left.assignment.job.id for left in other.orphans()] == ["one"]
         assert self.refused() == ["two"]
 
     @virtually
@@ -255,11 +255,11 @@ class SpoolContract:
         fill(spools.open(assignment("two")), ALIVE)
         self.kill(spools)
         heir = self.make()
-        (left,) = heir.left()
+        (left,) = heir.orphans()
         assert left.assignment.job.id == "two"
         left.spool.discard()
         self.kill(heir)
-        assert self.make().left() == []
+        assert self.make().orphans() == []
         assert self.refused() == []
 
     @virtually
@@ -269,18 +269,18 @@ class SpoolContract:
         fill(spools.open(assignment("two")), ALIVE)
         self.kill(spools)
         heir = self.make()
-        (left,) = heir.left()
+        (left,) = heir.orphans()
         left.spool.refuse()
         assert sorted(self.refused()) == ["one", "two"]
         self.kill(heir)
-        assert self.make().left() == []
+        assert self.make().orphans() == []
 
     @virtually
     async def test_the_attempt_of_a_dead_worker_is_gone_with_all_its_processes(self) -> None:
         spools = self.make()
         spools.open(assignment())
         self.kill(spools)
-        (left,) = self.make().left()
+        (left,) = self.make().orphans()
         told: list[str] = []
         left.when_processes_gone(lambda: told.append("gone"))
         assert told == ["gone"]

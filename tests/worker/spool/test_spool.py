@@ -19,9 +19,10 @@ from airunner.worker.spool.disk_spool import UNSENT_BYTES_MAX, DiskSpool
 from airunner.worker.spool.disk_spools import STRANDED, DiskSpools
 from airunner.worker.spool.segments import HEAD_BYTES
 from airunner.worker.spool.spool import FinalReport, SpoolDamaged, size_of
-from airunner.worker.spool.spools import MemoryDisk, MemorySpools, Orphan, Spools
+from airunner.worker.spool.spools import MemorySpools, Orphan, Spools
 from tests.promises import holds
 from tests.support.loop import virtually
+from tests.support.memory_spools import MemoryDisk, MemoryDiskSpools
 from tests.worker.spool.spool_contract import (
     DONE,
     PLENTY,
@@ -35,19 +36,19 @@ from tests.worker.spool.spool_contract import (
 BYTES_MAX = 8 * MIB
 
 
-class TestMemorySpools(SpoolContract):
+class TestMemoryDiskSpools(SpoolContract):
     @pytest.fixture(autouse=True)
-    def _rack(self) -> None:
-        self.rack = MemoryDisk()
+    def _disk(self) -> None:
+        self.disk = MemoryDisk()
 
     def make(self) -> Spools:
-        return MemorySpools(self.rack)
+        return MemoryDiskSpools(self.disk)
 
     def kill(self, spools: Spools) -> None:
         spools.close()
 
     def refused(self) -> Sequence[str]:
-        return [given.job.id for given in self.rack.refused]
+        return [given.job.id for given in self.disk.refused]
 
 
 class TestDiskSpools(SpoolContract):
@@ -102,7 +103,7 @@ def file_limit(size: int) -> Iterator[None]:
 
 def left_behind(root: Path) -> Orphan:
     """What the next worker finds."""
-    (left,) = DiskSpools(root, quiet(), bytes_max=BYTES_MAX).left()
+    (left,) = DiskSpools(root, quiet(), bytes_max=BYTES_MAX).orphans()
     return left
 
 
@@ -189,7 +190,7 @@ def test_an_empty_folder_of_a_dead_worker_is_nobodys(tmp_path: Path, spools: Dis
     first.discard()
     spools._estate.close()  # as the kernel does for a process that is gone
     after = DiskSpools(tmp_path, quiet(), bytes_max=BYTES_MAX)
-    assert after.left() == []
+    assert after.orphans() == []
     assert not first.folder.exists()
     after.close()
 
@@ -205,7 +206,7 @@ def test_a_record_that_was_cut_off_with_its_writer_is_left_out(
     for size in (whole - 1, before + HEAD_BYTES, before + 1, before):
         os.truncate(path, size)
         heir = DiskSpools(tmp_path, quiet())
-        (left,) = heir.left()
+        (left,) = heir.orphans()
         assert left.spool.last == 2
         assert read_all(left.spool) == [output(1), output(2)]
         heir.close()
@@ -250,7 +251,7 @@ def test_a_lease_that_cannot_be_read_is_set_aside(tmp_path: Path, spools: DiskSp
     (lease,) = tmp_path.rglob("lease")
     flip(lease, -1)
     journal: list[EventDict] = []
-    assert DiskSpools(tmp_path, quiet(journal)).left() == []
+    assert DiskSpools(tmp_path, quiet(journal)).orphans() == []
     assert [event["event"] for event in journal] == ["spool_unreadable", "spool_refused"]
     assert list((tmp_path / "refused").rglob("lease"))
 
@@ -260,7 +261,7 @@ def test_a_last_word_that_cannot_be_read_is_none(tmp_path: Path, spools: DiskSpo
     spools.close()
     (word,) = tmp_path.rglob("word")
     flip(word, -1)
-    assert left_behind(tmp_path).word is None
+    assert left_behind(tmp_path).final_report is None
 
 
 @holds("logs/full-disk-costs-no-job")
@@ -307,7 +308,7 @@ def test_a_folder_that_cannot_be_written_costs_a_spool_and_no_job(tmp_path: Path
     spool.conclude(FinalReport(1, DONE))
     assert read_all(spool) == [output(7)]
     spool.refuse()
-    assert spools.left() == []
+    assert spools.orphans() == []
     spools.close()
 
 
@@ -346,8 +347,8 @@ def test_what_is_left_of_one_servers_jobs_is_kept_from_another(tmp_path: Path) -
     fill(dead.open(assignment()), output(1))
     dead.close()
     other, heir = (DiskSpools(tmp_path, quiet(), server=f"{name}:8443") for name in ("two", "one"))
-    assert other.left() == []
-    assert len(heir.left()) == 1
+    assert other.orphans() == []
+    assert len(heir.orphans()) == 1
     other.close()
     heir.close()
 
@@ -361,11 +362,11 @@ def test_what_nobody_has_come_for_is_set_aside(tmp_path: Path) -> None:
     os.utime(folder, (1, 1))  # a job that was silent for long before its worker died
     for _ in range(2):
         other = DiskSpools(tmp_path, quiet(), server="two:8443")
-        assert other.left() == []
+        assert other.orphans() == []
         other.close()
         assert list(tmp_path.iterdir()) == [folder]
     os.utime(folder / STRANDED, (1, 1))
-    assert DiskSpools(tmp_path, quiet(), server="two:8443").left() == []
+    assert DiskSpools(tmp_path, quiet(), server="two:8443").orphans() == []
     assert [path.name for path in tmp_path.iterdir()] == ["refused"]
     assert len(list((tmp_path / "refused").iterdir())) == 1
 
@@ -380,7 +381,7 @@ def test_an_attempt_is_gone_only_with_the_last_who_holds_its_trees(tmp_path: Pat
         dead.open(assignment("two"))
         dead.close()
         gone = [asyncio.Event(), asyncio.Event()]
-        for left, event in zip(heir.left(), gone, strict=True):
+        for left, event in zip(heir.orphans(), gone, strict=True):
             left.when_processes_gone(event.set)
         assert not any(event.is_set() for event in gone)
         os.close(supervisor)
@@ -396,7 +397,7 @@ async def test_a_worker_without_a_lifeline_is_not_waited_for(tmp_path: Path) -> 
     dead, heir = (DiskSpools(tmp_path, quiet()) for _ in range(2))
     dead.open(assignment())
     dead.close()
-    (left,) = heir.left()
+    (left,) = heir.orphans()
     told: list[str] = []
     left.when_processes_gone(lambda: told.append("gone"))
     assert told == ["gone"]

@@ -440,7 +440,7 @@ def test_artifacts_of_a_clone_are_all_that_the_patterns_mean(tmp_path: Path, ori
         folder = await bench.fetch(repository=str(origin), artifacts=("*",))
         await bench.pen.run("touch", "new", directory=folder.directory())
         assert folder.results
-        collected = await folder.collect(folder.results.shelf)
+        collected = await folder.collect(folder.results.sink)
         assert [each.path for each in collected.artifacts] == ["file", "new"]
         assert sorted(os.listdir(tmp_path / "here" / "results")) == ["file", "new"]
         await folder.remove()

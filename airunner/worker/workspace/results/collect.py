@@ -42,7 +42,7 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 async def collect(
     top: int,
-    shelf: ArtifactSink,
+    sink: ArtifactSink,
     patterns: Patterns,
     staged: StagedSnapshot | None = None,
     *,
@@ -54,51 +54,51 @@ async def collect(
     """
     if not patterns and staged is None:
         return Collected()
-    errands, crop = SerialThread("harvest"), WorkspaceReader(os.dup(top), patterns, staged)
+    thread, crop = SerialThread("harvest"), WorkspaceReader(os.dup(top), patterns, staged)
     try:
-        waiting = deque(await errands.do(crop.look))
+        waiting = deque(await thread.run(crop.look))
         async with asyncio.TaskGroup() as tasks:
             for _ in range(min(at_once, len(waiting))):
-                tasks.create_task(_bring_all(waiting, shelf, crop, errands))
+                tasks.create_task(_bring_all(waiting, sink, crop, thread))
         artifacts = sorted(crop.artifacts, key=lambda each: each.path)
         errors = crop.errors.told()
         nothing = patterns and not (artifacts or crop.links or errors)
         return Collected(tuple(artifacts), errors, NO_FILE if nothing else "")
     finally:
         crop.stop.set()
-        errands.send(crop.close)
-        errands.close()
+        thread.submit(crop.close)
+        thread.close()
 
 
 async def _bring_all(
-    waiting: deque[Found], shelf: ArtifactSink, crop: "WorkspaceReader", errands: SerialThread
+    waiting: deque[Found], sink: ArtifactSink, crop: "WorkspaceReader", thread: SerialThread
 ) -> None:
     while waiting:
         try:
-            await _bring(waiting.popleft(), shelf, crop, errands)
+            await _bring(waiting.popleft(), sink, crop, thread)
         except NotStored as why:
             crop.errors.add(str(why))
 
 
 async def _bring(
-    found: Found, shelf: ArtifactSink, crop: "WorkspaceReader", errands: SerialThread
+    found: Found, sink: ArtifactSink, crop: "WorkspaceReader", thread: SerialThread
 ) -> None:
     if found.kind is Kind.FOLDER:
-        await shelf.folder(found.path)
+        await sink.folder(found.path)
         return
     place = found.path
     if found.kind is Kind.LINK:
-        if await shelf.link(found.path, found.target):
+        if await sink.link(found.path, found.target):
             crop.links += 1
             return
-        place = await errands.do(partial(crop.resolve, found.path))
+        place = await thread.run(partial(crop.resolve, found.path))
     if place:
-        data = await errands.do(partial(crop.open, found.path, place))
+        data = await thread.run(partial(crop.open, found.path, place))
         try:
-            artifact = await errands.do(partial(crop.read, found.path, data))
-            await shelf.put(artifact, data)
+            artifact = await thread.run(partial(crop.read, found.path, data))
+            await sink.put(artifact, data)
         finally:
-            errands.send(partial(crop.shut, data))
+            thread.submit(partial(crop.shut, data))
         crop.artifacts.append(artifact)
 
 

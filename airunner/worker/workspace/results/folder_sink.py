@@ -24,8 +24,8 @@ _OURS: Final = re.compile(r"result\.json|step_\d+\.log")  # at the top
 class FolderSink:
     """Brings artifacts to a folder; Shelf."""
 
-    def __init__(self, errands: SerialThread) -> None:
-        self._errands = errands
+    def __init__(self, thread: SerialThread) -> None:
+        self._thread = thread
         self._folder = -1
 
     def begin(self, folder: int) -> None:
@@ -37,20 +37,20 @@ class FolderSink:
         _check(artifact.path)
         stop, source = Event(), os.dup(data.fileno())  # `data` may be closed while we hang
         try:
-            await self._errands.do(partial(self._put, artifact, source, stop))
+            await self._thread.run(partial(self._put, artifact, source, stop))
         finally:
             stop.set()
-            self._errands.send(partial(os.close, source))
+            self._thread.submit(partial(os.close, source))
 
     async def folder(self, path: str) -> None:
         """As Shelf.folder."""
         _check(path)
-        await self._errands.do(partial(self._make, path))
+        await self._thread.run(partial(self._make, path))
 
     async def link(self, path: str, target: str) -> bool:
         """As Shelf.link."""
         _check(path)
-        await self._errands.do(partial(self._link, path, target))
+        await self._thread.run(partial(self._link, path, target))
         return True
 
     def _put(self, artifact: Artifact, source: int, stop: Event) -> None:

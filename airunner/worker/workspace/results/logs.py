@@ -42,8 +42,8 @@ def log_name(index: int) -> str:
 class Logs:
     """The logs in one folder."""
 
-    def __init__(self, errands: SerialThread) -> None:
-        self._errands = errands
+    def __init__(self, thread: SerialThread) -> None:
+        self._thread = thread
         self._folder = -1
         self._lock = Lock()  # over the next three, which both threads change
         self._pending: deque[tuple[int, bytes]] = deque()
@@ -67,7 +67,7 @@ class Logs:
             self._bytes += len(data)
             busy, self._busy = self._busy, True
         if not busy:
-            self._errands.send(partial(self._drain, asyncio.get_running_loop()))
+            self._thread.submit(partial(self._drain, asyncio.get_running_loop()))
         if self._bytes > RESULTS_PENDING_BYTES_MAX:
             await self._wait_for_room()
 

@@ -54,17 +54,17 @@ class FolderResults:
         self._name = name
         self._aside = f".{name}-"
         self._folder: int | None = None
-        self._errands = SerialThread("results")
-        self._logs = Logs(self._errands)
-        self._shelf = FolderSink(self._errands)
+        self._thread = SerialThread("results")
+        self._logs = Logs(self._thread)
+        self._sink = FolderSink(self._thread)
 
     async def make(self) -> None:
         """Make the folder. Raises OSError; close() is to be called all the same."""
-        await self._errands.do(self._make)
+        await self._thread.run(self._make)
 
     @property
-    def shelf(self) -> ArtifactSink:
-        return self._shelf
+    def sink(self) -> ArtifactSink:
+        return self._sink
 
     async def write(self, index: int, data: bytes) -> None:
         """As Results.write."""
@@ -74,20 +74,20 @@ class FolderResults:
         """As Results.conclude."""
         try:
             async with asyncio.timeout(RESULTS_STALL_SECONDS_MAX):
-                errors, stands = await self._errands.do(partial(self._conclude, summary))
+                errors, stands = await self._thread.run(partial(self._conclude, summary))
         except TimeoutError:
             self._logs.give_up()
             return (f"{RESULT} could not be written: {STALLED}",)
         if stands:
             with suppress(TimeoutError):  # then it goes on alone, and nobody waits
                 async with asyncio.timeout(RESULTS_STALL_SECONDS_MAX):
-                    await self._errands.do(self._clear)
+                    await self._thread.run(self._clear)
         return errors
 
     def close(self) -> None:
         """Let go of the folder, once what was asked for is done; nobody waits for that."""
-        self._errands.send(self._release)
-        self._errands.close()
+        self._thread.submit(self._release)
+        self._thread.close()
 
     # In the thread
 
@@ -101,7 +101,7 @@ class FolderResults:
                 break
         self._folder = os.open(self._name, FOLDER, dir_fd=self._parent)
         self._logs.begin(self._folder)
-        self._shelf.begin(self._folder)
+        self._sink.begin(self._folder)
 
     def _conclude(self, summary: Summary) -> tuple[tuple[str, ...], bool]:
         """What went wrong, and whether there is a new result.json."""

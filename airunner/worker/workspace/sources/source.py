@@ -56,7 +56,7 @@ class Source:
         self._pace = pace
         self._root, self._job, self._clock = root, job, clock
         self._written = written
-        self._errands = SerialThread("source")
+        self._thread = SerialThread("source")
         self._folder: int | None = None
         self._claim: SourceLock | None = None
         self._left = False
@@ -64,12 +64,12 @@ class Source:
 
     async def open(self) -> int:
         """Open and claim it; its descriptor, which is good until leave(). Raises SetupFailed."""
-        return await self._errands.do(self._open)
+        return await self._thread.run(self._open)
 
-    async def brought(self) -> JobJson:
+    async def read_job_json(self) -> JobJson:
         """What its job.json says. Raises SetupFailed."""
         assert self._folder is not None
-        return await self._errands.do(partial(read_job_json, self._folder, self._job.spec))
+        return await self._thread.run(partial(read_job_json, self._folder, self._job.spec))
 
     async def stage(
         self, target: int, report: Callable[[Report], Awaitable[None]]
@@ -97,7 +97,7 @@ class Source:
             finally:
                 os.close(target)
 
-        self._errands.send(partial(copy, self._folder, os.dup(target)))  # it may outlive ours
+        self._thread.submit(partial(copy, self._folder, os.dup(target)))  # it may outlive ours
         try:
             while isinstance(said := await news.get(), str):
                 await report(Remark(f"staging {self._job.spec.source}: {said} so far"))
@@ -112,16 +112,16 @@ class Source:
         await report(Remark(f"staged {_counted(said)} from {self._job.spec.source} in {took}"))
         return staged
 
-    async def leave(self) -> None:
+    async def release(self) -> None:
         """Give it up. Safe to repeat."""
         if self._left:
             return
         self._left = True
-        self._errands.send(self._release)
+        self._thread.submit(self._release)
         try:
             await self._settled()
         finally:
-            self._errands.close()
+            self._thread.close()
 
     async def _settled(self) -> None:
         """Wait until everything that was begun is done, unless the drive hangs."""
@@ -129,7 +129,7 @@ class Source:
             return
         try:
             async with asyncio.timeout(HANG_SECONDS_MAX):
-                await self._errands.do(lambda: None)
+                await self._thread.run(lambda: None)
         except TimeoutError:
             self._hangs = True
 

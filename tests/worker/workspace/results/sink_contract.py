@@ -1,7 +1,7 @@
 """What every Shelf promises.
 
 class TestMyShelf(ShelfContract):
-    def play(self, folder, scene) -> None: ...  run a scene with a shelf, and with what tells what is kept
+    def play(self, folder, scene) -> None: ...  run a scene with a sink, and with what tells what is kept
 """
 
 import asyncio
@@ -32,11 +32,11 @@ class ShelfContract:
         """Run a scene within its own event loop."""
         raise NotImplementedError
 
-    async def put(self, shelf: ArtifactSink, said: Artifact, data: bytes, folder: Path) -> None:
+    async def put(self, sink: ArtifactSink, said: Artifact, data: bytes, folder: Path) -> None:
         path = folder / os.urandom(4).hex()
         path.write_bytes(data)
         with path.open("rb") as file:
-            await shelf.put(said, file)
+            await sink.put(said, file)
 
     @pytest.mark.parametrize(
         "path",
@@ -52,8 +52,8 @@ class ShelfContract:
         ],
     )
     def test_a_file_is_kept_as_it_is_whatever_it_is_called(self, tmp_path: Path, path: str) -> None:
-        async def scene(shelf: ArtifactSink, kept: Tell) -> None:
-            await self.put(shelf, artifact(path, b"data"), b"data", tmp_path)
+        async def scene(sink: ArtifactSink, kept: Tell) -> None:
+            await self.put(sink, artifact(path, b"data"), b"data", tmp_path)
             assert await kept() == {path: (b"data", False)}
 
         self.play(tmp_path, scene)
@@ -62,23 +62,23 @@ class ShelfContract:
     def test_a_file_of_any_size_is_kept_whole(self, tmp_path: Path, size: int) -> None:
         data = os.urandom(size)
 
-        async def scene(shelf: ArtifactSink, kept: Tell) -> None:
-            await self.put(shelf, artifact("file", data), data, tmp_path)
+        async def scene(sink: ArtifactSink, kept: Tell) -> None:
+            await self.put(sink, artifact("file", data), data, tmp_path)
             assert await kept() == {"file": (data, False)}
 
         self.play(tmp_path, scene)
 
     def test_a_program_stays_one(self, tmp_path: Path) -> None:
-        async def scene(shelf: ArtifactSink, kept: Tell) -> None:
-            await self.put(shelf, artifact("bin/x", b"#!", executable=True), b"#!", tmp_path)
+        async def scene(sink: ArtifactSink, kept: Tell) -> None:
+            await self.put(sink, artifact("bin/x", b"#!", executable=True), b"#!", tmp_path)
             assert await kept() == {"bin/x": (b"#!", True)}
 
         self.play(tmp_path, scene)
 
     def test_of_a_path_that_comes_twice_the_last_file_counts(self, tmp_path: Path) -> None:
-        async def scene(shelf: ArtifactSink, kept: Tell) -> None:
+        async def scene(sink: ArtifactSink, kept: Tell) -> None:
             for data in (b"first", b"second"):
-                await self.put(shelf, artifact("x", data), data, tmp_path)
+                await self.put(sink, artifact("x", data), data, tmp_path)
             assert await kept() == {"x": (b"second", False)}
 
         self.play(tmp_path, scene)
@@ -88,18 +88,18 @@ class ShelfContract:
     def test_what_is_not_what_was_said_is_not_kept_and_the_next_one_is(
         self, tmp_path: Path, data: bytes
     ) -> None:
-        async def scene(shelf: ArtifactSink, kept: Tell) -> None:
+        async def scene(sink: ArtifactSink, kept: Tell) -> None:
             with pytest.raises(NotStored, match="d/x"):
-                await self.put(shelf, artifact("d/x", b"short"), data, tmp_path)
+                await self.put(sink, artifact("d/x", b"short"), data, tmp_path)
             assert await kept() == {}
-            await self.put(shelf, artifact("d/x", b"short"), b"short", tmp_path)
+            await self.put(sink, artifact("d/x", b"short"), b"short", tmp_path)
             assert await kept() == {"d/x": (b"short", False)}
 
         self.play(tmp_path, scene)
 
     def test_what_was_written_behind_the_artifact_is_none_of_it(self, tmp_path: Path) -> None:
-        async def scene(shelf: ArtifactSink, kept: Tell) -> None:
-            await self.put(shelf, artifact("x", b"short"), b"short and more", tmp_path)
+        async def scene(sink: ArtifactSink, kept: Tell) -> None:
+            await self.put(sink, artifact("x", b"short"), b"short and more", tmp_path)
             assert await kept() == {"x": (b"short", False)}
 
         self.play(tmp_path, scene)
@@ -110,33 +110,31 @@ class ShelfContract:
     ) -> None:
         data = os.urandom(4 * 1024 * 1024)
 
-        async def scene(shelf: ArtifactSink, kept: Tell) -> None:
+        async def scene(sink: ArtifactSink, kept: Tell) -> None:
             for turns in range(6):
                 async with asyncio.TaskGroup() as tasks:
-                    putting = tasks.create_task(
-                        self.put(shelf, artifact("x", data), data, tmp_path)
-                    )
+                    putting = tasks.create_task(self.put(sink, artifact("x", data), data, tmp_path))
                     for _ in range(turns):
                         await asyncio.sleep(0)
                     putting.cancel()
                 with suppress(asyncio.CancelledError):
                     await putting
                 assert await kept() in ({}, {"x": (data, False)})
-            await self.put(shelf, artifact("y", b"next"), b"next", tmp_path)
+            await self.put(sink, artifact("y", b"next"), b"next", tmp_path)
             assert (await kept())["y"] == (b"next", False)
 
         self.play(tmp_path, scene)
 
     def test_a_link_is_kept_as_a_link_or_not_at_all(self, tmp_path: Path) -> None:
-        async def scene(shelf: ArtifactSink, kept: Tell) -> None:
-            assert await shelf.link("a/link", "to nowhere") in (True, False)
+        async def scene(sink: ArtifactSink, kept: Tell) -> None:
+            assert await sink.link("a/link", "to nowhere") in (True, False)
             assert await kept() == {}
 
         self.play(tmp_path, scene)
 
     def test_an_empty_folder_is_no_file(self, tmp_path: Path) -> None:
-        async def scene(shelf: ArtifactSink, kept: Tell) -> None:
-            await shelf.folder("a/b")
+        async def scene(sink: ArtifactSink, kept: Tell) -> None:
+            await sink.folder("a/b")
             assert await kept() == {}
 
         self.play(tmp_path, scene)

@@ -58,7 +58,7 @@ class MemoryShelf:
 def bring(
     top: Path,
     *patterns: str,
-    shelf: MemoryShelf | None = None,
+    sink: MemoryShelf | None = None,
     staged: StagedSnapshot | None = None,
     at_once: int = AT_ONCE,
 ) -> Collected:
@@ -66,7 +66,7 @@ def bring(
         descriptor = os.open(top, os.O_RDONLY)
         try:
             async with asyncio.timeout(SECONDS_MAX):
-                kept = shelf or MemoryShelf()
+                kept = sink or MemoryShelf()
                 return await collect(descriptor, kept, Patterns(patterns), staged, at_once=at_once)
         finally:
             os.close(descriptor)
@@ -115,7 +115,7 @@ def test_patterns_that_mean_no_file_are_remarked_upon_and_a_link_is_one(top: Pat
     assert bring(top, "nothing").remark == NO_FILE
     assert bring(top, "empty/").remark == NO_FILE
     assert bring(top, "link").remark == ""
-    assert bring(top, "link", shelf=MemoryShelf(links=False)).remark == ""
+    assert bring(top, "link", sink=MemoryShelf(links=False)).remark == ""
     assert bring(top, staged=stage(top)).remark == ""
 
 
@@ -148,10 +148,10 @@ def test_patterns_mean_what_they_mean_in_a_gitignore(
     top: Path, patterns: tuple[str, ...], meant: list[str]
 ) -> None:
     fill(top, *TREE)
-    shelf = MemoryShelf()
-    collected = bring(top, *patterns, shelf=shelf)
+    sink = MemoryShelf()
+    collected = bring(top, *patterns, sink=sink)
     assert paths(collected) == meant
-    assert shelf.files == {path: path.encode() for path in meant}
+    assert sink.files == {path: path.encode() for path in meant}
     assert collected.errors == ()
 
 
@@ -227,11 +227,11 @@ def test_of_a_source_what_is_new_or_changed_is_an_artifact_and_nothing_else(top:
     os.utime(top / "dir/changed", ns=(0, 0))
     (top / "turned").unlink()
     (top / "turned").symlink_to("elsewhere")
-    shelf = MemoryShelf()
+    sink = MemoryShelf()
     meant = ["changed", "dir/changed", "dir/new", "linked/x", "moved", "new/file", "replaced"]
-    assert paths(bring(top, shelf=shelf, staged=staged)) == meant
-    assert shelf.links == {"turned": "elsewhere"}
-    assert shelf.folders == set()
+    assert paths(bring(top, sink=sink, staged=staged)) == meant
+    assert sink.links == {"turned": "elsewhere"}
+    assert sink.folders == set()
 
 
 def test_a_file_that_was_changed_at_once_and_kept_its_size_is_changed(top: Path) -> None:
@@ -248,12 +248,12 @@ def test_folders_that_are_new_and_empty_come_along(top: Path) -> None:
     staged = stage(top)
     (top / "was/full/x").unlink()
     fill(top, "new/a/b/", "full/x")
-    shelf = MemoryShelf()
-    assert paths(bring(top, shelf=shelf, staged=staged)) == ["full/x"]
-    assert shelf.folders == {"new/a/b"}
-    shelf = MemoryShelf()
-    assert paths(bring(top, "new/", "was/", shelf=shelf, staged=staged)) == []
-    assert shelf.folders == {"new/a/b", "was/empty", "was/full"}
+    sink = MemoryShelf()
+    assert paths(bring(top, sink=sink, staged=staged)) == ["full/x"]
+    assert sink.folders == {"new/a/b"}
+    sink = MemoryShelf()
+    assert paths(bring(top, "new/", "was/", sink=sink, staged=staged)) == []
+    assert sink.folders == {"new/a/b", "was/empty", "was/full"}
 
 
 def test_what_a_job_made_in_a_folder_of_results_of_its_own_is_not_lost(top: Path) -> None:
@@ -285,9 +285,9 @@ def test_links_are_kept_as_links_and_never_followed(top: Path) -> None:
     (top / "build").symlink_to(top.parent)
     (top / "dir/up").symlink_to("../..")
     (top / "dir/loop").symlink_to("loop")
-    shelf = MemoryShelf()
-    assert paths(bring(top, "**", shelf=shelf)) == ["dir/file"]
-    assert shelf.links == {
+    sink = MemoryShelf()
+    assert paths(bring(top, "**", sink=sink)) == ["dir/file"]
+    assert sink.links == {
         "out.xml": "../secret",
         "build": str(top.parent),
         "dir/up": "../..",
@@ -310,17 +310,17 @@ def test_a_shelf_without_links_gets_the_files_that_they_lead_to_within_the_works
     (top / "dangling.so").symlink_to("nowhere")
     (top / "loop.so").symlink_to("loop.so")
     (top / "folder.so").symlink_to("other")
-    shelf = MemoryShelf(links=False)
-    collected = bring(top, "*.so", shelf=shelf)
-    assert set(shelf.files) == {"v1/lib.so", "lib.so", "far.so", "full.so", "around.so"}
-    assert set(shelf.files.values()) == {b"v1/lib.so"}
+    sink = MemoryShelf(links=False)
+    collected = bring(top, "*.so", sink=sink)
+    assert set(sink.files) == {"v1/lib.so", "lib.so", "far.so", "full.so", "around.so"}
+    assert set(sink.files.values()) == {b"v1/lib.so"}
     assert collected.errors == ()
 
 
 def test_a_link_that_a_pattern_names_and_that_leads_to_no_file_is_an_error(top: Path) -> None:
     (top / "report").symlink_to("../secret")
-    shelf = MemoryShelf(links=False)
-    collected = bring(top, "/report", shelf=shelf)
+    sink = MemoryShelf(links=False)
+    collected = bring(top, "/report", sink=sink)
     assert collected.artifacts == ()
     (error,) = collected.errors
     assert error == "artifact 'report' is a link that leads to no file of the workspace"
@@ -344,7 +344,7 @@ def test_no_descriptor_is_left_of_a_file_that_became_a_folder_or_that_nobody_wai
 @holds("results/stay-inside")
 def test_a_file_or_a_folder_that_becomes_a_link_meanwhile_is_not_followed(top: Path) -> None:
     fill(top, "a", "b", "d/secret", "e/x")
-    shelf = MemoryShelf()
+    sink = MemoryShelf()
 
     def swap(artifact: Artifact) -> None:
         if artifact.path == "a":
@@ -353,9 +353,9 @@ def test_a_file_or_a_folder_that_becomes_a_link_meanwhile_is_not_followed(top: P
             (top / "d").rename(top / "f")
             (top / "d").symlink_to("..")
 
-    shelf.meanwhile = swap
-    collected = bring(top, "**", shelf=shelf, at_once=1)
-    assert SECRET not in shelf.files.values()
+    sink.meanwhile = swap
+    collected = bring(top, "**", sink=sink, at_once=1)
+    assert SECRET not in sink.files.values()
     assert paths(collected) == ["a", "e/x"]
     assert [error.split()[1] for error in collected.errors] == ["'b'", "'d/secret'"]
 
@@ -383,14 +383,14 @@ def test_pipes_sockets_and_devices_are_left_out_and_hold_nobody_up(top: Path) ->
 @holds("results/leftovers-delay-nobody")
 def test_a_file_that_becomes_a_pipe_meanwhile_holds_nobody_up(top: Path) -> None:
     fill(top, "a", "b")
-    shelf = MemoryShelf()
+    sink = MemoryShelf()
 
     def swap(artifact: Artifact) -> None:
         (top / "b").unlink()
         os.mkfifo(top / "b")
 
-    shelf.meanwhile = swap
-    collected = bring(top, "*", shelf=shelf, at_once=1)
+    sink.meanwhile = swap
+    collected = bring(top, "*", sink=sink, at_once=1)
     assert paths(collected) == ["a"]
     assert collected.errors == ("artifact 'b' is no file any more",)
 
@@ -421,9 +421,9 @@ def test_a_file_that_grows_all_the_time_is_as_large_as_it_was_when_it_was_opened
 @holds("results/artifacts-follow-patterns")
 def test_what_a_shelf_does_not_take_is_an_error_and_the_others_are_kept(top: Path) -> None:
     fill(top, "a", "b", "c")
-    shelf = MemoryShelf()
-    shelf.refused.add("b")
-    collected = bring(top, "*", shelf=shelf)
+    sink = MemoryShelf()
+    sink.refused.add("b")
+    collected = bring(top, "*", sink=sink)
     assert paths(collected) == ["a", "c"]
     assert collected.errors == ("b is refused",)
 
@@ -443,7 +443,7 @@ def test_a_few_files_are_on_their_way_at_a_time(top: Path) -> None:
             await super().put(artifact, data)
             under_way.remove(artifact.path)
 
-    assert len(bring(top, "*", shelf=SlowShelf(), at_once=3).artifacts) == 20
+    assert len(bring(top, "*", sink=SlowShelf(), at_once=3).artifacts) == 20
     assert 1 < most <= 3
 
 
@@ -478,18 +478,18 @@ def test_a_path_that_is_too_long_is_an_error_and_ends_nothing(top: Path) -> None
 def test_more_files_than_may_be_are_an_error_and_the_first_are_kept(top: Path) -> None:
     for number in range(ARTIFACTS_MAX + 5):
         (top / f"{number:05}").touch()
-    shelf = MemoryShelf()
-    collected = bring(top, "*", shelf=shelf)
-    assert len(collected.artifacts) == len(shelf.files) == ARTIFACTS_MAX
+    sink = MemoryShelf()
+    collected = bring(top, "*", sink=sink)
+    assert len(collected.artifacts) == len(sink.files) == ARTIFACTS_MAX
     (error,) = collected.errors
     assert error.startswith("there are more than ARTIFACTS_MAX (10000) artifacts: '10000' and ")
 
 
 def test_of_many_errors_the_first_are_told_and_the_others_counted(top: Path) -> None:
     fill(top, *(f"{number:03}" for number in range(ERRORS_MAX + 7)))
-    shelf = MemoryShelf()
-    shelf.refused.update(os.listdir(top))
-    errors = bring(top, "*", shelf=shelf).errors
+    sink = MemoryShelf()
+    sink.refused.update(os.listdir(top))
+    errors = bring(top, "*", sink=sink).errors
     assert errors[0] == "000 is refused"
     assert errors[ERRORS_MAX:] == ("7 more artifacts could not be kept",)
 
@@ -502,10 +502,10 @@ def test_a_harvest_that_is_cancelled_stops_soon_and_closes_all_that_it_opened(to
     async def within() -> None:
         descriptor = os.open(top, os.O_RDONLY)
         before = open_files(top)
-        shelf, began = MemoryShelf(), asyncio.Event()
-        shelf.meanwhile = lambda artifact: began.set() if artifact.path == "9" else None
+        sink, began = MemoryShelf(), asyncio.Event()
+        sink.meanwhile = lambda artifact: began.set() if artifact.path == "9" else None
         async with asyncio.timeout(SECONDS_MAX), asyncio.TaskGroup() as tasks:
-            bringing = tasks.create_task(collect(descriptor, shelf, Patterns(["*"])))
+            bringing = tasks.create_task(collect(descriptor, sink, Patterns(["*"])))
             await began.wait()
             bringing.cancel()
         for thread in [each for each in threading.enumerate() if each.name == "harvest"]:

@@ -122,10 +122,10 @@ class TestFolderShelf(ShelfContract):
             async with opened(parent) as results:
 
                 async def tell() -> Kept:
-                    await results._errands.do(lambda: None)  # what was cancelled is over
+                    await results._thread.run(lambda: None)  # what was cancelled is over
                     return kept_in(parent / "results")
 
-                await scene(results.shelf, tell)
+                await scene(results.sink, tell)
 
         play(within)
 
@@ -133,19 +133,19 @@ class TestFolderShelf(ShelfContract):
 # The shelf of a folder
 
 
-async def put(shelf: ArtifactSink, path: str, data: bytes, folder: Path) -> None:
+async def put(sink: ArtifactSink, path: str, data: bytes, folder: Path) -> None:
     source = folder / "data"
     source.write_bytes(data)
     with source.open("rb") as file:
-        await shelf.put(artifact(path, data), file)
+        await sink.put(artifact(path, data), file)
 
 
 def test_links_stay_links_and_empty_folders_are_there(tmp_path: Path) -> None:
     async def scene() -> None:
         async with opened(tmp_path) as results:
-            assert await results.shelf.link("bin/latest", "../v1/\udcff")
-            assert await results.shelf.link("bin/latest", "/nowhere")
-            await results.shelf.folder("a/b/c")
+            assert await results.sink.link("bin/latest", "../v1/\udcff")
+            assert await results.sink.link("bin/latest", "/nowhere")
+            await results.sink.folder("a/b/c")
 
     play(scene)
     assert os.readlink(tmp_path / "results/bin/latest") == "/nowhere"
@@ -163,7 +163,7 @@ def test_a_file_with_holes_keeps_them(tmp_path: Path) -> None:
     async def scene() -> None:
         async with opened(tmp_path / "source") as results:
             with source.open("rb") as file:
-                await results.shelf.put(artifact("disk.img", data), file)
+                await results.sink.put(artifact("disk.img", data), file)
 
     (tmp_path / "source").mkdir()
     play(scene)
@@ -177,12 +177,12 @@ def test_no_artifact_takes_a_name_of_ours(tmp_path: Path, name: str) -> None:
     async def scene() -> None:
         async with opened(tmp_path) as results:
             with pytest.raises(NotStored, match="a name of airunner's"):
-                await put(results.shelf, name, b"mine", tmp_path)
+                await put(results.sink, name, b"mine", tmp_path)
             with pytest.raises(NotStored, match="a name of airunner's"):
-                await results.shelf.link(name, "x")
+                await results.sink.link(name, "x")
             with pytest.raises(NotStored, match="a name of airunner's"):
-                await results.shelf.folder(name)
-            await put(results.shelf, f"below/{name}", b"fine", tmp_path)
+                await results.sink.folder(name)
+            await put(results.sink, f"below/{name}", b"fine", tmp_path)
 
     play(scene)
     assert kept_in(tmp_path / "results") == {f"below/{name}": (b"fine", False)}
@@ -210,12 +210,12 @@ def test_nothing_is_written_through_a_link_that_somebody_put_into_the_folder(
             (inside / "result.json").symlink_to(outside / "file")
             for path in ("x/file", "x/new"):
                 with pytest.raises(NotStored, match=f"{path}.*ot a directory|{path}.*symbolic"):
-                    await put(results.shelf, path, b"ours", tmp_path)
+                    await put(results.sink, path, b"ours", tmp_path)
             with pytest.raises(NotStored, match="x/link"):
-                await results.shelf.link("x/link", "target")
+                await results.sink.link("x/link", "target")
             with pytest.raises(NotStored, match="x/folder"):
-                await results.shelf.folder("x/folder")
-            await put(results.shelf, "y", b"ours", tmp_path)
+                await results.sink.folder("x/folder")
+            await put(results.sink, "y", b"ours", tmp_path)
             await results.write(0, b"ours")
             (error,) = await results.conclude(summary(ran()))
             assert "step_0.log in results ends early" in error
@@ -350,7 +350,7 @@ def test_an_attempt_that_was_frozen_writes_into_the_folder_that_was_moved_aside(
             async with opened(tmp_path) as heir:
                 await heir.write(0, b"heir\n")
                 await zombie.write(0, b"zombie\n")
-                await put(zombie.shelf, "file", b"zombie", tmp_path)
+                await put(zombie.sink, "file", b"zombie", tmp_path)
                 (tmp_path / "data").unlink()
                 failed = Outcome(reason=Reason.EXITED, exit_code=1)
                 assert await zombie.conclude(summary(ran(1), outcome=failed)) == ()
@@ -485,7 +485,7 @@ def test_a_drive_that_hangs_costs_the_logs_and_holds_the_job_up_for_a_minute_at_
     async def use() -> None:
         (results,) = made
         clock = asyncio.get_running_loop().time
-        results._errands.send(hangs.wait)
+        results._thread.submit(hangs.wait)
         for _ in range(100):
             await results.write(0, b"x" * 64 * 1024)
         assert clock() == RESULTS_STALL_SECONDS_MAX
@@ -540,8 +540,8 @@ def test_a_result_that_was_told_to_be_missing_does_not_come_later(tmp_path: Path
     finally:
         steps.may.set()
         results.close()
-        assert results._errands._thread
-        results._errands._thread.join()
+        assert results._thread._thread
+        results._thread._thread.join()
     assert os.listdir(tmp_path / "results") == []
 
 
@@ -747,7 +747,7 @@ def test_an_attempt_that_ends_without_a_result_leaves_its_logs_for_people(tmp_pa
     async def scene() -> None:
         async with opened(tmp_path) as results:
             await results.write(0, b"so far")
-            await results._errands.do(lambda: None)
+            await results._thread.run(lambda: None)
 
     play(scene)
     assert kept_in(tmp_path / "results") == {"step_0.log": (b"so far", False)}

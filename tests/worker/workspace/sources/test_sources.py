@@ -110,8 +110,8 @@ def test_a_job_gets_a_private_copy_and_its_source_stays_as_it_was(
         for path in (checkout(folder) / "src" / "main.c", checkout(folder) / "run.sh"):
             path.write_text("changed")
         await conclude(folder)
-        await folder.leave()
-        await folder.leave()
+        await folder.release_folders()
+        await folder.release_folders()
         await folder.remove()
         bench.folders.close()
         assert os.listdir(bench.root) == []
@@ -194,7 +194,7 @@ def test_a_source_that_is_busy_is_left_to_the_job_that_has_it(
         await second.remove()
         await conclude(first)
         assert (source / "results" / "step_0.log").read_text() == "mine\n"
-        await first.leave()
+        await first.release_folders()
         await bench.fetch(job="0190-third", source="team/build")
 
     play(tmp_path, scene, sources=jobs)
@@ -245,7 +245,7 @@ def test_a_fetch_that_is_cancelled_copies_no_more_and_frees_its_source(
             await asyncio.wait([fetching])
         copied = len(os.listdir(checkout(folder)))
         assert copied < MANY
-        await folder.leave()
+        await folder.release_folders()
         assert len(os.listdir(checkout(folder))) == copied
         await folder.remove()
         assert not folder.path.exists()
@@ -263,7 +263,7 @@ def test_a_copy_that_takes_its_time_says_how_far_it_is(
         slow = Source(jobs, job("team/build"), bench.folders.clock, written=True, pace=0.0)
         await slow.open()
         await slow.stage(target, bench.report)
-        await slow.leave()
+        await slow.release()
         os.close(target)
         first, *_, last = said(bench)
         assert first == "staging team/build: 0 files, 0 B so far"
@@ -288,7 +288,7 @@ def test_a_source_that_nobody_may_write_to_will_do_if_the_results_go_elsewhere(
                     await source.open()
             else:
                 assert os.listdir(await source.open())
-            await source.leave()
+            await source.release()
 
     play(tmp_path, scene)
 
@@ -301,7 +301,7 @@ async def make(bench: Bench, folder: FolderWorkspace, script: str) -> Collected:
     end, output = await bench.pen.run("sh", "-ec", script, directory=folder.directory())
     assert (end.code, output) == (0, b"")
     assert folder.results
-    return await folder.collect(folder.results.shelf)
+    return await folder.collect(folder.results.sink)
 
 
 def test_what_a_job_made_or_changed_is_brought_back_and_nothing_else(
