@@ -1,20 +1,20 @@
-"""The spool of one attempt on disk: what its worker has said survives the worker.
+"""The spool of one attempt on disk, whose reports survive the worker.
 
-    FOLDER/                     0700, one for each attempt, below its worker's (disk_spools.py)
-        lease, word             what was assigned, and the last word, once it is known (slips.py)
+    FOLDER/                     0700, one for each attempt, in the worker's folder (disk_spools.py)
+        lease, word             the assignment, and the final report once it is known (lease_file.py)
         00000000000000000001    reports (segments.py), each on disk before it is sent
 
 Rules
 
-1. A report that waits to be sent for the first time is in memory too, UNSENT_BYTES_MAX of the newest;
-   everything else is read back, about a file at a time.
-2. At `bytes_max` the spool is full, and whoever has more to say waits.
-3. If the disk fails, the job goes on: from the very report that could not be written, what follows is
-   kept in memory, as by a worker without a disk. That is remarked once in the job's log.
+1. The newest unsent reports are in memory too, up to UNSENT_BYTES_MAX; all other reports are read
+   back from disk, about one file at a time.
+2. At `bytes_max` the spool is full, and the attempt waits with its next report.
+3. If the disk fails, the job goes on: the report that could not be written and all later reports
+   are kept in memory, as by a worker without a disk. One remark in the job's log says so.
 
-Its calls write and read on the event loop: to keep, read and forget 64 KiB takes 80 us, and
-to ask a thread for it would take half as much again. A disk that hangs holds up its worker, whose
-leases lapse then, as those of one that is frozen.
+The calls write and read on the event loop: to append, read and forget 64 KiB takes 80 us, and
+a thread would add half as much again. A disk that hangs blocks its worker, whose leases lapse
+then, like the leases of a frozen worker.
 """
 
 from collections import deque
@@ -30,39 +30,43 @@ from airunner.worker.spool.lease_file import write_final
 from airunner.worker.spool.segments import Segments
 from airunner.worker.spool.spool import FinalReport, MemorySpool, SpoolDamaged, size_of
 
-UNSENT_BYTES_MAX: Final = 1 * MIB  # unsent reports of a spool in memory
+UNSENT_BYTES_MAX: Final = 1 * MIB  # unsent reports of a disk spool that are also in memory
 SEGMENTS_MIN: Final = 4  # files of a full spool, at least, so that space comes back in parts
 
 
-class Home(Protocol):
-    """Whoever keeps the spool's folder."""
+class SpoolOwner(Protocol):
+    """The owner of the folders of spools."""
 
-    def failed(self, spool: "DiskSpool", why: str) -> None:
-        """The spool is in memory from now on."""
+    def spool_failed(self, spool: "DiskSpool", why: str) -> None:
+        """Notes that the spool's disk failed, and that the spool is in memory from now on."""
         ...
 
-    def discard(self, spool: "DiskSpool") -> None: ...
+    def discard(self, spool: "DiskSpool") -> None:
+        """Removes the folder of a closed spool."""
+        ...
 
-    def refuse(self, spool: "DiskSpool") -> None: ...
+    def refuse(self, spool: "DiskSpool") -> None:
+        """Sets the folder of a closed spool aside for inspection."""
+        ...
 
 
 class DiskSpool:
-    """A Spool in a folder of its own, until the disk fails."""
+    """A spool in its own folder, or in memory after the disk failed; implements Spool."""
 
     def __init__(
-        self, assignment: Assignment, folder: Path | None, home: Home, bytes_max: int
+        self, assignment: Assignment, folder: Path | None, owner: SpoolOwner, bytes_max: int
     ) -> None:
-        """A new spool, or a dead worker's. Without a folder it is in memory from the start."""
+        """Opens a new spool or an orphaned one. Without a folder, the spool is in memory."""
         self.assignment = assignment
         self.folder = folder
-        self._home = home
+        self._owner = owner
         self._bytes_max = bytes_max
         segment_bytes = min(SPOOL_SEGMENT_BYTES, bytes_max // SEGMENTS_MIN)
         self._disk = Segments(folder, segment_bytes) if folder else None
-        self._recent: deque[tuple[int, Report]] = deque()  # the newest on disk, not read yet
+        self._recent: deque[tuple[int, Report]] = deque()  # the newest on disk that were never read
         self._recent_bytes = 0
-        self._memory: MemorySpool | None = None  # where everything goes since the disk failed
-        self._remark: Remark | None = None  # not made yet
+        self._memory: MemorySpool | None = None  # holds all reports since the disk failed
+        self._remark: Remark | None = None  # returned by the next append
         if not folder:
             self._give_up("it could not be made")
 
@@ -129,14 +133,14 @@ class DiskSpool:
 
     def discard(self) -> None:
         self.close()
-        self._home.discard(self)
+        self._owner.discard(self)
 
     def refuse(self) -> None:
         self.close()
-        self._home.refuse(self)
+        self._owner.refuse(self)
 
     def close(self) -> None:
-        """Let go of the files, which stay."""
+        """Closes the files, which stay on disk."""
         if self._disk:
             self._disk.close()
 
@@ -145,7 +149,11 @@ class DiskSpool:
         return self._disk.size if self._disk else 0
 
     def _stored(self, after: int, before: Sequence[Report]) -> Iterator[tuple[int, Report]]:
-        """What is on disk behind a number. Damage is raised only if nothing came `before` it."""
+        """Yields the reports on disk behind a number.
+
+        SpoolDamaged is raised only if the list `before` is empty: reports that were read before the
+        damage are returned first.
+        """
         assert self._disk
         try:
             expected = after + 1
@@ -175,4 +183,4 @@ class DiskSpool:
             f"the worker's spool failed ({why}): the job goes on without one, and if its worker "
             "is killed, the end of this attempt's log is lost"
         )
-        self._home.failed(self, why)
+        self._owner.spool_failed(self, why)

@@ -1,27 +1,28 @@
-"""A worker's spools on disk, below the folder that it shares with those before it.
+"""A worker's spools on disk, below the root folder that successive workers share.
 
-    ROOT/spools-SERVER-xxxxxxxx/       0700, one for each worker; locked while it lives (estate.py)
-        alive                          a named pipe: its writers are the worker, its supervisor and what
-                                       holds the trees of its jobs
+    ROOT/spools-SERVER-xxxxxxxx/       0700, one for each worker, locked while the worker lives
+                                       (files/locked_folder.py)
+        alive                          a named pipe that the worker, its supervisor and its shims hold
+                                       open for writing
         JOB.ATTEMPT-xxxxxxxx/          one for each attempt (disk_spool.py)
-    ROOT/refused/JOB.ATTEMPT-xxxxxxxx/ what the server would not hear
+    ROOT/refused/JOB.ATTEMPT-xxxxxxxx/ spools that the server refused
 
 Rules
 
-1. A folder that nobody has locked belongs to nobody; the next worker of the same server that
-   starts takes it. Another server is never told of it: its tokens are no business of that one. Once no
-   lease can be left, after STRANGERS_SECONDS_KEPT, any worker sets it aside.
-2. The lock ends with the worker, but its processes end a moment later: by the supervisor's hand. So an
-   attempt that is to be given back as lost waits for the end of `alive`, which is seen when the last
-   of those that hold its other end is gone.
-3. `refused/` keeps REFUSED_BYTES_MAX and REFUSED_SPOOLS_MAX; the oldest go.
-4. A disk that fails ends no job and no worker. It is said in the worker's log.
-5. The folder of a spool that was discarded is emptied, and is the next one's under another name: to
-   remove it can take a millisecond, by how the disk is mounted, and a worker waits for that. Without a
-   lease in it, it is nobody's.
+1. A folder without a lock is orphaned, and the next worker of the same server that starts takes it
+   over. A worker of another server does not: its server must not see the tokens. After
+   STRANDED_SECONDS_KEPT no lease of the folder can be alive, and any worker sets its spools aside.
+2. The lock ends with the worker, but the worker's processes end a moment later, when the supervisor
+   has killed them. So an attempt that will be given back as lost waits for the end of file of
+   `alive`, which comes when the last writer is gone.
+3. `refused/` holds at most REFUSED_BYTES_MAX and REFUSED_SPOOLS_MAX; the oldest spools are removed.
+4. A disk failure ends no job and no worker. The worker's log names it.
+5. The folder of a discarded spool is emptied, and renamed for the next spool: on some mounts its
+   removal takes a millisecond, for which the worker would wait. A folder without a lease in it
+   belongs to no attempt.
 
-Rejected: a lock for each attempt (a thousand descriptors, and nothing gained: attempts do not
-outlive their worker); the process id of the supervisor in a file (ids are given out again).
+Rejected: a lock for each attempt (a thousand descriptors, and no gain: attempts do not outlive
+their worker); the process id of the supervisor in a file (the kernel reuses ids).
 """
 
 import asyncio
@@ -52,13 +53,13 @@ from airunner.worker.spool.spools import Orphan
 
 PREFIX: Final = "spools-"
 ALIVE: Final = "alive"
-STRANDED: Final = "stranded"  # when a worker of another server first saw that its owner is dead
+STRANDED: Final = "stranded"  # its mtime: when a worker of another server first saw the orphan
 REFUSED: Final = "refused"
-STRANGERS_SECONDS_KEPT: Final = 2 * VISIBILITY_SECONDS_MAX  # age of spools of another server
+STRANDED_SECONDS_KEPT: Final = 2 * VISIBILITY_SECONDS_MAX  # age of spools of another server
 
 
 class DiskSpools:
-    """Spools below one folder; Spools."""
+    """One worker's spools below a root folder; implements Spools and SpoolOwner."""
 
     def __init__(
         self,
@@ -68,22 +69,23 @@ class DiskSpools:
         server: str = "",
         bytes_max: int = SPOOL_BYTES_DEFAULT,
     ) -> None:
-        """`server` is its address; `bytes_max` is for each attempt."""
+        """`server` is the server's address; `bytes_max` limits the spool of each attempt."""
         self._root = root
         self._log = log
         self._bytes_max = bytes_max
-        self._estate = LockedFolder(
+        self._locked = LockedFolder(
             root, f"{PREFIX}{blake2b(server.encode(), digest_size=4).hexdigest()}-"
         )
-        self._folder: Path | None = None  # this worker's
-        self._lifeline: int | None = None  # the end of `alive` that we hold
-        self._wakes: list[_Wake] = []
-        self._spare: list[Path] = []  # empty folders
+        self._folder: Path | None = None  # this worker's folder
+        self._lifeline: int | None = None  # this worker's descriptor of its pipe `alive`
+        self._watches: list[_LifelineWatch] = []
+        self._spare: list[Path] = []  # empty folders for the next spools
 
     def lifeline(self) -> int | None:
-        """What the supervisor, and whoever else can outlive the worker, must hold until their end.
+        """The descriptor of `alive`, which each process that can outlive the worker must hold open.
 
-        None: the disk gives none, so a worker that takes over will not wait for them.
+        These processes are the supervisor and its shims. None: the disk offers no named pipe, so a
+        worker that takes over does not wait for their end.
         """
         try:
             path = self._own() / ALIVE
@@ -95,7 +97,7 @@ class DiskSpools:
         return self._lifeline
 
     def open(self, assignment: Assignment) -> Spool:
-        """As Spools.open."""
+        """Creates a spool; see Spools.open. A disk failure gives a spool in memory."""
         job, folder = assignment.job, None
         name = re.sub(r"[^A-Za-z0-9-]", "_", job.id)
         try:
@@ -109,41 +111,41 @@ class DiskSpools:
             return DiskSpool(assignment, None, self, self._bytes_max)
 
     def orphans(self) -> Sequence[Orphan]:
-        """As Spools.orphans."""
+        """Takes over the spools of dead workers of the same server; see Spools.orphans."""
         found: list[Orphan] = []
-        for folder in self._estate.abandoned():
-            wake = _Wake(folder / ALIVE)
-            self._wakes.append(wake)
+        for folder in self._locked.abandoned():
+            watch = _LifelineWatch(folder / ALIVE)
+            self._watches.append(watch)
             with suppress(OSError):
                 (folder / STRANDED).unlink(missing_ok=True)
             paths = sorted(each for each in folder.iterdir() if each.is_dir())
-            found += filter(None, [self._take(path, wake) for path in paths])
+            found += filter(None, [self._take_over(path, watch) for path in paths])
             self._tidy(folder)
-        self._sweep()
+        self._set_stranded_aside()
         return found
 
-    def _sweep(self) -> None:
-        """Set aside what other servers' workers left so long ago that nobody will come for it.
+    def _set_stranded_aside(self) -> None:
+        """Sets aside the spools of other servers' dead workers after STRANDED_SECONDS_KEPT.
 
-        How long that is counts from when somebody first saw that they were dead: their jobs may
-        have been silent for days before.
+        The time counts from the first sight of the abandoned folder, and not from the last write to
+        it: the jobs may have been silent for days before.
         """
-        strangers = LockedFolder(self._root, PREFIX)
+        other_servers = LockedFolder(self._root, PREFIX)
         with suppress(OSError):
-            for folder in strangers.abandoned():
-                seen = folder / STRANDED
-                if not seen.exists():
-                    seen.touch(mode=0o600)
-                elif seen.stat().st_mtime < time.time() - STRANGERS_SECONDS_KEPT:
+            for folder in other_servers.abandoned():
+                stranded = folder / STRANDED
+                if not stranded.exists():
+                    stranded.touch(mode=0o600)
+                elif stranded.stat().st_mtime < time.time() - STRANDED_SECONDS_KEPT:
                     for path in [each for each in folder.iterdir() if each.is_dir()]:
                         self._set_aside(path)
                 _remove(folder)
-        strangers.close()
+        other_servers.close()
 
     def close(self) -> None:
-        """As Spools.close; it may be said again."""
-        while self._wakes:
-            self._wakes.pop().close()
+        """Releases the spools; see Spools.close. Safe to call twice."""
+        while self._watches:
+            self._watches.pop().close()
         while self._spare:
             with suppress(OSError):
                 self._spare.pop().rmdir()
@@ -152,16 +154,16 @@ class DiskSpools:
         if self._lifeline is not None:
             os.close(self._lifeline)
             self._lifeline = None
-        self._estate.close()
+        self._locked.close()
 
-    # For a spool
+    # Calls of a spool
 
-    def failed(self, spool: DiskSpool, why: str) -> None:
-        """As Home.failed."""
+    def spool_failed(self, spool: DiskSpool, why: str) -> None:
+        """Logs the failure of a spool's disk; see SpoolOwner."""
         self._warn(spool.assignment, "spool_failed", why=why)
 
     def discard(self, spool: DiskSpool) -> None:
-        """As Home.discard."""
+        """Empties the folder of a spool for the next one, or removes it; see SpoolOwner."""
         if folder := spool.folder:
             if folder.parent == self._folder and _empty(folder):
                 self._spare.append(folder)
@@ -170,32 +172,32 @@ class DiskSpools:
             self._tidy(folder.parent)
 
     def refuse(self, spool: DiskSpool) -> None:
-        """As Home.refuse."""
+        """Moves the folder of a spool to `refused/`; see SpoolOwner."""
         if spool.folder:
             self._set_aside(spool.folder, spool.assignment)
 
     def _set_aside(self, folder: Path, assignment: Assignment | None = None) -> None:
-        """Move a spool to where what was refused is kept, and keep that within its limits."""
+        """Moves a spool to `refused/`, and removes the oldest spools there beyond the limits."""
         refused = self._root / REFUSED / folder.name
-        said: dict[str, object] = {"bytes": _size(folder), "path": str(refused)}
+        fields: dict[str, object] = {"bytes": _size(folder), "path": str(refused)}
         if assignment:
-            said |= {"job": assignment.job.id, "attempt": assignment.job.attempt}
+            fields |= {"job": assignment.job.id, "attempt": assignment.job.attempt}
         try:
             refused.parent.mkdir(mode=0o700, exist_ok=True)
             folder.replace(refused)
         except OSError as error:
-            self._log.warning("spool_left", **{**said, "path": str(folder)}, why=error.strerror)
+            self._log.warning("spool_left", **{**fields, "path": str(folder)}, why=error.strerror)
             return
-        self._log.warning("spool_refused", **said)
+        self._log.warning("spool_refused", **fields)
         _trim(refused.parent)
         self._tidy(folder.parent)
 
-    def _take(self, path: Path, wake: "_Wake") -> Orphan | None:
-        """What is left of one attempt."""
+    def _take_over(self, path: Path, watch: "_LifelineWatch") -> Orphan | None:
+        """Opens the spool of one orphaned attempt; None if the folder holds no readable lease."""
         try:
             assignment = read_lease(path)
             spool = DiskSpool(assignment, path, self, self._bytes_max)
-        except FileNotFoundError:  # its worker was killed as it made it
+        except FileNotFoundError:  # the worker was killed before it wrote the lease
             shutil.rmtree(path, ignore_errors=True)
             return None
         except (OSError, SpoolDamaged) as error:
@@ -211,13 +213,13 @@ class DiskSpools:
             assignment=assignment,
             spool=spool,
             final_report=final_report,
-            when_processes_gone=wake.add,
+            when_processes_gone=watch.add,
         )
 
     def _fresh(self, prefix: str) -> Path:
         path = self._own() / f"{prefix}{os.urandom(4).hex()}"
         while self._spare:
-            with suppress(OSError):  # somebody has taken it away
+            with suppress(OSError):  # another process removed the spare folder
                 os.rename(self._spare.pop(), path)
                 return path
         path.mkdir(mode=0o700)
@@ -225,11 +227,11 @@ class DiskSpools:
 
     def _own(self) -> Path:
         if self._folder is None:
-            self._folder = self._estate.folder()
+            self._folder = self._locked.folder()
         return self._folder
 
     def _tidy(self, folder: Path) -> None:
-        """Remove a dead worker's folder once no spool is in it."""
+        """Removes a dead worker's folder if no spool is in it."""
         if folder != self._folder:
             _remove(folder)
 
@@ -238,23 +240,24 @@ class DiskSpools:
         self._log.warning(event, job=job.id, attempt=job.attempt, **fields)
 
 
-class _Wake:
-    """Calls back when nobody holds the other end of a pipe any more."""
+class _LifelineWatch:
+    """Calls back when no process holds the named pipe of a dead worker open any more."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._pipe: int | None = None
-        self._told: list[Callable[[], None]] = []
+        self._callbacks: list[Callable[[], None]] = []
 
-    def add(self, told: Callable[[], None]) -> None:
-        self._told.append(told)
+    def add(self, callback: Callable[[], None]) -> None:
+        """Registers a callback, which is called at once if the pipe is missing or has ended."""
+        self._callbacks.append(callback)
         if self._pipe is None:
             try:
                 self._pipe = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-                asyncio.get_running_loop().add_reader(self._pipe, self._look)
-            except OSError:  # there is none: nothing is known of who is left
+                asyncio.get_running_loop().add_reader(self._pipe, self._check_end)
+            except OSError:  # no pipe: the worker's processes cannot be waited for
                 pass
-        self._look()
+        self._check_end()
 
     def close(self) -> None:
         if self._pipe is not None:
@@ -262,19 +265,19 @@ class _Wake:
             os.close(self._pipe)
             self._pipe = None
 
-    def _look(self) -> None:
+    def _check_end(self) -> None:
         try:
             if self._pipe is not None and os.read(self._pipe, 1):
                 return
         except BlockingIOError:
             return
         self.close()
-        while self._told:
-            self._told.pop(0)()
+        while self._callbacks:
+            self._callbacks.pop(0)()
 
 
 def _empty(folder: Path) -> bool:
-    """Delete the files in a folder; whether it is empty then."""
+    """Deletes the files in a folder; returns whether the folder is empty."""
     try:
         for name in os.listdir(folder):
             os.unlink(folder / name)
@@ -284,7 +287,7 @@ def _empty(folder: Path) -> bool:
 
 
 def _trim(refused: Path) -> None:
-    """Keep the newest of what was refused, within its limits."""
+    """Removes the oldest refused spools beyond REFUSED_SPOOLS_MAX and REFUSED_BYTES_MAX."""
     count = size = 0
     with suppress(OSError):
         for path in sorted(refused.iterdir(), key=_changed_at, reverse=True):
@@ -294,7 +297,7 @@ def _trim(refused: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a worker's folder if no spool is in it."""
+    """Removes a worker's folder if no spool is in it."""
     with suppress(OSError):
         if {path.name for path in folder.iterdir()} <= {ALIVE, STRANDED}:
             for name in (ALIVE, STRANDED):
@@ -303,7 +306,7 @@ def _remove(folder: Path) -> None:
 
 
 def _size(folder: Path) -> int:
-    """Bytes of the files in a folder, as far as they are still there."""
+    """The total size of a folder's files in bytes; files that vanish meanwhile do not count."""
     size = 0
     with suppress(OSError):
         for path in folder.iterdir():

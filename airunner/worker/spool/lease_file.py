@@ -1,11 +1,12 @@
-"""The two small files of a spool: whose it is, and how its attempt ended.
+"""The two small files of a spool: the attempt's lease, and its final report.
 
-    lease    the Assignment. The job's environment is left out: no secret of a job lies on disk
-             for longer than its command needs it
-    word     the last word, once it is known
+    lease    the Assignment without the job's environment: no secret of a job stays on disk for
+             longer than the job's command needs it
+    word     the final report, once the attempt has ended
 
-Each is a version byte, a CRC-32 and MessagePack, written beside its place and then moved there: it is
-whole or it is not there. One of a later version, or one that is damaged, is not guessed at.
+Each file is a version byte, a CRC-32 and MessagePack. It is written under another name and then
+renamed, so it is complete or missing. A file that is damaged, or of another version, raises
+SpoolDamaged.
 """
 
 import os
@@ -31,7 +32,7 @@ T = TypeVar("T")
 
 
 def write_lease(folder: Path, assignment: Assignment) -> None:
-    """Raises OSError."""
+    """Writes the `lease` file of a spool. Raises OSError."""
     spec = structs.replace(assignment.job.spec, environment={})
     _write(
         folder / LEASE, structs.replace(assignment, job=structs.replace(assignment.job, spec=spec))
@@ -39,32 +40,32 @@ def write_lease(folder: Path, assignment: Assignment) -> None:
 
 
 def read_lease(folder: Path) -> Assignment:
-    """Raises OSError, SpoolDamaged."""
+    """Reads the `lease` file of a spool. Raises OSError, SpoolDamaged."""
     return _read(folder / LEASE, _ASSIGNMENT)
 
 
 def write_final(folder: Path, final_report: FinalReport) -> None:
-    """Raises OSError."""
+    """Writes the `word` file of a spool. Raises OSError."""
     _write(folder / WORD, final_report)
 
 
 def read_final(folder: Path) -> FinalReport | None:
-    """None if it is not there. Raises OSError, SpoolDamaged."""
+    """Reads the `word` file of a spool; None if it is missing. Raises OSError, SpoolDamaged."""
     try:
-        return _read(folder / WORD, _WORD)
+        return _read(folder / WORD, _FINAL_REPORT)
     except FileNotFoundError:
         return None
 
 
 def _plain(value: object) -> object:
-    """What MessagePack can say of a value that it does not know."""
+    """Converts a mapping of another type to a dict, which MessagePack can encode."""
     assert isinstance(value, Mapping)
     return dict(value)
 
 
 _packer: Final = msgspec.msgpack.Encoder(enc_hook=_plain)
 _ASSIGNMENT: Final = msgspec.msgpack.Decoder(Assignment)
-_WORD: Final = msgspec.msgpack.Decoder(FinalReport)
+_FINAL_REPORT: Final = msgspec.msgpack.Decoder(FinalReport)
 
 
 def _write(path: Path, value: object) -> None:
@@ -83,10 +84,10 @@ def _read(path: Path, decoder: msgspec.msgpack.Decoder[T]) -> T:
     data = path.read_bytes()
     body = data[_HEAD_BYTES:]
     if data[:1] != _VERSION:
-        raise SpoolDamaged(f"{path} is of a version that is not known here")
+        raise SpoolDamaged(f"{path} has an unknown version")
     if data[1:_HEAD_BYTES] != crc32(body).to_bytes(4, "big"):
         raise SpoolDamaged(f"{path} is damaged")
     try:
         return decoder.decode(body)
     except (msgspec.DecodeError, InvalidRequest) as error:
-        raise SpoolDamaged(f"{path} makes no sense: {error}") from None
+        raise SpoolDamaged(f"{path} cannot be decoded: {error}") from None

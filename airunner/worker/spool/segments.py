@@ -1,24 +1,24 @@
-"""Numbered records in files, appended at one end and let go of at the other.
+"""Segment files of numbered records, appended at the end and deleted from the start.
 
     FOLDER/00000000000000000001        the file whose first record begins with number 1
-    FOLDER/00000000000000000163        the next; files go one by one, as numbers are forgotten
+    FOLDER/00000000000000000163        the next file; each is deleted once its numbers are forgotten
 
-    record   size of the body (4 bytes), first number (8), how many numbers (4), CRC-32 (4), body
+    record   size of the body (4 bytes), first number (8), count of numbers (4), CRC-32 (4), body
 
 Rules
 
-1. A file is ended by the record that takes it past `segment_bytes`. It is deleted when
-   all of it is forgotten, the newest too once it has ended. So space comes back while an attempt goes
-   on, and what is forgotten but not yet deleted is less than one file.
-2. The CRC is over the head and the body. A record that it does not fit is damage, and nothing
+1. The record that takes a file past `segment_bytes` ends the file. A file is deleted once all its
+   records are forgotten, the newest file too if it has ended. So disk space comes back while an
+   attempt runs, and the forgotten records that are not deleted yet take less than one file.
+2. The CRC covers the head and the body. A record with another CRC is damage, and no record
    behind it is read: numbers would be missing.
-3. Only the newest file may end within a record: its writer was killed there, before anybody
-   had heard of it. That rest is left out.
-4. An append that fails leaves what was there as it was.
+3. Only the newest file may end within a record: its writer was killed there, before it sent the
+   record to the server. That partial record is ignored.
+4. A failed append leaves the earlier records as they were.
 
-Rejected: one file with a hole punched at its start, which not every file system can; one file
-that is written anew, shorter, which copies a long tail again and again; a table of SQLite,
-which does more for each record than this does for a thousand.
+Rejected: one file with a hole punched at its start, which not every file system supports; one file
+that is rewritten without its start, which copies a long tail again and again; an SQLite table,
+which costs more for one record than these files cost for a thousand.
 """
 
 import os
@@ -40,27 +40,29 @@ HEAD_BYTES: Final = _HEAD.size + _CRC.size
 
 @dataclass(slots=True)
 class _Segment:
-    first: int  # the number that the file is named after
+    first: int  # the first number, which is the file's name
     path: Path
-    size: int  # bytes, of whole records
+    size: int  # bytes of its complete records
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
+    """An encoded report with its `width` numbers from `first` on."""
+
     first: int
     width: int
     body: bytes
 
 
 class Segments:
-    """The records in one folder, which is there."""
+    """The records in one existing folder."""
 
     def __init__(self, folder: Path, segment_bytes: int) -> None:
-        """Begin with what is in the folder. Raises OSError."""
+        """Opens the records that the folder holds. Raises OSError."""
         self._folder = folder
         self._segment_bytes = segment_bytes
         self._output: int | None = None  # the newest file, while it may grow
-        self._cursor = (0, 0, 0)  # number, file and offset behind what was read last
+        self._cursor = (0, 0, 0)  # number, file and offset behind the last record that was read
         self.last = 0  # the highest number
         self._files = deque(
             _Segment(int(path.name), path, path.stat().st_size)
@@ -72,11 +74,11 @@ class Segments:
 
     @property
     def size(self) -> int:
-        """Bytes in all files."""
+        """The total size of the files in bytes."""
         return sum(each.size for each in self._files)
 
     def append(self, first: int, width: int, body: bytes) -> None:
-        """Write one record. Raises OSError, and then nothing has changed."""
+        """Writes one record. An OSError leaves the files unchanged."""
         if self._output is None:
             path = self._folder / f"{first:020}"
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
@@ -88,7 +90,7 @@ class Segments:
         size = HEAD_BYTES + len(body)
         try:
             written = os.writev(self._output, parts)
-            while written < size:  # the disk is full, and says so when it is asked for the rest
+            while written < size:  # the disk is full: the write of the rest raises ENOSPC
                 written += os.write(self._output, b"".join(parts)[written:])
         except OSError:
             with suppress(OSError):
@@ -100,9 +102,9 @@ class Segments:
             self.close()
 
     def read(self, after: int) -> Iterator[Record]:
-        """The records that have numbers above `after`, from the first on.
+        """Yields the records with numbers above `after`, in order.
 
-        One file at most is in memory at a time. Raises SpoolDamaged.
+        At most one file is in memory at a time. Raises SpoolDamaged.
         """
         number, at, offset = self._cursor
         if number != after or not any(each.first == at for each in self._files):
@@ -116,36 +118,36 @@ class Segments:
             offset = 0
 
     def forget(self, upto: int) -> None:
-        """Delete each file that has no number above `upto`."""
+        """Deletes each file whose numbers are all at most `upto`."""
         while self._files:
             following = self._files[1].first if len(self._files) > 1 else self.last + 1
             if following - 1 > upto or (len(self._files) == 1 and self._output is not None):
                 return
-            with suppress(OSError):  # what cannot be deleted is in nobody's way
+            with suppress(OSError):  # a file that cannot be deleted does no harm
                 self._files[0].path.unlink()
             self._files.popleft()
 
     def close(self) -> None:
-        """Write no more to the newest file."""
+        """Ends the newest file: the next append starts another."""
         if self._output is not None:
             os.close(self._output)
             self._output = None
 
     def _find_end(self) -> None:
-        """The last number, and where whole records end in the newest file."""
+        """Sets the last number, and the end of the complete records in the newest file."""
         newest = self._files[-1]
         self.last = newest.first - 1
-        whole = 0
+        complete = 0
         with suppress(SpoolDamaged):
             for end, record in _records(newest, 0, torn=True):
-                whole, self.last = end, record.first + record.width - 1
-            newest.size = whole
+                complete, self.last = end, record.first + record.width - 1
+            newest.size = complete
 
 
 def _records(segment: _Segment, offset: int, *, torn: bool = False) -> Iterator[tuple[int, Record]]:
-    """Each whole record from an offset on, with where it ends; `torn`: the last need not be whole.
+    """Yields each record from an offset on, with the offset of its end.
 
-    Raises SpoolDamaged.
+    `torn`: the last record may be incomplete, and is left out. Raises SpoolDamaged.
     """
     try:
         with open(segment.path, "rb", buffering=0) as file:

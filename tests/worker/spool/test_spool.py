@@ -188,7 +188,7 @@ def test_an_empty_folder_of_a_dead_worker_is_nobodys(tmp_path: Path, spools: Dis
     assert isinstance(first, DiskSpool)
     assert first.folder
     first.discard()
-    spools._estate.close()  # as the kernel does for a process that is gone
+    spools._locked.close()  # as the kernel does for a process that is gone
     after = DiskSpools(tmp_path, quiet(), bytes_max=BYTES_MAX)
     assert after.orphans() == []
     assert not first.folder.exists()
