@@ -1,4 +1,4 @@
-"""The time that a worker puts on what it reports."""
+"""The clock for the timestamps of a worker's reports."""
 
 import asyncio
 from typing import Protocol
@@ -7,17 +7,19 @@ from airunner.model.jobs import Instant
 
 
 class Clock(Protocol):
+    """A source of wall time that never goes back."""
+
     def now(self) -> Instant: ...
 
 
 class LoopClock:
-    """Wall time at the start plus the event loop's time since: it never goes back.
+    """The wall time at the start plus the event loop's time since; implements Clock.
 
-    Leases are counted in the loop's time alone, so no wall clock can end one.
+    Leases are counted in the loop's time alone, so a step of the wall clock ends no lease.
     """
 
     def __init__(self, epoch: Instant) -> None:
-        """`epoch` is what the wall clock shows now."""
+        """`epoch` is the current wall time."""
         self._loop = asyncio.get_running_loop()
         self._offset = epoch - round(self._loop.time() * 1000)
 

@@ -1,9 +1,9 @@
-"""The environments of commands: a job's, and that of the worker's own git.
+"""The environment variables of a job's commands and of the worker's git.
 
-A job sees a clean base, what its submitter gave it, and where it is. It sees nothing of the
-worker's own variables, which may hold tokens and keys. git does run with the worker's
-variables, because it needs the worker's credentials: its HOME, SSH agent and credential
-helper. Those of airunner itself are left out there too.
+A job's command sees a clean base, the variables of the job, and variables that describe its
+attempt. It sees none of the worker's variables, because they may hold tokens and keys. git runs
+with the worker's variables, because it needs the worker's credentials: HOME, the SSH agent and the
+credential helper. airunner's own variables are hidden from git too.
 """
 
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ from airunner.model.spec import ProcessType
 
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-_OURS: Final = ("AIRUNNER_", "JWT_")  # prefixes of what only airunner may see
-_ELSEWHERE: Final = frozenset(  # would send git to another repository than the one it is told
+_AIRUNNER_PREFIXES: Final = ("AIRUNNER_", "JWT_")  # variables that only airunner may see
+_GIT_REDIRECTIONS: Final = frozenset(  # variables that would send git to another repository
     (
         "GIT_ALTERNATE_OBJECT_DIRECTORIES",
         "GIT_COMMON_DIR",
@@ -32,9 +32,10 @@ _ELSEWHERE: Final = frozenset(  # would send git to another repository than the 
 def job_environment(
     job: Job, home: str, *, step: int | None = None, overrides: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """All that a job's command sees; the job's own values win over the base, those `over` them over both.
+    """The complete environment of a job's command.
 
-    `step` is the index of the step that it is.
+    The job's variables override the base, and `overrides` override both. `step` is the index of the
+    step, if the command is a step.
     """
     terminal = job.spec.process_type is ProcessType.PTY
     return {
@@ -52,20 +53,20 @@ def job_environment(
 
 
 def git_environment(own: Mapping[str, str], *, allow_local: bool) -> dict[str, str]:
-    """What the worker's git sees, of the worker's `own` variables and ours.
+    """The environment of the worker's git, from the worker's `own` variables.
 
-    GIT_ALLOW_PROTOCOL is a closed list, stronger than any configuration, and holds for submodules
-    too: `ext::` runs nothing, and file:// opens nothing unless local repositories are allowed.
+    GIT_ALLOW_PROTOCOL is a closed list, which overrides any git configuration and applies to
+    submodules too: `ext::` runs no command, and file:// opens no repository unless `allow_local`.
     """
-    kept = {
+    inherited = {
         name: value
         for name, value in own.items()
-        if not name.startswith(_OURS) and name not in _ELSEWHERE
+        if not name.startswith(_AIRUNNER_PREFIXES) and name not in _GIT_REDIRECTIONS
     }
     return {
         "PATH": PATH,
-        **kept,
-        "LC_ALL": "C.UTF-8",  # what git says is read by people who do not share our language
-        "GIT_TERMINAL_PROMPT": "0",  # nobody is there to answer
+        **inherited,
+        "LC_ALL": "C.UTF-8",  # git's messages go to readers who need not share the worker's locale
+        "GIT_TERMINAL_PROMPT": "0",  # a worker cannot answer a prompt
         "GIT_ALLOW_PROTOCOL": "https:http:ssh:git" + (":file" if allow_local else ""),
     }

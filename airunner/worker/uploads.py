@@ -1,4 +1,4 @@
-"""Artifacts on their way from an attempt to the server that leased it."""
+"""The upload of an attempt's artifacts to the server that leased the job."""
 
 import io
 from math import inf
@@ -13,16 +13,16 @@ from airunner.worker.workspace.workspace import NotStored
 
 
 class Uploads:
-    """A worker's connection for artifacts, made when the first job has some."""
+    """A worker's connection for artifacts, opened for the first job that has artifacts."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._client: ArtifactsClient | None = None
 
     def __call__(self, token: TaskToken) -> "UploadSink":
-        """The shelf of the attempt whose lease this token stands for."""
+        """Creates the artifact sink of the attempt that holds the lease with this token."""
         if self._client is None:
-            # A server that is away may come back for as long as the lease holds
+            # An unreachable server may come back while the lease lasts
             self._client = ArtifactsClient(self._endpoint, patience=inf)
         return UploadSink(self._client, token)
 
@@ -32,9 +32,9 @@ class Uploads:
 
 
 class UploadSink:
-    """What the server keeps of one attempt; Shelf.
+    """The artifacts of one attempt on the server; implements ArtifactSink.
 
-    A put goes on over lost connections and restarts of the server, until it is cancelled.
+    A put survives lost connections and restarts of the server, until it is cancelled.
     """
 
     def __init__(self, client: ArtifactsClient, token: TaskToken) -> None:
@@ -42,14 +42,14 @@ class UploadSink:
         self._token = token
 
     async def put(self, artifact: Artifact, data: BinaryIO) -> None:
-        """As Shelf.put."""
-        said = io.BufferedReader(_Beginning(data, artifact.size))
+        """Uploads a file; see ArtifactSink.put."""
+        content = io.BufferedReader(_Prefix(data, artifact.size))
         try:
-            await self._client.upload(self._token, artifact, said)
+            await self._client.upload(self._token, artifact, content)
         except Refused as refusal:
             why = refusal.why if isinstance(refusal, InvalidRequest) else refusal
             raise NotStored(
-                f"artifact {artifact.path!r} was not kept by the server: {why}"
+                f"artifact {artifact.path!r} was not stored by the server: {why}"
             ) from None
         except OSError as error:
             raise NotStored(
@@ -57,15 +57,15 @@ class UploadSink:
             ) from None
 
     async def folder(self, path: str) -> None:
-        """As Shelf.folder: a server keeps files."""
+        """Does nothing: a server stores files only. See ArtifactSink.folder."""
 
     async def link(self, path: str, target: str) -> bool:
-        """As Shelf.link."""
+        """Returns False: a server stores files only. See ArtifactSink.link."""
         return False
 
 
-class _Beginning(io.RawIOBase):
-    """The first bytes of a file that may have grown; closing it leaves the file open."""
+class _Prefix(io.RawIOBase):
+    """The first `size` bytes of a file that may have grown; close() leaves the file open."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class _Beginning(io.RawIOBase):
     def tell(self) -> int:
         return self._at
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # what it is given
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # BufferedReader passes a memoryview
         data = self._file.read(min(len(buffer), self._size - self._at))
         buffer[: len(data)] = data
         self._at += len(data)

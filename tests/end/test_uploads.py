@@ -69,7 +69,7 @@ def test_what_a_server_has_no_room_for_fails_a_job_that_did_well(tmp_path: Path)
         files = "head -c 2000000 /dev/zero >big; echo small >small"
         done = it.run("submit", "--artifact", "*", "--script", files)
         assert done.returncode == 125
-        assert b"'big' was not kept by the server: the job's artifacts would take" in done.stderr
+        assert b"'big' was not stored by the server: the job's artifacts would take" in done.stderr
         id = done.stderr.decode().split("airunner: job ")[1].split()[0]
         job = it.show(id)
         assert (job["state"], job["reason"]) == ("failed", "artifacts_failed")

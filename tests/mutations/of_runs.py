@@ -29,8 +29,8 @@ OF_RUNS: Final = (
         name="an upload that gives up on a server that is away",
         promise="results/upload-survives-server-death",
         file="airunner/worker/uploads.py",
-        old="self._destination, patience=inf)",
-        new="self._destination, patience=0)",
+        old="self._endpoint, patience=inf)",
+        new="self._endpoint, patience=0)",
         test=f"{UPLOADS}test_artifacts_wait_for_a_server_that_is_away_and_are_whole",
     ),
     Mutation(

@@ -66,7 +66,7 @@ def test_what_a_server_refuses_is_not_kept_and_says_why(site_keys: Keys) -> None
             await WorkerCalls(site.broker).complete(
                 granted.token, Outcome(reason=Reason.EXITED, exit_code=0)
             )
-            with pytest.raises(NotStored, match=r"'x' was not kept by the server: .*lease"):
+            with pytest.raises(NotStored, match=r"'x' was not stored by the server: .*lease"):
                 await sink.put(artifact("x", b"late"), io.BytesIO(b"late"))
             await uploads.close()
 

@@ -1,4 +1,4 @@
-"""Files that are there whole, or not at all."""
+"""Atomic writes: a file gets its name once it is complete."""
 
 import errno
 import os
@@ -7,16 +7,16 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # on this disk
+_NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # no hard links here
 
 
 @contextmanager
 def atomic_write(folder: int, name: str, mode: int, *, replace: bool = True) -> Iterator[int]:
-    """A descriptor to write a new file with, which gets its name in an open folder at the block's end.
+    """Writes a file into an open folder, and names it when the block ends; yields its descriptor.
 
-    It has another name until then, and is closed before: some drives say only then that they have
-    no room. What the block or closing raises leaves nothing behind. The umask takes its part of
-    `mode`. Without `replace`, FileExistsError if something has the name.
+    Until then the file has a temporary name. It is closed before it is renamed, because some drives
+    report a full disk only on close. An exception of the block or of the close leaves no file
+    behind. The umask applies to `mode`. Without `replace`, an existing name raises FileExistsError.
     """
     temporary = f".partial-{os.urandom(4).hex()}"
     file = os.open(temporary, _NEW, mode, dir_fd=folder)
@@ -36,14 +36,14 @@ def atomic_write(folder: int, name: str, mode: int, *, replace: bool = True) -> 
 
 
 def write_all(file: int, data: bytes | memoryview) -> None:
-    """Write all of it where the file is."""
+    """Writes all of the data at the file's offset, also after a short write."""
     left = memoryview(data)
     while left:
         left = left[os.write(file, left) :]
 
 
 def _publish(temporary: str, name: str, folder: int) -> None:
-    """Give a file its own name, which nobody has. Raises FileExistsError."""
+    """Renames a file to a free name. Raises FileExistsError if the name is taken."""
     try:
         os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
     except OSError as error:

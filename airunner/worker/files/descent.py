@@ -1,8 +1,9 @@
-"""A way down into a folder, name by name, that cannot be led astray.
+"""A walk down into a folder by descriptors, which symbolic links cannot lead out of it.
 
-Each folder is opened from the one above it, by a descriptor and never through a link: whatever is
-swapped meanwhile, the way stays below its top. It goes as deep as folders do and holds few
-descriptors: the highest are closed, and opened again from below, where they must be the same.
+Each folder is opened from its parent's descriptor and never through a link, so the walk stays
+below its top even if another process swaps folders for links meanwhile. The depth is unlimited,
+and the number of open descriptors is not: the highest folders are closed, opened again through
+".." on the way up, and compared by device and inode.
 """
 
 import errno
@@ -12,29 +13,29 @@ from types import TracebackType
 from typing import Final, Self
 
 FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_OPEN_MAX: Final = 32  # folders above the one that we are in
+_OPEN_MAX: Final = 32  # open folders above the current folder
 
 
 class Descent:
-    """Where we are below a folder; a context that closes what is open."""
+    """The current folder of a walk below a top folder; a context that closes its descriptors."""
 
     def __init__(self, top: int) -> None:
-        """`top` is a descriptor of the folder, which stays the caller's."""
-        self._open = [os.dup(top)]  # the lowest folders of the way
-        self._closed: list[tuple[int, int]] = []  # device and inode of those above them
+        """`top` is a descriptor of the top folder; the caller closes it."""
+        self._open = [os.dup(top)]  # the lowest folders of the path
+        self._closed: list[tuple[int, int]] = []  # device and inode of the folders above these
 
     @property
     def here(self) -> int:
-        """A descriptor of the folder that we are in; good until the next move."""
+        """A descriptor of the current folder; valid until the next move."""
         return self._open[-1]
 
     @property
     def depth(self) -> int:
-        """How many folders we are below the top."""
+        """The number of folders from the top to the current folder."""
         return len(self._closed) + len(self._open) - 1
 
     def down(self, name: str) -> None:
-        """Go into a folder of this one. Raises OSError: ELOOP or ENOTDIR if it is a link."""
+        """Enters a subfolder. Raises OSError: ELOOP or ENOTDIR if the name is a link."""
         below = os.open(name, FOLDER, dir_fd=self.here)
         if len(self._open) > _OPEN_MAX:
             highest = self._open.pop(0)
@@ -45,9 +46,9 @@ class Descent:
         self._open.append(below)
 
     def follow(self, path: str, *, make: bool = False) -> None:
-        """Go down a whole path, whose names have / between them; "" stays here. Raises OSError.
+        """Enters each folder of a path with / between its names; "" is the current folder.
 
-        `make` those of its folders that are not there.
+        `make` creates the missing folders. Raises OSError.
         """
         for name in path.split("/") if path else ():
             try:
@@ -60,7 +61,7 @@ class Descent:
                 self.down(name)
 
     def up(self) -> None:
-        """Go back to the folder above. Raises OSError (ESTALE) if we were moved meanwhile."""
+        """Returns to the parent. Raises OSError (ESTALE) if the folder was moved meanwhile."""
         assert self.depth
         if len(self._open) == 1:
             above = os.open("..", FOLDER, dir_fd=self.here)

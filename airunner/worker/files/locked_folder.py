@@ -1,10 +1,10 @@
-"""One folder for each living worker below a work root, and what dead ones have left there.
+"""One locked folder for each living worker below a work root, and the folders of dead workers.
 
-A worker that is killed removes nothing. So each has a folder of its own, and a lock on it that
-the kernel gives up with the process, however that ends. A folder that nobody has locked
-belongs to nobody: the next worker that starts below the same root removes it.
+A worker that is killed removes nothing. So each worker has its own folder and holds a lock on it,
+which the kernel releases when the process ends, also by SIGKILL. A folder without a lock is
+abandoned: the next worker that starts below the same root removes it.
 
-Rejected: process ids in names. They are given out again, and mean nothing in another
+Rejected: process ids in names. The kernel reuses them, and they mean nothing in another
 container that shares the disk.
 """
 
@@ -15,31 +15,31 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-PREFIX: Final = "worker-"  # of folders that may be removed; nothing else below the root is touched
+PREFIX: Final = "worker-"  # names of removable folders; all other names below the root are kept
 
 
 class LockedFolder:
-    """One worker's folder."""
+    """One worker's folder, and the locks that the worker holds below the root."""
 
     def __init__(self, root: Path, prefix: str = PREFIX) -> None:
-        """`prefix` begins the names of folders of one purpose; others are not touched."""
+        """`prefix` begins the names of the folders of one purpose; other folders are not touched."""
         self._root = root
         self._prefix = prefix
         self._folder: Path | None = None
         self._locks: list[int] = []
 
     def folder(self) -> Path:
-        """This worker's folder, made and locked when it is first asked for. Raises OSError."""
+        """This worker's folder, created and locked by the first call. Raises OSError."""
         if self._folder is None:
             self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
             while self._folder is None:
                 made = Path(tempfile.mkdtemp(prefix=self._prefix, dir=self._root)).resolve()
-                if self._lock(made):  # else somebody took it for a dead one's, and removes it
+                if self._lock(made):  # else another worker took it for abandoned, and removes it
                     self._folder = made
         return self._folder
 
     def abandoned(self) -> list[Path]:
-        """The folders of dead workers, which are locked now until this is closed."""
+        """Locks and returns the folders of dead workers; close() releases the locks."""
         try:
             found = sorted(self._root.glob(f"{self._prefix}*"))
         except OSError:
@@ -47,7 +47,7 @@ class LockedFolder:
         return [each for each in found if each != self._folder and self._lock(each)]
 
     def close(self) -> None:
-        """Give up the folder, and remove it if nothing is kept in it."""
+        """Releases all locks, and removes this worker's folder if it is empty."""
         if self._folder is not None:
             with suppress(OSError):
                 self._folder.rmdir()
@@ -56,7 +56,7 @@ class LockedFolder:
             os.close(self._locks.pop())
 
     def _lock(self, folder: Path) -> bool:
-        """Whether the folder is there and nobody else has it; then it is ours."""
+        """Locks a folder. Returns False if it is gone or another process holds its lock."""
         try:
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError:

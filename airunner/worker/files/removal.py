@@ -1,9 +1,9 @@
-"""Removing a folder, whatever is in it, by descriptors and never through a link.
+"""Removal of a folder tree of any depth and mode, by descriptors and never through a link.
 
-What lies deep is brought up first: the folders of a folder are renamed into the top one, so that
-there are never more than two levels to look at, however deep it was.
+The tree is flattened while it is removed: the subfolders of each folder are renamed into the top
+folder, so that the removal never looks at more than two levels.
 
-Rejected: shutil.rmtree, which goes down by recursion and opens a descriptor for each level.
+Rejected: shutil.rmtree, which recurses and opens a descriptor for each level.
 """
 
 import os
@@ -16,7 +16,7 @@ _PATH = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def remove_tree(at: int, name: str) -> bool:
-    """Remove what is called so in the folder `at`; whether it is gone."""
+    """Removes the entry `name` of the folder `at`; returns whether the entry is gone."""
     try:
         os.unlink(name, dir_fd=at)
         return True
@@ -43,8 +43,8 @@ def _empty(at: int, name: str) -> None:
 
 
 def _remove(top: int, name: str) -> None:
-    """Remove an entry of the top folder; the folders in it come up into the top one."""
-    with suppress(IsADirectoryError, PermissionError):  # the second is POSIX for the first
+    """Removes an entry of the top folder, and moves the entry's subfolders into the top folder."""
+    with suppress(IsADirectoryError, PermissionError):  # POSIX says EPERM where Linux says EISDIR
         os.unlink(name, dir_fd=top)
         return
     folder = _open(top, name)
@@ -61,7 +61,7 @@ def _remove(top: int, name: str) -> None:
 
 
 def _open(at: int, name: str) -> int:
-    """A descriptor of a folder in which its owner may do everything."""
+    """Opens a folder, and first gives its owner all rights in it."""
     _open_up(at, name)
     return os.open(name, FOLDER, dir_fd=at)
 
