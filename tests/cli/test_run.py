@@ -117,7 +117,7 @@ def test_what_became_of_an_artifact_is_told_once(shell: Shell) -> None:
     job = write(shell, script="touch result.json", artifacts=["result.json"])
     done = shell.run("run", job)
     assert done.returncode == 125
-    assert done.stderr.count("artifact 'result.json' cannot be kept") == 1
+    assert done.stderr.count("artifact 'result.json' cannot be stored") == 1
     assert "the job succeeded, but not all of its artifacts could be stored\n" in done.stderr
 
 

@@ -353,8 +353,8 @@ AT_THE_WORKER: Final = (
         name="a workspace that serves again whatever was done to it",
         promise="processes/nothing-left-for-the-next-job",
         file="airunner/worker/workspace/folders.py",
-        old="        elif self._looks.same() and _unlinked(self._scripts):\n",
-        new="        elif _unlinked(self._scripts):\n",
+        old="        elif self._fingerprint.same() and _unlink_all(self._scripts):\n",
+        new="        elif _unlink_all(self._scripts):\n",
         test=f"{CHECKOUT}test_a_workspace_that_a_job_has_touched_does_not_serve_again",
     ),
     Mutation(

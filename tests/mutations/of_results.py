@@ -4,9 +4,9 @@ from typing import Final
 
 from tests.mutations.mutation import Mutation
 
-HARVEST: Final = "tests/worker/workspace/results/test_collect.py::"
+COLLECT: Final = "tests/worker/workspace/results/test_collect.py::"
 RESULTS: Final = "tests/worker/workspace/results/test_results.py::"
-SHELF: Final = f"{RESULTS}TestFolderShelf::"
+SINK: Final = f"{RESULTS}TestFolderSink::"
 NOTHING_OUTSIDE: Final = "results/stay-inside"
 
 OF_RESULTS: Final = (
@@ -16,15 +16,15 @@ OF_RESULTS: Final = (
         file="airunner/worker/workspace/results/collect.py",
         old="_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC\n",
         new="_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC\n",
-        test=f"{HARVEST}test_a_file_or_a_folder_that_becomes_a_link_meanwhile_is_not_followed",
+        test=f"{COLLECT}test_a_file_or_a_folder_that_becomes_a_link_meanwhile_is_not_followed",
     ),
     Mutation(
-        name="a link out of the workspace that is brought as its file",
+        name="a link out of the workspace that is stored as its file",
         promise=NOTHING_OUTSIDE,
         file="airunner/worker/workspace/results/collect.py",
         old='            if real.startswith(f"{top}/") and stat',
         new="            if stat",
-        test=f"{HARVEST}test_a_shelf_without_links_gets_the_files_that_they_lead_to_within_the_workspace",
+        test=f"{COLLECT}test_a_shelf_without_links_gets_the_files_that_they_lead_to_within_the_workspace",
     ),
     Mutation(
         name="a log that is written through a link",
@@ -38,8 +38,8 @@ OF_RESULTS: Final = (
         name="a frozen attempt that removes what the next has moved aside",
         promise="results/folder-belongs-to-one-attempt",
         file="airunner/worker/workspace/results/results.py",
-        old="            if os.path.samestat(ours, os.fstat(self._folder)):\n",
-        new="            if ours:\n",
+        old="            if os.path.samestat(named, os.fstat(self._folder)):\n",
+        new="            if named:\n",
         test=f"{RESULTS}test_an_attempt_that_was_frozen_writes_into_the_folder_that_was_moved_aside",
     ),
     Mutation(
@@ -70,7 +70,7 @@ OF_RESULTS: Final = (
         name="success, though a log is not whole",
         promise="processes/kept-or-failed",
         file="airunner/worker/workspace/results/manifest.py",
-        old='            return "success" if well else "failed"',
+        old='            return "success" if complete else "failed"',
         new='            return "success"',
         test=f"{RESULTS}test_a_log_that_cannot_be_written_ends_there_and_is_told_once",
     ),
@@ -80,7 +80,7 @@ OF_RESULTS: Final = (
         file="airunner/worker/workspace/results/folder_sink.py",
         old="    if at != artifact.size or digest.hexdigest() != artifact.sha256:\n",
         new="    if at != artifact.size:\n",
-        test=f"{SHELF}test_what_is_not_what_was_said_is_not_kept_and_the_next_one_is",
+        test=f"{SINK}test_what_is_not_what_was_said_is_not_kept_and_the_next_one_is",
     ),
     Mutation(
         name="a piece of an artifact that is left behind",
@@ -88,7 +88,7 @@ OF_RESULTS: Final = (
         file="airunner/worker/files/atomic.py",
         old="            os.unlink(temporary, dir_fd=folder)\n        raise\n",
         new="            os.stat(temporary, dir_fd=folder)\n        raise\n",
-        test=f"{SHELF}test_what_is_not_what_was_said_is_not_kept_and_the_next_one_is",
+        test=f"{SINK}test_what_is_not_what_was_said_is_not_kept_and_the_next_one_is",
     ),
     Mutation(
         name="a folder of git among the artifacts",
@@ -96,14 +96,14 @@ OF_RESULTS: Final = (
         file="airunner/worker/workspace/results/patterns.py",
         old="        if not self._git and _GIT in path.split",
         new="        if self._git and _GIT in path.split",
-        test=f"{HARVEST}test_git_folders_are_artifacts_only_if_a_pattern_is_about_them",
+        test=f"{COLLECT}test_git_folders_are_artifacts_only_if_a_pattern_is_about_them",
     ),
     Mutation(
         name="more artifacts than there may be",
         promise="results/leftovers-delay-nobody",
         file="airunner/worker/workspace/results/scan.py",
-        old="                if len(found) == ARTIFACTS_MAX:\n",
-        new="                if len(found) == -1:\n",
-        test=f"{HARVEST}test_more_files_than_may_be_are_an_error_and_the_first_are_kept",
+        old="                if len(candidates) == ARTIFACTS_MAX:\n",
+        new="                if len(candidates) == -1:\n",
+        test=f"{COLLECT}test_more_files_than_may_be_are_an_error_and_the_first_are_kept",
     ),
 )

@@ -4,10 +4,10 @@ from typing import Final
 
 from tests.mutations.mutation import Mutation
 
-CLAIM: Final = "tests/worker/workspace/sources/test_source_lock.py::"
-OPENING: Final = "tests/worker/workspace/sources/test_source_folder.py::"
+LOCK: Final = "tests/worker/workspace/sources/test_source_lock.py::"
+FOLDER: Final = "tests/worker/workspace/sources/test_source_folder.py::"
 SOURCES: Final = "tests/worker/workspace/sources/test_sources.py::"
-STAGING: Final = "tests/worker/workspace/sources/test_copy.py::"
+COPY: Final = "tests/worker/workspace/sources/test_copy.py::"
 
 OF_SOURCES: Final = (
     Mutation(
@@ -16,7 +16,7 @@ OF_SOURCES: Final = (
         file="airunner/worker/workspace/sources/source_folder.py",
         old='    if not folder.startswith(top.rstrip("/") + "/"):\n',
         new='    if not folder.startswith(top.rstrip("/")):\n',
-        test=f"{OPENING}test_a_link_that_leads_out_is_refused_at_any_level",
+        test=f"{FOLDER}test_a_link_that_leads_out_is_refused_at_any_level",
     ),
     Mutation(
         name="a way down through links",
@@ -24,7 +24,7 @@ OF_SOURCES: Final = (
         file="airunner/worker/files/descent.py",
         old="os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC\n",
         new="os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC\n",
-        test=f"{STAGING}test_what_is_swapped_meanwhile_leads_nowhere_and_holds_nobody_up",
+        test=f"{COPY}test_what_is_swapped_meanwhile_leads_nowhere_and_holds_nobody_up",
     ),
     Mutation(
         name="a way back up into whatever is there now",
@@ -36,36 +36,36 @@ OF_SOURCES: Final = (
         "test_a_folder_that_is_moved_meanwhile_does_not_lead_out",
     ),
     Mutation(
-        name="a claim that stops no other job",
+        name="a source lock that stops no other job",
         promise="sources/one-job-at-a-time",
         file="airunner/worker/workspace/sources/source_lock.py",
         old="            if job != self._job or attempt >= self._attempt:\n",
         new="            if job == self._job and attempt >= self._attempt:\n",
-        test=f"{CLAIM}test_a_source_has_one_job_and_says_which",
+        test=f"{LOCK}test_a_source_has_one_job_and_says_which",
     ),
     Mutation(
         name="a lock whose name means another file by now",
         promise="sources/one-job-at-a-time",
         file="airunner/worker/workspace/sources/source_lock.py",
-        old="        return self._named(there)\n",
+        old="        return self._is_named(current)\n",
         new="        return True\n",
-        test=f"{CLAIM}test_of_many_who_come_at_once_one_has_it",
+        test=f"{LOCK}test_of_many_who_come_at_once_one_has_it",
     ),
     Mutation(
-        name="an earlier attempt that removes the claim of the next",
+        name="an earlier attempt that removes the lock of the next",
         promise="sources/one-job-at-a-time",
         file="airunner/worker/workspace/sources/source_lock.py",
-        old="            if self._named(self._file):\n",
+        old="            if self._is_named(self._file):\n",
         new="            if self._file:\n",
-        test=f"{CLAIM}test_a_later_attempt_of_a_job_takes_over_and_the_earlier_one_leaves_it_alone",
+        test=f"{LOCK}test_a_later_attempt_of_a_job_takes_over_and_the_earlier_one_leaves_it_alone",
     ),
     Mutation(
         name="old results that are copied with their source",
         promise="sources/private-copy",
         file="airunner/worker/workspace/sources/copy.py",
-        old="                    if not prefix and is_ours(entry.name):\n",
-        new="                    if prefix and is_ours(entry.name):\n",
-        test=f"{STAGING}test_what_airunner_keeps_at_the_top_is_left_out_and_below_it_is_not",
+        old="                    if not prefix and is_reserved(entry.name):\n",
+        new="                    if prefix and is_reserved(entry.name):\n",
+        test=f"{COPY}test_what_airunner_keeps_at_the_top_is_left_out_and_below_it_is_not",
     ),
     Mutation(
         name="a copy that nobody can stop",

@@ -1,4 +1,4 @@
-"""The shelf of a server, at a real one."""
+"""The artifact sink that uploads to a server, with a real server."""
 
 import asyncio
 import io
@@ -20,13 +20,13 @@ from airunner.worker.uploads import Uploads
 from airunner.worker.workspace.workspace import NotStored
 from tests.server.grpc.conftest import site_keys
 from tests.server.grpc.server_fixture import Keys, Served, serving
-from tests.worker.workspace.results.sink_contract import Kept, Scene, ShelfContract, artifact
+from tests.worker.workspace.results.sink_contract import Kept, Scene, SinkContract, artifact
 
 __all__ = ["site_keys"]
 
 
 async def leased(site: Served) -> tuple[LeasedJob, Uploads]:
-    """A job that a worker has, and what brings artifacts there."""
+    """A leased job, and the uploads of its worker."""
     await ClientCalls(site.broker).enqueue(JobRequest(spec=JobSpec(command="make")))
     (granted,) = await WorkerCalls(site.broker).lease(
         ["default"], worker=WorkerId("w"), span=Millis(60_000)
@@ -34,7 +34,7 @@ async def leased(site: Served) -> tuple[LeasedJob, Uploads]:
     return granted, Uploads(site.endpoint())
 
 
-class TestServerShelf(ShelfContract):
+class TestUploadSink(SinkContract):
     @pytest.fixture(autouse=True)
     def _keys(self, site_keys: Keys) -> None:
         self.keys = site_keys

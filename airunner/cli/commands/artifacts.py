@@ -237,7 +237,7 @@ def _matching(found: Sequence["Artifact"], patterns: Sequence[str]) -> list["Art
         wanted = Patterns(patterns)
     except ValueError as error:
         raise CommandFailed(str(error), USAGE) from None
-    return [each for each in found if wanted.mean(each.path)]
+    return [each for each in found if wanted.match(each.path)]
 
 
 def _no_match(id: str, found: Sequence["Artifact"]) -> str:

@@ -1,4 +1,4 @@
-"""What a workspace has in it, and all that the system notes of a change to its folders."""
+"""The fingerprint of a workspace, which shows whether a job has changed its folders."""
 
 import os
 from contextlib import suppress
@@ -8,25 +8,26 @@ FOLDERS: Final = ("", "/checkout", "/home")
 
 
 class Fingerprint:
-    """How a workspace looked at a moment."""
+    """The state of a workspace's folders at one moment."""
 
     def __init__(self, path: str) -> None:
-        """It is there now. Raises OSError."""
+        """Records the state of an existing workspace. Raises OSError."""
         self._path = path
-        self._seen = _looks(path)
+        self._recorded = _state(path)
 
     def same(self) -> bool:
-        """Whether it looks so still."""
+        """Whether the folders are as recorded."""
         with suppress(OSError):
-            return _looks(self._path) == self._seen
+            return _state(self._path) == self._recorded
         return False
 
     def renew(self) -> None:
-        """Take it as it looks now. Raises OSError."""
-        self._seen = _looks(self._path)
+        """Records the current state. Raises OSError."""
+        self._recorded = _state(self._path)
 
 
-def _looks(path: str) -> list[object]:
+def _state(path: str) -> list[object]:
+    """Inode, mode, owner, change time and names of each of the workspace's folders."""
     found: list[object] = []
     for folder in FOLDERS:
         state = os.lstat(f"{path}{folder}")

@@ -1,21 +1,21 @@
-"""Real workspaces: folders on this machine's disk.
+"""Workspaces in folders on the worker's disk.
 
-    ROOT/worker-xxxxxxxx/            0700, one for each worker (estate.py)
+    ROOT/worker-xxxxxxxx/            0700, one for each worker (files/locked_folder.py)
         JOB.ATTEMPT-xxxxxxxx/       0700, fresh for each attempt
-            checkout/               where the command runs: a clone, a copy of a source, or nothing
+            checkout/               working directory: a clone, a copy of a source, or empty
             home/                   the command's HOME
-            script-1 ...            what a shell reads
+            script-1 ...            scripts for the shell
 
-With `keep`, attempts are put below ROOT itself, where nobody removes them.
+With `keep`, workspaces are created in ROOT itself, and never removed.
 
-Removing is thorough, since a job may leave anything: what is read-only or nested too deeply for
-shutil goes by clearing.py; what even that cannot remove (another user's files) is named in the
-log and stays. No link is followed, though it has the place of the workspace itself.
+The removal is thorough, since a job may leave any file: trees that are read-only or nested too
+deeply for shutil are removed by files/removal.py. Files that cannot be removed, such as another
+user's, stay, and the worker's log names the workspace. The removal follows no link, not even a
+link in the place of the workspace itself.
 
-A workspace in which nothing was left and at which nothing was changed is kept for the next
-attempt, which finds it under a name of its own. To remove its three folders takes from 0.1 ms to 5,
-by how the disk is mounted, and to make them again as much as to rename them four times. Scripts
-do not count: they are ours, and go first.
+A workspace that its job has not changed is renamed for the next attempt. The removal of its three
+folders takes between 0.1 and 5 ms, depending on the mount, and their creation takes as long as four
+renames. Scripts do not count as a change: the worker wrote them, and removes them first.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ from airunner.worker.files.locked_folder import LockedFolder
 from airunner.worker.files.removal import remove_tree
 from airunner.worker.process import Launcher
 from airunner.worker.workspace.fingerprint import FOLDERS, Fingerprint
-from airunner.worker.workspace.git_clone import Cloning
+from airunner.worker.workspace.git_clone import GitCloner
 from airunner.worker.workspace.results.collect import collect
 from airunner.worker.workspace.results.patterns import Patterns
 from airunner.worker.workspace.results.results import FolderResults
@@ -50,13 +50,13 @@ from airunner.worker.workspace.sources.source import Source
 from airunner.worker.workspace.workspace import ArtifactSink, Collected, Results, SetupFailed
 
 NO_SOURCES: Final = "this worker has no folder of sources: start it with --jobs-dir"
-_SMALL_BYTES: Final = 64 * KIB  # of a script, which a thread would not write any sooner
+_SMALL_BYTES: Final = 64 * KIB  # a smaller script is written on the event loop, without a thread
 
 
 class FolderWorkspaces:
-    """Makes workspaces below one folder; Workspaces."""
+    """One worker's workspaces below a root folder; implements Workspaces."""
 
-    def __init__(  # noqa: PLR0913  # all that workspaces are made with
+    def __init__(  # noqa: PLR0913  # each workspace needs all of them
         self,
         root: Path,
         launcher: Launcher,
@@ -69,16 +69,16 @@ class FolderWorkspaces:
         sources: Path | None = None,
         results: Path | None = None,
     ) -> None:
-        """`environment` is the worker's own, for git; `sources` is the root of all sources.
+        """`environment` is the worker's own environment, for git; `sources` is the root of sources.
 
-        `results` is the folder of results that every attempt makes anew, instead of in its source.
+        `results`: each attempt creates its results folder at this path, not in its source.
         """
         self.root = root
         self.sources = sources
         self.results = results
-        self._estate = LockedFolder(root)
+        self._locked = LockedFolder(root)
         self.clock = clock
-        self.cloning = Cloning(
+        self.cloner = GitCloner(
             launcher,
             clock,
             git_environment(environment, allow_local=allow_local),
@@ -86,10 +86,10 @@ class FolderWorkspaces:
         )
         self.log = log
         self.keep = keep
-        self._spare: list[str] = []  # as they were made
+        self._spare: list[str] = []  # paths of unchanged workspaces, for the next attempts
 
     def make(self, job: Job) -> "FolderWorkspace":
-        """As Workspaces.make."""
+        """Creates a workspace, or reuses an unchanged one; see Workspaces.make."""
         name = re.sub(r"[^A-Za-z0-9-]", "_", job.id)
         try:
             return FolderWorkspace(self, job, self._fresh(f"{name}.{job.attempt}-"))
@@ -97,14 +97,14 @@ class FolderWorkspaces:
             raise SetupFailed(f"the worker cannot make a workspace: {error.strerror}") from None
 
     def check(self) -> None:
-        """Raise OSError unless workspaces can be made here: else every job would fail."""
+        """Creates a spare workspace. Raises OSError if the root cannot hold workspaces."""
         self._spare.append(self._fresh("check-"))
 
     def _fresh(self, prefix: str) -> str:
-        parent = self.root.resolve() if self.keep else self._estate.folder()
+        parent = self.root.resolve() if self.keep else self._locked.folder()
         path = f"{parent}/{prefix}{os.urandom(4).hex()}"
         while self._spare:
-            with suppress(OSError):  # somebody has taken it away
+            with suppress(OSError):  # another process removed the spare workspace
                 os.rename(self._spare.pop(), path)
                 return path
         parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -113,29 +113,29 @@ class FolderWorkspaces:
         return path
 
     def keep_for_next(self, path: str) -> None:
-        """Take back a workspace that is as it was made."""
+        """Keeps an unchanged workspace for the next attempt."""
         self._spare.append(path)
 
     async def sweep(self) -> None:
-        """As Workspaces.sweep."""
-        for path in self._estate.abandoned():
+        """Removes the workspaces of dead workers; see Workspaces.sweep."""
+        for path in self._locked.abandoned():
             self.log.info("workspaces_swept", path=str(path))
             await self.remove(path)
 
     def close(self) -> None:
-        """As Workspaces.close."""
+        """Removes spare workspaces and releases the folder; see Workspaces.close."""
         while self._spare:
             _remove_empty(self._spare.pop())
-        self._estate.close()
+        self._locked.close()
 
     async def remove(self, path: Path) -> None:
-        """Remove a folder, whatever is in it; a link in its place goes alone."""
+        """Removes a folder tree, or logs that it stays; a link in its place is removed as a link."""
         if not await asyncio.to_thread(_remove, path):
             self.log.warning("workspace_left", path=str(path))
 
 
 class FolderWorkspace:
-    """One attempt's workspace; Workspace."""
+    """One attempt's workspace on disk; implements Workspace."""
 
     def __init__(self, owner: FolderWorkspaces, job: Job, path: str) -> None:
         self._owner = owner
@@ -145,63 +145,63 @@ class FolderWorkspace:
         self.home = f"{path}/home"
         self.results: Results | None = None
         self._checkout = self.path / "checkout"
-        self._looks = Fingerprint(path)
+        self._fingerprint = Fingerprint(path)
         self._scripts: list[str] = []
-        self._top: int | None = None  # the checkout, for artifacts
+        self._top: int | None = None  # a descriptor of the checkout, if it can hold artifacts
         self._source: Source | None = None
-        self._leaving: FolderResults | None = None
-        self._brought: JobJson | None = None
+        self._open_results: FolderResults | None = None  # until release_folders()
+        self._job_json: JobJson | None = None
         self._patterns = Patterns(())
-        self._staged: StagedSnapshot | None = None
+        self._snapshot: StagedSnapshot | None = None
 
     async def fetch(self, report: Callable[[Report], Awaitable[None]]) -> None:
-        """As Workspace.fetch."""
+        """Prepares results and checkout, by source or repository; see Workspace.fetch."""
         spec, folder = self._spec, str(self._checkout)
-        source = self._opened() if spec.source else None
+        source = self._make_source() if spec.source else None
         await self._make_results(await source.open() if source else None)
         if source and not spec.command and not spec.script and spec.steps is None:
-            self._brought = await source.read_job_json()
-            for remark in self._brought.remarks:
+            self._job_json = await source.read_job_json()
+            for remark in self._job_json.remarks:
                 await report(Remark(remark))
-        self._patterns = self._wanted()
+        self._patterns = self._make_patterns()
         if source or self._patterns:
             self._top = top = _open(folder)
         if source:
-            self._staged = await source.stage(top, report)
+            self._snapshot = await source.stage(top, report)
         elif spec.repository and spec.checkout is not None:
-            await self._owner.cloning.clone(spec, folder, report)
+            await self._owner.cloner.clone(spec, folder, report)
 
     def steps(self) -> tuple[Step, ...]:
-        """As Workspace.steps."""
-        if self._brought is None:
+        """The steps of the source's job.json; see Workspace.steps."""
+        if self._job_json is None:
             raise SetupFailed("the job has nothing to run")
-        return self._brought.steps
+        return self._job_json.steps
 
     async def script(self, text: str) -> str:
-        """As Workspace.script."""
+        """Writes a script beside the checkout; see Workspace.script."""
         data = text.encode()
         path = f"{self.path}/script-{len(self._scripts) + 1}"
-        untouched = self._looks.same()
+        unchanged = self._fingerprint.same()
         try:
             if len(data) <= _SMALL_BYTES:
                 _write(path, data)
             else:
                 await asyncio.to_thread(_write, path, data)
-            if untouched:
-                self._looks.renew()
+            if unchanged:
+                self._fingerprint.renew()
         except OSError as error:
             raise SetupFailed(f"the worker cannot write the script: {error.strerror}") from None
         self._scripts.append(path)
         return path
 
     async def collect(self, sink: ArtifactSink) -> Collected:
-        """As Workspace.collect."""
+        """Stores the artifacts in the checkout; see Workspace.collect."""
         if self._top is None:
             return Collected()
-        return await collect(self._top, sink, self._patterns, self._staged)
+        return await collect(self._top, sink, self._patterns, self._snapshot)
 
     def directory(self, wanted: str = "") -> str:
-        """As Workspace.directory."""
+        """The path of a folder in the checkout; see Workspace.directory."""
         if not wanted:
             return str(self._checkout)
         path = (self._checkout / wanted).resolve()
@@ -212,15 +212,15 @@ class FolderWorkspace:
         return str(path)
 
     async def release_folders(self) -> None:
-        """As Workspace.release_folders."""
-        leaving, self._leaving = self._leaving, None
-        if leaving:
-            leaving.close()
+        """Closes the results and releases the source; see Workspace.release_folders."""
+        results, self._open_results = self._open_results, None
+        if results:
+            results.close()
         if self._source:
             await self._source.release()
 
     async def remove(self) -> None:
-        """As Workspace.remove."""
+        """Releases all folders, then deletes, reuses or keeps the workspace; see Workspace.remove."""
         try:
             await self.release_folders()
         finally:
@@ -232,41 +232,44 @@ class FolderWorkspace:
     async def _remove(self) -> None:
         if self._owner.keep:
             self._owner.log.info("workspace_kept", path=str(self.path))
-        elif self._looks.same() and _unlinked(self._scripts):
+        elif self._fingerprint.same() and _unlink_all(self._scripts):
             self._owner.keep_for_next(str(self.path))
         else:
             await self._owner.remove(self.path)
 
-    def _opened(self) -> Source:
+    def _make_source(self) -> Source:
         owner = self._owner
         if owner.sources is None:
             raise SetupFailed(NO_SOURCES)
-        self._source = Source(owner.sources, self._job, owner.clock, written=owner.results is None)
+        self._source = Source(
+            owner.sources, self._job, owner.clock, must_be_writable=owner.results is None
+        )
         return self._source
 
     async def _make_results(self, source: int | None) -> None:
-        """Make the folder of results, if there is to be one: in the source, or where all are."""
+        """Creates the results folder at the worker's own path, or else in the source, if any."""
         try:
             if self._owner.results is not None:
                 folder = self._owner.results
                 parent = await asyncio.to_thread(_open_made, folder.parent)
                 try:
-                    self._leaving = FolderResults(parent, folder.name)
+                    self._open_results = FolderResults(parent, folder.name)
                 finally:
                     os.close(parent)
             elif source is not None:
-                self._leaving = FolderResults(source)
-            if self._leaving:
-                await self._leaving.make()
-                self.results = self._leaving
+                self._open_results = FolderResults(source)
+            if self._open_results:
+                await self._open_results.make()
+                self.results = self._open_results
         except OSError as error:
             where = self._owner.results or f"the source {self._spec.source}"
             raise SetupFailed(f"cannot make results in {where}: {error.strerror}") from None
 
-    def _wanted(self) -> Patterns:
-        brought = self._brought.artifacts if self._brought else ()
+    def _make_patterns(self) -> Patterns:
+        """The artifact patterns of the job, or else of its source's job.json."""
+        from_job_json = self._job_json.artifacts if self._job_json else ()
         try:
-            return Patterns(self._spec.artifacts or brought)
+            return Patterns(self._spec.artifacts or from_job_json)
         except ValueError as wrong:
             raise SetupFailed(f"artifacts: {wrong}") from None
 
@@ -289,8 +292,8 @@ def _write(path: str, data: bytes) -> None:
         file.write(data)
 
 
-def _unlinked(paths: list[str]) -> bool:
-    """Remove these files; whether all were there."""
+def _unlink_all(paths: list[str]) -> bool:
+    """Removes the files; returns False if one of them was missing or could not be removed."""
     try:
         for path in paths:
             os.unlink(path)
@@ -306,8 +309,8 @@ def _remove_empty(path: str) -> None:
 
 
 def _remove(path: Path) -> bool:
-    """Whether nothing of it is left."""
-    with suppress(RecursionError):  # nested too deeply for this
+    """Removes a folder tree; returns whether it is gone."""
+    with suppress(RecursionError):  # the tree is nested too deeply for shutil
         shutil.rmtree(path, ignore_errors=True)
     if not os.path.lexists(path):
         return True

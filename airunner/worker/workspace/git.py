@@ -1,16 +1,18 @@
-"""git, as the worker runs it: through the launcher, so that its whole tree dies with the attempt.
+"""The worker's git client, which runs git through the launcher.
+
+So git's whole process tree ends with the attempt.
 
 A clone without a commit is one `git clone`. For a commit, an empty repository fetches just
-that commit at the depth asked for; a server that gives no single commits, or a commit id that
-is abbreviated, costs a fetch of all branches and tags.
+that commit at the requested depth. If the server does not serve single commits, or the commit id
+is abbreviated, the client fetches all branches and tags instead.
 
-A path on this machine is cloned as a remote is (`--no-local`): the depth holds, and the checkout
-shares no files with its origin which a job might change. Submodules come with all of
-their history: the commit that a repository wants of them is seldom the tip of a branch, and
-not every server gives others.
+A path on this machine is cloned like a remote repository (`--no-local`): the depth applies, and
+the checkout shares no files with its origin, which a job might change. Submodules are cloned with
+their whole history: the commit that a repository pins is seldom the tip of a branch of the
+submodule, and not every server serves other commits.
 
-git's lines of progress are told, one a second at most, so that a clone which takes its time is seen
-to be alive; what else it says is kept for the one who has to know why it failed.
+git's progress lines are reported, at most one a second, so that a reader sees that a slow clone is
+alive. The other lines of its standard error are kept for the message of a failure.
 """
 
 import asyncio
@@ -25,20 +27,19 @@ from airunner.worker.process import Command, Launcher, LaunchError
 STDERR_BYTES_MAX: Final = 16 * 1024  # last part of git's standard error, for an error message
 STDOUT_BYTES_MAX: Final = 1024  # git's standard output, which is a commit id and no more
 
-PROGRESS_SECONDS: Final = 1.0  # between two lines of progress, and before the first
+PROGRESS_SECONDS: Final = 1.0  # between two reported progress lines, and before the first
 
 _FULL_IDS: Final = (40, 64)  # hexadecimal digits of SHA-1 and SHA-256
-
 
 _PROGRESS: Final = re.compile(r"(remote: )?[A-Z][a-z ]+: +\d+(% |, done|$)")
 _NOISE: Final = ("Cloning into ", "From ", "Submodule ")
 
 
 class GitFailed(Exception):
-    """git has failed; `stderr` is what it said."""
+    """A git command failed; `stderr` is the kept end of its standard error."""
 
-    def __init__(self, what: str, stderr: str) -> None:
-        super().__init__(what)
+    def __init__(self, message: str, stderr: str) -> None:
+        super().__init__(message)
         self.stderr = stderr
 
 
@@ -58,7 +59,10 @@ class Git:
         self._folder = folder
 
     async def clone(self, spec: JobSpec) -> str:
-        """Check the job's repository out; the full id of the commit. Raises GitFailed."""
+        """Clones and checks out the job's repository; returns the commit's full id.
+
+        Raises GitFailed.
+        """
         assert spec.checkout
         if spec.commit:
             await self._fetch_commit(spec, spec.checkout)
@@ -104,16 +108,16 @@ class Git:
             return False
         return True
 
-    async def _commit_of(self, name: str, otherwise: str) -> str:
-        """The full id of a commit; if there is none, GitFailed says what is wrong `otherwise`."""
-        words = ("rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}")
+    async def _commit_of(self, name: str, message: str) -> str:
+        """Returns the full id of the commit `name`. Raises GitFailed with `message` without one."""
+        arguments = ("rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}")
         try:
-            return (await self._run(*words)).strip()
-        except GitFailed as failure:  # git says "Needed a single revision", which helps nobody
-            raise GitFailed(otherwise, failure.stderr) from None
+            return (await self._run(*arguments)).strip()
+        except GitFailed as failure:  # git's own message is "Needed a single revision"
+            raise GitFailed(message, failure.stderr) from None
 
     async def _run(self, *arguments: str) -> str:
-        """Run git to its end; what it wrote to standard output."""
+        """Runs git to its end and returns its standard output. Raises GitFailed."""
         command = Command(
             argv=("git", "-c", "advice.detachedHead=false", *arguments),
             environment=self._environment,
@@ -125,33 +129,33 @@ class Git:
             process = await self._launcher.launch(command)
         except LaunchError as error:
             raise GitFailed("git could not be started on this worker", str(error)) from None
-        answer, said = b"", _Said()
+        stdout, stderr = b"", _Stderr()
         try:
             while read := await process.read():
                 stream, data = read
                 if stream is Stream.STDOUT:
-                    answer = (answer + data)[-STDOUT_BYTES_MAX:]
-                elif line := said.hear(data):
+                    stdout = (stdout + data)[-STDOUT_BYTES_MAX:]
+                elif line := stderr.feed(data):
                     await self._progress(line)
             end = await process.wait()
         finally:
             await process.close()
         if end.code:
-            raise GitFailed(f"git {arguments[0]} ended with {end.code}", said.text)
-        return answer.decode(errors="replace")
+            raise GitFailed(f"git {arguments[0]} ended with {end.code}", stderr.text)
+        return stdout.decode(errors="replace")
 
 
-class _Said:
-    """What a git says on standard error: progress, which passes, and the rest, which is kept."""
+class _Stderr:
+    """A filter of git's standard error: progress lines pass at a limited rate, others are kept."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._told_at = self._loop.time()
+        self._progress_at = self._loop.time()  # the time of the last progress line that passed
         self._kept = ""
         self._rest = b""  # the beginning of a line
 
-    def hear(self, data: bytes) -> str | None:
-        """Take some bytes; the line of progress that is due now, if one is."""
+    def feed(self, data: bytes) -> str | None:
+        """Adds bytes, and returns the latest progress line if PROGRESS_SECONDS have passed."""
         *lines, rest = re.split(rb"[\r\n]", self._rest + data)
         self._rest = rest[-STDERR_BYTES_MAX:]
         latest = None
@@ -161,9 +165,9 @@ class _Said:
                 latest = text
             else:
                 self._keep(text)
-        if latest is None or self._loop.time() < self._told_at + PROGRESS_SECONDS:
+        if latest is None or self._loop.time() < self._progress_at + PROGRESS_SECONDS:
             return None
-        self._told_at = self._loop.time()
+        self._progress_at = self._loop.time()
         return latest
 
     def _keep(self, text: str) -> None:
@@ -172,7 +176,7 @@ class _Said:
 
     @property
     def text(self) -> str:
-        """All that is kept."""
+        """The kept lines."""
         self._keep(self._rest.decode(errors="replace").rstrip())
         self._rest = b""
         return self._kept.strip()

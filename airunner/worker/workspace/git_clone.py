@@ -1,4 +1,4 @@
-"""A job's repository in its workspace, and what is reported on the way."""
+"""The clone of a job's repository into its workspace, with its reports."""
 
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -13,17 +13,17 @@ from airunner.worker.workspace.workspace import CheckoutFailed
 
 LOCAL_REFUSED = (
     "this worker clones no repositories of its own disks: "
-    "start it with --allow-local-repositories, or name a remote one"
+    "start it with --allow-local-repositories, or name a remote repository"
 )
 
 
-class Cloning:
-    """How one worker clones."""
+class GitCloner:
+    """Clones repositories for one worker."""
 
     def __init__(
         self, launcher: Launcher, clock: Clock, environment: Mapping[str, str], *, allow_local: bool
     ) -> None:
-        """`environment` is git's."""
+        """`environment` is the complete environment of git."""
         self._launcher = launcher
         self._clock = clock
         self._environment = environment
@@ -32,7 +32,10 @@ class Cloning:
     async def clone(
         self, spec: JobSpec, folder: str, report: Callable[[Report], Awaitable[None]]
     ) -> None:
-        """Clone into an empty folder. Raises CheckoutFailed, which is reported."""
+        """Clones into an empty folder, and reports start, progress and end.
+
+        Raises CheckoutFailed, after a report of the failure.
+        """
         began = self._clock.now()
         await report(CloneStarted(spec.repository, spec.commit, spec.branch, began))
 
@@ -46,6 +49,6 @@ class Cloning:
             commit = await git.clone(spec)
         except GitFailed as failure:
             await report(CloneFailed(str(failure), failure.stderr))
-            said = f": {failure.stderr}" if failure.stderr else ""
-            raise CheckoutFailed(f"checkout failed: {failure}{said}") from None
+            stderr = f": {failure.stderr}" if failure.stderr else ""
+            raise CheckoutFailed(f"checkout failed: {failure}{stderr}") from None
         await report(CloneEnded(commit, Millis(self._clock.now() - began), folder))

@@ -1,10 +1,11 @@
-"""Where a job runs: what an attempt asks of its workspace, and what it gets.
+"""The workspace of an attempt: the protocols between an attempt and the folders that it uses.
 
-A workspace is fresh for each attempt and private to the worker's user. It has two places: the
-folder in which the command runs, empty or with a checkout or a copy of a source in it, and a home
-folder for what programs leave there. checkout.py makes real ones; a simulation keeps the same rules.
+A workspace is fresh for each attempt and private to the worker's user. It has two folders: the
+checkout folder, in which the command runs, and a home folder for the files that programs put there.
+The checkout folder is empty, or holds a clone of a repository, or a copy of a source. folders.py
+implements workspaces on disk; the tests' simulation implements the same rules.
 
-What an attempt leaves goes to a Shelf: the results folder of its source, or the server.
+The artifacts of an attempt go to an ArtifactSink: the results folder of its source, or the server.
 """
 
 from collections.abc import Awaitable, Callable
@@ -18,42 +19,42 @@ from airunner.model.steps import Step, StepStatus
 
 
 class SetupFailed(Exception):
-    """The command cannot even be started; a sentence for the one who submitted it."""
+    """The attempt failed before its command started; a sentence for the job's submitter."""
 
 
 class CheckoutFailed(SetupFailed):
-    """The repository could not be cloned, which is already reported."""
+    """The repository could not be cloned; a CloneFailed report has already said so."""
 
 
 class NotStored(Exception):
-    """An artifact could not be brought where it belongs; a sentence for the submitter, with its path."""
+    """An artifact could not be stored; a sentence for the job's submitter, with the path."""
 
 
 class ArtifactSink(Protocol):
-    """Where the artifacts of one attempt are brought, one after the other."""
+    """The destination of one attempt's artifacts."""
 
     async def put(self, artifact: Artifact, data: BinaryIO) -> None:
-        """Keep the first bytes of a file, as many as the artifact has: all of them, or nothing.
+        """Stores the first `artifact.size` bytes of a file, all of them or none.
 
-        Raises NotKept, also if they are not what its digest says. `data` is of a real file, and is
-        closed once this is over, which it is at once if it is cancelled.
+        `data` is a file on disk, which the caller closes after this call. A cancelled call ends at
+        once. Raises NotStored, also if the bytes do not match the artifact's digest.
         """
         ...
 
     async def folder(self, path: str) -> None:
-        """Keep an empty folder, where folders are kept. Raises NotKept."""
+        """Stores an empty folder, if the sink stores folders. Raises NotStored."""
         ...
 
     async def link(self, path: str, target: str) -> bool:
-        """Keep a symbolic link as it is; False: this shelf keeps files alone. Raises NotKept."""
+        """Stores a symbolic link; returns False if the sink stores files only. Raises NotStored."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What was brought to a shelf, and a sentence for each thing that was not.
+    """The artifacts that were stored, and a sentence for each artifact that was not.
 
-    `remark` is one about what is no error.
+    `remark` is a sentence for the job's log about a fact that is no error, or "".
     """
 
     artifacts: tuple[Artifact, ...] = ()
@@ -63,10 +64,10 @@ class Collected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepSummary:
-    """One of a job's commands, as its results tell of it; a command alone counts as one."""
+    """One command of a job in the results' summary; a job without steps has one."""
 
     command: str
-    name: str = ""  # of a step
+    name: str = ""  # of the step
     status: StepStatus
     exit_code: int | None = None
     started_at: Instant | None = None
@@ -75,10 +76,10 @@ class StepSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What the results say of an attempt that is over."""
+    """The summary of a finished attempt for its results."""
 
     job: Job
-    outcome: Outcome  # whose error says what went wrong with what was collected
+    outcome: Outcome  # its error names the artifacts that could not be stored
     steps: tuple[StepSummary, ...]
     collected: Collected
     started_at: Instant  # the attempt, by the worker's clock
@@ -86,78 +87,85 @@ class Summary:
 
 
 class Results(Protocol):
-    """What an attempt leaves in a folder for people: logs while it runs, a summary at the end."""
+    """The results folder of an attempt: logs while it runs, artifacts and a summary at the end."""
 
     @property
-    def sink(self) -> ArtifactSink: ...
+    def sink(self) -> ArtifactSink:
+        """The sink that copies artifacts into the folder."""
+        ...
 
     async def write(self, index: int, data: bytes) -> None:
-        """Add to the log of a step, soon; waits while too much of it has not been written.
+        """Appends to the log of a step, and waits while too many bytes are not written yet.
 
-        b"" makes the log. Never raises: what goes wrong is told by conclude().
+        b"" creates the log. Never raises: conclude() returns the errors.
         """
         ...
 
     async def conclude(self, summary: Summary) -> tuple[str, ...]:
-        """Write the summary once the logs are whole; a sentence for each thing that went wrong."""
+        """Writes the summary behind all logs; returns a sentence for each failed write."""
         ...
 
 
 class Workspace(Protocol):
+    """The folders of one attempt."""
+
     @property
     def home(self) -> str:
-        """The command's home folder."""
+        """The path of the command's home folder."""
         ...
 
     @property
     def results(self) -> Results | None:
-        """Where people find what the attempt leaves; None: nowhere. Known once fetch() is over."""
+        """The results folder of the attempt, if it has one; valid after fetch()."""
         ...
 
     async def fetch(self, report: Callable[[Report], Awaitable[None]]) -> None:
-        """Clone the job's repository or copy its source, if it has one, and report on it.
+        """Clones the job's repository or copies its source, if it has one, with reports.
 
-        Raises SetupFailed. A fetch that is cancelled leaves no process behind.
+        Raises SetupFailed. A cancelled fetch leaves no process behind.
         """
         ...
 
     def steps(self) -> tuple[Step, ...]:
-        """The steps that the job's source brings, once fetch() is over. Raises SetupFailed."""
+        """The steps from the source's job.json; valid after fetch(). Raises SetupFailed."""
         ...
 
     def directory(self, wanted: str = "") -> str:
-        """The folder below the workspace in which to run; "" is its top. Raises SetupFailed."""
+        """The path of a working directory in the checkout; "" is its top. Raises SetupFailed."""
         ...
 
     async def script(self, text: str) -> str:
-        """The path of a new file with this text, for a shell to read. Raises SetupFailed."""
+        """Writes a script into a new file and returns its path. Raises SetupFailed."""
         ...
 
     async def collect(self, sink: ArtifactSink) -> Collected:
-        """Bring the job's artifacts to a shelf. No process of the attempt is left by now."""
+        """Stores the job's artifacts in a sink. The attempt has no process left."""
         ...
 
     async def release_folders(self) -> None:
-        """Let go of the source and of the results: the next attempt may have them. Safe to repeat.
+        """Releases the source and the results folder for the next attempt. Safe to call twice.
 
-        It comes before the attempt's last word, so that whoever hears that finds the source free.
+        The attempt calls it before its final report, so that a reader of the report finds the
+        source free.
         """
         ...
 
     async def remove(self) -> None:
-        """Delete everything, whatever the job did to it; unless it is to be kept."""
+        """Deletes the workspace, in any state in which the job left it, unless it is to be kept."""
         ...
 
 
 class Workspaces(Protocol):
+    """The maker of a worker's workspaces."""
+
     def make(self, job: Job) -> Workspace:
-        """A fresh, empty workspace. Raises SetupFailed."""
+        """Creates an empty workspace. Raises SetupFailed."""
         ...
 
     async def sweep(self) -> None:
-        """Remove what workers that died have left."""
+        """Removes the workspaces of dead workers."""
         ...
 
     def close(self) -> None:
-        """No more workspaces are made, and none is in use."""
+        """Releases the worker's own folder. No workspace may be in use."""
         ...

@@ -1,4 +1,4 @@
-"""A way down into a folder stays below it, however deep it is and whatever is swapped meanwhile."""
+"""A walk down into a folder stays below it, at any depth, and if folders are swapped meanwhile."""
 
 import errno
 import os

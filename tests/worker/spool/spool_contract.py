@@ -1,9 +1,9 @@
-"""What every Spools promises, and every Spool that it opens.
+"""The contract of Spools and Spool, for each implementation.
 
 class TestMySpools(SpoolContract):
-    def make(self) -> Spools: ...       a worker that starts where others were before it
-    def kill(self, spools) -> None: ... its worker dies
-    def refused(self) -> Sequence[str]  the jobs whose spools were set aside
+    def make(self) -> Spools: ...       starts a worker on the storage of the earlier workers
+    def kill(self, spools) -> None: ... kills the worker with these spools
+    def refused(self) -> Sequence[str]  the ids of the jobs whose spools were set aside
 """
 
 from collections.abc import Sequence
@@ -60,14 +60,14 @@ def assignment(name: str = "one", **environment: str) -> Assignment:
 
 
 def fill(spool: Spool, *reports: Report) -> Spool:
-    """Append reports behind what is there."""
+    """Appends reports to a spool."""
     for report in reports:
         assert spool.append(spool.last + 1, report) is None
     return spool
 
 
 def read_all(spool: Spool, after: int = 0) -> list[Report]:
-    """What is there behind a number, a little at a time, as it would be sent."""
+    """Reads all reports behind a number, a few at a time, as a session does."""
     found: list[Report] = []
     while (got := spool.read(after, 1000, 10))[1]:
         first, reports = got
@@ -143,8 +143,8 @@ class SpoolContract:
         spools = self.make()
         fill(spools.open(assignment()), *reports)
         self.kill(spools)
-        (left,) = self.make().orphans()
-        assert read_all(left.spool) == reports
+        (orphan,) = self.make().orphans()
+        assert read_all(orphan.spool) == reports
 
     @virtually
     async def test_a_spool_is_full_in_the_end_and_has_room_again_when_it_is_forgotten(self) -> None:
@@ -175,21 +175,21 @@ class SpoolContract:
         spools = self.make()
         fill(spools.open(assignment()), ALIVE, output(1, 2))
         self.kill(spools)
-        (left,) = self.make().orphans()
-        assert left.assignment == assignment()
-        assert (left.final_report, left.spool.last) == (None, 3)
-        assert read_all(left.spool) == [ALIVE, output(1, 2)]
+        (orphan,) = self.make().orphans()
+        assert orphan.assignment == assignment()
+        assert (orphan.final_report, orphan.spool.last) == (None, 3)
+        assert read_all(orphan.spool) == [ALIVE, output(1, 2)]
 
     @virtually
     async def test_no_environment_of_a_job_is_kept_on_disk(self) -> None:
         spools = self.make()
         spools.open(assignment(KEY="secret"))
         self.kill(spools)
-        (left,) = self.make().orphans()
-        assert not {"secret"} & set(self.exposed(left))
+        (orphan,) = self.make().orphans()
+        assert not {"secret"} & set(self.exposed(orphan))
 
-    def exposed(self, left: Orphan) -> Sequence[str]:
-        """What others could see of the environment; nothing of what is in memory."""
+    def exposed(self, orphan: Orphan) -> Sequence[str]:
+        """Every text about the attempt that another process can read; none for a spool in memory."""
         return ()
 
     @virtually
@@ -198,10 +198,10 @@ class SpoolContract:
         spool = fill(spools.open(assignment()), *reports)
         spool.forget(90)
         self.kill(spools)
-        (left,) = self.make().orphans()
-        assert left.spool.last == 100
-        assert read_all(left.spool, 90) == reports[90:]
-        assert left.spool.size < 60 * 50_000
+        (orphan,) = self.make().orphans()
+        assert orphan.spool.last == 100
+        assert read_all(orphan.spool, 90) == reports[90:]
+        assert orphan.spool.size < 60 * 50_000
 
     @pytest.mark.parametrize("verdict", [DONE, AttemptEnd.RELEASED, AttemptEnd.LOST])
     @virtually
@@ -213,8 +213,8 @@ class SpoolContract:
         spool.conclude(FinalReport(1, AttemptEnd.RELEASED))
         spool.conclude(FinalReport(1, verdict))
         self.kill(spools)
-        (left,) = self.make().orphans()
-        assert left.final_report == FinalReport(1, verdict)
+        (orphan,) = self.make().orphans()
+        assert orphan.final_report == FinalReport(1, verdict)
 
     @virtually
     async def test_a_living_worker_keeps_its_own(self) -> None:
@@ -232,7 +232,7 @@ class SpoolContract:
         fill(spools.open(assignment("two")), ALIVE)
         self.kill(spools)
         heir, late = self.make(), self.make()
-        assert {left.assignment.job.id for left in heir.orphans()} == {"one", "two"}
+        assert {orphan.assignment.job.id for orphan in heir.orphans()} == {"one", "two"}
         assert (heir.orphans(), late.orphans()) == ([], [])
         self.kill(heir)
         (first, second) = late.orphans()
@@ -245,7 +245,7 @@ class SpoolContract:
         other = self.make()
         fill(other.open(assignment("two")), ALIVE).refuse()
         self.kill(spools)
-        assert [left.assignment.job.id for left in other.orphans()] == ["one"]
+        assert [orphan.assignment.job.id for orphan in other.orphans()] == ["one"]
         assert self.refused() == ["two"]
 
     @virtually
@@ -255,9 +255,9 @@ class SpoolContract:
         fill(spools.open(assignment("two")), ALIVE)
         self.kill(spools)
         heir = self.make()
-        (left,) = heir.orphans()
-        assert left.assignment.job.id == "two"
-        left.spool.discard()
+        (orphan,) = heir.orphans()
+        assert orphan.assignment.job.id == "two"
+        orphan.spool.discard()
         self.kill(heir)
         assert self.make().orphans() == []
         assert self.refused() == []
@@ -269,8 +269,8 @@ class SpoolContract:
         fill(spools.open(assignment("two")), ALIVE)
         self.kill(spools)
         heir = self.make()
-        (left,) = heir.orphans()
-        left.spool.refuse()
+        (orphan,) = heir.orphans()
+        orphan.spool.refuse()
         assert sorted(self.refused()) == ["one", "two"]
         self.kill(heir)
         assert self.make().orphans() == []
@@ -280,7 +280,7 @@ class SpoolContract:
         spools = self.make()
         spools.open(assignment())
         self.kill(spools)
-        (left,) = self.make().orphans()
+        (orphan,) = self.make().orphans()
         told: list[str] = []
-        left.when_processes_gone(lambda: told.append("gone"))
+        orphan.when_processes_gone(lambda: told.append("gone"))
         assert told == ["gone"]

@@ -1,4 +1,4 @@
-"""Spools in memory and on disk keep the same promises; those on disk have some of their own."""
+"""The contract of spools, in memory and on disk, and the further promises of spools on disk."""
 
 import asyncio
 import errno
@@ -73,13 +73,13 @@ class TestDiskSpools(SpoolContract):
     def refused(self) -> Sequence[str]:
         return [path.name.partition(".")[0] for path in (self.root / "refused").glob("*")]
 
-    def exposed(self, left: Orphan) -> Sequence[str]:
+    def exposed(self, orphan: Orphan) -> Sequence[str]:
         files = [path.read_bytes() for path in self.root.rglob("*") if path.is_file()]
         return ["secret" for each in files if b"secret" in each]
 
 
 def quiet(journal: list[EventDict] | None = None) -> structlog.typing.FilteringBoundLogger:
-    """A log that goes into a list."""
+    """A logger that appends its events to a list."""
 
     def note(logger: object, method: str, event: EventDict) -> str:
         if journal is not None:
@@ -92,7 +92,7 @@ def quiet(journal: list[EventDict] | None = None) -> structlog.typing.FilteringB
 
 @contextmanager
 def file_limit(size: int) -> Iterator[None]:
-    """No file may grow beyond this many bytes: the kernel refuses, as on a full disk."""
+    """Limits the size of files that this process writes: a longer write fails, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -102,13 +102,13 @@ def file_limit(size: int) -> Iterator[None]:
 
 
 def left_behind(root: Path) -> Orphan:
-    """What the next worker finds."""
-    (left,) = DiskSpools(root, quiet(), bytes_max=BYTES_MAX).orphans()
-    return left
+    """The one orphan that the next worker finds."""
+    (orphan,) = DiskSpools(root, quiet(), bytes_max=BYTES_MAX).orphans()
+    return orphan
 
 
 def flip(path: Path, offset: int) -> None:
-    """Flip a bit of one byte; done twice, it is as it was."""
+    """Flips a bit of one byte; a second call restores the file."""
     data = bytearray(path.read_bytes())
     data[offset] ^= 4
     path.write_bytes(data)
@@ -206,9 +206,9 @@ def test_a_record_that_was_cut_off_with_its_writer_is_left_out(
     for size in (whole - 1, before + HEAD_BYTES, before + 1, before):
         os.truncate(path, size)
         heir = DiskSpools(tmp_path, quiet())
-        (left,) = heir.orphans()
-        assert left.spool.last == 2
-        assert read_all(left.spool) == [output(1), output(2)]
+        (orphan,) = heir.orphans()
+        assert orphan.spool.last == 2
+        assert read_all(orphan.spool) == [output(1), output(2)]
         heir.close()
 
 
@@ -381,8 +381,8 @@ def test_an_attempt_is_gone_only_with_the_last_who_holds_its_trees(tmp_path: Pat
         dead.open(assignment("two"))
         dead.close()
         gone = [asyncio.Event(), asyncio.Event()]
-        for left, event in zip(heir.orphans(), gone, strict=True):
-            left.when_processes_gone(event.set)
+        for orphan, event in zip(heir.orphans(), gone, strict=True):
+            orphan.when_processes_gone(event.set)
         assert not any(event.is_set() for event in gone)
         os.close(supervisor)
         for event in gone:
@@ -397,8 +397,8 @@ async def test_a_worker_without_a_lifeline_is_not_waited_for(tmp_path: Path) -> 
     dead, heir = (DiskSpools(tmp_path, quiet()) for _ in range(2))
     dead.open(assignment())
     dead.close()
-    (left,) = heir.orphans()
+    (orphan,) = heir.orphans()
     told: list[str] = []
-    left.when_processes_gone(lambda: told.append("gone"))
+    orphan.when_processes_gone(lambda: told.append("gone"))
     assert told == ["gone"]
     heir.close()

@@ -1,4 +1,4 @@
-"""Workspaces on a real disk, with real git below a real supervisor."""
+"""Workspaces on a real disk, with a real git and a real supervisor."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from airunner.model.reports import CloneEnded, CloneProgressed, CloneStarted
 from airunner.model.spec import Checkout, Submodules
 from airunner.worker.environment import git_environment
 from airunner.worker.workspace.folders import FolderWorkspace
-from airunner.worker.workspace.git_clone import Cloning
+from airunner.worker.workspace.git_clone import GitCloner
 from airunner.worker.workspace.workspace import CheckoutFailed, SetupFailed
 from tests.promises import holds
 from tests.worker.workspace.workbench import Bench, play
@@ -44,7 +44,7 @@ def commit(folder: Path, text: str) -> str:
 
 @pytest.fixture
 def origin(tmp_path: Path) -> Path:
-    """A repository with three commits on main and one on the branch other."""
+    """A repository with three commits on main and one commit on the branch other."""
     folder = tmp_path / "origin"
     folder.mkdir()
     git(folder, "init", "-q", "-b", "main")
@@ -362,7 +362,7 @@ def test_submodules_come_as_deep_as_asked_for(
 def test_a_submodule_of_this_machine_is_refused_where_local_repositories_are(
     tmp_path: Path, nested: Path
 ) -> None:
-    """The repository itself got past: what its .gitmodules says must not."""
+    """The repository itself is allowed, and the local path in its .gitmodules is not."""
     clone = tmp_path / "clone"
     git(tmp_path, "clone", "-q", str(nested), str(clone))
     done = subprocess.run(
@@ -426,7 +426,7 @@ def test_a_fetch_that_is_cancelled_leaves_no_process(tmp_path: Path) -> None:
 
 def test_a_worker_without_git_says_so(tmp_path: Path, origin: Path) -> None:
     async def scene(bench: Bench) -> None:
-        bench.folders.cloning = Cloning(
+        bench.folders.cloner = GitCloner(
             bench.pen.supervisor, bench.folders.clock, {"PATH": str(tmp_path)}, allow_local=True
         )
         why, _ = await bench.refused(repository=str(origin))

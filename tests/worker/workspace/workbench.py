@@ -1,4 +1,4 @@
-"""Real workspaces, with a real supervisor, and what is reported of them."""
+"""A fixture with workspaces on disk, a real supervisor, and the reports of fetches."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,7 +18,7 @@ from tests.zoo import PATH, SECONDS_MAX, Pen
 
 
 class Bench:
-    """Workspaces of one worker, and what was reported of a fetch."""
+    """The workspaces of one worker, and the reports of its fetches."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Bench:
         return folder
 
     async def refused(self, **fields: object) -> tuple[str, str]:
-        """Why a fetch failed, and what git said."""
+        """The message of a failed fetch, and the standard error of git."""
         with pytest.raises(CheckoutFailed) as caught:
             await self.fetch(job="0190-job", attempt=2, **fields)
         failure = self.reports[-1]
@@ -94,7 +94,7 @@ def play(
     sources: Path | None = None,
     results: Path | None = None,
 ) -> None:
-    """Play a scene with workspaces below `root`; no process is left, or this fails."""
+    """Runs a scene with workspaces below `root`; fails if a process is left."""
 
     async def within() -> None:
         async with asyncio.timeout(SECONDS_MAX), Pen("auto") as pen:

@@ -1,16 +1,16 @@
-"""Bringing the artifacts of a workspace to a shelf, once no process of its job is left.
+"""The collection of a workspace's artifacts into a sink, once the job has no process left.
 
 Rules
 
-1. What cannot be read or kept is an error in a sentence, and the others go on.
-2. A file is as large as it is when it is opened: what is written behind that is none of it.
-3. A link is brought as it is to a shelf that keeps links. To one that keeps files alone it is brought
-   as the file that it leads to, if that is a file of the workspace; else it is left out, and that
-   is an error if a pattern names it.
-4. All that is read is read in one thread, a piece at a time, in bounded memory; if this is
-   cancelled, the thread ends after a piece.
-5. A few files (AT_ONCE) are on their way at a time: a shelf far away takes its time with each, and of many
-   small ones most of that is waiting.
+1. An artifact that cannot be read or stored is an error in a sentence, and the others are stored.
+2. The size of a file is its size when it is opened: bytes that are appended later are ignored.
+3. A sink that stores links gets a link as a link. A sink that stores files only gets the file that
+   the link leads to, if that file is in the workspace. Otherwise the link is left out, which is an
+   error if its path is a pattern.
+4. One thread reads all files, a piece at a time, in bounded memory. After a cancel, the thread
+   ends with its current piece.
+5. Up to AT_ONCE files are stored concurrently, because a remote sink answers each put after a round
+   trip, which is most of the time of a small file.
 """
 
 import asyncio
@@ -29,14 +29,14 @@ from airunner.worker.files.serial_thread import SerialThread
 from airunner.worker.workspace.results.errors import Errors
 from airunner.worker.workspace.results.folder_sink import PIECE_BYTES
 from airunner.worker.workspace.results.patterns import Patterns
-from airunner.worker.workspace.results.scan import Found, Kind, Scan
+from airunner.worker.workspace.results.scan import Candidate, Kind, Scan
 from airunner.worker.workspace.sources.snapshot import StagedSnapshot
 from airunner.worker.workspace.workspace import ArtifactSink, Collected, NotStored
 
 AT_ONCE: Final = 4
 NO_FILE: Final = "no file matches the job's patterns of artifacts"
 
-# A named pipe that was a file a moment ago must not block us
+# O_NONBLOCK: a named pipe in the place of a scanned file must not block the thread
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -44,90 +44,94 @@ async def collect(
     top: int,
     sink: ArtifactSink,
     patterns: Patterns,
-    staged: StagedSnapshot | None = None,
+    snapshot: StagedSnapshot | None = None,
     *,
     at_once: int = AT_ONCE,
 ) -> Collected:
-    """Bring what scan.py finds below a workspace, of which this is a descriptor.
+    """Stores the artifacts of the workspace with the descriptor `top` (scan.py) in a sink.
 
-    Without patterns and without a record of what was staged, nothing is an artifact.
+    Without patterns and without a snapshot of a staged source, a workspace has no artifacts.
     """
-    if not patterns and staged is None:
+    if not patterns and snapshot is None:
         return Collected()
-    thread, crop = SerialThread("harvest"), WorkspaceReader(os.dup(top), patterns, staged)
+    thread, reader = SerialThread("collect"), WorkspaceReader(os.dup(top), patterns, snapshot)
     try:
-        waiting = deque(await thread.run(crop.look))
+        candidates = deque(await thread.run(reader.scan))
         async with asyncio.TaskGroup() as tasks:
-            for _ in range(min(at_once, len(waiting))):
-                tasks.create_task(_bring_all(waiting, sink, crop, thread))
-        artifacts = sorted(crop.artifacts, key=lambda each: each.path)
-        errors = crop.errors.told()
-        nothing = patterns and not (artifacts or crop.links or errors)
-        return Collected(tuple(artifacts), errors, NO_FILE if nothing else "")
+            for _ in range(min(at_once, len(candidates))):
+                tasks.create_task(_store_all(candidates, sink, reader, thread))
+        artifacts = sorted(reader.artifacts, key=lambda each: each.path)
+        errors = reader.errors.sentences()
+        no_file = patterns and not (artifacts or reader.links or errors)
+        return Collected(tuple(artifacts), errors, NO_FILE if no_file else "")
     finally:
-        crop.stop.set()
-        thread.submit(crop.close)
+        reader.stop.set()
+        thread.submit(reader.close)
         thread.close()
 
 
-async def _bring_all(
-    waiting: deque[Found], sink: ArtifactSink, crop: "WorkspaceReader", thread: SerialThread
+async def _store_all(
+    candidates: deque[Candidate],
+    sink: ArtifactSink,
+    reader: "WorkspaceReader",
+    thread: SerialThread,
 ) -> None:
-    while waiting:
+    """Stores candidates until the queue is empty."""
+    while candidates:
         try:
-            await _bring(waiting.popleft(), sink, crop, thread)
-        except NotStored as why:
-            crop.errors.add(str(why))
+            await _store(candidates.popleft(), sink, reader, thread)
+        except NotStored as error:
+            reader.errors.add(str(error))
 
 
-async def _bring(
-    found: Found, sink: ArtifactSink, crop: "WorkspaceReader", thread: SerialThread
+async def _store(
+    candidate: Candidate, sink: ArtifactSink, reader: "WorkspaceReader", thread: SerialThread
 ) -> None:
-    if found.kind is Kind.FOLDER:
-        await sink.folder(found.path)
+    if candidate.kind is Kind.FOLDER:
+        await sink.folder(candidate.path)
         return
-    place = found.path
-    if found.kind is Kind.LINK:
-        if await sink.link(found.path, found.target):
-            crop.links += 1
+    real_path = candidate.path
+    if candidate.kind is Kind.LINK:
+        if await sink.link(candidate.path, candidate.target):
+            reader.links += 1
             return
-        place = await thread.run(partial(crop.resolve, found.path))
-    if place:
-        data = await thread.run(partial(crop.open, found.path, place))
+        real_path = await thread.run(partial(reader.resolve, candidate.path))
+    if real_path:
+        data = await thread.run(partial(reader.open, candidate.path, real_path))
         try:
-            artifact = await thread.run(partial(crop.read, found.path, data))
+            artifact = await thread.run(partial(reader.read, candidate.path, data))
             await sink.put(artifact, data)
         finally:
-            thread.submit(partial(crop.shut, data))
-        crop.artifacts.append(artifact)
+            thread.submit(partial(reader.close_file, data))
+        reader.artifacts.append(artifact)
 
 
 class WorkspaceReader:
-    """What is read of a workspace, in the thread of the errands."""
+    """The reads of a workspace, which run in the serial thread of a collection."""
 
-    def __init__(self, top: int, patterns: Patterns, staged: StagedSnapshot | None) -> None:
+    def __init__(self, top: int, patterns: Patterns, snapshot: StagedSnapshot | None) -> None:
         self._top = top
         self._patterns = patterns
-        self._staged = staged
+        self._snapshot = snapshot
         self._buffer = memoryview(bytearray(PIECE_BYTES))
-        self._files: set[BinaryIO] = (
-            set()
-        )  # that are open, also for one who was cancelled meanwhile
+        self._files: set[BinaryIO] = set()  # open files, also of a cancelled task
         self.stop = Event()
         self.errors = Errors()
         self.artifacts: list[Artifact] = []
-        self.links = 0  # that were kept as they are
+        self.links = 0  # the number of stored links
 
-    def look(self) -> list[Found]:
-        """What is to be brought."""
+    def scan(self) -> list[Candidate]:
+        """Lists the artifacts to store."""
         try:
-            return Scan(self._patterns, self._staged, self.errors, self.stop.is_set).run(self._top)
+            return Scan(self._patterns, self._snapshot, self.errors, self.stop.is_set).run(
+                self._top
+            )
         except OSError as error:
             self.errors.add(f"the workspace cannot be searched for artifacts: {error.strerror}")
             return []
 
     def resolve(self, path: str) -> str:
-        """The path of the file in the workspace to which a link leads; "" if it leads to none."""
+        """The path of the workspace's file to which a link leads; "" if there is no such file."""
         with suppress(OSError):
             top = os.readlink(f"/proc/self/fd/{self._top}")
             real = os.path.realpath(f"{top}/{path}")
@@ -137,29 +141,29 @@ class WorkspaceReader:
             self.errors.add(f"artifact {path!r} is a link that leads to no file of the workspace")
         return ""
 
-    def open(self, path: str, place: str) -> BinaryIO:
-        """The file of an artifact, which the caller shuts. Raises NotKept."""
-        above, _, name = place.rpartition("/")
+    def open(self, path: str, real_path: str) -> BinaryIO:
+        """Opens the file of the artifact `path` at `real_path`, for close_file(). Raises NotStored."""
+        above, _, name = real_path.rpartition("/")
         try:
-            with Descent(self._top) as way:
-                way.follow(above)
-                data = open(name, "rb", opener=partial(_open, way.here))  # noqa: SIM115  # for shut()
+            with Descent(self._top) as walk:
+                walk.follow(above)
+                data = open(name, "rb", opener=partial(_open, walk.here))  # noqa: SIM115  # close_file
         except OSError as error:
             raise _unreadable(path, error) from None
         self._files.add(data)
         return data
 
-    def shut(self, data: BinaryIO) -> None:
-        """Close a file."""
+    def close_file(self, data: BinaryIO) -> None:
+        """Closes a file of open()."""
         self._files.discard(data)
         data.close()
 
     def read(self, path: str, data: BinaryIO) -> Artifact:
-        """What is in a file, which is then at its beginning again. Raises NotKept."""
+        """Reads size, digest and mode of a file, and seeks back to its start. Raises NotStored."""
         try:
             state = os.fstat(data.fileno())
             if not stat.S_ISREG(state.st_mode):
-                raise NotStored(f"artifact {path!r} is no file any more")
+                raise NotStored(f"artifact {path!r} is no longer a file")
             return Artifact(
                 path=path,
                 size=state.st_size,
@@ -170,13 +174,13 @@ class WorkspaceReader:
             raise _unreadable(path, error) from None
 
     def close(self) -> None:
-        """Close what is open."""
+        """Closes the workspace and all open files."""
         while self._files:
             self._files.pop().close()
         os.close(self._top)
 
     def _digest(self, path: str, data: BinaryIO, size: int) -> str:
-        """Of so many bytes; leaves the file at its beginning."""
+        """The SHA-256 of the first `size` bytes; seeks back to the start of the file."""
         digest = hashlib.sha256()
         while size and not self.stop.is_set():
             count = os.readv(data.fileno(), [self._buffer[:size]])

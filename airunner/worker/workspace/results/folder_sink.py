@@ -1,7 +1,8 @@
-"""The shelf of a folder: artifacts are copied below `results/`, as they are in the workspace.
+"""The artifact sink that copies artifacts into the results folder, at their workspace paths.
 
-A file is held against its digest while it is written, and is there whole, or not at all. Nothing is read or written through a link, so nothing outside the folder is,
-whoever puts links into it meanwhile.
+A file is compared with its digest while it is written, and gets its name once it is complete. No
+path is followed through a link, so no file outside the folder is read or written, even if another
+process puts links into the folder meanwhile.
 """
 
 import hashlib
@@ -18,24 +19,24 @@ from airunner.worker.files.serial_thread import SerialThread
 from airunner.worker.workspace.workspace import NotStored
 
 PIECE_BYTES: Final = 1 << 20
-_OURS: Final = re.compile(r"result\.json|step_\d+\.log")  # at the top
+_RESERVED: Final = re.compile(r"result\.json|step_\d+\.log")  # airunner's own names at the top
 
 
 class FolderSink:
-    """Brings artifacts to a folder; Shelf."""
+    """The artifacts of one attempt in a folder; implements ArtifactSink."""
 
     def __init__(self, thread: SerialThread) -> None:
         self._thread = thread
         self._folder = -1
 
     def begin(self, folder: int) -> None:
-        """Bring them to this folder, whose descriptor stays the caller's; from an errand."""
+        """Sets the folder's descriptor, which the caller closes. Runs in the serial thread."""
         self._folder = folder
 
     async def put(self, artifact: Artifact, data: BinaryIO) -> None:
-        """As Shelf.put."""
+        """Copies a file; see ArtifactSink.put."""
         _check(artifact.path)
-        stop, source = Event(), os.dup(data.fileno())  # `data` may be closed while we hang
+        stop, source = Event(), os.dup(data.fileno())  # `data` may be closed while the drive hangs
         try:
             await self._thread.run(partial(self._put, artifact, source, stop))
         finally:
@@ -43,12 +44,12 @@ class FolderSink:
             self._thread.submit(partial(os.close, source))
 
     async def folder(self, path: str) -> None:
-        """As Shelf.folder."""
+        """Creates an empty folder; see ArtifactSink.folder."""
         _check(path)
         await self._thread.run(partial(self._make, path))
 
     async def link(self, path: str, target: str) -> bool:
-        """As Shelf.link."""
+        """Creates a symbolic link; see ArtifactSink.link."""
         _check(path)
         await self._thread.run(partial(self._link, path, target))
         return True
@@ -57,49 +58,49 @@ class FolderSink:
         above, _, name = artifact.path.rpartition("/")
         mode = 0o777 if artifact.executable else 0o666
         try:
-            with Descent(self._folder) as way:
-                way.follow(above, make=True)
-                with atomic_write(way.here, name, mode) as file:
+            with Descent(self._folder) as walk:
+                walk.follow(above, make=True)
+                with atomic_write(walk.here, name, mode) as file:
                     _copy(artifact, source, file, stop)
         except OSError as error:
-            raise _not_kept(artifact.path, error) from None
+            raise _not_stored(artifact.path, error) from None
 
     def _make(self, path: str) -> None:
         try:
-            with Descent(self._folder) as way:
-                way.follow(path, make=True)
+            with Descent(self._folder) as walk:
+                walk.follow(path, make=True)
         except OSError as error:
-            raise _not_kept(path, error) from None
+            raise _not_stored(path, error) from None
 
     def _link(self, path: str, target: str) -> None:
         above, _, name = path.rpartition("/")
         temporary = f".partial-{os.urandom(4).hex()}"
         try:
-            with Descent(self._folder) as way:
-                way.follow(above, make=True)
-                os.symlink(target, temporary, dir_fd=way.here)
+            with Descent(self._folder) as walk:
+                walk.follow(above, make=True)
+                os.symlink(target, temporary, dir_fd=walk.here)
                 try:
-                    os.rename(temporary, name, src_dir_fd=way.here, dst_dir_fd=way.here)
+                    os.rename(temporary, name, src_dir_fd=walk.here, dst_dir_fd=walk.here)
                 except OSError:
-                    os.unlink(temporary, dir_fd=way.here)
+                    os.unlink(temporary, dir_fd=walk.here)
                     raise
         except OSError as error:
-            raise _not_kept(path, error) from None
+            raise _not_stored(path, error) from None
 
 
 def _check(path: str) -> None:
-    if _OURS.fullmatch(path.partition("/")[0]):
-        raise NotStored(f"artifact {path!r} cannot be kept in results: it is a name of airunner's")
+    if _RESERVED.fullmatch(path.partition("/")[0]):
+        raise NotStored(f"artifact {path!r} cannot be stored in results: airunner uses this name")
 
 
-def _not_kept(path: str, error: OSError) -> NotStored:
-    return NotStored(f"artifact {path!r} cannot be kept in results: {error.strerror or error}")
+def _not_stored(path: str, error: OSError) -> NotStored:
+    return NotStored(f"artifact {path!r} cannot be stored in results: {error.strerror or error}")
 
 
 def _copy(artifact: Artifact, source: int, file: int, stop: Event) -> None:
-    """Copy as many bytes as the artifact has. Raises NotKept if they are others than it says.
+    """Copies the artifact's bytes. Raises NotStored if their count or digest is another.
 
-    Of a file with holes, pieces that are all zeros become holes.
+    Pieces of zeros become holes, if the source file has holes.
     """
     digest, at = hashlib.sha256(), 0
     sparse = os.fstat(source).st_blocks * 512 < artifact.size

@@ -1,13 +1,13 @@
-"""The logs of an attempt's steps, which people follow while they are written.
+"""The log files of an attempt's steps in its results folder, readable while the steps run.
 
 Rules
 
-1. What has come while a piece was written is the next piece, and is written at once.
-2. A file is closed after each piece: a network drive sends what was written when its file is
-   closed, and keeps it until then.
-3. No more than RESULTS_PENDING_BYTES_MAX wait in memory; then whoever writes waits.
-4. What goes wrong ends the log of that step there, and no job. A drive that takes nothing for
-   RESULTS_STALL_SECONDS_MAX ends all of them.
+1. The bytes that arrive during a write are the next write, which follows at once.
+2. A file is closed after each write, because a network drive sends the written bytes when the file
+   is closed, and buffers them until then.
+3. At most RESULTS_PENDING_BYTES_MAX wait in memory; beyond that, write() waits.
+4. A failed write ends the log of its step, and no job. A drive that accepts no bytes for
+   RESULTS_STALL_SECONDS_MAX ends all logs of the attempt.
 """
 
 import asyncio
@@ -26,40 +26,40 @@ from airunner.model.limits import RESULTS_PENDING_BYTES_MAX, RESULTS_STALL_SECON
 from airunner.worker.files.atomic import write_all
 from airunner.worker.files.serial_thread import SerialThread
 
-# A named pipe that somebody put there must not block us
+# O_NONBLOCK: a named pipe in the place of the log must not block the thread
 _APPEND: Final = (
     os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 )
 
-STALLED: Final = f"the folder took nothing for {RESULTS_STALL_SECONDS_MAX} s"
+STALLED: Final = f"the folder accepted no bytes for {RESULTS_STALL_SECONDS_MAX} s"
 
 
 def log_name(index: int) -> str:
-    """The file that has the log of a step."""
+    """The file name of a step's log."""
     return f"step_{index}.log"
 
 
 class Logs:
-    """The logs in one folder."""
+    """The step logs in one results folder."""
 
     def __init__(self, thread: SerialThread) -> None:
         self._thread = thread
         self._folder = -1
-        self._lock = Lock()  # over the next three, which both threads change
+        self._lock = Lock()  # guards _pending, _bytes and _busy, which two threads change
         self._pending: deque[tuple[int, bytes]] = deque()
-        self._bytes = 0  # that are pending or being written
-        self._busy = False  # an errand is on its way that writes whatever is pending
+        self._bytes = 0  # pending bytes, and the bytes of the current write
+        self._busy = False  # True: a call in the serial thread writes the pending bytes
         self._room = asyncio.Event()
-        self._begun: set[int] = set()
-        self._failed: dict[int, str] = {}
+        self._begun: set[int] = set()  # indexes of the steps whose log exists
+        self._failed: dict[int, str] = {}  # the error of each failed log
         self._stalled = False
 
     def begin(self, folder: int) -> None:
-        """Write into this folder, whose descriptor stays the caller's; from an errand."""
+        """Sets the folder's descriptor, which the caller closes. Runs in the serial thread."""
         self._folder = folder
 
     async def write(self, index: int, data: bytes) -> None:
-        """As Results.write."""
+        """Queues bytes for the log of a step; see Results.write."""
         if self._stalled:
             return
         with self._lock:
@@ -72,16 +72,19 @@ class Logs:
             await self._wait_for_room()
 
     def ensure(self, index: int) -> None:
-        """Have a log for a step, though it said nothing; from an errand."""
+        """Creates the log of a step without output. Runs in the serial thread."""
         if index not in self._begun:
             self._append(index, b"")
 
     def has(self, index: int) -> bool:
-        """Whether a step has a log; from an errand."""
+        """Whether a step has a log. Runs in the serial thread."""
         return index in self._begun
 
     def errors(self) -> tuple[str, ...]:
-        """A sentence if a log is not whole; from an errand, or when that cannot be had."""
+        """A sentence if a log is incomplete.
+
+        Runs in the serial thread, or in the caller's thread after give_up().
+        """
         if self._stalled:
             return (f"the logs in results end early: {STALLED}",)
         if not self._failed:
@@ -93,11 +96,11 @@ class Logs:
 
     @property
     def given_up(self) -> bool:
-        """Whether nobody waits any more for what is written."""
+        """Whether the logs are given up because the drive stalled."""
         return self._stalled
 
     def give_up(self) -> None:
-        """Write nothing any more."""
+        """Drops the pending bytes, and ignores all later writes."""
         self._stalled = True
         with self._lock:
             self._pending.clear()
@@ -112,7 +115,7 @@ class Logs:
             self.give_up()
 
     def _drain(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Write what is pending until nothing is."""
+        """Writes batches of pending bytes until no byte is pending."""
         while True:
             with self._lock:
                 batch = list(self._pending)
@@ -137,7 +140,7 @@ class Logs:
             self._begun.add(index)
             try:
                 if not stat.S_ISREG(os.fstat(file).st_mode):
-                    raise OSError(errno.EINVAL, "something that is no file has its name")
+                    raise OSError(errno.EINVAL, "its name belongs to no regular file")
                 write_all(file, data)
             finally:
                 os.close(file)

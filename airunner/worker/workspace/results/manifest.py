@@ -1,4 +1,4 @@
-"""`result.json`: what came of an attempt, for scripts and for people.
+"""The content of `result.json`: the summary of an attempt, for scripts and people.
 
     {"jobId": "0190...", "name": "nightly", "status": "failed",
      "timing": {"start": "2031-04-01T09:00:00.250Z", "end": ..., "durationMs": 1250},
@@ -8,11 +8,11 @@
      "errors": ["artifact 'out/x' cannot be read: Permission denied"],
      "error": null}
 
-- `status` is success, failed, cancelled or timeout. That of a step can be skipped, too.
-- `name` is there if there is one, of the job and of each step; `errors`, if logs or artifacts are
-  not all there, which is a failure. `error` is null if all is well, or else says what is not.
-- `exitCode` is null if the step never ran or never ended, `log` if it has none, and
-  `durationMs` is 0 if it never ran. Times are by the worker's clock.
+- `status` is success, failed, cancelled or timeout. The status of a step can also be skipped.
+- `name` is present if the job or the step has a name. `errors` is present if logs or artifacts are
+  incomplete, which is a failure. `error` is null for a success, or else a sentence.
+- `exitCode` is null if the step never ran or never ended, `log` is null if the step has no log, and
+  `durationMs` is 0 if the step never ran. Times are the worker's clock's.
 """
 
 import json
@@ -26,14 +26,14 @@ from airunner.worker.workspace.workspace import StepSummary, Summary
 
 
 def manifest(summary: Summary, has_log: Callable[[int], bool], errors: tuple[str, ...]) -> bytes:
-    """The file's text; `errors` are those of the logs, of which the outcome does not know yet."""
+    """Encodes `result.json`; `errors` are the errors of the logs, which the outcome does not hold."""
     job, outcome = summary.job, summary.outcome
-    error = "; ".join(filter(None, (_how(outcome), *errors)))
+    error = "; ".join(filter(None, (_error(outcome), *errors)))
     errors = (*summary.collected.errors, *errors)
-    said: dict[str, object] = {
+    content: dict[str, object] = {
         "jobId": job.id,
         **({"name": job.spec.name} if job.spec.name else {}),
-        "status": _status(outcome, well=not errors),
+        "status": _status(outcome, complete=not errors),
         "timing": {
             "start": show_time(summary.started_at),
             "end": show_time(summary.ended_at),
@@ -49,16 +49,16 @@ def manifest(summary: Summary, has_log: Callable[[int], bool], errors: tuple[str
         **({"errors": errors} if errors else {}),
         "error": error or None,
     }
-    text = json.dumps(said, indent=2, ensure_ascii=False)
+    text = json.dumps(content, indent=2, ensure_ascii=False)
     return f"{text}\n".encode(errors="backslashreplace")
 
 
-def _status(outcome: Outcome, *, well: bool) -> str:
+def _status(outcome: Outcome, *, complete: bool) -> str:
     if outcome.reason is Reason.TIMEOUT:
         return "timeout"
     match outcome.state:
         case JobState.COMPLETED:
-            return "success" if well else "failed"  # as Reason.ARTIFACTS_FAILED
+            return "success" if complete else "failed"  # as Reason.ARTIFACTS_FAILED
         case JobState.CANCELLED:
             return "cancelled"
         case _:
@@ -78,8 +78,8 @@ def _step(index: int, step: StepSummary, *, has_log: bool) -> dict[str, object]:
     }
 
 
-def _how(outcome: Outcome) -> str:
-    """The outcome's error; where that only says in which step, what happened there comes first."""
+def _error(outcome: Outcome) -> str:
+    """The outcome's error; an error that only names the step is preceded by the step's end."""
     if not outcome.error.startswith(IN_STEP):
         return outcome.error
     match outcome.reason:

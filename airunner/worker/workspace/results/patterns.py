@@ -1,12 +1,12 @@
-"""Which paths a job's patterns of artifacts mean, as lines of a .gitignore would.
+"""A job's artifact patterns, which match paths like the lines of a .gitignore.
 
-    *.xml          every such file, wherever it is          /dist          only that at the top
-    build/         all that is in such a folder             docs/**/*.html below docs, at any depth
-    !build/tmp     but not this: the last pattern that matches counts
+    *.xml          each such file, at any depth             /dist          only at the top
+    build/         all files in such a folder               docs/**/*.html below docs, at any depth
+    !build/tmp     not this path: the last pattern that matches decides
 
-- Other than git, what a pattern takes out stays out of a folder that is in as a whole.
-- A folder without anything in it is an artifact if a pattern means it, as all below it is.
-- `.git` is meant by a pattern that has it as a name alone, such as `.git/HEAD`.
+- Unlike git, a path that a pattern excludes stays excluded if its folder is included as a whole.
+- An empty folder is an artifact if a pattern matches it, like the files below a matching folder.
+- `.git` is matched only by a pattern that contains `.git` as a name, such as `.git/HEAD`.
 """
 
 import re
@@ -22,39 +22,43 @@ class Patterns:
     """The patterns of one job."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        """Raises ValueError with a sentence if one of them means nothing."""
+        """Raises ValueError with a sentence if a pattern can match no file."""
         for text in texts:
             if text.removeprefix("!").startswith("./"):
-                raise ValueError(f"{text!r} means no file: leave out the ./ that it begins with")
+                raise ValueError(f"{text!r} matches no file: remove the leading ./")
             try:
                 with warnings.catch_warnings():
-                    warnings.simplefilter("error", FutureWarning)  # for what regexes lack: [[:x:]]
+                    warnings.simplefilter("error", FutureWarning)  # [[:x:]], unknown to Python's re
                     (pattern,) = GitIgnoreSpec.from_lines([text]).patterns
             except (ValueError, re.error, FutureWarning):
                 raise ValueError(f"{text!r} is not a pattern as in .gitignore") from None
             if pattern.include is None:
-                raise ValueError(f"{text!r} means no file: is it a comment, or not closed?")
+                raise ValueError(
+                    f"{text!r} matches no file: is it a comment, or a bracket not closed?"
+                )
         self._spec = GitIgnoreSpec.from_lines(texts)
-        meant = [text.rstrip().strip("/") for text in texts if not text.startswith("!")]
-        if texts and not meant:
-            raise ValueError(f"{texts[0]!r} takes out of nothing: say before it what is to be kept")
-        self._names = frozenset(meant)
-        self._git = any(_GIT in text.split("/") for text in meant)
+        including = [text.rstrip().strip("/") for text in texts if not text.startswith("!")]
+        if texts and not including:
+            raise ValueError(
+                f"{texts[0]!r} excludes from an empty selection: put an including pattern before it"
+            )
+        self._names = frozenset(including)
+        self._git = any(_GIT in text.split("/") for text in including)
 
     def __bool__(self) -> bool:
         return bool(self._names)
 
-    def mean(self, path: str) -> bool:
-        """Whether what has this path is meant; that of a folder ends with a slash."""
+    def match(self, path: str) -> bool:
+        """Whether the patterns match a path; the path of a folder ends with a slash."""
         if not self._git and _GIT in path.split("/"):
             return False
         return self._spec.match_file(path)
 
     def name(self, path: str) -> bool:
-        """Whether one of them is this very path, without a wildcard."""
+        """Whether a pattern is exactly this path, without a wildcard."""
         return path in self._names
 
     @property
-    def reach_git(self) -> bool:
-        """Whether one of them is about `.git`."""
+    def match_git(self) -> bool:
+        """Whether a pattern contains `.git` as a name."""
         return self._git

@@ -1,22 +1,22 @@
-"""The folder in which people find what an attempt leaves: `results/` in that of its source.
+"""The results folder of an attempt, by default `results/` in the folder of its source.
 
     results/
         step_0.log ...       live, while the step runs
-        ...                  artifacts, as they are in the workspace
-        result.json          at the end: whole, or not there (manifest.py)
-    .results-xxxxxxxx/       what was there before, until result.json is
+        ...                  artifacts, at their paths in the workspace
+        result.json          at the end, complete or missing (manifest.py)
+    .results-xxxxxxxx/       the earlier results, until result.json is written
 
 Rules
 
-1. Each attempt makes the folder anew, and opens it. What has its name is moved aside first, whatever
-   it is. From then on all goes through the descriptor: a worker that was frozen and has lost its
-   lease writes into the folder that was moved aside.
-2. What was moved aside is removed when there is a new result.json; so whoever comes at any time
-   finds the results of one attempt, and a crash takes no result with it.
-3. An attempt whose folder was moved aside removes nothing.
-4. No link is followed, and nothing outside the folder is touched.
-5. The drive may be slow, or hang: all that is done on it is done in a thread of the attempt's own, and
-   bounded by RESULTS_STALL_SECONDS_MAX.
+1. Each attempt creates the folder anew and opens it. An entry with its name is renamed first, of
+   any kind. All later calls use the descriptor: a frozen worker that has lost its lease writes
+   into the renamed folder.
+2. The renamed entries are removed once the new result.json is written. So a reader finds the
+   results of one attempt at any time, and a crash loses no result.
+3. An attempt whose folder was renamed removes nothing.
+4. No link is followed, and no file outside the folder is touched.
+5. The drive may be slow or hang: all calls on the drive run in a thread of the attempt's own, and
+   the attempt waits for them at most RESULTS_STALL_SECONDS_MAX.
 """
 
 import asyncio
@@ -39,16 +39,16 @@ from airunner.worker.workspace.sources.source_names import RESULTS
 from airunner.worker.workspace.workspace import ArtifactSink, Summary
 
 RESULT: Final = "result.json"
-_TRIES: Final = 10  # against others who make the folder as often as we move it aside
+_TRIES: Final = 10  # while other processes create the folder again after each rename
 
 
 class FolderResults:
-    """The results of one attempt; Results."""
+    """The results folder of one attempt; implements Results."""
 
     def __init__(self, parent: int, name: str = RESULTS) -> None:
-        """`parent` is a descriptor of the folder in which they are made; it stays the caller's.
+        """`parent` is a descriptor of the folder above, which the caller closes.
 
-        `name` is another name for them; what was there before then has that in its own.
+        `name` is the folder's name, and part of the names of renamed earlier results.
         """
         self._parent = os.dup(parent)
         self._name = name
@@ -59,7 +59,7 @@ class FolderResults:
         self._sink = FolderSink(self._thread)
 
     async def make(self) -> None:
-        """Make the folder. Raises OSError; close() is to be called all the same."""
+        """Creates the folder. Raises OSError; close() must be called in any case."""
         await self._thread.run(self._make)
 
     @property
@@ -67,25 +67,25 @@ class FolderResults:
         return self._sink
 
     async def write(self, index: int, data: bytes) -> None:
-        """As Results.write."""
+        """Appends to the log of a step; see Results.write."""
         await self._logs.write(index, data)
 
     async def conclude(self, summary: Summary) -> tuple[str, ...]:
-        """As Results.conclude."""
+        """Writes result.json and removes earlier results; see Results.conclude."""
         try:
             async with asyncio.timeout(RESULTS_STALL_SECONDS_MAX):
-                errors, stands = await self._thread.run(partial(self._conclude, summary))
+                errors, written = await self._thread.run(partial(self._conclude, summary))
         except TimeoutError:
             self._logs.give_up()
             return (f"{RESULT} could not be written: {STALLED}",)
-        if stands:
-            with suppress(TimeoutError):  # then it goes on alone, and nobody waits
+        if written:
+            with suppress(TimeoutError):  # then the removal goes on alone
                 async with asyncio.timeout(RESULTS_STALL_SECONDS_MAX):
                     await self._thread.run(self._clear)
         return errors
 
     def close(self) -> None:
-        """Let go of the folder, once what was asked for is done; nobody waits for that."""
+        """Closes the folder after the queued calls, without waiting for them."""
         self._thread.submit(self._release)
         self._thread.close()
 
@@ -104,7 +104,7 @@ class FolderResults:
         self._sink.begin(self._folder)
 
     def _conclude(self, summary: Summary) -> tuple[tuple[str, ...], bool]:
-        """What went wrong, and whether there is a new result.json."""
+        """Writes the missing logs and result.json; returns errors, and whether it was written."""
         for index, step in enumerate(summary.steps):
             if step.started_at is not None:
                 self._logs.ensure(index)
@@ -120,17 +120,17 @@ class FolderResults:
         with atomic_write(self._folder, RESULT, 0o666) as file:
             write_all(file, text)
             os.fsync(file)
-            if self._logs.given_up:  # and the job has failed for that
+            if self._logs.given_up:  # the job has failed for this reason
                 raise OSError(errno.ETIMEDOUT, STALLED)
         with suppress(OSError):  # some network drives sync no folders
             os.fsync(self._folder)
 
     def _clear(self) -> None:
-        """Remove the results of earlier attempts, unless a later one has begun."""
+        """Removes the results of earlier attempts, unless a later attempt has begun."""
         with suppress(OSError):
             assert self._folder is not None
-            ours = os.stat(self._name, dir_fd=self._parent, follow_symlinks=False)
-            if os.path.samestat(ours, os.fstat(self._folder)):
+            named = os.stat(self._name, dir_fd=self._parent, follow_symlinks=False)
+            if os.path.samestat(named, os.fstat(self._folder)):
                 aside = re.compile(rf"{re.escape(self._aside)}[0-9a-f]{{8}}")
                 for name in filter(aside.fullmatch, os.listdir(self._parent)):
                     remove_tree(self._parent, name)

@@ -1,18 +1,18 @@
-"""Which entries of a workspace are artifacts.
+"""The scan of a workspace for artifacts.
 
 Rules
 
-1. With patterns: what they mean (patterns.py). Without, in a workspace that was staged: what is new,
-   and what is not as it was staged. Files that are gone are no artifacts.
-2. Artifacts are files, symbolic links, and folders without anything in them. Pipes, sockets and
-   devices are not.
-3. `.git` is none, at any depth, unless a pattern is about it. Neither is a source's `job.json` that is
-   as it was.
-4. What was to be an artifact and cannot be one is an error, in a sentence: a name that is not UTF-8, a
-   path that is too long, a folder that cannot be read, one file too many, and what a pattern
-   names that is none of the above.
-5. It goes down by descriptors and never through a link, to any depth, and keeps no more than the
-   names in the folders that it is in.
+1. With patterns, the artifacts are the matching entries (patterns.py). Without patterns, in a
+   workspace with a copy of a source, the artifacts are the new and the changed entries. Deleted
+   files are no artifacts.
+2. Artifacts are files, symbolic links, and empty folders. Pipes, sockets and devices are not.
+3. `.git` is no artifact, at any depth, unless a pattern names it. Neither is the `job.json` of a
+   source, if the job has not changed it.
+4. An entry that should be an artifact and cannot be one is an error, in a sentence: a name that is
+   not UTF-8, a path that is too long, a folder that cannot be read, a file beyond ARTIFACTS_MAX,
+   or a pipe, socket or device whose path is a pattern.
+5. The scan walks by descriptors and never through a link, to any depth. Its memory holds only the
+   names in the current folder and the folders above.
 """
 
 import os
@@ -26,7 +26,7 @@ from airunner.worker.files.descent import Descent
 from airunner.worker.workspace.results.errors import Errors
 from airunner.worker.workspace.results.patterns import Patterns
 from airunner.worker.workspace.sources.snapshot import StagedSnapshot
-from airunner.worker.workspace.sources.source_names import JOB, shown
+from airunner.worker.workspace.sources.source_names import JOB, printable_path
 
 _GIT = ".git"
 _SHORT_CHARS = 200
@@ -35,12 +35,12 @@ _SHORT_CHARS = 200
 class Kind(Enum):
     FILE = auto()
     LINK = auto()
-    FOLDER = auto()  # without anything in it
+    FOLDER = auto()  # empty
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """An artifact to be."""
+class Candidate:
+    """An entry of the workspace that is to be stored as an artifact."""
 
     path: str
     kind: Kind
@@ -48,92 +48,97 @@ class Found:
 
 
 class Scan:
-    """One look at a workspace."""
+    """One scan of a workspace."""
 
     def __init__(
         self,
         patterns: Patterns,
-        staged: StagedSnapshot | None,
+        snapshot: StagedSnapshot | None,
         errors: Errors,
         stopped: Callable[[], bool],
     ) -> None:
-        """`stopped` says whether nobody waits for it any more."""
+        """`stopped` returns True to end the scan early."""
         self._patterns = patterns
-        self._staged = staged
+        self._snapshot = snapshot
         self._errors = errors
         self._stopped = stopped
 
-    def run(self, top: int) -> list[Found]:
-        """What there is below a folder, of which this is a descriptor. Raises OSError."""
-        found: list[Found] = []
-        with Descent(top) as way:
-            for path, state in self._entries(way):
+    def run(self, top: int) -> list[Candidate]:
+        """Lists the artifacts below the folder with the descriptor `top`. Raises OSError."""
+        candidates: list[Candidate] = []
+        with Descent(top) as walk:
+            for path, state in self._entries(walk):
                 if self._stopped():
                     break
-                if not self._wanted(path, state) or not self._possible(path, state):
+                if not self._is_selected(path, state) or not self._is_possible(path, state):
                     continue
-                if len(found) == ARTIFACTS_MAX:
+                if len(candidates) == ARTIFACTS_MAX:
                     self._errors.add(
                         f"there are more than ARTIFACTS_MAX ({ARTIFACTS_MAX}) artifacts: {path!r} "
-                        "and what comes behind it is left out"
+                        "and all later paths are left out"
                     )
                     break
                 try:
-                    found.append(_found(way.here, path, state))
+                    candidates.append(_candidate(walk.here, path, state))
                 except OSError as error:
                     self._errors.add(f"artifact {path!r} cannot be read: {error.strerror}")
-        return found
+        return candidates
 
-    def _entries(self, way: Descent) -> Iterator[tuple[str, os.stat_result]]:
-        """Every file and whatever is like one, from where it is; and folders without any, from inside."""
+    def _entries(self, walk: Descent) -> Iterator[tuple[str, os.stat_result]]:
+        """Yields the entries in order of their paths, except folders that are not empty.
+
+        At a yield, `walk` is in the folder of the entry, or in the empty folder itself.
+        """
         above: list[str] = []
-        levels = [_names(way.here)]
+        levels = [_names(walk.here)]
         while levels:
             if not levels[-1]:
                 levels.pop()
                 if levels:
-                    way.up()
+                    walk.up()
                     above.pop()
                 continue
             name = levels[-1].pop()
             path = "/".join((*above, name))
             try:
-                state = os.lstat(name, dir_fd=way.here)
+                state = os.lstat(name, dir_fd=walk.here)
             except FileNotFoundError:
                 continue
             if not stat.S_ISDIR(state.st_mode):
                 yield path, state
-            elif self._goes_into(path):
+            elif self._enters(path):
                 try:
-                    way.down(name)
+                    walk.down(name)
                 except OSError as error:
                     self._errors.add(f"the folder {path!r} cannot be read: {error.strerror}")
                     continue
                 above.append(name)
-                levels.append(_names(way.here))
+                levels.append(_names(walk.here))
                 if not levels[-1]:
                     yield path, state
 
-    def _goes_into(self, path: str) -> bool:
-        if path.rpartition("/")[2] == _GIT and not self._patterns.reach_git:
+    def _enters(self, path: str) -> bool:
+        """Whether the scan enters a folder; adds an error if the paths below would be too long."""
+        if path.rpartition("/")[2] == _GIT and not self._patterns.match_git:
             return False
         if len(os.fsencode(path)) < ARTIFACT_PATH_BYTES_MAX:
             return True
-        self._errors.add(f"what is in the folder {_short(path)} cannot be kept: {_TOO_LONG}")
+        self._errors.add(f"the files in the folder {_short(path)} cannot be stored: {_TOO_LONG}")
         return False
 
-    def _wanted(self, path: str, state: os.stat_result) -> bool:
+    def _is_selected(self, path: str, state: os.stat_result) -> bool:
+        """Whether rules 1 and 3 select an entry."""
         if self._patterns:
-            if path == JOB and self._staged and self._staged.unchanged(path, state):
+            if path == JOB and self._snapshot and self._snapshot.unchanged(path, state):
                 return False
             folder = stat.S_ISDIR(state.st_mode)
-            return self._patterns.mean(f"{path}/" if folder else path)
-        if self._staged is None or path.rpartition("/")[2] == _GIT:
+            return self._patterns.match(f"{path}/" if folder else path)
+        if self._snapshot is None or path.rpartition("/")[2] == _GIT:
             return False
-        return not self._staged.unchanged(path, state)
+        return not self._snapshot.unchanged(path, state)
 
-    def _possible(self, path: str, state: os.stat_result) -> bool:
-        """Whether it can be an artifact; if it cannot, and that matters, that is an error."""
+    def _is_possible(self, path: str, state: os.stat_result) -> bool:
+        """Whether a selected entry can be an artifact; adds the errors of rule 4."""
         if not any(kind(state.st_mode) for kind in (stat.S_ISREG, stat.S_ISLNK, stat.S_ISDIR)):
             if self._patterns.name(path):
                 self._errors.add(f"artifact {path!r} is neither a file nor a link")
@@ -144,7 +149,7 @@ class Scan:
             self._errors.add(f"artifact {_short(path)} has a name that is not UTF-8")
             return False
         if size > ARTIFACT_PATH_BYTES_MAX:
-            self._errors.add(f"artifact {_short(path)} cannot be kept: {_TOO_LONG}")
+            self._errors.add(f"artifact {_short(path)} cannot be stored: {_TOO_LONG}")
         return size <= ARTIFACT_PATH_BYTES_MAX
 
 
@@ -152,17 +157,17 @@ _TOO_LONG = f"its path is longer than ARTIFACT_PATH_BYTES_MAX ({ARTIFACT_PATH_BY
 
 
 def _names(folder: int) -> list[str]:
-    """The first one at the end."""
+    """The names in a folder in reverse order, so that pop() returns the first name."""
     return sorted(os.listdir(folder), reverse=True)
 
 
-def _found(here: int, path: str, state: os.stat_result) -> Found:
+def _candidate(here: int, path: str, state: os.stat_result) -> Candidate:
     if stat.S_ISLNK(state.st_mode):
-        return Found(path, Kind.LINK, os.readlink(path.rpartition("/")[2], dir_fd=here))
-    return Found(path, Kind.FOLDER if stat.S_ISDIR(state.st_mode) else Kind.FILE)
+        return Candidate(path, Kind.LINK, os.readlink(path.rpartition("/")[2], dir_fd=here))
+    return Candidate(path, Kind.FOLDER if stat.S_ISDIR(state.st_mode) else Kind.FILE)
 
 
 def _short(path: str) -> str:
-    """A path for a sentence, whatever bytes and however many of them it has."""
-    text = shown(path)
+    """A printable and shortened form of a path, in quotes, for a sentence."""
+    text = printable_path(path)
     return f"'{text if len(text) <= _SHORT_CHARS else f'{text[:_SHORT_CHARS]}…'}'"

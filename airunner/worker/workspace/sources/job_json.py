@@ -1,12 +1,13 @@
-"""What a source brings to its job: the job.json at its top.
+"""The job.json at the top of a source, which holds steps and artifact patterns for a job.
 
     {
       "steps": ["make", {"name": "test", "run": "make test", "timeout": "10m"}],
       "artifacts": ["build/*.tar.gz", "!build/tmp/"]
     }
 
-It is read for a job that itself says nothing to run. What is wrong in it is SetupFailed with its
-place, as in `job.json:3:14: ...` where it is not JSON, and `job.json: steps[1].timeout: ...`.
+It is read if the job itself has no command, script or steps. A mistake in it raises SetupFailed
+with its position, `job.json:3:14: ...`, if the text is not JSON, or else with its path,
+`job.json: steps[1].timeout: ...`.
 """
 
 import errno
@@ -34,37 +35,37 @@ _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class JobJson:
-    """What a job.json says."""
+    """The content of a job.json."""
 
     steps: tuple[Step, ...]
     artifacts: tuple[str, ...] = ()  # patterns
-    remarks: tuple[str, ...] = ()  # sentences for whoever wrote it
+    remarks: tuple[str, ...] = ()  # sentences for the author of the file, about unknown keys
 
 
 def read_job_json(source: int, spec: JobSpec) -> JobJson:
-    """What the source brings, from its open folder, to a job that asks for this."""
+    """Reads the job.json of an open source for a job with this spec. Raises SetupFailed."""
     return parse_job_json(_read(source), spec)
 
 
 def parse_job_json(data: bytes, spec: JobSpec) -> JobJson:
-    """The same for the bytes of a job.json."""
+    """Parses the bytes of a job.json, within the limits of a job. Raises SetupFailed."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SetupFailed(f"{JOB} is not UTF-8 text: see byte {error.start}") from None
-    said = _parse(text)
-    if not isinstance(said, dict):
+    parsed = _parse(text)
+    if not isinstance(parsed, dict):
         raise SetupFailed(f'{JOB}:1:1: must be an object, as in {{"steps": ["make"]}}')
-    if "steps" not in said:
+    if "steps" not in parsed:
         raise SetupFailed(f'{JOB} has no "steps": say what to run, as in {{"steps": ["make"]}}')
     try:
-        steps = read_steps(said["steps"])
-        artifacts = _patterns(said.get("artifacts"))
+        steps = read_steps(parsed["steps"])
+        artifacts = _patterns(parsed.get("artifacts"))
         structs.replace(spec, steps=steps, artifacts=artifacts)  # checks the limits of a job
     except InvalidRequest as wrong:
         raise SetupFailed(f"{JOB}: {wrong}") from None
-    other = [key for key in said if key not in KEYS]
-    return JobJson(steps, artifacts, tuple(f"{JOB}: {_unknown(key)}" for key in other))
+    unknown = [key for key in parsed if key not in KEYS]
+    return JobJson(steps, artifacts, tuple(f"{JOB}: {_unknown(key)}" for key in unknown))
 
 
 def _read(source: int) -> bytes:
@@ -100,8 +101,8 @@ def _parse(text: str) -> object:
             raise SetupFailed(f"{JOB}: the key {twice!r} is in an object more than once")
         return known
 
-    def number(said: str) -> object:
-        raise SetupFailed(f"{JOB}: {said} is not JSON: it has no such number")
+    def number(text: str) -> object:
+        raise SetupFailed(f"{JOB}: {text} is not JSON: JSON has no such number")
 
     try:
         parsed: object = json.loads(text, object_pairs_hook=unique, parse_constant=number)
@@ -111,22 +112,23 @@ def _parse(text: str) -> object:
         ) from None
     except RecursionError:
         raise SetupFailed(f"{JOB} is nested too deeply") from None
-    except ValueError as error:  # an integer of too many digits
+    except ValueError as error:  # an integer with too many digits
         raise SetupFailed(f"{JOB}: {error}") from None
     return parsed
 
 
-def _patterns(said: object) -> tuple[str, ...]:
-    if said is None:
+def _patterns(value: object) -> tuple[str, ...]:
+    """The list of artifact patterns. Raises InvalidRequest."""
+    if value is None:
         return ()
-    if not isinstance(said, Sequence) or isinstance(said, str):
+    if not isinstance(value, Sequence) or isinstance(value, str):
         raise InvalidRequest("artifacts", "must be a list of patterns, as in .gitignore")
-    patterns = [each for each in said if isinstance(each, str)]
-    for index, each in enumerate(said):
+    patterns = [each for each in value if isinstance(each, str)]
+    for index, each in enumerate(value):
         if not isinstance(each, str):
             raise InvalidRequest(f"artifacts[{index}]", "must be text")
     return tuple(patterns)
 
 
 def _unknown(key: str) -> str:
-    return f"a job.json has no key {key!r}, which is left out{suggestion(key, KEYS)}"
+    return f"a job.json has no key {key!r}, which is ignored{suggestion(key, KEYS)}"

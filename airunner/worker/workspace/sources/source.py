@@ -1,12 +1,13 @@
-"""The source of one attempt: a folder that workers share, of which the job gets a copy of its own.
+"""The source of one attempt: a folder that workers share, and that is copied into the workspace.
 
-    open        the folder, below the worker's root (opening.py); the claim to it (claim.py)
-    brought     the steps that its job.json says (brought.py), if the job says none
-    stage       the copy (staging.py)
-    leave       the claim is given up
+    open             opens the folder below the worker's root (source_folder.py), and locks it
+                     (source_lock.py)
+    read_job_json    reads the steps from its job.json (job_json.py), if the job has none
+    stage            copies the folder (copy.py)
+    release          releases the lock
 
-All of it is done in a thread of the attempt's own: the drive may be slow, or hang, and nobody else
-waits for it then.
+All calls on the drive run in a thread of the attempt's own: the drive may be slow or hang, and no
+other attempt may wait for it.
 """
 
 import asyncio
@@ -38,7 +39,7 @@ _UNWRITABLE: Final = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class Source:
-    """One source, for one attempt."""
+    """A source in use by one attempt."""
 
     def __init__(
         self,
@@ -46,85 +47,87 @@ class Source:
         job: Job,
         clock: Clock,
         *,
-        written: bool,
-        pace: float = PROGRESS_SECONDS,
+        must_be_writable: bool,
+        progress_seconds: float = PROGRESS_SECONDS,
     ) -> None:
-        """`written`: results will be put into it; else it may be one that nobody can write to.
+        """`must_be_writable`: results go into the source; a read-only source is an error.
 
-        `pace` is in seconds, between two reports of how far a copy has come.
+        `progress_seconds` is the time between two progress reports of a copy.
         """
-        self._pace = pace
+        self._progress_seconds = progress_seconds
         self._root, self._job, self._clock = root, job, clock
-        self._written = written
+        self._must_be_writable = must_be_writable
         self._thread = SerialThread("source")
         self._folder: int | None = None
-        self._claim: SourceLock | None = None
-        self._left = False
+        self._lock: SourceLock | None = None  # None: the source is read-only
+        self._released = False
         self._hangs = False
 
     async def open(self) -> int:
-        """Open and claim it; its descriptor, which is good until leave(). Raises SetupFailed."""
+        """Opens and locks the source; its descriptor is valid until release(). Raises SetupFailed."""
         return await self._thread.run(self._open)
 
     async def read_job_json(self) -> JobJson:
-        """What its job.json says. Raises SetupFailed."""
+        """Reads the source's job.json. Raises SetupFailed."""
         assert self._folder is not None
         return await self._thread.run(partial(read_job_json, self._folder, self._job.spec))
 
     async def stage(
         self, target: int, report: Callable[[Report], Awaitable[None]]
     ) -> StagedSnapshot:
-        """Copy it into an open folder that is empty, and report how that goes. Raises SetupFailed.
+        """Copies the source into an empty open folder, with reports. Raises SetupFailed.
 
-        When it is cancelled, no more is copied once this has returned, unless the drive hangs.
+        After a cancel, the copy has stopped when this returns, unless the drive hangs.
         """
         assert self._folder is not None
-        began, staged, stop = self._clock.now(), StagedSnapshot(), Event()
-        loop, news = asyncio.get_running_loop(), asyncio.Queue[str | CopyStats | Exception]()
+        began, snapshot, stop = self._clock.now(), StagedSnapshot(), Event()
+        loop, messages = asyncio.get_running_loop(), asyncio.Queue[str | CopyStats | Exception]()
 
-        def tell(said: str | CopyStats | Exception) -> None:
+        def send(message: str | CopyStats | Exception) -> None:
             with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(news.put_nowait, said)
+                loop.call_soon_threadsafe(messages.put_nowait, message)
 
-        def progress(tally: CopyStats) -> None:
-            tell(_counted(tally))
+        def progress(stats: CopyStats) -> None:
+            send(_counts(stats))
 
         def copy(source: int, target: int) -> None:
+            pace = self._progress_seconds
             try:
-                tell(SourceCopy(source, target, staged, progress, stop, pace=self._pace).run())
-            except Exception as error:  # whoever waits for it hears of it
-                tell(error)
+                send(SourceCopy(source, target, snapshot, progress, stop, pace=pace).run())
+            except Exception as error:  # the waiting task raises it
+                send(error)
             finally:
                 os.close(target)
 
-        self._thread.submit(partial(copy, self._folder, os.dup(target)))  # it may outlive ours
+        # The thread gets its own descriptor, because it may outlive the attempt
+        self._thread.submit(partial(copy, self._folder, os.dup(target)))
         try:
-            while isinstance(said := await news.get(), str):
-                await report(Remark(f"staging {self._job.spec.source}: {said} so far"))
+            while isinstance(message := await messages.get(), str):
+                await report(Remark(f"staging {self._job.spec.source}: {message} so far"))
         finally:
             stop.set()
-            await self._settled()
-        if isinstance(said, Exception):
-            raise said
-        if said.left_out:
-            await report(Remark(_left_out(said)))
+            await self._finish_calls()
+        if isinstance(message, Exception):
+            raise message
+        if message.left_out:
+            await report(Remark(_left_out(message)))
         took = show_duration(Millis(self._clock.now() - began))
-        await report(Remark(f"staged {_counted(said)} from {self._job.spec.source} in {took}"))
-        return staged
+        await report(Remark(f"staged {_counts(message)} from {self._job.spec.source} in {took}"))
+        return snapshot
 
     async def release(self) -> None:
-        """Give it up. Safe to repeat."""
-        if self._left:
+        """Releases the lock and closes the source. Safe to call twice."""
+        if self._released:
             return
-        self._left = True
+        self._released = True
         self._thread.submit(self._release)
         try:
-            await self._settled()
+            await self._finish_calls()
         finally:
             self._thread.close()
 
-    async def _settled(self) -> None:
-        """Wait until everything that was begun is done, unless the drive hangs."""
+    async def _finish_calls(self) -> None:
+        """Waits until the thread has made all queued calls, unless the drive hangs."""
         if self._hangs:
             return
         try:
@@ -138,33 +141,33 @@ class Source:
     def _open(self) -> int:
         self._folder = folder = open_source(self._root, self._job.spec.source)
         try:
-            self._claim = SourceLock(folder, self._job.id, self._job.attempt)
+            self._lock = SourceLock(folder, self._job.id, self._job.attempt)
         except OSError as error:
-            if self._written or error.errno not in _UNWRITABLE:
-                raise SetupFailed(self._why_not(error)) from None
+            if self._must_be_writable or error.errno not in _UNWRITABLE:
+                raise SetupFailed(self._explain(error)) from None
         return folder
 
-    def _why_not(self, error: OSError) -> str:
+    def _explain(self, error: OSError) -> str:
         source, why = self._job.spec.source, error.strerror or str(error)
         if error.errno not in _UNWRITABLE:
             return f"cannot lock the source {source} by its file {LOCK}: {why}"
         return (
             f"cannot write into the source {source}: {why}: "
-            "let the worker do that, for its lock and its results"
+            "let the worker's user write there, for its lock and its results"
         )
 
     def _release(self) -> None:
-        if self._claim is not None:
-            self._claim.release()
+        if self._lock is not None:
+            self._lock.release()
         if self._folder is not None:
             os.close(self._folder)
 
 
-def _counted(tally: CopyStats) -> str:
-    return f"{show_count(tally.files, 'file')}, {show_size(tally.size)}"
+def _counts(stats: CopyStats) -> str:
+    return f"{show_count(stats.files, 'file')}, {show_size(stats.size)}"
 
 
-def _left_out(tally: CopyStats) -> str:
-    more = tally.left_out - len(tally.named)
+def _left_out(stats: CopyStats) -> str:
+    more = stats.left_out - len(stats.examples)
     others = f" and {more:,} more" if more else ""
-    return f"left out of the copy: {', '.join(tally.named)}{others}"
+    return f"left out of the copy: {', '.join(stats.examples)}{others}"

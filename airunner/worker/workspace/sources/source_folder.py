@@ -1,9 +1,8 @@
-"""Opening a source: a folder below the worker's root of sources, and never anything else.
+"""The opening of a source, which must be a folder below the worker's root of sources.
 
-Where a name leads is looked up once, with all its links; the end must lie below the root. From there
-on the way is gone down from the root's own descriptor, a name at a time and through no link, so
-that whoever swaps a folder for a link meanwhile leads nobody out. All that follows uses the
-descriptor.
+The source's path is resolved once, with all links; the resolved path must lie below the root. The
+walk to it then starts at the root's descriptor and follows no link, so that a folder swapped for a
+link meanwhile cannot lead outside. All later calls use the descriptor.
 """
 
 import errno
@@ -15,7 +14,7 @@ from airunner.worker.workspace.workspace import SetupFailed
 
 
 def open_source(root: Path, source: str) -> int:
-    """A descriptor of the folder, which is the caller's to close. Raises SetupFailed."""
+    """Opens a source and returns its descriptor, which the caller closes. Raises SetupFailed."""
     try:
         top = os.path.realpath(root, strict=True)
         folder = os.path.realpath(os.path.join(top, source), strict=True)
@@ -26,9 +25,9 @@ def open_source(root: Path, source: str) -> int:
     try:
         descriptor = os.open(top, FOLDER)
         try:
-            with Descent(descriptor) as way:
-                way.follow(os.path.relpath(folder, top))
-                return os.dup(way.here)
+            with Descent(descriptor) as walk:
+                walk.follow(os.path.relpath(folder, top))
+                return os.dup(walk.here)
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -42,6 +41,6 @@ def _failed(source: str, error: OSError) -> SetupFailed:
         case errno.ENOTDIR:
             return SetupFailed(f"the source {source} is not a folder")
         case errno.ELOOP:
-            return SetupFailed(f"the source {source} leads nowhere: its links go round in a circle")
+            return SetupFailed(f"the source {source} leads nowhere: its links form a circle")
         case _:
             return SetupFailed(f"cannot open the source {source}: {error.strerror}")

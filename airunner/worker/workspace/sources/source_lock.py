@@ -1,17 +1,18 @@
-"""A job's claim to its source: one job at a time reads a source and leaves its results there.
+"""The lock of a source: one job at a time uses a source and writes its results there.
 
-    SOURCE/.airunner-lock       locked by the worker whose job has the source; says which that is
+    SOURCE/.airunner-lock       locked by the worker of the running job; holds job id and attempt
 
 Rules
 
-1. What counts is the lock (flock), which ends with its process, however that ends. A file that nobody
-   has locked belongs to nobody; whoever locks it makes sure that the name still means it.
-2. The name only ever gets a file that is locked and written already, by renaming: nobody reads half
-   a claim, and nothing is written to a file that somebody else has put there.
-3. A later attempt of the same job does not wait for an earlier one, whose worker may be frozen or
-   out of touch, and whose lease is over: it takes the name over. The earlier one finds that the name
-   is not its own any more, and leaves it.
-4. A file, because network drives lock files and not folders.
+1. The lock (flock) counts, not the file. The kernel releases it when the process ends, also by
+   SIGKILL. A file without a lock is stale. After locking a file, a worker checks that the name
+   still refers to it.
+2. The name is only given to a file that is already locked and written, by a rename. So no reader
+   sees a partial file, and no worker writes to a file that another process created.
+3. A later attempt of the same job does not wait for an earlier attempt, whose worker may be frozen
+   or disconnected, and whose lease is over: it renames its own file over the name. The earlier
+   attempt finds that the name refers to another file, and leaves it.
+4. The lock is on a file, because network drives lock files and not folders.
 """
 
 import errno
@@ -25,79 +26,86 @@ from typing import Final
 from airunner.worker.workspace.sources.source_names import LOCK
 from airunner.worker.workspace.workspace import SetupFailed
 
-_TRIALS_MAX: Final = 100  # each is another who was quicker
+_TRIES_MAX: Final = 100  # each failed try lost a race against another worker
 _TEXT: Final = re.compile(r"([A-Za-z0-9_.-]{1,64}) (\d{1,9})\n")
 _TEXT_BYTES_MAX: Final = 128
 _OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAKE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_LOCKED: Final = (errno.EAGAIN, errno.EACCES)  # by somebody else
+_LOCKED: Final = (errno.EAGAIN, errno.EACCES)  # flock's errors if another process holds the lock
 
 
 class SourceLock:
-    """The right to one source."""
+    """The lock of one source, held by one attempt."""
 
     def __init__(self, source: int, job: str, attempt: int) -> None:
-        """Take it. `source` is an open folder, and stays so for as long as this is held.
+        """Takes the lock. `source` is a descriptor of the folder, open until release().
 
-        Raises SetupFailed if another job has it, and OSError if there can be no lock.
+        Raises SetupFailed if another job holds the lock, and OSError if the folder cannot be locked.
         """
         self._source = source
         self._job, self._attempt = job, attempt
         self._file = self._take()
 
     def release(self) -> None:
-        """Give it up, and remove the file unless somebody has taken over. Raises no OSError."""
+        """Releases the lock, and removes the file unless a later attempt has replaced it.
+
+        Ignores errors of the drive.
+        """
         with suppress(OSError):
-            if self._named(self._file):
+            if self._is_named(self._file):
                 os.unlink(LOCK, dir_fd=self._source)
         os.close(self._file)
 
     def _take(self) -> int:
-        for _ in range(_TRIALS_MAX):
-            there = os.open(LOCK, _OPEN, 0o644, dir_fd=self._source)
+        for _ in range(_TRIES_MAX):
+            current = os.open(LOCK, _OPEN, 0o644, dir_fd=self._source)
             try:
-                if self._may_replace(there):
-                    mine = self._replace()
-                    if self._named(mine):
-                        return mine
-                    os.close(mine)
+                if self._may_replace(current):
+                    locked = self._replace()
+                    if self._is_named(locked):
+                        return locked
+                    os.close(locked)
             finally:
-                os.close(there)
+                os.close(current)
         raise SetupFailed("the source is busy: too many jobs ask for it at once")
 
-    def _may_replace(self, there: int) -> bool:
-        """Whether the file that has the name may be replaced; then it has it still, and is locked."""
-        if not stat.S_ISREG(os.fstat(there).st_mode):
+    def _may_replace(self, current: int) -> bool:
+        """Whether the name's file may be replaced: it is stale, or of an earlier attempt.
+
+        Raises SetupFailed if another job holds its lock. False if the file has lost the name.
+        """
+        if not stat.S_ISREG(os.fstat(current).st_mode):
             raise OSError(errno.EINVAL, "it is no regular file")
         try:
-            fcntl.flock(there, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(current, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno not in _LOCKED:
                 raise
-            said = _TEXT.fullmatch(os.pread(there, _TEXT_BYTES_MAX, 0).decode(errors="replace"))
-            job, attempt = (said[1], int(said[2])) if said else ("another job", 0)
+            text = os.pread(current, _TEXT_BYTES_MAX, 0).decode(errors="replace")
+            holder = _TEXT.fullmatch(text)
+            job, attempt = (holder[1], int(holder[2])) if holder else ("another job", 0)
             if job != self._job or attempt >= self._attempt:
-                name = f"job {job}" if said else job
+                name = f"job {job}" if holder else job
                 raise SetupFailed(f"the source is busy with {name}: try again later") from None
-        return self._named(there)
+        return self._is_named(current)
 
     def _replace(self) -> int:
-        """Put a new file in the place of the one that has the name."""
+        """Renames a new locked file over the name, and returns its descriptor."""
         name = f"{LOCK}-{os.urandom(4).hex()}"
-        mine = os.open(name, _MAKE, 0o644, dir_fd=self._source)
+        new = os.open(name, _MAKE, 0o644, dir_fd=self._source)
         try:
-            fcntl.flock(mine, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.write(mine, f"{self._job} {self._attempt}\n".encode())
+            fcntl.flock(new, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.write(new, f"{self._job} {self._attempt}\n".encode())
             os.rename(name, LOCK, src_dir_fd=self._source, dst_dir_fd=self._source)
         except BaseException:
             with suppress(OSError):
                 os.unlink(name, dir_fd=self._source)
-            os.close(mine)
+            os.close(new)
             raise
-        return mine
+        return new
 
-    def _named(self, file: int) -> bool:
-        """Whether the name means this file."""
+    def _is_named(self, file: int) -> bool:
+        """Whether the lock's name refers to an open file."""
         try:
             named = os.stat(LOCK, dir_fd=self._source, follow_symlinks=False)
         except FileNotFoundError:

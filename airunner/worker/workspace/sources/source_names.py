@@ -1,20 +1,20 @@
-"""Names at the top of a source: which are airunner's own, and how any is said in a sentence."""
+"""The names that airunner reserves at the top of a source, and the printable form of any path."""
 
 import os
 from typing import Final
 
-LOCK: Final = ".airunner-lock"  # held by the job that runs on the source
-RESULTS: Final = "results"  # what the latest job left
-RESULTS_ASIDE: Final = ".results-"  # begins the names of earlier ones, until they are removed
-JOB: Final = "job.json"  # the steps that a source brings
+LOCK: Final = ".airunner-lock"  # the lock file of the job that runs on the source
+RESULTS: Final = "results"  # the results of the latest attempt
+RESULTS_ASIDE: Final = ".results-"  # the prefix of earlier results, until they are removed
+JOB: Final = "job.json"  # the steps of the source
 
 
-def is_ours(name: str) -> bool:
-    """Whether this, at the top of a source, is no part of it: nobody copies it or takes it back."""
+def is_reserved(name: str) -> bool:
+    """Whether a name at the top of a source is airunner's own: it is not copied to a workspace."""
     return name == RESULTS or name.startswith((LOCK, RESULTS_ASIDE))
 
 
-def shown(path: str) -> str:
-    """A path as text that can be sent and shown in one line, whatever bytes it is made of."""
+def printable_path(path: str) -> str:
+    """A path of any bytes as printable text in one line."""
     text = os.fsencode(path).decode(errors="backslashreplace")
     return text if text.isprintable() else repr(text)[1:-1]

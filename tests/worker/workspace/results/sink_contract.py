@@ -1,7 +1,7 @@
-"""What every Shelf promises.
+"""The contract of ArtifactSink, for each implementation.
 
-class TestMyShelf(ShelfContract):
-    def play(self, folder, scene) -> None: ...  run a scene with a sink, and with what tells what is kept
+class TestMySink(SinkContract):
+    def play(self, folder, scene) -> None: ...  runs a scene with a sink and a list of stored files
 """
 
 import asyncio
@@ -27,9 +27,9 @@ def artifact(path: str, data: bytes, *, executable: bool = False) -> Artifact:
     return Artifact(path=path, size=len(data), sha256=digest, executable=executable)
 
 
-class ShelfContract:
+class SinkContract:
     def play(self, folder: Path, scene: Scene) -> None:
-        """Run a scene within its own event loop."""
+        """Runs a scene in its own event loop."""
         raise NotImplementedError
 
     async def put(self, sink: ArtifactSink, said: Artifact, data: bytes, folder: Path) -> None:

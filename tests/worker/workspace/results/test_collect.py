@@ -1,4 +1,4 @@
-"""Which files of a workspace are artifacts, and how they come to a shelf, on a real disk."""
+"""The choice of a workspace's artifacts and their collection into a sink, on a real disk."""
 
 import asyncio
 import hashlib
@@ -26,15 +26,15 @@ from tests.zoo import SECONDS_MAX
 SECRET: Final = b"nobody may read this"
 
 
-class MemoryShelf:
-    """A shelf that keeps all it gets in memory; a Shelf."""
+class MemorySink:
+    """An artifact sink in memory; implements ArtifactSink."""
 
     def __init__(self, *, links: bool = True) -> None:
-        """Without `links` it keeps files alone, as a server does."""
+        """Without `links` the sink stores files only, as a server does."""
         self.files: dict[str, bytes] = {}
         self.links: dict[str, str] = {}
         self.folders: set[str] = set()
-        self.refused: set[str] = set()  # paths that it keeps not
+        self.refused: set[str] = set()  # paths that the sink refuses
         self.meanwhile: Callable[[Artifact], None] = lambda _: None
         self._keeps_links = links
 
@@ -58,7 +58,7 @@ class MemoryShelf:
 def bring(
     top: Path,
     *patterns: str,
-    sink: MemoryShelf | None = None,
+    sink: MemorySink | None = None,
     staged: StagedSnapshot | None = None,
     at_once: int = AT_ONCE,
 ) -> Collected:
@@ -66,7 +66,7 @@ def bring(
         descriptor = os.open(top, os.O_RDONLY)
         try:
             async with asyncio.timeout(SECONDS_MAX):
-                kept = sink or MemoryShelf()
+                kept = sink or MemorySink()
                 return await collect(descriptor, kept, Patterns(patterns), staged, at_once=at_once)
         finally:
             os.close(descriptor)
@@ -79,7 +79,7 @@ def paths(collected: Collected) -> list[str]:
 
 
 def fill(top: Path, *files: str) -> None:
-    """Make files with their own names in them, and with a slash at the end folders."""
+    """Creates files that contain their own names, and a folder for each name that ends with /."""
     for name in files:
         path = top / name
         if name.endswith("/"):
@@ -90,7 +90,7 @@ def fill(top: Path, *files: str) -> None:
 
 
 def stage(top: Path) -> StagedSnapshot:
-    """Take all that is there for what was staged."""
+    """A snapshot in which all current files are staged."""
     staged = StagedSnapshot()
     for path in top.rglob("*"):
         staged.add(str(path.relative_to(top)), path.lstat())
@@ -115,7 +115,7 @@ def test_patterns_that_mean_no_file_are_remarked_upon_and_a_link_is_one(top: Pat
     assert bring(top, "nothing").remark == NO_FILE
     assert bring(top, "empty/").remark == NO_FILE
     assert bring(top, "link").remark == ""
-    assert bring(top, "link", sink=MemoryShelf(links=False)).remark == ""
+    assert bring(top, "link", sink=MemorySink(links=False)).remark == ""
     assert bring(top, staged=stage(top)).remark == ""
 
 
@@ -148,7 +148,7 @@ def test_patterns_mean_what_they_mean_in_a_gitignore(
     top: Path, patterns: tuple[str, ...], meant: list[str]
 ) -> None:
     fill(top, *TREE)
-    sink = MemoryShelf()
+    sink = MemorySink()
     collected = bring(top, *patterns, sink=sink)
     assert paths(collected) == meant
     assert sink.files == {path: path.encode() for path in meant}
@@ -162,12 +162,12 @@ def test_patterns_mean_what_they_mean_in_a_gitignore(
         ("a\\", "is not a pattern"),
         ("[z-a]", "is not a pattern"),
         ("[[:alpha:]]", "is not a pattern"),
-        ("# notes", "means no file"),
-        ("a[", "means no file"),
-        ("/", "means no file"),
-        ("./dist", "leave out the ./"),
-        ("!./dist", "leave out the ./"),
-        ("!build", "takes out of nothing"),
+        ("# notes", "matches no file"),
+        ("a[", "matches no file"),
+        ("/", "matches no file"),
+        ("./dist", "remove the leading ./"),
+        ("!./dist", "remove the leading ./"),
+        ("!build", "excludes from an empty selection"),
     ],
 )
 def test_a_pattern_that_means_nothing_is_said_to(pattern: str, why: str) -> None:
@@ -210,7 +210,7 @@ def test_git_folders_are_artifacts_only_if_a_pattern_is_about_them(
     assert paths(bring(top, *patterns)) == meant
 
 
-# By what was staged
+# By a snapshot of a staged source
 
 
 @holds("results/artifacts-follow-patterns")
@@ -227,7 +227,7 @@ def test_of_a_source_what_is_new_or_changed_is_an_artifact_and_nothing_else(top:
     os.utime(top / "dir/changed", ns=(0, 0))
     (top / "turned").unlink()
     (top / "turned").symlink_to("elsewhere")
-    sink = MemoryShelf()
+    sink = MemorySink()
     meant = ["changed", "dir/changed", "dir/new", "linked/x", "moved", "new/file", "replaced"]
     assert paths(bring(top, sink=sink, staged=staged)) == meant
     assert sink.links == {"turned": "elsewhere"}
@@ -248,10 +248,10 @@ def test_folders_that_are_new_and_empty_come_along(top: Path) -> None:
     staged = stage(top)
     (top / "was/full/x").unlink()
     fill(top, "new/a/b/", "full/x")
-    sink = MemoryShelf()
+    sink = MemorySink()
     assert paths(bring(top, sink=sink, staged=staged)) == ["full/x"]
     assert sink.folders == {"new/a/b"}
-    sink = MemoryShelf()
+    sink = MemorySink()
     assert paths(bring(top, "new/", "was/", sink=sink, staged=staged)) == []
     assert sink.folders == {"new/a/b", "was/empty", "was/full"}
 
@@ -285,7 +285,7 @@ def test_links_are_kept_as_links_and_never_followed(top: Path) -> None:
     (top / "build").symlink_to(top.parent)
     (top / "dir/up").symlink_to("../..")
     (top / "dir/loop").symlink_to("loop")
-    sink = MemoryShelf()
+    sink = MemorySink()
     assert paths(bring(top, "**", sink=sink)) == ["dir/file"]
     assert sink.links == {
         "out.xml": "../secret",
@@ -310,7 +310,7 @@ def test_a_shelf_without_links_gets_the_files_that_they_lead_to_within_the_works
     (top / "dangling.so").symlink_to("nowhere")
     (top / "loop.so").symlink_to("loop.so")
     (top / "folder.so").symlink_to("other")
-    sink = MemoryShelf(links=False)
+    sink = MemorySink(links=False)
     collected = bring(top, "*.so", sink=sink)
     assert set(sink.files) == {"v1/lib.so", "lib.so", "far.so", "full.so", "around.so"}
     assert set(sink.files.values()) == {b"v1/lib.so"}
@@ -319,7 +319,7 @@ def test_a_shelf_without_links_gets_the_files_that_they_lead_to_within_the_works
 
 def test_a_link_that_a_pattern_names_and_that_leads_to_no_file_is_an_error(top: Path) -> None:
     (top / "report").symlink_to("../secret")
-    sink = MemoryShelf(links=False)
+    sink = MemorySink(links=False)
     collected = bring(top, "/report", sink=sink)
     assert collected.artifacts == ()
     (error,) = collected.errors
@@ -332,11 +332,11 @@ def test_no_descriptor_is_left_of_a_file_that_became_a_folder_or_that_nobody_wai
     (top / "file").write_bytes(b"x")
     (top / "folder").mkdir()
     before = os.listdir("/proc/self/fd")
-    crop = WorkspaceReader(os.open(top, os.O_RDONLY), Patterns(()), None)
-    data = crop.open("file", "file")
+    reader = WorkspaceReader(os.open(top, os.O_RDONLY), Patterns(()), None)
+    data = reader.open("file", "file")
     with pytest.raises(NotStored):
-        crop.open("folder", "folder")
-    crop.close()
+        reader.open("folder", "folder")
+    reader.close()
     assert data.closed
     assert os.listdir("/proc/self/fd") == before
 
@@ -344,7 +344,7 @@ def test_no_descriptor_is_left_of_a_file_that_became_a_folder_or_that_nobody_wai
 @holds("results/stay-inside")
 def test_a_file_or_a_folder_that_becomes_a_link_meanwhile_is_not_followed(top: Path) -> None:
     fill(top, "a", "b", "d/secret", "e/x")
-    sink = MemoryShelf()
+    sink = MemorySink()
 
     def swap(artifact: Artifact) -> None:
         if artifact.path == "a":
@@ -360,7 +360,7 @@ def test_a_file_or_a_folder_that_becomes_a_link_meanwhile_is_not_followed(top: P
     assert [error.split()[1] for error in collected.errors] == ["'b'", "'d/secret'"]
 
 
-# What is no file, or cannot be kept
+# Entries that are no files or cannot be stored
 
 
 @promise(
@@ -383,7 +383,7 @@ def test_pipes_sockets_and_devices_are_left_out_and_hold_nobody_up(top: Path) ->
 @holds("results/leftovers-delay-nobody")
 def test_a_file_that_becomes_a_pipe_meanwhile_holds_nobody_up(top: Path) -> None:
     fill(top, "a", "b")
-    sink = MemoryShelf()
+    sink = MemorySink()
 
     def swap(artifact: Artifact) -> None:
         (top / "b").unlink()
@@ -392,7 +392,7 @@ def test_a_file_that_becomes_a_pipe_meanwhile_holds_nobody_up(top: Path) -> None
     sink.meanwhile = swap
     collected = bring(top, "*", sink=sink, at_once=1)
     assert paths(collected) == ["a"]
-    assert collected.errors == ("artifact 'b' is no file any more",)
+    assert collected.errors == ("artifact 'b' is no longer a file",)
 
 
 @holds("results/leftovers-delay-nobody")
@@ -421,7 +421,7 @@ def test_a_file_that_grows_all_the_time_is_as_large_as_it_was_when_it_was_opened
 @holds("results/artifacts-follow-patterns")
 def test_what_a_shelf_does_not_take_is_an_error_and_the_others_are_kept(top: Path) -> None:
     fill(top, "a", "b", "c")
-    sink = MemoryShelf()
+    sink = MemorySink()
     sink.refused.add("b")
     collected = bring(top, "*", sink=sink)
     assert paths(collected) == ["a", "c"]
@@ -433,7 +433,7 @@ def test_a_few_files_are_on_their_way_at_a_time(top: Path) -> None:
     under_way: set[str] = set()
     most = 0
 
-    class SlowShelf(MemoryShelf):
+    class SlowSink(MemorySink):
         async def put(self, artifact: Artifact, data: BinaryIO) -> None:
             nonlocal most
             under_way.add(artifact.path)
@@ -443,7 +443,7 @@ def test_a_few_files_are_on_their_way_at_a_time(top: Path) -> None:
             await super().put(artifact, data)
             under_way.remove(artifact.path)
 
-    assert len(bring(top, "*", sink=SlowShelf(), at_once=3).artifacts) == 20
+    assert len(bring(top, "*", sink=SlowSink(), at_once=3).artifacts) == 20
     assert 1 < most <= 3
 
 
@@ -478,7 +478,7 @@ def test_a_path_that_is_too_long_is_an_error_and_ends_nothing(top: Path) -> None
 def test_more_files_than_may_be_are_an_error_and_the_first_are_kept(top: Path) -> None:
     for number in range(ARTIFACTS_MAX + 5):
         (top / f"{number:05}").touch()
-    sink = MemoryShelf()
+    sink = MemorySink()
     collected = bring(top, "*", sink=sink)
     assert len(collected.artifacts) == len(sink.files) == ARTIFACTS_MAX
     (error,) = collected.errors
@@ -487,11 +487,11 @@ def test_more_files_than_may_be_are_an_error_and_the_first_are_kept(top: Path) -
 
 def test_of_many_errors_the_first_are_told_and_the_others_counted(top: Path) -> None:
     fill(top, *(f"{number:03}" for number in range(ERRORS_MAX + 7)))
-    sink = MemoryShelf()
+    sink = MemorySink()
     sink.refused.update(os.listdir(top))
     errors = bring(top, "*", sink=sink).errors
     assert errors[0] == "000 is refused"
-    assert errors[ERRORS_MAX:] == ("7 more artifacts could not be kept",)
+    assert errors[ERRORS_MAX:] == ("7 more artifacts could not be stored",)
 
 
 def test_a_harvest_that_is_cancelled_stops_soon_and_closes_all_that_it_opened(top: Path) -> None:
@@ -502,13 +502,13 @@ def test_a_harvest_that_is_cancelled_stops_soon_and_closes_all_that_it_opened(to
     async def within() -> None:
         descriptor = os.open(top, os.O_RDONLY)
         before = open_files(top)
-        sink, began = MemoryShelf(), asyncio.Event()
+        sink, began = MemorySink(), asyncio.Event()
         sink.meanwhile = lambda artifact: began.set() if artifact.path == "9" else None
         async with asyncio.timeout(SECONDS_MAX), asyncio.TaskGroup() as tasks:
             bringing = tasks.create_task(collect(descriptor, sink, Patterns(["*"])))
             await began.wait()
             bringing.cancel()
-        for thread in [each for each in threading.enumerate() if each.name == "harvest"]:
+        for thread in [each for each in threading.enumerate() if each.name == "collect"]:
             thread.join(SECONDS_MAX)
         assert open_files(top) == before
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""The folder of results, on a real disk."""
+"""The results folder, on a real disk."""
 
 import asyncio
 import errno
@@ -26,7 +26,7 @@ from airunner.model.spec import JobSpec
 from airunner.model.steps import StepStatus
 from airunner.worker.workspace.results.manifest import manifest
 from airunner.worker.workspace.results.results import FolderResults
-from airunner.worker.workspace.sources.source_names import is_ours
+from airunner.worker.workspace.sources.source_names import is_reserved
 from airunner.worker.workspace.workspace import (
     ArtifactSink,
     Collected,
@@ -36,7 +36,7 @@ from airunner.worker.workspace.workspace import (
 )
 from tests.promises import holds, promise
 from tests.support.loop import virtually
-from tests.worker.workspace.results.sink_contract import Kept, Scene, ShelfContract, artifact
+from tests.worker.workspace.results.sink_contract import Kept, Scene, SinkContract, artifact
 from tests.zoo import SECONDS_MAX
 
 JOB = Job(
@@ -105,7 +105,7 @@ def names(folder: Path) -> set[str]:
 
 
 def kept_in(folder: Path) -> Kept:
-    """Each file of a folder, links apart."""
+    """The content and mode of each file in a folder, except links."""
     found = {}
     for path in folder.rglob("*"):
         if path.is_file() and not path.is_symlink():
@@ -114,7 +114,7 @@ def kept_in(folder: Path) -> Kept:
     return found
 
 
-class TestFolderShelf(ShelfContract):
+class TestFolderSink(SinkContract):
     def play(self, folder: Path, scene: Scene) -> None:
         async def within() -> None:
             parent = folder / "parent"
@@ -130,7 +130,7 @@ class TestFolderShelf(ShelfContract):
         play(within)
 
 
-# The shelf of a folder
+# The artifact sink of the folder
 
 
 async def put(sink: ArtifactSink, path: str, data: bytes, folder: Path) -> None:
@@ -176,11 +176,11 @@ def test_a_file_with_holes_keeps_them(tmp_path: Path) -> None:
 def test_no_artifact_takes_a_name_of_ours(tmp_path: Path, name: str) -> None:
     async def scene() -> None:
         async with opened(tmp_path) as results:
-            with pytest.raises(NotStored, match="a name of airunner's"):
+            with pytest.raises(NotStored, match="airunner uses this name"):
                 await put(results.sink, name, b"mine", tmp_path)
-            with pytest.raises(NotStored, match="a name of airunner's"):
+            with pytest.raises(NotStored, match="airunner uses this name"):
                 await results.sink.link(name, "x")
-            with pytest.raises(NotStored, match="a name of airunner's"):
+            with pytest.raises(NotStored, match="airunner uses this name"):
                 await results.sink.folder(name)
             await put(results.sink, f"below/{name}", b"fine", tmp_path)
 
@@ -244,7 +244,7 @@ def test_what_was_there_before_is_kept_until_there_is_a_new_result(tmp_path: Pat
         async with opened(tmp_path) as results:
             assert names(tmp_path / "results") == set()
             (aside,) = names(tmp_path) - {"results"}
-            assert is_ours(aside)
+            assert is_reserved(aside)
             assert (tmp_path / aside / "old").read_bytes() == b"old"
             assert await results.conclude(summary()) == ()
             assert names(tmp_path) == {"results"}
@@ -392,7 +392,7 @@ def test_results_that_cannot_be_made_are_an_error(tmp_path: Path) -> None:
     "worker.",
 )
 def test_a_line_can_be_read_while_the_job_runs(tmp_path: Path) -> None:
-    """A reader as people use one: `tail -F`, in a process of its own."""
+    """The reader is `tail -F`, in a process of its own."""
     path = tmp_path / "results/step_1.log"
 
     async def scene() -> None:
@@ -490,7 +490,7 @@ def test_a_drive_that_hangs_costs_the_logs_and_holds_the_job_up_for_a_minute_at_
             await results.write(0, b"x" * 64 * 1024)
         assert clock() == RESULTS_STALL_SECONDS_MAX
         said = await results.conclude(summary(ran()))
-        assert said == ("result.json could not be written: the folder took nothing for 60 s",)
+        assert said == ("result.json could not be written: the folder accepted no bytes for 60 s",)
         assert clock() == 2 * RESULTS_STALL_SECONDS_MAX
 
     play(make)
@@ -503,7 +503,7 @@ def test_a_drive_that_hangs_costs_the_logs_and_holds_the_job_up_for_a_minute_at_
 
 
 class Awaited(tuple[StepSummary, ...]):
-    """Steps that whoever comes for them gets once they may."""
+    """Steps that an iteration waits for until the test releases them."""
 
     wanted, may = threading.Event(), threading.Event()
 
@@ -547,7 +547,7 @@ def test_a_result_that_was_told_to_be_missing_does_not_come_later(tmp_path: Path
 
 @holds("results/lines-while-the-job-runs")
 def test_a_full_disk_costs_the_log_and_is_told(tmp_path: Path) -> None:
-    """The limit of a process on the size of files stands in for the end of a disk."""
+    """The process limit on the size of files (RLIMIT_FSIZE) stands in for a full disk."""
     script = """
 import asyncio, os, resource, signal, sys
 from pathlib import Path
@@ -728,7 +728,7 @@ def test_a_worker_that_is_killed_leaves_a_whole_result_or_none(tmp_path: Path) -
         worker.send_signal(signal.SIGKILL)
         worker.wait()
         worker.stdout.close()
-        for folder in filter(is_ours, names(tmp_path)):
+        for folder in filter(is_reserved, names(tmp_path)):
             result = tmp_path / folder / "result.json"
             if result.exists():
                 assert len(json.loads(result.read_bytes())["steps"]) == 200

@@ -1,4 +1,4 @@
-"""A copy of a source is whole and its own, and nothing outside either folder is touched."""
+"""A copy of a source is complete and shares nothing with it, and no outside file is touched."""
 
 import os
 import socket
@@ -154,7 +154,7 @@ def test_pipes_and_sockets_are_left_out_and_named(
         (source / "file").touch()
         tally = stage(source, target)
     assert os.listdir(target) == ["file"]
-    assert sorted(tally.named) == ["pipe (a named pipe)", "socket (a socket)"]
+    assert sorted(tally.examples) == ["pipe (a named pipe)", "socket (a socket)"]
     assert (tally.files, tally.left_out) == (1, 2)
 
 
@@ -162,7 +162,7 @@ def test_not_all_of_many_that_are_left_out_are_named(source: Path, target: Path)
     for number in range(LEFT_OUT_NAMED + 5):
         os.mkfifo(source / str(number))
     tally = stage(source, target)
-    assert (len(tally.named), tally.left_out) == (LEFT_OUT_NAMED, LEFT_OUT_NAMED + 5)
+    assert (len(tally.examples), tally.left_out) == (LEFT_OUT_NAMED, LEFT_OUT_NAMED + 5)
 
 
 def test_what_airunner_keeps_at_the_top_is_left_out_and_below_it_is_not(
@@ -238,7 +238,7 @@ def test_a_tree_may_be_deeper_than_there_are_descriptors(source: Path, target: P
 
 @contextmanager
 def nobody() -> Iterator[None]:
-    """As a user whom rights bind; root is everybody."""
+    """Runs as a user without root's rights."""
     if os.geteuid() != 0:
         yield
         return
@@ -305,7 +305,7 @@ def test_copying_stops_within_a_large_file(source: Path, target: Path) -> None:
     assert (target / "large").stat().st_size < 64 * MIB
 
 
-# Others who change the source meanwhile
+# Changes of the source during the copy
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A job.json says its steps, and what is wrong in it is said with its place."""
+"""A job.json gives steps and patterns, and an error in it is reported with its position."""
 
 import json
 import os
@@ -35,14 +35,14 @@ def test_steps_and_patterns_are_read(tmp_path: Path, source: int) -> None:
         "artifacts": ["build/", "!build/tmp"],
     }
     (tmp_path / "job.json").write_text(json.dumps(said))
-    brought = read_job_json(source, SPEC)
-    assert brought.steps == (
+    job_json = read_job_json(source, SPEC)
+    assert job_json.steps == (
         Step(run="make"),
         Step(run="make test", name="test", timeout_seconds=90, continue_on_error=True),
         Step(run="ls", working_directory="src", environment={"A": "b"}, timeout_seconds=7),
     )
-    assert brought.artifacts == ("build/", "!build/tmp")
-    assert brought.remarks == ()
+    assert job_json.artifacts == ("build/", "!build/tmp")
+    assert job_json.remarks == ()
 
 
 def test_no_steps_are_steps(source: int) -> None:
@@ -54,10 +54,10 @@ def test_a_byte_order_mark_is_none_of_it() -> None:
 
 
 def test_a_key_that_is_not_known_is_remarked_and_not_refused() -> None:
-    brought = parse_job_json(b'{"steps": [], "artefacts": ["x"], "$schema": "y"}', SPEC)
-    assert brought.remarks == (
-        "job.json: a job.json has no key 'artefacts', which is left out: did you mean artifacts?",
-        "job.json: a job.json has no key '$schema', which is left out; it may have steps, artifacts",
+    job_json = parse_job_json(b'{"steps": [], "artefacts": ["x"], "$schema": "y"}', SPEC)
+    assert job_json.remarks == (
+        "job.json: a job.json has no key 'artefacts', which is ignored: did you mean artifacts?",
+        "job.json: a job.json has no key '$schema', which is ignored; it may have steps, artifacts",
     )
 
 

@@ -1,4 +1,4 @@
-"""What was staged is known again, and whatever a job has made of it is not."""
+"""A snapshot recognizes the staged files, and not the files that a job has changed."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A source is a folder below the worker's root, and nothing else is ever opened."""
+"""A source is a folder below the worker's root, and no other file or folder is opened."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.promises import holds, promise
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A root with a folder in it, and one beside it."""
+    """A root with a folder in it, and another folder beside it."""
     (tmp_path / "jobs" / "team" / "job").mkdir(parents=True)
     (tmp_path / "jobs" / "file").touch()
     (tmp_path / "outside" / "job").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""One job at a time has a source, whoever dies, freezes or hurries."""
+"""One job at a time holds the lock of a source, also after crashes, freezes and races."""
 
 import fcntl
 import multiprocessing
@@ -40,12 +40,12 @@ def names(source: int) -> list[str]:
     "earlier attempt gets into the results of the later one.",
 )
 def test_a_source_has_one_job_and_says_which(source: int) -> None:
-    claim = SourceLock(source, "0190-one", 1)
+    lock = SourceLock(source, "0190-one", 1)
     for job, attempt in (("0190-two", 1), ("0190-two", 9), ("0190-one", 1)):
         with pytest.raises(SetupFailed, match="busy with job 0190-one"):
             SourceLock(source, job, attempt)
     assert names(source) == [LOCK]
-    claim.release()
+    lock.release()
     assert names(source) == []
     SourceLock(source, "0190-two", 1).release()
 
@@ -55,22 +55,22 @@ def test_a_later_attempt_of_a_job_takes_over_and_the_earlier_one_leaves_it_alone
     source: int,
 ) -> None:
     frozen = SourceLock(source, "0190-one", 1)
-    claim = SourceLock(source, "0190-one", 2)
+    lock = SourceLock(source, "0190-one", 2)
     with pytest.raises(SetupFailed, match="busy with job 0190-one"):
         SourceLock(source, "0190-one", 1)
     frozen.release()
     assert names(source) == [LOCK]
     with pytest.raises(SetupFailed, match="busy with job 0190-one"):
         SourceLock(source, "0190-two", 1)
-    claim.release()
+    lock.release()
     assert names(source) == []
 
 
 def hold(folder: str, told: Connection) -> None:
-    claim = SourceLock(os.open(folder, FOLDER), "0190-dead", 1)
+    lock = SourceLock(os.open(folder, FOLDER), "0190-dead", 1)
     told.send(True)
     told.recv()
-    claim.release()
+    lock.release()
 
 
 @holds("sources/one-job-at-a-time")
@@ -87,10 +87,10 @@ def test_a_claim_ends_with_its_process_and_the_next_one_takes_its_place(
     process.kill()
     process.join()
     assert names(source) == [LOCK]
-    claim = SourceLock(source, "0190-two", 1)
+    lock = SourceLock(source, "0190-two", 1)
     with pytest.raises(SetupFailed, match="busy with job 0190-two"):
         SourceLock(source, "0190-dead", 1)
-    claim.release()
+    lock.release()
     assert names(source) == []
 
 
@@ -144,9 +144,9 @@ def test_a_lock_that_is_no_file_is_refused_and_nothing_happens_to_it(
 
 @holds("sources/one-job-at-a-time")
 def test_of_many_who_come_at_once_one_has_it(source: int) -> None:
-    """Each round, some threads claim the source together; a lock's owner is the open file."""
+    """In each round, threads lock the source together; an flock's owner is the open file."""
 
-    def claim(number: int) -> SourceLock | None:
+    def lock(number: int) -> SourceLock | None:
         try:
             return SourceLock(source, f"job-{number}", 1)
         except SetupFailed:
@@ -154,7 +154,7 @@ def test_of_many_who_come_at_once_one_has_it(source: int) -> None:
 
     with ThreadPoolExecutor(RACERS) as racers:
         for _ in range(ROUNDS):
-            won = [each for each in racers.map(claim, range(RACERS)) if each is not None]
+            won = [each for each in racers.map(lock, range(RACERS)) if each is not None]
             assert len(won) == 1
             won[0].release()
             assert names(source) == []

@@ -1,4 +1,4 @@
-"""Jobs on sources, on a real disk: what they get, what they leave, and what nobody touches."""
+"""Jobs on sources, on a real disk: their copies, their results, and the limits of their reach."""
 
 import asyncio
 import hashlib
@@ -25,7 +25,7 @@ MANY = 3_000  # files, which take a moment
 
 @pytest.fixture
 def jobs(tmp_path: Path) -> Path:
-    """A root of sources with one in it."""
+    """A root of sources with one source in it."""
     source = tmp_path / "jobs" / "team" / "build"
     (source / "src").mkdir(parents=True)
     (source / "src" / "main.c").write_text("int main;")
@@ -41,7 +41,7 @@ def source(jobs: Path) -> Path:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """Everything in a folder, as it is: links are not followed."""
+    """All entries of a folder; links are not followed."""
     found = {}
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):
@@ -77,7 +77,7 @@ def job(source: str) -> Job:
 
 
 async def conclude(folder: FolderWorkspace, collected: Collected | None = None) -> None:
-    """Write the summary of an attempt that did well."""
+    """Writes the summary of a successful attempt."""
     assert folder.results
     summary = Summary(
         job=job("team/build"),
@@ -160,7 +160,7 @@ def test_what_is_wrong_in_a_job_json_is_said_before_anything_is_copied(
         with pytest.raises(SetupFailed, match=r"job\.json:2:13: this is not JSON"):
             await folder.fetch(bench.report)
         assert os.listdir(checkout(folder)) == []
-        assert folder.results  # which say so to whoever looks there
+        assert folder.results  # which tell a reader of the refusal
         await folder.remove()
         assert LOCK not in os.listdir(source)
 
@@ -260,7 +260,13 @@ def test_a_copy_that_takes_its_time_says_how_far_it_is(
     async def scene(bench: Bench) -> None:
         (tmp_path / "copy").mkdir()
         target = os.open(tmp_path / "copy", FOLDER)
-        slow = Source(jobs, job("team/build"), bench.folders.clock, written=True, pace=0.0)
+        slow = Source(
+            jobs,
+            job("team/build"),
+            bench.folders.clock,
+            must_be_writable=True,
+            progress_seconds=0.0,
+        )
         await slow.open()
         await slow.stage(target, bench.report)
         await slow.release()
@@ -276,11 +282,13 @@ def test_a_copy_that_takes_its_time_says_how_far_it_is(
 def test_a_source_that_nobody_may_write_to_will_do_if_the_results_go_elsewhere(
     tmp_path: Path,
 ) -> None:
-    """Such as one in /sys, for whoever it may be."""
+    """/sys is read-only for every user, root included."""
 
     async def scene(bench: Bench) -> None:
         for written in (True, False):
-            source = Source(Path("/sys"), job("kernel"), bench.folders.clock, written=written)
+            source = Source(
+                Path("/sys"), job("kernel"), bench.folders.clock, must_be_writable=written
+            )
             if written:
                 with pytest.raises(
                     SetupFailed, match=r"cannot write into the source kernel: .* its results"
@@ -293,11 +301,11 @@ def test_a_source_that_nobody_may_write_to_will_do_if_the_results_go_elsewhere(
     play(tmp_path, scene)
 
 
-# What is left
+# Results and artifacts
 
 
 async def make(bench: Bench, folder: FolderWorkspace, script: str) -> Collected:
-    """Run a job's script, and collect what it left."""
+    """Runs a job's script, and collects its artifacts."""
     end, output = await bench.pen.run("sh", "-ec", script, directory=folder.directory())
     assert (end.code, output) == (0, b"")
     assert folder.results
@@ -379,12 +387,12 @@ def test_results_that_cannot_be_made_fail_the_set_up(tmp_path: Path, jobs: Path)
     play(tmp_path, scene, sources=jobs, results=tmp_path / "here" / "results")
 
 
-# Those who mean harm
+# Hostile jobs
 
 
 @pytest.fixture
 def outside(tmp_path: Path) -> Path:
-    """What nobody may read, write or delete."""
+    """A folder beside the sources that no job may read, write or delete."""
     folder = tmp_path / "outside"
     (folder / "checkout" / "src").mkdir(parents=True)
     for path in (folder / "secret", folder / "checkout" / "secret"):
