@@ -85,7 +85,7 @@ OF_RESULTS: Final = (
     Mutation(
         name="a piece of an artifact that is left behind",
         promise="results/artifacts-follow-patterns",
-        file="airunner/worker/files/atomic.py",
+        file="airunner/files/atomic.py",
         old="            os.unlink(temporary, dir_fd=folder)\n        raise\n",
         new="            os.stat(temporary, dir_fd=folder)\n        raise\n",
         test=f"{SINK}test_what_is_not_what_was_said_is_not_kept_and_the_next_one_is",

@@ -21,7 +21,7 @@ OF_SOURCES: Final = (
     Mutation(
         name="a way down through links",
         promise="sources/nothing-outside-the-root",
-        file="airunner/worker/files/descent.py",
+        file="airunner/files/descent.py",
         old="os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC\n",
         new="os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC\n",
         test=f"{COPY}test_what_is_swapped_meanwhile_leads_nowhere_and_holds_nobody_up",
@@ -29,11 +29,10 @@ OF_SOURCES: Final = (
     Mutation(
         name="a way back up into whatever is there now",
         promise="sources/nothing-outside-the-root",
-        file="airunner/worker/files/descent.py",
+        file="airunner/files/descent.py",
         old="            if _identity(above) != self._closed.pop():\n",
         new="            if self._closed.pop() == ():\n",
-        test="tests/worker/files/test_descent.py::"
-        "test_a_folder_that_is_moved_meanwhile_does_not_lead_out",
+        test="tests/files/test_descent.py::test_a_folder_that_is_moved_meanwhile_does_not_lead_out",
     ),
     Mutation(
         name="a source lock that stops no other job",

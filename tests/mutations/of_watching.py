@@ -44,7 +44,7 @@ OF_WATCHING: Final = (
     Mutation(
         name="a fetch that replaces what came meanwhile",
         promise="results/fetch-is-whole-or-nothing",
-        file="airunner/worker/files/atomic.py",
+        file="airunner/files/atomic.py",
         old="        if replace:\n",
         new="        if True:\n",
         test=f"{FETCHED}test_a_file_that_came_meanwhile_is_not_replaced_either",
@@ -52,7 +52,7 @@ OF_WATCHING: Final = (
     Mutation(
         name="half of a file that stays",
         promise="results/fetch-is-whole-or-nothing",
-        file="airunner/worker/files/atomic.py",
+        file="airunner/files/atomic.py",
         old="            os.unlink(temporary, dir_fd=folder)\n        raise\n",
         new="            pass\n        raise\n",
         test=f"{FETCHED}test_what_breaks_off_leaves_nothing",
@@ -60,7 +60,7 @@ OF_WATCHING: Final = (
     Mutation(
         name="a fetch that fills a file under its own name",
         promise="results/fetch-is-whole-or-nothing",
-        file="airunner/worker/files/atomic.py",
+        file="airunner/files/atomic.py",
         old='    temporary = f".partial-{os.urandom(4).hex()}"\n',
         new="    temporary = name\n",
         test=f"{FETCHED}test_until_it_is_whole_a_file_is_not_there",

@@ -38,6 +38,7 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
+from airunner.files.locked_folder import LockedFolder
 from airunner.model.limits import (
     REFUSED_BYTES_MAX,
     REFUSED_SPOOLS_MAX,
@@ -45,7 +46,6 @@ from airunner.model.limits import (
     VISIBILITY_SECONDS_MAX,
 )
 from airunner.model.protocol.worker_protocol import Assignment
-from airunner.worker.files.locked_folder import LockedFolder
 from airunner.worker.spool.disk_spool import DiskSpool
 from airunner.worker.spool.lease_file import read_final, read_lease, write_lease
 from airunner.worker.spool.spool import FinalReport, Spool, SpoolDamaged

@@ -29,15 +29,15 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
+from airunner.files.descent import FOLDER
+from airunner.files.locked_folder import LockedFolder
+from airunner.files.removal import remove_tree
 from airunner.model.jobs import Job
 from airunner.model.limits import KIB
 from airunner.model.reports import Remark, Report
 from airunner.model.steps import Step
 from airunner.worker.clock import Clock
 from airunner.worker.environment import git_environment
-from airunner.worker.files.descent import FOLDER
-from airunner.worker.files.locked_folder import LockedFolder
-from airunner.worker.files.removal import remove_tree
 from airunner.worker.process import Launcher
 from airunner.worker.workspace.fingerprint import FOLDERS, Fingerprint
 from airunner.worker.workspace.git_clone import GitCloner
