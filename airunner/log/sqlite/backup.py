@@ -21,6 +21,7 @@ from typing import Final
 
 import apsw
 
+from airunner.files.sync import sync
 from airunner.log.log import LogRefused
 from airunner.log.sqlite.damage import reported_as_damage
 from airunner.log.sqlite.repair.artifacts import Copied, copy, new_folder, stored_artifacts
@@ -70,15 +71,6 @@ def new(path: Path, out: Path) -> None:
         raise LogRefused(f"{out} {what}: name a file that does not exist")
     if not out.parent.is_dir():
         raise LogRefused(f"there is no folder {out.parent}: make it first")
-
-
-def sync(path: Path) -> None:
-    """Make a file, or the names in a folder, outlive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _copy(path: Path, source: apsw.Connection, part: Path) -> None:

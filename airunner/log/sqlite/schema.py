@@ -30,6 +30,7 @@ from typing import Final
 import apsw
 from apsw import sqlite_extra
 
+from airunner.files.sync import sync
 from airunner.log.log import LogRefused
 from airunner.model.limits import KIB
 
@@ -175,11 +176,7 @@ def touch(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync(path.parent)
 
 
 def _beside(path: Path) -> tuple[Path, Path]:

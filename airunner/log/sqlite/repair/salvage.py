@@ -24,9 +24,10 @@ from typing import Any, Final
 
 import apsw
 
+from airunner.files.sync import sync
 from airunner.log.log import LogRefused
 from airunner.log.records import FACTS
-from airunner.log.sqlite.backup import new, sync
+from airunner.log.sqlite.backup import new
 from airunner.log.sqlite.lock import FileLock
 from airunner.log.sqlite.migrations import check_format
 from airunner.log.sqlite.repair.artifacts import copy, new_folder, stored_artifacts
