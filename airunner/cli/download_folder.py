@@ -75,7 +75,7 @@ class DownloadFolder:
         mode = 0o777 if artifact.executable else 0o666
         with self._file_errors(artifact.path), Descent(self._top) as way:
             way.follow(above, make=True)
-            with atomic_write(way.here, name, mode, replace=self._replace) as file:
+            with atomic_write(name, mode, folder=way.here, replace=self._replace) as file:
                 yield Downloaded(file)
 
     def _is_complete(self, artifact: Artifact) -> bool:

@@ -11,14 +11,18 @@ _NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  
 
 
 @contextmanager
-def atomic_write(folder: int, name: str, mode: int, *, replace: bool = True) -> Iterator[int]:
-    """Writes a file into an open folder, and names it when the block ends; yields its descriptor.
+def atomic_write(
+    name: str, mode: int, *, folder: int | None = None, replace: bool = True
+) -> Iterator[int]:
+    """Writes a file and names it when the block ends; yields its descriptor.
 
-    Until then the file has a temporary name. It is closed before it is renamed, because some drives
-    report a full disk only on close. An exception of the block or of the close leaves no file
-    behind. The umask applies to `mode`. Without `replace`, an existing name raises FileExistsError.
+    `name` is a path, or a name in the open `folder`. Until the block ends, the file has a temporary
+    name in the same folder. It is closed before it is renamed, because some drives report a full
+    disk only on close. An exception of the block or of the close leaves no file behind. The umask
+    applies to `mode`. Without `replace`, an existing name raises FileExistsError. A block that must
+    survive a power cut calls fsync itself.
     """
-    temporary = f".partial-{os.urandom(4).hex()}"
+    temporary = os.path.join(os.path.dirname(name), f".partial-{os.urandom(4).hex()}")
     file = os.open(temporary, _NEW, mode, dir_fd=folder)
     try:
         try:
@@ -42,7 +46,7 @@ def write_all(file: int, data: bytes | memoryview) -> None:
         left = left[os.write(file, left) :]
 
 
-def _publish(temporary: str, name: str, folder: int) -> None:
+def _publish(temporary: str, name: str, folder: int | None) -> None:
     """Renames a file to a free name. Raises FileExistsError if the name is taken."""
     try:
         os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)

@@ -61,7 +61,7 @@ OF_WATCHING: Final = (
         name="a fetch that fills a file under its own name",
         promise="results/fetch-is-whole-or-nothing",
         file="airunner/files/atomic.py",
-        old='    temporary = f".partial-{os.urandom(4).hex()}"\n',
+        old='    temporary = os.path.join(os.path.dirname(name), f".partial-{os.urandom(4).hex()}")\n',
         new="    temporary = name\n",
         test=f"{FETCHED}test_until_it_is_whole_a_file_is_not_there",
     ),

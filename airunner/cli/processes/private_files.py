@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from airunner.cli.exit_codes import CommandFailed
+from airunner.files.atomic import atomic_write, write_all
 
 
 def make_private_folder(folder: Path) -> None:
@@ -17,13 +18,9 @@ def make_private_folder(folder: Path) -> None:
 
 def write_private(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Writes a file whole or not at all. No other user can read it before it has its mode."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        scratch.unlink(missing_ok=True)
-        handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(data)
-        scratch.replace(path)
+        with atomic_write(str(path), 0o600) as file:
+            os.fchmod(file, mode)
+            write_all(file, data)
     except OSError as error:
         raise CommandFailed(f"cannot write {path}: {error.strerror}") from None

@@ -9,7 +9,6 @@ renamed, so it is complete or missing. A file that is damaged, or of another ver
 SpoolDamaged.
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, TypeVar
@@ -18,7 +17,7 @@ from zlib import crc32
 import msgspec
 from msgspec import structs
 
-from airunner.files.atomic import write_all
+from airunner.files.atomic import atomic_write, write_all
 from airunner.model.errors import InvalidRequest
 from airunner.model.protocol.worker_protocol import Assignment
 from airunner.worker.spool.spool import FinalReport, SpoolDamaged
@@ -71,13 +70,8 @@ _FINAL_REPORT: Final = msgspec.msgpack.Decoder(FinalReport)
 def _write(path: Path, value: object) -> None:
     body = _packer.encode(value)
     data = _VERSION + crc32(body).to_bytes(4, "big") + body
-    fresh = f"{path}.new"
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        write_all(descriptor, data)
-    finally:
-        os.close(descriptor)
-    os.replace(fresh, path)
+    with atomic_write(str(path), 0o600) as file:
+        write_all(file, data)
 
 
 def _read(path: Path, decoder: msgspec.msgpack.Decoder[T]) -> T:

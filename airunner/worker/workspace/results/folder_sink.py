@@ -60,7 +60,7 @@ class FolderSink:
         try:
             with Descent(self._folder) as walk:
                 walk.follow(above, make=True)
-                with atomic_write(walk.here, name, mode) as file:
+                with atomic_write(name, mode, folder=walk.here) as file:
                     _copy(artifact, source, file, stop)
         except OSError as error:
             raise _not_stored(artifact.path, error) from None

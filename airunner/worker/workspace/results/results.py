@@ -117,7 +117,7 @@ class FolderResults:
 
     def _write(self, text: bytes) -> None:
         assert self._folder is not None
-        with atomic_write(self._folder, RESULT, 0o666) as file:
+        with atomic_write(RESULT, 0o666, folder=self._folder) as file:
             write_all(file, text)
             os.fsync(file)
             if self._logs.given_up:  # the job has failed for this reason
