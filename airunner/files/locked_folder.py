@@ -1,19 +1,20 @@
 """One locked folder for each living worker below a work root, and the folders of dead workers.
 
-A worker that is killed removes nothing. So each worker has its own folder and holds a lock on it,
-which the kernel releases when the process ends, also by SIGKILL. A folder without a lock is
-abandoned: the next worker that starts below the same root removes it.
+A worker that is killed removes nothing. So each worker has its own folder and holds a lock on it
+(lock.py). A folder without a lock is abandoned: the next worker that starts below the same root
+removes it.
 
 Rejected: process ids in names. The kernel reuses them, and they mean nothing in another
 container that shares the disk.
 """
 
-import fcntl
 import os
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
+
+from airunner.files.lock import is_named, try_lock
 
 PREFIX: Final = "worker-"  # names of removable folders; all other names below the root are kept
 
@@ -62,12 +63,11 @@ class LockedFolder:
         except OSError:
             return False
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            there = os.path.samestat(os.stat(folder), os.fstat(descriptor))
+            locked = try_lock(descriptor) and is_named(str(folder), descriptor)
         except OSError:
-            there = False
-        if there:
+            locked = False
+        if locked:
             self._locks.append(descriptor)
         else:
             os.close(descriptor)
-        return there
+        return locked

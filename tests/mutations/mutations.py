@@ -225,8 +225,8 @@ IN_THE_LOG: Final = (
         name="a second server on the same file",
         promise="log-file/one-server-per-log",
         file="airunner/log/sqlite/lock.py",
-        old="            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
-        new="            fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)\n",
+        old="        if not try_lock(self._file):\n",
+        new="        if not try_lock(self._file, shared=True):\n",
         test="tests/log/sqlite/test_lock.py::test_a_second_process_is_refused_and_told_who_has_it",
     ),
     Mutation(

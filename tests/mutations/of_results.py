@@ -38,8 +38,8 @@ OF_RESULTS: Final = (
         name="a frozen attempt that removes what the next has moved aside",
         promise="results/folder-belongs-to-one-attempt",
         file="airunner/worker/workspace/results/results.py",
-        old="            if os.path.samestat(named, os.fstat(self._folder)):\n",
-        new="            if named:\n",
+        old="            if is_named(self._name, self._folder, folder=self._parent):\n",
+        new="            if self._folder:\n",
         test=f"{RESULTS}test_an_attempt_that_was_frozen_writes_into_the_folder_that_was_moved_aside",
     ),
     Mutation(

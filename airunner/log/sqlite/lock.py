@@ -8,12 +8,12 @@ What was rejected: SQLite's own locks (they are for a transaction, and two serve
 turns); a pid file alone (the pid of a dead server may be another process's by now).
 """
 
-import fcntl
 import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from airunner.files.lock import try_lock
 from airunner.log.log import LogRefused
 
 _PID_BYTES_MAX: Final = 32
@@ -34,15 +34,13 @@ class FileLock:
         """
         self.path = path.with_name(f"{path.name}.lock")
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(self._file):
             holder = holder_of(self._file)
             os.close(self._file)
             raise LogInUse(
                 f"{path} is in use by {holder}: a log has one server; stop that one first, or give "
                 "this one a file of its own"
-            ) from None
+            )
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
 
@@ -58,9 +56,7 @@ def is_served(path: Path) -> bool:
     with suppress(FileNotFoundError):
         file = os.open(path.with_name(f"{path.name}.lock"), os.O_RDONLY | os.O_CLOEXEC)
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+            return not try_lock(file, shared=True)
         finally:
             os.close(file)
     return False

@@ -29,6 +29,7 @@ from typing import Final
 
 from airunner.files.atomic import atomic_write, write_all
 from airunner.files.descent import FOLDER
+from airunner.files.lock import is_named
 from airunner.files.removal import remove_tree
 from airunner.files.serial_thread import SerialThread
 from airunner.model.limits import RESULTS_STALL_SECONDS_MAX
@@ -129,8 +130,7 @@ class FolderResults:
         """Removes the results of earlier attempts, unless a later attempt has begun."""
         with suppress(OSError):
             assert self._folder is not None
-            named = os.stat(self._name, dir_fd=self._parent, follow_symlinks=False)
-            if os.path.samestat(named, os.fstat(self._folder)):
+            if is_named(self._name, self._folder, folder=self._parent):
                 aside = re.compile(rf"{re.escape(self._aside)}[0-9a-f]{{8}}")
                 for name in filter(aside.fullmatch, os.listdir(self._parent)):
                     remove_tree(self._parent, name)

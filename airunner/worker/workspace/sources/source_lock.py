@@ -16,13 +16,13 @@ Rules
 """
 
 import errno
-import fcntl
 import os
 import re
 import stat
 from contextlib import suppress
 from typing import Final
 
+from airunner.files.lock import is_named, try_lock
 from airunner.worker.workspace.sources.source_names import LOCK
 from airunner.worker.workspace.workspace import SetupFailed
 
@@ -31,7 +31,6 @@ _TEXT: Final = re.compile(r"([A-Za-z0-9_.-]{1,64}) (\d{1,9})\n")
 _TEXT_BYTES_MAX: Final = 128
 _OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAKE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_LOCKED: Final = (errno.EAGAIN, errno.EACCES)  # flock's errors if another process holds the lock
 
 
 class SourceLock:
@@ -52,7 +51,7 @@ class SourceLock:
         Ignores errors of the drive.
         """
         with suppress(OSError):
-            if self._is_named(self._file):
+            if is_named(LOCK, self._file, folder=self._source):
                 os.unlink(LOCK, dir_fd=self._source)
         os.close(self._file)
 
@@ -62,7 +61,7 @@ class SourceLock:
             try:
                 if self._may_replace(current):
                     locked = self._replace()
-                    if self._is_named(locked):
+                    if is_named(LOCK, locked, folder=self._source):
                         return locked
                     os.close(locked)
             finally:
@@ -76,25 +75,22 @@ class SourceLock:
         """
         if not stat.S_ISREG(os.fstat(current).st_mode):
             raise OSError(errno.EINVAL, "it is no regular file")
-        try:
-            fcntl.flock(current, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in _LOCKED:
-                raise
+        if not try_lock(current):
             text = os.pread(current, _TEXT_BYTES_MAX, 0).decode(errors="replace")
             holder = _TEXT.fullmatch(text)
             job, attempt = (holder[1], int(holder[2])) if holder else ("another job", 0)
             if job != self._job or attempt >= self._attempt:
                 name = f"job {job}" if holder else job
-                raise SetupFailed(f"the source is busy with {name}: try again later") from None
-        return self._is_named(current)
+                raise SetupFailed(f"the source is busy with {name}: try again later")
+        return is_named(LOCK, current, folder=self._source)
 
     def _replace(self) -> int:
         """Renames a new locked file over the name, and returns its descriptor."""
         name = f"{LOCK}-{os.urandom(4).hex()}"
         new = os.open(name, _MAKE, 0o644, dir_fd=self._source)
         try:
-            fcntl.flock(new, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locked = try_lock(new)
+            assert locked, "no other process knows the name of the file"
             os.write(new, f"{self._job} {self._attempt}\n".encode())
             os.rename(name, LOCK, src_dir_fd=self._source, dst_dir_fd=self._source)
         except BaseException:
@@ -103,11 +99,3 @@ class SourceLock:
             os.close(new)
             raise
         return new
-
-    def _is_named(self, file: int) -> bool:
-        """Whether the lock's name refers to an open file."""
-        try:
-            named = os.stat(LOCK, dir_fd=self._source, follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        return os.path.samestat(named, os.fstat(file))
