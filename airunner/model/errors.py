@@ -1,4 +1,4 @@
-"""Everything airunner refuses to do, one class per reason.
+"""The refusals of airunner: one exception class for each reason.
 
     Refused
       InvalidRequest      INVALID_ARGUMENT      never retry: the request itself is wrong
@@ -7,26 +7,26 @@
       UnknownJob          NOT_FOUND
       UnknownArtifact     NOT_FOUND
       IdempotencyConflict ALREADY_EXISTS
-      StaleLease          FAILED_PRECONDITION   the job is no longer this caller's
+      StaleLease          FAILED_PRECONDITION   the caller no longer holds the job's lease
       CancelPending       FAILED_PRECONDITION   a cancelled job's lease is not renewed
       AlreadyFinished     FAILED_PRECONDITION
-      OutOfSequence       FAILED_PRECONDITION   reports are missing before these
+      OutOfSequence       FAILED_PRECONDITION   earlier reports are missing
       LimitReached        RESOURCE_EXHAUSTED    retry when there is room
       DataLoss            DATA_LOSS             the log holds less than the caller has seen, or is damaged
       ShuttingDown        UNAVAILABLE           retry, with backoff
       Stalled             UNAVAILABLE           the log is full: retry, with backoff
-      Unreachable         UNAVAILABLE           nobody answered; says what to look at
+      Unreachable         UNAVAILABLE           no answer; the message names likely causes
 
-A refusal is the caller's to handle; each names the gRPC status that tells the
-caller what to do about it, and `retry` says it in one bit. A broken invariant
-is ours: it is an AssertionError and ends the process.
+A caller handles a refusal. Each class has the gRPC status that tells the caller how to
+react, and `retry`: whether the same request may succeed later. A broken invariant is not
+a refusal: it raises AssertionError and ends the process.
 """
 
 from typing import ClassVar
 
 
 class Refused(Exception):
-    """The request is understood, and the answer is no."""
+    """Base class of all refusals: the request was understood and declined."""
 
     status: ClassVar[str] = "FAILED_PRECONDITION"
     retry: ClassVar[bool] = False
@@ -44,19 +44,19 @@ class InvalidRequest(Refused):
 
 
 class Unauthenticated(Refused):
-    """No token, or one that cannot be trusted."""
+    """The caller sent no token, or an invalid token."""
 
     status = "UNAUTHENTICATED"
 
 
 class NotAllowed(Refused):
-    """The token is good, but its roles do not include this call."""
+    """The token is valid, but its roles do not allow this call."""
 
     status = "PERMISSION_DENIED"
 
 
 class UnknownJob(Refused):
-    """No job has this id: it never existed, or retention has removed it."""
+    """No job has this id: the job never existed, or retention has removed it."""
 
     status = "NOT_FOUND"
 
@@ -65,7 +65,7 @@ class UnknownJob(Refused):
 
 
 class UnknownArtifact(Refused):
-    """The latest attempt of the job has left no file under this name."""
+    """The latest attempt of the job has no artifact of this name."""
 
     status = "NOT_FOUND"
 
@@ -76,31 +76,31 @@ class UnknownArtifact(Refused):
 
 
 class IdempotencyConflict(Refused):
-    """The request id was used before, for a job with other parameters."""
+    """An earlier request for a different job used this request id (the idempotency key)."""
 
     status = "ALREADY_EXISTS"
 
 
 class StaleLease(Refused):
-    """The lease behind this task token has lapsed, ended or been taken away."""
+    """The lease of this task token has lapsed or ended, or another lease has replaced it."""
 
     def __init__(self, why: str = "the lease behind this task token has ended") -> None:
         super().__init__(why)
 
 
 class CancelPending(Refused):
-    """The job is being cancelled, so its lease is not renewed."""
+    """The job's lease is not renewed, because a cancellation of the job was requested."""
 
     def __init__(self) -> None:
         super().__init__("a cancel was requested: stop the job and complete it")
 
 
 class AlreadyFinished(Refused):
-    """What is over cannot be cancelled, or completed in another way."""
+    """A finished job cannot be cancelled, nor completed with a different outcome."""
 
 
 class OutOfSequence(Refused):
-    """Reports are missing between the last that the log has and these."""
+    """A report's number does not follow the number of the last stored report: some are missing."""
 
     def __init__(self, expected: int, got: int) -> None:
         super().__init__(f"expected the report numbered {expected}, got {got}")
@@ -108,20 +108,20 @@ class OutOfSequence(Refused):
 
 
 class LimitReached(Refused):
-    """A limit would be passed; the message names it with its value and unit."""
+    """The request would exceed a limit; the message has the limit's name, value and unit."""
 
     status = "RESOURCE_EXHAUSTED"
     retry = True
 
 
 class DataLoss(Refused):
-    """The caller has seen more of a job than the log holds, or asks for what is damaged there."""
+    """The log holds less of a job than the caller has seen, or the requested events are damaged."""
 
     status = "DATA_LOSS"
 
 
 class ShuttingDown(Refused):
-    """The server is going away; the same request will do on the next one."""
+    """The server is shutting down; the caller repeats the request on the next server."""
 
     status = "UNAVAILABLE"
     retry = True
@@ -131,7 +131,7 @@ class ShuttingDown(Refused):
 
 
 class Stalled(Refused):
-    """The server cannot write to its log, and decides nothing until it can."""
+    """The server cannot append to its log, and makes no decision until it can."""
 
     status = "UNAVAILABLE"
     retry = True
@@ -141,7 +141,7 @@ class Stalled(Refused):
 
 
 class Unreachable(Refused):
-    """The server could not be reached, or did not answer in time."""
+    """The server was not reachable, or did not answer within the timeout."""
 
     status = "UNAVAILABLE"
     retry = True

@@ -1,14 +1,14 @@
-"""What can happen. A fact is decided once, logged, and true for ever.
+"""The facts of the event log. A fact is decided once, appended to the log, and never changes.
 
-An Event is a fact with its position in the log and its time. Every other state in the system is
+An Event is a fact with its position in the log and its time. All other state is
 computed from events.
 
-Each fact is about one subject. A JobFact is about a job and names it as `id`. A SubjectFact is about
-something else (a run, a pipeline, a queue, a group, a schedule) and names it as `subject`. The types
-tell them apart, so code that reads jobs cannot be given a fact about a queue.
+Each fact is about one subject. A JobFact is about a job and names it as `id`. A SubjectFact is
+about something else (a run, a pipeline, a queue, a group, a schedule) and names it as `subject`.
+The types tell the two apart, so code that reads jobs cannot be given a fact about a queue.
 
-A fact states the new situation ("attempt 2, lease until T"), never an instruction ("one more
-attempt"). So a log can be read in five years without knowledge of today's rules.
+A fact states a result ("attempt 2, lease until T"), never an instruction ("one more
+attempt"), so a log of today can be replayed under the rules of a later release.
 """
 
 from typing import assert_never
@@ -34,6 +34,8 @@ from airunner.model.spec import JobSpec
 
 
 class Enqueued(Struct, frozen=True, gc=False):
+    """A job was created and waits in line; `request` is the submitter's idempotency key."""
+
     id: JobId
     spec: JobSpec
     request: RequestId
@@ -42,71 +44,73 @@ class Enqueued(Struct, frozen=True, gc=False):
 
 
 class Leased(Struct, frozen=True, gc=False):
+    """An attempt began: a worker holds a lease of the job."""
+
     id: JobId
     attempt: int
     lease: Lease
 
 
 class Renewed(Struct, frozen=True, gc=False):
-    """The lease holds until later; no watcher is told."""
+    """The lease was extended to a later `until`. Not part of the job's event stream."""
 
     id: JobId
     lease: Lease
 
 
 class Returned(Struct, frozen=True, gc=False):
-    """Back in line, at the job's old place."""
+    """The attempt ended and the job waits again, at its old place in line."""
 
     id: JobId
-    attempt: int  # the one that is over
+    attempt: int  # the attempt that ended
     ending: AttemptEnd
-    failures: int  # of the job, this one included if it counts
+    failures: int  # of the job, including this attempt if its end counts as a failure
 
 
 class CancelRequested(Struct, frozen=True, gc=False):
-    """Whatever happens now, the job ends CANCELLED."""
+    """A running job is to be stopped. From here on it can only end as CANCELLED."""
 
     id: JobId
-    attempt: int  # the one that runs
+    attempt: int  # the running attempt
     by: Subject
 
 
 class Finished(Struct, frozen=True, gc=False):
-    """The one end that a job has; `state` is final."""
+    """The job ended, once and for all; `state` is final."""
 
     id: JobId
-    attempt: int  # the one that ended with it; 0: the job was in line
+    attempt: int  # the attempt that ended with the job; 0: the job was in line
     state: JobState
     outcome: Outcome
-    ending: AttemptEnd | None  # of the attempt that was running, if one was
+    ending: AttemptEnd | None  # of the running attempt; None: no attempt was running
     failures: int
-    seal: Seal | None = None  # of the job's log; whoever records the fact puts it there
+    seal: Seal | None = None  # of the job's log; set by the engine when it records the fact
 
 
 class Reported(Struct, frozen=True, gc=False):
-    """Something its worker said of the current attempt."""
+    """A report of the current attempt's worker: output, progress, metrics and the like."""
 
     id: JobId
     attempt: int
-    sent: int  # the worker's own number of it (the last, if it takes several); 0: not numbered
+    sent: int  # the worker's number of the report (of a batch: the last number); 0: not numbered
     report: Report
 
 
 class ReportTotals(Struct, frozen=True, gc=False):
-    """How far the reports of a job had come.
+    """The totals of a job's reports up to a position of the log.
 
-    Nobody decides this: it is what a log may tell a replay in the place of all that was
-    Reported so far, so that a start takes no longer for more output.
+    A summary, not a decision: during a replay a log may yield it in the place of all earlier
+    Reported facts of the job, so that the start-up time does not grow with the output.
     """
 
     id: JobId
-    sent: int  # of the current attempt
+    sent: int  # the number of the current attempt's last report
     output_bytes: int
     output_bytes_cut: int
 
 
 class ArtifactKept(Struct, frozen=True, gc=False):
-    """A file that the current attempt made is kept, whole, beside the log."""
+    """A file of the current attempt is stored, complete, in the blob store."""
 
     id: JobId
     attempt: int
@@ -114,25 +118,25 @@ class ArtifactKept(Struct, frozen=True, gc=False):
 
 
 class OutputDropped(Struct, frozen=True, gc=False):
-    """Retention has taken the output of a finished job; its other events stay."""
+    """Retention removed the output of a finished job; its other events stay."""
 
     id: JobId
 
 
 class ArtifactsDropped(Struct, frozen=True, gc=False):
-    """Retention has taken the artifacts of a finished job; its log stays."""
+    """Retention removed the artifacts of a finished job; its log stays."""
 
     id: JobId
 
 
 class Forgotten(Struct, frozen=True, gc=False):
-    """Retention has taken the job and all of its events."""
+    """Retention removed the job and all of its events."""
 
     id: JobId
 
 
 class SubjectFact(Struct, frozen=True, gc=False):
-    """The base of each fact about something other than a job. No job's watcher sees it.
+    """The base of each fact about something other than a job. Not part of a job's event stream.
 
     `subject` is a kind and a name, such as `queue/builds`. A kind of fact is a subclass.
     """
@@ -155,7 +159,7 @@ def subject_of(fact: Fact) -> str:
 
 
 def sequence_count(fact: Fact) -> int:
-    """How many sequences of its job's stream the fact takes; 0: no watcher sees it."""
+    """The number of sequences that the fact takes in its job's event stream; 0: not part of it."""
     match fact:
         case Reported(report=report):
             return count_sequences(report)
@@ -170,11 +174,11 @@ def sequence_count(fact: Fact) -> int:
 
 
 class Event(Struct, frozen=True, gc=False):
-    """A fact with its position in the log and its place in its job's stream.
+    """A fact with its position in the log and its sequence in the job's event stream.
 
-    `first` is the first of the sequence_count(fact) sequences that the fact takes. For a fact that
-    takes none it is the sequence of the job's last visible event, and 0 if the fact is about no job.
-    `link` is the chain of the job's visible events up to this one.
+    A fact takes sequence_count(fact) sequences, beginning at `first`. For a fact that takes
+    none, `first` is the sequence of the job's last visible event, and 0 if the fact is about no
+    job. `link` is the hash chain over the job's visible events up to and including this event.
     """
 
     place: Position
@@ -192,6 +196,6 @@ class Event(Struct, frozen=True, gc=False):
 
     @property
     def last(self) -> Sequence:
-        """The highest sequence that the event takes."""
+        """The last sequence of the event; equal to `first` if it takes one sequence or none."""
         taken = count_sequences(self.fact.report) if isinstance(self.fact, Reported) else 1
         return Sequence(self.first + taken - 1)

@@ -1,4 +1,4 @@
-"""What a job is; nothing about how it is queued, kept or run."""
+"""The job record and its parts: ids, states, reasons, leases, attempts, outcomes."""
 
 from enum import StrEnum
 from hashlib import blake2b
@@ -10,27 +10,27 @@ from airunner.model.proof.seal import NOTHING, Link, Seal
 from airunner.model.spec import JobSpec
 from airunner.model.steps import StepStatus
 
-Position = NewType("Position", int)  # in the log: one order for everything, 1, 2, 3 ...
+Position = NewType("Position", int)  # of an event in the log, over all jobs: 1, 2, 3 ...
 BEGINNING = Position(0)  # before the first event
-Sequence = NewType("Sequence", int)  # in one job's stream: 1, 2, 3 ... over all its attempts
-Instant = NewType("Instant", int)  # milliseconds since the epoch; never goes back
+Sequence = NewType("Sequence", int)  # in one job's event stream, over all attempts: 1, 2, 3 ...
+Instant = NewType("Instant", int)  # milliseconds since the epoch; the server's never decrease
 Millis = NewType("Millis", int)
 
 JobId = NewType("JobId", str)  # a UUIDv7
-RequestId = NewType("RequestId", str)  # the submitter's idempotency key; "" is none
-TaskToken = NewType("TaskToken", str)  # the secret that one lease gives to one worker
-TokenDigest = NewType("TokenDigest", bytes)  # all that the server keeps of a TaskToken
-WorkerId = NewType("WorkerId", str)  # one incarnation of a worker, not its name
-Subject = NewType("Subject", str)  # who is calling, as their token says
+RequestId = NewType("RequestId", str)  # the submitter's idempotency key; "": none
+TaskToken = NewType("TaskToken", str)  # the secret of a lease, known to its worker alone
+TokenDigest = NewType("TokenDigest", bytes)  # the server stores this in place of a TaskToken
+WorkerId = NewType("WorkerId", str)  # one worker process; workers of a pool share a name, not an id
+Subject = NewType("Subject", str)  # the caller: the subject claim of the bearer token
 
 
 def digest(token: TaskToken) -> TokenDigest:
-    """What stands for a token wherever it is kept, so that no log holds a secret."""
+    """The digest of a task token. It is stored in the token's place, so no log holds a secret."""
     return TokenDigest(blake2b(token.encode(), digest_size=16).digest())
 
 
 class JobState(StrEnum):
-    """Where a job is on its way. Why it is there is data on the job, never a sixth state."""
+    """The state of a job. The reason for a state is data on the job, never a sixth state."""
 
     SCHEDULED = "scheduled"
     RUNNING = "running"
@@ -44,47 +44,47 @@ class JobState(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a job ended."""
+    """The reason for which a job ended."""
 
-    EXITED = "exited"  # the command ended by itself; exit_code says how
-    SIGNALED = "signaled"  # a signal ended it; exit_code is 128 + signal
-    TIMEOUT = "timeout"  # it ran longer than it may
+    EXITED = "exited"  # the command exited; exit_code has its status
+    SIGNALED = "signaled"  # a signal killed the command; exit_code is 128 + signal
+    TIMEOUT = "timeout"  # the command ran longer than the job's timeout
     CANCELLED = "cancelled"
-    LOST = "lost"  # as many leases lapsed as may
-    OOM = "oom"  # it used more memory than it may
+    LOST = "lost"  # attempts_max leases lapsed or were reported dead
+    OOM = "oom"  # the command exceeded its memory limit
     SETUP_FAILED = "setup_failed"  # checkout, workspace or sandbox; the command never ran
-    QUEUE_TIMEOUT = "queue_timeout"  # it waited in line longer than it may
+    QUEUE_TIMEOUT = "queue_timeout"  # the job waited in line longer than its queue timeout
     NOT_FOUND = "not_found"  # no such command; exit_code is 127
     NOT_EXECUTABLE = "not_executable"  # exit_code is 126
-    FAILED = "failed"  # a worker of the published contract said no more than that
-    ARTIFACTS_FAILED = "artifacts_failed"  # the command did well; what it made could not be kept
+    FAILED = "failed"  # a worker of the published contract reported a failure without a reason
+    ARTIFACTS_FAILED = "artifacts_failed"  # the command exited 0; its artifacts were not stored
 
 
 class StepResult(Struct, frozen=True, kw_only=True, gc=False):
-    """What came of one step; its place in the list is its index."""
+    """The result of one step. Its index is its position in `Outcome.steps`."""
 
     name: str
     status: StepStatus
-    exit_code: int | None = None  # None: it never ran, or never ended
+    exit_code: int | None = None  # None: the step never ran, or never ended
     started_at: Instant | None = None  # by the worker's clock
     ended_at: Instant | None = None
 
 
 class Outcome(Struct, frozen=True, kw_only=True, gc=False):
-    """How a job ended. No exit code means that the command never ran or never ended."""
+    """The end of a job. No exit code means that the command never ran or never ended."""
 
     reason: Reason
     exit_code: int | None = None
     signal: int | None = None
     error: str = ""
-    started_at: Instant | None = None  # the process, by the worker's clock
+    started_at: Instant | None = None  # of the process, by the worker's clock
     ended_at: Instant | None = None
     log_complete: bool = True  # False: the worker could not deliver all of its reports
-    steps: tuple[StepResult, ...] = ()  # of a job of steps, each of them
+    steps: tuple[StepResult, ...] = ()  # one result for each step of a job of steps
 
     @property
     def state(self) -> JobState:
-        """Where this leaves a job whose cancelling nobody asked for."""
+        """The final state of a job with this outcome, if no cancellation was requested."""
         if self.reason is Reason.CANCELLED:
             return JobState.CANCELLED
         if self.reason is Reason.EXITED and self.exit_code == 0:
@@ -93,7 +93,7 @@ class Outcome(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Lease(Struct, frozen=True, kw_only=True, gc=False):
-    """One worker's right to one job, until it lapses (the visibility timeout)."""
+    """A worker's exclusive right to run a job until `until`; `span` is the visibility timeout."""
 
     token: TokenDigest
     worker: WorkerId
@@ -102,16 +102,16 @@ class Lease(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class AttemptEnd(StrEnum):
-    """How an attempt ended."""
+    """The end of an attempt."""
 
     FINISHED = "finished"  # with the job's outcome
-    RELEASED = "released"  # given back untouched or unfinished; not a failure
-    LAPSED = "lapsed"  # out of touch for longer than the visibility timeout; a failure
+    RELEASED = "released"  # returned by its worker, started or not; not a failure
+    LAPSED = "lapsed"  # not renewed within the visibility timeout; a failure
     LOST = "lost"  # reported dead by the worker that took over its spool; a failure
 
 
 class PastAttempt(Struct, frozen=True, kw_only=True, gc=False):
-    """A lease that is over, as a job's history tells it."""
+    """An ended attempt in the history of a job."""
 
     number: int
     token: TokenDigest
@@ -122,14 +122,14 @@ class PastAttempt(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Job(Struct, frozen=True, kw_only=True, gc=False):
-    """A job as it is now.
+    """The current state of a job.
 
-    Every fact about it makes a new one: a Struct is copied forty times as fast as a dataclass.
+    Each fact about the job makes a new Job: a Struct is copied forty times as fast as a dataclass.
     """
 
     id: JobId
     spec: JobSpec
-    place: Position  # in line: that of its Enqueued event, so a returned job keeps its turn
+    place: Position  # in line: the position of the Enqueued event, so a returned job keeps its turn
     created_at: Instant
     updated_at: Instant
     request: RequestId = RequestId("")
@@ -137,27 +137,27 @@ class Job(Struct, frozen=True, kw_only=True, gc=False):
     retry_of: JobId | None = None
     state: JobState = JobState.SCHEDULED
     attempt: int = 0  # the ordinal of the latest lease, never reused
-    failures: int = 0  # leases that lapsed or were reported dead; what attempts_max bounds
+    failures: int = 0  # leases that lapsed or were reported dead; attempts_max bounds them
     lease: Lease | None = None
-    leased_at: Instant | None = None  # the current lease, if there is one
-    queued_at: Instant | None = None  # since when it is in line, if it is
-    waited: Millis = Millis(0)  # in line before that
-    attempts: tuple[PastAttempt, ...] = ()  # the leases that are over, oldest first
+    leased_at: Instant | None = None  # start of the current lease; None: no lease
+    queued_at: Instant | None = None  # start of the current wait in line; None: not in line
+    waited: Millis = Millis(0)  # total of the earlier waits in line
+    attempts: tuple[PastAttempt, ...] = ()  # the ended attempts, oldest first
     cancel_requested_at: Instant | None = None
     outcome: Outcome | None = None
     finished_at: Instant | None = None
-    seal: Seal | None = None  # of the log of a job that has ended
+    seal: Seal | None = None  # of the log of a finished job
     sequence: Sequence = Sequence(0)  # of the job's last visible event
-    link: Link = NOTHING  # of that event
-    sent: int = 0  # the number that the current attempt's worker gave its last stored report
-    output_bytes: int = 0  # kept in the log, over all attempts
-    output_bytes_cut: int = 0  # written by the command, but not kept
-    artifacts: int = 0  # files of the latest attempt
+    link: Link = NOTHING  # of the job's last visible event
+    sent: int = 0  # the worker's number of the current attempt's last stored report
+    output_bytes: int = 0  # stored in the log, over all attempts
+    output_bytes_cut: int = 0  # written by the command, but not in the log (a limit or retention)
+    artifacts: int = 0  # stored files of the latest attempt
     artifact_bytes: int = 0
 
 
 class JobRequest(Struct, frozen=True, kw_only=True, gc=False):
-    """A request for one job."""
+    """A submitter's request to enqueue one job."""
 
     spec: JobSpec
     request: RequestId = RequestId("")
