@@ -18,7 +18,7 @@ from airunner.server.grpc.guard import caller
 from airunner.server.grpc.methods import Methods
 from airunner.server.grpc.response_cache import ResponseCache, made, seen
 from airunner.server.worker_calls import WorkerCalls
-from airunner.wire.client.all_events import decode_types, encode_range
+from airunner.wire.codec.all_events import decode_types, encode_range
 from airunner.wire.codec.job_events import decode_filter, passes
 from airunner.wire.codec.reports import decode_reports
 from airunner.wire.job.v1 import job_pb2 as pb

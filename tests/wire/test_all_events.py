@@ -4,7 +4,7 @@ from airunner.model.job_events import JobCancelRequested, JobEvent, JobEventBody
 from airunner.model.jobs import Instant, JobId, Position, Sequence, Subject
 from airunner.model.limits import KIB, MESSAGE_BYTES_MAX, MESSAGES_TOGETHER_BYTES
 from airunner.model.reports import Chunk, Output, OutputCut, Remark, Stream
-from airunner.wire.client.all_events import decode_types, encode_range
+from airunner.wire.codec.all_events import decode_types, encode_range
 from airunner.wire.codec.job_events import decode_entry
 from airunner.wire.job.v1 import job_pb2 as pb
 
