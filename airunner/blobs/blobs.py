@@ -111,12 +111,12 @@ class DigestChecker:
                 "data",
                 f"{self._artifact.path} ends after {self.size} of {self._artifact.size} bytes",
             )
-        if not self.fits:
+        if not self.matches:
             raise InvalidRequest(
                 "artifact.sha256", f"the bytes of {self._artifact.path} have another digest"
             )
 
     @property
-    def fits(self) -> bool:
+    def matches(self) -> bool:
         """Whether the digest so far is that of the whole."""
         return self._digest.hexdigest() == self._artifact.sha256

@@ -107,10 +107,10 @@ class FolderBlobs:
         self, id: JobId, attempt: int, artifact: Artifact, offset: int = 0
     ) -> AsyncGenerator[bytes, None]:
         place, digest, at = blob_path(self.folder, id, attempt, artifact), sha256(), offset
-        while chunk := await asyncio.wrap_future(self.start(_chunk, place, artifact, at)):
+        while chunk := await asyncio.wrap_future(self.submit(_chunk, place, artifact, at)):
             at += len(chunk)
             if not offset:
-                await asyncio.wrap_future(self.start(digest.update, chunk))
+                await asyncio.wrap_future(self.submit(digest.update, chunk))
                 if at == artifact.size and digest.hexdigest() != artifact.sha256:
                     raise BlobCorrupted(f"{place} has another digest than what was kept")
             yield chunk
@@ -130,7 +130,7 @@ class FolderBlobs:
         self._trash.submit(self._empty)
         return len(known.keys() - self._jobs)
 
-    async def emptied(self) -> None:
+    async def wait_for_removals(self) -> None:
         """Return when what was to be removed is gone."""
         await _on(self._names, bool)
         await _on(self._trash, self._empty)
@@ -141,21 +141,21 @@ class FolderBlobs:
         self._closing = True
         await asyncio.to_thread(self._trash.shutdown)
 
-    def start(self, work: Callable[..., T], *args: object) -> "Future[T]":
+    def submit(self, work: Callable[..., T], *args: object) -> "Future[T]":
         """Begin something with a file's bytes, on a thread."""
         return self._data.submit(work, *args)
 
-    async def name(self, partial: Path, id: JobId, attempt: int, artifact: Artifact) -> bool:
+    async def publish(self, partial: Path, id: JobId, attempt: int, artifact: Artifact) -> bool:
         """Give a whole file its name for good; whether there was none of that name."""
         self._jobs.add(id)
         place = blob_path(self.folder, id, attempt, artifact)
         return await _on(self._names, _name, partial, place, self._sync)
 
-    def unname(self, partial: Path) -> None:
+    def delete_partial(self, partial: Path) -> None:
         """Remove what has not come whole, soon."""
         self._names.submit(_unlink, partial)
 
-    def expect(self, size: int) -> None:
+    def reserve(self, size: int) -> None:
         """So many more bytes are to come, or fewer."""
         self._coming += size
 
@@ -190,11 +190,11 @@ class _FileWriter:
         self._expected = artifact.size
         self._open = True
         self._last: Future[None] | None = None  # of what was begun with the file
-        blobs.expect(self._expected)
+        blobs.reserve(self._expected)
 
     async def begin(self) -> None:
         try:
-            with room_named():
+            with disk_full_as_refusal():
                 await self._do(_create, self._partial)
         except BaseException:
             self.close()
@@ -202,14 +202,14 @@ class _FileWriter:
 
     async def write(self, data: bytes) -> None:
         at = self._tally.size
-        with room_named():
+        with disk_full_as_refusal():
             await self._do(self._put, data, at)
         self._expect_less(len(data))
 
     async def commit(self) -> bool:
-        with room_named():
+        with disk_full_as_refusal():
             await self._do(self._finish)
-            new = await self._blobs.name(self._partial, self._id, self._attempt, self._artifact)
+            new = await self._blobs.publish(self._partial, self._id, self._attempt, self._artifact)
         self._open = False
         return new
 
@@ -218,15 +218,15 @@ class _FileWriter:
         if self._open:
             self._open = False
             if self._last is not None:  # which a caller who went away has left at work, perhaps
-                self._last.add_done_callback(lambda _: self._blobs.unname(self._partial))
+                self._last.add_done_callback(lambda _: self._blobs.delete_partial(self._partial))
 
     async def _do(self, work: Callable[..., None], *args: object) -> None:
-        self._last = self._blobs.start(work, *args)
+        self._last = self._blobs.submit(work, *args)
         await asyncio.wrap_future(self._last)
 
     def _expect_less(self, size: int) -> None:
         self._expected -= size
-        self._blobs.expect(-size)
+        self._blobs.reserve(-size)
 
     # On a thread
 
@@ -261,7 +261,7 @@ def _opened(path: Path, flags: int) -> Iterator[int]:
 
 
 @contextmanager
-def room_named() -> Iterator[None]:
+def disk_full_as_refusal() -> Iterator[None]:
     """LimitReached where the disk has no room."""
     try:
         yield

@@ -53,7 +53,7 @@ def with_sources(flags: JobDraft) -> JobDraft:
         for wire, (name, flag) in _FLAGS.items()
         if getattr(flags, name) is not None and getattr(flags, name) != {}
     }
-    return replace(flags, sources=flag_of)
+    return replace(flags, origins=flag_of)
 
 
 def duration_seconds(flag: str, text: str | None) -> int | None:

@@ -16,7 +16,7 @@ from airunner.cli.render.line_splitter import LineSplitter
 from airunner.cli.render.output_lines import LineFormat, Piece, write_pieces
 from airunner.cli.render.streams import STDOUT, note
 from airunner.model.errors import DataLoss, Refused
-from airunner.model.job_events import JobEvent, JobFinished, trimmed
+from airunner.model.job_events import JobEvent, JobFinished, without_before
 from airunner.model.jobs import JobId
 from airunner.model.reports import Output, OutputCut
 from airunner.wire.client.follow import follow_all
@@ -45,11 +45,11 @@ class AllJobsLines:
 
     def pieces(self, id: JobId, event: JobEvent) -> Iterator[Piece]:
         head = f"{id} ".encode()
-        if isinstance(event.what, Output):
+        if isinstance(event.body, Output):
             self._splitters.setdefault(id, LineSplitter())
         if (lines := self._splitters.get(id)) is not None:
             yield from self._format.pieces(lines.split(event), head)
-        match event.what:
+        match event.body:
             case JobFinished() as ended:
                 self._splitters.pop(id, None)
                 yield from self._format.exit_piece(ended, head)
@@ -79,12 +79,12 @@ async def follow_all_jobs(jobs: JobsClient, view: AllJobsView, *, queue: str = "
     follower = _Follower(view)
     async with aclosing(follow_all(jobs, queue=queue, lost=_note_lost)) as stream:
         async for heard in stream:
-            if heard.begins:
+            if heard.restarted:
                 await write_pieces(view.flush())
                 follower.reset()
                 followed = f"the jobs of queue {queue}" if queue else "all jobs"
                 note(f"following {followed} from now on")
-            await write_pieces(follower.pieces(heard.entries))
+            await write_pieces(follower.pieces(heard.events))
 
 
 class _Follower:
@@ -112,11 +112,11 @@ class _Follower:
             )
         if event.last <= last:
             return None
-        if isinstance(event.what, JobFinished):
+        if isinstance(event.body, JobFinished):
             self._last.pop(id, None)
         else:
             self._last[id] = event.last
-        return trimmed(event, last + 1)
+        return without_before(event, last + 1)
 
 
 def _note_lost(refusal: Refused) -> None:

@@ -77,13 +77,13 @@ async def _read(
                     f"try `airunner monitor {id} --from-sequence {expected}`"
                 )
             expected = event.last + 1
-            if isinstance(event.what, JobLeased):
+            if isinstance(event.body, JobLeased):
                 in_line.clear()
-            elif isinstance(event.what, JobReturned):
+            elif isinstance(event.body, JobReturned):
                 in_line.set()
             await view.show(event)
-            if isinstance(event.what, JobFinished):
-                return event.what
+            if isinstance(event.body, JobFinished):
+                return event.body
     raise CommandFailed(f"job {id} has ended, and has no events from sequence {start} on")
 
 

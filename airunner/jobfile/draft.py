@@ -74,22 +74,22 @@ class JobDraft:
     grace: int | None = None
     attempts_max: int | None = None
     output_bytes_max: int | None = None
-    sources: Mapping[str, str] = field(default_factory=dict)  # field on the wire -> where said
+    origins: Mapping[str, str] = field(default_factory=dict)  # field on the wire -> where said
 
-    def over(self, other: "JobDraft") -> "JobDraft":
+    def with_defaults(self, other: "JobDraft") -> "JobDraft":
         """What is said here, and for the rest what `other` says; maps are merged."""
         said = {
-            each.name: getattr(self if self._says(each.name, other) else other, each.name)
+            each.name: getattr(self if self._decides(each.name, other) else other, each.name)
             for each in fields(self)
         }
         return replace(
             JobDraft(**said),
             environment={**other.environment, **self.environment},
             metadata={**other.metadata, **self.metadata},
-            sources={**other.sources, **self.sources},
+            origins={**other.origins, **self.origins},
         )
 
-    def _says(self, name: str, other: "JobDraft") -> bool:
+    def _decides(self, name: str, other: "JobDraft") -> bool:
         """Whether this draft has the say in a field, be it that it says: none."""
         if name in _WHAT_RUNS:
             return any(getattr(self, each) is not None for each in _WHAT_RUNS)
@@ -110,34 +110,36 @@ class JobDraft:
         try:
             self._check()
             return JobSpec(
-                command=_or(self.command, ""),
+                command=_value_or(self.command, ""),
                 args=self.args or (),
-                script=_or(self.script, ""),
+                script=_value_or(self.script, ""),
                 steps=self.steps,
-                shell=_or(self.shell, ""),
-                name=_or(self.name, ""),
-                queue=_or(self.queue, DEFAULT_QUEUE),
-                source=_unslashed(_or(self.source, "")),
-                repository=_or(self.repository, ""),
-                commit=_or(self.commit, ""),
-                branch=_or(self.branch, ""),
+                shell=_value_or(self.shell, ""),
+                name=_value_or(self.name, ""),
+                queue=_value_or(self.queue, DEFAULT_QUEUE),
+                source=_without_slash(_value_or(self.source, "")),
+                repository=_value_or(self.repository, ""),
+                commit=_value_or(self.commit, ""),
+                branch=_value_or(self.branch, ""),
                 checkout=self._checkout(),
-                working_directory=_or(self.working_directory, ""),
+                working_directory=_value_or(self.working_directory, ""),
                 artifacts=self.artifacts or (),
                 environment=self.environment,
                 metadata=self.metadata,
-                owner=_or(self.owner, ""),
-                process_type=_or(self.process_type, ProcessType.PIPE),
-                terminal=TerminalSize(columns=_or(self.columns, 80), rows=_or(self.rows, 24)),
+                owner=_value_or(self.owner, ""),
+                process_type=_value_or(self.process_type, ProcessType.PIPE),
+                terminal=TerminalSize(
+                    columns=_value_or(self.columns, 80), rows=_value_or(self.rows, 24)
+                ),
                 container=self.container,
-                timeout_seconds=_or(self.timeout, 0),
-                queue_timeout_seconds=_or(self.queue_timeout, 0),
-                grace_seconds=_or(self.grace, GRACE_SECONDS_DEFAULT),
-                attempts_max=_or(self.attempts_max, ATTEMPTS_DEFAULT),
-                output_bytes_max=_or(self.output_bytes_max, OUTPUT_BYTES_DEFAULT),
+                timeout_seconds=_value_or(self.timeout, 0),
+                queue_timeout_seconds=_value_or(self.queue_timeout, 0),
+                grace_seconds=_value_or(self.grace, GRACE_SECONDS_DEFAULT),
+                attempts_max=_value_or(self.attempts_max, ATTEMPTS_DEFAULT),
+                output_bytes_max=_value_or(self.output_bytes_max, OUTPUT_BYTES_DEFAULT),
             )
         except InvalidRequest as error:
-            where = self.sources.get(error.field, error.field)
+            where = self.origins.get(error.field, error.field)
             raise JobFileError(f"{where}: {error.why}") from None
 
     def _check(self) -> None:
@@ -154,22 +156,22 @@ class JobDraft:
         if self.clone is False:
             return None
         return Checkout(
-            depth=_or(self.depth, 1),
-            single_branch=_or(self.single_branch, True),
-            submodules=_or(self.submodules, Submodules.NONE),
+            depth=_value_or(self.depth, 1),
+            single_branch=_value_or(self.single_branch, True),
+            submodules=_value_or(self.submodules, Submodules.NONE),
         )
 
 
-def _unslashed(path: str) -> str:
+def _without_slash(path: str) -> str:
     """A folder without what a shell's completion puts behind its name."""
     return path.rstrip("/") or path
 
 
-def _or(said: Value | None, default: Value) -> Value:
+def _value_or(said: Value | None, default: Value) -> Value:
     return default if said is None else said
 
 
-def locate(repository: str, folder: Path) -> str:
+def resolve_repository(repository: str, folder: Path) -> str:
     """A local path made absolute, from `folder`; any other address as it is.
 
     Like git, it takes a colon before the first slash for the end of a host name,

@@ -33,7 +33,7 @@ from typing import Final, TypeVar
 
 import yaml
 
-from airunner.jobfile.draft import JobDraft, locate
+from airunner.jobfile.draft import JobDraft, resolve_repository
 from airunner.jobfile.error import JobFileError
 from airunner.jobfile.steps import FALSE, STEP_KEYS, TRUE, read_steps, suggestion
 from airunner.model.errors import InvalidRequest
@@ -160,7 +160,7 @@ class _File:
             grace=self.take(top, "gracePeriod", self.duration),
             attempts_max=self.take(top, "attemptsMax", self.number),
             output_bytes_max=self.take(top, "outputBytesMax", self.size),
-            sources=sources,
+            origins=sources,
         )
 
     # Structure
@@ -197,7 +197,7 @@ class _File:
 
     def located(self, repository: str, top: Entries) -> str:
         try:
-            return locate(repository, self.folder)
+            return resolve_repository(repository, self.folder)
         except JobFileError as error:
             raise self.refuse(top["repository"][0], f"repository: {error}") from None
 

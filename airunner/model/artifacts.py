@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from airunner.model import limits
 from airunner.model.errors import InvalidRequest
-from airunner.model.validation import check_text, check_within
+from airunner.model.validation import check_range, check_text_size
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -20,9 +20,11 @@ class Artifact(Struct, frozen=True, kw_only=True, gc=False):
     executable: bool = False
 
     def __post_init__(self) -> None:
-        check_text("path", self.path, limits.ARTIFACT_PATH_BYTES_MAX, "ARTIFACT_PATH_BYTES_MAX")
+        check_text_size(
+            "path", self.path, limits.ARTIFACT_PATH_BYTES_MAX, "ARTIFACT_PATH_BYTES_MAX"
+        )
         if any(part in ("", ".", "..") for part in self.path.split("/")):
             raise InvalidRequest("path", f"{self.path!r} is not a plain path below the workspace")
-        check_within("size", self.size, 0, limits.COUNT_MAX, "bytes")
+        check_range("size", self.size, 0, limits.COUNT_MAX, "bytes")
         if not _DIGEST.fullmatch(self.sha256):
             raise InvalidRequest("sha256", "is not a SHA-256 in 64 lower-case hexadecimal digits")

@@ -118,7 +118,7 @@ class JobEvent(Struct, frozen=True, kw_only=True, gc=False):
     last: Sequence
     at: Instant  # by the server's clock
     attempt: int  # 0: it belongs to none
-    what: JobEventBody
+    body: JobEventBody
     link: Link = NOTHING  # of the chain up to `last`
 
 
@@ -147,9 +147,9 @@ def job_event(event: Event) -> JobEvent | None:
             assert_never(event.fact)
 
 
-def trimmed(whole: JobEvent, start: int) -> JobEvent:
+def without_before(whole: JobEvent, start: int) -> JobEvent:
     """The entry without its sequences before `start`; start <= last."""
-    match whole.what:
+    match whole.body:
         case (
             JobEnqueued()
             | JobLeased()
@@ -163,7 +163,7 @@ def trimmed(whole: JobEvent, start: int) -> JobEvent:
             skip = start - whole.first
             if skip <= 0:
                 return whole
-            return replace(whole, first=Sequence(start), what=without_first(report, skip))
+            return replace(whole, first=Sequence(start), body=without_first(report, skip))
 
 
 def _job_event(event: Event, attempt: int, what: JobEventBody) -> JobEvent:
@@ -172,7 +172,7 @@ def _job_event(event: Event, attempt: int, what: JobEventBody) -> JobEvent:
         last=event.last,
         at=event.at,
         attempt=attempt,
-        what=what,
+        body=what,
         link=event.link,
     )
 
@@ -206,6 +206,6 @@ _KINDS: Final[Mapping[type, str]] = {
 }
 
 
-def kind(what: JobEventBody) -> str:
+def event_kind(what: JobEventBody) -> str:
     """The name of what happened, as the wire contract calls its type of event."""
     return _KINDS[type(what)]

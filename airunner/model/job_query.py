@@ -7,7 +7,7 @@ from airunner.model.jobs import Instant, Job, JobState, Position
 from airunner.model.limits import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
 from airunner.model.namespaces import DEFAULT_NAMESPACE, QueueKey
 from airunner.model.spec import check_namespace, check_queue
-from airunner.model.validation import check_within
+from airunner.model.validation import check_range
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +26,8 @@ class JobQuery:
             check_queue(self.queue)
         if self.namespace is not None:
             check_namespace(self.namespace)
-        check_within("page", self.page, 1, 2**31 - 1, "pages")
-        check_within("page_size", self.page_size, 1, PAGE_SIZE_MAX, "jobs (PAGE_SIZE_MAX)")
+        check_range("page", self.page, 1, 2**31 - 1, "pages")
+        check_range("page_size", self.page_size, 1, PAGE_SIZE_MAX, "jobs (PAGE_SIZE_MAX)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from airunner.model.errors import InvalidRequest
 from airunner.model.limits import REF_BYTES_MAX, REPOSITORY_BYTES_MAX
-from airunner.model.validation import check_text
+from airunner.model.validation import check_text_size
 
 SCHEMES = ("https", "http", "ssh", "git", "file")
 
@@ -40,7 +40,7 @@ def check_repository(repository: str, field: str = "repository") -> None:
     def refuse(why: str) -> InvalidRequest:
         return InvalidRequest(field, why)
 
-    check_text(field, repository, REPOSITORY_BYTES_MAX, "REPOSITORY_BYTES_MAX")
+    check_text_size(field, repository, REPOSITORY_BYTES_MAX, "REPOSITORY_BYTES_MAX")
     if _UNPRINTABLE.search(repository):
         raise refuse("has a space or a control character in it")
     if repository.startswith("-"):
@@ -89,7 +89,7 @@ def _check_url(repository: str, field: str) -> None:
 
 def check_branch(branch: str, field: str = "branch") -> None:
     """Raise InvalidRequest unless this is a branch or tag name as git takes one."""
-    check_text(field, branch, REF_BYTES_MAX, "REF_BYTES_MAX")
+    check_text_size(field, branch, REF_BYTES_MAX, "REF_BYTES_MAX")
     bad = (
         _BAD_IN_REF.search(branch)
         or branch.startswith(("-", "/"))

@@ -20,11 +20,11 @@ from airunner.model.steps import Step, check_steps, memory_bytes, text_bytes
 from airunner.model.validation import (
     check_count,
     check_environment,
-    check_line,
-    check_path_below,
-    check_text,
-    check_total,
-    check_within,
+    check_printable,
+    check_range,
+    check_relative_path,
+    check_text_size,
+    check_total_size,
 )
 
 DEFAULT_QUEUE = "default"
@@ -53,7 +53,7 @@ class Checkout(Struct, frozen=True, kw_only=True):
     submodules: Submodules = Submodules.NONE
 
     def __post_init__(self) -> None:
-        check_within("git_clone.depth", self.depth, 0, 2**31 - 1, "commits")
+        check_range("git_clone.depth", self.depth, 0, 2**31 - 1, "commits")
 
 
 class Mount(Struct, frozen=True, kw_only=True):
@@ -70,12 +70,12 @@ class Container(Struct, frozen=True, kw_only=True):
     mounts: tuple[Mount, ...] = ()
 
     def __post_init__(self) -> None:
-        check_text("container.image", self.image, limits.PATH_BYTES_MAX, "PATH_BYTES_MAX")
-        check_text("container.runtime", self.runtime, limits.PATH_BYTES_MAX, "PATH_BYTES_MAX")
+        check_text_size("container.image", self.image, limits.PATH_BYTES_MAX, "PATH_BYTES_MAX")
+        check_text_size("container.runtime", self.runtime, limits.PATH_BYTES_MAX, "PATH_BYTES_MAX")
         paths = [path for each in self.mounts for path in (each.source, each.target)]
         check_count("container.mounts", paths[::2], limits.MOUNTS_MAX, "MOUNTS_MAX")
         for path in paths:
-            check_text("container.mounts", path, limits.PATH_BYTES_MAX, "PATH_BYTES_MAX")
+            check_text_size("container.mounts", path, limits.PATH_BYTES_MAX, "PATH_BYTES_MAX")
 
 
 class TerminalSize(Struct, frozen=True, kw_only=True):
@@ -83,8 +83,8 @@ class TerminalSize(Struct, frozen=True, kw_only=True):
     rows: int = 24
 
     def __post_init__(self) -> None:
-        check_within("terminal.columns", self.columns, 1, limits.TERMINAL_SIZE_MAX, "columns")
-        check_within("terminal.rows", self.rows, 1, limits.TERMINAL_SIZE_MAX, "rows")
+        check_range("terminal.columns", self.columns, 1, limits.TERMINAL_SIZE_MAX, "columns")
+        check_range("terminal.rows", self.rows, 1, limits.TERMINAL_SIZE_MAX, "rows")
 
 
 class JobSpec(Struct, frozen=True, kw_only=True):
@@ -132,17 +132,17 @@ class JobSpec(Struct, frozen=True, kw_only=True):
         self._check_command()
         self._check_source()
         self._check_maps()
-        check_within("timeout_seconds", self.timeout_seconds, 0, limits.TIMEOUT_SECONDS_MAX, "s")
-        check_within(
+        check_range("timeout_seconds", self.timeout_seconds, 0, limits.TIMEOUT_SECONDS_MAX, "s")
+        check_range(
             "queue_timeout_seconds",
             self.queue_timeout_seconds,
             0,
             limits.QUEUE_TIMEOUT_SECONDS_MAX,
             "s",
         )
-        check_within("grace_seconds", self.grace_seconds, 0, limits.GRACE_SECONDS_MAX, "s")
-        check_within("attempts_max", self.attempts_max, 1, limits.ATTEMPTS_MAX, "failures")
-        check_within("output_bytes_max", self.output_bytes_max, 1, limits.OUTPUT_BYTES_MAX, "bytes")
+        check_range("grace_seconds", self.grace_seconds, 0, limits.GRACE_SECONDS_MAX, "s")
+        check_range("attempts_max", self.attempts_max, 1, limits.ATTEMPTS_MAX, "failures")
+        check_range("output_bytes_max", self.output_bytes_max, 1, limits.OUTPUT_BYTES_MAX, "bytes")
 
     @property
     def script_bytes(self) -> int:
@@ -161,9 +161,9 @@ class JobSpec(Struct, frozen=True, kw_only=True):
         if self.args and not self.command:
             raise InvalidRequest("args", "belong to a command, and there is none")
         if self.command:
-            check_text("command", self.command, limits.COMMAND_BYTES_MAX, "COMMAND_BYTES_MAX")
+            check_text_size("command", self.command, limits.COMMAND_BYTES_MAX, "COMMAND_BYTES_MAX")
             check_count("args", self.args, limits.ARGS_MAX, "ARGS_MAX")
-            check_total("args", self.args, limits.ARGS_BYTES_MAX, "ARGS_BYTES_MAX")
+            check_total_size("args", self.args, limits.ARGS_BYTES_MAX, "ARGS_BYTES_MAX")
 
     def _check_shell_work(self) -> None:
         other = "command" if self.command else "script" if self.script else ""
@@ -176,10 +176,10 @@ class JobSpec(Struct, frozen=True, kw_only=True):
             raise InvalidRequest("script", f"there is a command already: {_ONE_OF}")
         if not self.script.strip():
             raise InvalidRequest("script", "is empty: say what to run")
-        check_text("script", self.script, limits.SCRIPT_BYTES_MAX, "SCRIPT_BYTES_MAX")
+        check_text_size("script", self.script, limits.SCRIPT_BYTES_MAX, "SCRIPT_BYTES_MAX")
 
     def _check_shell(self) -> None:
-        check_line("shell", self.shell, limits.SHELL_BYTES_MAX, "SHELL_BYTES_MAX")
+        check_printable("shell", self.shell, limits.SHELL_BYTES_MAX, "SHELL_BYTES_MAX")
         try:
             words = shlex.split(self.shell)
         except ValueError:
@@ -201,21 +201,21 @@ class JobSpec(Struct, frozen=True, kw_only=True):
         if self.commit:
             check_commit(self.commit)
         if self.working_directory:
-            check_path_below("working_directory", self.working_directory)
+            check_relative_path("working_directory", self.working_directory)
         if self.artifacts:
             check_patterns(self.artifacts)
 
     def _check_maps(self) -> None:
         if self.name:
-            check_line("name", self.name, limits.NAME_BYTES_MAX, "NAME_BYTES_MAX")
+            check_printable("name", self.name, limits.NAME_BYTES_MAX, "NAME_BYTES_MAX")
         if self.owner:
-            check_text("owner", self.owner, limits.OWNER_BYTES_MAX, "OWNER_BYTES_MAX")
+            check_text_size("owner", self.owner, limits.OWNER_BYTES_MAX, "OWNER_BYTES_MAX")
         if self.environment:
             check_environment("environment", self.environment)
         if self.metadata:
             check_count("metadata", self.metadata, limits.METADATA_MAX, "METADATA_MAX")
             pairs = [*self.metadata, *self.metadata.values()]
-            check_total("metadata", pairs, limits.METADATA_BYTES_MAX, "METADATA_BYTES_MAX")
+            check_total_size("metadata", pairs, limits.METADATA_BYTES_MAX, "METADATA_BYTES_MAX")
 
 
 def first_difference(one: JobSpec, other: JobSpec) -> str | None:
@@ -250,7 +250,7 @@ def _check_name(name: str, field: str, kind: str) -> None:
 
 def check_source(path: str) -> None:
     """Raise InvalidRequest unless this can be a folder below a worker's root of sources."""
-    check_path_below("source", path, "the worker's folder of sources")
+    check_relative_path("source", path, "the worker's folder of sources")
     if not path.isprintable() or not all(part not in ("", ".") for part in path.split("/")):
         raise InvalidRequest("source", f"{path!r} is not a plain relative path, such as runs/17")
 
@@ -259,7 +259,7 @@ def check_patterns(patterns: tuple[str, ...]) -> None:
     """Raise InvalidRequest unless these can be patterns of artifacts."""
     check_count("artifacts", patterns, limits.ARTIFACT_PATTERNS_MAX, "ARTIFACT_PATTERNS_MAX")
     for pattern in patterns:
-        check_text("artifacts", pattern, limits.PATH_BYTES_MAX, "PATH_BYTES_MAX")
+        check_text_size("artifacts", pattern, limits.PATH_BYTES_MAX, "PATH_BYTES_MAX")
         if not pattern.removeprefix("!").strip() or ".." in pattern.split("/"):
             raise InvalidRequest("artifacts", f"{pattern!r} is not a pattern below the workspace")
         if _DANGLING.search(pattern):

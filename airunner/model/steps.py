@@ -15,11 +15,11 @@ from airunner.model.errors import InvalidRequest
 from airunner.model.validation import (
     check_count,
     check_environment,
-    check_line,
-    check_path_below,
-    check_text,
-    check_total,
-    check_within,
+    check_printable,
+    check_range,
+    check_relative_path,
+    check_text_size,
+    check_total_size,
 )
 
 IN_STEP: Final = "in step "  # begins an outcome's error that says first where it came up
@@ -42,14 +42,14 @@ class Step(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not self.run.strip():
             raise InvalidRequest("run", "is empty: say what to run")
-        check_text("run", self.run, limits.SCRIPT_BYTES_MAX, "SCRIPT_BYTES_MAX")
+        check_text_size("run", self.run, limits.SCRIPT_BYTES_MAX, "SCRIPT_BYTES_MAX")
         if self.name:
-            check_line("name", self.name, limits.NAME_BYTES_MAX, "NAME_BYTES_MAX")
+            check_printable("name", self.name, limits.NAME_BYTES_MAX, "NAME_BYTES_MAX")
         if self.environment:
             check_environment("environment", self.environment)
         if self.working_directory:
-            check_path_below("working_directory", self.working_directory)
-        check_within("timeout_seconds", self.timeout_seconds, 0, limits.TIMEOUT_SECONDS_MAX, "s")
+            check_relative_path("working_directory", self.working_directory)
+        check_range("timeout_seconds", self.timeout_seconds, 0, limits.TIMEOUT_SECONDS_MAX, "s")
 
     @property
     def title(self) -> str:
@@ -75,7 +75,7 @@ class StepStatus(StrEnum):
 def check_steps(field: str, steps: Sequence[Step]) -> None:
     """Raise InvalidRequest if these are too many for one job, or say too much together."""
     check_count(field, steps, limits.STEPS_MAX, "STEPS_MAX")
-    check_total(field, _texts(steps), limits.STEPS_BYTES_MAX, "STEPS_BYTES_MAX")
+    check_total_size(field, _texts(steps), limits.STEPS_BYTES_MAX, "STEPS_BYTES_MAX")
 
 
 def memory_bytes(steps: Sequence[Step]) -> int:

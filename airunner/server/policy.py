@@ -25,7 +25,7 @@ from airunner.model.limits import (
 )
 from airunner.model.namespaces import DEFAULT_NAMESPACE
 from airunner.model.spec import DEFAULT_QUEUE, JobSpec, check_queue
-from airunner.model.validation import check_text, check_within
+from airunner.model.validation import check_range, check_text_size
 
 
 class Role(StrEnum):
@@ -98,7 +98,7 @@ def job_request(spec: JobSpec, request_id: str, caller: Caller) -> JobRequest:
 
 def checked_request_id(text: str) -> RequestId:
     """An idempotency key; an empty one is none. Raises InvalidRequest."""
-    check_text("request_id", text, REQUEST_ID_BYTES_MAX, "REQUEST_ID_BYTES_MAX")
+    check_text_size("request_id", text, REQUEST_ID_BYTES_MAX, "REQUEST_ID_BYTES_MAX")
     return RequestId(text)
 
 
@@ -112,7 +112,7 @@ def queue_or_default(queue: str) -> str:
 def jobs_to_lease(count: int) -> int:
     """The most jobs that a caller wants at once; 0 means one. Raises InvalidRequest."""
     count = count or 1
-    check_within("max_jobs", count, 1, DEQUEUE_JOBS_MAX, "jobs (DEQUEUE_JOBS_MAX)")
+    check_range("max_jobs", count, 1, DEQUEUE_JOBS_MAX, "jobs (DEQUEUE_JOBS_MAX)")
     return count
 
 
@@ -120,5 +120,5 @@ def visibility_timeout(seconds: int) -> Millis:
     """A lease's span; 0 means the published default. Raises InvalidRequest."""
     seconds = seconds or VISIBILITY_SECONDS_DEFAULT
     low, high = VISIBILITY_SECONDS_MIN, VISIBILITY_SECONDS_MAX
-    check_within("visibility_timeout_seconds", seconds, low, high, "s")
+    check_range("visibility_timeout_seconds", seconds, low, high, "s")
     return Millis(seconds * 1000)

@@ -23,7 +23,7 @@ from airunner.model.facts import (
 from airunner.model.job_events import job_event
 from airunner.model.jobs import BEGINNING, Instant, JobId, Position
 from airunner.model.jobs import Sequence as EventSequence
-from airunner.model.proof.chain import linked
+from airunner.model.proof.chain import next_link
 from airunner.model.proof.seal import NOTHING, Seal
 from airunner.store.machine import Machine
 from airunner.store.queue import Queue
@@ -116,7 +116,7 @@ class Engine:
             first, before = EventSequence(job.sequence + (sequence_count(fact) > 0)), job.link
         event = Event(place, now, fact, first, before)
         if seen := job_event(event):
-            event = replace(event, link=linked(before, seen))
+            event = replace(event, link=next_link(before, seen))
         if isinstance(fact, Finished):
             seal = Seal(
                 count=event.last,

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from airunner.blobs.blobs import BlobCorrupted, BlobStore
-from airunner.blobs.folder import PARTIAL, TRASH, FolderBlobs, blob_path, blobs_folder, room_named
+from airunner.blobs.folder import (
+    PARTIAL,
+    TRASH,
+    FolderBlobs,
+    blob_path,
+    blobs_folder,
+    disk_full_as_refusal,
+)
 from airunner.blobs.memory import MemoryBlobs
 from airunner.model.errors import LimitReached
 from tests.blobs.blob_contract import LARGE, ONE, TWO, DepotContract, artifact, get, is_there, put
@@ -121,7 +128,7 @@ def test_what_goes_leaves_no_folder_behind(tmp_path: Path) -> None:
         blobs.delete_job(TWO, 3)
         with closing(await blobs.create(ONE, 1, artifact(LARGE))) as deposit:
             await deposit.write(LARGE[:9])
-        await blobs.emptied()
+        await blobs.wait_for_removals()
         await blobs.close()
 
     asyncio.run(main())
@@ -143,7 +150,7 @@ def test_a_start_removes_what_was_on_its_way_and_what_no_job_has(tmp_path: Path)
         blobs = FolderBlobs.open(folder)
         assert await blobs.collect_garbage({ONE: 1}) == 0
         assert await is_there(blobs, ONE, b"one")
-        await blobs.emptied()
+        await blobs.wait_for_removals()
         await blobs.close()
 
     asyncio.run(first())
@@ -169,7 +176,7 @@ def test_what_a_server_did_not_get_to_remove_the_next_one_does(tmp_path: Path) -
     async def second() -> None:
         blobs = FolderBlobs.open(folder)
         await blobs.collect_garbage({})
-        await blobs.emptied()
+        await blobs.wait_for_removals()
         await blobs.close()
 
     asyncio.run(first())
@@ -229,9 +236,9 @@ def test_room_is_asked_for_with_all_that_is_still_to_come(tmp_path: Path) -> Non
 
 def test_a_disk_without_room_is_a_limit_and_one_that_fails_is_not() -> None:
     full = Path("/dev/full")
-    with pytest.raises(LimitReached, match="no room"), room_named():
+    with pytest.raises(LimitReached, match="no room"), disk_full_as_refusal():
         full.write_bytes(b"x")
-    with pytest.raises(NotADirectoryError), room_named():
+    with pytest.raises(NotADirectoryError), disk_full_as_refusal():
         (full / "nothing").write_bytes(b"x")
 
 

@@ -108,7 +108,7 @@ def test_a_monitor_whose_connection_died_without_a_word_finds_out_and_misses_not
         ):
             async for entry in entries:
                 seen.append(entry)
-                if isinstance(entry.what, Output) and not away:
+                if isinstance(entry.body, Output) and not away:
                     network.strand()
         return seen, away
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from msgspec import to_builtins
 
-from airunner.model.job_events import JobEvent, kind
+from airunner.model.job_events import JobEvent, event_kind
 from airunner.model.jobs import Job
-from airunner.model.proof.proof import Proof
+from airunner.model.proof.proof import LogVerifier
 from airunner.model.reports import Output, OutputCut
 
 HERE = Path(__file__).parent
@@ -68,16 +68,16 @@ def job_facts(job: Job) -> Json:
 
 def stream_facts(entries: Iterable[JobEvent]) -> Json:
     """Digests of a job's whole stream, independent of how output and cuts are grouped."""
-    proof, events, output = Proof(), sha256(), sha256()
+    proof, events, output = LogVerifier(), sha256(), sha256()
     count = size = cut = 0
     link = b""
     for each in entries:
-        proof.see(each)
+        proof.add(each)
         for line, data in _lines(each):
             events.update(f"{line}\n".encode() + data)
             output.update(data)
             size += len(data)
-        cut += each.what.size if isinstance(each.what, OutputCut) else 0
+        cut += each.body.size if isinstance(each.body, OutputCut) else 0
         count, link = each.last, each.link
     return {
         "count": count,
@@ -93,7 +93,7 @@ def stream_facts(entries: Iterable[JobEvent]) -> Json:
 def sequences(id: str, entry: JobEvent) -> Iterator[str]:
     """One line for each sequence of an entry: adjacent cuts may be joined, and compare equal."""
     for sequence in range(entry.first, entry.last + 1):
-        yield f"{id} {sequence} {kind(entry.what)}"
+        yield f"{id} {sequence} {event_kind(entry.body)}"
 
 
 def differences(golden: Json, found: Json, where: str = "") -> Iterator[str]:
@@ -134,7 +134,7 @@ def tree(folder: Path) -> Mapping[str, str]:
 
 
 def _lines(entry: JobEvent) -> Iterator[tuple[str, bytes]]:
-    what = entry.what
+    what = entry.body
     if isinstance(what, Output):
         for sequence, chunk in enumerate(what.chunks, entry.first):
             yield f"{sequence} {entry.attempt} {chunk.stream} {chunk.at} {what.step}", chunk.data
@@ -142,7 +142,7 @@ def _lines(entry: JobEvent) -> Iterator[tuple[str, bytes]]:
         for sequence in range(entry.first, entry.last + 1):
             yield f"{sequence} {entry.attempt} cut", b""
     else:
-        yield f"{entry.first} {entry.attempt} {entry.at} {kind(what)} {entry.link.hex()}", b""
+        yield f"{entry.first} {entry.attempt} {entry.at} {event_kind(what)} {entry.link.hex()}", b""
 
 
 def _shortened(value: Json) -> Json:

@@ -103,9 +103,9 @@ async def followed(jobs: JobsClient, after: int, through: int, log: str) -> list
     lines: dict[str, None] = {}  # a grown cut repeats its sequences
     async with aclosing(jobs.watch_all(after=Position(after), log=log)) as told:
         async for heard in told:
-            for id, entry in heard.entries:
+            for id, entry in heard.events:
                 new = list(sequences(id, entry))
-                assert isinstance(entry.what, OutputCut) or lines.keys().isdisjoint(new)
+                assert isinstance(entry.body, OutputCut) or lines.keys().isdisjoint(new)
                 lines |= dict.fromkeys(new)
             if heard.place >= through:
                 return list(lines)
@@ -120,11 +120,11 @@ async def ends(it: Site, ids: Sequence[JobId]) -> dict[str, Json]:
             wrote = ""
             async with aclosing(follow(jobs, id)) as entries:
                 seen = [entry async for entry in entries]
-            ended = seen[-1].what
+            ended = seen[-1].body
             assert isinstance(ended, JobFinished)
             for entry in seen:
-                if entry.attempt == seen[-1].attempt and isinstance(entry.what, Output):
-                    wrote += "".join(repr(each.data)[2:-1] for each in entry.what.chunks)
+                if entry.attempt == seen[-1].attempt and isinstance(entry.body, Output):
+                    wrote += "".join(repr(each.data)[2:-1] for each in entry.body.chunks)
             job, _ = await jobs.get(id)
             facts = plain(ended)
             outcome = {

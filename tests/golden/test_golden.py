@@ -221,7 +221,7 @@ def test_follower_of_all_jobs_goes_on_from_a_place_in_the_old_log(
                 jobs.watch_all(after=Position(middle["after"]), log=middle["log"])
             ) as stream:
                 heard = await anext(stream)
-            assert not heard.entries
+            assert not heard.events
             assert heard.place == middle["after"]
             told = await followed(jobs, heard.place, golden["place"], heard.log)
             assert sorted(told) == sorted(middle["told"])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from airunner.jobfile.draft import JobDraft, locate
+from airunner.jobfile.draft import JobDraft, resolve_repository
 from airunner.jobfile.error import JobFileError
 from airunner.jobfile.reader import KEYS, parse_job_file, read_job_file
 from airunner.model.spec import (
@@ -304,19 +304,19 @@ def test_a_script_of_a_megabyte_is_read(tmp_path: Path) -> None:
 def test_what_runs_and_where_is_said_by_the_flags_or_by_the_file(
     flags: JobDraft, file: str, spec: JobSpec
 ) -> None:
-    assert flags.over(parse(file)).spec() == spec
+    assert flags.with_defaults(parse(file)).spec() == spec
 
 
 def test_flags_win_over_the_file_and_maps_are_merged() -> None:
     flags = JobDraft(queue="cpu", environment={"CI": "no", "NEW": "1"})
-    spec = flags.over(parse(WHOLE)).spec()
+    spec = flags.with_defaults(parse(WHOLE)).spec()
     assert spec.queue == "cpu"
     assert spec.environment == {"CI": "no", "VERSION": "1.10", "NEW": "1"}
     assert spec.timeout_seconds == 600
 
 
 def test_another_command_does_not_inherit_the_files_arguments() -> None:
-    spec = JobDraft(command="true").over(parse(WHOLE)).spec()
+    spec = JobDraft(command="true").with_defaults(parse(WHOLE)).spec()
     assert (spec.command, spec.args) == ("true", ())
 
 
@@ -326,20 +326,20 @@ def test_a_section_for_cloning_means_to_clone_unless_it_says_otherwise() -> None
 
 
 def test_a_mistake_in_a_flag_is_told_with_the_name_of_the_flag() -> None:
-    flags = JobDraft(command="x", timeout=10**9, sources={"timeout_seconds": "--timeout"})
+    flags = JobDraft(command="x", timeout=10**9, origins={"timeout_seconds": "--timeout"})
     with pytest.raises(JobFileError, match=r"^--timeout: 1000000000 is not within"):
         flags.spec()
 
 
 def test_a_local_repository_becomes_an_absolute_path(tmp_path: Path) -> None:
     (tmp_path / "project").mkdir()
-    assert locate("project", tmp_path) == str(tmp_path / "project")
-    assert locate("./project", tmp_path) == str(tmp_path / "project")
+    assert resolve_repository("project", tmp_path) == str(tmp_path / "project")
+    assert resolve_repository("./project", tmp_path) == str(tmp_path / "project")
 
 
 @pytest.mark.parametrize("address", ["https://h/p", "git@host:p.git", "ssh://u@h/p", "file:///p"])
 def test_a_remote_repository_stays_as_it_is(address: str, tmp_path: Path) -> None:
-    assert locate(address, tmp_path) == address
+    assert resolve_repository(address, tmp_path) == address
 
 
 def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from airunner.model.spec import (
     check_queue,
     first_difference,
 )
-from airunner.model.validation import check_count, check_text, check_total, check_within
+from airunner.model.validation import check_count, check_range, check_text_size, check_total_size
 
 
 def named(count: int, size: int = 0) -> dict[str, str]:
@@ -187,14 +187,14 @@ def test_the_first_difference_is_named_in_the_order_of_the_fields() -> None:
 
 Check = Literal["within", "text", "count", "total"]
 SENTENCES: dict[Check, tuple[Callable[[], None], str]] = {
-    "within": (lambda: check_within("f", 9, 1, 8, "jobs"), "f: 9 is not within 1 to 8 jobs"),
-    "text": (lambda: check_text("f", "abc", 2, "F_MAX"), "f: is longer than F_MAX (2 bytes)"),
+    "within": (lambda: check_range("f", 9, 1, 8, "jobs"), "f: 9 is not within 1 to 8 jobs"),
+    "text": (lambda: check_text_size("f", "abc", 2, "F_MAX"), "f: is longer than F_MAX (2 bytes)"),
     "count": (
         lambda: check_count("f", ["a", "b"], 1, "F_MAX"),
         "f: has 2 entries, more than F_MAX (1)",
     ),
     "total": (
-        lambda: check_total("f", ["ab", "c"], 2, "F_MAX"),
+        lambda: check_total_size("f", ["ab", "c"], 2, "F_MAX"),
         "f: takes 3 bytes, more than F_MAX (2 bytes)",
     ),
 }

@@ -69,7 +69,7 @@ OF_ARCHIVE: Final = (
         name="a file with another digest that is kept",
         promise="results/acknowledged-artifact-survives",
         file="airunner/blobs/blobs.py",
-        old="        if not self.fits:\n",
+        old="        if not self.matches:\n",
         new="        if False:\n",
         test=f"{DEPOTS}TestFolderDepot::test_bytes_that_are_not_those_that_were_said_are_not_kept",
     ),

@@ -183,7 +183,7 @@ class Campaign:
 
     def _complain_of_what_is_open(self) -> None:
         for view in self.crowd.seen.views:
-            if not view.entries or not isinstance(view.entries[-1].what, JobFinished):
+            if not view.entries or not isinstance(view.entries[-1].body, JobFinished):
                 last = view.entries[-1] if view.entries else None
                 self.crowd.alarm(
                     f"{view.id} has not ended {DRAIN_SECONDS_MAX:g} s after the last round: {last}"

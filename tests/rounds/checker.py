@@ -9,10 +9,10 @@ from itertools import pairwise
 from typing import Final
 
 from airunner.cli.exit_codes import OURS, exit_code
-from airunner.model.job_events import JobFinished, JobLeased, JobReturned, kind
+from airunner.model.job_events import JobFinished, JobLeased, JobReturned, event_kind
 from airunner.model.jobs import AttemptEnd, JobId, JobState, Reason
 from airunner.model.limits import ATTEMPTS_DEFAULT
-from airunner.model.proof.chain import linked
+from airunner.model.proof.chain import next_link
 from airunner.model.proof.seal import NOTHING
 from airunner.model.reports import Chunk, Output, Stream
 from tests.promises import holds
@@ -43,7 +43,7 @@ def acknowledged_jobs_exist_and_have_ended(seen: Sightings) -> Iterator[str]:
 @holds("jobs/final-state-stays")
 def a_job_ends_once_and_last(seen: Sightings) -> Iterator[str]:
     for view in _views(seen):
-        if len(view.ends) > 1 or (view.ends and not isinstance(view.entries[-1].what, JobFinished)):
+        if len(view.ends) > 1 or (view.ends and not isinstance(view.entries[-1].body, JobFinished)):
             yield f"{view.who} saw {view.id} end, and go on"
 
 
@@ -100,7 +100,7 @@ def jobs_end_as_they_must(seen: Sightings) -> Iterator[str]:
         for end in seen.audits[id].ends if id in seen.audits else ():
             code, outcome = seen.wishes[tag].code, end.outcome
             failures = sum(
-                isinstance(each.what, JobReturned) and each.what.ending in _FAILURES
+                isinstance(each.body, JobReturned) and each.body.ending in _FAILURES
                 for each in seen.audits[id].entries
             )
             if outcome.reason is Reason.EXITED and outcome.exit_code != code:
@@ -168,7 +168,7 @@ def no_process_outlives_its_job(seen: Sightings) -> Iterator[str]:
 def what_finished_has_run(seen: Sightings) -> Iterator[str]:
     for id, view in seen.audits.items():
         marked = {(mark.what, mark.attempt) for mark in seen.marked(id)}
-        taken = [each.attempt for each in view.entries if isinstance(each.what, JobLeased)]
+        taken = [each.attempt for each in view.entries if isinstance(each.body, JobLeased)]
         if taken != list(range(1, len(taken) + 1)):
             yield f"{id}: its attempts are numbered {taken}"
         for attempt in {attempt for what, attempt in marked if what == "begin"} - set(taken):
@@ -201,14 +201,14 @@ def seals_hold(seen: Sightings) -> Iterator[str]:
     for id, view in seen.audits.items():
         link, size = NOTHING, 0
         for entry in view.entries:
-            link = linked(link, entry)
+            link = next_link(link, entry)
             if link != entry.link:
                 yield f"{id}: the chain breaks at {entry.first}"
                 break
-            if isinstance(entry.what, Output):
-                size += entry.what.size
-            if isinstance(entry.what, JobFinished):
-                seal = entry.what.seal
+            if isinstance(entry.body, Output):
+                size += entry.body.size
+            if isinstance(entry.body, JobFinished):
+                seal = entry.body.seal
                 if seal is None or (seal.digest, seal.size, seal.count) != (link, size, entry.last):
                     yield f"{id}: its seal does not say what its log does"
 
@@ -235,7 +235,7 @@ def _stdout(view: View) -> bytes:
 def _printed(view: View) -> tuple[tuple[int, int, str], ...]:
     """What `airunner monitor --json` says of a stream."""
     return tuple(
-        (sequence, entry.attempt, kind(entry.what))
+        (sequence, entry.attempt, event_kind(entry.body))
         for entry in view.entries
         for sequence in range(entry.first, entry.last + 1)
     )

@@ -107,10 +107,10 @@ class Listener:
         """Listen, until cancelled."""
         async with self._crowd.connection() as jobs, aclosing(follow_all(jobs)) as stream:
             async for heard in stream:
-                if heard.begins and self.begun.is_set():
+                if heard.restarted and self.begun.is_set():
                     self._crowd.alarm("whoever followed all jobs had to begin anew")
                 self.begun.set()
-                for id, entry in heard.entries:
+                for id, entry in heard.events:
                     self._note(id, entry)
 
     async def caught_up(self) -> None:
@@ -136,7 +136,7 @@ class Listener:
             self._crowd.seen.views.append(self._views[id])
             self._open.add(id)
         self._views[id].entries.append(entry)
-        if isinstance(entry.what, JobFinished):
+        if isinstance(entry.body, JobFinished):
             self._open.discard(id)
         self._crowd.hear()
 
@@ -245,7 +245,7 @@ class Person:
                 async for entry in entries:
                     view.entries.append(entry)
                     self._crowd.hear()
-                    if isinstance(entry.what, JobFinished) and is_alive(self._seen.marks, id):
+                    if isinstance(entry.body, JobFinished) and is_alive(self._seen.marks, id):
                         self._seen.lingering.add(id)
         except Refused as refusal:
             self._crowd.alarm(f"{self._name} was told of {id}: {refusal.status}: {refusal}")

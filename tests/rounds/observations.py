@@ -27,12 +27,12 @@ class Item:
 
 def items(entry: JobEvent) -> Iterator[Item]:
     """An entry, sequence by sequence: how chunks are gathered is no watcher's business."""
-    if isinstance(entry.what, Output):
-        for sequence, chunk in enumerate(entry.what.chunks, entry.first):
+    if isinstance(entry.body, Output):
+        for sequence, chunk in enumerate(entry.body.chunks, entry.first):
             yield Item(sequence, entry.attempt, entry.at, chunk)
         return
     for sequence in range(entry.first, entry.last + 1):
-        yield Item(sequence, entry.attempt, entry.at, entry.what)
+        yield Item(sequence, entry.attempt, entry.at, entry.body)
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class View:
 
     @property
     def ends(self) -> list[JobFinished]:
-        return [each.what for each in self.entries if isinstance(each.what, JobFinished)]
+        return [each.body for each in self.entries if isinstance(each.body, JobFinished)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Sightings:
         """Whether a worker of this job could not know for a while that its lease was over."""
         if id not in self.audits:  # nobody was told of it, so nobody knows its workers
             return bool(self.frozen)
-        takers = [each.what for each in self.audits[id].entries]
+        takers = [each.body for each in self.audits[id].entries]
         return any(
             isinstance(what, JobLeased) and what.worker.rpartition(".")[0] in self.frozen
             for what in takers

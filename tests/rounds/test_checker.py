@@ -110,15 +110,15 @@ def two_ends(seen: Sightings) -> None:
 
 def a_line_too_few(seen: Sightings) -> None:
     output = seen.audits[ID].entries[2]
-    assert isinstance(output.what, Output)
-    seen.audits[ID].entries[2] = structs.replace(output, what=Output(output.what.chunks[:-1]))
+    assert isinstance(output.body, Output)
+    seen.audits[ID].entries[2] = structs.replace(output, body=Output(output.body.chunks[:-1]))
 
 
 def another_line(seen: Sightings) -> None:
     output = seen.audits[ID].entries[2]
-    assert isinstance(output.what, Output)
-    one, two, three = output.what.chunks
-    seen.audits[ID].entries[2] = structs.replace(output, what=Output((two, one, three)))
+    assert isinstance(output.body, Output)
+    one, two, three = output.body.chunks
+    seen.audits[ID].entries[2] = structs.replace(output, body=Output((two, one, three)))
 
 
 def another_code(seen: Sightings) -> None:
@@ -127,10 +127,10 @@ def another_code(seen: Sightings) -> None:
 
 def a_seal_that_lies(seen: Sightings) -> None:
     end = seen.audits[ID].entries[-1]
-    assert isinstance(end.what, JobFinished)
-    assert end.what.seal
-    lie = structs.replace(end.what, seal=structs.replace(end.what.seal, digest=NOTHING))
-    seen.audits[ID].entries[-1] = structs.replace(end, what=lie)
+    assert isinstance(end.body, JobFinished)
+    assert end.body.seal
+    lie = structs.replace(end.body, seal=structs.replace(end.body.seal, digest=NOTHING))
+    seen.audits[ID].entries[-1] = structs.replace(end, body=lie)
 
 
 def a_broken_chain(seen: Sightings) -> None:

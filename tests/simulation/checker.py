@@ -28,7 +28,7 @@ from airunner.model.job_events import (
     JobReturned,
 )
 from airunner.model.jobs import AttemptEnd, Instant, Job, JobId, JobState, Outcome, Position, Reason
-from airunner.model.proof.chain import linked
+from airunner.model.proof.chain import next_link
 from airunner.model.proof.seal import NOTHING
 from airunner.model.reports import (
     Output,
@@ -96,12 +96,12 @@ def _turns(story: Sequence[JobEvent]) -> Iterator[Turn]:
     taken: JobEvent | None = None
     said: list[JobEvent] = []
     for entry in story:
-        match entry.what:
+        match entry.body:
             case JobLeased():
                 taken, said = entry, []
             case JobReturned() | JobFinished() as end if taken:
-                assert isinstance(taken.what, JobLeased)
-                worker = taken.what.worker
+                assert isinstance(taken.body, JobLeased)
+                worker = taken.body.worker
                 host = worker.partition(".")[0]
                 yield Turn(taken.attempt, host, worker, taken.at, entry.at, tuple(said), end)
                 taken = None
@@ -179,10 +179,10 @@ def a_job_ends_once(case: Case) -> None:
     """With one end, the same for everyone, and nothing after it."""
     for id, story in case.stories.items():
         *before, last = story
-        assert isinstance(last.what, JobFinished), id
-        assert not any(isinstance(entry.what, JobFinished) for entry in before), id
+        assert isinstance(last.body, JobFinished), id
+        assert not any(isinstance(entry.body, JobFinished) for entry in before), id
         listed = case.jobs[id]
-        assert (listed.state, listed.outcome) == (last.what.state, last.what.outcome), id
+        assert (listed.state, listed.outcome) == (last.body.state, last.body.outcome), id
         assert listed.sequence == last.last, id
     seen = [each.job for each in case.testimony.glimpses]
     seen += [job for listed in case.testimony.lists for job in listed.jobs]
@@ -196,10 +196,10 @@ def a_job_ends_once(case: Case) -> None:
 def attempts_follow_each_other(case: Case) -> None:
     """1, 2, 3 ..., one at a time, and what is reported is of the one that runs."""
     for id, story in case.stories.items():
-        assert isinstance(story[0].what, JobEnqueued), id
+        assert isinstance(story[0].body, JobEnqueued), id
         number, running, cancelling = 0, False, False
         for entry in story[1:]:
-            match entry.what:
+            match entry.body:
                 case JobLeased():
                     assert not running, f"{id}: taken twice"
                     number, running = number + 1, True
@@ -251,11 +251,11 @@ def _waits(story: Sequence[JobEvent]) -> Iterator[tuple[Instant, Instant, bool]]
     """From when to when the job was in line, and whether a worker took it then."""
     since: Instant | None = None
     for entry in story:
-        match entry.what:
+        match entry.body:
             case JobEnqueued() | JobReturned():
                 since = entry.at
             case JobLeased() | JobFinished() if since is not None:
-                yield since, entry.at, isinstance(entry.what, JobLeased)
+                yield since, entry.at, isinstance(entry.body, JobLeased)
                 since = None
 
 
@@ -266,7 +266,7 @@ def a_cancel_that_was_answered_is_the_only_end(case: Case) -> None:
         assert glimpse.job.cancel_requested_at is not None or glimpse.job.state.final, job.id
         assert job.state is JobState.CANCELLED, f"{job.id} was to be cancelled: {job.state}"
     for id, story in case.stories.items():
-        if any(isinstance(entry.what, JobCancelRequested) for entry in story):
+        if any(isinstance(entry.body, JobCancelRequested) for entry in story):
             assert case.jobs[id].state is JobState.CANCELLED, id
 
 
@@ -344,14 +344,14 @@ def everybody_sees_the_same(case: Case) -> None:
 
 def _pieces(entry: JobEvent) -> Iterator[tuple[int, object]]:
     """What is said at each sequence."""
-    if isinstance(entry.what, Output):
-        for sequence, chunk in enumerate(entry.what.chunks, entry.first):
+    if isinstance(entry.body, Output):
+        for sequence, chunk in enumerate(entry.body.chunks, entry.first):
             yield sequence, (entry.at, entry.attempt, chunk)
-    elif isinstance(entry.what, OutputCut):
+    elif isinstance(entry.body, OutputCut):
         for sequence in range(entry.first, entry.last + 1):
             yield sequence, (entry.attempt, "cut")
     else:
-        yield entry.first, (entry.at, entry.attempt, entry.what)
+        yield entry.first, (entry.at, entry.attempt, entry.body)
 
 
 @holds("logs/finished-log-is-sealed")
@@ -360,18 +360,18 @@ def seals_hold(case: Case) -> None:
     for id, story in case.stories.items():
         link, size, cut = NOTHING, 0, 0
         for entry in story:
-            if isinstance(entry.what, JobFinished):
-                unsealed = replace(entry, what=replace(entry.what, seal=None))
-                link = linked(link, unsealed)
-                seal = entry.what.seal
+            if isinstance(entry.body, JobFinished):
+                unsealed = replace(entry, body=replace(entry.body, seal=None))
+                link = next_link(link, unsealed)
+                seal = entry.body.seal
                 assert seal, f"{id} is not sealed"
                 assert (seal.count, seal.size, seal.cut) == (entry.last, size, cut), id
                 assert seal.digest == link, f"{id}: its seal is of something else"
             else:
-                link = linked(link, entry)
+                link = next_link(link, entry)
             assert entry.link == link, f"{id}: the chain breaks at {entry.first}"
-            size += entry.what.size if isinstance(entry.what, Output) else 0
-            cut += entry.what.size if isinstance(entry.what, OutputCut) else 0
+            size += entry.body.size if isinstance(entry.body, Output) else 0
+            cut += entry.body.size if isinstance(entry.body, OutputCut) else 0
 
 
 @holds("logs/output-is-byte-for-byte")
@@ -400,12 +400,12 @@ def _kept(entries: Sequence[JobEvent]) -> tuple[dict[Pipe, bytes], int]:
     kept: dict[Pipe, bytes] = defaultdict(bytes)
     cut = 0
     for entry in entries:
-        if isinstance(entry.what, Output):
+        if isinstance(entry.body, Output):
             assert not cut, "output follows a cut"
-            for chunk in entry.what.chunks:
-                kept[entry.what.step, chunk.stream] += chunk.data
-        elif isinstance(entry.what, OutputCut):
-            cut += entry.what.size
+            for chunk in entry.body.chunks:
+                kept[entry.body.step, chunk.stream] += chunk.data
+        elif isinstance(entry.body, OutputCut):
+            cut += entry.body.size
     return kept, cut
 
 
@@ -428,8 +428,8 @@ def steps_follow_each_other(case: Case) -> None:
         for turn in turns:
             begun, over = -1, True
             for entry in turn.entries:
-                where = f"{id}: attempt {turn.number}, {entry.what}"
-                match entry.what:
+                where = f"{id}: attempt {turn.number}, {entry.body}"
+                match entry.body:
                     case StepStarted(index, name):
                         assert spec.steps, where
                         assert over, where
@@ -461,10 +461,10 @@ def outcomes_agree_with_their_steps(case: Case) -> None:
                 continue
             if steps is None or not outcome.steps:
                 assert not outcome.steps, f"{id}: {outcome}"
-                ran = any(isinstance(entry.what, StepStarted) for entry in turn.entries)
+                ran = any(isinstance(entry.body, StepStarted) for entry in turn.entries)
                 assert not ran, f"{id}: nothing is said of its steps: {outcome}"
                 continue
-            said = [each.what for each in turn.entries if isinstance(each.what, StepEnded)]
+            said = [each.body for each in turn.entries if isinstance(each.body, StepEnded)]
             assert len(outcome.steps) == len(steps), f"{id}: {outcome}"
             for index, (step, result) in enumerate(zip(steps, outcome.steps, strict=True)):
                 assert result.name == step.title, f"{id}: {result}"
@@ -523,7 +523,7 @@ def what_was_kept_is_there(case: Case) -> None:
     for id, turns in case.turns.items():
         last = turns[-1] if turns and isinstance(turns[-1].end, JobFinished) else None
         entries = last.entries if last else ()
-        told = [each.what.artifact for each in entries if isinstance(each.what, ArtifactStored)]
+        told = [each.body.artifact for each in entries if isinstance(each.body, ArtifactStored)]
         job, made = case.jobs[id], made_by(id, last.number) if last else []
         assert job.spec.artifacts or not told, f"{id} keeps what nobody wanted"
         sizes = [each.size for each in told]

@@ -222,7 +222,7 @@ class Client:
             async with aclosing(entries):
                 async for entry in entries:
                     viewing.entries.append(entry)
-                    if isinstance(entry.what, JobFinished):
+                    if isinstance(entry.body, JobFinished):
                         viewing.done = True
                     elif self._dice.random() < leaves:
                         return False

@@ -15,7 +15,7 @@ from structlog.typing import EventDict
 
 from airunner.model.errors import LimitReached, Refused
 from airunner.model.facts import Event
-from airunner.model.job_events import JobEvent, job_event, trimmed
+from airunner.model.job_events import JobEvent, job_event, without_before
 from airunner.model.jobs import Instant, JobId, Sequence
 from airunner.model.jobs import Position as LogPlace
 from airunner.model.protocol.channel import ChannelClosed
@@ -29,7 +29,7 @@ from airunner.server.replay import replay
 from airunner.server.workers.worker_session import Session
 from airunner.store.engine import Engine
 from airunner.store.retention import Retention
-from airunner.wire.client.jobs_client import Heard
+from airunner.wire.client.jobs_client import EventBatch
 from airunner.worker.attempt.runtime import Runtime
 from airunner.worker.clock import LoopClock as WorkerClock
 from airunner.worker.worker import Worker, WorkerOptions
@@ -150,20 +150,20 @@ class ServerLife:
         async with aclosing(events):
             async for event in events:
                 if told := job_event(event):
-                    yield (each := trimmed(told, from_sequence))
+                    yield (each := without_before(told, from_sequence))
                     from_sequence = each.last + 1
 
-    async def watch_all(self, after: LogPlace | None) -> AsyncGenerator[Heard, None]:
+    async def watch_all(self, after: LogPlace | None) -> AsyncGenerator[EventBatch, None]:
         """The same, of all jobs; the log is always the one on the disk."""
         assert self.broker
         watchers = self.broker.watchers
         begin = watchers.end if after is None else after
         async with aclosing(watchers.follow(begin)) as stretches:
-            yield Heard((), begin, watchers.log, after is None)
+            yield EventBatch((), begin, watchers.log, after is None)
             async for each in stretches:
                 seen = ((event.job, job_event(event)) for event in each.events)
                 entries = [(id, told) for id, told in seen if told]
-                yield Heard(entries, each.through, watchers.log, begins=False)
+                yield EventBatch(entries, each.through, watchers.log, restarted=False)
 
     async def die(self) -> None:
         """Be gone, in the middle of everything."""

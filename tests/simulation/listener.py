@@ -30,7 +30,7 @@ class Listener:
         async with aclosing(stream) as told:
             async for heard in told:
                 self.begun.set()
-                for id, entry in heard.entries:
+                for id, entry in heard.events:
                     self._note(id, entry)
                 self._news.set()
                 if self._dice.random() < 0.02:
@@ -47,7 +47,7 @@ class Listener:
             self._viewings[id] = Viewing(id, 1)
             self._testimony.viewings.append(self._viewings[id])
         self._viewings[id].entries.append(entry)
-        self._viewings[id].done |= isinstance(entry.what, JobFinished)
+        self._viewings[id].done |= isinstance(entry.body, JobFinished)
 
     def _lost(self, refusal: Refused) -> None:
         if isinstance(refusal, DataLoss):

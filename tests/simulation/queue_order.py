@@ -13,7 +13,7 @@ from airunner.model.jobs import Job, JobId, JobRequest, Position, RequestId, Sub
 from airunner.model.protocol.channel import ChannelClosed
 from airunner.server.broker import Broker
 from airunner.server.client_calls import ClientCalls
-from airunner.wire.client.jobs_client import Heard
+from airunner.wire.client.jobs_client import EventBatch
 from tests.simulation.hosts import ServerLife
 from tests.simulation.network import KEEPALIVE_SECONDS, Call, End, Stream
 
@@ -89,7 +89,7 @@ class Line:
         log: str = "",
         queue: str = "",
         kinds: Iterable[str] = (),
-    ) -> AsyncGenerator[Heard, None]:
+    ) -> AsyncGenerator[EventBatch, None]:
         """One stream of all jobs, until it breaks."""
         async with aclosing(self._stream(lambda life: life.watch_all(after))) as told:
             async for heard in told:

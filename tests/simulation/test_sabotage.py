@@ -27,7 +27,7 @@ from airunner.server.client_calls import ClientCalls
 from airunner.server.clock import LoopClock
 from airunner.server.worker_calls import WorkerCalls
 from airunner.server.workers.worker_session import Session
-from airunner.wire.client.jobs_client import Heard
+from airunner.wire.client.jobs_client import EventBatch
 from airunner.worker.process import Command
 from airunner.worker.spool.spool import Spool
 from tests.simulation.commands import Performance, Player, Theatre
@@ -169,13 +169,13 @@ class HoppingServer(ServerLife):
 class DeafServer(ServerLife):
     """Begins one event too late when whoever follows all jobs comes back."""
 
-    async def watch_all(self, after: Position | None) -> AsyncGenerator[Heard, None]:
+    async def watch_all(self, after: Position | None) -> AsyncGenerator[EventBatch, None]:
         back, behind = after is not None, 0
         async with aclosing(super().watch_all(after)) as told:
             async for heard in told:
-                if back and heard.entries:
+                if back and heard.events:
                     back, behind = False, 1
-                yield dataclasses.replace(heard, entries=heard.entries[behind:])
+                yield dataclasses.replace(heard, events=heard.events[behind:])
                 behind = 0
 
 

@@ -12,8 +12,8 @@ from airunner.model.job_events import (
     JobEvent,
     JobEventBody,
     JobFinished,
-    kind,
-    trimmed,
+    event_kind,
+    without_before,
 )
 from airunner.model.job_query import JobQuery, Page, QueueStatistics
 from airunner.model.jobs import (
@@ -53,7 +53,7 @@ from airunner.model.spec import JobSpec, ProcessType
 from airunner.model.steps import StepStatus
 from airunner.model.wait_reason import WaitReason
 from airunner.wire.codec.enums import (
-    ENDINGS,
+    ATTEMPT_ENDS,
     JOB_STATES,
     PROCESS_TYPES,
     REASONS,
@@ -62,23 +62,23 @@ from airunner.wire.codec.enums import (
     Enumeration,
 )
 from airunner.wire.codec.job_events import (
-    decode_entry,
     decode_filter,
+    decode_job_event,
     encode_filter,
-    fill_entry,
-    passes,
+    fill_job_event,
+    passes_filter,
 )
 from airunner.wire.codec.jobs import (
     decode_job,
-    decode_listing,
+    decode_job_query,
     decode_page,
     decode_statistics,
-    decode_waiting,
+    decode_wait_reason,
     encode_job,
-    encode_listing,
+    encode_job_query,
     encode_page,
     encode_statistics,
-    encode_waiting,
+    encode_wait_reason,
 )
 from airunner.wire.codec.outcomes import decode_outcome, encode_outcome
 from airunner.wire.codec.reports import decode_report, decode_reports, fill_report
@@ -106,7 +106,7 @@ def test_the_samples_have_every_kind_of_message() -> None:
 
 
 def filled(entry: JobEvent) -> pb.JobEvent:
-    fill_entry(event := pb.JobEvent(), entry)
+    fill_job_event(event := pb.JobEvent(), entry)
     return event
 
 
@@ -119,9 +119,9 @@ def test_a_report_arrives(report: Report) -> None:
 @pytest.mark.parametrize("what", named(samples.HAPPENINGS))
 def test_an_entry_arrives(what: JobEventBody) -> None:
     last = 6 + count_sequences(what) if isinstance(what, Report) else 7
-    entry = JobEvent(first=Sequence(7), last=Sequence(last), at=AT, attempt=2, what=what)
+    entry = JobEvent(first=Sequence(7), last=Sequence(last), at=AT, attempt=2, body=what)
     sent = filled(entry).SerializeToString()
-    assert decode_entry(pb.JobEvent.FromString(sent)) == entry
+    assert decode_job_event(pb.JobEvent.FromString(sent)) == entry
 
 
 @pytest.mark.parametrize("message", named(samples.FROM_WORKER))
@@ -184,7 +184,7 @@ def test_an_outcome_arrives(outcome: Outcome) -> None:
     [
         (JobState, JOB_STATES),
         (Reason, REASONS),
-        (AttemptEnd, ENDINGS),
+        (AttemptEnd, ATTEMPT_ENDS),
         (ProcessType, PROCESS_TYPES),
         (Stream, STREAMS),
         (StepStatus, STEP_STATUSES),
@@ -207,7 +207,7 @@ def test_listings_pages_statistics_and_waiting_arrive() -> None:
         JobQuery(queue="a", state=JobState.FAILED, page=2, page_size=10),
         JobQuery(before=Position(77)),
     ):
-        assert decode_listing(encode_listing(listing)) == listing
+        assert decode_job_query(encode_job_query(listing)) == listing
     for page in (
         Page(jobs=(), last_page=1, next=None),
         Page(jobs=(), last_page=3, next=Position(5)),
@@ -217,9 +217,9 @@ def test_listings_pages_statistics_and_waiting_arrive() -> None:
     statistics = QueueStatistics(queue="a", counts=counts, oldest=AT, workers=1, slots=2, busy=1)
     assert decode_statistics(encode_statistics(statistics)) == statistics
     waiting = WaitReason(queue="a", ahead=3, workers=1, slots=2, busy=2)
-    message = encode_waiting(waiting)
+    message = encode_wait_reason(waiting)
     assert message is not None
-    assert decode_waiting(message, "a") == waiting
+    assert decode_wait_reason(message, "a") == waiting
     assert message.explanation == waiting.explanation
 
 
@@ -356,7 +356,7 @@ def test_params_that_break_a_rule_are_refused_with_their_field(
 @pytest.mark.parametrize("token", ["x", "-1", "1.5", "9" * 30, "\u0661"])
 def test_a_page_token_of_somebody_elses_making_is_refused(token: str) -> None:
     with pytest.raises(InvalidRequest, match="page_token"):
-        decode_listing(pb.ListJobsRequest(page_token=token))
+        decode_job_query(pb.ListJobsRequest(page_token=token))
 
 
 def test_an_empty_message_on_a_stream_is_refused() -> None:
@@ -404,24 +404,24 @@ def test_the_events_of_a_batch_are_numbered_without_a_gap() -> None:
 @pytest.mark.parametrize("what", named(samples.HAPPENINGS))
 def test_every_kind_names_its_type_on_the_wire(what: JobEventBody) -> None:
     last = 1 if isinstance(what, JobFinished | JobEnqueued) else 3
-    event = filled(JobEvent(first=Sequence(1), last=Sequence(last), at=AT, attempt=0, what=what))
-    wanted = decode_filter(encode_filter([kind(what)]))
-    assert passes(event.event_type, wanted)
+    event = filled(JobEvent(first=Sequence(1), last=Sequence(last), at=AT, attempt=0, body=what))
+    wanted = decode_filter(encode_filter([event_kind(what)]))
+    assert passes_filter(event.event_type, wanted)
 
 
 def test_output_and_output_batch_are_one_to_a_filter() -> None:
-    entry = JobEvent(first=Sequence(1), last=Sequence(1), at=AT, attempt=1, what=samples.REPORTS[0])
+    entry = JobEvent(first=Sequence(1), last=Sequence(1), at=AT, attempt=1, body=samples.REPORTS[0])
     for type in (pb.EVENT_TYPE_OUTPUT, pb.EVENT_TYPE_OUTPUT_BATCH):
-        assert passes(filled(entry).event_type, decode_filter([type]))
-    assert not passes(filled(entry).event_type, decode_filter([pb.EVENT_TYPE_PROCESS_END]))
+        assert passes_filter(filled(entry).event_type, decode_filter([type]))
+    assert not passes_filter(filled(entry).event_type, decode_filter([pb.EVENT_TYPE_PROCESS_END]))
 
 
 def test_our_types_pass_every_filter() -> None:
     wanted = decode_filter([pb.EVENT_TYPE_PROCESS_END])
     entry = JobEvent(
-        first=Sequence(1), last=Sequence(1), at=AT, attempt=0, what=JobEnqueued("default", None)
+        first=Sequence(1), last=Sequence(1), at=AT, attempt=0, body=JobEnqueued("default", None)
     )
-    assert passes(filled(entry).event_type, wanted)
+    assert passes_filter(filled(entry).event_type, wanted)
 
 
 @pytest.mark.parametrize("type", [0, 99, 12345])
@@ -431,26 +431,26 @@ def test_a_filter_for_what_does_not_exist_is_refused(type: int) -> None:
 
 
 def test_a_batch_is_trimmed_to_where_its_watcher_begins() -> None:
-    whole = JobEvent(first=Sequence(5), last=Sequence(7), at=AT, attempt=1, what=samples.REPORTS[1])
-    part = trimmed(whole, 6)
+    whole = JobEvent(first=Sequence(5), last=Sequence(7), at=AT, attempt=1, body=samples.REPORTS[1])
+    part = without_before(whole, 6)
     assert (part.first, part.last) == (6, 7)
-    assert isinstance(part.what, Output)
-    assert isinstance(whole.what, Output)
-    assert part.what.chunks == whole.what.chunks[1:]
+    assert isinstance(part.body, Output)
+    assert isinstance(whole.body, Output)
+    assert part.body.chunks == whole.body.chunks[1:]
     batch = filled(part).output_batch
     assert (batch.start_sequence, batch.end_sequence) == (6, 7)
 
 
 def test_a_cut_is_trimmed_too() -> None:
-    whole = JobEvent(first=Sequence(5), last=Sequence(7), at=AT, attempt=1, what=OutputCut(3, 100))
-    assert trimmed(whole, 7).what == OutputCut(1, 100)
+    whole = JobEvent(first=Sequence(5), last=Sequence(7), at=AT, attempt=1, body=OutputCut(3, 100))
+    assert without_before(whole, 7).body == OutputCut(1, 100)
 
 
 def test_an_entry_that_begins_later_is_left_whole() -> None:
-    whole = JobEvent(first=Sequence(5), last=Sequence(7), at=AT, attempt=1, what=samples.REPORTS[1])
-    assert trimmed(whole, 2) == whole
-    ended = structs.replace(whole, what=samples.HAPPENINGS[0])
-    assert trimmed(ended, 7) == ended
+    whole = JobEvent(first=Sequence(5), last=Sequence(7), at=AT, attempt=1, body=samples.REPORTS[1])
+    assert without_before(whole, 2) == whole
+    ended = structs.replace(whole, body=samples.HAPPENINGS[0])
+    assert without_before(ended, 7) == ended
 
 
 def test_a_negative_duration_is_none() -> None:

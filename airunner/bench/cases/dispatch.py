@@ -121,8 +121,8 @@ class Setup:
         start, said = time.time_ns(), b""
         job = await self.client.enqueue(NOW)
         async for entry in self.client.watch(job.id):
-            if isinstance(entry.what, Output):
-                said += b"".join(chunk.data for chunk in entry.what.chunks)
+            if isinstance(entry.body, Output):
+                said += b"".join(chunk.data for chunk in entry.body.chunks)
         return (int(said) - start) / 1e9
 
     async def _ended(self) -> float:
@@ -130,7 +130,7 @@ class Setup:
         start, elapsed = perf_counter(), 0.0
         job = await self.client.enqueue(TRUE)
         async for entry in self.client.watch(job.id):
-            if isinstance(entry.what, JobFinished):
+            if isinstance(entry.body, JobFinished):
                 elapsed = perf_counter() - start
         return elapsed
 
@@ -157,8 +157,8 @@ class Setup:
         said, start = b"", 0.0
         job = await self.client.enqueue(MORTAL)
         async for entry in self.client.watch(job.id):
-            if isinstance(entry.what, Output):
-                said += b"".join(chunk.data for chunk in entry.what.chunks)
+            if isinstance(entry.body, Output):
+                said += b"".join(chunk.data for chunk in entry.body.chunks)
                 if not start and b"\n" in said:
                     start = perf_counter()
                     await self.client.cancel(job.id)

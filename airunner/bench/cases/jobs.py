@@ -95,5 +95,5 @@ async def _run_all(client: JobsClient, spec: JobSpec, jobs: int, slots: int) -> 
     # One line, so when these have ended every one before them has.
     for id in ids[-slots:]:
         async for entry in client.watch(id):
-            if isinstance(entry.what, JobFinished):
-                assert entry.what.state is JobState.COMPLETED, entry.what.outcome
+            if isinstance(entry.body, JobFinished):
+                assert entry.body.state is JobState.COMPLETED, entry.body.outcome

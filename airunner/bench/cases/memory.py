@@ -121,8 +121,8 @@ async def _write(client: JobsClient, size: int) -> None:
     job = await client.enqueue(JobSpec(command="head", args=("-c", str(size), "/dev/zero")))
     received = 0
     async for entry in client.watch(job.id):
-        if isinstance(entry.what, Output):
-            received += entry.what.size
+        if isinstance(entry.body, Output):
+            received += entry.body.size
     assert received == size, f"{received} bytes of {size} arrived"
 
 

@@ -81,8 +81,8 @@ class Producer:
     async def _until_ended(self, ids: Sequence[JobId]) -> None:
         for id in ids:
             async for entry in self._client.watch(id):
-                if isinstance(entry.what, JobFinished):
-                    assert entry.what.state is JobState.COMPLETED, entry.what.outcome
+                if isinstance(entry.body, JobFinished):
+                    assert entry.body.state is JobState.COMPLETED, entry.body.outcome
 
 
 class Turns:

@@ -212,7 +212,7 @@ def submit(
         output_bytes_max=submit_flags.size_bytes("--output-bytes-max", output_bytes_max),
     )
     flags = submit_flags.with_sources(flags)
-    spec = (flags.over(read_job_file(config)) if config else flags).spec()
+    spec = (flags.with_defaults(read_job_file(config)) if config else flags).spec()
     connection = settings(server, token, token_file, ca_cert)
     request = _request(request_id)
     run_client(
@@ -228,7 +228,7 @@ def submit(
 def _split(words: list[str], context: typer.Context) -> tuple[str | None, list[str]]:
     """The repository, None if the command line names none, and the job's command."""
     from airunner.cli.render.table import cropped
-    from airunner.jobfile.draft import locate
+    from airunner.jobfile.draft import resolve_repository
 
     command: list[str] = context.obj if isinstance(context.obj, list) else []
     if len(words) > 1:
@@ -238,7 +238,7 @@ def _split(words: list[str], context: typer.Context) -> tuple[str | None, list[s
             f"`airunner submit {shlex.quote(words[0])} -- {intended}`",
             2,
         )
-    return (locate(words[0], Path.cwd()) if words else None), command
+    return (resolve_repository(words[0], Path.cwd()) if words else None), command
 
 
 def _request(request_id: str | None) -> "RequestId":

@@ -44,11 +44,11 @@ async def _verify(jobs: "JobsClient", id: str, as_json: bool) -> int:
     from airunner.cli.render.streams import note, say
     from airunner.model.errors import DataLoss
     from airunner.model.jobs import JobId
-    from airunner.model.proof.proof import Differs, Proof, Whole
+    from airunner.model.proof.proof import Differs, LogVerifier, Whole
     from airunner.wire.client.follow import follow
     from airunner.wire.json.verdicts import verdict_json
 
-    proof = Proof()
+    proof = LogVerifier()
     stream = follow(
         jobs,
         JobId(id),
@@ -58,9 +58,9 @@ async def _verify(jobs: "JobsClient", id: str, as_json: bool) -> int:
     async with aclosing(stream) as events:
         try:
             async for event in events:
-                proof.see(event)
+                proof.add(event)
         except DataLoss as loss:
-            proof.lose(str(loss))
+            proof.add_unreadable(str(loss))
     job, _ = await jobs.get(
         JobId(id)
     )  # after the stream: retention spares output that is being read

@@ -228,11 +228,11 @@ def _queues(names: list[str] | None) -> tuple[str, ...]:
 def _spool_size(text: str | None) -> int:
     """The size of --spool-bytes-max in bytes."""
     from airunner.cli.submit_flags import size_bytes
-    from airunner.model.validation import check_within
+    from airunner.model.validation import check_range
 
     size = size_bytes("--spool-bytes-max", text)
     bytes_max = SPOOL_BYTES_DEFAULT if size is None else size
-    check_within("--spool-bytes-max", bytes_max, SPOOL_BYTES_MIN, SPOOL_BYTES_MAX, "bytes")
+    check_range("--spool-bytes-max", bytes_max, SPOOL_BYTES_MIN, SPOOL_BYTES_MAX, "bytes")
     return bytes_max
 
 

@@ -70,7 +70,7 @@ class _Listener:
                 last=Sequence(self._last),
                 at=self._clock.now(),
                 attempt=_ATTEMPT,
-                what=what,
+                body=what,
             )
         )
 

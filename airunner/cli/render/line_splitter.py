@@ -78,7 +78,7 @@ class LineSplitter:
 
     def split(self, event: JobEvent) -> Iterator[Line]:
         """The lines that an event completes. Events must come in order."""
-        match event.what:
+        match event.body:
             case Output(chunks, step):
                 if step != self._step:
                     yield from self.flush()

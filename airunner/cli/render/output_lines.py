@@ -72,11 +72,11 @@ class StepFilter:
         """Whether to show an event. Events must come in order."""
         if self.step is None:
             return True
-        if isinstance(event.what, StepStarted):
-            if event.what.name == self.step:
-                self._indices.add(event.what.index)
-            self.matched = self.matched or event.what.index in self._indices
-        return not isinstance(event.what, Output) or event.what.step in self._indices
+        if isinstance(event.body, StepStarted):
+            if event.body.name == self.step:
+                self._indices.add(event.body.index)
+            self.matched = self.matched or event.body.index in self._indices
+        return not isinstance(event.body, Output) or event.body.step in self._indices
 
 
 class LogView(JobView, Protocol):
@@ -102,7 +102,7 @@ class LineView:
     async def show(self, event: JobEvent) -> None:
         if self._filter(event):
             await write_pieces(self._format.pieces(self._splitter.split(event)))
-        match event.what:
+        match event.body:
             case OutputCut() as cut:
                 self.remark(remark(cut) or "")
             case JobFinished() as ended:
@@ -127,7 +127,7 @@ class ByteView:
 
     async def show(self, event: JobEvent) -> None:
         wanted = self._filter(event)
-        match event.what:
+        match event.body:
             case Output(chunks) if wanted:
                 await write_pieces((STDOUT, chunk.data) for chunk in chunks)
             case OutputCut() as cut:

@@ -86,14 +86,14 @@ class PassThrough:
         self.artifact_bytes = 0
 
     async def show(self, event: JobEvent) -> None:
-        match event.what:
+        match event.body:
             case Output(chunks):
                 for chunk in chunks:
                     await self._pause(chunk.at)
                     descriptor = STDERR if chunk.stream is Stream.STDERR else STDOUT
                     await self._write_output(descriptor, chunk.data)
             case StepStarted() | StepEnded():
-                await self._show_step(event, event.what)
+                await self._show_step(event, event.body)
             case ArtifactStored(artifact):
                 self.artifacts += 1
                 self.artifact_bytes += artifact.size
@@ -224,8 +224,8 @@ class RawView:
         self._pause = pause
 
     async def show(self, event: JobEvent) -> None:
-        if isinstance(event.what, Output):
-            for chunk in event.what.chunks:
+        if isinstance(event.body, Output):
+            for chunk in event.body.chunks:
                 await self._pause(chunk.at)
                 await send(STDOUT, chunk.data)
 
@@ -241,7 +241,7 @@ class JsonView:
 
     async def show(self, event: JobEvent) -> None:
         instants = (
-            [chunk.at for chunk in event.what.chunks] if isinstance(event.what, Output) else []
+            [chunk.at for chunk in event.body.chunks] if isinstance(event.body, Output) else []
         )
         for index, line in enumerate(event_json(event)):
             if index < len(instants):

@@ -30,15 +30,15 @@ from typing import Any, get_args
 from msgspec import Struct, structs
 from msgspec.json import encode
 
-from airunner.model.job_events import JobEvent, JobEventBody, JobFinished, kind
+from airunner.model.job_events import JobEvent, JobEventBody, JobFinished, event_kind
 from airunner.model.jobs import Outcome
 from airunner.model.proof.seal import Link
 from airunner.model.reports import Output, OutputCut
 
 
-def linked(before: Link, entry: JobEvent) -> Link:
+def next_link(before: Link, entry: JobEvent) -> Link:
     """The link of an entry that is whole: `before` is that of the one before it."""
-    match entry.what:
+    match entry.body:
         case OutputCut():
             return before
         case Output(chunks, step):
@@ -58,7 +58,7 @@ def linked(before: Link, entry: JobEvent) -> Link:
 
 
 def _head(entry: JobEvent, sequence: int, said: tuple[Any, ...]) -> bytes:  # Any: whatever JSON has
-    head = [sequence, entry.attempt, entry.at, kind(entry.what), *said]
+    head = [sequence, entry.attempt, entry.at, event_kind(entry.body), *said]
     return encode(head) + b"\n"
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from airunner.model.job_events import JobEvent, JobFinished
 from airunner.model.jobs import Sequence
-from airunner.model.proof.chain import linked
+from airunner.model.proof.chain import next_link
 from airunner.model.proof.seal import NOTHING, Seal
 from airunner.model.reports import Output, OutputCut
 
@@ -55,7 +55,7 @@ class Unsealed:
 Verdict = Whole | Unproven | Differs | Unsealed
 
 
-class Proof:
+class LogVerifier:
     """Takes in a job's stream from sequence 1 on, and says at any time what it proves."""
 
     def __init__(self) -> None:
@@ -67,12 +67,12 @@ class Proof:
         self._seal: Seal | None = None
         self._differs: Differs | None = None
 
-    def see(self, entry: JobEvent) -> None:
+    def add(self, entry: JobEvent) -> None:
         """Take in the entry that follows; what comes after a difference is not looked at."""
         if self._differs is None:
             self._differs = self._checked(entry)
 
-    def lose(self, why: str) -> None:
+    def add_unreadable(self, why: str) -> None:
         """Take in that what follows cannot be read."""
         lost = Sequence(self._last + 1)
         self._differs = self._differs or Differs(lost, lost, f"it cannot be read: {why}")
@@ -98,8 +98,8 @@ class Proof:
             if entry.first < due:
                 return Differs(entry.first, self._last, "it comes again")
             return Differs(due, Sequence(entry.first - 1), "it is missing")
-        made = linked(self._link, entry)
-        match entry.what:
+        made = next_link(self._link, entry)
+        match entry.body:
             case OutputCut(size=size):
                 self._cut += size
                 if entry.link != made:
@@ -109,7 +109,7 @@ class Proof:
                     return Differs(entry.first, entry.last, "it has another digest than its link")
                 self._size += what.size if isinstance(what, Output) else 0
         self._last, self._link = entry.last, entry.link
-        return self._sealed(entry.what, entry) if isinstance(entry.what, JobFinished) else None
+        return self._sealed(entry.body, entry) if isinstance(entry.body, JobFinished) else None
 
     def _sealed(self, end: JobFinished, entry: JobEvent) -> Differs | None:
         """Hold the seal against what was read."""

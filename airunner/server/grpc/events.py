@@ -9,7 +9,7 @@ import grpc
 
 from airunner.model.errors import DataLoss, InvalidRequest, ShuttingDown
 from airunner.model.facts import Event
-from airunner.model.job_events import JobEvent, trimmed
+from airunner.model.job_events import JobEvent, without_before
 from airunner.model.jobs import JobId, Position, Sequence, TaskToken
 from airunner.model.spec import check_queue
 from airunner.server.broker import Broker
@@ -18,8 +18,8 @@ from airunner.server.grpc.guard import caller
 from airunner.server.grpc.methods import Methods
 from airunner.server.grpc.response_cache import ResponseCache, made, seen
 from airunner.server.worker_calls import WorkerCalls
-from airunner.wire.codec.all_events import decode_types, encode_range
-from airunner.wire.codec.job_events import decode_filter, passes
+from airunner.wire.codec.all_events import decode_event_types, encode_events
+from airunner.wire.codec.job_events import decode_filter, passes_filter
 from airunner.wire.codec.reports import decode_reports
 from airunner.wire.job.v1 import job_pb2 as pb
 
@@ -78,11 +78,11 @@ class EventsServicer:
         async with aclosing(events):
             async for event in events:
                 if event.first < start:
-                    told = made(event, trimmed(seen(event), start))
+                    told = made(event, without_before(seen(event), start))
                 else:
                     told = self._telling.of(event)
                 scanned, start = told.last, told.last + 1
-                if told.at >= request.from_timestamp and passes(told.type, wanted):
+                if told.at >= request.from_timestamp and passes_filter(told.type, wanted):
                     yield told.response
                     sent = scanned
         if request.stop_at_tail and scanned > sent:
@@ -96,14 +96,14 @@ class EventsServicer:
         """Streams the events of all jobs; tells a caller with a narrow filter the position at times."""
         if request.queue:
             check_queue(request.queue)
-        types, begin = decode_types(request.event_filter), self._beginning(request)
+        types, begin = decode_event_types(request.event_filter), self._beginning(request)
         watchers = self._broker.watchers
         async with aclosing(watchers.follow(begin)) as event_ranges:
             yield pb.StreamEventsResponse(place=begin, log=watchers.log)
             said = begin
             async for event_range in event_ranges:
                 entries = self._visible(event_range.events, request.queue)
-                for response in encode_range(entries, event_range.through, types):
+                for response in encode_events(entries, event_range.through, types):
                     if response.events or response.place - said >= PLACES_UNSAID_MAX:
                         yield response
                         said = Position(response.place)

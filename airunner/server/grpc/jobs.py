@@ -37,11 +37,11 @@ from airunner.server.workers.worker_session import Session
 from airunner.wire.codec.enums import JOB_STATES
 from airunner.wire.codec.errors import encode_refusal
 from airunner.wire.codec.jobs import (
-    decode_listing,
+    decode_job_query,
     encode_job,
     encode_page,
     encode_statistics,
-    encode_waiting,
+    encode_wait_reason,
 )
 from airunner.wire.codec.outcomes import decode_outcome
 from airunner.wire.codec.specs import decode_spec
@@ -98,7 +98,7 @@ class JobsServicer(JobServiceServicer):
     ) -> pb.GetJobResponse:
         job = await self._clients.get(JobId(request.job_id))
         return pb.GetJobResponse(
-            job=_encode_shown(job), waiting=encode_waiting(self._clients.explain(job))
+            job=_encode_shown(job), waiting=encode_wait_reason(self._clients.explain(job))
         )
 
     async def ListJobs(
@@ -107,7 +107,7 @@ class JobsServicer(JobServiceServicer):
         context: grpc.aio.ServicerContext[pb.ListJobsRequest, pb.ListJobsResponse],
     ) -> pb.ListJobsResponse:
         response = encode_page(
-            await self._clients.page(decode_listing(request, caller().namespace))
+            await self._clients.page(decode_job_query(request, caller().namespace))
         )
         if (size := response.ByteSize()) > MESSAGE_BYTES_MAX:
             raise InvalidRequest(

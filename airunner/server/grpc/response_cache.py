@@ -15,7 +15,7 @@ from airunner.model.facts import Event
 from airunner.model.job_events import JobEvent, job_event
 from airunner.model.jobs import Instant, Position, Sequence
 from airunner.model.limits import MIB
-from airunner.wire.codec.job_events import encode_told
+from airunner.wire.codec.job_events import encode_stream_response
 
 RESPONSES_BYTES_MAX: Final = 4 * MIB  # newest encoded events, shared by all watchers
 
@@ -65,5 +65,5 @@ def seen(event: Event) -> JobEvent:
 
 def made(event: Event, told: JobEvent) -> CachedResponse:
     """The response for an event, encoded anew."""
-    type, response = encode_told(told, event.job)
+    type, response = encode_stream_response(told, event.job)
     return CachedResponse(event, told.last, told.at, type, response)

@@ -64,7 +64,7 @@ from airunner.model.protocol.worker_protocol import (
 )
 from airunner.model.reports import count_sequences
 from airunner.model.spec import check_queue
-from airunner.model.validation import check_count, check_text, check_within
+from airunner.model.validation import check_count, check_range, check_text_size
 from airunner.server.broker import Broker
 from airunner.server.parking_lot import ParkingLot
 from airunner.server.worker_calls import WorkerCalls
@@ -175,7 +175,7 @@ class Session:
     def _take(self, message: FromWorker) -> None:
         match message:
             case Credit(more):
-                check_within("credit.more", more, 1, WORKER_SLOTS_MAX, "jobs")
+                check_range("credit.more", more, 1, WORKER_SLOTS_MAX, "jobs")
                 self._grant_credit(more)
                 self._lease_at_once()
             case Heartbeat(tokens):
@@ -353,16 +353,16 @@ class Session:
 def _check(hello: Hello) -> None:
     if not hello.worker:
         raise InvalidRequest("hello.worker", "is empty")
-    check_text("hello.worker", hello.worker, 2 * WORKER_NAME_CHARS_MAX, "its limit")
-    check_text("hello.name", hello.name, WORKER_NAME_CHARS_MAX, "WORKER_NAME_CHARS_MAX")
+    check_text_size("hello.worker", hello.worker, 2 * WORKER_NAME_CHARS_MAX, "its limit")
+    check_text_size("hello.name", hello.name, WORKER_NAME_CHARS_MAX, "WORKER_NAME_CHARS_MAX")
     check_count("hello.queues", hello.queues, WORKER_QUEUES_MAX, "WORKER_QUEUES_MAX")
     if not hello.queues:
         raise InvalidRequest("hello.queues", "is empty: name a queue to serve")
     for queue in hello.queues:
         check_queue(queue, "hello.queues")
     low, high = VISIBILITY_SECONDS_MIN * 1000, VISIBILITY_SECONDS_MAX * 1000
-    check_within("hello.span_millis", hello.span, low, high, "ms")
-    check_within("hello.slots", hello.slots, 1, WORKER_SLOTS_MAX, "jobs")
-    check_within("hello.credit", hello.credit, 0, hello.slots, "jobs")
-    check_within("hello.connection", hello.connection, 0, 2**63 - 1, "connections")
+    check_range("hello.span_millis", hello.span, low, high, "ms")
+    check_range("hello.slots", hello.slots, 1, WORKER_SLOTS_MAX, "jobs")
+    check_range("hello.credit", hello.credit, 0, hello.slots, "jobs")
+    check_range("hello.connection", hello.connection, 0, 2**63 - 1, "connections")
     check_count("hello.holding", hello.holding, HEARTBEAT_TOKENS_MAX, "HEARTBEAT_TOKENS_MAX")

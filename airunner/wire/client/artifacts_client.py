@@ -19,9 +19,9 @@ from airunner.model.jobs import JobId, TaskToken
 from airunner.model.limits import ARTIFACT_CHUNK_BYTES, COLLECT_SECONDS_MAX
 from airunner.wire.client.connection import Connection
 from airunner.wire.client.endpoint import Endpoint
-from airunner.wire.client.retries import AWAY_SECONDS_MAX, BROKEN, RetryPolicy
+from airunner.wire.client.retries import AWAY_SECONDS_MAX, RETRYABLE, RetryPolicy
 from airunner.wire.codec.artifacts import decode_artifact, encode_artifact
-from airunner.wire.codec.errors import refusal_of
+from airunner.wire.codec.errors import decode_call_error
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1 import job_pb2_grpc
 
@@ -60,11 +60,11 @@ class ArtifactsClient(Connection):
         """
         tries, again = RetryPolicy(self, known=True, patience=self._patience), False
         while True:
-            tries.begin()
+            tries.start_try()
             try:
                 await self._send(token, artifact, data, again=again)
-            except BROKEN as refusal:
-                await tries.again(refusal)
+            except RETRYABLE as refusal:
+                await tries.wait_before_retry(refusal)
             else:
                 return
             again = True
@@ -73,11 +73,11 @@ class ArtifactsClient(Connection):
         """What the latest attempt of a job has left, by path."""
         tries = RetryPolicy(self, patience=self._patience)
         while True:
-            tries.begin()
+            tries.start_try()
             try:
                 return [each async for each in self._listed(id)]
-            except BROKEN as refusal:
-                await tries.again(refusal)
+            except RETRYABLE as refusal:
+                await tries.wait_before_retry(refusal)
 
     async def download(
         self,
@@ -95,17 +95,17 @@ class ArtifactsClient(Connection):
         digest, at = sha256(), offset
         tries = RetryPolicy(self, lost=lost, known=True, patience=self._patience)
         while True:
-            tries.begin()
+            tries.start_try()
             try:
                 async with aclosing(self._fetch(id, artifact, at)) as chunks:
                     async for chunk in chunks:
                         at += len(chunk)
                         digest.update(chunk)
-                        tries.heard()
+                        tries.reset()
                         yield chunk
                 break
-            except BROKEN as refusal:
-                await tries.again(refusal)
+            except RETRYABLE as refusal:
+                await tries.wait_before_retry(refusal)
         if at != artifact.size or (not offset and digest.hexdigest() != artifact.sha256):
             raise DataLoss(f"{artifact.path} did not arrive as it was kept: fetch it again")
 
@@ -119,7 +119,7 @@ class ArtifactsClient(Connection):
                 for each in some.artifacts:
                     yield decode_artifact(each)
         except grpc.aio.AioRpcError as error:
-            raise refusal_of(error, self.endpoint.server) from None
+            raise decode_call_error(error, self.endpoint.server) from None
         finally:
             call.cancel()
 
@@ -142,7 +142,7 @@ class ArtifactsClient(Connection):
                 await call
             await end.check()
         except grpc.aio.AioRpcError as error:
-            raise refusal_of(error, self.endpoint.server) from None
+            raise decode_call_error(error, self.endpoint.server) from None
         finally:
             call.cancel()
 
@@ -157,7 +157,7 @@ class ArtifactsClient(Connection):
                 if response.data:
                     yield response.data
         except grpc.aio.AioRpcError as error:
-            refusal = refusal_of(error, self.endpoint.server)
+            refusal = decode_call_error(error, self.endpoint.server)
             if isinstance(refusal, DataLoss):
                 raise DataLoss(f"{artifact.path}: {refusal}") from None
             raise refusal from None

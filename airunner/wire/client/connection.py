@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2
 
 from airunner.model.errors import ShuttingDown, Unreachable
 from airunner.wire.client.endpoint import Endpoint, dial
-from airunner.wire.codec.errors import refusal_of
+from airunner.wire.codec.errors import decode_call_error
 
 CALL_SECONDS: Final = 30.0
 PAUSES: Final = (0.1, 0.2, 0.4, 0.8)  # seconds at most, before each further try
@@ -83,7 +83,7 @@ class Connection:
             try:
                 return await verb(request, timeout=CALL_SECONDS, metadata=self.endpoint.metadata())
             except grpc.aio.AioRpcError as error:
-                refused = refusal_of(error, self.endpoint.server)
+                refused = decode_call_error(error, self.endpoint.server)
             away = isinstance(refused, Unreachable | ShuttingDown)
             if pause is None or not away:
                 raise refused from None

@@ -11,8 +11,8 @@ from contextlib import aclosing
 from airunner.model.errors import DataLoss, Refused
 from airunner.model.job_events import JobEvent, JobFinished
 from airunner.model.jobs import JobId, Position
-from airunner.wire.client.jobs_client import Heard, JobsClient
-from airunner.wire.client.retries import AWAY_SECONDS_MAX, BROKEN, RetryPolicy
+from airunner.wire.client.jobs_client import EventBatch, JobsClient
+from airunner.wire.client.retries import AWAY_SECONDS_MAX, RETRYABLE, RetryPolicy
 
 
 async def follow(
@@ -36,19 +36,19 @@ async def follow(
     """
     kinds, tries = tuple(kinds), RetryPolicy(jobs, lost=lost, known=known, patience=patience)
     while True:
-        tries.begin()
+        tries.start_try()
         stream = jobs.watch(id, from_sequence=from_sequence, stop_at_tail=stop_at_tail, kinds=kinds)
         try:
             async with aclosing(stream) as entries:
                 async for entry in entries:
                     from_sequence = entry.last + 1
-                    tries.heard()
+                    tries.reset()
                     yield entry
-                    if isinstance(entry.what, JobFinished):
+                    if isinstance(entry.body, JobFinished):
                         return
             return
-        except BROKEN as refusal:
-            await tries.again(refusal)
+        except RETRYABLE as refusal:
+            await tries.wait_before_retry(refusal)
 
 
 async def follow_all(
@@ -58,7 +58,7 @@ async def follow_all(
     kinds: Iterable[str] = (),
     lost: Callable[[Refused], None] = lambda refusal: None,
     patience: float = AWAY_SECONDS_MAX,
-) -> AsyncGenerator[Heard, None]:
+) -> AsyncGenerator[EventBatch, None]:
     """What happens to all jobs from now on, or to those of a queue; for ever.
 
     `lost`, `patience` and what is raised are as for follow(). Where the server cannot go on from
@@ -69,16 +69,16 @@ async def follow_all(
     place: Position | None = None
     log = ""
     while True:
-        tries.begin()
+        tries.start_try()
         try:
             stream = jobs.watch_all(after=place, log=log, queue=queue, kinds=kinds)
             async with aclosing(stream) as told:
                 async for heard in told:
                     place, log = heard.place, heard.log
-                    tries.heard()
+                    tries.reset()
                     yield heard
-        except BROKEN as refusal:
-            await tries.again(refusal)
+        except RETRYABLE as refusal:
+            await tries.wait_before_retry(refusal)
         except DataLoss as refusal:
             if place is None:
                 raise

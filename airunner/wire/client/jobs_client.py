@@ -16,14 +16,14 @@ from airunner.model.wait_reason import WaitReason
 from airunner.wire.client.connection import PAUSES, Connection
 from airunner.wire.client.endpoint import Endpoint
 from airunner.wire.codec.enums import JOB_STATES
-from airunner.wire.codec.errors import decode_refusal, refusal_of
-from airunner.wire.codec.job_events import decode_entry, encode_filter
+from airunner.wire.codec.errors import decode_call_error, decode_refusal
+from airunner.wire.codec.job_events import decode_job_event, encode_filter
 from airunner.wire.codec.jobs import (
     decode_job,
     decode_page,
     decode_statistics,
-    decode_waiting,
-    encode_listing,
+    decode_wait_reason,
+    encode_job_query,
 )
 from airunner.wire.codec.specs import encode_spec
 from airunner.wire.codec.times import decode_instant
@@ -34,7 +34,7 @@ NO_KEY: Final = RequestId("")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
+class EnqueuedJob:
     """A job that is in the log now, or was already."""
 
     id: JobId
@@ -43,13 +43,13 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class EventBatch:
     """What has come of all jobs, up to a place in the server's log."""
 
-    entries: Sequence[tuple[JobId, JobEvent]]  # in the order of the log
+    events: Sequence[tuple[JobId, JobEvent]]  # in the order of the log
     place: Position
     log: str  # whose place it is
-    begins: bool  # what was before is not told
+    restarted: bool  # what was before is not told
 
 
 class JobsClient(Connection):
@@ -69,14 +69,16 @@ class JobsClient(Connection):
         self._jobs = job_pb2_grpc.JobServiceStub(self._channel)
         self._events = job_pb2_grpc.JobEventsServiceStub(self._channel)
 
-    async def enqueue(self, spec: JobSpec, *, request: RequestId = NO_KEY) -> Accepted:
+    async def enqueue(self, spec: JobSpec, *, request: RequestId = NO_KEY) -> EnqueuedJob:
         """Put a job in line. Repeated while the server is away only if it has a request id."""
         wish = _encode_request(spec, request)
-        return _decode_accepted(await self._ask(self._jobs.EnqueueJob, wish, repeat=bool(request)))
+        return _decode_enqueued_job(
+            await self._ask(self._jobs.EnqueueJob, wish, repeat=bool(request))
+        )
 
     async def enqueue_many(
         self, wishes: Iterable[tuple[JobSpec, RequestId]]
-    ) -> list[Accepted | Refused]:
+    ) -> list[EnqueuedJob | Refused]:
         """Up to ENQUEUE_JOBS_MAX jobs, with an answer for each in their order."""
         requests = [_encode_request(spec, request) for spec, request in wishes]
         response = await self._ask(
@@ -85,7 +87,7 @@ class JobsClient(Connection):
             repeat=all(each.request_id for each in requests),
         )
         return [
-            decode_refusal(each.error) if each.HasField("error") else _decode_accepted(each.job)
+            decode_refusal(each.error) if each.HasField("error") else _decode_enqueued_job(each.job)
             for each in response.results
         ]
 
@@ -95,11 +97,11 @@ class JobsClient(Connection):
         job = decode_job(response.job)
         if not response.HasField("waiting"):
             return job, None
-        return job, decode_waiting(response.waiting, job.spec.queue)
+        return job, decode_wait_reason(response.waiting, job.spec.queue)
 
     async def list(self, listing: JobQuery | None = None) -> Page:
         """Jobs, newest first, without the values of their environments."""
-        request = encode_listing(listing or JobQuery())
+        request = encode_job_query(listing or JobQuery())
         return decode_page(await self._ask(self._jobs.ListJobs, request))
 
     async def statistics(self, queue: str | None = None) -> tuple[QueueStatistics, ...]:
@@ -149,9 +151,9 @@ class JobsClient(Connection):
         try:
             async for response in call:
                 if response.HasField("event"):
-                    yield decode_entry(response.event)
+                    yield decode_job_event(response.event)
         except grpc.aio.AioRpcError as error:
-            raise refusal_of(error, self.endpoint.server) from None
+            raise decode_call_error(error, self.endpoint.server) from None
         finally:
             call.cancel()
 
@@ -162,7 +164,7 @@ class JobsClient(Connection):
         log: str = "",
         queue: str = "",
         kinds: Iterable[str] = (),
-    ) -> AsyncGenerator[Heard, None]:
+    ) -> AsyncGenerator[EventBatch, None]:
         """What happens to all jobs, or to those of a queue; one connection.
 
         From now on, or on from a place in a log that was heard of; the first that is heard says
@@ -178,12 +180,12 @@ class JobsClient(Connection):
             async for response in call:
                 log = response.log or log
                 entries = [
-                    (JobId(each.job_id), decode_entry(each.event)) for each in response.events
+                    (JobId(each.job_id), decode_job_event(each.event)) for each in response.events
                 ]
-                yield Heard(entries, Position(response.place), log, begins)
+                yield EventBatch(entries, Position(response.place), log, begins)
                 begins = False
         except grpc.aio.AioRpcError as error:
-            raise refusal_of(error, self.endpoint.server) from None
+            raise decode_call_error(error, self.endpoint.server) from None
         finally:
             call.cancel()
 
@@ -192,8 +194,8 @@ def _encode_request(spec: JobSpec, request: RequestId) -> pb.EnqueueJobRequest:
     return pb.EnqueueJobRequest(request_id=request, queue=spec.queue, job_params=encode_spec(spec))
 
 
-def _decode_accepted(response: pb.EnqueueJobResponse) -> Accepted:
-    return Accepted(
+def _decode_enqueued_job(response: pb.EnqueueJobResponse) -> EnqueuedJob:
+    return EnqueuedJob(
         id=JobId(response.job_id),
         created_at=decode_instant(response.created_at, "created_at") or Instant(0),
         state=JOB_STATES.decode(response.state, "state"),

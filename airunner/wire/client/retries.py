@@ -10,7 +10,12 @@ from airunner.wire.client.connection import Connection
 PAUSE_SECONDS: Final = (0.1, 5.0)  # before a further try: at first, at most; doubled in between
 AWAY_SECONDS_MAX: Final = 900.0  # absence of the server before a client gives up
 CONNECTED_SECONDS: Final = 60.0  # after which a try must have had a server, though it was silent
-BROKEN: Final = (Unreachable, ShuttingDown, Stalled, Unauthenticated)  # what a further try may mend
+RETRYABLE: Final = (
+    Unreachable,
+    ShuttingDown,
+    Stalled,
+    Unauthenticated,
+)  # what a further try may mend
 
 
 class RetryPolicy:
@@ -37,16 +42,16 @@ class RetryPolicy:
         self._away_since: float | None = None
         self._token_read = False  # once more, and it has not worked since
 
-    def begin(self) -> None:
+    def start_try(self) -> None:
         """A try begins."""
         self._began = asyncio.get_running_loop().time()
 
-    def heard(self) -> None:
+    def reset(self) -> None:
         """The server has said something."""
         self._pause, self._seen, self._away_since = PAUSE_SECONDS[0], True, None
         self._token_read = False
 
-    async def again(self, refusal: Refused) -> None:
+    async def wait_before_retry(self, refusal: Refused) -> None:
         """Return when it is time to try again; raise what no further try can mend.
 
         That is Unreachable too if the server stays away for longer than `patience` seconds or
@@ -59,11 +64,11 @@ class RetryPolicy:
             self._token_read = True
             self._lost(refusal)
         else:
-            await self._be_patient(refusal)
+            await self._check_patience(refusal)
         await asyncio.sleep(self._client.dice(0, self._pause))
         self._pause = min(2 * self._pause, PAUSE_SECONDS[1])
 
-    async def _be_patient(self, refusal: Refused) -> None:
+    async def _check_patience(self, refusal: Refused) -> None:
         now = asyncio.get_running_loop().time()
         if now - self._began > CONNECTED_SECONDS:
             self._away_since = None

@@ -11,7 +11,7 @@ from airunner.model.errors import Refused, ShuttingDown, Unreachable
 from airunner.model.protocol.channel import ChannelClosed
 from airunner.model.protocol.worker_protocol import FromServer, FromWorker
 from airunner.wire.client.endpoint import Endpoint, dial
-from airunner.wire.codec.errors import refusal_of
+from airunner.wire.codec.errors import decode_call_error
 from airunner.wire.codec.worker_protocol import decode_from_server, encode_from_worker
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1.job_pb2_grpc import JobServiceStub
@@ -67,7 +67,7 @@ class WorkChannel:
         try:
             response = await self._call.read()
         except grpc.aio.AioRpcError as error:
-            refusal = refusal_of(error, self._server)
+            refusal = decode_call_error(error, self._server)
             if _passes(refusal, error.code()):
                 raise ChannelClosed(str(refusal)) from None
             raise refusal from None
@@ -85,7 +85,7 @@ class WorkChannel:
             except _DEADLY as said:
                 error = said
         if isinstance(error, grpc.aio.AioRpcError):
-            return str(refusal_of(error, self._server))
+            return str(decode_call_error(error, self._server))
         return f"the stream to {self._server} is broken"
 
     async def close(self) -> None:

@@ -14,23 +14,23 @@ from airunner.model.spec import ProcessType
 from airunner.model.steps import StepStatus
 from airunner.wire.job.v1 import job_pb2 as pb
 
-Word = TypeVar("Word", bound=StrEnum)
+Member = TypeVar("Member", bound=StrEnum)
 Number = TypeVar("Number", bound=int)
 
 
-class Enumeration(Generic[Word, Number]):
+class Enumeration(Generic[Member, Number]):
     """A one-to-one table. `unset` is what the number 0 is read as, if it may be left out."""
 
-    def __init__(self, numbers: Mapping[Word, Number], unset: Word | None = None) -> None:
+    def __init__(self, numbers: Mapping[Member, Number], unset: Member | None = None) -> None:
         self._numbers = dict(numbers)
-        self._words: dict[int, Word] = {number: word for word, number in numbers.items()}
+        self._words: dict[int, Member] = {number: word for word, number in numbers.items()}
         if unset is not None:
             self._words[0] = unset
 
-    def encode(self, word: Word) -> Number:
+    def encode(self, word: Member) -> Number:
         return self._numbers[word]
 
-    def decode(self, number: int, field: str) -> Word:
+    def decode(self, number: int, field: str) -> Member:
         """The word; InvalidRequest for a number that stands for none."""
         if number not in self._words:
             raise InvalidRequest(field, f"{number} is not one of {sorted(self._words)}")
@@ -71,7 +71,7 @@ STEP_STATUSES: Final = Enumeration(
         StepStatus.TIMEOUT: pb.STEP_STATUS_TIMEOUT,
     }
 )
-ENDINGS: Final = Enumeration(
+ATTEMPT_ENDS: Final = Enumeration(
     {
         AttemptEnd.FINISHED: pb.ENDING_FINISHED,
         AttemptEnd.RELEASED: pb.ENDING_RELEASED,

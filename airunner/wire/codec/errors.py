@@ -41,26 +41,26 @@ def status_of(refusal: Refused) -> grpc.StatusCode:
 
 
 def encode_refusal(refusal: Refused) -> pb.RequestError:
-    return pb.RequestError(code=code_numbered(refusal.status), message=str(refusal))
+    return pb.RequestError(code=status_number(refusal.status), message=str(refusal))
 
 
 def decode_refusal(error: pb.RequestError) -> Refused:
-    return refusal(code_named(error.code).name, error.message)
+    return make_refusal(status_code(error.code).name, error.message)
 
 
-def code_numbered(status: str) -> int:
+def status_number(status: str) -> int:
     """The number of a status code, by name."""
     number: int = grpc.StatusCode[status].value[0]
     return number
 
 
-def code_named(number: int) -> grpc.StatusCode:
+def status_code(number: int) -> grpc.StatusCode:
     """The status code of a number; UNKNOWN for one that nobody knows."""
     known = {code.value[0]: code for code in grpc.StatusCode}
     return known.get(number, grpc.StatusCode.UNKNOWN)
 
 
-def refusal(status: str, message: str, name: str = "") -> Refused:
+def make_refusal(status: str, message: str, name: str = "") -> Refused:
     """The refusal of this class name, or else of this status, with this very message."""
     kind = _CLASSES.get(name) or _BY_STATUS.get(status, Refused)
     if kind is InvalidRequest:
@@ -73,12 +73,12 @@ def refusal(status: str, message: str, name: str = "") -> Refused:
     return made
 
 
-def refusal_of(error: grpc.aio.AioRpcError, server: str) -> Refused:
+def decode_call_error(error: grpc.aio.AioRpcError, server: str) -> Refused:
     """What a failed call means to its caller, in one sentence that says what to do."""
     details, code = error.details() or "", error.code()
     name = next((str(v) for k, v in error.trailing_metadata() if k == REFUSAL_KEY), "")
     if name:
-        return refusal(code.name, details, name)
+        return make_refusal(code.name, details, name)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return Unreachable(f"the server at {server} did not answer in time: try again")
     if code is grpc.StatusCode.CANCELLED:
@@ -87,7 +87,7 @@ def refusal_of(error: grpc.aio.AioRpcError, server: str) -> Refused:
         return Unreachable(_why_unreachable(server, details))
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return Refused(f"the server at {server} does not know this call: is it airunner's port?")
-    return refusal(code.name, details or f"the server at {server} answered {code.name}")
+    return make_refusal(code.name, details or f"the server at {server} answered {code.name}")
 
 
 def _why_unreachable(server: str, details: str) -> str:

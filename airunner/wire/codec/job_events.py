@@ -22,51 +22,57 @@ from airunner.model.jobs import Instant, JobId, Sequence, Subject, WorkerId
 from airunner.model.proof.seal import Link
 from airunner.model.reports import count_sequences
 from airunner.wire.codec.artifacts import decode_artifact, encode_artifact
-from airunner.wire.codec.enums import ENDINGS, JOB_STATES
+from airunner.wire.codec.enums import ATTEMPT_ENDS, JOB_STATES
 from airunner.wire.codec.outcomes import decode_outcome, encode_outcome
 from airunner.wire.codec.reports import decode_report, fill_report
 from airunner.wire.codec.seals import decode_seal, encode_seal
 from airunner.wire.codec.times import decode_instant, fill_instant
 from airunner.wire.job.v1 import job_pb2 as pb
 
-OURS = 100  # from this number up
+EXTENSION_TYPES_MIN = 100  # from this number up
 _OUTPUT = frozenset((int(pb.EVENT_TYPE_OUTPUT), int(pb.EVENT_TYPE_OUTPUT_BATCH)))
 
 
-def fill_entry(event: pb.JobEvent, entry: JobEvent, id: JobId | None = None) -> None:
+def fill_job_event(event: pb.JobEvent, entry: JobEvent, id: JobId | None = None) -> None:
     """Make an empty event say this; `id` is the job's, which a result repeats."""
     _fill(event, entry, id)
     fill_instant(event.timestamp, entry.at)
     event.attempt, event.link = entry.attempt, entry.link
 
 
-def encode_told(entry: JobEvent, id: JobId) -> tuple[int, bytes]:
+def encode_stream_response(entry: JobEvent, id: JobId) -> tuple[int, bytes]:
     """The type of event, and a StreamJobEventsResponse that tells of it."""
     response = pb.StreamJobEventsResponse(scanned_through=entry.last)
-    fill_entry(response.event, entry, id)
+    fill_job_event(response.event, entry, id)
     return response.event.event_type, response.SerializeToString()
 
 
-def decode_entry(event: pb.JobEvent) -> JobEvent:
+def decode_job_event(event: pb.JobEvent) -> JobEvent:
     """The entry; InvalidRequest if the event is of a kind that is not known here."""
     at = decode_instant(event.timestamp, "event.timestamp") or Instant(0)
     match event.WhichOneof("event_data"):
         case "enqueued":
             retry_of = JobId(event.enqueued.retry_of) if event.enqueued.retry_of else None
-            return _entry(event, at, JobEnqueued(event.enqueued.queue, retry_of))
+            return _lifecycle_event(event, at, JobEnqueued(event.enqueued.queue, retry_of))
         case "leased":
-            return _entry(event, at, JobLeased(WorkerId(event.leased.worker)))
+            return _lifecycle_event(event, at, JobLeased(WorkerId(event.leased.worker)))
         case "returned":
-            ending = ENDINGS.decode(event.returned.ending, "returned.ending")
-            return _entry(event, at, JobReturned(ending, event.returned.failures))
+            ending = ATTEMPT_ENDS.decode(event.returned.ending, "returned.ending")
+            return _lifecycle_event(event, at, JobReturned(ending, event.returned.failures))
         case "cancel_requested":
-            return _entry(event, at, JobCancelRequested(Subject(event.cancel_requested.by)))
+            return _lifecycle_event(
+                event, at, JobCancelRequested(Subject(event.cancel_requested.by))
+            )
         case "artifact":
-            return _entry(event, at, ArtifactStored(decode_artifact(event.artifact.artifact)))
+            return _lifecycle_event(
+                event, at, ArtifactStored(decode_artifact(event.artifact.artifact))
+            )
         case "finished":
             state = JOB_STATES.decode(event.finished.state, "finished.state")
             outcome = decode_outcome(event.finished.result)
-            return _entry(event, at, JobFinished(state, outcome, decode_seal(event.finished)))
+            return _lifecycle_event(
+                event, at, JobFinished(state, outcome, decode_seal(event.finished))
+            )
         case _:
             if (report := decode_report(event)) is None:
                 raise InvalidRequest("output_batch", "is empty")
@@ -75,7 +81,7 @@ def decode_entry(event: pb.JobEvent) -> JobEvent:
                 last=Sequence(event.sequence + count_sequences(report) - 1),
                 at=at,
                 attempt=event.attempt,
-                what=report,
+                body=report,
                 link=Link(event.link),
             )
 
@@ -100,13 +106,13 @@ def encode_filter(kinds: Iterable[str]) -> list[pb.EventType.ValueType]:
     return types
 
 
-def passes(type: int, wanted: frozenset[int]) -> bool:
-    return not wanted or type >= OURS or type in wanted
+def passes_filter(type: int, wanted: frozenset[int]) -> bool:
+    return not wanted or type >= EXTENSION_TYPES_MIN or type in wanted
 
 
 def _fill(event: pb.JobEvent, entry: JobEvent, id: JobId | None) -> None:
     event.sequence = entry.first
-    match entry.what:
+    match entry.body:
         case JobEnqueued(queue, retry_of):
             event.event_type = pb.EVENT_TYPE_ENQUEUED
             event.enqueued.queue, event.enqueued.retry_of = queue, retry_of or ""
@@ -116,7 +122,7 @@ def _fill(event: pb.JobEvent, entry: JobEvent, id: JobId | None) -> None:
         case JobReturned(ending, failures):
             event.event_type = pb.EVENT_TYPE_RETURNED
             event.returned.attempt, event.returned.failures = entry.attempt, failures
-            event.returned.ending = ENDINGS.encode(ending)
+            event.returned.ending = ATTEMPT_ENDS.encode(ending)
         case JobCancelRequested(by):
             event.event_type = pb.EVENT_TYPE_CANCEL_REQUESTED
             event.cancel_requested.by = by
@@ -136,7 +142,7 @@ def _fill(event: pb.JobEvent, entry: JobEvent, id: JobId | None) -> None:
             fill_report(event, report, entry.first)
 
 
-def _entry(
+def _lifecycle_event(
     event: pb.JobEvent,
     at: Instant,
     what: JobEnqueued | JobLeased | JobReturned | JobCancelRequested | ArtifactStored | JobFinished,
@@ -147,6 +153,6 @@ def _entry(
         last=sequence,
         at=at,
         attempt=event.attempt,
-        what=what,
+        body=what,
         link=Link(event.link),
     )

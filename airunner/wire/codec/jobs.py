@@ -30,7 +30,7 @@ from airunner.model.limits import (
 )
 from airunner.model.namespaces import DEFAULT_NAMESPACE
 from airunner.model.wait_reason import WaitReason
-from airunner.wire.codec.enums import ENDINGS, JOB_STATES
+from airunner.wire.codec.enums import ATTEMPT_ENDS, JOB_STATES
 from airunner.wire.codec.outcomes import decode_outcome, encode_outcome
 from airunner.wire.codec.seals import decode_seal, encode_seal
 from airunner.wire.codec.specs import decode_spec, encode_spec
@@ -116,7 +116,7 @@ def decode_job(job: pb.Job) -> Job:
     )
 
 
-def encode_waiting(waiting: WaitReason | None) -> pb.Waiting | None:
+def encode_wait_reason(waiting: WaitReason | None) -> pb.Waiting | None:
     if waiting is None:
         return None
     return pb.Waiting(
@@ -128,7 +128,7 @@ def encode_waiting(waiting: WaitReason | None) -> pb.Waiting | None:
     )
 
 
-def decode_waiting(waiting: pb.Waiting, queue: str) -> WaitReason:
+def decode_wait_reason(waiting: pb.Waiting, queue: str) -> WaitReason:
     return WaitReason(
         queue=queue,
         ahead=waiting.ahead,
@@ -138,7 +138,7 @@ def decode_waiting(waiting: pb.Waiting, queue: str) -> WaitReason:
     )
 
 
-def encode_listing(listing: JobQuery) -> pb.ListJobsRequest:
+def encode_job_query(listing: JobQuery) -> pb.ListJobsRequest:
     return pb.ListJobsRequest(
         queue=listing.queue or "",
         state=(
@@ -150,7 +150,7 @@ def encode_listing(listing: JobQuery) -> pb.ListJobsRequest:
     )
 
 
-def decode_listing(
+def decode_job_query(
     request: pb.ListJobsRequest, namespace: str | None = DEFAULT_NAMESPACE
 ) -> JobQuery:
     token = request.page_token
@@ -237,7 +237,7 @@ def _encode_attempt(attempt: PastAttempt) -> pb.Attempt:
         worker=attempt.worker,
         leased_at=encode_instant(attempt.leased_at),
         ended_at=encode_instant(attempt.ended_at),
-        ending=ENDINGS.encode(attempt.ending),
+        ending=ATTEMPT_ENDS.encode(attempt.ending),
     )
 
 
@@ -248,5 +248,5 @@ def _decode_attempt(attempt: pb.Attempt) -> PastAttempt:
         worker=WorkerId(attempt.worker),
         leased_at=decode_instant(attempt.leased_at, "attempts.leased_at") or Instant(0),
         ended_at=decode_instant(attempt.ended_at, "attempts.ended_at") or Instant(0),
-        ending=ENDINGS.decode(attempt.ending, "attempts.ending"),
+        ending=ATTEMPT_ENDS.decode(attempt.ending, "attempts.ending"),
     )

@@ -10,7 +10,7 @@ from airunner.model.jobs import JobId, JobState, Outcome, Reason
 from airunner.model.limits import STEPS_MAX
 from airunner.model.validation import check_count
 from airunner.wire.codec.enums import REASONS
-from airunner.wire.codec.steps import decode_result, encode_result
+from airunner.wire.codec.steps import decode_step_result, encode_step_result
 from airunner.wire.codec.times import decode_instant, encode_instant
 from airunner.wire.job.v1 import job_pb2 as pb
 
@@ -29,7 +29,7 @@ def encode_outcome(
         reason=REASONS.encode(outcome.reason),
         log_incomplete=not outcome.log_complete,
         no_exit_code=outcome.exit_code is None,
-        steps=map(encode_result, outcome.steps) if with_steps else (),
+        steps=map(encode_step_result, outcome.steps) if with_steps else (),
     )
 
 
@@ -45,7 +45,7 @@ def decode_outcome(result: pb.JobResult) -> Outcome:
         started_at=decode_instant(result.started_at, "job_result.started_at"),
         ended_at=decode_instant(result.completed_at, "job_result.completed_at"),
         log_complete=not result.log_incomplete,
-        steps=tuple(map(decode_result, result.steps)),
+        steps=tuple(map(decode_step_result, result.steps)),
     )
 
 

@@ -46,10 +46,10 @@ from airunner.wire.codec.containers import (
 )
 from airunner.wire.codec.enums import STREAMS
 from airunner.wire.codec.steps import (
+    decode_output_step,
     decode_step_end,
-    decode_step_of,
     decode_step_start,
-    encode_step,
+    encode_step_report,
 )
 from airunner.wire.codec.times import (
     MILLIS_MAX,
@@ -81,7 +81,7 @@ def fill_report(event: pb.JobEvent, report: Report, first: int) -> None:
         case CloneStarted() | CloneProgressed() | CloneEnded() | CloneFailed():
             event.MergeFrom(_encode_clone(report, first))
         case StepStarted() | StepEnded():
-            event.MergeFrom(encode_step(report, first))
+            event.MergeFrom(encode_step_report(report, first))
         case Remark(message):
             event.sequence, event.event_type = first, pb.EVENT_TYPE_REMARK
             event.remark.SetInParent()
@@ -259,7 +259,7 @@ def _decode_batch(event: pb.JobEvent) -> Output | None:
         )
         for item in batch.outputs
     )
-    return Output(chunks, decode_step_of(batch)) if chunks else None
+    return Output(chunks, decode_output_step(batch)) if chunks else None
 
 
 def _decode_cut(event: pb.JobEvent) -> OutputCut:

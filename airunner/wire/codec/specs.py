@@ -18,7 +18,7 @@ from airunner.model.spec import (
     TerminalSize,
 )
 from airunner.wire.codec.enums import PROCESS_TYPES
-from airunner.wire.codec.steps import decode_steps, encode_steps, shown
+from airunner.wire.codec.steps import decode_steps, encode_steps, shortened
 from airunner.wire.job.v1 import job_pb2 as pb
 
 _CHECKOUT, _TERMINAL = Checkout(), TerminalSize()  # which a message that says nothing means
@@ -120,7 +120,7 @@ def _fill_shell_work(
     params: pb.JobParams, spec: JobSpec, *, with_values: bool, whole: bool
 ) -> None:
     """What a shell runs; of a job with a command there is none."""
-    params.script, params.shell = shown(spec.script, whole=whole), spec.shell
+    params.script, params.shell = shortened(spec.script, whole=whole), spec.shell
     if spec.steps is not None:
         params.steps.CopyFrom(encode_steps(spec.steps, with_values=with_values, whole=whole))
 

@@ -8,7 +8,7 @@ from airunner.model.jobs import StepResult
 from airunner.model.limits import STEPS_MAX, TITLE_BYTES_MAX
 from airunner.model.reports import StepEnded, StepStarted
 from airunner.model.steps import Step
-from airunner.model.validation import check_text
+from airunner.model.validation import check_text_size
 from airunner.wire.codec.enums import STEP_STATUSES
 from airunner.wire.codec.times import decode_instant, decode_millis, encode_instant, encode_millis
 from airunner.wire.job.v1 import job_pb2 as pb
@@ -17,7 +17,7 @@ _SHOWN_CHARS = 200  # of a text of commands, where jobs are listed
 _BEGINNING = re.compile(rf"\S.{{0,{_SHOWN_CHARS - 1}}}", re.DOTALL)
 
 
-def shown(text: str, *, whole: bool) -> str:
+def shortened(text: str, *, whole: bool) -> str:
     """A text of commands, or as much of it as a list shows: from its first line on."""
     if whole or len(text) <= _SHOWN_CHARS:
         return text
@@ -33,7 +33,7 @@ def encode_steps(
     return pb.Steps(
         steps=[
             pb.Step(
-                run=shown(each.run, whole=whole),
+                run=shortened(each.run, whole=whole),
                 name=each.name,
                 environment={
                     name: value if with_values else "" for name, value in each.environment.items()
@@ -66,7 +66,7 @@ def _decode_step(step: pb.Step, place: str) -> Step:
         raise InvalidRequest(f"{place}.{wrong.field}", wrong.why) from None
 
 
-def encode_result(result: StepResult) -> pb.StepResult:
+def encode_step_result(result: StepResult) -> pb.StepResult:
     return pb.StepResult(
         name=result.name,
         status=STEP_STATUSES.encode(result.status),
@@ -76,7 +76,7 @@ def encode_result(result: StepResult) -> pb.StepResult:
     )
 
 
-def decode_result(result: pb.StepResult) -> StepResult:
+def decode_step_result(result: pb.StepResult) -> StepResult:
     return StepResult(
         name=_title(result.name),
         status=STEP_STATUSES.decode(result.status, "steps.status"),
@@ -86,7 +86,7 @@ def decode_result(result: pb.StepResult) -> StepResult:
     )
 
 
-def encode_step(report: StepStarted | StepEnded, first: int) -> pb.JobEvent:
+def encode_step_report(report: StepStarted | StepEnded, first: int) -> pb.JobEvent:
     match report:
         case StepStarted(index, name):
             return pb.JobEvent(
@@ -120,13 +120,13 @@ def decode_step_end(event: pb.JobEvent) -> StepEnded:
     )
 
 
-def decode_step_of(batch: pb.OutputBatchEvent) -> int | None:
+def decode_output_step(batch: pb.OutputBatchEvent) -> int | None:
     """The step that wrote the output; None: the job has none."""
     return _index(batch.step) if batch.HasField("step") else None
 
 
 def _title(name: str) -> str:
-    check_text("step.name", name, TITLE_BYTES_MAX, "TITLE_BYTES_MAX")
+    check_text_size("step.name", name, TITLE_BYTES_MAX, "TITLE_BYTES_MAX")
     return name
 
 

@@ -28,7 +28,7 @@ from airunner.model.protocol.worker_protocol import (
     Welcome,
 )
 from airunner.model.reports import Output
-from airunner.wire.codec.errors import code_named, code_numbered
+from airunner.wire.codec.errors import status_code, status_number
 from airunner.wire.codec.jobs import decode_job, fill_job
 from airunner.wire.codec.outcomes import decode_outcome, encode_outcome
 from airunner.wire.codec.reports import decode_reports, fill_reports
@@ -172,7 +172,7 @@ def _fill_from_server(said: pb.FromServer, message: FromServer) -> None:
             said.welcome.lost.extend(lost)
         case Rejected(token, status, why, lease_lost):
             rejected = said.rejected
-            rejected.task_token, rejected.code = token, code_numbered(status)
+            rejected.task_token, rejected.code = token, status_number(status)
             rejected.message, rejected.lease_lost = why, lease_lost
         case Drain():
             said.drain.SetInParent()
@@ -206,7 +206,7 @@ def _decode_from_server(said: pb.FromServer) -> FromServer:
             return Settled(TaskToken(said.settled.task_token))
         case "rejected":
             rejected = said.rejected
-            status = code_named(rejected.code).name
+            status = status_code(rejected.code).name
             token = TaskToken(rejected.task_token)
             return Rejected(token, status, rejected.message, rejected.lease_lost)
         case "drain":

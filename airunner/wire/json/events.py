@@ -9,7 +9,7 @@ from typing import Final
 from msgspec import Struct
 
 from airunner.model.artifacts import Artifact
-from airunner.model.job_events import JobEvent, JobEventBody, kind
+from airunner.model.job_events import JobEvent, JobEventBody, event_kind
 from airunner.model.jobs import Outcome
 from airunner.model.proof.seal import Seal
 from airunner.model.reports import Output
@@ -23,8 +23,8 @@ _SPANS: Final = ("duration", "elapsed")  # fields in milliseconds; their JSON na
 
 def event_json(event: JobEvent) -> Iterator[Json]:
     """Objects for an event: one for each chunk of output, a single object for any other event."""
-    body = event.what
-    head: Json = {"sequence": event.first, "attempt": event.attempt, "type": kind(body)}
+    body = event.body
+    head: Json = {"sequence": event.first, "attempt": event.attempt, "type": event_kind(body)}
     if not isinstance(body, Output):
         yield {**head, "timestamp": show_instant(event.at), **_members(body)}
         return

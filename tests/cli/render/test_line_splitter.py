@@ -30,7 +30,7 @@ def told(*happenings: JobEventBody) -> list[Line]:
 
 
 def event(what: JobEventBody) -> JobEvent:
-    return JobEvent(first=Sequence(1), last=Sequence(1), at=NOW, attempt=1, what=what)
+    return JobEvent(first=Sequence(1), last=Sequence(1), at=NOW, attempt=1, body=what)
 
 
 def output(*chunks: tuple[Stream, bytes], step: int | None = None) -> Output:

@@ -63,7 +63,7 @@ def show(passing: PassThrough, *happenings: JobEventBody) -> None:
     async def story() -> None:
         for at, what in enumerate(happenings, 1):
             await passing.show(
-                JobEvent(first=Sequence(at), last=Sequence(at), at=NOW, attempt=1, what=what)
+                JobEvent(first=Sequence(at), last=Sequence(at), at=NOW, attempt=1, body=what)
             )
 
     asyncio.run(story())

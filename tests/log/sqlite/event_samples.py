@@ -155,14 +155,14 @@ def seen(events: Sequence[Event]) -> list[JobEvent]:
     """What a watcher is told; cuts that follow each other are one, whenever they were made."""
     entries = list[JobEvent]()
     for each in filter(None, map(job_event, events)):
-        if not isinstance(each.what, OutputCut):
+        if not isinstance(each.body, OutputCut):
             entries.append(each)
             continue
-        cut, first = each.what, each.first
+        cut, first = each.body, each.first
         before = entries[-1] if entries else None
-        if before and isinstance(before.what, OutputCut) and before.attempt == each.attempt:
+        if before and isinstance(before.body, OutputCut) and before.attempt == each.attempt:
             entries.pop()
-            cut = OutputCut(cut.items + before.what.items, cut.size + before.what.size)
+            cut = OutputCut(cut.items + before.body.items, cut.size + before.body.size)
             first = EventSequence(before.first)
-        entries.append(structs.replace(each, first=first, at=Instant(0), what=cut))
+        entries.append(structs.replace(each, first=first, at=Instant(0), body=cut))
     return entries

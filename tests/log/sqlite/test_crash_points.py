@@ -349,8 +349,8 @@ def shelve_all(path: Path, chapter: Chapter) -> None:
     """Put the bytes of a chapter's artifacts beside its log: they are no part of what crashed."""
     for id, stream in chapter.streams.items():
         for entry in stream:
-            if isinstance(entry.what, ArtifactStored):
-                artifact = entry.what.artifact
+            if isinstance(entry.body, ArtifactStored):
+                artifact = entry.body.artifact
                 fact = ArtifactKept(id, entry.attempt, artifact)
                 shelve(path, fact, bytes(artifact.size))
 

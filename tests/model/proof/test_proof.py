@@ -21,8 +21,8 @@ from airunner.model.jobs import (
     digest,
 )
 from airunner.model.namespaces import QueueKey
-from airunner.model.proof.chain import linked
-from airunner.model.proof.proof import Differs, Proof, Unproven, Unsealed, Verdict, Whole
+from airunner.model.proof.chain import next_link
+from airunner.model.proof.proof import Differs, LogVerifier, Unproven, Unsealed, Verdict, Whole
 from airunner.model.proof.seal import NOTHING, Seal
 from airunner.model.reports import Output, OutputCut, StepEnded, StepStarted
 from airunner.model.spec import JobSpec
@@ -47,29 +47,29 @@ async def told(*, dropped: bool = False) -> list[JobEvent]:
 
 
 def verdict(entries: Sequence[JobEvent], kept: int = SIZE) -> Verdict:
-    proof = Proof()
+    proof = LogVerifier()
     for each in entries:
-        proof.see(each)
+        proof.add(each)
     return proof.verdict(kept)
 
 
 def seal_of(entries: Sequence[JobEvent]) -> Seal:
-    end = entries[-1].what
+    end = entries[-1].body
     assert isinstance(end, JobFinished)
     assert end.seal
     return end.seal
 
 
 def changed(job_event: JobEvent, text: str) -> JobEvent:
-    assert isinstance(job_event.what, Output)
-    first, *rest = job_event.what.chunks
-    return structs.replace(job_event, what=Output((replace(first, data=text.encode()), *rest)))
+    assert isinstance(job_event.body, Output)
+    first, *rest = job_event.body.chunks
+    return structs.replace(job_event, body=Output((replace(first, data=text.encode()), *rest)))
 
 
 def with_seal(entries: list[JobEvent], seal: Seal | None) -> None:
-    end = entries[-1].what
+    end = entries[-1].body
     assert isinstance(end, JobFinished)
-    entries[-1] = structs.replace(entries[-1], what=structs.replace(end, seal=seal))
+    entries[-1] = structs.replace(entries[-1], body=structs.replace(end, seal=seal))
 
 
 @virtually
@@ -110,11 +110,11 @@ def something_behind_the_end(entries: list[JobEvent]) -> None:
 
 
 def output_taken_for_dropped(entries: list[JobEvent]) -> None:
-    entries[3] = structs.replace(entries[3], what=OutputCut(1, 3))
+    entries[3] = structs.replace(entries[3], body=OutputCut(1, 3))
 
 
 def a_larger_cut(entries: list[JobEvent]) -> None:
-    entries[4] = structs.replace(entries[4], what=OutputCut(2, 31))
+    entries[4] = structs.replace(entries[4], body=OutputCut(2, 31))
 
 
 def a_seal_that_counts_less(entries: list[JobEvent]) -> None:
@@ -166,7 +166,7 @@ async def test_what_was_changed_is_found_where_it_begins(
 async def test_a_change_whose_link_was_made_anew_is_found_by_the_next_event() -> None:
     entries = await told()
     forged = changed(entries[2], "onf")
-    entries[2] = structs.replace(forged, link=linked(entries[1].link, forged))
+    entries[2] = structs.replace(forged, link=next_link(entries[1].link, forged))
     found = verdict(entries)
     assert isinstance(found, Differs)
     assert found.first == 5
@@ -194,9 +194,9 @@ async def test_a_change_beside_output_that_retention_took_is_found() -> None:
 @virtually
 async def test_more_output_gone_than_was_there_differs() -> None:
     entries = await told(dropped=True)
-    cut = entries[2].what
+    cut = entries[2].body
     assert isinstance(cut, OutputCut)
-    entries[2] = structs.replace(entries[2], what=replace(cut, size=cut.size + 1))
+    entries[2] = structs.replace(entries[2], body=replace(cut, size=cut.size + 1))
     assert isinstance(verdict(entries, kept=0), Differs)
 
 
@@ -226,27 +226,27 @@ async def told_of_steps() -> list[JobEvent]:
 
 
 def of_another_step(entries: list[JobEvent]) -> None:
-    assert isinstance(entries[3].what, Output)
-    entries[3] = structs.replace(entries[3], what=replace(entries[3].what, step=1))
+    assert isinstance(entries[3].body, Output)
+    entries[3] = structs.replace(entries[3], body=replace(entries[3].body, step=1))
 
 
 def of_no_step(entries: list[JobEvent]) -> None:
-    assert isinstance(entries[3].what, Output)
-    entries[3] = structs.replace(entries[3], what=replace(entries[3].what, step=None))
+    assert isinstance(entries[3].body, Output)
+    entries[3] = structs.replace(entries[3], body=replace(entries[3].body, step=None))
 
 
 def a_step_that_failed(entries: list[JobEvent]) -> None:
     ended = StepEnded(0, "make", StepStatus.FAILED, 0, Millis(7))
-    entries[4] = structs.replace(entries[4], what=ended)
+    entries[4] = structs.replace(entries[4], body=ended)
 
 
 def another_artifact(entries: list[JobEvent]) -> None:
-    entries[5] = structs.replace(entries[5], what=ArtifactStored(artifact("a", 6)))
+    entries[5] = structs.replace(entries[5], body=ArtifactStored(artifact("a", 6)))
 
 
 def one_that_may_be_run(entries: list[JobEvent]) -> None:
     changed = structs.replace(artifact("a", 5), executable=True)
-    entries[5] = structs.replace(entries[5], what=ArtifactStored(changed))
+    entries[5] = structs.replace(entries[5], body=ArtifactStored(changed))
 
 
 def a_missing_artifact(entries: list[JobEvent]) -> None:
@@ -254,10 +254,10 @@ def a_missing_artifact(entries: list[JobEvent]) -> None:
 
 
 def an_outcome_without_its_steps(entries: list[JobEvent]) -> None:
-    end = entries[6].what
+    end = entries[6].body
     assert isinstance(end, JobFinished)
     outcome = structs.replace(end.outcome, steps=())
-    entries[6] = structs.replace(entries[6], what=structs.replace(end, outcome=outcome))
+    entries[6] = structs.replace(entries[6], body=structs.replace(end, outcome=outcome))
 
 
 @virtually

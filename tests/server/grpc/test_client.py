@@ -62,8 +62,13 @@ from airunner.server.policy import Role
 from airunner.server.worker_calls import WorkerCalls
 from airunner.wire.client.endpoint import Endpoint
 from airunner.wire.client.follow import follow
-from airunner.wire.client.jobs_client import Accepted, JobsClient
-from airunner.wire.codec.errors import decode_refusal, encode_refusal, refusal, refusal_of
+from airunner.wire.client.jobs_client import EnqueuedJob, JobsClient
+from airunner.wire.codec.errors import (
+    decode_call_error,
+    decode_refusal,
+    encode_refusal,
+    make_refusal,
+)
 from airunner.worker.session.connect import connect
 from tests.server.grpc.server_fixture import Keys, guarded, serving, until
 
@@ -106,9 +111,9 @@ def test_many_jobs_have_an_answer_each(site_keys: Keys) -> None:
             other = structs.replace(SPEC, command="other")
             wishes = [(SPEC, RequestId("k")), (other, RequestId("k")), (other, RequestId(""))]
             first, second, third = await jobs.enqueue_many(wishes)
-            assert isinstance(first, Accepted)
+            assert isinstance(first, EnqueuedJob)
             assert isinstance(second, IdempotencyConflict)
-            assert isinstance(third, Accepted)
+            assert isinstance(third, EnqueuedJob)
 
     asyncio.run(main())
 
@@ -118,7 +123,7 @@ def test_a_stream_that_stops_at_the_tail_does_not_wait(site_keys: Keys) -> None:
         async with serving(site_keys) as site, JobsClient(site.endpoint()) as jobs:
             id = (await jobs.enqueue(SPEC)).id
             (entry,) = [each async for each in jobs.watch(id, stop_at_tail=True)]
-            assert entry.what == JobEnqueued("default", None)
+            assert entry.body == JobEnqueued("default", None)
 
     asyncio.run(main())
 
@@ -231,7 +236,7 @@ def test_a_follower_survives_a_restart_and_misses_nothing(site_keys: Keys) -> No
             seen += [entry async for entry in entries]
             await jobs.close()
         assert [entry.first for entry in seen] == [1, 2, 3]
-        assert isinstance(seen[-1].what, JobFinished)
+        assert isinstance(seen[-1].body, JobFinished)
         assert lost
 
     asyncio.run(main())
@@ -309,7 +314,7 @@ def test_a_follower_reads_its_token_again_when_it_has_run_out(
                     following = tasks.create_task(anext(entries))
                     await until(lambda: lost)
                     await user.cancel(id)
-                assert isinstance(following.result().what, JobFinished)
+                assert isinstance(following.result().body, JobFinished)
             assert isinstance(lost[0], Unauthenticated)
 
     asyncio.run(main())
@@ -344,8 +349,8 @@ def test_a_workers_whole_session_travels(site_keys: Keys) -> None:
             assert await channel.receive() == Settled(token)
             await channel.close()
             entries = [each async for each in jobs.watch(id)]
-            assert entries[1].what == JobLeased(WorkerId("w1"))
-            assert entries[3].what == Output((chunk,))
+            assert entries[1].body == JobLeased(WorkerId("w1"))
+            assert entries[3].body == Output((chunk,))
             await until(lambda: not site.broker.connected_workers.serving(QueueKey("default")))
 
     asyncio.run(main())
@@ -433,7 +438,7 @@ def test_a_worker_without_a_server_is_told_so(site_keys: Keys) -> None:
     ],
 )
 def test_a_refusal_is_the_same_on_the_other_side(sent: Refused) -> None:
-    got = refusal(sent.status, str(sent), type(sent).__name__)
+    got = make_refusal(sent.status, str(sent), type(sent).__name__)
     assert (type(got), str(got)) == (type(sent), str(sent))
 
 
@@ -441,13 +446,13 @@ def test_a_refusal_without_a_name_is_known_by_its_status() -> None:
     sent = UnknownJob("x")
     got = decode_refusal(encode_refusal(sent))
     assert (type(got), str(got)) == (UnknownJob, str(sent))
-    assert type(refusal("UNKNOWN", "what")) is Refused
+    assert type(make_refusal("UNKNOWN", "what")) is Refused
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED])
 def test_a_call_that_a_server_dropped_is_worth_another_try(code: grpc.StatusCode) -> None:
     error = grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), "Cancelled")
-    got = refusal_of(error, "localhost:1")
+    got = decode_call_error(error, "localhost:1")
     assert isinstance(got, Unreachable)
     assert "localhost:1" in str(got)
 
@@ -463,6 +468,6 @@ def test_a_cut_and_its_numbers_survive_the_wire_to_a_watcher(site_keys: Keys) ->
             await WorkerCalls(site.broker).publish(granted.token, [(1, Output(chunks))])
             await WorkerCalls(site.broker).complete(granted.token, DONE)
             entries = [each async for each in jobs.watch(id, from_sequence=4)]
-            assert (entries[0].first, entries[0].what) == (4, OutputCut(3, 8))
+            assert (entries[0].first, entries[0].body) == (4, OutputCut(3, 8))
 
     asyncio.run(main())

@@ -17,7 +17,7 @@ from airunner.model.errors import (
     Unauthenticated,
     Unreachable,
 )
-from airunner.model.job_events import JobEvent, JobFinished, kind
+from airunner.model.job_events import JobEvent, JobFinished, event_kind
 from airunner.model.jobs import JobId, JobRequest, Millis, Outcome, Position, Reason, WorkerId
 from airunner.model.reports import Remark
 from airunner.model.spec import JobSpec
@@ -26,7 +26,7 @@ from airunner.server.grpc.events import PLACES_UNSAID_MAX
 from airunner.server.policy import Role
 from airunner.server.worker_calls import WorkerCalls
 from airunner.wire.client.follow import follow_all
-from airunner.wire.client.jobs_client import Heard, JobsClient
+from airunner.wire.client.jobs_client import EventBatch, JobsClient
 from airunner.wire.job.v1 import job_pb2 as pb
 from tests.promises import holds
 from tests.server.grpc.server_fixture import Keys, Served, guarded, serving, until
@@ -68,26 +68,26 @@ async def run_job(site: Served, queue: str = "default", remarks: int = 0) -> Job
 class Ear:
     """What one who follows all jobs has heard."""
 
-    def __init__(self, stream: AsyncGenerator[Heard, None]) -> None:
+    def __init__(self, stream: AsyncGenerator[EventBatch, None]) -> None:
         self._stream = stream
         self.entries: list[tuple[JobId, JobEvent]] = []
         self.begun = 0
 
-    async def hear(self) -> Heard:
+    async def hear(self) -> EventBatch:
         heard = await anext(self._stream)
-        self.entries += heard.entries
-        self.begun += heard.begins
+        self.entries += heard.events
+        self.begun += heard.restarted
         return heard
 
     async def until_ended(self, *ids: JobId) -> None:
         left = set(ids)
         while left := left - {
-            id for id, each in self.entries if isinstance(each.what, JobFinished)
+            id for id, each in self.entries if isinstance(each.body, JobFinished)
         }:
             await self.hear()
 
     def kinds(self, id: JobId) -> list[str]:
-        return [kind(each.what) for of, each in self.entries if of == id]
+        return [event_kind(each.body) for of, each in self.entries if of == id]
 
     async def close(self) -> None:
         await self._stream.aclose()
@@ -99,7 +99,7 @@ async def test_all_jobs_are_told_of_from_now_on(site: Served) -> None:
         before = await run_job(site)
         ear = Ear(jobs.watch_all())
         heard = await ear.hear()
-        assert (heard.entries, heard.begins, heard.place) == ([], True, site.broker.tail)
+        assert (heard.events, heard.restarted, heard.place) == ([], True, site.broker.tail)
         ids = [await run_job(site, queue) for queue in ("one", "two")]
         await ear.until_ended(*ids)
         assert ear.kinds(before) == []
@@ -115,7 +115,7 @@ async def test_all_jobs_are_told_of_from_a_place_on(site: Served) -> None:
         id = await run_job(site)
         for _ in range(2):
             again = Ear(jobs.watch_all(after=heard.place, log=heard.log))
-            assert not (await again.hear()).begins
+            assert not (await again.hear()).restarted
             await again.until_ended(id)
             assert again.kinds(id) == ["enqueued", "leased", "finished"]
             await again.close()
@@ -132,7 +132,7 @@ async def test_only_the_jobs_of_a_queue_are_told_of_or_only_some_kinds(site: Ser
         await ear.until_ended(ids[1])
         await ends.until_ended(*ids)
         assert {id for id, _ in ear.entries} == {ids[1]}
-        assert [(id, kind(each.what)) for id, each in ends.entries] == [
+        assert [(id, event_kind(each.body)) for id, each in ends.entries] == [
             (id, "finished") for id in ids
         ]
         for each in (ear, ends):
@@ -146,7 +146,7 @@ async def test_who_filters_much_out_is_told_how_far_the_log_has_come(site: Serve
         begin = (await ear.hear()).place
         await run_job(site, remarks=PLACES_UNSAID_MAX)
         heard = await ear.hear()
-        assert (ear.entries, heard.begins) == ([], False)
+        assert (ear.entries, heard.restarted) == ([], False)
         assert PLACES_UNSAID_MAX <= heard.place - begin <= PLACES_UNSAID_MAX + 1_000
         await ear.close()
 
@@ -192,7 +192,7 @@ async def test_a_server_that_stops_sends_away_who_follows_all_jobs(site: Served)
         assert isinstance(await parked, ShuttingDown | Unreachable)
 
 
-async def refused(stream: AsyncGenerator[Heard, None]) -> Refused:
+async def refused(stream: AsyncGenerator[EventBatch, None]) -> Refused:
     with pytest.raises(Refused) as refusal:
         await anext(stream)
     return refusal.value
@@ -205,7 +205,7 @@ def test_a_stream_of_all_jobs_is_for_who_may_look_while_its_token_is_good(
         async with serving(site_keys, gate=guarded(site_keys)) as site:
             for role in Role:
                 async with JobsClient(site.endpoint(role)) as jobs:
-                    assert (await anext(jobs.watch_all())).begins
+                    assert (await anext(jobs.watch_all())).restarted
             async with JobsClient(site.with_token("")) as jobs:
                 with pytest.raises(Unauthenticated):
                     await anext(jobs.watch_all())

@@ -5,7 +5,7 @@ from airunner.model.job_events import JobEvent
 from airunner.model.jobs import Instant, JobId, Position, Sequence
 from airunner.model.reports import Chunk, Output, OutputCut, Report, Stream
 from airunner.server.grpc.response_cache import CachedResponse, ResponseCache
-from airunner.wire.codec.job_events import decode_entry
+from airunner.wire.codec.job_events import decode_job_event
 from airunner.wire.job.v1 import job_pb2 as pb
 from tests.promises import holds
 
@@ -24,21 +24,21 @@ def decoded(told: CachedResponse) -> JobEvent:
     response = pb.StreamJobEventsResponse.FromString(told.response)
     assert response.scanned_through == told.last
     assert response.event.event_type == told.type
-    return decode_entry(response.event)
+    return decode_job_event(response.event)
 
 
 def test_what_two_are_told_of_an_event_is_made_once() -> None:
     telling, written = ResponseCache(), event(1, output())
     told = telling.of(written)
     assert telling.of(written) is told
-    assert decoded(told).what == output()
+    assert decoded(told).body == output()
 
 
 @holds("logs/watchers-are-independent")
 def test_a_mark_in_the_place_of_output_is_told_as_a_mark() -> None:
     telling = ResponseCache()
     telling.of(event(1, output()))
-    assert decoded(telling.of(event(1, OutputCut(2, 20)))).what == OutputCut(2, 20)
+    assert decoded(telling.of(event(1, OutputCut(2, 20)))).body == OutputCut(2, 20)
 
 
 def test_the_newest_are_kept_up_to_a_size() -> None:

@@ -35,7 +35,7 @@ NOW = Instant(1_900_000_000_000)
 
 
 def event(what: JobEventBody, first: int = 4, last: int = 4) -> JobEvent:
-    return JobEvent(first=Sequence(first), last=Sequence(last), at=NOW, attempt=2, what=what)
+    return JobEvent(first=Sequence(first), last=Sequence(last), at=NOW, attempt=2, body=what)
 
 
 def test_each_chunk_of_output_is_an_object_with_its_own_sequence() -> None:

@@ -100,7 +100,7 @@ class Monitor:
         async for entry in self.client.watch(job):
             self.missing += entry.first - self._next
             self._next = entry.last + 1
-            match entry.what:
+            match entry.body:
                 case ProcessStarted():
                     self.started.set()
                     await self.patience.wait()

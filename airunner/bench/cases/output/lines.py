@@ -98,9 +98,9 @@ async def _watched(
     start, last, size, meter = perf_counter(), 0.0, 0, Meter(served.pid)
     job = await client.enqueue(JobSpec(command=command, args=tuple(arguments), process_type=kind))
     async for entry in client.watch(job.id):
-        if isinstance(entry.what, Output):
+        if isinstance(entry.body, Output):
             last = perf_counter()
-            size += entry.what.size
+            size += entry.body.size
     _check(size, count, terminal)
     return rate(count, last - start, busy=meter.busy, resident=meter.resident)
 

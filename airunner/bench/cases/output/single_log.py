@@ -73,9 +73,9 @@ async def _watched(client: JobsClient, served: Served, size: int, _seconds: floa
     zeros = JobSpec(command="head", args=("-c", str(size), "/dev/zero"))
     job = await client.enqueue(zeros)
     async for entry in client.watch(job.id):
-        if isinstance(entry.what, Output):
+        if isinstance(entry.body, Output):
             last = perf_counter()
             start = start or last
-            received += entry.what.size
+            received += entry.body.size
     assert received == size, f"{received} bytes of {size} arrived"
     return rate(received / 1e6, last - start, busy=meter.busy, resident=meter.resident)

@@ -32,7 +32,7 @@ from airunner.model.facts import (
     sequence_count,
 )
 from airunner.model.job_events import job_event
-from airunner.model.proof.chain import linked
+from airunner.model.proof.chain import next_link
 from airunner.model.proof.seal import NOTHING, Seal
 from airunner.model.reports import Output, OutputCut
 
@@ -91,7 +91,7 @@ class History:
             return True
         seen = job_event(event)
         assert seen
-        return linked(self._link, seen) == event.link
+        return next_link(self._link, seen) == event.link
 
     def _count(self, event: Event) -> None:
         match event.fact:
