@@ -1,4 +1,4 @@
-"""Artifacts: files that a job leaves for whoever comes after it."""
+"""Artifacts: files of a job's workspace that the server stores after the command has ended."""
 
 import re
 
@@ -12,11 +12,11 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Artifact(Struct, frozen=True, kw_only=True, gc=False):
-    """One file: what it is called, and how to know it again."""
+    """The name, size and digest of one stored file; its content is in the blob store."""
 
-    path: str  # below the workspace, with / between names
+    path: str  # relative to the workspace, with / between names
     size: int  # bytes
-    sha256: str  # in hexadecimal, of its bytes
+    sha256: str  # of the content, in hexadecimal
     executable: bool = False
 
     def __post_init__(self) -> None:

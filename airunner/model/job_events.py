@@ -1,10 +1,9 @@
-"""A job's stream as a watcher is told it.
+"""The event stream of a job, as a watcher receives it.
 
-The log holds facts, which say all that a replay needs. A watcher gets entries,
-which say all that a viewer needs: what happened, when, in which attempt, and
-which sequences it takes. Entries of one job, read from 1 on, follow each other
-without a gap, so whoever keeps the last one's `last` can prove that nothing is
-missing and go on from there.
+The log holds facts, with all that a replay needs. A watcher receives job events, with
+all that a viewer needs: the body, the time, the attempt and the sequences. The events of
+one job, read from sequence 1, follow each other without a gap. So a watcher that remembers
+the `last` of the last event can prove that no event is missing, and resume after it.
 """
 
 from collections.abc import Mapping
@@ -67,33 +66,39 @@ from airunner.model.reports import (
 
 
 class JobEnqueued(Struct, frozen=True, gc=False):
+    """The job was created and waits in line."""
+
     queue: str
     retry_of: JobId | None
 
 
 class JobLeased(Struct, frozen=True, gc=False):
-    """A worker has the job."""
+    """An attempt began: the worker holds the job's lease."""
 
     worker: WorkerId
 
 
 class JobReturned(Struct, frozen=True, gc=False):
-    ending: AttemptEnd  # of the attempt that is over
+    """The attempt ended and the job waits again, at its old place in line."""
+
+    ending: AttemptEnd  # of the attempt
     failures: int  # of the job
 
 
 class JobCancelRequested(Struct, frozen=True, gc=False):
+    """The running job is to be stopped."""
+
     by: Subject
 
 
 class ArtifactStored(Struct, frozen=True, gc=False):
-    """A file that the attempt made is kept."""
+    """A file of the attempt is stored."""
 
     artifact: Artifact
 
 
 class JobFinished(Struct, frozen=True, gc=False):
-    """Nothing follows."""
+    """The job ended. The last event of its stream."""
 
     state: JobState
     outcome: Outcome
@@ -112,18 +117,18 @@ JobEventBody = (
 
 
 class JobEvent(Struct, frozen=True, kw_only=True, gc=False):
-    """One happening, which takes the sequences `first` to `last`."""
+    """One event of a job's stream, with the sequences `first` to `last`."""
 
     first: Sequence
     last: Sequence
     at: Instant  # by the server's clock
-    attempt: int  # 0: it belongs to none
+    attempt: int  # 0: the event belongs to no attempt
     body: JobEventBody
-    link: Link = NOTHING  # of the chain up to `last`
+    link: Link = NOTHING  # of the hash chain, up to `last`
 
 
 def job_event(event: Event) -> JobEvent | None:
-    """What a watcher is told of an event; None: nothing."""
+    """The job event of a logged event; None for a fact that is not part of a job's stream."""
     match event.fact:
         case Enqueued(spec=spec, retry_of=retry_of):
             return _job_event(event, 0, JobEnqueued(spec.queue, retry_of))
@@ -148,7 +153,7 @@ def job_event(event: Event) -> JobEvent | None:
 
 
 def without_before(whole: JobEvent, start: int) -> JobEvent:
-    """The entry without its sequences before `start`; start <= last."""
+    """The event without its sequences before `start`; start <= last."""
     match whole.body:
         case (
             JobEnqueued()
@@ -166,13 +171,13 @@ def without_before(whole: JobEvent, start: int) -> JobEvent:
             return replace(whole, first=Sequence(start), body=without_first(report, skip))
 
 
-def _job_event(event: Event, attempt: int, what: JobEventBody) -> JobEvent:
+def _job_event(event: Event, attempt: int, body: JobEventBody) -> JobEvent:
     return JobEvent(
         first=event.first,
         last=event.last,
         at=event.at,
         attempt=attempt,
-        body=what,
+        body=body,
         link=event.link,
     )
 
@@ -206,6 +211,6 @@ _KINDS: Final[Mapping[type, str]] = {
 }
 
 
-def event_kind(what: JobEventBody) -> str:
-    """The name of what happened, as the wire contract calls its type of event."""
-    return _KINDS[type(what)]
+def event_kind(body: JobEventBody) -> str:
+    """The kind of an event: the name of its EventType in the wire contract, in lower case."""
+    return _KINDS[type(body)]

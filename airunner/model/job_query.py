@@ -1,4 +1,4 @@
-"""Questions about many jobs, and their answers."""
+"""Queries over many jobs, and their results: pages of jobs, statistics of queues."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from airunner.model.validation import check_range
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobQuery:
-    """Which jobs, newest first. `before` wins over `page`."""
+    """A filter and a page of the list of jobs, newest first. `before` overrides `page`."""
 
-    namespace: str | None = DEFAULT_NAMESPACE  # None: all
-    queue: str | None = None  # None: all
-    state: JobState | None = None  # None: all
-    page: int = 1  # from 1; what is on it moves as new jobs come
-    before: Position | None = None  # only jobs enqueued before this one; stable as new jobs come
+    namespace: str | None = DEFAULT_NAMESPACE  # None: all namespaces
+    queue: str | None = None  # None: all queues
+    state: JobState | None = None  # None: all states
+    page: int = 1  # from 1; its content shifts as new jobs are enqueued
+    before: Position | None = None  # only jobs enqueued before this position; stable
     page_size: int = PAGE_SIZE_DEFAULT
 
     def __post_init__(self) -> None:
@@ -32,21 +32,23 @@ class JobQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
+    """One page of the list of jobs."""
+
     jobs: tuple[Job, ...]
-    last_page: int  # of the published page numbers; at least 1
-    next: Position | None  # `before` of the next page; None: there is none
+    last_page: int  # the last page number for `JobQuery.page`; at least 1
+    next: Position | None  # `before` of the next page; None: this is the last page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueStatistics:
-    """How a queue fares now."""
+    """The current numbers of jobs and workers of a queue."""
 
     queue: str
     counts: Mapping[JobState, int]  # every state is a key
-    oldest: Instant | None  # when the job that is first in line was enqueued
-    workers: int = 0  # that serve the queue
-    slots: int = 0  # of those workers
-    busy: int = 0  # of those slots
+    oldest: Instant | None  # enqueue time of the first job in line; None: no job in line
+    workers: int = 0  # connected workers that serve the queue
+    slots: int = 0  # of these workers, in total
+    busy: int = 0  # slots that run a job
     namespace: str = DEFAULT_NAMESPACE
 
     @property

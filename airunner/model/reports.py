@@ -1,9 +1,9 @@
-"""What a worker says of an attempt while it runs.
+"""The reports of a worker on a running attempt: output, progress, process and step events.
 
-A worker numbers its reports 1, 2, 3 ... within each attempt, so that a report
-that is sent twice is stored once. `width(report)` is how many numbers it takes:
-an Output takes one for each of its chunks, everything else takes one. The
-server gives each its place in the job's own stream of sequences.
+A worker numbers its reports 1, 2, 3 ... within each attempt, so that a report that is
+sent twice is stored once. An Output takes one number for each of its chunks, an OutputCut
+`items` numbers, any other report one (count_sequences()). The server assigns as many
+sequences of the job's event stream.
 """
 
 from dataclasses import dataclass
@@ -15,13 +15,15 @@ from airunner.model.steps import StepStatus
 
 
 class Stream(StrEnum):
-    STDOUT = "stdout"  # also everything that a terminal receives
+    """The standard stream to which a command wrote."""
+
+    STDOUT = "stdout"  # also all output to a pseudo-terminal
     STDERR = "stderr"
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some bytes that the command wrote, as they were read; `at` by the worker's clock."""
+    """Bytes of output from one read of a stream; `at` is the time by the worker's clock."""
 
     stream: Stream
     data: bytes
@@ -30,23 +32,23 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Chunks in the order in which the worker read them; at least one."""
+    """Output chunks in the order in which the worker read them; at least one."""
 
     chunks: tuple[Chunk, ...]
-    step: int | None = None  # the index of the step that wrote them, in a job of steps
+    step: int | None = None  # index of the step that wrote the output, in a job of steps
 
     @property
     def size(self) -> int:
-        """Bytes of output."""
+        """The number of bytes of output."""
         return sum(len(chunk.data) for chunk in self.chunks)
 
 
 @dataclass(frozen=True, slots=True)
 class OutputCut:
-    """Output was written here and is not kept: a limit was reached, or retention took it.
+    """Marks output that the log does not hold: a limit was reached, or retention removed it.
 
-    `items` is how many sequences it stands for, so that a stream with a cut in
-    it is still a stream without a gap.
+    The cut takes `items` sequences, as many as the missing output, so that the event stream
+    has no gap.
     """
 
     items: int
@@ -55,44 +57,50 @@ class OutputCut:
 
 @dataclass(frozen=True, slots=True)
 class ProcessStarted:
+    """The command's process started."""
+
     pid: int
     started_at: Instant
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessEnded:
+    """The command's process ended."""
+
     pid: int
-    exit_code: int  # 128 + signal after a death by signal
+    exit_code: int  # 128 + signal if a signal killed the process
     duration: Millis
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessFailed:
-    """The command could not be started, or something about it went wrong."""
+    """The command could not be started."""
 
     error: str
 
 
 @dataclass(frozen=True, slots=True)
 class StepStarted:
+    """A step of the job started."""
+
     index: int  # 0, 1, 2 ...
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class StepEnded:
-    """No process of the step is left."""
+    """A step of the job ended, and none of its processes is left."""
 
     index: int
     name: str
     status: StepStatus
-    exit_code: int | None  # None: it could not be started, or did not end by itself
+    exit_code: int | None  # None: the step could not be started, or did not end by itself
     duration: Millis
 
 
 @dataclass(frozen=True, slots=True)
 class Alive:
-    """A heartbeat as the published contract's workers log it."""
+    """A heartbeat that a worker of the published contract writes to the job's log."""
 
     elapsed: Millis
     alive: bool
@@ -100,6 +108,8 @@ class Alive:
 
 @dataclass(frozen=True, slots=True)
 class TerminalResized:
+    """The size of the job's terminal changed."""
+
     columns: int
     rows: int
     width_pixels: int = 0
@@ -108,6 +118,8 @@ class TerminalResized:
 
 @dataclass(frozen=True, slots=True)
 class CloneStarted:
+    """The clone of the job's repository started."""
+
     repository: str
     commit: str
     branch: str
@@ -116,33 +128,39 @@ class CloneStarted:
 
 @dataclass(frozen=True, slots=True)
 class CloneProgressed:
-    """How far a clone has come, in git's own words: `Receiving objects:  45% (9/20)`."""
+    """The progress of a clone, as a line of git's output: `Receiving objects:  45% (9/20)`."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class CloneEnded:
-    commit: str  # what was checked out, in full
+    """The clone succeeded."""
+
+    commit: str  # full id of the checked-out commit
     duration: Millis
     directory: str
 
 
 @dataclass(frozen=True, slots=True)
 class CloneFailed:
+    """The clone failed."""
+
     error: str
     stderr: str
 
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """What its worker has to say about the attempt, for whoever reads the log."""
+    """A message of the worker about the attempt, for readers of the log."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerCreated:
+    """The job's container was created."""
+
     container: str
     image: str
     created_at: Instant
@@ -150,18 +168,24 @@ class ContainerCreated:
 
 @dataclass(frozen=True, slots=True)
 class ContainerRemoved:
+    """The job's container was removed."""
+
     container: str
     removed_at: Instant
 
 
 @dataclass(frozen=True, slots=True)
 class ImagePullStarted:
+    """The pull of the container's image started."""
+
     image: str
     started_at: Instant
 
 
 @dataclass(frozen=True, slots=True)
 class ImagePullProgressed:
+    """The progress of an image pull."""
+
     image: str
     status: str
     current: int  # bytes
@@ -170,6 +194,8 @@ class ImagePullProgressed:
 
 @dataclass(frozen=True, slots=True)
 class ImagePullEnded:
+    """The image pull succeeded."""
+
     image: str
     duration: Millis
 
@@ -198,7 +224,7 @@ Report = (
 
 
 def count_sequences(report: Report) -> int:
-    """How many numbers, and so how many sequences, the report takes."""
+    """The number of report numbers, and so of sequences, that the report takes."""
     match report:
         case Output(chunks):
             return len(chunks)
@@ -229,7 +255,7 @@ def count_sequences(report: Report) -> int:
 
 
 def without_first(report: Report, skip: int) -> Report:
-    """The report without its first `skip` numbers; 0 <= skip < width(report)."""
+    """The report without its first `skip` numbers; 0 <= skip < count_sequences(report)."""
     assert 0 <= skip < count_sequences(report)
     match report:
         case Output(chunks, step):

@@ -1,16 +1,16 @@
-"""Which repositories and refs may be handed to git at all.
+"""Checks of repositories, branches and commits before they are passed to git.
 
-git takes far more than a network address where it wants a URL: `ext::` runs a
-command, a leading dash is an option, and a local path may hold hooks. So a
-repository is taken only if it is one of
+As a URL git accepts far more than a network address: `ext::` runs a command, a leading dash
+is an option, and a local path may contain hooks. So a repository is accepted only in one of
+these forms:
 
     https://host/path   http://host/path   ssh://[user@]host/path   git://host/path
     [user@]host:path    (the scp-like form of ssh)
-    file:///path        /path              (where the worker allows local ones)
+    file:///path        /path              (if the worker allows local repositories)
 
-A password in the URL would be shown to everyone who may see the job, and so is
-refused: git finds the worker's own credentials by itself. Refs follow the rules
-of git-check-ref-format, with which a ref can never look like an option.
+A password in the URL is refused, because every caller who may see the job would see it;
+git finds the worker's own credentials without it. Refs follow the rules of
+git-check-ref-format, under which a ref cannot look like an option.
 """
 
 import re
@@ -30,12 +30,12 @@ _COMMIT = re.compile(r"[0-9a-fA-F]{4,64}")
 
 
 def is_local(repository: str) -> bool:
-    """Whether the repository lies on the worker's own disks."""
+    """Tells whether the repository is a path or a file: URL on the worker's machine."""
     return repository.startswith("/") or repository.lower().startswith("file:")
 
 
 def check_repository(repository: str, field: str = "repository") -> None:
-    """Raise InvalidRequest unless git may be given this repository."""
+    """Raise InvalidRequest unless the repository has one of the accepted forms."""
 
     def refuse(why: str) -> InvalidRequest:
         return InvalidRequest(field, why)
@@ -69,7 +69,7 @@ def _check_url(repository: str, field: str) -> None:
     if url.password is not None:
         raise InvalidRequest(
             field,
-            "has a password in it, which all who see the job would see; "
+            "has a password in it, which everybody who may see the job would see; "
             "give the worker a credential helper or an SSH key instead",
         )
     if url.scheme == "file":
@@ -88,7 +88,7 @@ def _check_url(repository: str, field: str) -> None:
 
 
 def check_branch(branch: str, field: str = "branch") -> None:
-    """Raise InvalidRequest unless this is a branch or tag name as git takes one."""
+    """Raise InvalidRequest unless `branch` is a valid name of a branch or tag."""
     check_text_size(field, branch, REF_BYTES_MAX, "REF_BYTES_MAX")
     bad = (
         _BAD_IN_REF.search(branch)
@@ -102,6 +102,6 @@ def check_branch(branch: str, field: str = "branch") -> None:
 
 
 def check_commit(commit: str, field: str = "commit") -> None:
-    """Raise InvalidRequest unless this is a commit id: 4 to 64 hexadecimal digits."""
+    """Raise InvalidRequest unless `commit` is a commit id: 4 to 64 hexadecimal digits."""
     if not _COMMIT.fullmatch(commit):
         raise InvalidRequest(field, f"{commit!r} is not a commit id of 4 to 64 hexadecimal digits")

@@ -1,7 +1,7 @@
-"""What a submitter asks for: what is to run, where, and within which bounds.
+"""The job specification: the command, its source, its environment and its limits.
 
-A JobSpec that exists is valid: it checks itself against limits.py when it is
-made, and names the field that breaks a rule as the wire contract calls it.
+A JobSpec validates itself against limits.py on construction, so every JobSpec is valid.
+InvalidRequest names the offending field by its name in the wire contract.
 """
 
 import re
@@ -30,25 +30,29 @@ from airunner.model.validation import (
 DEFAULT_QUEUE = "default"
 
 _ONE_OF = "a job is a command, a script, or steps"
-_DANGLING = re.compile(r"(?<!\\)(?:\\\\)*\\(?:/| {2,}$|$)")  # a backslash, and then no character
+_DANGLING = re.compile(r"(?<!\\)(?:\\\\)*\\(?:/| {2,}$|$)")  # a backslash that escapes nothing
 _QUEUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]*")
 
 
 class ProcessType(StrEnum):
-    PIPE = "pipe"  # two pipes: stdout and stderr kept apart
-    PTY = "pty"  # one pseudo-terminal, whose output is what a terminal would receive
+    """The connection of a command's standard streams to the worker."""
+
+    PIPE = "pipe"  # two pipes: stdout and stderr are separate streams
+    PTY = "pty"  # one pseudo-terminal: stdout and stderr are one stream
 
 
 class Submodules(StrEnum):
+    """The submodules that a checkout includes."""
+
     NONE = "none"
-    TOP = "true"  # those of the repository itself
+    TOP = "true"  # the submodules of the repository, not their own submodules
     RECURSIVE = "recursive"
 
 
 class Checkout(Struct, frozen=True, kw_only=True):
-    """How the repository is cloned."""
+    """The options of a clone of the repository."""
 
-    depth: int = 1  # commits of history; 0 is all of it
+    depth: int = 1  # commits of history; 0: the whole history
     single_branch: bool = True
     submodules: Submodules = Submodules.NONE
 
@@ -57,13 +61,15 @@ class Checkout(Struct, frozen=True, kw_only=True):
 
 
 class Mount(Struct, frozen=True, kw_only=True):
+    """A path of the worker's machine, mounted into a container."""
+
     source: str
     target: str
     read_only: bool = False
 
 
 class Container(Struct, frozen=True, kw_only=True):
-    """A wish to run inside an image; a worker that cannot fails the job as setup_failed."""
+    """The container to run the job in. A worker without container support reports setup_failed."""
 
     image: str
     runtime: str = ""
@@ -79,6 +85,8 @@ class Container(Struct, frozen=True, kw_only=True):
 
 
 class TerminalSize(Struct, frozen=True, kw_only=True):
+    """The initial size of a job's pseudo-terminal."""
+
     columns: int = 80
     rows: int = 24
 
@@ -88,38 +96,38 @@ class TerminalSize(Struct, frozen=True, kw_only=True):
 
 
 class JobSpec(Struct, frozen=True, kw_only=True):
-    """What the submitter asked for. The queue machine reads three fields and carries the rest.
+    """The specification of a job, as the submitter sent it.
 
-    It says what to run as a command, a script or steps: exactly one of them, or none where the
-    source brings its own steps.
+    A spec has exactly one of a command, a script or steps; or none of them, if it has a source
+    whose job.json has the steps.
     """
 
-    command: str = ""  # a program: a name on PATH, or a path; never a shell line
+    command: str = ""  # a program: a name on PATH or a path; never a shell command line
     args: tuple[str, ...] = ()
-    script: str = ""  # what a shell reads from a file
-    steps: tuple[Step, ...] | None = None  # (): nothing is run, which succeeds
-    shell: str = ""  # of the script or the steps, with its options; "": bash, or else sh
-    name: str = ""  # for people; need not be unique
+    script: str = ""  # shell commands, run from a file
+    steps: tuple[Step, ...] | None = None  # (): nothing runs, and the job succeeds
+    shell: str = ""  # for the script or the steps, with its options; "": bash, or else sh
+    name: str = ""  # a display name; need not be unique
     queue: str = DEFAULT_QUEUE
     namespace: str = DEFAULT_NAMESPACE  # of the submitter
-    source: str = ""  # a folder below the worker's root of sources, which is copied
-    repository: str = ""  # without one and without a source: an empty workspace
+    source: str = ""  # a folder below the worker's root of sources, copied into the workspace
+    repository: str = ""  # "" and no source: an empty workspace
     commit: str = ""
     branch: str = ""
-    checkout: Checkout | None = Checkout()  # None: an empty workspace, whatever the repository
-    working_directory: str = ""  # below the workspace
-    artifacts: tuple[str, ...] = ()  # patterns as in .gitignore; of a source, (): what is new
+    checkout: Checkout | None = Checkout()  # None: an empty workspace, even with a repository
+    working_directory: str = ""  # relative to the workspace
+    artifacts: tuple[str, ...] = ()  # .gitignore patterns; () with a source: new and changed files
     environment: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     owner: str = ""
     process_type: ProcessType = ProcessType.PIPE
     terminal: TerminalSize = TerminalSize()
     container: Container | None = None
-    timeout_seconds: int = 0  # per attempt, from process start; 0 is none
-    queue_timeout_seconds: int = 0  # SCHEDULED since enqueue; 0 is none
+    timeout_seconds: int = 0  # per attempt, from process start; 0: none
+    queue_timeout_seconds: int = 0  # total time in line; 0: none
     grace_seconds: int = limits.GRACE_SECONDS_DEFAULT  # from SIGTERM to SIGKILL
     attempts_max: int = limits.ATTEMPTS_DEFAULT  # failures, not leases
-    output_bytes_max: int = limits.OUTPUT_BYTES_DEFAULT  # what is kept; the rest is cut and counted
+    output_bytes_max: int = limits.OUTPUT_BYTES_DEFAULT  # further output is cut and counted
 
     @property
     def queue_key(self) -> QueueKey:
@@ -146,7 +154,7 @@ class JobSpec(Struct, frozen=True, kw_only=True):
 
     @property
     def script_bytes(self) -> int:
-        """What its script or its steps take in memory, at most; beside that a job is small."""
+        """An upper bound of the memory of the script or the steps. The rest of a job is small."""
         return memory_bytes(self.steps) if self.steps else text_bytes(self.script)
 
     def _check_command(self) -> None:
@@ -219,7 +227,7 @@ class JobSpec(Struct, frozen=True, kw_only=True):
 
 
 def first_difference(one: JobSpec, other: JobSpec) -> str | None:
-    """The wire's name of the first field in which two specs differ, in the order of JobSpec."""
+    """The wire contract's name of the first field in which two specs differ; None: equal."""
     for each in fields(JobSpec):
         if getattr(one, each.name) != getattr(other, each.name):
             return "git_clone" if each.name == "checkout" else each.name
@@ -227,12 +235,12 @@ def first_difference(one: JobSpec, other: JobSpec) -> str | None:
 
 
 def check_queue(name: str, field: str = "queue") -> None:
-    """Raise InvalidRequest unless this can be the name of a queue."""
+    """Raise InvalidRequest unless `name` is a valid name of a queue."""
     _check_name(name, field, "a queue name")
 
 
 def check_namespace(name: str) -> None:
-    """Raises InvalidRequest unless this can be the name of a namespace: the rule of queue names."""
+    """Raise InvalidRequest unless `name` is a valid namespace, by the rule of queue names."""
     _check_name(name, "namespace", "the name of a namespace")
 
 
@@ -249,14 +257,14 @@ def _check_name(name: str, field: str, kind: str) -> None:
 
 
 def check_source(path: str) -> None:
-    """Raise InvalidRequest unless this can be a folder below a worker's root of sources."""
+    """Raise InvalidRequest unless `path` is a plain path below a worker's root of sources."""
     check_relative_path("source", path, "the worker's folder of sources")
     if not path.isprintable() or not all(part not in ("", ".") for part in path.split("/")):
         raise InvalidRequest("source", f"{path!r} is not a plain relative path, such as runs/17")
 
 
 def check_patterns(patterns: tuple[str, ...]) -> None:
-    """Raise InvalidRequest unless these can be patterns of artifacts."""
+    """Raise InvalidRequest unless the patterns are valid artifact patterns."""
     check_count("artifacts", patterns, limits.ARTIFACT_PATTERNS_MAX, "ARTIFACT_PATTERNS_MAX")
     for pattern in patterns:
         check_text_size("artifacts", pattern, limits.PATH_BYTES_MAX, "PATH_BYTES_MAX")

@@ -1,7 +1,7 @@
-"""Steps: shell commands that a job runs one after the other, and what came of each.
+"""Steps: the shell commands that a job runs in sequence, and the status of each.
 
-A Step that exists is valid. What breaks a rule is named by the step's own field; who reads a
-list of steps puts the step's place before it, as in `steps[1].run`.
+A Step validates itself on construction. InvalidRequest names the field of the step; the
+reader of a list of steps prefixes the step's place, as in `steps[1].run`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,22 +22,22 @@ from airunner.model.validation import (
     check_total_size,
 )
 
-IN_STEP: Final = "in step "  # begins an outcome's error that says first where it came up
+IN_STEP: Final = "in step "  # prefix of an outcome's error that a step caused
 
-_STEP_BYTES: Final = 512  # of memory, besides its texts and with what came of it
-_VARIABLE_BYTES: Final = 192  # the same of a variable
-_TITLE_CHARS = 100  # of a step's title, where its first line stands for its name
+_STEP_BYTES: Final = 512  # memory of a step and its result, without its texts
+_VARIABLE_BYTES: Final = 192  # memory of an environment variable, without its texts
+_TITLE_CHARS = 100  # longest title made from a step's first line
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    """One of a job's shell commands."""
+    """One step of a job: shell commands with their own environment, folder and timeout."""
 
-    run: str  # what a shell reads from a file: a line or many
+    run: str  # shell commands, one line or many, run from a file
     name: str = ""
-    environment: Mapping[str, str] = field(default_factory=dict)  # over the job's
-    working_directory: str = ""  # below the workspace; "": the job's
-    timeout_seconds: int = 0  # 0 is none but the job's
-    continue_on_error: bool = False  # a failure or a timeout of it does not end the job
+    environment: Mapping[str, str] = field(default_factory=dict)  # overrides the job's variables
+    working_directory: str = ""  # relative to the workspace; "": the job's
+    timeout_seconds: int = 0  # 0: none but the job's
+    continue_on_error: bool = False  # the job goes on after a failure or timeout of the step
 
     def __post_init__(self) -> None:
         if not self.run.strip():
@@ -53,7 +53,7 @@ class Step(Struct, frozen=True, kw_only=True):
 
     @property
     def title(self) -> str:
-        """Its name, or else its first line, which can be shown in one."""
+        """The name, or else the first line of the commands, printable and shortened."""
         if self.name:
             return self.name
         first = self.run.lstrip()[: _TITLE_CHARS + 1].splitlines()[0].rstrip()
@@ -63,34 +63,34 @@ class Step(Struct, frozen=True, kw_only=True):
 
 
 class StepStatus(StrEnum):
-    """What came of a step."""
+    """The final status of a step."""
 
     SUCCESS = "success"
-    FAILED = "failed"  # it ended with another code than 0, or could not be started
-    SKIPPED = "skipped"  # the job had ended before its turn
+    FAILED = "failed"  # the exit code was not 0, or the step could not be started
+    SKIPPED = "skipped"  # the job ended before the step started
     CANCELLED = "cancelled"
-    TIMEOUT = "timeout"  # its own or the job's
+    TIMEOUT = "timeout"  # the step's or the job's
 
 
 def check_steps(field: str, steps: Sequence[Step]) -> None:
-    """Raise InvalidRequest if these are too many for one job, or say too much together."""
+    """Raise InvalidRequest if the steps are too many for one job or too large together."""
     check_count(field, steps, limits.STEPS_MAX, "STEPS_MAX")
     check_total_size(field, _texts(steps), limits.STEPS_BYTES_MAX, "STEPS_BYTES_MAX")
 
 
 def memory_bytes(steps: Sequence[Step]) -> int:
-    """What steps take in memory, at most."""
-    each = sum(_STEP_BYTES + _VARIABLE_BYTES * len(step.environment) for step in steps)
-    return each + sum(map(text_bytes, _texts(steps)))
+    """An upper bound of the memory that steps take."""
+    fixed = sum(_STEP_BYTES + _VARIABLE_BYTES * len(step.environment) for step in steps)
+    return fixed + sum(map(text_bytes, _texts(steps)))
 
 
 def text_bytes(text: str) -> int:
-    """Memory of a text's characters, at most."""
+    """An upper bound of the memory of a text's characters."""
     return len(text) if text.isascii() else 4 * len(text)
 
 
 def _texts(steps: Sequence[Step]) -> Iterator[str]:
-    """All that steps say, in which each is itself within its limits."""
+    """The texts of steps that have a limit together: commands, names and values of variables."""
     for each in steps:
         yield each.run
         yield from each.environment

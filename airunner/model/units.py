@@ -1,6 +1,6 @@
-"""Durations and sizes as people write them: "90", "10m", "1h30m"; "65536", "64KiB", "1GB".
+"""Text formats of durations ("90", "10m", "1h30m"), sizes ("65536", "64KiB"), times and counts.
 
-And instants as they are shown, RFC 3339 in UTC, "2031-04-01T09:00:00.250Z"; and numbers of things.
+Times are shown in RFC 3339 in UTC: "2031-04-01T09:00:00.250Z".
 """
 
 import re
@@ -14,7 +14,7 @@ _POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
 def parse_duration(text: str) -> int:
-    """Whole seconds; raises ValueError with a sentence."""
+    """Parse a duration into whole seconds. ValueError says which forms are valid."""
     match = _DURATION.fullmatch(text.strip())
     if match is None or not any(match.groups()):
         raise ValueError(f"{text!r} is not a duration: write seconds, or 90s, 10m, 1h30m, 2d")
@@ -22,7 +22,7 @@ def parse_duration(text: str) -> int:
 
 
 def parse_size(text: str) -> int:
-    """Bytes; raises ValueError with a sentence. KiB is 1,024 bytes, kB is 1,000."""
+    """Parse a size into bytes: KiB is 1,024, kB 1,000. ValueError says which forms are valid."""
     match = _SIZE.fullmatch(text.strip())
     if match is None or (match[3] and not match[2]):
         raise ValueError(f"{text!r} is not a size: write bytes, or 64KiB, 10MiB, 1GiB, 1GB")
@@ -31,7 +31,7 @@ def parse_size(text: str) -> int:
 
 
 def show_duration(milliseconds: int) -> str:
-    """The two leading units at most: "1.2s", "42s", "3m05s", "2h07m", "4d03h"."""
+    """Format a duration in at most two units: "1.2s", "42s", "3m05s", "2h07m", "4d03h"."""
     if milliseconds < 10_000:
         return f"{max(0, milliseconds) / 1000:.1f}s"
     seconds = milliseconds // 1000
@@ -45,7 +45,7 @@ def show_duration(milliseconds: int) -> str:
 
 
 def show_size(size: int) -> str:
-    """Such as "512 B", "1.5 MiB"."""
+    """Format a size in bytes: "512 B", "1.5 MiB"."""
     if size < 1024:
         return f"{size} B"
     value = float(size)
@@ -57,12 +57,12 @@ def show_size(size: int) -> str:
 
 
 def show_count(count: int, noun: str) -> str:
-    """Such as "1 file", "12,345 files"."""
+    """Format a number of things: "1 file", "12,345 files"."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def show_time(milliseconds: int) -> str:
-    """An instant, in milliseconds since the epoch: "2031-04-01T09:00:00.250Z"."""
-    seconds, rest = divmod(milliseconds, 1000)  # a fraction would be rounded, past the last year
+    """Format an instant, given in ms since the epoch: "2031-04-01T09:00:00.250Z"."""
+    seconds, rest = divmod(milliseconds, 1000)  # a float would round up, past the year 9999
     when = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1000)
     return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,4 +1,8 @@
-"""Checks that a field keeps to its limit, and the sentence if it does not."""
+"""Checks of single fields against limits.py.
+
+Each check raises InvalidRequest with the name of the field, the rule that it breaks and,
+for a limit, the limit's name and value.
+"""
 
 import re
 from collections.abc import Iterable, Mapping, Sized
@@ -16,13 +20,13 @@ def check_range(field: str, value: int, low: int, high: int, unit: str) -> None:
 
 
 def check_text_size(field: str, text: str, size: int, limit: str) -> None:
-    """Raise InvalidRequest if the text is no text, or takes more than `size` bytes."""
+    """Raise InvalidRequest if the text is not valid UTF-8 or longer than `size` bytes."""
     if utf8_size(field, text) > size:
         raise InvalidRequest(field, f"is longer than {limit} ({size} bytes)")
 
 
 def utf8_size(field: str, text: str) -> int:
-    """Bytes of a text in UTF-8; InvalidRequest if it has none, or has a NUL in it."""
+    """The size of a text in bytes of UTF-8. Raises InvalidRequest for a NUL or a lone surrogate."""
     if "\0" in text:
         raise InvalidRequest(field, "has a NUL character in it")
     try:
@@ -38,7 +42,7 @@ def check_count(field: str, items: Sized, most: int, limit: str) -> None:
 
 
 def check_total_size(field: str, texts: Iterable[str], size: int, limit: str) -> None:
-    """Raise InvalidRequest if the texts take more than `size` bytes together."""
+    """Raise InvalidRequest if the texts together are longer than `size` bytes."""
     total = 0
     for text in texts:
         total += utf8_size(field, text)
@@ -47,21 +51,24 @@ def check_total_size(field: str, texts: Iterable[str], size: int, limit: str) ->
 
 
 def check_printable(field: str, text: str, size: int, limit: str) -> None:
-    """Raise InvalidRequest unless the text can be shown in one line, and is short enough."""
+    """Raise InvalidRequest unless the text is one printable line of at most `size` bytes."""
     check_text_size(field, text, size, limit)
     if not text.isprintable():
         raise InvalidRequest(field, "has characters in it that cannot be shown in a line")
 
 
 def check_relative_path(field: str, path: str, of: str = "the workspace") -> None:
-    """Raise InvalidRequest unless the path leads down from a folder by what it says itself."""
+    """Raise InvalidRequest unless the path is relative and has no `..`, so stays below `of`.
+
+    A check of the text alone: symbolic links are the concern of the code that opens the path.
+    """
     check_text_size(field, path, limits.PATH_BYTES_MAX, "PATH_BYTES_MAX")
     if path.startswith("/") or ".." in path.split("/"):
-        raise InvalidRequest(field, f"is not a path below {of}: write it as seen from there")
+        raise InvalidRequest(field, f"is not a path below {of}: use a relative path without `..`")
 
 
 def check_environment(field: str, variables: Mapping[str, str]) -> None:
-    """Raise InvalidRequest unless these can be environment variables, and are few enough."""
+    """Raise InvalidRequest unless the variables have valid names and keep to the limits."""
     check_count(field, variables, limits.ENVIRONMENT_MAX, "ENVIRONMENT_MAX")
     for name in variables:
         if not _VARIABLE.fullmatch(name):

@@ -1,4 +1,4 @@
-"""Why a job waits: the numbers, and the sentence that they make."""
+"""The reason for which a job waits: the numbers, and a sentence made of them."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ from airunner.model.units import show_count
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitReason:
-    """A queued job's place in line, and who serves its queue."""
+    """A queued job's place in line, and the workers of its queue."""
 
     queue: str
-    ahead: int  # jobs before it in line
-    workers: int  # that serve the queue now
-    slots: int  # of those workers
-    busy: int  # of those slots, whatever queue their jobs are of
+    ahead: int  # jobs before this job in line
+    workers: int  # connected workers that serve the queue
+    slots: int  # of these workers, in total
+    busy: int  # slots that run a job, of any queue
 
     @property
     def explanation(self) -> str:

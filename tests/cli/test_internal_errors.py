@@ -42,7 +42,7 @@ def told(done: "subprocess.CompletedProcess[str]", code: int) -> str:
         (["submit", "--shell", "'", "--script", "x"], "--shell: is not a program and its options"),
         (["submit", "--source", "", "--", "x"], "--source: is empty"),
         (["submit", "--source", "/x"], "--source: is not a path below the worker's folder"),
-        (["submit", "--source", "../x"], "sources: write it as seen from there"),
+        (["submit", "--source", "../x"], "sources: use a relative path"),
         (["submit", "--source", "."], "'.' is not a plain relative path, such as runs/17"),
         (["submit", "--source", "x", "."], "--source: there is a repository already"),
         (["submit", "--name", "a\nb", "--", "x"], "--name: has characters in it that cannot be"),

@@ -127,8 +127,8 @@ ON_THE_SERVER: Final = (
         name="a chain that does not follow from the link before",
         promise="logs/finished-log-is-sealed",
         file="airunner/model/proof/chain.py",
-        old="                digest = sha256(before + _head(entry, sequence, said))\n",
-        new="                digest = sha256(_head(entry, sequence, said))\n",
+        old="                digest = sha256(previous + _head(event, sequence, values))\n",
+        new="                digest = sha256(_head(event, sequence, values))\n",
         test="tests/model/proof/test_chain.py::test_a_link_is_what_the_contract_says",
     ),
     Mutation(

@@ -1,14 +1,14 @@
-"""Whether what was read of a job is all that there was, and as it was.
+"""Verification of a job's event stream against its hash chain and its seal.
 
-A reader makes the job's chain again (chain.py) while its stream comes in, and holds each link
-against the one that the server sent with the event. So a difference is found where it
-begins. At the end the seal is held against what was read: its count, its bytes, its digest.
+A reader computes the job's chain (chain.py) while it reads the stream, and compares each link
+with the link that the server sent with the event. So a difference is found where it begins.
+At the end the reader compares the seal's counts and digest with its own.
 
-Output that retention took is a mark in its place, with the link of what was there. The chain
-goes on from that link, so that all else is still proven; of the output itself nothing can be.
+Output that retention removed is an OutputCut at its place, with the link of the removed output.
+The chain continues from that link, so all other events are still proven; the removed output is not.
 
-What this cannot see: a log whose every later link and whose seal were made anew. Against that
-only a digest helps that was noted elsewhere when the job ended.
+Limit: a log in which every later link and the seal were computed anew passes. Only a digest
+that was noted elsewhere when the job ended reveals it.
 """
 
 from dataclasses import dataclass
@@ -22,23 +22,23 @@ from airunner.model.reports import Output, OutputCut
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """Every event and every byte is there, as when the job ended."""
+    """Every event and every byte of output is present and unchanged since the job ended."""
 
     seal: Seal
 
 
 @dataclass(frozen=True, slots=True)
 class Unproven:
-    """All that is left is as it was, and output of `size` bytes is not left."""
+    """Every present event is unchanged; retention removed `size` bytes of output."""
 
     seal: Seal
     size: int
-    dropped: tuple[tuple[Sequence, Sequence], ...]  # from, to: where it was
+    dropped: tuple[tuple[Sequence, Sequence], ...]  # first and last sequence of each removed range
 
 
 @dataclass(frozen=True, slots=True)
 class Differs:
-    """What stands at these sequences is not what the job's log had there."""
+    """The events at these sequences are missing, changed or unreadable."""
 
     first: Sequence
     last: Sequence
@@ -47,7 +47,7 @@ class Differs:
 
 @dataclass(frozen=True, slots=True)
 class Unsealed:
-    """The job has not ended; up to `last` each event has its link."""
+    """The job has not ended; every event up to `last` is present and unchanged."""
 
     last: Sequence
 
@@ -56,78 +56,81 @@ Verdict = Whole | Unproven | Differs | Unsealed
 
 
 class LogVerifier:
-    """Takes in a job's stream from sequence 1 on, and says at any time what it proves."""
+    """Verifies a job's event stream, event by event from sequence 1.
+
+    verdict() can be asked at any time.
+    """
 
     def __init__(self) -> None:
         self._last = Sequence(0)
         self._link = NOTHING
         self._size = 0  # bytes of output
-        self._cut = 0  # bytes that marks stand for
+        self._cut = 0  # bytes of output that cuts stand for
         self._dropped: list[tuple[Sequence, Sequence]] = []
         self._seal: Seal | None = None
         self._differs: Differs | None = None
 
-    def add(self, entry: JobEvent) -> None:
-        """Take in the entry that follows; what comes after a difference is not looked at."""
+    def add(self, event: JobEvent) -> None:
+        """Verify the next event. Events after the first difference are ignored."""
         if self._differs is None:
-            self._differs = self._checked(entry)
+            self._differs = self._check(event)
 
     def add_unreadable(self, why: str) -> None:
-        """Take in that what follows cannot be read."""
+        """Record that the next event cannot be read, which is a difference."""
         lost = Sequence(self._last + 1)
         self._differs = self._differs or Differs(lost, lost, f"it cannot be read: {why}")
 
     def verdict(self, kept: int | None = None) -> Verdict:
-        """What has been proven; `kept` is how many bytes of output the server says it has."""
+        """The verdict on the events so far; `kept`: the server's count of stored output bytes."""
         if self._differs:
             return self._differs
         if self._seal is None:
             return Unsealed(self._last)
         if not self._dropped:
             return Whole(self._seal)
-        if kept == self._seal.size:  # then no retention has taken what is missing here
+        if kept == self._seal.size:  # retention removed nothing, so the output is missing
             return Differs(*self._dropped[0], "output is missing that the server says it keeps")
         size = self._seal.size - self._size
         return Unproven(self._seal, size, tuple(self._dropped))
 
-    def _checked(self, entry: JobEvent) -> Differs | None:
+    def _check(self, event: JobEvent) -> Differs | None:
         if self._seal:
-            return Differs(entry.first, entry.last, "it follows the end of the job")
+            return Differs(event.first, event.last, "it follows the end of the job")
         due = Sequence(self._last + 1)
-        if entry.first != due:
-            if entry.first < due:
-                return Differs(entry.first, self._last, "it comes again")
-            return Differs(due, Sequence(entry.first - 1), "it is missing")
-        made = next_link(self._link, entry)
-        match entry.body:
+        if event.first != due:
+            if event.first < due:
+                return Differs(event.first, self._last, "it comes twice")
+            return Differs(due, Sequence(event.first - 1), "it is missing")
+        computed = next_link(self._link, event)
+        match event.body:
             case OutputCut(size=size):
                 self._cut += size
-                if entry.link != made:
-                    self._dropped.append((entry.first, entry.last))
-            case what:
-                if entry.link != made:
-                    return Differs(entry.first, entry.last, "it has another digest than its link")
-                self._size += what.size if isinstance(what, Output) else 0
-        self._last, self._link = entry.last, entry.link
-        return self._sealed(entry.body, entry) if isinstance(entry.body, JobFinished) else None
+                if event.link != computed:
+                    self._dropped.append((event.first, event.last))
+            case body:
+                if event.link != computed:
+                    return Differs(event.first, event.last, "its digest does not match its link")
+                self._size += body.size if isinstance(body, Output) else 0
+        self._last, self._link = event.last, event.link
+        return self._check_seal(event.body, event) if isinstance(event.body, JobFinished) else None
 
-    def _sealed(self, end: JobFinished, entry: JobEvent) -> Differs | None:
-        """Hold the seal against what was read."""
+    def _check_seal(self, end: JobFinished, event: JobEvent) -> Differs | None:
+        """Compare the seal with the counts and the digest of the events so far."""
         seal = self._seal = end.seal
         if seal is None:
-            return Differs(entry.first, entry.last, "the end of the job has no seal")
+            return Differs(event.first, event.last, "the end of the job has no seal")
         read = Seal(count=self._last, size=self._size, cut=self._cut, digest=self._link)
         if seal.digest != read.digest:
-            why = "the seal has another digest"
+            why = "the digest of the seal does not match"
         elif seal.count != read.count:
-            why = f"the seal counts {seal.count:,} events, and here are {read.count:,}"
+            why = f"the seal counts {seal.count:,} events, the stream has {read.count:,}"
         elif seal.size + seal.cut != read.size + read.cut or (
             seal.size != read.size and not self._dropped
         ):
             why = (
                 f"the seal has {seal.size:,} bytes of output and {seal.cut:,} that were cut, "
-                f"and here are {read.size:,} and {read.cut:,}"
+                f"the stream has {read.size:,} and {read.cut:,}"
             )
         else:
             return None
-        return Differs(entry.first, entry.last, why)
+        return Differs(event.first, event.last, why)

@@ -1,21 +1,23 @@
-"""What proves that a job's log is whole.
+"""The seal: proves that the log of a finished job is complete and unchanged.
 
-When a job ends, the fact that says so carries a Seal: how much there is, and the last
-link of a chain of digests through all of it (chain.py says how one is made). Whoever
-reads the log from its first event on, makes the chain again and comes to the same digest
-has seen every event and every byte of output, as they were when the job ended.
+The Finished fact of a job carries a Seal: counts of events and bytes, and the last link of
+a hash chain over all events (chain.py has the algorithm). A reader that reads the log from
+its first event, computes the chain and arrives at the seal's digest has seen every event
+and every byte of output, as they were when the job ended.
 """
 
 from typing import NewType
 
 from msgspec import Struct
 
-Link = NewType("Link", bytes)  # SHA-256, 32 bytes; b"": of nothing
+Link = NewType("Link", bytes)  # SHA-256, 32 bytes; b"": no event yet
 NOTHING = Link(b"")  # before the first event
 
 
 class Seal(Struct, frozen=True, kw_only=True, gc=False):
-    count: int  # sequences, the end of the job included
-    size: int  # bytes of output that were kept
-    cut: int  # bytes of output that were written and not kept
-    digest: Link  # through the end of the job
+    """The counts and the last link of a finished job's event stream."""
+
+    count: int  # sequences, including the job's last event
+    size: int  # bytes of output in the log
+    cut: int  # bytes of output that the command wrote and the log does not hold
+    digest: Link  # the link of the job's last event

@@ -1,7 +1,8 @@
-"""The seam between session logic and a network.
+"""The channel: the interface between session logic and a network.
 
-What a worker and a server say to each other is vocabulary (session.py); how it
-travels is a Channel. gRPC is one; a simulated network is another.
+worker_protocol.py has the messages of a worker and a server; a Channel transports them.
+Implementations: gRPC (wire/client/work_channel.py and server/grpc), and a simulated network
+in the tests.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,35 +13,35 @@ In = TypeVar("In", covariant=True)
 
 
 class ChannelClosed(Exception):
-    """The other side is gone, or cannot be reached; what was sent last may not have arrived."""
+    """The peer is gone or unreachable; the last messages may not have arrived."""
 
 
 class Channel(Protocol[Out, In]):
-    """An ordered, reliable, two-way stream of messages, until it breaks."""
+    """An ordered, reliable, bidirectional stream of messages, until it breaks."""
 
     async def send(self, message: Out) -> None:
-        """Hand a message over, waiting while the other side is slow; ChannelClosed if broken."""
+        """Send a message; waits while the peer is slow. Raises ChannelClosed if broken."""
         ...
 
     async def send_all(self, messages: Iterable[Out]) -> None:
-        """As send() of each, but several may travel together.
+        """Send messages as send() does, several of them together where possible.
 
-        Each is asked for when it can be handed over, so what comes to be more urgent
-        meanwhile may go first.
+        Takes each message from the iterable when it can be sent, so a more urgent message
+        may still be put before the waiting messages.
         """
         ...
 
     async def receive(self) -> In:
-        """The next message; ChannelClosed once there will be none.
+        """Receive the next message. Raises ChannelClosed when no message will follow.
 
-        Raises the other side's Refused if that is how it closed the channel.
+        Raises the peer's Refused if the peer closed the channel with a refusal.
         """
         ...
 
     async def receive_all(self) -> Sequence[In]:
-        """As receive(), with what has come together with the next message; never nothing."""
+        """Receive the next message and the messages that arrived with it; at least one message."""
         ...
 
     async def close(self) -> None:
-        """Stop both directions; safe to call twice."""
+        """Close both directions. Idempotent."""
         ...

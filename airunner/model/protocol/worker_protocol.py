@@ -1,4 +1,4 @@
-"""What a native worker and the server say to each other, on one stream a worker process.
+"""The worker protocol: the messages of a native worker and the server, one stream per process.
 
     worker                                server
       Hello(holding, credit)  ------>
@@ -6,32 +6,33 @@
       Credit(more)            ------>
                               <------     Assignment(job, token)
       Batch(token, first, ...)------>
-                              <------     Stored(token, sent)          durable up to here
+                              <------     Stored(token, sent)          durable up to `sent`
       Heartbeat(tokens)       ------>
                               <------     Renewal(renewed, lost)
                               <------     CancelOrder(token)
       Completion(token, last) ------>
-                              <------     Settled(token)               durable, lease over
-      Farewell()              ------>                                  no more assignments, please
-                              <------     Drain()                      the server is going away
+                              <------     Settled(token)               durable, lease ended
+      Farewell()              ------>                                  no further assignments
+                              <------     Drain()                      the server shuts down
 
 Rules
 
-1. A worker's number of its reports starts at 1 in each attempt and has no gap.
-   `first` of a Batch is the number of its first report.
-2. Completion and GiveBack travel behind the last Batch of their attempt. `last`
-   is the number of the last report, so that the server can prove that it has all.
-3. A worker holds a token from the Assignment until Settled or until it is lost. A
-   Hello lists every token that it holds. A lease of the same worker that a Hello
-   does not list was never delivered, or is lost, and goes back to its place in line.
-4. After a Hello, the worker sends again whatever follows `sent` of each Held.
-5. A Heartbeat and a Hello renew each lease by its whole span. The worker counts that
-   span from when it sent them. A worker sends one every third of its span, also while it
-   holds nothing: a server gives no job to a worker that has been silent for two thirds.
-6. Credit adds up. A Hello sets it. An Assignment takes one.
-7. A Hello that comes after one of a later connection is void: the network had kept it.
-8. What either side has to say at a moment may travel together. That changes neither its order
-   nor what any of it means.
+1. A worker numbers its reports from 1 in each attempt, without a gap. `first` of a Batch is
+   the number of the Batch's first report.
+2. Completion and GiveBack follow the last Batch of their attempt. `last` is the number of
+   the last report, so that the server can prove that it has received all reports.
+3. A worker holds a token from the Assignment until Settled, or until the lease is lost. A
+   Hello lists every token that the worker holds. A lease of the same worker that a Hello
+   does not list was never delivered, or is lost; its job returns to its place in line.
+4. After a Hello, the worker repeats all reports that follow `sent` of each Held.
+5. A Heartbeat and a Hello renew each lease by its whole span. The worker counts the span from
+   the time at which it sent the message. A worker sends a Heartbeat every third of its span,
+   also while it holds no lease: a server leases no job to a worker that has been silent for
+   two thirds of its span.
+6. A Hello sets the credit, a Credit adds to it, an Assignment takes one.
+7. A Hello that arrives after a Hello of a later connection is void: the network delayed it.
+8. Either side may put several messages into one network message. Their order and their
+   meaning do not change.
 """
 
 from msgspec import Struct
@@ -39,77 +40,91 @@ from msgspec import Struct
 from airunner.model.jobs import Job, Millis, Outcome, TaskToken, WorkerId
 from airunner.model.reports import Report
 
-# Up
+# From the worker
 
 
 class Hello(Struct, frozen=True, kw_only=True, gc=False):
-    worker: WorkerId  # this incarnation
+    """The first message of a stream: the worker, its capacity, and the leases that it holds."""
+
+    worker: WorkerId  # of this worker process
     name: str
     queues: tuple[str, ...]  # in order of preference
-    span: Millis  # the visibility timeout of its leases
-    slots: int  # jobs that it can run at once
-    credit: int  # jobs that it can take now
+    span: Millis  # the visibility timeout of the worker's leases
+    slots: int  # jobs that the worker can run at once
+    credit: int  # jobs that the worker can accept now
     holding: tuple[TaskToken, ...] = ()
-    connection: int = 0  # 1, 2, 3 ... of this incarnation; 0: not said
+    connection: int = 0  # 1, 2, 3 ... within this worker process; 0: not given
 
 
 class Credit(Struct, frozen=True, gc=False):
+    """The worker can accept `more` jobs in addition to its present credit."""
+
     more: int
 
 
 class Heartbeat(Struct, frozen=True, gc=False):
+    """Renews the leases of these tokens."""
+
     tokens: tuple[TaskToken, ...]
 
 
 class Batch(Struct, frozen=True, gc=False):
+    """Reports of one attempt, numbered from `first` without a gap."""
+
     token: TaskToken
     first: int
     reports: tuple[Report, ...]
 
 
 class Completion(Struct, frozen=True, gc=False):
+    """Ends a job with an outcome; `last` is the number of the attempt's last report."""
+
     token: TaskToken
     last: int
     outcome: Outcome
 
 
 class GiveBack(Struct, frozen=True, gc=False):
-    """Return a job to its place in line; `lost`: the attempt died, which counts as a failure."""
+    """Returns a job to its place in line; `lost`: the attempt died, which counts as a failure."""
 
     token: TaskToken
     lost: bool = False
-    log_complete: bool = True  # False: reports of the attempt are missing before this
-    last: int = 0  # the number of the last report; 0: not said, or there is none
+    log_complete: bool = True  # False: some reports of the attempt were not delivered
+    last: int = 0  # the number of the attempt's last report; 0: no report, or not given
 
 
 class Farewell(Struct, frozen=True, gc=False):
-    """The worker drains: no more assignments."""
+    """The worker drains: it accepts no further assignments."""
 
 
 FromWorker = Hello | Credit | Heartbeat | Batch | Completion | GiveBack | Farewell
 
-# Down
+# From the server
 
 
 class Held(Struct, frozen=True, gc=False):
-    """A lease that has survived, and the number of its last stored report."""
+    """A lease of a Hello that is still valid; `sent` is the number of its last stored report."""
 
     token: TaskToken
     sent: int
-    cancelled: bool  # a cancel was requested
+    cancelled: bool  # a cancellation of the job was requested
 
 
 class Welcome(Struct, frozen=True, gc=False):
-    server: str  # its version
+    """The answer to a Hello: which of its leases are still valid, and which have ended."""
+
+    server: str  # version of the server
     held: tuple[Held, ...]
     lost: tuple[TaskToken, ...]
 
 
 class Assignment(Struct, frozen=True, kw_only=True, gc=False):
+    """A new lease and its job."""
+
     job: Job
     token: TaskToken
     span: Millis
-    output_bytes_max: int  # the job's own limit, or less where the log holds less
+    output_bytes_max: int  # the smaller of the job's limit and the log's limit per job
 
 
 class Stored(Struct, frozen=True, gc=False):
@@ -120,33 +135,35 @@ class Stored(Struct, frozen=True, gc=False):
 
 
 class Renewal(Struct, frozen=True, gc=False):
-    """The answer to one Heartbeat, in the order of the Heartbeats."""
+    """The answer to a Heartbeat; answers come in the order of the Heartbeats."""
 
     renewed: tuple[TaskToken, ...]
     lost: tuple[TaskToken, ...]
 
 
 class CancelOrder(Struct, frozen=True, gc=False):
+    """The worker is to stop the job and complete it."""
+
     token: TaskToken
 
 
 class Settled(Struct, frozen=True, gc=False):
-    """A Completion or a GiveBack is durable, and the token is dead."""
+    """A Completion or a GiveBack is durable. The lease has ended; the token is no longer valid."""
 
     token: TaskToken
 
 
 class Rejected(Struct, frozen=True, gc=False):
-    """The server will never take what was sent for this token."""
+    """The server refuses a message for this token, and would refuse a repetition as well."""
 
     token: TaskToken
-    status: str  # canonical gRPC status code, by name
+    status: str  # name of the canonical gRPC status code
     why: str
     lease_lost: bool
 
 
 class Drain(Struct, frozen=True, gc=False):
-    """The server is going away: reconnect, elsewhere or later."""
+    """The server is shutting down: the worker reconnects later, perhaps to another server."""
 
 
 FromServer = Welcome | Assignment | Stored | Renewal | CancelOrder | Settled | Rejected | Drain
