@@ -1,8 +1,8 @@
-"""Where the bytes of artifacts lie, beside the log that says which there are.
+"""The blob store: the interface of the storage of artifacts' bytes.
 
-The log is the truth: an artifact exists once its fact is in the log, and its bytes are under their
-name before that. So a crash may leave bytes that no fact names, which the next start sweeps away,
-and never a fact without its bytes.
+The log is the authority: an artifact exists once its fact is in the log, and its blob is committed
+before that. So a crash may leave a blob without a fact, which the next start collects as garbage,
+but never a fact without its blob.
 """
 
 from collections.abc import AsyncGenerator, Mapping
@@ -15,75 +15,75 @@ from airunner.model.jobs import JobId
 
 
 class BlobMissing(Exception):
-    """No such file is in the blob store; says what was looked for."""
+    """The blob store has no such blob; the message names the blob."""
 
 
 class BlobCorrupted(Exception):
-    """A file in the blob store is not what was kept; says how it differs."""
+    """A blob is unreadable, or its size or digest is not the artifact's; the message says which."""
 
 
 class BlobWriter(Protocol):
-    """One file on its way into a blob store. Until keep() has returned, nobody sees it."""
+    """A blob in upload. It is invisible to readers until commit() returns."""
 
     async def write(self, data: bytes) -> None:
-        """Add to it. Raises InvalidRequest past the size that was said, LimitReached without room."""
+        """Append bytes. Raises InvalidRequest above the artifact's size, LimitReached if full."""
         ...
 
     async def commit(self) -> bool:
-        """Have it under its name for good; whether there was no file of that name yet.
+        """Store the blob; returns whether it is new (False: the same blob was stored before).
 
-        Raises InvalidRequest if size or digest are not those that were said, LimitReached
-        without room.
+        Raises InvalidRequest if the size or the digest is not the artifact's, LimitReached
+        if the store is full.
         """
         ...
 
     def close(self) -> None:
-        """Let go of it; what was not kept is gone. Once is enough."""
+        """Close the writer; without a commit() the written bytes are discarded. Idempotent."""
         ...
 
 
 class BlobStore(Protocol):
-    """Files by job, attempt and digest. A file is written once, and then stays as it is."""
+    """Immutable blobs, addressed by job, attempt and digest."""
 
     async def create(self, id: JobId, attempt: int, artifact: Artifact) -> BlobWriter:
-        """Begin with a file that an attempt has left; the caller closes it.
+        """Begin the upload of an artifact; the caller closes the writer.
 
-        Raises LimitReached if there is no room for all of it.
+        Raises LimitReached if the store has no room for the artifact's size.
         """
         ...
 
     def read(
         self, id: JobId, attempt: int, artifact: Artifact, offset: int = 0
     ) -> AsyncGenerator[bytes, None]:
-        """The file from an offset on, at most ARTIFACT_CHUNK_BYTES at a time.
+        """The bytes of a blob from an offset on, in chunks of at most ARTIFACT_CHUNK_BYTES.
 
-        Raises NotThere, or Altered if it has another size; from the beginning on also, once all of it
-        was read, if it has another digest.
+        Raises BlobMissing; BlobCorrupted if the size differs, or, in a read from offset 0, if the
+        digest differs, which shows at the end.
         """
         ...
 
     def delete(self, id: JobId, attempt: int, artifact: Artifact) -> None:
-        """Remove one file, soon."""
+        """Delete one blob in the background."""
         ...
 
     def delete_job(self, id: JobId, attempt: int | None = None) -> None:
-        """Remove all that a job has left, or one attempt of it, soon."""
+        """Delete all blobs of a job, or of one of its attempts, in the background."""
         ...
 
     async def collect_garbage(self, known: Mapping[JobId, int]) -> int:
-        """Before anything else: remove all but what these attempts of these jobs have left.
+        """Delete every blob but those of the known jobs' attempts. The first call after a start.
 
-        Returns how many of these jobs have nothing here, though they should.
+        Returns the number of known jobs without a blob: each has lost its artifacts.
         """
         ...
 
     async def close(self) -> None:
-        """Finish what is under way. Nobody uses it any more."""
+        """Finish the running operations and release the store."""
         ...
 
 
 class DigestChecker:
-    """Holds bytes as they come against what was said of them."""
+    """Compares the bytes of an upload with the size and the digest of its artifact."""
 
     def __init__(self, artifact: Artifact) -> None:
         self._artifact = artifact
@@ -92,11 +92,11 @@ class DigestChecker:
 
     @property
     def missing(self) -> int:
-        """Bytes that are yet to come."""
+        """The number of bytes that have not arrived yet."""
         return self._artifact.size - self.size
 
     def add(self, data: bytes) -> None:
-        """Count bytes in; InvalidRequest if they are more than was said."""
+        """Add bytes. Raises InvalidRequest above the artifact's size."""
         if len(data) > self.missing:
             raise InvalidRequest(
                 "data", f"{self._artifact.path} has more than the {self._artifact.size} bytes said"
@@ -105,7 +105,7 @@ class DigestChecker:
         self.size += len(data)
 
     def check(self) -> None:
-        """Raise InvalidRequest unless all is there and is what it should be."""
+        """Raise InvalidRequest unless the size and the digest are the artifact's."""
         if self.missing:
             raise InvalidRequest(
                 "data",
@@ -118,5 +118,5 @@ class DigestChecker:
 
     @property
     def matches(self) -> bool:
-        """Whether the digest so far is that of the whole."""
+        """Whether the digest of the bytes so far is the artifact's."""
         return self._digest.hexdigest() == self._artifact.sha256

@@ -1,19 +1,19 @@
-"""A blob store in a folder next to the log's file, for the log's owner alone.
+"""A blob store in a folder next to the log's file. Only the owner of the log may access it.
 
-    partial/RANDOM          on its way in
-    JOB/ATTEMPT/SHA256      kept: synced under the first name, then renamed, then the folder synced
-    trash/RANDOM            on its way out
+    partial/RANDOM          an upload in progress
+    JOB/ATTEMPT/SHA256      a blob: synced as partial/RANDOM, then renamed, then the folder synced
+    trash/RANDOM            a folder to be removed
 
 Rules
-- The event loop never waits for the disk. A few threads read and write; one thread alone makes and
-  removes names, so that no folder goes while a file is put into it.
-- No file stays open between two calls. So a caller may go away at any moment, a thread that is still at
-  work for it does no harm, and how many files are open does not depend on how many callers there are.
-- A name is made from a job's id, a number and a digest, each checked before: nothing that a client
-  says is a path here. Symbolic links are not followed.
-- To remove folders is to rename them into the trash, which takes no time; a thread of its own empties it,
-  one file after the other, and the next start goes on with what is left. Only what has a job's id for its
-  name is ever removed.
+- The event loop never waits for the disk. A few threads read and write files. A single thread
+  creates and removes names, so that no folder is removed while a file is moved into it.
+- No file stays open between two calls. So a caller may be cancelled at any moment, a thread that
+  still works for it does no harm, and the number of open files is independent of the callers.
+- A path is made of a job's id, a number and a digest, each validated: no text of a client becomes
+  a path here. Symbolic links are not followed.
+- A folder is removed by a rename into the trash, which takes no time. A thread of its own deletes
+  the files in the trash one by one; the next start deletes the rest. Only folders that are named
+  like a job's id are ever removed.
 """
 
 import asyncio
@@ -39,37 +39,41 @@ T = TypeVar("T")
 PARTIAL: Final = "partial"
 TRASH: Final = "trash"
 _THREADS: Final = 4
-_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
+_DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _JOB: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def blobs_folder(path: Path) -> Path:
-    """The folder of the artifacts of the log at this path."""
+    """The folder of the blobs that belong to the log at `path`."""
     return path.with_name(f"{path.name}-artifacts")
 
 
 def blob_path(folder: Path, id: str, attempt: int, artifact: Artifact) -> Path:
-    """Where a blob store's folder has a file."""
+    """The path of a blob in the folder of a blob store."""
     assert id not in ("", ".", "..", PARTIAL, TRASH)
     assert "/" not in id
     return folder / id / str(attempt) / artifact.sha256
 
 
 class FolderBlobs:
-    """The blob store in one folder, which is this object's alone until close().
+    """The blob store in one folder. Nothing else may write to the folder until close().
 
-    Use open(). `sync`: what keep() has returned for outlives a power cut, not only a kill. `room`
-    raises LimitReached if there is none on the disk for so many more bytes.
+    Create it with open(). `sync`: a committed blob survives a power cut, not only a kill of the
+    process. `check_space` raises LimitReached if the disk has no room for that many more bytes.
     """
 
     def __init__(
-        self, folder: Path, *, sync: bool = True, room: Callable[[int], None] = lambda size: None
+        self,
+        folder: Path,
+        *,
+        sync: bool = True,
+        check_space: Callable[[int], None] = lambda size: None,
     ) -> None:
         self.folder = folder
         self._sync = sync
-        self._room = room
-        self._coming = 0  # bytes that were said and have not come yet
-        self._jobs: set[JobId] = set()  # that have a folder
+        self._check_space = check_space
+        self._reserved = 0  # bytes of the uploads in progress that have not arrived yet
+        self._jobs: set[JobId] = set()  # jobs with a folder here
         self._data = ThreadPoolExecutor(_THREADS, "blobs-data")
         self._names = ThreadPoolExecutor(1, "blobs-names")
         self._trash = ThreadPoolExecutor(1, "blobs-trash")
@@ -81,42 +85,42 @@ class FolderBlobs:
         folder: Path,
         *,
         sync: bool = True,
-        room: Callable[[int], None] = lambda size: None,
+        check_space: Callable[[int], None] = lambda size: None,
     ) -> Self:
-        """The blob store in this folder, which is made if it is not there; OSError if it cannot be.
+        """Open the blob store in a folder; creates the folder if it is missing. Raises OSError.
 
-        What was on its way in when a server ended is removed.
+        Removes the unfinished uploads of an earlier server.
         """
         for each in (folder, folder / PARTIAL, folder / TRASH):
             each.mkdir(0o700, exist_ok=True)
             each.chmod(0o700)
-        _throw_away(folder, PARTIAL)
+        _move_to_trash(folder, PARTIAL)
         (folder / PARTIAL).mkdir(0o700)
         if sync:
             sync_folder(folder)
             sync_folder(folder.parent)
-        return cls(folder, sync=sync, room=room)
+        return cls(folder, sync=sync, check_space=check_space)
 
     async def create(self, id: JobId, attempt: int, artifact: Artifact) -> "_FileWriter":
-        self._room(self._coming + artifact.size)
-        incoming = _FileWriter(self, id, attempt, artifact)
-        await incoming.begin()
-        return incoming
+        self._check_space(self._reserved + artifact.size)
+        writer = _FileWriter(self, id, attempt, artifact)
+        await writer.begin()
+        return writer
 
     async def read(
         self, id: JobId, attempt: int, artifact: Artifact, offset: int = 0
     ) -> AsyncGenerator[bytes, None]:
-        place, digest, at = blob_path(self.folder, id, attempt, artifact), sha256(), offset
-        while chunk := await asyncio.wrap_future(self.submit(_chunk, place, artifact, at)):
+        path, digest, at = blob_path(self.folder, id, attempt, artifact), sha256(), offset
+        while chunk := await asyncio.wrap_future(self.submit(_read_chunk, path, artifact, at)):
             at += len(chunk)
             if not offset:
                 await asyncio.wrap_future(self.submit(digest.update, chunk))
                 if at == artifact.size and digest.hexdigest() != artifact.sha256:
-                    raise BlobCorrupted(f"{place} has another digest than what was kept")
+                    raise BlobCorrupted(f"{path} has another digest than its artifact")
             yield chunk
 
     def delete(self, id: JobId, attempt: int, artifact: Artifact) -> None:
-        self._names.submit(_unlink, blob_path(self.folder, id, attempt, artifact))
+        self._names.submit(_delete, blob_path(self.folder, id, attempt, artifact))
 
     def delete_job(self, id: JobId, attempt: int | None = None) -> None:
         if id not in self._jobs:
@@ -126,14 +130,14 @@ class FolderBlobs:
         self._names.submit(self._delete_job, id, attempt)
 
     async def collect_garbage(self, known: Mapping[JobId, int]) -> int:
-        self._jobs = await _on(self._names, _sweep, self.folder, known)
+        self._jobs = await _run_on(self._names, _collect_garbage, self.folder, known)
         self._trash.submit(self._empty)
         return len(known.keys() - self._jobs)
 
     async def wait_for_removals(self) -> None:
-        """Return when what was to be removed is gone."""
-        await _on(self._names, bool)
-        await _on(self._trash, self._empty)
+        """Wait until the deletions so far are complete on the disk."""
+        await _run_on(self._names, bool)
+        await _run_on(self._trash, self._empty)
 
     async def close(self) -> None:
         for pool in (self._data, self._names):
@@ -142,33 +146,33 @@ class FolderBlobs:
         await asyncio.to_thread(self._trash.shutdown)
 
     def submit(self, work: Callable[..., T], *args: object) -> "Future[T]":
-        """Begin something with a file's bytes, on a thread."""
+        """Run a function that reads or writes a file's bytes on one of the data threads."""
         return self._data.submit(work, *args)
 
     async def publish(self, partial: Path, id: JobId, attempt: int, artifact: Artifact) -> bool:
-        """Give a whole file its name for good; whether there was none of that name."""
+        """Rename a complete upload to its blob's path; returns whether the blob is new."""
         self._jobs.add(id)
-        place = blob_path(self.folder, id, attempt, artifact)
-        return await _on(self._names, _name, partial, place, self._sync)
+        path = blob_path(self.folder, id, attempt, artifact)
+        return await _run_on(self._names, _publish, partial, path, self._sync)
 
     def delete_partial(self, partial: Path) -> None:
-        """Remove what has not come whole, soon."""
-        self._names.submit(_unlink, partial)
+        """Remove an unfinished upload in the background."""
+        self._names.submit(_delete, partial)
 
     def reserve(self, size: int) -> None:
-        """So many more bytes are to come, or fewer."""
-        self._coming += size
+        """Reserve disk space for bytes to come; a negative size releases a reservation."""
+        self._reserved += size
 
     # On threads
 
     def _delete_job(self, id: JobId, attempt: int | None) -> None:
-        _throw_away(self.folder, id if attempt is None else f"{id}/{attempt}")
+        _move_to_trash(self.folder, id if attempt is None else f"{id}/{attempt}")
         with suppress(OSError):
             (self.folder / id).rmdir()
         self._trash.submit(self._empty)
 
     def _empty(self) -> None:
-        """Remove what is in the trash, until the blob store is closed."""
+        """Delete the files and folders in the trash, until the blob store is closed."""
         for folder, folders, files in os.walk(self.folder / TRASH, topdown=False):
             for remove, names in ((os.unlink, files), (os.rmdir, folders)):
                 for name in names:
@@ -185,11 +189,11 @@ class FolderBlobs:
 class _FileWriter:
     def __init__(self, blobs: FolderBlobs, id: JobId, attempt: int, artifact: Artifact) -> None:
         self._blobs, self._id, self._attempt, self._artifact = blobs, id, attempt, artifact
-        self._tally = DigestChecker(artifact)
+        self._checker = DigestChecker(artifact)
         self._partial = blobs.folder / PARTIAL / secrets.token_hex(16)
         self._expected = artifact.size
         self._open = True
-        self._last: Future[None] | None = None  # of what was begun with the file
+        self._last: Future[None] | None = None  # the last operation on the file
         blobs.reserve(self._expected)
 
     async def begin(self) -> None:
@@ -201,7 +205,7 @@ class _FileWriter:
             raise
 
     async def write(self, data: bytes) -> None:
-        at = self._tally.size
+        at = self._checker.size
         with disk_full_as_refusal():
             await self._do(self._put, data, at)
         self._expect_less(len(data))
@@ -217,7 +221,7 @@ class _FileWriter:
         self._expect_less(self._expected)
         if self._open:
             self._open = False
-            if self._last is not None:  # which a caller who went away has left at work, perhaps
+            if self._last is not None:  # may still be running, if the caller was cancelled
                 self._last.add_done_callback(lambda _: self._blobs.delete_partial(self._partial))
 
     async def _do(self, work: Callable[..., None], *args: object) -> None:
@@ -231,20 +235,20 @@ class _FileWriter:
     # On a thread
 
     def _put(self, data: bytes, at: int) -> None:
-        self._tally.add(data)
+        self._checker.add(data)
         with _opened(self._partial, os.O_WRONLY) as file:
             while data:
                 written = os.pwrite(file, data, at)
                 data, at = data[written:], at + written
 
     def _finish(self) -> None:
-        self._tally.check()
+        self._checker.check()
         if self._blobs.syncs:
             with _opened(self._partial, os.O_WRONLY) as file:
                 os.fsync(file)
 
 
-async def _on(pool: ThreadPoolExecutor, work: Callable[..., T], *args: object) -> T:
+async def _run_on(pool: ThreadPoolExecutor, work: Callable[..., T], *args: object) -> T:
     return await asyncio.get_running_loop().run_in_executor(pool, work, *args)
 
 
@@ -262,11 +266,11 @@ def _opened(path: Path, flags: int) -> Iterator[int]:
 
 @contextmanager
 def disk_full_as_refusal() -> Iterator[None]:
-    """LimitReached where the disk has no room."""
+    """Turn the OSError of a full disk or quota into LimitReached."""
     try:
         yield
     except OSError as error:
-        if error.errno not in _NO_ROOM:
+        if error.errno not in _DISK_FULL:
             raise
         raise LimitReached(
             "the server's disk has no room for the artifact: try again later"
@@ -278,41 +282,41 @@ def _create(partial: Path) -> None:
         pass
 
 
-def _chunk(place: Path, artifact: Artifact, at: int) -> bytes:
-    """The bytes from an offset on; b"": there are no more."""
+def _read_chunk(path: Path, artifact: Artifact, at: int) -> bytes:
+    """One chunk of a blob from an offset on; b"": the end of the blob."""
     try:
-        with _opened(place, os.O_RDONLY) as file:
+        with _opened(path, os.O_RDONLY) as file:
             if (size := os.fstat(file).st_size) != artifact.size:
-                raise BlobCorrupted(f"{place} has {size} bytes, and {artifact.size} were kept")
+                raise BlobCorrupted(f"{path} has {size} bytes instead of {artifact.size}")
             return os.pread(file, ARTIFACT_CHUNK_BYTES, at)
     except FileNotFoundError:
-        raise BlobMissing(f"{place} is not there") from None
+        raise BlobMissing(f"{path} does not exist") from None
     except OSError as error:
-        raise BlobCorrupted(f"{place} cannot be read: {error.strerror}") from error
+        raise BlobCorrupted(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _name(partial: Path, place: Path, sync: bool) -> bool:
-    attempt, job = place.parent, place.parent.parent
+def _publish(partial: Path, path: Path, sync: bool) -> bool:
+    attempt, job = path.parent, path.parent.parent
     for folder in (job, attempt):
         with suppress(FileExistsError):
             folder.mkdir(0o700)
             if sync:
                 sync_folder(folder.parent)
-    new = not place.exists()
-    partial.rename(place)
+    new = not path.exists()
+    partial.rename(path)
     if sync:
         sync_folder(attempt)
     return new
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder outlive a power cut."""
+    """Sync a folder, so that the names in it survive a power cut."""
     with _opened(folder, os.O_RDONLY | os.O_DIRECTORY) as file:
         os.fsync(file)
 
 
-def _unlink(file: Path) -> None:
-    """Remove a file, and the folders that are empty without it."""
+def _delete(file: Path) -> None:
+    """Remove a file, then its attempt's and its job's folder if they are empty."""
     with suppress(OSError):
         file.unlink()
     if file.parent.name != PARTIAL:
@@ -321,30 +325,30 @@ def _unlink(file: Path) -> None:
             file.parent.parent.rmdir()
 
 
-def _throw_away(folder: Path, name: str) -> None:
-    """Have a folder of the blob store be in the trash, if it is there."""
+def _move_to_trash(folder: Path, name: str) -> None:
+    """Move a folder of the blob store into the trash, if it exists."""
     with suppress(FileNotFoundError):
         (folder / name).rename(folder / TRASH / secrets.token_hex(16))
 
 
-def _sweep(folder: Path, known: Mapping[JobId, int]) -> set[JobId]:
-    """Remove all that is not of these attempts; which jobs have something left."""
+def _collect_garbage(folder: Path, known: Mapping[JobId, int]) -> set[JobId]:
+    """Move all folders but those of the known attempts into the trash; returns the jobs left."""
     jobs: set[JobId] = set()
     with os.scandir(folder) as entries:
-        there = [
+        found = [
             each.path
             for each in entries
             if _JOB.fullmatch(each.name) and each.is_dir(follow_symlinks=False)
         ]
-    for job in there:
+    for job in found:
         id = JobId(os.path.basename(job))
         latest = str(known.get(id, ""))
         attempts = os.listdir(job) if latest else ()
         if latest not in attempts:
-            _throw_away(folder, id)
+            _move_to_trash(folder, id)
             continue
         jobs.add(id)
         for attempt in attempts:
             if attempt != latest:
-                _throw_away(folder, f"{id}/{attempt}")
+                _move_to_trash(folder, f"{id}/{attempt}")
     return jobs

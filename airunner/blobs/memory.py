@@ -1,4 +1,4 @@
-"""A blob store that lasts as long as its process, bounded together with what is on its way."""
+"""A blob store in memory: its blobs are lost when its process ends."""
 
 from collections.abc import AsyncGenerator, Mapping
 
@@ -10,18 +10,18 @@ from airunner.model.limits import ARTIFACT_CHUNK_BYTES, MEMORY_ARTIFACT_BYTES_TO
 
 
 class MemoryBlobs:
-    """Holds at most `size_max` bytes."""
+    """A blob store in memory with at most `size_max` bytes, uploads in progress included."""
 
     def __init__(self, size_max: int = MEMORY_ARTIFACT_BYTES_TOTAL) -> None:
-        self.size = 0  # of what is kept, and of all that is on its way
+        self.size = 0  # bytes of all blobs and of all uploads in progress
         self._size_max = size_max
         self._files: dict[JobId, dict[tuple[int, str], bytearray]] = {}
 
     async def create(self, id: JobId, attempt: int, artifact: Artifact) -> "_MemoryWriter":
         if self.size + artifact.size > self._size_max:
             raise LimitReached(
-                f"the server has room for {self._size_max} bytes of artifacts in its memory, those on "
-                f"their way included, and {self.size} are taken: try again later"
+                f"the server has room for {self._size_max} bytes of artifacts in its memory, "
+                f"uploads in progress included, and {self.size} are taken: try again later"
             )
         self.size += artifact.size
         return _MemoryWriter(self, id, attempt, artifact)
@@ -43,10 +43,10 @@ class MemoryBlobs:
 
     def delete_job(self, id: JobId, attempt: int | None = None) -> None:
         files = self._files.pop(id, {})
-        stay = {name: data for name, data in files.items() if attempt not in (None, name[0])}
-        self.size -= sum(len(data) for name, data in files.items() if name not in stay)
-        if stay:
-            self._files[id] = stay
+        rest = {name: data for name, data in files.items() if attempt not in (None, name[0])}
+        self.size -= sum(len(data) for name, data in files.items() if name not in rest)
+        if rest:
+            self._files[id] = rest
 
     async def collect_garbage(self, known: Mapping[JobId, int]) -> int:
         for id in list(self._files):
@@ -60,7 +60,7 @@ class MemoryBlobs:
         self.size = 0
 
     def put(self, id: JobId, attempt: int, artifact: Artifact, data: bytearray) -> bool:
-        """Keep what has come; whether it is new. Its bytes are counted already."""
+        """Store a complete blob; returns whether it is new. create() has counted its size."""
         files = self._files.setdefault(id, {})
         if (attempt, artifact.sha256) in files:
             self.size -= len(data)
@@ -72,17 +72,17 @@ class MemoryBlobs:
 class _MemoryWriter:
     def __init__(self, blobs: MemoryBlobs, id: JobId, attempt: int, artifact: Artifact) -> None:
         self._blobs, self._id, self._attempt, self._artifact = blobs, id, attempt, artifact
-        self._tally = DigestChecker(artifact)
+        self._checker = DigestChecker(artifact)
         self._data = bytearray(artifact.size)
         self._open = True
 
     async def write(self, data: bytes) -> None:
-        at = self._tally.size
-        self._tally.add(data)
+        at = self._checker.size
+        self._checker.add(data)
         self._data[at : at + len(data)] = data
 
     async def commit(self) -> bool:
-        self._tally.check()
+        self._checker.check()
         self._open = False
         return self._blobs.put(self._id, self._attempt, self._artifact, self._data)
 

@@ -1,7 +1,7 @@
-"""What every blob store promises. A blob store's tests subclass this and say how one is made.
+"""The contract suite of blob stores. The tests of a blob store subclass it and override make().
 
-class TestMyDepot(DepotContract):
-    def make(self, folder: Path) -> blob store: ...
+class TestMyBlobs(BlobStoreContract):
+    def make(self, folder: Path) -> BlobStore: ...
 """
 
 import asyncio
@@ -32,11 +32,11 @@ def artifact(data: bytes, path: str = "out/file") -> Artifact:
 
 
 async def put(blobs: BlobStore, id: JobId, data: bytes, attempt: int = 1) -> bool:
-    """Bring a file in pieces; whether it is new."""
-    with closing(await blobs.create(id, attempt, artifact(data))) as deposit:
+    """Upload a blob in pieces; returns whether it is new."""
+    with closing(await blobs.create(id, attempt, artifact(data))) as writer:
         for at in range(0, len(data), 100_000):
-            await deposit.write(data[at : at + 100_000])
-        return await deposit.commit()
+            await writer.write(data[at : at + 100_000])
+        return await writer.commit()
 
 
 async def get(blobs: BlobStore, id: JobId, data: bytes, attempt: int = 1, offset: int = 0) -> bytes:
@@ -51,7 +51,7 @@ async def is_there(blobs: BlobStore, id: JobId, data: bytes, attempt: int = 1) -
         return False
 
 
-C = TypeVar("C", bound="DepotContract")
+C = TypeVar("C", bound="BlobStoreContract")
 
 
 def on_a_loop(test: Callable[[C, BlobStore], Awaitable[None]]) -> Callable[[C, Path], None]:
@@ -72,7 +72,7 @@ def on_a_loop(test: Callable[[C, BlobStore], Awaitable[None]]) -> Callable[[C, P
     return run
 
 
-class DepotContract:
+class BlobStoreContract:
     def make(self, folder: Path) -> BlobStore:
         raise NotImplementedError
 
@@ -94,8 +94,8 @@ class DepotContract:
     @holds("results/acknowledged-artifact-survives")
     @on_a_loop
     async def test_nobody_sees_a_file_before_it_is_whole(self, blobs: BlobStore) -> None:
-        with closing(await blobs.create(ONE, 1, artifact(LARGE))) as deposit:
-            await deposit.write(LARGE)
+        with closing(await blobs.create(ONE, 1, artifact(LARGE))) as writer:
+            await writer.write(LARGE)
             assert not await is_there(blobs, ONE, LARGE)
         assert not await is_there(blobs, ONE, LARGE)
 
@@ -104,18 +104,18 @@ class DepotContract:
     async def test_bytes_that_are_not_those_that_were_said_are_not_kept(
         self, blobs: BlobStore
     ) -> None:
-        deposit = await blobs.create(ONE, 1, artifact(b"abc"))
+        writer = await blobs.create(ONE, 1, artifact(b"abc"))
         with pytest.raises(InvalidRequest, match="out/file has more than the 3 bytes said"):
-            await deposit.write(b"abcd")
-        deposit.close()
-        with closing(await blobs.create(ONE, 1, artifact(b"abc"))) as deposit:
-            await deposit.write(b"ab")
+            await writer.write(b"abcd")
+        writer.close()
+        with closing(await blobs.create(ONE, 1, artifact(b"abc"))) as writer:
+            await writer.write(b"ab")
             with pytest.raises(InvalidRequest, match="out/file ends after 2 of 3 bytes"):
-                await deposit.commit()
-        with closing(await blobs.create(ONE, 1, artifact(b"abc"))) as deposit:
-            await deposit.write(b"abd")
+                await writer.commit()
+        with closing(await blobs.create(ONE, 1, artifact(b"abc"))) as writer:
+            await writer.write(b"abd")
             with pytest.raises(InvalidRequest, match="out/file have another digest"):
-                await deposit.commit()
+                await writer.commit()
         assert not await is_there(blobs, ONE, b"abc")
 
     @on_a_loop
@@ -155,5 +155,5 @@ class DepotContract:
         assert not await is_there(blobs, TWO, b"it")
 
     async def settle(self, blobs: BlobStore) -> None:
-        """Return when what is to go soon is gone: keeping a file comes behind all of it."""
+        """Wait for the deletions in the background: an upload is committed after all of them."""
         await put(blobs, JobId("0198a0b1-0000-7000-8000-00000000000f"), b"behind")

@@ -1,4 +1,4 @@
-"""Both blob stores keep the contract; each has promises of its own besides."""
+"""The blob stores in a folder and in memory: the contract suite, and the tests of each."""
 
 import asyncio
 import os
@@ -19,28 +19,37 @@ from airunner.blobs.folder import (
 )
 from airunner.blobs.memory import MemoryBlobs
 from airunner.model.errors import LimitReached
-from tests.blobs.blob_contract import LARGE, ONE, TWO, DepotContract, artifact, get, is_there, put
+from tests.blobs.blob_contract import (
+    LARGE,
+    ONE,
+    TWO,
+    BlobStoreContract,
+    artifact,
+    get,
+    is_there,
+    put,
+)
 from tests.promises import holds, promise
 
 
-class TestMemoryDepot(DepotContract):
+class TestMemoryBlobs(BlobStoreContract):
     def make(self, folder: Path) -> BlobStore:
         return MemoryBlobs()
 
 
-class TestFolderDepot(DepotContract):
+class TestFolderBlobs(BlobStoreContract):
     def make(self, folder: Path) -> BlobStore:
         return FolderBlobs.open(folder)
 
 
-class TestFolderDepotWithoutSync(DepotContract):
+class TestFolderBlobsWithoutSync(BlobStoreContract):
     def make(self, folder: Path) -> BlobStore:
         return FolderBlobs.open(folder, sync=False)
 
 
 def test_a_contract_says_how_its_blob_store_is_made(tmp_path: Path) -> None:
     with pytest.raises(NotImplementedError):
-        DepotContract().make(tmp_path)
+        BlobStoreContract().make(tmp_path)
 
 
 @holds("results/transfers-are-bounded")
@@ -67,7 +76,7 @@ def test_memory_is_bounded_with_what_is_on_its_way() -> None:
 
 
 def names(folder: Path) -> set[str]:
-    """Every file in a folder, by its path below it."""
+    """All files in a folder, as paths relative to it."""
     return {str(each.relative_to(folder)) for each in folder.rglob("*") if each.is_file()}
 
 
@@ -90,10 +99,12 @@ def test_files_are_their_owners_alone(tmp_path: Path) -> None:
 def test_a_file_is_synced_before_it_has_its_name_and_its_name_before_it_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever a power cut takes, a name that is left is that of a whole file."""
+    """After a power cut each name that is left belongs to a complete file."""
     folder = tmp_path / "blobs"
     place = blob_path(folder, ONE, 1, artifact(LARGE))
-    synced: list[tuple[Path, bool]] = []  # what, and whether the file had its name then
+    synced: list[
+        tuple[Path, bool]
+    ] = []  # the synced path, and whether the blob had its name by then
     sync = os.fsync
 
     def watched(file: int) -> None:
@@ -126,8 +137,8 @@ def test_what_goes_leaves_no_folder_behind(tmp_path: Path) -> None:
         blobs.delete(ONE, 1, artifact(b"one"))
         await put(blobs, TWO, b"two", 3)
         blobs.delete_job(TWO, 3)
-        with closing(await blobs.create(ONE, 1, artifact(LARGE))) as deposit:
-            await deposit.write(LARGE[:9])
+        with closing(await blobs.create(ONE, 1, artifact(LARGE))) as writer:
+            await writer.write(LARGE[:9])
         await blobs.wait_for_removals()
         await blobs.close()
 
@@ -142,8 +153,8 @@ def test_a_start_removes_what_was_on_its_way_and_what_no_job_has(tmp_path: Path)
         blobs = FolderBlobs.open(folder)
         await put(blobs, ONE, b"one")
         await put(blobs, TWO, b"two")
-        deposit = await blobs.create(ONE, 1, artifact(LARGE))
-        await deposit.write(LARGE)
+        writer = await blobs.create(ONE, 1, artifact(LARGE))
+        await writer.write(LARGE)
         await blobs.close()
 
     async def second() -> None:
@@ -201,7 +212,7 @@ def test_a_file_that_is_not_what_was_kept_is_not_passed_on_as_if_it_were(tmp_pat
             await get(blobs, ONE, LARGE)
         place.write_bytes(LARGE[:-1])
         with pytest.raises(
-            BlobCorrupted, match=f"has {len(LARGE) - 1} bytes, and {len(LARGE)} were"
+            BlobCorrupted, match=f"has {len(LARGE) - 1} bytes instead of {len(LARGE)}"
         ):
             await get(blobs, ONE, LARGE)
         place.unlink()
@@ -222,9 +233,9 @@ def test_room_is_asked_for_with_all_that_is_still_to_come(tmp_path: Path) -> Non
     asked: list[int] = []
 
     async def main() -> None:
-        blobs = FolderBlobs.open(tmp_path / "blobs", room=asked.append)
-        with closing(await blobs.create(ONE, 1, artifact(b"x" * 100))) as deposit:
-            await deposit.write(b"x" * 60)
+        blobs = FolderBlobs.open(tmp_path / "blobs", check_space=asked.append)
+        with closing(await blobs.create(ONE, 1, artifact(b"x" * 100))) as writer:
+            await writer.write(b"x" * 60)
             with closing(await blobs.create(TWO, 1, artifact(b"y" * 7))):
                 pass
         await put(blobs, ONE, b"z")

@@ -6,7 +6,7 @@ from tests.mutations.mutation import Mutation
 
 ARCHIVE: Final = "airunner/server/artifacts.py"
 CORE: Final = "tests/server/test_artifacts.py::"
-DEPOTS: Final = "tests/blobs/test_blobs.py::"
+BLOBS: Final = "tests/blobs/test_blobs.py::"
 
 OF_ARCHIVE: Final = (
     Mutation(
@@ -71,15 +71,15 @@ OF_ARCHIVE: Final = (
         file="airunner/blobs/blobs.py",
         old="        if not self.matches:\n",
         new="        if False:\n",
-        test=f"{DEPOTS}TestFolderDepot::test_bytes_that_are_not_those_that_were_said_are_not_kept",
+        test=f"{BLOBS}TestFolderBlobs::test_bytes_that_are_not_those_that_were_said_are_not_kept",
     ),
     Mutation(
         name="a file on its way that a start leaves there",
         promise="results/bytes-before-facts",
         file="airunner/blobs/folder.py",
-        old="        _throw_away(folder, PARTIAL)\n        (folder / PARTIAL).mkdir(0o700)\n",
+        old="        _move_to_trash(folder, PARTIAL)\n        (folder / PARTIAL).mkdir(0o700)\n",
         new="",
-        test=f"{DEPOTS}test_a_start_removes_what_was_on_its_way_and_what_no_job_has",
+        test=f"{BLOBS}test_a_start_removes_what_was_on_its_way_and_what_no_job_has",
     ),
     Mutation(
         name="a file that was changed on disk, passed on",
@@ -87,7 +87,7 @@ OF_ARCHIVE: Final = (
         file="airunner/blobs/folder.py",
         old="                if at == artifact.size and digest",
         new="                if at < 0 and digest",
-        test=f"{DEPOTS}test_a_file_that_is_not_what_was_kept_is_not_passed_on_as_if_it_were",
+        test=f"{BLOBS}test_a_file_that_is_not_what_was_kept_is_not_passed_on_as_if_it_were",
     ),
     Mutation(
         name="memory that counts what is kept alone",
@@ -95,7 +95,7 @@ OF_ARCHIVE: Final = (
         file="airunner/blobs/memory.py",
         old="        if self.size + artifact.size > self._size_max:\n",
         new="        if artifact.size > self._size_max:\n",
-        test=f"{DEPOTS}test_memory_is_bounded_with_what_is_on_its_way",
+        test=f"{BLOBS}test_memory_is_bounded_with_what_is_on_its_way",
     ),
     Mutation(
         name="a download that begins anew behind what it had",

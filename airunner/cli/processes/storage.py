@@ -120,7 +120,7 @@ def _folder(store: StorageOptions) -> FolderBlobs:
     folder = blobs_folder(store.path.absolute())
     room = FreeSpaceCheck(folder, store.free_bytes_min)
     try:
-        return FolderBlobs.open(folder, sync=store.fsync is Fsync.FULL, room=room.check)
+        return FolderBlobs.open(folder, sync=store.fsync is Fsync.FULL, check_space=room.check)
     except OSError as error:
         raise CommandFailed(f"cannot keep artifacts in {folder}: {error.strerror}") from None
 
