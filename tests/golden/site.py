@@ -107,7 +107,7 @@ async def followed(jobs: JobsClient, after: int, through: int, log: str) -> list
                 new = list(sequences(id, entry))
                 assert isinstance(entry.body, OutputCut) or lines.keys().isdisjoint(new)
                 lines |= dict.fromkeys(new)
-            if heard.place >= through:
+            if heard.position >= through:
                 return list(lines)
     raise AssertionError(f"the stream ended before place {through}")
 

@@ -222,8 +222,8 @@ def test_follower_of_all_jobs_goes_on_from_a_place_in_the_old_log(
             ) as stream:
                 heard = await anext(stream)
             assert not heard.events
-            assert heard.place == middle["after"]
-            told = await followed(jobs, heard.place, golden["place"], heard.log)
+            assert heard.position == middle["after"]
+            told = await followed(jobs, heard.position, golden["place"], heard.log)
             assert sorted(told) == sorted(middle["told"])
             with pytest.raises(DataLoss):
                 await followed(jobs, middle["after"], golden["place"], "another log")

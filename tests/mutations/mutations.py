@@ -361,7 +361,7 @@ AT_THE_WORKER: Final = (
         name="a dead connection that nobody notices for a minute",
         promise="logs/dead-connection-is-noticed",
         file="airunner/wire/client/endpoint.py",
-        old='        ("grpc.http2.ping_timeout_ms", answer),  # without it the answer has a minute\n',
+        old='        ("grpc.http2.ping_timeout_ms", timeout),  # the default is a minute\n',
         new="",
         test="tests/end/test_half_open.py::"
         "test_a_monitor_whose_connection_died_without_a_word_finds_out_and_misses_nothing",

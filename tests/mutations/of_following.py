@@ -64,7 +64,7 @@ OF_FOLLOWING: Final = (
         name="a follower of all jobs that begins from now on after each lost connection",
         promise="logs/follower-misses-nothing",
         file="airunner/wire/client/follow.py",
-        old="                    place, log = heard.place, heard.log\n",
+        old="                    position, log = batch.position, batch.log\n",
         new="",
         test=f"{FOLLOW_ALL}test_a_follower_of_all_jobs_goes_on_over_a_restart_and_misses_nothing",
     ),

@@ -1,7 +1,7 @@
-"""The artifacts that a server keeps: brought there, listed and fetched.
+"""The client of the artifacts service: upload, list and download.
 
-Bytes go in chunks, no faster than the other end takes them. An upload that a lost connection cut off
-begins anew; a download goes on where it was. What arrives is held against its digest.
+Bytes travel in chunks, under gRPC's flow control. After a lost connection an upload starts again
+from the beginning, and a download resumes at its offset. A download is checked against its digest.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1 import job_pb2_grpc
 
 LIST_SECONDS: Final = 60.0
-END_SECONDS: Final = 5.0  # in which gRPC tells how a call has ended that cannot be written to
+END_SECONDS: Final = 5.0  # gRPC's time to report the status of a call after a failed write
 
 _TOO_LATE: Final = "Internal error from Core"
 
@@ -34,10 +34,10 @@ T = TypeVar("T")
 
 
 class ArtifactsClient(Connection):
-    """One connection to a server. Use it as `async with ArtifactsClient(endpoint) as shelves`.
+    """A connection to a server's artifacts: `async with ArtifactsClient(endpoint) as artifacts`.
 
-    A verb whose server goes away tries again, as tries.py has it, until that was away for `patience`
-    seconds. What the server refuses is raised at once.
+    Every method retries while the server is unavailable, for up to `patience` seconds
+    (retries.py), and raises the server's refusals at once.
     """
 
     def __init__(
@@ -52,32 +52,32 @@ class ArtifactsClient(Connection):
         self._stub = job_pb2_grpc.JobArtifactsServiceStub(self._channel)
 
     async def upload(self, token: TaskToken, artifact: Artifact, data: BinaryIO) -> None:
-        """Have the server keep a file of the attempt that the token stands for.
+        """Upload a file of the attempt that holds the lease of `token`.
 
-        `data` can be sought in, and is read from its beginning. It is kept once this returns; if it
-        raises, nothing of it may be counted on: StaleLease, LimitReached, InvalidRequest if the
-        bytes are not those of the artifact, Unreachable.
+        `data` must be seekable; it is read from its beginning. The file is stored once this
+        returns. If this raises, the file may or may not be stored: StaleLease, LimitReached,
+        Unreachable, InvalidRequest if size or digest of the bytes are not the artifact's.
         """
-        tries, again = RetryPolicy(self, known=True, patience=self._patience), False
+        policy, again = RetryPolicy(self, known=True, patience=self._patience), False
         while True:
-            tries.start_try()
+            policy.start_try()
             try:
                 await self._send(token, artifact, data, again=again)
             except RETRYABLE as refusal:
-                await tries.wait_before_retry(refusal)
+                await policy.wait_before_retry(refusal)
             else:
                 return
             again = True
 
     async def list(self, id: JobId) -> list[Artifact]:
-        """What the latest attempt of a job has left, by path."""
-        tries = RetryPolicy(self, patience=self._patience)
+        """The artifacts of a job's latest attempt, by path."""
+        policy = RetryPolicy(self, patience=self._patience)
         while True:
-            tries.start_try()
+            policy.start_try()
             try:
-                return [each async for each in self._listed(id)]
+                return [each async for each in self._list(id)]
             except RETRYABLE as refusal:
-                await tries.wait_before_retry(refusal)
+                await policy.wait_before_retry(refusal)
 
     async def download(
         self,
@@ -87,36 +87,36 @@ class ArtifactsClient(Connection):
         *,
         lost: Callable[[Refused], None] = lambda refusal: None,
     ) -> AsyncGenerator[bytes, None]:
-        """The bytes of a file that list() has told of, from an offset on.
+        """Download an artifact of list(), from an offset on, in chunks.
 
-        `lost` is told once each time that the server goes away. Raises DataLoss if there is
-        another file of that name by now, or if what came from the beginning has another digest.
+        Calls `lost` each time that the connection is lost. Raises DataLoss if a later attempt has
+        stored another file under the name, or if a download from offset 0 has another digest.
         """
         digest, at = sha256(), offset
-        tries = RetryPolicy(self, lost=lost, known=True, patience=self._patience)
+        policy = RetryPolicy(self, lost=lost, known=True, patience=self._patience)
         while True:
-            tries.start_try()
+            policy.start_try()
             try:
                 async with aclosing(self._fetch(id, artifact, at)) as chunks:
                     async for chunk in chunks:
                         at += len(chunk)
                         digest.update(chunk)
-                        tries.reset()
+                        policy.reset()
                         yield chunk
                 break
             except RETRYABLE as refusal:
-                await tries.wait_before_retry(refusal)
+                await policy.wait_before_retry(refusal)
         if at != artifact.size or (not offset and digest.hexdigest() != artifact.sha256):
-            raise DataLoss(f"{artifact.path} did not arrive as it was kept: fetch it again")
+            raise DataLoss(f"{artifact.path} was damaged on its way: download it again")
 
-    async def _listed(self, id: JobId) -> AsyncGenerator[Artifact, None]:
-        """One try."""
+    async def _list(self, id: JobId) -> AsyncGenerator[Artifact, None]:
+        """One try of list()."""
         request = pb.ListArtifactsRequest(job_id=id)
         metadata = self.endpoint.metadata()
         call = self._stub.ListArtifacts(request, timeout=LIST_SECONDS, metadata=metadata)
         try:
-            async for some in call:
-                for each in some.artifacts:
+            async for response in call:
+                for each in response.artifacts:
                     yield decode_artifact(each)
         except grpc.aio.AioRpcError as error:
             raise decode_call_error(error, self.endpoint.server) from None
@@ -126,28 +126,28 @@ class ArtifactsClient(Connection):
     async def _send(
         self, token: TaskToken, artifact: Artifact, data: BinaryIO, *, again: bool
     ) -> None:
-        """One try, from the beginning."""
+        """One try of upload(), from the beginning of the file."""
         await asyncio.to_thread(data.seek, 0)
         head = pb.ArtifactHead(task_token=token, artifact=encode_artifact(artifact), again=again)
         call = self._stub.UploadArtifact(
             timeout=COLLECT_SECONDS_MAX, metadata=self.endpoint.metadata()
         )
-        end = _End(call)
+        status = _CallStatus(call)
         try:
-            with suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):  # it has been answered
+            with suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):  # the call has ended
                 await call.write(pb.UploadArtifactRequest(head=head))
                 while chunk := await asyncio.to_thread(data.read, ARTIFACT_CHUNK_BYTES):
                     await call.write(pb.UploadArtifactRequest(data=chunk))
                 await call.done_writing()
                 await call
-            await end.check()
+            await status.check()
         except grpc.aio.AioRpcError as error:
             raise decode_call_error(error, self.endpoint.server) from None
         finally:
             call.cancel()
 
     async def _fetch(self, id: JobId, artifact: Artifact, at: int) -> AsyncGenerator[bytes, None]:
-        """One try, from an offset on."""
+        """One try of download(), from an offset on."""
         request = pb.DownloadArtifactRequest(job_id=id, path=artifact.path, offset=at)
         call = self._stub.DownloadArtifact(request, metadata=self.endpoint.metadata())
         try:
@@ -165,50 +165,50 @@ class ArtifactsClient(Connection):
             call.cancel()
 
 
-class _End:
-    """How a call has ended, from the moment that gRPC knows.
+class _CallStatus:
+    """The true final status of a call.
 
-    To a call that has ended while somebody wrote gRPC gives a second end, INTERNAL, before or after the
-    true one, and keeps the later of the two.
+    If a call ends during a write, gRPC sets a second status, INTERNAL, before or after the true
+    status, and keeps the later of the two.
     """
 
     def __init__(self, call: grpc.aio.Call) -> None:
-        self._true: asyncio.Future[grpc.aio.AioRpcError] = (
+        self._status: asyncio.Future[grpc.aio.AioRpcError] = (
             asyncio.get_running_loop().create_future()
         )
-        call.add_done_callback(self._told)
+        call.add_done_callback(self._on_done)
 
     async def check(self) -> None:
-        """Return if the call has ended well; AioRpcError if not."""
+        """Wait for the status. Raises AioRpcError unless it is OK."""
         try:
             async with asyncio.timeout(END_SECONDS):
-                error = await asyncio.shield(self._true)
+                error = await asyncio.shield(self._status)
         except TimeoutError:
             nothing = grpc.aio.Metadata()
-            code = grpc.StatusCode.CANCELLED  # which says that the server has dropped the call
+            code = grpc.StatusCode.CANCELLED  # is reported as: the server has dropped the call
             raise grpc.aio.AioRpcError(code, nothing, nothing) from None
         if error.code() is not grpc.StatusCode.OK:
             raise error
 
-    def _told(self, call: grpc.aio.Call) -> None:
-        code, details = _known(call.code()), _known(call.details())
-        if self._true.done() or (code is grpc.StatusCode.INTERNAL and details == _TOO_LATE):
+    def _on_done(self, call: grpc.aio.Call) -> None:
+        code, details = _result_of(call.code()), _result_of(call.details())
+        if self._status.done() or (code is grpc.StatusCode.INTERNAL and details == _TOO_LATE):
             return
-        trailing = _known(call.trailing_metadata())
-        self._true.set_result(grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailing, details))
+        trailing = _result_of(call.trailing_metadata())
+        self._status.set_result(grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailing, details))
 
 
-def _known(asked: Coroutine[Any, Any, T]) -> T:  # Any: nothing is yielded or sent
-    """What a coroutine returns that has nothing to wait for."""
+def _result_of(coroutine: Coroutine[Any, Any, T]) -> T:  # Any: nothing is yielded or sent
+    """The result of a coroutine that returns without waiting."""
     try:
-        asked.send(None)
+        coroutine.send(None)
     except StopIteration as done:
         value: T = done.value
         return value
-    raise AssertionError("gRPC tells of the end of a call once it knows it")
+    raise AssertionError("gRPC reports the status of a call once the call is done")
 
 
 def _check_same(wanted: Artifact, found: Artifact) -> None:
-    """Raise DataLoss if a later attempt has left another file under this name."""
+    """Raise DataLoss if a later attempt has stored another file under this name."""
     if found != wanted:
         raise DataLoss(f"{wanted.path} is another file by now: list the artifacts again")

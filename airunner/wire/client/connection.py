@@ -1,9 +1,8 @@
-"""What every client of a server has: a channel, and how a call goes out over it.
+"""The base of all clients of a server: a gRPC channel, and unary calls with retries.
 
-Every call has a deadline. A call that may be repeated without harm is repeated
-while the server is unavailable, a few times, with pauses that double and are
-random within that (full jitter), so that clients of a server that comes back
-do not all come at once. What the server refuses is raised as the same class.
+Each call has a deadline. An idempotent call is repeated a few times while the server is
+unavailable, with exponential backoff and full jitter, so that the clients of a restarted
+server do not all call at once. A refusal of the server is raised as the same class here.
 """
 
 import asyncio
@@ -20,16 +19,16 @@ from airunner.wire.client.endpoint import Endpoint, dial
 from airunner.wire.codec.errors import decode_call_error
 
 CALL_SECONDS: Final = 30.0
-PAUSES: Final = (0.1, 0.2, 0.4, 0.8)  # seconds at most, before each further try
+PAUSES: Final = (0.1, 0.2, 0.4, 0.8)  # upper bounds of the pauses before each retry, in seconds
 
 Q = TypeVar("Q")
 A = TypeVar("A")
 
 
 class Connection:
-    """A connection to a server, made with the first call; for the length of a block or until close().
+    """A connection to a server, as an async context manager; it connects with the first call.
 
-    `dice` draws from between two numbers.
+    `dice` draws a random number between two numbers.
     """
 
     def __init__(
@@ -66,26 +65,28 @@ class Connection:
         await self._channel.close()
 
     async def check(self) -> None:
-        """Return if the server is there and serves; else Unreachable says what is wrong."""
-        answer = await self._ask(self._check, health_pb2.HealthCheckRequest())
-        if answer.status != health_pb2.HealthCheckResponse.SERVING:
+        """Check the server's health. Raises Unreachable with the cause, or ShuttingDown."""
+        response = await self._call(self._check, health_pb2.HealthCheckRequest())
+        if response.status != health_pb2.HealthCheckResponse.SERVING:
             raise ShuttingDown
 
-    async def _ask(
+    async def _call(
         self,
-        verb: grpc.aio.UnaryUnaryMultiCallable[Q, A],
+        method: grpc.aio.UnaryUnaryMultiCallable[Q, A],
         request: Q,
         *,
-        repeat: bool = True,
+        idempotent: bool = True,
     ) -> A:
-        """The answer; `repeat`: the request may be sent again if nobody answered."""
-        for pause in (*(self._pauses if repeat else ()), None):
+        """Call a unary method; an idempotent call is repeated while the server is unavailable."""
+        for pause in (*(self._pauses if idempotent else ()), None):
             try:
-                return await verb(request, timeout=CALL_SECONDS, metadata=self.endpoint.metadata())
+                return await method(
+                    request, timeout=CALL_SECONDS, metadata=self.endpoint.metadata()
+                )
             except grpc.aio.AioRpcError as error:
-                refused = decode_call_error(error, self.endpoint.server)
-            away = isinstance(refused, Unreachable | ShuttingDown)
-            if pause is None or not away:
-                raise refused from None
+                refusal = decode_call_error(error, self.endpoint.server)
+            unavailable = isinstance(refusal, Unreachable | ShuttingDown)
+            if pause is None or not unavailable:
+                raise refusal from None
             await asyncio.sleep(self.dice(0, pause))
         raise AssertionError("the last try returns or raises")

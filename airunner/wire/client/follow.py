@@ -1,8 +1,8 @@
-"""Watching a job, or all jobs, across lost connections.
+"""Followers: watch the events of a job, or of all jobs, across lost connections.
 
-A watcher of a job knows the last sequence that it has seen, and one of all jobs the last place
-in the server's log. When its connection breaks, or the server goes away for a while, it asks
-again from the next one: nothing is missed and nothing comes twice, however often that happens.
+A follower of a job remembers the last sequence, a follower of all jobs the last position in the
+server's log. After a lost connection or a restart of the server it resumes after that, so it
+misses no event and sees none twice.
 """
 
 from collections.abc import AsyncGenerator, Callable, Iterable
@@ -26,29 +26,29 @@ async def follow(
     known: bool = False,
     patience: float = AWAY_SECONDS_MAX,
 ) -> AsyncGenerator[JobEvent, None]:
-    """A job's stream until the job has ended, however often the server goes away.
+    """Yield the events of a job until the job has ended, across lost connections.
 
-    With `stop_at_tail`, only what is there already. `lost` is told once each time that the
-    server goes away. Raises what no further try can mend, and Unreachable if the server stays
-    away for longer than `patience` seconds or the very first connection fails; that one may
-    fail as well if the job is `known` to be there. A token that ran out is read again from its
-    file, once for each time that it has worked.
+    With `stop_at_tail`, ends after the events that are stored already. Calls `lost` each time
+    that the connection is lost. Raises refusals that a retry cannot repair; and Unreachable if
+    the server is unavailable for longer than `patience` seconds or at the first connection,
+    unless the job is `known` to exist. An expired token is read again from its file, once after
+    each success.
     """
-    kinds, tries = tuple(kinds), RetryPolicy(jobs, lost=lost, known=known, patience=patience)
+    kinds, policy = tuple(kinds), RetryPolicy(jobs, lost=lost, known=known, patience=patience)
     while True:
-        tries.start_try()
+        policy.start_try()
         stream = jobs.watch(id, from_sequence=from_sequence, stop_at_tail=stop_at_tail, kinds=kinds)
         try:
-            async with aclosing(stream) as entries:
-                async for entry in entries:
-                    from_sequence = entry.last + 1
-                    tries.reset()
-                    yield entry
-                    if isinstance(entry.body, JobFinished):
+            async with aclosing(stream) as events:
+                async for event in events:
+                    from_sequence = event.last + 1
+                    policy.reset()
+                    yield event
+                    if isinstance(event.body, JobFinished):
                         return
             return
         except RETRYABLE as refusal:
-            await tries.wait_before_retry(refusal)
+            await policy.wait_before_retry(refusal)
 
 
 async def follow_all(
@@ -59,28 +59,28 @@ async def follow_all(
     lost: Callable[[Refused], None] = lambda refusal: None,
     patience: float = AWAY_SECONDS_MAX,
 ) -> AsyncGenerator[EventBatch, None]:
-    """What happens to all jobs from now on, or to those of a queue; for ever.
+    """Yield the events of all jobs, or of a queue's jobs, from now on; never ends.
 
-    `lost`, `patience` and what is raised are as for follow(). Where the server cannot go on from
-    the last place, because its log has lost it or is another one, `lost` is told of the
-    DataLoss, and what is heard `begins` anew from then on. What that was is not known.
+    `lost`, `patience` and the errors are those of follow(). If the server cannot resume after
+    the last position, because its log has lost it or is a different log, `lost` is called with
+    the DataLoss, and the next batch is marked `restarted`. The events in between are unknown.
     """
-    kinds, tries = tuple(kinds), RetryPolicy(jobs, lost=lost, patience=patience)
-    place: Position | None = None
+    kinds, policy = tuple(kinds), RetryPolicy(jobs, lost=lost, patience=patience)
+    position: Position | None = None
     log = ""
     while True:
-        tries.start_try()
+        policy.start_try()
         try:
-            stream = jobs.watch_all(after=place, log=log, queue=queue, kinds=kinds)
-            async with aclosing(stream) as told:
-                async for heard in told:
-                    place, log = heard.place, heard.log
-                    tries.reset()
-                    yield heard
+            stream = jobs.watch_all(after=position, log=log, queue=queue, kinds=kinds)
+            async with aclosing(stream) as batches:
+                async for batch in batches:
+                    position, log = batch.position, batch.log
+                    policy.reset()
+                    yield batch
         except RETRYABLE as refusal:
-            await tries.wait_before_retry(refusal)
+            await policy.wait_before_retry(refusal)
         except DataLoss as refusal:
-            if place is None:
+            if position is None:
                 raise
-            place, log = None, ""
+            position, log = None, ""
             lost(refusal)

@@ -1,4 +1,4 @@
-"""The server's verbs for clients, in words of the vocabulary."""
+"""The client of the server's job and event services, in types of the model."""
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ NO_KEY: Final = RequestId("")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnqueuedJob:
-    """A job that is in the log now, or was already."""
+    """The result of an enqueue: a new job, or the job that an earlier equal request created."""
 
     id: JobId
     created_at: Instant
@@ -44,18 +44,18 @@ class EnqueuedJob:
 
 @dataclass(frozen=True, slots=True)
 class EventBatch:
-    """What has come of all jobs, up to a place in the server's log."""
+    """Events of all jobs, up to a position in the server's log."""
 
     events: Sequence[tuple[JobId, JobEvent]]  # in the order of the log
-    place: Position
-    log: str  # whose place it is
-    restarted: bool  # what was before is not told
+    position: Position
+    log: str  # the name of the log of `position`
+    restarted: bool  # the stream begins here; earlier events were not sent
 
 
 class JobsClient(Connection):
-    """One connection to a server. Use it as `async with JobsClient(endpoint) as jobs`.
+    """A connection to a server's job services: `async with JobsClient(endpoint) as jobs`.
 
-    Any verb raises Unreachable when nobody answers, and what the server refuses.
+    Every method raises Unreachable if the server does not answer, and the server's refusals.
     """
 
     def __init__(
@@ -70,21 +70,21 @@ class JobsClient(Connection):
         self._events = job_pb2_grpc.JobEventsServiceStub(self._channel)
 
     async def enqueue(self, spec: JobSpec, *, request: RequestId = NO_KEY) -> EnqueuedJob:
-        """Put a job in line. Repeated while the server is away only if it has a request id."""
-        wish = _encode_request(spec, request)
+        """Enqueue a job. Without a request id the call is not idempotent, and not repeated."""
+        message = _encode_request(spec, request)
         return _decode_enqueued_job(
-            await self._ask(self._jobs.EnqueueJob, wish, repeat=bool(request))
+            await self._call(self._jobs.EnqueueJob, message, idempotent=bool(request))
         )
 
     async def enqueue_many(
-        self, wishes: Iterable[tuple[JobSpec, RequestId]]
+        self, jobs: Iterable[tuple[JobSpec, RequestId]]
     ) -> list[EnqueuedJob | Refused]:
-        """Up to ENQUEUE_JOBS_MAX jobs, with an answer for each in their order."""
-        requests = [_encode_request(spec, request) for spec, request in wishes]
-        response = await self._ask(
+        """Enqueue up to ENQUEUE_JOBS_MAX jobs. Returns a result for each, in their order."""
+        requests = [_encode_request(spec, request) for spec, request in jobs]
+        response = await self._call(
             self._jobs.EnqueueJobs,
             pb.EnqueueJobsRequest(requests=requests),
-            repeat=all(each.request_id for each in requests),
+            idempotent=all(each.request_id for each in requests),
         )
         return [
             decode_refusal(each.error) if each.HasField("error") else _decode_enqueued_job(each.job)
@@ -92,41 +92,41 @@ class JobsClient(Connection):
         ]
 
     async def get(self, id: JobId) -> tuple[Job, WaitReason | None]:
-        """A job as it is now and, while it is in line, why it waits."""
-        response = await self._ask(self._jobs.GetJob, pb.GetJobRequest(job_id=id))
+        """The current state of a job and, while it is in line, the reason for its wait."""
+        response = await self._call(self._jobs.GetJob, pb.GetJobRequest(job_id=id))
         job = decode_job(response.job)
         if not response.HasField("waiting"):
             return job, None
         return job, decode_wait_reason(response.waiting, job.spec.queue)
 
-    async def list(self, listing: JobQuery | None = None) -> Page:
-        """Jobs, newest first, without the values of their environments."""
-        request = encode_job_query(listing or JobQuery())
-        return decode_page(await self._ask(self._jobs.ListJobs, request))
+    async def list(self, query: JobQuery | None = None) -> Page:
+        """A page of jobs, newest first, without the values of environment variables."""
+        request = encode_job_query(query or JobQuery())
+        return decode_page(await self._call(self._jobs.ListJobs, request))
 
     async def statistics(self, queue: str | None = None) -> tuple[QueueStatistics, ...]:
-        """How each queue fares, by name; or one queue."""
+        """The statistics of all queues, by name; or of one queue."""
         request = pb.QueueStatsRequest(queue=queue or "")
-        response = await self._ask(self._jobs.QueueStats, request)
+        response = await self._call(self._jobs.QueueStats, request)
         return tuple(decode_statistics(each) for each in response.queues)
 
     async def cancel(self, id: JobId) -> Job:
-        """Ask for the end of a job; not an error if somebody already has."""
-        response = await self._ask(self._jobs.CancelJob, pb.CancelJobRequest(job_id=id))
+        """Request the cancellation of a job. Idempotent."""
+        response = await self._call(self._jobs.CancelJob, pb.CancelJobRequest(job_id=id))
         return decode_job(response.job)
 
     async def retry(self, id: JobId, *, request: RequestId = NO_KEY) -> Job:
-        """A new job from an old one's parameters."""
-        response = await self._ask(
+        """Enqueue a new job with the spec of an earlier job."""
+        response = await self._call(
             self._jobs.RetryJob,
             pb.RetryJobRequest(job_id=id, request_id=request),
-            repeat=bool(request),
+            idempotent=bool(request),
         )
         return decode_job(response.job)
 
     async def release(self, token: TaskToken) -> None:
-        """Give a leased job back to its old place in line."""
-        await self._ask(self._jobs.ReleaseJob, pb.ReleaseJobRequest(task_token=token))
+        """Release a lease: its job returns to its old place in line."""
+        await self._call(self._jobs.ReleaseJob, pb.ReleaseJobRequest(task_token=token))
 
     async def watch(
         self,
@@ -136,10 +136,10 @@ class JobsClient(Connection):
         stop_at_tail: bool = False,
         kinds: Iterable[str] = (),
     ) -> AsyncGenerator[JobEvent, None]:
-        """A job's stream from a sequence on, until the job has ended; one connection.
+        """Yield a job's events from a sequence on, until the job has ended; one connection.
 
-        `kinds` are names of entries.kind(); with any, other published kinds are
-        left out. See follow.py for a watcher that survives its connection.
+        `kinds` filters the events of the published contract by job_events.event_kind(); empty: all.
+        follow.follow() survives lost connections.
         """
         request = pb.StreamJobEventsRequest(
             job_id=id,
@@ -165,25 +165,25 @@ class JobsClient(Connection):
         queue: str = "",
         kinds: Iterable[str] = (),
     ) -> AsyncGenerator[EventBatch, None]:
-        """What happens to all jobs, or to those of a queue; one connection.
+        """Yield the events of all jobs, or of a queue's jobs; one connection, without an end.
 
-        From now on, or on from a place in a log that was heard of; the first that is heard says
-        where it begins. `kinds` are names of entries.kind(); with any, no other is told. See
-        follow.py for a watcher that survives its connection.
+        Begins with the present, or after the position `after` of the log `log`. The first batch
+        has no events and the position at which the stream begins. `kinds` is a filter of event
+        kinds; empty: all. follow.follow_all() survives lost connections.
         """
         request = pb.StreamEventsRequest(
             queue=queue, after_place=after, log=log, event_filter=encode_filter(kinds)
         )
         call = self._events.StreamEvents(request, metadata=self.endpoint.metadata())
-        begins = after is None
+        restarted = after is None
         try:
             async for response in call:
                 log = response.log or log
-                entries = [
+                events = [
                     (JobId(each.job_id), decode_job_event(each.event)) for each in response.events
                 ]
-                yield EventBatch(entries, Position(response.place), log, begins)
-                begins = False
+                yield EventBatch(events, Position(response.place), log, restarted)
+                restarted = False
         except grpc.aio.AioRpcError as error:
             raise decode_call_error(error, self.endpoint.server) from None
         finally:

@@ -1,4 +1,4 @@
-"""When what a lost connection broke is tried again, and when nobody need try any more."""
+"""The retry policy of streams and transfers that a lost connection interrupts."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,22 +7,18 @@ from typing import Final
 from airunner.model.errors import Refused, ShuttingDown, Stalled, Unauthenticated, Unreachable
 from airunner.wire.client.connection import Connection
 
-PAUSE_SECONDS: Final = (0.1, 5.0)  # before a further try: at first, at most; doubled in between
+PAUSE_SECONDS: Final = (0.1, 5.0)  # before a retry: initial, maximum; doubled each time
 AWAY_SECONDS_MAX: Final = 900.0  # absence of the server before a client gives up
-CONNECTED_SECONDS: Final = 60.0  # after which a try must have had a server, though it was silent
-RETRYABLE: Final = (
-    Unreachable,
-    ShuttingDown,
-    Stalled,
-    Unauthenticated,
-)  # what a further try may mend
+CONNECTED_SECONDS: Final = 60.0  # a try that lasted longer was connected, even if silent
+# The refusals that a retry may repair.
+RETRYABLE: Final = (Unreachable, ShuttingDown, Stalled, Unauthenticated)
 
 
 class RetryPolicy:
-    """Those of one watch, or of one transfer.
+    """The retries of one stream or one transfer.
 
-    `lost` is told once each time that the server goes away. `known`: the first try may break
-    as well, for what it is about is there.
+    Calls `lost` once for each time that the server becomes unavailable. `known`: the job is known
+    to exist, so the first try is retried as well.
     """
 
     def __init__(
@@ -40,23 +36,23 @@ class RetryPolicy:
         self._pause = PAUSE_SECONDS[0]
         self._began = 0.0
         self._away_since: float | None = None
-        self._token_read = False  # once more, and it has not worked since
+        self._token_read = False  # the token file was read again, without a success since
 
     def start_try(self) -> None:
-        """A try begins."""
+        """Record the start of a try."""
         self._began = asyncio.get_running_loop().time()
 
     def reset(self) -> None:
-        """The server has said something."""
+        """Reset the backoff and the patience: the server has sent a message."""
         self._pause, self._seen, self._away_since = PAUSE_SECONDS[0], True, None
         self._token_read = False
 
     async def wait_before_retry(self, refusal: Refused) -> None:
-        """Return when it is time to try again; raise what no further try can mend.
+        """Wait for the next try after a retryable refusal, or raise the refusal.
 
-        That is Unreachable too if the server stays away for longer than `patience` seconds or
-        the very first try had none. A token that ran out is read again from its file, once
-        for each time that it has worked.
+        Raises it if the server has been unavailable for longer than `patience` seconds, or if the
+        first try found no server. An expired token is read again from its file, once after each
+        success.
         """
         if isinstance(refusal, Unauthenticated):
             if self._client.endpoint.token_file is None or self._token_read or not self._seen:
@@ -72,7 +68,7 @@ class RetryPolicy:
         now = asyncio.get_running_loop().time()
         if now - self._began > CONNECTED_SECONDS:
             self._away_since = None
-        if not self._seen:  # a try that broke before its first word, or nobody there?
+        if not self._seen:  # tells a try that broke before its first message from no server
             await self._client.check()
             self._seen = True
         if self._away_since is None:

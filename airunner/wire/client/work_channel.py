@@ -1,4 +1,4 @@
-"""The worker's end of its stream with the server, as a Channel."""
+"""The worker's side of the worker protocol over gRPC, as a Channel."""
 
 import asyncio
 from collections import deque
@@ -22,13 +22,12 @@ _DEADLY: Final = (grpc.aio.BaseError, grpc.RpcError, asyncio.InvalidStateError)
 class WorkChannel:
     """One stream to a server; it connects with the first message.
 
-    A token that comes from a file is read when the stream is opened. To cancel a
-    receive() closes the channel.
+    A token file is read when the stream is opened. Cancelling a receive() closes the channel.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._server = endpoint.server
-        self._heard: deque[FromServer] = deque()  # and not received yet
+        self._received: deque[FromServer] = deque()  # messages that receive() has not returned yet
         metadata = endpoint.metadata()
         self._channel = dial(endpoint)
         self._call: grpc.aio.StreamStreamCall[pb.WorkRequest, pb.WorkResponse] = JobServiceStub(
@@ -39,28 +38,28 @@ class WorkChannel:
         await self.send_all((message,))
 
     async def send_all(self, messages: Iterable[FromWorker]) -> None:
-        rest = iter(messages)
-        while (request := encode_from_worker(rest)).messages:
+        remaining = iter(messages)
+        while (request := encode_from_worker(remaining)).messages:
             try:
                 await self._call.write(request)
             except _DEADLY as error:
                 raise ChannelClosed(await self._why(error)) from error
 
     async def receive(self) -> FromServer:
-        """The next message; raises as receive_all()."""
-        if not self._heard:
-            self._heard.extend(await self._read())
-        return self._heard.popleft()
+        """Receive the next message; raises as receive_all()."""
+        if not self._received:
+            self._received.extend(await self._read())
+        return self._received.popleft()
 
     async def receive_all(self) -> Sequence[FromServer]:
-        """The next messages.
+        """Receive the next messages, at least one.
 
-        Raises what the server refused, where a further try cannot mend it; ChannelClosed,
-        with the reason in a sentence, where it can.
+        Raises the server's refusal if a retry cannot repair it; else ChannelClosed with the
+        reason in a sentence.
         """
-        if self._heard:
-            heard, self._heard = self._heard, deque()
-            return heard
+        if self._received:
+            received, self._received = self._received, deque()
+            return received
         return await self._read()
 
     async def _read(self) -> list[FromServer]:
@@ -68,7 +67,7 @@ class WorkChannel:
             response = await self._call.read()
         except grpc.aio.AioRpcError as error:
             refusal = decode_call_error(error, self._server)
-            if _passes(refusal, error.code()):
+            if _is_transient(refusal, error.code()):
                 raise ChannelClosed(str(refusal)) from None
             raise refusal from None
         except _DEADLY as error:
@@ -78,12 +77,12 @@ class WorkChannel:
         return decode_from_server(response)
 
     async def _why(self, error: BaseException) -> str:
-        """Why nothing can be written any more; a write itself is only told that it is so."""
+        """The cause of a failed write. The error of the write itself does not contain it."""
         if not isinstance(error, grpc.aio.AioRpcError) and self._call.done():
             try:
                 await self._call.read()
-            except _DEADLY as said:
-                error = said
+            except _DEADLY as cause:
+                error = cause
         if isinstance(error, grpc.aio.AioRpcError):
             return str(decode_call_error(error, self._server))
         return f"the stream to {self._server} is broken"
@@ -93,7 +92,7 @@ class WorkChannel:
         await self._channel.close()
 
 
-def _passes(refusal: Refused, code: grpc.StatusCode) -> bool:
-    """Whether the same stream may work a little later."""
+def _is_transient(refusal: Refused, code: grpc.StatusCode) -> bool:
+    """Tells whether a new stream may succeed a little later."""
     lost = (grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
     return isinstance(refusal, Unreachable | ShuttingDown) or refusal.retry or code in lost

@@ -39,7 +39,7 @@ from airunner.server.client_calls import ClientCalls
 from airunner.server.policy import Role
 from airunner.server.worker_calls import WorkerCalls
 from airunner.server.workers.leased_job import LeasedJob
-from airunner.wire.client.artifacts_client import ArtifactsClient, _End
+from airunner.wire.client.artifacts_client import ArtifactsClient, _CallStatus
 from airunner.wire.client.connection import PAUSES
 from airunner.wire.client.endpoint import Endpoint
 from airunner.wire.codec.artifacts import encode_artifact
@@ -178,7 +178,7 @@ def test_what_is_no_upload_is_refused_and_keeps_nothing(site_keys: Keys) -> None
     ) -> tuple[grpc.StatusCode, str]:
         call = JobArtifactsServiceStub(site.channel()).UploadArtifact(iter(requests))
         with pytest.raises(grpc.aio.AioRpcError) as error:
-            await _End(call).check()
+            await _CallStatus(call).check()
         details = error.value.details() or ""
         return error.value.code(), details
 

@@ -99,7 +99,7 @@ async def test_all_jobs_are_told_of_from_now_on(site: Served) -> None:
         before = await run_job(site)
         ear = Ear(jobs.watch_all())
         heard = await ear.hear()
-        assert (heard.events, heard.restarted, heard.place) == ([], True, site.broker.tail)
+        assert (heard.events, heard.restarted, heard.position) == ([], True, site.broker.tail)
         ids = [await run_job(site, queue) for queue in ("one", "two")]
         await ear.until_ended(*ids)
         assert ear.kinds(before) == []
@@ -114,7 +114,7 @@ async def test_all_jobs_are_told_of_from_a_place_on(site: Served) -> None:
         heard = await ear.hear()
         id = await run_job(site)
         for _ in range(2):
-            again = Ear(jobs.watch_all(after=heard.place, log=heard.log))
+            again = Ear(jobs.watch_all(after=heard.position, log=heard.log))
             assert not (await again.hear()).restarted
             await again.until_ended(id)
             assert again.kinds(id) == ["enqueued", "leased", "finished"]
@@ -143,11 +143,11 @@ async def test_only_the_jobs_of_a_queue_are_told_of_or_only_some_kinds(site: Ser
 async def test_who_filters_much_out_is_told_how_far_the_log_has_come(site: Served) -> None:
     async with JobsClient(site.endpoint()) as jobs:
         ear = Ear(jobs.watch_all(queue="quiet"))
-        begin = (await ear.hear()).place
+        begin = (await ear.hear()).position
         await run_job(site, remarks=PLACES_UNSAID_MAX)
         heard = await ear.hear()
         assert (ear.entries, heard.restarted) == ([], False)
-        assert PLACES_UNSAID_MAX <= heard.place - begin <= PLACES_UNSAID_MAX + 1_000
+        assert PLACES_UNSAID_MAX <= heard.position - begin <= PLACES_UNSAID_MAX + 1_000
         await ear.close()
 
 
@@ -170,7 +170,7 @@ async def test_a_stream_has_no_value_of_an_environment(site: Served) -> None:
 async def test_what_cannot_be_followed_is_refused(site: Served) -> None:
     await run_job(site)
     async with JobsClient(site.endpoint()) as jobs:
-        place = (await anext(jobs.watch_all())).place
+        place = (await anext(jobs.watch_all())).position
         for refusal, stream in (
             (DataLoss, jobs.watch_all(after=Position(place + 1))),
             (DataLoss, jobs.watch_all(after=place, log="another")),
