@@ -1,7 +1,7 @@
-"""What whoever follows all jobs is told, on the wire.
+"""The codec of the stream of all jobs' events (StreamEvents).
 
-All that there is to say at a moment travels together, in as few messages as its size allows: a
-message costs more than an event in it.
+The events of a range travel in as few messages as their size allows: a message costs more
+than an event in it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,25 +17,25 @@ _OUTPUT: Final = frozenset((int(pb.EVENT_TYPE_OUTPUT), int(pb.EVENT_TYPE_OUTPUT_
 
 
 def decode_event_types(types: Iterable[int]) -> frozenset[int]:
-    """The types that are asked for, output and what was cut of it together; empty: all."""
+    """The event types of a filter; OUTPUT and OUTPUT_CUT imply each other. Empty: all types."""
     wanted = decode_filter(types)
     return wanted | _OUTPUT if wanted & _OUTPUT else wanted
 
 
 def encode_events(
-    entries: Iterable[tuple[JobId, Position, JobEvent]], through: Position, types: frozenset[int]
+    events: Iterable[tuple[JobId, Position, JobEvent]], through: Position, types: frozenset[int]
 ) -> Iterator[pb.StreamEventsResponse]:
-    """What is told of a stretch of the log that goes through a place; the last may be empty."""
+    """The responses for a range of the log that ends at `through`; the last may have no event."""
     response, size = pb.StreamEventsResponse(), 0
-    for id, place, entry in entries:
+    for id, position, event in events:
         if size >= MESSAGES_TOGETHER_BYTES:
             yield response
             response, size = pb.StreamEventsResponse(), 0
-        response.place = place
-        told = pb.StreamedEvent(job_id=id)
-        fill_job_event(told.event, entry, id)
-        if not types or told.event.event_type in types:
-            response.events.append(told)
-            size += told.ByteSize()
+        response.place = position
+        streamed = pb.StreamedEvent(job_id=id)
+        fill_job_event(streamed.event, event, id)
+        if not types or streamed.event.event_type in types:
+            response.events.append(streamed)
+            size += streamed.ByteSize()
     response.place = through
     yield response

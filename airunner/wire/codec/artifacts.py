@@ -1,4 +1,4 @@
-"""Artifacts on the wire."""
+"""The codec of artifacts."""
 
 from airunner.model.artifacts import Artifact
 from airunner.model.errors import InvalidRequest
@@ -14,11 +14,14 @@ def encode_artifact(artifact: Artifact) -> pb.Artifact:
     )
 
 
-def decode_artifact(said: pb.Artifact) -> Artifact:
-    """The artifact; InvalidRequest names the field that breaks a rule."""
+def decode_artifact(message: pb.Artifact) -> Artifact:
+    """Decode an artifact. InvalidRequest names the field that breaks a rule."""
     try:
         return Artifact(
-            path=said.path, size=said.size, sha256=said.sha256, executable=said.executable
+            path=message.path,
+            size=message.size,
+            sha256=message.sha256,
+            executable=message.executable,
         )
-    except InvalidRequest as wrong:
-        raise InvalidRequest(f"artifact.{wrong.field}", wrong.why) from None
+    except InvalidRequest as error:
+        raise InvalidRequest(f"artifact.{error.field}", error.why) from None

@@ -1,4 +1,4 @@
-"""Reports on containers and their images, on the wire, in both directions."""
+"""The codec of reports on containers and their images."""
 
 from airunner.model.reports import (
     ContainerCreated,

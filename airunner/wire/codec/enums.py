@@ -1,6 +1,6 @@
-"""Enumerations of the vocabulary and their numbers on the wire.
+"""The codec of the model's enumerations: their members and their numbers on the wire.
 
-Every value is named once here, so a new one cannot be forgotten in one direction.
+Each member is listed once for both directions, so neither direction can lack a new member.
 """
 
 from collections.abc import Mapping
@@ -19,22 +19,22 @@ Number = TypeVar("Number", bound=int)
 
 
 class Enumeration(Generic[Member, Number]):
-    """A one-to-one table. `unset` is what the number 0 is read as, if it may be left out."""
+    """A one-to-one mapping of members to numbers. `unset` is the member for 0, if 0 is allowed."""
 
     def __init__(self, numbers: Mapping[Member, Number], unset: Member | None = None) -> None:
         self._numbers = dict(numbers)
-        self._words: dict[int, Member] = {number: word for word, number in numbers.items()}
+        self._members: dict[int, Member] = {number: member for member, number in numbers.items()}
         if unset is not None:
-            self._words[0] = unset
+            self._members[0] = unset
 
-    def encode(self, word: Member) -> Number:
-        return self._numbers[word]
+    def encode(self, member: Member) -> Number:
+        return self._numbers[member]
 
     def decode(self, number: int, field: str) -> Member:
-        """The word; InvalidRequest for a number that stands for none."""
-        if number not in self._words:
-            raise InvalidRequest(field, f"{number} is not one of {sorted(self._words)}")
-        return self._words[number]
+        """The member of a number. Raises InvalidRequest for an unknown number."""
+        if number not in self._members:
+            raise InvalidRequest(field, f"{number} is not one of {sorted(self._members)}")
+        return self._members[number]
 
 
 JOB_STATES: Final = Enumeration(

@@ -1,7 +1,7 @@
-"""Refusals on the wire: a status code, a sentence, and the refusal's own name.
+"""The codec of refusals: a status code, a message, and the name of the refusal's class.
 
-The status code tells any client what to do. Ours also get the class by its name,
-in the trailing metadata, so that what a caller catches is what the server raised.
+The status code tells any client how to react. The class name travels in the trailing
+metadata, so that airunner's own clients raise the same class as the server.
 """
 
 import re
@@ -20,7 +20,7 @@ _CLASSES: Final = {
     for each in vars(errors).values()
     if isinstance(each, type) and issubclass(each, Refused)
 }
-# What a status code alone says, from a server that gives no name.
+# The classes for the status codes of a server that sends no class name.
 _BY_STATUS: Final = {
     "INVALID_ARGUMENT": errors.InvalidRequest,
     "UNAUTHENTICATED": errors.Unauthenticated,
@@ -49,19 +49,19 @@ def decode_refusal(error: pb.RequestError) -> Refused:
 
 
 def status_number(status: str) -> int:
-    """The number of a status code, by name."""
+    """The number of a status code, given its name."""
     number: int = grpc.StatusCode[status].value[0]
     return number
 
 
 def status_code(number: int) -> grpc.StatusCode:
-    """The status code of a number; UNKNOWN for one that nobody knows."""
+    """The status code of a number; UNKNOWN for an unknown number."""
     known = {code.value[0]: code for code in grpc.StatusCode}
     return known.get(number, grpc.StatusCode.UNKNOWN)
 
 
 def make_refusal(status: str, message: str, name: str = "") -> Refused:
-    """The refusal of this class name, or else of this status, with this very message."""
+    """A refusal of the class `name`, or else of the class for `status`, with exactly `message`."""
     kind = _CLASSES.get(name) or _BY_STATUS.get(status, Refused)
     if kind is InvalidRequest:
         field, _, why = message.partition(": ")
@@ -69,12 +69,12 @@ def make_refusal(status: str, message: str, name: str = "") -> Refused:
     if kind is OutOfSequence:
         expected, got = ([int(each) for each in _NUMBERS.findall(message)] + [0, 0])[:2]
         return OutOfSequence(expected, got)
-    made: Refused = Exception.__new__(kind, message)  # whole: no constructor may add to it
+    made: Refused = Exception.__new__(kind, message)  # a constructor would extend the message
     return made
 
 
 def decode_call_error(error: grpc.aio.AioRpcError, server: str) -> Refused:
-    """What a failed call means to its caller, in one sentence that says what to do."""
+    """The refusal of a failed call; its message is a sentence that says how to react."""
     details, code = error.details() or "", error.code()
     name = next((str(v) for k, v in error.trailing_metadata() if k == REFUSAL_KEY), "")
     if name:
@@ -104,7 +104,7 @@ def _why_unreachable(server: str, details: str) -> str:
             f"the certificate of the server at {server} is for another name: "
             "use a name that is in it, or make one for this name with `airunner certs`"
         )
-    if "handshake read failed" in text:  # it was closed on us, or nothing came for too long
+    if "handshake read failed" in text:  # the peer closed the connection, or stayed silent
         return (
             f"the server at {server} takes connections but does not answer: check that it is "
             "airunner's port, and that it is not stopped or overloaded"

@@ -1,9 +1,9 @@
-"""A job's stream on the wire, and the filter that a watcher may ask for.
+"""The codec of job events, and of the filter by event type.
 
-A filter names the published types of event. Ours, from number 100 up, pass every
-filter: without the end of a job or the mark of a cut no viewer could tell what it
-has seen. OUTPUT and OUTPUT_BATCH are one and the same to a filter, because output
-that was sent as the one is stored and shown as the other.
+A filter lists event types of the published contract. airunner's own types, from number 100
+up, pass every filter: a viewer needs the end of a job and the cuts of its output to know what
+it has seen. A filter treats OUTPUT and OUTPUT_BATCH alike, because output that was sent as
+OUTPUT is stored and sent on as OUTPUT_BATCH.
 """
 
 from collections.abc import Iterable
@@ -29,26 +29,26 @@ from airunner.wire.codec.seals import decode_seal, encode_seal
 from airunner.wire.codec.times import decode_instant, fill_instant
 from airunner.wire.job.v1 import job_pb2 as pb
 
-EXTENSION_TYPES_MIN = 100  # from this number up
+EXTENSION_TYPES_MIN = 100  # the lowest number of airunner's own event types
 _OUTPUT = frozenset((int(pb.EVENT_TYPE_OUTPUT), int(pb.EVENT_TYPE_OUTPUT_BATCH)))
 
 
-def fill_job_event(event: pb.JobEvent, entry: JobEvent, id: JobId | None = None) -> None:
-    """Make an empty event say this; `id` is the job's, which a result repeats."""
-    _fill(event, entry, id)
-    fill_instant(event.timestamp, entry.at)
-    event.attempt, event.link = entry.attempt, entry.link
+def fill_job_event(message: pb.JobEvent, event: JobEvent, id: JobId | None = None) -> None:
+    """Encode a job event into an empty message; `id` is the job's, which a JobResult repeats."""
+    _fill_body(message, event, id)
+    fill_instant(message.timestamp, event.at)
+    message.attempt, message.link = event.attempt, event.link
 
 
-def encode_stream_response(entry: JobEvent, id: JobId) -> tuple[int, bytes]:
-    """The type of event, and a StreamJobEventsResponse that tells of it."""
-    response = pb.StreamJobEventsResponse(scanned_through=entry.last)
-    fill_job_event(response.event, entry, id)
+def encode_stream_response(event: JobEvent, id: JobId) -> tuple[int, bytes]:
+    """The event type of a job event, and its StreamJobEventsResponse in bytes."""
+    response = pb.StreamJobEventsResponse(scanned_through=event.last)
+    fill_job_event(response.event, event, id)
     return response.event.event_type, response.SerializeToString()
 
 
 def decode_job_event(event: pb.JobEvent) -> JobEvent:
-    """The entry; InvalidRequest if the event is of a kind that is not known here."""
+    """Decode a job event. Raises InvalidRequest for an unknown kind of event."""
     at = decode_instant(event.timestamp, "event.timestamp") or Instant(0)
     match event.WhichOneof("event_data"):
         case "enqueued":
@@ -87,7 +87,7 @@ def decode_job_event(event: pb.JobEvent) -> JobEvent:
 
 
 def decode_filter(types: Iterable[int]) -> frozenset[int]:
-    """The types that pass, ours left out; empty: all do."""
+    """The published event types that pass a filter. Empty: all types."""
     wanted = frozenset(types)
     for each in wanted:
         if each not in pb.EventType.values() or not each:
@@ -96,7 +96,7 @@ def decode_filter(types: Iterable[int]) -> frozenset[int]:
 
 
 def encode_filter(kinds: Iterable[str]) -> list[pb.EventType.ValueType]:
-    """The types of these kinds of happening, as entries.kind() names them."""
+    """The event types of kinds of events, as job_events.event_kind() names them."""
     types = []
     for kind in kinds:
         name = f"EVENT_TYPE_{kind.upper()}"
@@ -107,31 +107,32 @@ def encode_filter(kinds: Iterable[str]) -> list[pb.EventType.ValueType]:
 
 
 def passes_filter(type: int, wanted: frozenset[int]) -> bool:
+    """Tells whether an event of this type passes a filter of decode_filter()."""
     return not wanted or type >= EXTENSION_TYPES_MIN or type in wanted
 
 
-def _fill(event: pb.JobEvent, entry: JobEvent, id: JobId | None) -> None:
-    event.sequence = entry.first
-    match entry.body:
+def _fill_body(message: pb.JobEvent, event: JobEvent, id: JobId | None) -> None:
+    message.sequence = event.first
+    match event.body:
         case JobEnqueued(queue, retry_of):
-            event.event_type = pb.EVENT_TYPE_ENQUEUED
-            event.enqueued.queue, event.enqueued.retry_of = queue, retry_of or ""
+            message.event_type = pb.EVENT_TYPE_ENQUEUED
+            message.enqueued.queue, message.enqueued.retry_of = queue, retry_of or ""
         case JobLeased(worker):
-            event.event_type = pb.EVENT_TYPE_LEASED
-            event.leased.attempt, event.leased.worker = entry.attempt, worker
+            message.event_type = pb.EVENT_TYPE_LEASED
+            message.leased.attempt, message.leased.worker = event.attempt, worker
         case JobReturned(ending, failures):
-            event.event_type = pb.EVENT_TYPE_RETURNED
-            event.returned.attempt, event.returned.failures = entry.attempt, failures
-            event.returned.ending = ATTEMPT_ENDS.encode(ending)
+            message.event_type = pb.EVENT_TYPE_RETURNED
+            message.returned.attempt, message.returned.failures = event.attempt, failures
+            message.returned.ending = ATTEMPT_ENDS.encode(ending)
         case JobCancelRequested(by):
-            event.event_type = pb.EVENT_TYPE_CANCEL_REQUESTED
-            event.cancel_requested.by = by
+            message.event_type = pb.EVENT_TYPE_CANCEL_REQUESTED
+            message.cancel_requested.by = by
         case ArtifactStored(artifact):
-            event.event_type = pb.EVENT_TYPE_ARTIFACT
-            event.artifact.artifact.CopyFrom(encode_artifact(artifact))
+            message.event_type = pb.EVENT_TYPE_ARTIFACT
+            message.artifact.artifact.CopyFrom(encode_artifact(artifact))
         case JobFinished(state, outcome, seal):
-            event.event_type = pb.EVENT_TYPE_FINISHED
-            event.finished.MergeFrom(
+            message.event_type = pb.EVENT_TYPE_FINISHED
+            message.finished.MergeFrom(
                 pb.FinishedEvent(
                     state=JOB_STATES.encode(state),
                     result=encode_outcome(outcome, id),
@@ -139,13 +140,13 @@ def _fill(event: pb.JobEvent, entry: JobEvent, id: JobId | None) -> None:
                 )
             )
         case report:
-            fill_report(event, report, entry.first)
+            fill_report(message, report, event.first)
 
 
 def _lifecycle_event(
     event: pb.JobEvent,
     at: Instant,
-    what: JobEnqueued | JobLeased | JobReturned | JobCancelRequested | ArtifactStored | JobFinished,
+    body: JobEnqueued | JobLeased | JobReturned | JobCancelRequested | ArtifactStored | JobFinished,
 ) -> JobEvent:
     sequence = Sequence(event.sequence)
     return JobEvent(
@@ -153,6 +154,6 @@ def _lifecycle_event(
         last=sequence,
         at=at,
         attempt=event.attempt,
-        body=what,
+        body=body,
         link=Link(event.link),
     )

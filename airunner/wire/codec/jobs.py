@@ -1,7 +1,7 @@
-"""Jobs, listings and statistics on the wire.
+"""The codec of jobs, job queries, pages, wait reasons and queue statistics.
 
-What comes back from the wire is what a client or a worker may know of a job. The
-rest stays on the server: place in line, token digests, report numbers.
+A message contains the public part of a job. Its place in line, its token digests and its report
+numbers stay on the server, so a decoded job has defaults there.
 """
 
 from airunner.model.errors import InvalidRequest
@@ -47,48 +47,49 @@ _NO_TOKEN = TokenDigest(b"")  # the wire carries no digest of a token
 
 
 def encode_job(job: Job, *, with_values: bool = True) -> pb.Job:
-    """The job; without values, its environment is names only."""
-    said = pb.Job()
-    fill_job(said, job, with_values=with_values)
-    return said
+    """Encode a job; without values, its environment has the names of variables only."""
+    message = pb.Job()
+    fill_job(message, job, with_values=with_values)
+    return message
 
 
-def fill_job(said: pb.Job, job: Job, *, with_values: bool = True, whole: bool = True) -> None:
-    """As encode_job(), into an empty message: that costs half of what making its parts apart does.
+def fill_job(message: pb.Job, job: Job, *, with_values: bool = True, whole: bool = True) -> None:
+    """Encode a job into an empty message: half the cost of separate messages for its parts.
 
-    Not `whole`: as encode_spec(), and without the results of steps.
+    Not `whole`: with a spec as encode_spec() shortens it, and without the results of steps.
     """
-    said.job_id, said.queue = job.id, job.spec.queue
-    said.job_params.CopyFrom(encode_spec(job.spec, with_values=with_values, whole=whole))
-    said.state = JOB_STATES.encode(job.state)
-    fill_instant(said.created_at, job.created_at)
-    fill_instant(said.updated_at, job.updated_at)
-    _fill_execution_config(said.execution_config, job)
-    said.attempt, said.failures = job.attempt, job.failures
-    said.submitter, said.request_id = job.submitter, job.request
-    said.last_sequence = job.sequence
-    said.output_bytes, said.output_bytes_cut = job.output_bytes, job.output_bytes_cut
-    said.artifacts, said.artifact_bytes = job.artifacts, job.artifact_bytes
+    message.job_id, message.queue = job.id, job.spec.queue
+    message.job_params.CopyFrom(encode_spec(job.spec, with_values=with_values, whole=whole))
+    message.state = JOB_STATES.encode(job.state)
+    fill_instant(message.created_at, job.created_at)
+    fill_instant(message.updated_at, job.updated_at)
+    _fill_execution_config(message.execution_config, job)
+    message.attempt, message.failures = job.attempt, job.failures
+    message.submitter, message.request_id = job.submitter, job.request
+    message.last_sequence = job.sequence
+    message.output_bytes, message.output_bytes_cut = job.output_bytes, job.output_bytes_cut
+    message.artifacts, message.artifact_bytes = job.artifacts, job.artifact_bytes
     if job.retry_of:
-        said.retry_of = job.retry_of
+        message.retry_of = job.retry_of
     if job.lease:
-        said.worker = job.lease.worker
-        fill_instant(said.lease_until, job.lease.until)
+        message.worker = job.lease.worker
+        fill_instant(message.lease_until, job.lease.until)
     if job.leased_at is not None:
-        fill_instant(said.leased_at, job.leased_at)
+        fill_instant(message.leased_at, job.leased_at)
     if job.attempts:
-        said.attempts.extend(_encode_attempt(each) for each in job.attempts)
+        message.attempts.extend(_encode_attempt(each) for each in job.attempts)
     if job.cancel_requested_at is not None:
-        fill_instant(said.cancel_requested_at, job.cancel_requested_at)
+        fill_instant(message.cancel_requested_at, job.cancel_requested_at)
     if job.outcome:
-        said.result.CopyFrom(encode_outcome(job.outcome, job.id, with_steps=whole))
+        message.result.CopyFrom(encode_outcome(job.outcome, job.id, with_steps=whole))
     if job.finished_at is not None:
-        fill_instant(said.finished_at, job.finished_at)
+        fill_instant(message.finished_at, job.finished_at)
     if seal := encode_seal(job.seal):
-        said.seal.CopyFrom(seal)
+        message.seal.CopyFrom(seal)
 
 
 def decode_job(job: pb.Job) -> Job:
+    """Decode the public part of a job."""
     return Job(
         id=JobId(job.job_id),
         spec=decode_spec(job.job_params, job.queue),
@@ -138,15 +139,13 @@ def decode_wait_reason(waiting: pb.Waiting, queue: str) -> WaitReason:
     )
 
 
-def encode_job_query(listing: JobQuery) -> pb.ListJobsRequest:
+def encode_job_query(query: JobQuery) -> pb.ListJobsRequest:
     return pb.ListJobsRequest(
-        queue=listing.queue or "",
-        state=(
-            pb.JOB_STATE_UNSPECIFIED if listing.state is None else JOB_STATES.encode(listing.state)
-        ),
-        page=listing.page,
-        page_size=listing.page_size,
-        page_token="" if listing.before is None else str(listing.before),
+        queue=query.queue or "",
+        state=(pb.JOB_STATE_UNSPECIFIED if query.state is None else JOB_STATES.encode(query.state)),
+        page=query.page,
+        page_size=query.page_size,
+        page_token="" if query.before is None else str(query.before),
     )
 
 
@@ -167,7 +166,7 @@ def decode_job_query(
 
 
 def encode_page(page: Page) -> pb.ListJobsResponse:
-    """Jobs without the values of their environments, and with no more of a script than a list shows."""
+    """Encode a page: jobs without the values of variables, and with shortened scripts and steps."""
     response = pb.ListJobsResponse(
         last_page=page.last_page, next_page_token="" if page.next is None else str(page.next)
     )
@@ -184,44 +183,44 @@ def decode_page(response: pb.ListJobsResponse) -> Page:
     )
 
 
-def encode_statistics(one: QueueStatistics) -> pb.QueueStatistics:
+def encode_statistics(statistics: QueueStatistics) -> pb.QueueStatistics:
     return pb.QueueStatistics(
-        queue=one.queue,
-        scheduled=one.counts[JobState.SCHEDULED],
-        running=one.counts[JobState.RUNNING],
-        completed=one.counts[JobState.COMPLETED],
-        failed=one.counts[JobState.FAILED],
-        cancelled=one.counts[JobState.CANCELLED],
-        oldest_scheduled_at=encode_instant(one.oldest),
-        workers=one.workers,
-        slots=one.slots,
-        busy=one.busy,
+        queue=statistics.queue,
+        scheduled=statistics.counts[JobState.SCHEDULED],
+        running=statistics.counts[JobState.RUNNING],
+        completed=statistics.counts[JobState.COMPLETED],
+        failed=statistics.counts[JobState.FAILED],
+        cancelled=statistics.counts[JobState.CANCELLED],
+        oldest_scheduled_at=encode_instant(statistics.oldest),
+        workers=statistics.workers,
+        slots=statistics.slots,
+        busy=statistics.busy,
     )
 
 
-def decode_statistics(one: pb.QueueStatistics) -> QueueStatistics:
+def decode_statistics(statistics: pb.QueueStatistics) -> QueueStatistics:
     return QueueStatistics(
-        queue=one.queue,
+        queue=statistics.queue,
         counts={
-            JobState.SCHEDULED: one.scheduled,
-            JobState.RUNNING: one.running,
-            JobState.COMPLETED: one.completed,
-            JobState.FAILED: one.failed,
-            JobState.CANCELLED: one.cancelled,
+            JobState.SCHEDULED: statistics.scheduled,
+            JobState.RUNNING: statistics.running,
+            JobState.COMPLETED: statistics.completed,
+            JobState.FAILED: statistics.failed,
+            JobState.CANCELLED: statistics.cancelled,
         },
-        oldest=decode_instant(one.oldest_scheduled_at, "oldest_scheduled_at"),
-        workers=one.workers,
-        slots=one.slots,
-        busy=one.busy,
+        oldest=decode_instant(statistics.oldest_scheduled_at, "oldest_scheduled_at"),
+        workers=statistics.workers,
+        slots=statistics.slots,
+        busy=statistics.busy,
     )
 
 
-def _fill_execution_config(said: pb.ExecutionConfig, job: Job) -> None:
-    """What a worker of the published contract goes by: when to send, when to renew."""
+def _fill_execution_config(message: pb.ExecutionConfig, job: Job) -> None:
+    """Fill in the intervals at which a worker of the published contract sends and renews."""
     span = job.lease.span if job.lease else VISIBILITY_SECONDS_DEFAULT * 1000
-    said.heartbeat_interval_seconds = max(1, span // 3000)
-    said.output_flush_interval_millis = BATCH_MILLIS_MAX
-    said.batching.CopyFrom(_BATCHING)
+    message.heartbeat_interval_seconds = max(1, span // 3000)
+    message.output_flush_interval_millis = BATCH_MILLIS_MAX
+    message.batching.CopyFrom(_BATCHING)
 
 
 def _decode_lease(job: pb.Job) -> Lease | None:

@@ -1,8 +1,8 @@
-"""How a job ended, on the wire.
+"""The codec of outcomes.
 
-A worker of the published contract says `success`, `exit_code` and a message. The
-exit code is the truth where there is one: a success with another code than 0 is
-a failure. A failure without a code is a failure that nothing more is known of.
+A worker of the published contract sends `success`, `exit_code` and a message. An exit code
+overrides `success`: a success with a code other than 0 is a failure. A failure without an
+exit code is Reason.FAILED, without further detail.
 """
 
 from airunner.model.errors import InvalidRequest
@@ -34,8 +34,8 @@ def encode_outcome(
 
 
 def decode_outcome(result: pb.JobResult) -> Outcome:
-    """The outcome. The job_id is not read: the task token alone says which job it is."""
-    reason, code = _ending(result)
+    """Decode an outcome. Its job_id is ignored: the task token alone identifies the job."""
+    reason, code = _decode_reason(result)
     check_count("job_result.steps", result.steps, STEPS_MAX, "STEPS_MAX")
     return Outcome(
         reason=reason,
@@ -49,9 +49,10 @@ def decode_outcome(result: pb.JobResult) -> Outcome:
     )
 
 
-def _ending(result: pb.JobResult) -> tuple[Reason, int | None]:
+def _decode_reason(result: pb.JobResult) -> tuple[Reason, int | None]:
+    """The reason and the exit code of a result."""
     if result.reason == pb.REASON_UNSPECIFIED:
-        # -1 is what some runtimes call the exit code of a process that has none.
+        # Some runtimes report -1 as the exit code of a process without an exit code.
         if result.exit_code < 0 or (not result.success and result.exit_code == 0):
             return Reason.FAILED, None
         return Reason.EXITED, result.exit_code

@@ -1,8 +1,8 @@
-"""What a worker says of an attempt, on the wire, in both directions.
+"""The codec of reports.
 
-Workers of the published contract send OUTPUT events or OUTPUT_BATCH events; here
-both are Output. The `sequence` of an event that a worker sends is its own number
-of the report (of the first item, for a batch), or 0 if it does not count.
+A worker of the published contract sends OUTPUT or OUTPUT_BATCH events; both are decoded as
+Output. In an event from a worker, `sequence` is the worker's number of the report (of a
+batch: of its first item), or 0 if the worker does not number its reports.
 """
 
 from collections.abc import Callable, Iterable
@@ -61,14 +61,15 @@ from airunner.wire.codec.times import (
 from airunner.wire.job.v1 import job_pb2 as pb
 
 _DELTA_MAX = 2**31 - 1
-PLAYBACK_MILLIS = limits.BATCH_MILLIS_MAX  # how far apart a player may show what one batch holds
+PLAYBACK_MILLIS = limits.BATCH_MILLIS_MAX  # the time over which a player may spread a batch
 
 
 def fill_report(event: pb.JobEvent, report: Report, first: int) -> None:
-    """Make an empty event say this, with `first` as its sequence.
+    """Encode a report into an empty event, with `first` as its sequence.
 
-    Its timestamp and attempt are the caller's. Output is written where it travels: protobuf copies
-    a message that is put into another, which took 5 us for each level that 64 KiB went through.
+    The caller sets the event's timestamp and attempt. Output is written directly into the outer
+    message: protobuf copies a message that is put into another, which took 5 us for 64 KiB at each
+    level.
     """
     match report:
         case Output():
@@ -99,14 +100,14 @@ def fill_report(event: pb.JobEvent, report: Report, first: int) -> None:
 
 
 def fill_reports(batch: pb.Batch, reports: Iterable[Report], first: int) -> None:
-    """Add an event for each, numbered from `first` without a gap."""
+    """Add an event for each report, numbered from `first` without a gap."""
     for report in reports:
         fill_report(batch.events.add(), report, first)
         first += count_sequences(report)
 
 
 def decode_report(event: pb.JobEvent) -> Report | None:
-    """The report; None for a batch of output without any."""
+    """Decode a report; None for an empty batch of output."""
     kind = event.WhichOneof("event_data")
     if kind not in _DECODERS:
         raise InvalidRequest(
@@ -116,7 +117,10 @@ def decode_report(event: pb.JobEvent) -> Report | None:
 
 
 def decode_reports(events: Iterable[pb.JobEvent]) -> list[tuple[int, Report]]:
-    """Reports, each with the worker's own number of its first item, or 0."""
+    """Decode reports, each with the worker's number of the report (its first item), or 0.
+
+    Raises InvalidRequest if the reports exceed the limits of one message.
+    """
     reports: list[tuple[int, Report]] = []
     numbers = size = 0
     for event in events:
@@ -148,22 +152,22 @@ def decode_reports(events: Iterable[pb.JobEvent]) -> list[tuple[int, Report]]:
     return reports
 
 
-# To the wire
+# Encoders
 
 
 def _fill_output(event: pb.JobEvent, output: Output, first: int) -> None:
-    begun = output.chunks[0].at
+    begin = output.chunks[0].at
     event.sequence, event.event_type = first, pb.EVENT_TYPE_OUTPUT_BATCH
     batch = event.output_batch
     batch.start_sequence, batch.end_sequence = first, first + len(output.chunks) - 1
-    batch.first_timestamp_ms = begun
+    batch.first_timestamp_ms = begin
     batch.playback_interval_millis = PLAYBACK_MILLIS
     if output.step is not None:
         batch.step = output.step
     for chunk in output.chunks:
         item = batch.outputs.add()
         item.output, item.stream_type = chunk.data, STREAMS.encode(chunk.stream)
-        item.timestamp_delta_ms = max(-_DELTA_MAX, min(chunk.at - begun, _DELTA_MAX))
+        item.timestamp_delta_ms = max(-_DELTA_MAX, min(chunk.at - begin, _DELTA_MAX))
 
 
 def _encode_process(
@@ -236,7 +240,7 @@ def _encode_clone(
             )
 
 
-# From the wire
+# Decoders
 
 
 def _decode_output(event: pb.JobEvent) -> Output:
@@ -248,14 +252,14 @@ def _decode_batch(event: pb.JobEvent) -> Output | None:
     batch = event.output_batch
     if not 0 <= batch.first_timestamp_ms <= MILLIS_MAX:
         raise InvalidRequest("output_batch.first_timestamp_ms", "is not a time up to the year 9999")
-    begun = batch.first_timestamp_ms or decode_report_time(
+    begin = batch.first_timestamp_ms or decode_report_time(
         event.timestamp, event, "events.timestamp"
     )
     chunks = tuple(
         Chunk(
             STREAMS.decode(item.stream_type, "output_batch.outputs.stream_type"),
             item.output,
-            Instant(max(0, begun + item.timestamp_delta_ms)),
+            Instant(max(0, begin + item.timestamp_delta_ms)),
         )
         for item in batch.outputs
     )

@@ -1,4 +1,4 @@
-"""What proves that a job's log is whole, on the wire."""
+"""The codec of the seal of a job's log."""
 
 from airunner.model.proof.seal import Link, Seal
 from airunner.wire.job.v1 import job_pb2 as pb
@@ -11,7 +11,7 @@ def encode_seal(seal: Seal | None) -> pb.Seal | None:
 
 
 def decode_seal(holder: pb.FinishedEvent | pb.Job) -> Seal | None:
-    """The seal of an event or a job that may have one."""
+    """Decode the seal of an event or a job; None if it has no seal."""
     if not holder.HasField("seal"):
         return None
     seal = holder.seal

@@ -1,7 +1,7 @@
-"""What a submitter asks for, on the wire.
+"""The codec of job specifications.
 
-A field that a client of the published contract leaves at zero means the default;
-a JobSpec that comes out of here has checked itself.
+A field that a client of the published contract leaves at zero means the default. A decoded
+JobSpec has validated itself.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from airunner.wire.codec.enums import PROCESS_TYPES
 from airunner.wire.codec.steps import decode_steps, encode_steps, shortened
 from airunner.wire.job.v1 import job_pb2 as pb
 
-_CHECKOUT, _TERMINAL = Checkout(), TerminalSize()  # which a message that says nothing means
+_CHECKOUT, _TERMINAL = Checkout(), TerminalSize()  # the defaults of an unset message
 _SUBMODULES = {
     "": Submodules.NONE,
     "none": Submodules.NONE,
@@ -32,12 +32,13 @@ _SUBMODULES = {
 
 
 def encode_spec(spec: JobSpec, *, with_values: bool = True, whole: bool = True) -> pb.JobParams:
-    """All but the queue, which travels beside it. Without values the environment is names only.
+    """Encode a spec without its queue, which is a field of the enclosing message.
 
-    Not `whole`: as a list shows it, with the texts of scripts and steps cut short.
+    Without values, the environment has the names of variables only. Not `whole`: scripts and
+    steps are shortened as in a list of jobs.
 
-    What most jobs have is left out: the usual terminal, and the usual checkout of nothing. A
-    repository comes with its checkout, which a worker of the published contract goes by.
+    Omits a default terminal, and a default checkout without a repository: most jobs have these. A
+    repository always has its checkout, because a worker of the published contract reads it.
     """
     params = pb.JobParams(
         repository=spec.repository,
@@ -54,14 +55,14 @@ def encode_spec(spec: JobSpec, *, with_values: bool = True, whole: bool = True) 
         timeout_seconds=spec.timeout_seconds,
         working_directory=spec.working_directory,
         container=None if spec.container is None else _encode_container(spec.container),
-        git_clone=None if _usual_checkout(spec) else _encode_checkout(spec.checkout),
+        git_clone=None if _has_default_checkout(spec) else _encode_checkout(spec.checkout),
         queue_timeout_seconds=spec.queue_timeout_seconds,
         attempts_max=spec.attempts_max,
         terminal=None if spec.terminal == _TERMINAL else _encode_terminal(spec.terminal),
         output_bytes_max=spec.output_bytes_max,
         grace_seconds=spec.grace_seconds,
     )
-    # To pass what is empty takes protobuf as long as to write it.
+    # An empty value takes protobuf as long to set as any other value.
     if spec.name:
         params.name = spec.name
     if spec.source:
@@ -74,18 +75,18 @@ def encode_spec(spec: JobSpec, *, with_values: bool = True, whole: bool = True) 
 
 
 def decode_spec(params: pb.JobParams, queue: str) -> JobSpec:
-    """The spec; InvalidRequest names the field that breaks a rule."""
+    """Decode a spec. InvalidRequest names the field that breaks a rule."""
     return JobSpec(
         command=params.command,
-        args=_words(params.args),
+        args=_tuple(params.args),
         queue=queue or DEFAULT_QUEUE,
         repository=params.repository,
         commit=params.commit,
         branch=params.branch,
         checkout=_decode_checkout(params.git_clone) if params.HasField("git_clone") else _CHECKOUT,
         working_directory=params.working_directory,
-        environment=_texts(params.environment),
-        metadata=_texts(params.metadata),
+        environment=_dict(params.environment),
+        metadata=_dict(params.metadata),
         owner=params.owner,
         process_type=PROCESS_TYPES.decode(params.process_type, "process_type"),
         terminal=_decode_terminal(params.terminal) if params.HasField("terminal") else _TERMINAL,
@@ -104,28 +105,28 @@ def decode_spec(params: pb.JobParams, queue: str) -> JobSpec:
         shell=params.shell,
         steps=decode_steps(params.steps) if params.HasField("steps") else None,
         source=params.source,
-        artifacts=_words(params.artifacts),
+        artifacts=_tuple(params.artifacts),
     )
 
 
-def _texts(said: Mapping[str, str]) -> dict[str, str]:
-    return dict(said) if said else {}  # to copy an empty map takes protobuf longer than to ask
+def _dict(values: Mapping[str, str]) -> dict[str, str]:
+    return dict(values) if values else {}  # protobuf copies an empty map more slowly than it tests
 
 
-def _words(said: Sequence[str]) -> tuple[str, ...]:
-    return tuple(said) if said else ()  # as above
+def _tuple(values: Sequence[str]) -> tuple[str, ...]:
+    return tuple(values) if values else ()  # as in _dict()
 
 
 def _fill_shell_work(
     params: pb.JobParams, spec: JobSpec, *, with_values: bool, whole: bool
 ) -> None:
-    """What a shell runs; of a job with a command there is none."""
+    """Encode the script or the steps, and the shell; a job with a command has none of them."""
     params.script, params.shell = shortened(spec.script, whole=whole), spec.shell
     if spec.steps is not None:
         params.steps.CopyFrom(encode_steps(spec.steps, with_values=with_values, whole=whole))
 
 
-def _usual_checkout(spec: JobSpec) -> bool:
+def _has_default_checkout(spec: JobSpec) -> bool:
     return not spec.repository and spec.checkout == _CHECKOUT
 
 
@@ -148,7 +149,7 @@ def _decode_checkout(config: pb.GitCloneConfig) -> Checkout | None:
             "git_clone.submodules", f"{config.submodules!r} is not one of none, true, recursive"
         )
     return Checkout(
-        depth=max(0, config.depth or 1),  # 0 on the wire is the default; negative is all
+        depth=max(0, config.depth or 1),  # on the wire 0 is the default, negative the whole history
         single_branch=config.single_branch,
         submodules=_SUBMODULES[config.submodules],
     )

@@ -1,4 +1,4 @@
-"""Steps on the wire: what they are, that they begin and end, and what came of them."""
+"""The codec of steps, their reports, and their results."""
 
 import re
 from collections.abc import Iterable
@@ -13,23 +13,23 @@ from airunner.wire.codec.enums import STEP_STATUSES
 from airunner.wire.codec.times import decode_instant, decode_millis, encode_instant, encode_millis
 from airunner.wire.job.v1 import job_pb2 as pb
 
-_SHOWN_CHARS = 200  # of a text of commands, where jobs are listed
-_BEGINNING = re.compile(rf"\S.{{0,{_SHOWN_CHARS - 1}}}", re.DOTALL)
+_SHORT_CHARS = 200  # of a script or of a step's commands in a list of jobs
+_BEGINNING = re.compile(rf"\S.{{0,{_SHORT_CHARS - 1}}}", re.DOTALL)
 
 
 def shortened(text: str, *, whole: bool) -> str:
-    """A text of commands, or as much of it as a list shows: from its first line on."""
-    if whole or len(text) <= _SHOWN_CHARS:
+    """The text of a script, or for a list of jobs its beginning without leading blanks."""
+    if whole or len(text) <= _SHORT_CHARS:
         return text
     beginning = _BEGINNING.search(text)
-    assert beginning, "a text that is all blank is none of a job's"
+    assert beginning, "a script is not blank"
     return beginning[0]
 
 
 def encode_steps(
     steps: Iterable[Step], *, with_values: bool = True, whole: bool = True
 ) -> pb.Steps:
-    """As encode_spec() has them."""
+    """Encode steps; `with_values` and `whole` as in encode_spec()."""
     return pb.Steps(
         steps=[
             pb.Step(
@@ -47,9 +47,9 @@ def encode_steps(
     )
 
 
-def decode_steps(said: pb.Steps) -> tuple[Step, ...]:
-    """The steps; InvalidRequest names the field that breaks a rule, as `steps[1].run`."""
-    return tuple(_decode_step(each, f"steps[{index}]") for index, each in enumerate(said.steps))
+def decode_steps(message: pb.Steps) -> tuple[Step, ...]:
+    """Decode steps. InvalidRequest names the field that breaks a rule, as in `steps[1].run`."""
+    return tuple(_decode_step(each, f"steps[{index}]") for index, each in enumerate(message.steps))
 
 
 def _decode_step(step: pb.Step, place: str) -> Step:
@@ -62,8 +62,8 @@ def _decode_step(step: pb.Step, place: str) -> Step:
             timeout_seconds=step.timeout_seconds,
             continue_on_error=step.continue_on_error,
         )
-    except InvalidRequest as wrong:
-        raise InvalidRequest(f"{place}.{wrong.field}", wrong.why) from None
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{place}.{error.field}", error.why) from None
 
 
 def encode_step_result(result: StepResult) -> pb.StepResult:
@@ -121,16 +121,18 @@ def decode_step_end(event: pb.JobEvent) -> StepEnded:
 
 
 def decode_output_step(batch: pb.OutputBatchEvent) -> int | None:
-    """The step that wrote the output; None: the job has none."""
+    """The index of the step that wrote the output; None: not a job of steps."""
     return _index(batch.step) if batch.HasField("step") else None
 
 
 def _title(name: str) -> str:
+    """The title of a step, checked."""
     check_text_size("step.name", name, TITLE_BYTES_MAX, "TITLE_BYTES_MAX")
     return name
 
 
 def _index(index: int) -> int:
+    """The index of a step, checked."""
     if not 0 <= index < STEPS_MAX:
         raise InvalidRequest(
             "step", f"{index} is not the index of a step: 0 to {STEPS_MAX - 1} (STEPS_MAX)"

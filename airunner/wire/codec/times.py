@@ -1,6 +1,6 @@
-"""Times on the wire: Timestamp and Duration messages, to the millisecond.
+"""The codec of times and durations: Timestamp and Duration messages, to the millisecond.
 
-A time before 1970 is what some languages send for "not set", and is read so.
+A time before 1970 is decoded as "not set", because some languages send one for an unset time.
 """
 
 from google.protobuf.duration_pb2 import Duration
@@ -10,13 +10,13 @@ from airunner.model.errors import InvalidRequest
 from airunner.model.jobs import Instant, Millis
 from airunner.wire.job.v1 import job_pb2 as pb
 
-_SECONDS_MAX = 253_402_300_799  # the end of the year 9999, up to which protobuf counts
+_SECONDS_MAX = 253_402_300_799  # the end of the year 9999, protobuf's largest Timestamp
 MILLIS_MAX = _SECONDS_MAX * 1000  # latest instant, the end of the year 9999
-_DURATION_SECONDS_MAX = 315_576_000_000  # ten thousand years, the same
+_DURATION_SECONDS_MAX = 315_576_000_000  # ten thousand years, protobuf's largest Duration
 
 
 def encode_instant(at: Instant | None) -> Timestamp | None:
-    """A protobuf field takes None for unset."""
+    """Encode an instant; None stays None, which leaves a protobuf field unset."""
     if at is None:
         return None
     seconds, millis = divmod(at, 1000)
@@ -29,7 +29,7 @@ def fill_instant(stamp: Timestamp, at: Instant) -> None:
 
 
 def decode_instant(stamp: Timestamp, field: str) -> Instant | None:
-    """None for a time before 1970, and for the default of an unset message."""
+    """Decode an instant; None for a time before 1970 and for an unset message."""
     if not -62_135_596_800 <= stamp.seconds <= _SECONDS_MAX or not 0 <= stamp.nanos < 10**9:
         raise InvalidRequest(field, "is not a time between the years 1 and 9999")
     at = stamp.seconds * 1000 + stamp.nanos // 1_000_000
@@ -42,13 +42,13 @@ def encode_millis(span: Millis) -> Duration:
 
 
 def decode_millis(span: Duration, field: str) -> Millis:
-    """Clocks that were set back make negative durations; those count as none."""
+    """Decode a duration. A negative duration, from a clock that was set back, is 0."""
     if abs(span.seconds) > _DURATION_SECONDS_MAX or abs(span.nanos) >= 10**9:
         raise InvalidRequest(field, "is not a duration of at most ten thousand years")
     return Millis(max(0, span.seconds * 1000 + span.nanos // 1_000_000))
 
 
 def decode_report_time(stamp: Timestamp, event: pb.JobEvent, field: str) -> Instant:
-    """A time that a worker reported; the time of its event if the worker left it out."""
-    own = decode_instant(stamp, field)
-    return own or decode_instant(event.timestamp, "events.timestamp") or Instant(0)
+    """Decode a time in a worker's report; if it is not set, the time of the report's event."""
+    reported = decode_instant(stamp, field)
+    return reported or decode_instant(event.timestamp, "events.timestamp") or Instant(0)

@@ -1,4 +1,4 @@
-"""What a native worker and the server say to each other, on the wire, in both directions."""
+"""The codec of the worker protocol, in both directions."""
 
 from collections.abc import Iterable, Iterator, Sized
 from itertools import islice
@@ -36,78 +36,78 @@ from airunner.wire.job.v1 import job_pb2 as pb
 
 
 def encode_from_worker(messages: Iterator[FromWorker]) -> pb.WorkRequest:
-    """As many of the messages as travel together; none when there are no more."""
+    """Encode as many messages as fit into one request; an empty request: no message was left."""
     request = pb.WorkRequest()
     size = 0
     for message in islice(messages, MESSAGES_TOGETHER_MAX):
-        _fill_from_worker(said := request.messages.add(), message)
-        size += _output_bytes(message) if isinstance(message, Batch) else said.ByteSize()
+        _fill_from_worker(envelope := request.messages.add(), message)
+        size += _output_bytes(message) if isinstance(message, Batch) else envelope.ByteSize()
         if size >= MESSAGES_TOGETHER_BYTES:
             break
     return request
 
 
 def _output_bytes(batch: Batch) -> int:
-    """Its size, all but a little; protobuf would write it out to count: 30 us for 256 KiB."""
+    """Nearly the size of a batch. ByteSize() would serialize the batch: 30 us for 256 KiB."""
     return sum(report.size for report in batch.reports if isinstance(report, Output))
 
 
 def decode_from_worker(request: pb.WorkRequest) -> list[FromWorker]:
-    """The messages; InvalidRequest if there is none, or if one of them breaks a rule."""
+    """Decode the messages. Raises InvalidRequest if there is none or if a message is invalid."""
     _check_together(request.messages)
-    return [_decode_from_worker(said) for said in request.messages]
+    return [_decode_from_worker(envelope) for envelope in request.messages]
 
 
 def encode_from_server(messages: Iterator[FromServer]) -> pb.WorkResponse:
-    """As encode_from_worker()."""
+    """Encode as many messages as fit into one response; an empty response: no message was left."""
     response = pb.WorkResponse()
     size = 0
     for message in islice(messages, MESSAGES_TOGETHER_MAX):
-        _fill_from_server(said := response.messages.add(), message)
-        size += said.ByteSize()
+        _fill_from_server(envelope := response.messages.add(), message)
+        size += envelope.ByteSize()
         if size >= MESSAGES_TOGETHER_BYTES:
             break
     return response
 
 
 def decode_from_server(response: pb.WorkResponse) -> list[FromServer]:
-    """The messages; InvalidRequest if the server is newer and says what is not known here."""
+    """Decode the messages. Raises InvalidRequest for an unknown message of a newer server."""
     _check_together(response.messages)
-    return [_decode_from_server(said) for said in response.messages]
+    return [_decode_from_server(envelope) for envelope in response.messages]
 
 
 def _check_together(messages: Sized) -> None:
     if not 1 <= len(messages) <= MESSAGES_TOGETHER_MAX:
         raise InvalidRequest(
             "messages",
-            f"has {len(messages)}; say 1 to MESSAGES_TOGETHER_MAX ({MESSAGES_TOGETHER_MAX}) at once",
+            f"has {len(messages)}; send 1 to MESSAGES_TOGETHER_MAX ({MESSAGES_TOGETHER_MAX})",
         )
 
 
-# Each is filled in where it travels: protobuf copies a message that is put into another by
-# writing it out and reading it again, which took most of the time.
+# Messages are filled in place: protobuf copies a message that is put into another by serializing
+# and parsing it, which took most of the time.
 
 
-def _fill_from_worker(said: pb.FromWorker, message: FromWorker) -> None:
+def _fill_from_worker(envelope: pb.FromWorker, message: FromWorker) -> None:
     match message:
         case Completion(token, last, outcome):
-            completion = said.completion
+            completion = envelope.completion
             completion.task_token, completion.last = token, last
             completion.result.CopyFrom(encode_outcome(outcome))
         case Credit(more):
-            said.credit.more = more
+            envelope.credit.more = more
         case Batch(token, first, reports):
-            said.batch.task_token, said.batch.first = token, first
-            fill_reports(said.batch, reports, first)
+            envelope.batch.task_token, envelope.batch.first = token, first
+            fill_reports(envelope.batch, reports, first)
         case Heartbeat(tokens):
-            said.heartbeat.SetInParent()
-            said.heartbeat.task_tokens.extend(tokens)
+            envelope.heartbeat.SetInParent()
+            envelope.heartbeat.task_tokens.extend(tokens)
         case GiveBack(token, lost, complete, last):
-            back = said.give_back
+            back = envelope.give_back
             back.task_token, back.lost, back.last = token, lost, last
             back.log_incomplete = not complete
         case Hello():
-            hello = said.hello
+            hello = envelope.hello
             hello.worker, hello.name = message.worker, message.name
             hello.queues.extend(message.queues)
             hello.span_millis = message.span
@@ -115,28 +115,28 @@ def _fill_from_worker(said: pb.FromWorker, message: FromWorker) -> None:
             hello.holding.extend(message.holding)
             hello.connection = message.connection
         case Farewell():
-            said.farewell.SetInParent()
+            envelope.farewell.SetInParent()
         case _:
             assert_never(message)
 
 
-def _decode_from_worker(said: pb.FromWorker) -> FromWorker:
-    match said.WhichOneof("message"):
+def _decode_from_worker(envelope: pb.FromWorker) -> FromWorker:
+    match envelope.WhichOneof("message"):
         case "hello":
-            return _decode_hello(said.hello)
+            return _decode_hello(envelope.hello)
         case "credit":
-            return Credit(said.credit.more)
+            return Credit(envelope.credit.more)
         case "heartbeat":
-            return Heartbeat(_tokens(said.heartbeat.task_tokens))
+            return Heartbeat(_tokens(envelope.heartbeat.task_tokens))
         case "batch":
-            reports = tuple(report for _, report in decode_reports(said.batch.events))
-            return Batch(TaskToken(said.batch.task_token), said.batch.first, reports)
+            reports = tuple(report for _, report in decode_reports(envelope.batch.events))
+            return Batch(TaskToken(envelope.batch.task_token), envelope.batch.first, reports)
         case "completion":
-            completion = said.completion
+            completion = envelope.completion
             outcome = decode_outcome(completion.result)
             return Completion(TaskToken(completion.task_token), completion.last, outcome)
         case "give_back":
-            back = said.give_back
+            back = envelope.give_back
             complete = not back.log_incomplete
             return GiveBack(TaskToken(back.task_token), back.lost, complete, back.last)
         case "farewell":
@@ -145,51 +145,51 @@ def _decode_from_worker(said: pb.FromWorker) -> FromWorker:
             raise InvalidRequest("message", "is empty, or of a kind that this server does not know")
 
 
-def _fill_from_server(said: pb.FromServer, message: FromServer) -> None:
+def _fill_from_server(envelope: pb.FromServer, message: FromServer) -> None:
     match message:
         case Assignment():
-            assignment = said.assignment
+            assignment = envelope.assignment
             fill_job(assignment.job, message.job)
             assignment.task_token = message.token
             assignment.span_millis = message.span
             assignment.output_bytes_max = message.output_bytes_max
         case Settled(token):
-            said.settled.task_token = token
+            envelope.settled.task_token = token
         case Stored(token, sent):
-            said.stored.task_token, said.stored.sent = token, sent
+            envelope.stored.task_token, envelope.stored.sent = token, sent
         case Renewal(renewed, lost):
-            said.renewal.SetInParent()
-            said.renewal.renewed.extend(renewed)
-            said.renewal.lost.extend(lost)
+            envelope.renewal.SetInParent()
+            envelope.renewal.renewed.extend(renewed)
+            envelope.renewal.lost.extend(lost)
         case CancelOrder(token):
-            said.cancel_order.task_token = token
+            envelope.cancel_order.task_token = token
         case Welcome(server, held, lost):
-            said.welcome.server = server
+            envelope.welcome.server = server
             for each in held:
-                said.welcome.held.add(
+                envelope.welcome.held.add(
                     task_token=each.token, sent=each.sent, cancelled=each.cancelled
                 )
-            said.welcome.lost.extend(lost)
+            envelope.welcome.lost.extend(lost)
         case Rejected(token, status, why, lease_lost):
-            rejected = said.rejected
+            rejected = envelope.rejected
             rejected.task_token, rejected.code = token, status_number(status)
             rejected.message, rejected.lease_lost = why, lease_lost
         case Drain():
-            said.drain.SetInParent()
+            envelope.drain.SetInParent()
         case _:
             assert_never(message)
 
 
-def _decode_from_server(said: pb.FromServer) -> FromServer:
-    match said.WhichOneof("message"):
+def _decode_from_server(envelope: pb.FromServer) -> FromServer:
+    match envelope.WhichOneof("message"):
         case "welcome":
-            welcome = said.welcome
+            welcome = envelope.welcome
             held = tuple(
                 Held(TaskToken(each.task_token), each.sent, each.cancelled) for each in welcome.held
             )
             return Welcome(welcome.server, held, _tokens(welcome.lost))
         case "assignment":
-            assignment = said.assignment
+            assignment = envelope.assignment
             return Assignment(
                 job=decode_job(assignment.job),
                 token=TaskToken(assignment.task_token),
@@ -197,15 +197,15 @@ def _decode_from_server(said: pb.FromServer) -> FromServer:
                 output_bytes_max=assignment.output_bytes_max,
             )
         case "stored":
-            return Stored(TaskToken(said.stored.task_token), said.stored.sent)
+            return Stored(TaskToken(envelope.stored.task_token), envelope.stored.sent)
         case "renewal":
-            return Renewal(_tokens(said.renewal.renewed), _tokens(said.renewal.lost))
+            return Renewal(_tokens(envelope.renewal.renewed), _tokens(envelope.renewal.lost))
         case "cancel_order":
-            return CancelOrder(TaskToken(said.cancel_order.task_token))
+            return CancelOrder(TaskToken(envelope.cancel_order.task_token))
         case "settled":
-            return Settled(TaskToken(said.settled.task_token))
+            return Settled(TaskToken(envelope.settled.task_token))
         case "rejected":
-            rejected = said.rejected
+            rejected = envelope.rejected
             status = status_code(rejected.code).name
             token = TaskToken(rejected.task_token)
             return Rejected(token, status, rejected.message, rejected.lease_lost)
