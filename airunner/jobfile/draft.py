@@ -1,12 +1,11 @@
-"""A job as far as it has been described: by a file, by flags, by one over the other.
+"""Job drafts: incomplete job specifications, read from a job file or from command-line flags.
 
-What is said later wins, field by field, but for what belongs together: another command, script or
-list of steps takes the place of whatever was to run, and another source or repository that of
-wherever it was to run.
+Flags override the job file field by field, with two exceptions. A command, a script or a list of
+steps replaces all of command, args, script and steps. A source replaces the repository with its
+options, and the other way round.
 
-A Draft knows where each of its fields came from, so that when the whole breaks
-a rule, the sentence names the line of the file or the flag, and not a field of
-the wire protocol that its author has never seen.
+A JobDraft records the origin of each field. So an error in the complete specification names the
+line of the file or the flag, and not a field of the wire contract that the user has never seen.
 """
 
 import re
@@ -31,9 +30,9 @@ from airunner.model.steps import Step
 
 Value = TypeVar("Value")
 
-# Fields of which one that is said takes the place of all the others.
-_WHAT_RUNS: Final = ("command", "args", "script", "steps")
-_WHERE: Final = (
+# Groups of fields: a draft that sets one field of a group decides all fields of the group.
+_COMMAND_FIELDS: Final = ("command", "args", "script", "steps")
+_SOURCE_FIELDS: Final = (
     "source",
     *("repository", "commit", "branch", "clone", "depth", "single_branch", "submodules"),
 )
@@ -43,7 +42,7 @@ _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.*|[^/]+:.*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobDraft:
-    """The fields of a JobSpec that have been said; None is not said."""
+    """The fields of a JobSpec that are set so far; None: not set."""
 
     command: str | None = None
     args: tuple[str, ...] | None = None
@@ -69,39 +68,39 @@ class JobDraft:
     columns: int | None = None
     rows: int | None = None
     container: Container | None = None
-    timeout: int | None = None  # seconds, like the next two
+    timeout: int | None = None  # seconds, as queue_timeout and grace
     queue_timeout: int | None = None
     grace: int | None = None
     attempts_max: int | None = None
     output_bytes_max: int | None = None
-    origins: Mapping[str, str] = field(default_factory=dict)  # field on the wire -> where said
+    origins: Mapping[str, str] = field(default_factory=dict)  # wire field -> line of file, or flag
 
-    def with_defaults(self, other: "JobDraft") -> "JobDraft":
-        """What is said here, and for the rest what `other` says; maps are merged."""
-        said = {
-            each.name: getattr(self if self._decides(each.name, other) else other, each.name)
+    def with_defaults(self, defaults: "JobDraft") -> "JobDraft":
+        """This draft, with unset fields taken from `defaults`; maps are merged."""
+        merged = {
+            each.name: getattr(self if self._decides(each.name, defaults) else defaults, each.name)
             for each in fields(self)
         }
         return replace(
-            JobDraft(**said),
-            environment={**other.environment, **self.environment},
-            metadata={**other.metadata, **self.metadata},
-            origins={**other.origins, **self.origins},
+            JobDraft(**merged),
+            environment={**defaults.environment, **self.environment},
+            metadata={**defaults.metadata, **self.metadata},
+            origins={**defaults.origins, **self.origins},
         )
 
-    def _decides(self, name: str, other: "JobDraft") -> bool:
-        """Whether this draft has the say in a field, be it that it says: none."""
-        if name in _WHAT_RUNS:
-            return any(getattr(self, each) is not None for each in _WHAT_RUNS)
-        if name in _WHERE and (self.source or (self.repository and other.source)):
+    def _decides(self, name: str, defaults: "JobDraft") -> bool:
+        """Whether this draft decides the field, even if it decides on None."""
+        if name in _COMMAND_FIELDS:
+            return any(getattr(self, each) is not None for each in _COMMAND_FIELDS)
+        if name in _SOURCE_FIELDS and (self.source or (self.repository and defaults.source)):
             return True
         if name == "shell" and self.command is not None:
-            return True  # a command has no use for one
+            return True  # a command runs without a shell
         return getattr(self, name) is not None
 
     def spec(self) -> JobSpec:
-        """The job, complete. Raises JobFileError, naming where the culprit was said."""
-        if all(getattr(self, each) is None for each in ("source", *_WHAT_RUNS)):
+        """The complete specification. Raises JobFileError with the origin of the invalid field."""
+        if all(getattr(self, each) is None for each in ("source", *_COMMAND_FIELDS)):
             raise JobFileError(
                 "there is nothing to run: name a command after --, as in `airunner submit REPO -- make "
                 "test`, or give --script, --step or --source; a job file has command, script, steps or "
@@ -143,10 +142,13 @@ class JobDraft:
             raise JobFileError(f"{where}: {error.why}") from None
 
     def _check(self) -> None:
-        """Refuse what a JobSpec takes for something that nobody has said, or has no use for."""
+        """Refuse a field that is set but empty, and a ref without a repository.
+
+        A JobSpec cannot tell an empty field from an unset field.
+        """
         for name in ("command", "script", "source"):
-            said = getattr(self, name)
-            if said is not None and not said.strip():
+            value = getattr(self, name)
+            if value is not None and not value.strip():
                 raise InvalidRequest(name, "is empty: fill it in, or leave it out")
         for name in ("commit", "branch"):
             if self.source and getattr(self, name):
@@ -163,20 +165,19 @@ class JobDraft:
 
 
 def _without_slash(path: str) -> str:
-    """A folder without what a shell's completion puts behind its name."""
+    """A folder's path without a trailing slash, which a shell's completion appends."""
     return path.rstrip("/") or path
 
 
-def _value_or(said: Value | None, default: Value) -> Value:
-    return default if said is None else said
+def _value_or(value: Value | None, default: Value) -> Value:
+    return default if value is None else value
 
 
 def resolve_repository(repository: str, folder: Path) -> str:
-    """A local path made absolute, from `folder`; any other address as it is.
+    """Make a local path of a repository absolute, relative to `folder`; leave any other address.
 
-    Like git, it takes a colon before the first slash for the end of a host name,
-    unless a folder of that name is there. An absolute path need not exist here:
-    it is the worker's.
+    As in git, a colon before the first slash ends a host name, unless a folder of that name
+    exists. An absolute path need not exist on this machine: it is a path of the worker.
     """
     path = Path(repository).expanduser()
     local = (folder / path).is_dir() or repository.startswith((".", "/", "~"))

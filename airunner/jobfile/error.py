@@ -1,5 +1,5 @@
-"""The error of a job file."""
+"""The error of an invalid job file."""
 
 
 class JobFileError(Exception):
-    """A job file, or the flags beside it, describe no job: one sentence with file and line."""
+    """A job file or the flags of a command do not describe a valid job; names the file and line."""

@@ -1,4 +1,4 @@
-"""Job files: YAML (and so JSON) to a Draft.
+"""The reader of job files: YAML (and so JSON) to a JobDraft.
 
     steps:
       - make
@@ -9,18 +9,18 @@
 
 Rules
 
-1. Whatever is wrong is said with the file's name and the line.
-2. A key that does not exist is an error that names the nearest one that does: a
-   misspelt `timeuot` that is ignored is a job that runs for ever.
-3. The same key twice is an error. YAML itself would take the last.
-4. Text is what the file says, letter by letter: `commit: 1234567`, `branch: 1.10`
-   and `command: true` mean what they seem to, not a number and a boolean.
-5. Anchors and aliases work; tags that make objects, and merge keys, do not exist.
-6. JSON is read as JSON: with tabs between its words, and an emoji in two escapes.
+1. Every error names the file and the line.
+2. An unknown key is an error that suggests the most similar known key. If it were ignored, a
+   job with a misspelt `timeuot` would run for ever.
+3. A duplicate key is an error. YAML itself would take the last value.
+4. A text is read letter by letter: `commit: 1234567`, `branch: 1.10` and `command: true` are
+   texts, not numbers and a boolean.
+5. Anchors and aliases work. Tags that construct objects, and merge keys, are not supported.
+6. JSON is read as JSON: tabs between tokens are allowed, and surrogate pairs are decoded.
 
-It reads YAML's node tree rather than the values made of it, since only nodes
-know their lines and the letters that they were written with. The parser is PyYAML's own: that of
-libyaml is quicker, but a file of a thousand brackets ends its process.
+The reader works on YAML's node tree rather than on constructed values, since only nodes have
+line numbers and the original text. It uses PyYAML's own parser: libyaml's is faster, but a file
+of a thousand brackets crashes the process.
 """
 
 import json
@@ -51,9 +51,9 @@ _TAG: Final = "tag:yaml.org,2002:"
 _NOT_ASCII: Final = re.compile(r"[^\r\n -~]")
 _STEP: Final = tuple(STEP_KEYS)
 _PLACE: Final = re.compile(r"steps\[(\d+)\](.*)", re.DOTALL)
-_STEPS_DEPTH: Final = 3  # of a value in the environment of a step in the list
+_STEPS_DEPTH: Final = 3  # nesting: list of steps, step, environment
 
-# Key of the file -> field on the wire, as InvalidRequest names it.
+# Key of the file -> field of the wire contract, as InvalidRequest names it.
 _WIRE: Final[Mapping[str, str]] = {
     "command": "command",
     "args": "args",
@@ -83,11 +83,11 @@ _WIRE: Final[Mapping[str, str]] = {
 }
 KEYS: Final = tuple(_WIRE)
 
-Entries = Mapping[str, tuple[int, yaml.Node]]  # key -> its line, and the node of its value
+Entries = Mapping[str, tuple[int, yaml.Node]]  # key -> line of the key, node of the value
 
 
 def read_job_file(path: Path) -> JobDraft:
-    """What the file says. Raises JobFileError: a sentence with file and line."""
+    """Read a job file. Raises JobFileError: a sentence with file and line."""
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
             raise JobFileError(f"{path} is larger than a job file may be ({FILE_BYTES_MAX} bytes)")
@@ -100,7 +100,7 @@ def read_job_file(path: Path) -> JobDraft:
 
 
 def parse_job_file(text: str, name: str, folder: Path) -> JobDraft:
-    """The same for a text; `folder` is what a relative path of a repository starts from."""
+    """Parse the text of a job file; a relative path of a repository is relative to `folder`."""
     language = "JSON" if name.endswith(".json") else "YAML"
     try:
         node = yaml.compose(_for_yaml(text), Loader=yaml.SafeLoader)
@@ -111,12 +111,14 @@ def parse_job_file(text: str, name: str, folder: Path) -> JobDraft:
         why = " ".join(str(error).split())
         raise JobFileError(f"{name}: this is not {language}: {why}") from None
     if node is None:
-        raise JobFileError(f"{name} is empty: a job file says what to run, as in `command: make`")
+        raise JobFileError(f"{name} is empty: it must say what to run, as in `command: make`")
     return _File(name, folder).draft(node)
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
+    """A job file: converts its nodes to values, with the file's name in every error."""
+
     name: str
     folder: Path
 
@@ -124,12 +126,12 @@ class _File:
         top = self.entries(root, "the file", KEYS)
         clone = self.section(top, "gitClone", ("enabled", "depth", "singleBranch", "submodules"))
         terminal = self.section(top, "terminal", ("columns", "rows"))
-        sources = {_WIRE[key]: f"{self.name}:{line}: {key}" for key, (line, _) in top.items()}
+        origins = {_WIRE[key]: f"{self.name}:{line}: {key}" for key, (line, _) in top.items()}
         for prefix, entries in (("git_clone", clone), ("terminal", terminal)):
             for key, (line, _) in entries.items():
-                sources[f"{prefix}.{key}"] = f"{self.name}:{line}: {key}"
+                origins[f"{prefix}.{key}"] = f"{self.name}:{line}: {key}"
         repository = self.take(top, "repository", self.text)
-        cloned = self.take(clone, "enabled", self.flag)
+        enabled = self.take(clone, "enabled", self.flag)
         return JobDraft(
             command=self.take(top, "command", self.text),
             args=self.take(top, "args", self.texts),
@@ -139,10 +141,10 @@ class _File:
             name=self.take(top, "name", self.text),
             queue=self.take(top, "queue", self.text),
             source=self.take(top, "source", self.text),
-            repository=self.located(repository, top) if repository else repository,
+            repository=self.resolve(repository, top) if repository else repository,
             commit=self.take(top, "commit", self.text),
             branch=self.take(top, "branch", self.text),
-            clone=True if cloned is None and clone else cloned,
+            clone=True if enabled is None and clone else enabled,
             depth=self.take(clone, "depth", self.number),
             single_branch=self.take(clone, "singleBranch", self.flag),
             submodules=self.take(clone, "submodules", self.submodules),
@@ -160,7 +162,7 @@ class _File:
             grace=self.take(top, "gracePeriod", self.duration),
             attempts_max=self.take(top, "attemptsMax", self.number),
             output_bytes_max=self.take(top, "outputBytesMax", self.size),
-            origins=sources,
+            origins=origins,
         )
 
     # Structure
@@ -168,19 +170,19 @@ class _File:
     def refuse(self, line: int, why: str) -> JobFileError:
         return JobFileError(f"{self.name}:{line}: {why}")
 
-    def entries(self, node: yaml.Node, what: str, keys: tuple[str, ...] = ()) -> Entries:
-        """The entries of a mapping, whose keys are among `keys` if those are given."""
+    def entries(self, node: yaml.Node, label: str, keys: tuple[str, ...] = ()) -> Entries:
+        """The entries of a mapping; with `keys` given, any other key is an error."""
         if not isinstance(node, yaml.MappingNode):
-            raise self.refuse(_line(node), f"{what} must be keys and values, as in `key: value`")
+            raise self.refuse(_line(node), f"{label} must be keys and values, as in `key: value`")
         found: dict[str, tuple[int, yaml.Node]] = {}
         for key_node, value in node.value:
-            key, line = self.text(key_node, f"a key of {what}"), _line(key_node)
+            key, line = self.text(key_node, f"a key of {label}"), _line(key_node)
             if key in found:
                 raise self.refuse(
-                    line, f"the key {key} is here twice (first on line {found[key][0]})"
+                    line, f"the key {key} appears twice (first on line {found[key][0]})"
                 )
             if keys and key not in keys:
-                raise self.refuse(line, f"{what} has no key {key!r}{suggestion(key, keys)}")
+                raise self.refuse(line, f"{label} has no key {key!r}{suggestion(key, keys)}")
             found[key] = (line, value)
         return found
 
@@ -190,12 +192,12 @@ class _File:
     def take(
         self, entries: Entries, key: str, read: Callable[[yaml.Node, str], Value]
     ) -> Value | None:
-        """The value of a key; None where it is not, or where it is null."""
+        """The value of a key; None if the key is missing or its value is null."""
         if key not in entries or entries[key][1].tag == f"{_TAG}null":
             return None
         return read(entries[key][1], key)
 
-    def located(self, repository: str, top: Entries) -> str:
+    def resolve(self, repository: str, top: Entries) -> str:
         try:
             return resolve_repository(repository, self.folder)
         except JobFileError as error:
@@ -203,60 +205,62 @@ class _File:
 
     # Values
 
-    def text(self, node: yaml.Node, what: str) -> str:
+    def text(self, node: yaml.Node, label: str) -> str:
         if not isinstance(node, yaml.ScalarNode) or node.tag == f"{_TAG}null":
-            raise self.refuse(_line(node), f"{what} must be text")
+            raise self.refuse(_line(node), f"{label} must be text")
         try:
             return str(node.value).encode("utf-16", "surrogatepass").decode("utf-16")
         except UnicodeDecodeError:
-            raise self.refuse(_line(node), f"{what} has half a character in it") from None
+            raise self.refuse(
+                _line(node), f"{label} has an unpaired surrogate (half a character) in it"
+            ) from None
 
-    def texts(self, node: yaml.Node, what: str) -> tuple[str, ...]:
+    def texts(self, node: yaml.Node, label: str) -> tuple[str, ...]:
         if not isinstance(node, yaml.SequenceNode):
-            raise self.refuse(_line(node), f"{what} must be a list, as in `{what}: [one, two]`")
-        return tuple(self.text(item, f"an item of {what}") for item in node.value)
+            raise self.refuse(_line(node), f"{label} must be a list, as in `{label}: [one, two]`")
+        return tuple(self.text(item, f"an item of {label}") for item in node.value)
 
-    def pairs(self, node: yaml.Node, what: str) -> Mapping[str, str]:
-        entries = self.entries(node, what)
-        return {key: self.text(value, f"{what}.{key}") for key, (_, value) in entries.items()}
+    def pairs(self, node: yaml.Node, label: str) -> Mapping[str, str]:
+        entries = self.entries(node, label)
+        return {key: self.text(value, f"{label}.{key}") for key, (_, value) in entries.items()}
 
-    def flag(self, node: yaml.Node, what: str) -> bool:
-        text = self.text(node, what).lower()
+    def flag(self, node: yaml.Node, label: str) -> bool:
+        text = self.text(node, label).lower()
         if text not in (*TRUE, *FALSE):
-            raise self.refuse(_line(node), f"{what} must be true or false")
+            raise self.refuse(_line(node), f"{label} must be true or false")
         return text in TRUE
 
-    def number(self, node: yaml.Node, what: str) -> int:
-        text = self.text(node, what)
+    def number(self, node: yaml.Node, label: str) -> int:
+        text = self.text(node, label)
         if not text.isascii() or not text.removeprefix("-").isdigit() or len(text) > 18:
-            raise self.refuse(_line(node), f"{what} must be a whole number")
+            raise self.refuse(_line(node), f"{label} must be a whole number")
         return int(text)
 
-    def duration(self, node: yaml.Node, what: str) -> int:
+    def duration(self, node: yaml.Node, label: str) -> int:
         try:
-            return parse_duration(self.text(node, what))
+            return parse_duration(self.text(node, label))
         except ValueError as error:
-            raise self.refuse(_line(node), f"{what}: {error}") from None
+            raise self.refuse(_line(node), f"{label}: {error}") from None
 
-    def size(self, node: yaml.Node, what: str) -> int:
+    def size(self, node: yaml.Node, label: str) -> int:
         try:
-            return parse_size(self.text(node, what))
+            return parse_size(self.text(node, label))
         except ValueError as error:
-            raise self.refuse(_line(node), f"{what}: {error}") from None
+            raise self.refuse(_line(node), f"{label}: {error}") from None
 
-    def steps(self, node: yaml.Node, what: str) -> tuple[Step, ...]:
+    def steps(self, node: yaml.Node, label: str) -> tuple[Step, ...]:
         lines: dict[str, int] = {}
-        said = self.plain(node, what, lines, _STEPS_DEPTH)
+        value = self.plain(node, label, lines, _STEPS_DEPTH)
         try:
-            return read_steps(said, what)
+            return read_steps(value, label)
         except InvalidRequest as error:
-            at = next(each for each in _upwards(error.field) if each in lines)
-            raise self.refuse(lines[at], f"{_step(error.field)}: {error.why}") from None
+            place = next(each for each in _ancestors(error.field) if each in lines)
+            raise self.refuse(lines[place], f"{_step(error.field)}: {error.why}") from None
 
     def plain(self, node: yaml.Node, place: str, lines: dict[str, int], depth: int) -> object:
-        """What is said there as lists, mappings and text; `lines` gets the line of each place.
+        """Convert a node to lists, mappings and texts; stores the line of each place in `lines`.
 
-        At most so deep: what lies deeper is no value of anything, or contains itself.
+        Stops at `depth`: no valid value is nested deeper, and an alias can contain itself.
         """
         lines.setdefault(place, _line(node))
         if node.tag == f"{_TAG}null":
@@ -276,23 +280,23 @@ class _File:
             for key, (_, value) in entries.items()
         }
 
-    def process_type(self, node: yaml.Node, what: str) -> ProcessType:
-        text = self.text(node, what).lower().removeprefix("process_type_")
-        return self.choice(node, what, text, ProcessType)
+    def process_type(self, node: yaml.Node, label: str) -> ProcessType:
+        text = self.text(node, label).lower().removeprefix("process_type_")
+        return self.choice(node, label, text, ProcessType)
 
-    def submodules(self, node: yaml.Node, what: str) -> Submodules:
-        text = self.text(node, what).lower()
-        return self.choice(node, what, "none" if text in ("", *FALSE) else text, Submodules)
+    def submodules(self, node: yaml.Node, label: str) -> Submodules:
+        text = self.text(node, label).lower()
+        return self.choice(node, label, "none" if text in ("", *FALSE) else text, Submodules)
 
-    def choice(self, node: yaml.Node, what: str, text: str, choices: type[Choice]) -> Choice:
+    def choice(self, node: yaml.Node, label: str, text: str, choices: type[Choice]) -> Choice:
         for each in choices:
             if each.value == text:
                 return each
         known = ", ".join(str(each.value) for each in choices)
-        raise self.refuse(_line(node), f"{what} is {text!r}, but must be one of {known}")
+        raise self.refuse(_line(node), f"{label} is {text!r}, but must be one of {known}")
 
-    def container(self, node: yaml.Node, what: str) -> Container | None:
-        entries = self.entries(node, what, ("enabled", "image", "runtime", "mounts"))
+    def container(self, node: yaml.Node, label: str) -> Container | None:
+        entries = self.entries(node, label, ("enabled", "image", "runtime", "mounts"))
         if self.take(entries, "enabled", self.flag) is False:
             return None
         image = self.take(entries, "image", self.text)
@@ -304,9 +308,9 @@ class _File:
             mounts=self.take(entries, "mounts", self.mounts) or (),
         )
 
-    def mounts(self, node: yaml.Node, what: str) -> tuple[Mount, ...]:
+    def mounts(self, node: yaml.Node, label: str) -> tuple[Mount, ...]:
         if not isinstance(node, yaml.SequenceNode):
-            raise self.refuse(_line(node), f"{what} must be a list")
+            raise self.refuse(_line(node), f"{label} must be a list")
         return tuple(self.mount(item) for item in node.value)
 
     def mount(self, node: yaml.Node) -> Mount:
@@ -326,24 +330,24 @@ def _line(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
 
 
-def _upwards(place: str) -> Iterator[str]:
-    """The place, and what it lies in: a step that is a text alone has no line for its `run`."""
+def _ancestors(place: str) -> Iterator[str]:
+    """The place and the places around it: a step that is a plain text has no line for `run`."""
     while place:
         yield place
         place = place.rpartition(".")[0]
 
 
 def _step(place: str) -> str:
-    """`steps[1].timeout` as people count."""
+    """The place of a step in words, counted from 1: `steps[1].timeout` is `step 2: timeout`."""
     found = _PLACE.fullmatch(place)
     return f"step {int(found[1]) + 1}{found[2].replace('.', ': ', 1)}" if found else place
 
 
 def _for_yaml(text: str) -> str:
-    """JSON as YAML reads it, line by line; any other text as it is.
+    """Convert JSON to text that YAML reads alike, line by line; return any other text unchanged.
 
-    YAML begins no word with a tab, which JSON has outside its strings alone, and breaks lines where
-    JSON does not.
+    YAML does not allow tabs before a token, which in JSON occur outside of strings only, and has
+    line breaks that JSON does not have.
     """
     if not text.lstrip().startswith("{"):
         return text

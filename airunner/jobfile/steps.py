@@ -1,4 +1,4 @@
-"""The steps that a job file or a source's job.json says, as the values that YAML or JSON made.
+"""Reads the steps of a job file or of a source's job.json from parsed YAML or JSON values.
 
     steps:
       - make
@@ -9,8 +9,8 @@
         timeout: 10m
         continueOnError: true
 
-What is wrong is said with its place: `steps[1].timeout`. YAML may give every scalar as the text that
-was written, JSON gives numbers and booleans; both are understood.
+An error names its place: `steps[1].timeout`. The YAML reader gives every scalar as its text, JSON
+gives numbers and booleans; both are accepted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,22 +30,22 @@ STEP_KEYS: Final[Mapping[str, str]] = {
     "timeout": "timeout_seconds",
     "continueOnError": "continue_on_error",
 }
-TRUE: Final = ("true", "yes", "on")  # as YAML writes it
+TRUE: Final = ("true", "yes", "on")  # the true values of YAML, in lower case
 FALSE: Final = ("false", "no", "off")
-_WRITTEN: Final = {field: key for key, field in STEP_KEYS.items()}
+_KEYS: Final = {field: key for key, field in STEP_KEYS.items()}
 
 
-def read_steps(said: object, place: str = "steps") -> tuple[Step, ...]:
-    """The steps; InvalidRequest names the place of what is wrong."""
-    if not isinstance(said, Sequence) or isinstance(said, str):
+def read_steps(value: object, place: str = "steps") -> tuple[Step, ...]:
+    """Read a list of steps. InvalidRequest names the place of the error."""
+    if not isinstance(value, Sequence) or isinstance(value, str):
         raise InvalidRequest(place, "must be a list of shell commands, or of steps with `run`")
-    steps = tuple(_step(each, f"{place}[{index}]") for index, each in enumerate(said))
+    steps = tuple(_step(each, f"{place}[{index}]") for index, each in enumerate(value))
     check_steps(place, steps)
     return steps
 
 
 def suggestion(key: str, known: Sequence[str]) -> str:
-    """The end of a sentence about a key that does not exist: the nearest, whatever its case."""
+    """The end of a message about an unknown key: the most similar known key, ignoring case."""
     by_letters = {each.lower(): each for each in known}
     letters = key.lower().replace("_", "").replace("-", "")
     if near := get_close_matches(letters, by_letters, n=1, cutoff=0.6):
@@ -53,68 +53,67 @@ def suggestion(key: str, known: Sequence[str]) -> str:
     return f"; it may have {', '.join(known)}"
 
 
-def _step(said: object, place: str) -> Step:
-    if isinstance(said, str):
-        said = {"run": said}
-    if not isinstance(said, Mapping):
+def _step(value: object, place: str) -> Step:
+    step = {"run": value} if isinstance(value, str) else value
+    if not isinstance(step, Mapping):
         raise InvalidRequest(place, "must be a shell command, or a step with `run`")
-    for key in said:
+    for key in step:
         if key not in STEP_KEYS:
             raise InvalidRequest(
                 f"{place}.{key}",
                 f"a step has no key {key!r}{suggestion(str(key), list(STEP_KEYS))}",
             )
-    if said.get("run") is None:
+    if step.get("run") is None:
         raise InvalidRequest(place, "has no `run`: say what to run")
 
     def text(key: str) -> str:
-        value = said.get(key)
-        if value is None:
+        item = step.get(key)
+        if item is None:
             return ""
-        if not isinstance(value, str):
+        if not isinstance(item, str):
             raise InvalidRequest(f"{place}.{key}", "must be text")
-        return value
+        return item
 
     try:
         return Step(
             run=text("run"),
             name=text("name"),
-            environment=_environment(said.get("environment"), f"{place}.environment"),
+            environment=_environment(step.get("environment"), f"{place}.environment"),
             working_directory=text("workingDirectory"),
-            timeout_seconds=_seconds(said.get("timeout"), f"{place}.timeout"),
-            continue_on_error=_flag(said.get("continueOnError"), f"{place}.continueOnError"),
+            timeout_seconds=_seconds(step.get("timeout"), f"{place}.timeout"),
+            continue_on_error=_flag(step.get("continueOnError"), f"{place}.continueOnError"),
         )
-    except InvalidRequest as wrong:
-        if wrong.field.startswith(place):
+    except InvalidRequest as error:
+        if error.field.startswith(place):
             raise
-        raise InvalidRequest(f"{place}.{_WRITTEN[wrong.field]}", wrong.why) from None
+        raise InvalidRequest(f"{place}.{_KEYS[error.field]}", error.why) from None
 
 
-def _environment(said: object, place: str) -> Mapping[str, str]:
-    if said is None:
+def _environment(variables: object, place: str) -> Mapping[str, str]:
+    if variables is None:
         return {}
-    if not isinstance(said, Mapping):
+    if not isinstance(variables, Mapping):
         raise InvalidRequest(place, "must be names and values")
-    for name, value in said.items():
+    for name, value in variables.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise InvalidRequest(f"{place}.{name}", "must be text: write it in quotes")
-    return dict(said)
+    return dict(variables)
 
 
-def _seconds(said: object, place: str) -> int:
-    if said is None:
+def _seconds(value: object, place: str) -> int:
+    if value is None:
         return 0
-    if isinstance(said, int) and not isinstance(said, bool):
-        return said
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
     try:
-        return parse_duration(said if isinstance(said, str) else repr(said))
+        return parse_duration(value if isinstance(value, str) else repr(value))
     except ValueError as error:
         raise InvalidRequest(place, str(error)) from None
 
 
-def _flag(said: object, place: str) -> bool:
-    if said is None or isinstance(said, bool):
-        return bool(said)
-    if isinstance(said, str) and said.lower() in (*TRUE, *FALSE):
-        return said.lower() in TRUE
+def _flag(value: object, place: str) -> bool:
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    if isinstance(value, str) and value.lower() in (*TRUE, *FALSE):
+        return value.lower() in TRUE
     raise InvalidRequest(place, "must be true or false")

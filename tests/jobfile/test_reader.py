@@ -102,7 +102,7 @@ def test_a_key_with_two_letters_swapped_is_an_error_that_names_the_right_one(key
     [
         ("command: x\nworking_directory: y", "job.yaml:2: the file has no key 'working_directory'"),
         ("command: x\nzzz: 1", "job.yaml:2: the file has no key 'zzz'; it may have command, args"),
-        ("command: x\ncommand: y", "job.yaml:2: the key command is here twice (first on line 1)"),
+        ("command: x\ncommand: y", "job.yaml:2: the key command appears twice (first on line 1)"),
         ("command: x\nargs: oops", "job.yaml:2: args must be a list"),
         ("command: x\nargs:\n  - a\n  - [b]", "job.yaml:4: an item of args must be text"),
         ("command: x\ntimeout: soon", "job.yaml:2: timeout: 'soon' is not a duration"),
@@ -214,7 +214,7 @@ def test_no_steps_are_steps_too() -> None:
         ("steps:\n  - run: x\n    name: [y]", "job.yaml:3: step 1: name: must be text"),
         (
             "steps:\n  - run: x\n\n    run: y",
-            "job.yaml:4: the key run is here twice (first on line",
+            "job.yaml:4: the key run appears twice (first on line",
         ),
         ("steps:\n  - run: x\n    working_directory: y", "did you mean workingDirectory?"),
         ("steps:\n  - run: x\n    tiemout: 1", "job.yaml:3: a step has no key 'tiemout': did you"),
@@ -256,7 +256,7 @@ def test_a_json_file_with_a_mistake_in_it_is_told_so() -> None:
 
 
 def test_half_a_character_is_a_mistake() -> None:
-    with pytest.raises(JobFileError, match=r"job\.yaml:1: script has half a character in it"):
+    with pytest.raises(JobFileError, match=r"job\.yaml:1: script has an unpaired surrogate"):
         parse('{"script": "\\ud83d"}')
 
 
