@@ -1,4 +1,4 @@
-"""Job files, and the drafts that they make."""
+"""The job file reader, job drafts and their merging."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The small words: refusals, reports, facts, waiting, tokens and what an outcome means."""
+"""Refusals, reports, facts, wait reasons, tokens, and the state that follows from an outcome."""
 
 from typing import get_args
 

@@ -1,4 +1,4 @@
-"""Which repositories and refs git may be given: what is taken, and every trick that is not."""
+"""Checks of repositories and refs: accepted forms, and refused tricks."""
 
 import pytest
 
@@ -27,7 +27,7 @@ TAKEN = [
 ]
 
 REFUSED = [
-    # a helper that runs a command
+    # a remote helper that runs a command
     ("ext::sh", "remote helper"),
     ("ext::https://example.com/a", "remote helper"),
     ("fd::17", "remote helper"),
@@ -46,7 +46,7 @@ REFUSED = [
     ("https://user:secret@example.com/a", "password"),
     ("https://:@example.com/a", "password"),
     ("ssh://git:secret@example.com/a", "password"),
-    # what no terminal should print and no URL has
+    # control characters and spaces
     ("https://example.com/a b", "space or a control"),
     ("https://example.com/a\nb", "space or a control"),
     ("https://example.com/a\tb", "space or a control"),
@@ -57,7 +57,7 @@ REFUSED = [
     ("javascript://example.com/a", "scheme"),
     ("git+ssh://example.com/a", "scheme"),
     ("://example.com/a", "scheme ''"),
-    # what is not an address
+    # not an address
     ("", "not an address"),
     ("a", "not an address"),
     ("a/b", "not an address"),

@@ -1,4 +1,4 @@
-"""What may be asked for: each limit holds, and one past it is refused by name and value."""
+"""Validation of job specs: a value at a limit is accepted, and one above it is refused by name."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -22,14 +22,14 @@ from airunner.model.validation import check_count, check_range, check_text_size,
 
 
 def named(count: int, size: int = 0) -> dict[str, str]:
-    """So many variables, of so many bytes together with their names."""
+    """`count` variables, of `size` bytes including their names."""
     names = [f"V{n:04}" for n in range(count)]
     values = dict.fromkeys(names, "")
     values[names[0]] = "x" * (size - 5 * count)
     return values
 
 
-# field, what makes one at its limit or one past it, the limit's value
+# field, maker of a spec for a value of the field, value of the limit
 BOUNDS: list[tuple[str, Callable[[int], object], int]] = [
     ("queue", lambda more: JobSpec(command="x", queue="q" * (128 + more)), 128),
     ("command", lambda more: JobSpec(command="c" * (4096 + more)), 4096),

@@ -1,4 +1,4 @@
-"""What a job runs: a command, a script or steps; and how a file of steps is read."""
+"""Commands, scripts and steps of a job, and the reader of a list of steps."""
 
 import tracemalloc
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from airunner.model.steps import Step, StepStatus, check_steps
 from tests.promises import holds
 
 ONE = (Step(run="make"),)
-SMALL_BYTES = 64 * limits.KIB  # that a job may take besides
+SMALL_BYTES = 64 * limits.KIB  # memory of a job without its script or steps, at most
 
 
 def refused(make: Callable[[], object]) -> InvalidRequest:

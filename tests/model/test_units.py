@@ -1,4 +1,4 @@
-"""Durations and sizes."""
+"""Parsing and formatting of durations and sizes."""
 
 import pytest
 

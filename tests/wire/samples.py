@@ -1,6 +1,6 @@
-"""One or more of everything that travels.
+"""Samples of every type that has a codec, at least one of each.
 
-A new sample goes to the end of those of its class: what is made of them is held by their numbers
+Append a new sample to the samples of its class: golden files refer to samples by number
 (tests/log/test_records.py, tests/model/proof/test_chain.py).
 """
 
@@ -206,7 +206,7 @@ _ATTEMPT = PastAttempt(
     ending=AttemptEnd.LAPSED,
 )
 
-# Without what stays on the server: place, digests, spans, report numbers.
+# Without the fields that stay on the server: place, digests, spans, report numbers.
 JOBS: tuple[Job, ...] = (
     job(),
     Job(
@@ -307,5 +307,5 @@ FROM_SERVER: tuple[worker_protocol.FromServer, ...] = (
 
 
 def members(union: object) -> set[type]:
-    """Every class of a union."""
+    """The classes of a union."""
     return set(get_args(union))

@@ -1,4 +1,4 @@
-"""The stream of all jobs on the wire: what travels together, and what is filtered out."""
+"""The codec of the stream of all jobs: batching into messages, and filtering by type."""
 
 from airunner.model.job_events import JobCancelRequested, JobEvent, JobEventBody
 from airunner.model.jobs import Instant, JobId, Position, Sequence, Subject
@@ -13,7 +13,7 @@ ONE, TWO = JobId("one"), JobId("two")
 
 
 def entries(*happenings: JobEventBody) -> list[tuple[JobId, Position, JobEvent]]:
-    """At places 2, 4, 6 ... and of two jobs by turns."""
+    """Events at the positions 2, 4, 6 ..., of two jobs in turn."""
     return [
         (
             (ONE, TWO)[index % 2],

@@ -1,4 +1,4 @@
-"""Whatever goes over the wire arrives as what it was."""
+"""Round trips of every codec, defaults of the published contract, refusals, and filters."""
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -228,7 +228,7 @@ def test_a_listed_job_has_the_names_of_its_environment_without_the_values() -> N
     assert dict(encode_page(page).jobs[0].job_params.environment) == {"A": "", "EMPTY": ""}
 
 
-# What a client of the published contract leaves out
+# Fields that a client of the published contract leaves out
 
 
 def test_a_submission_that_says_only_a_command_has_the_defaults() -> None:
@@ -303,7 +303,7 @@ def test_a_batch_without_output_is_left_out() -> None:
     assert decode_reports([event]) == []
 
 
-# What is refused
+# Refusals
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The generated code is what the generator makes of the contract."""
+"""The generated code is the output of the generator for the contract."""
 
 import subprocess
 import sys

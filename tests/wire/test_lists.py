@@ -1,4 +1,4 @@
-"""A list of jobs says of each what a list shows, so that a page of large ones fits in a message."""
+"""A list of jobs has shortened scripts and steps, so that a page of large jobs fits a message."""
 
 import pytest
 from msgspec import structs
@@ -23,7 +23,7 @@ LARGE = "echo large\n" + "# " + "x" * MIB
 
 
 def listed(*specs: JobSpec) -> tuple[int, tuple[Job, ...]]:
-    """The bytes of a page of these, and what arrives."""
+    """The size of an encoded page of these jobs, and the decoded page."""
     jobs = tuple(samples.job(spec) for spec in specs)
     sent = encode_page(Page(jobs=jobs, last_page=1, next=None)).SerializeToString()
     return len(sent), decode_page(pb.ListJobsResponse.FromString(sent)).jobs

@@ -1,4 +1,4 @@
-"""The published contract is in our descriptors: every message, number, value and call."""
+"""The descriptors contain the published contract: every message, number, value and method."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ TYPES = {
 
 
 def lines() -> Iterator[tuple[str, str]]:
-    """Each line of the contract with the message, enum or service that it is in."""
+    """Each line of the contract, with its message, enum or service."""
     inside = ""
     for line in PUBLISHED.read_text(encoding="utf-8").splitlines():
         if line.startswith(("message ", "enum ", "service ")):
@@ -49,7 +49,7 @@ def signature(call: MethodDescriptor) -> str:
 
 
 def ours(inside: str) -> set[str]:
-    """What our descriptors say of the same message, enum or service."""
+    """The same lines, generated from the descriptor of a message, enum or service."""
     kind, name = inside.split()
     if kind == "service":
         return {signature(each) for each in pb.DESCRIPTOR.services_by_name[name].methods}

@@ -1,8 +1,8 @@
-"""The chain through a job's events, and the seal at its end.
+"""The hash chain over a job's events, and the seal of a finished job.
 
-golden/links.txt has a line for each sample of what may happen: its kind and number, and the link
-that it alone makes, in hexadecimal. A line is never changed, because seals were made of such
-links; what is new gets a new line, which the failing test prints.
+golden/links.txt has a line for each sample event: kind, number, and the link of a chain of this
+event alone, in hexadecimal. Never change a line: existing seals depend on these links. A new
+sample gets a new line, which the failing test prints.
 """
 
 from dataclasses import replace
@@ -64,13 +64,13 @@ def told(what: object, first: int = 1, last: int = 1) -> JobEvent:
 
 
 def alone(what: JobEventBody) -> str:
-    """The link of a chain of this alone, in hexadecimal."""
+    """The link of a chain of one event with this body, in hexadecimal."""
     last = 6 + count_sequences(what) if isinstance(what, Report) else 7
     return next_link(NOTHING, told(what, 7, last)).hex()
 
 
 def golden() -> dict[str, str]:
-    """Of each sample, by its kind and its number among those."""
+    """The golden link of each sample, by kind and number within the kind."""
     path = Path(__file__).with_name("golden") / "links.txt"
     return dict(line.split(" ") for line in path.read_text(encoding="utf-8").splitlines())
 

@@ -1,4 +1,4 @@
-"""What a reader can prove of a job's log, and where it finds what was changed."""
+"""Verification of a job's log: complete, cut by retention, changed, and unsealed streams."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -200,7 +200,7 @@ async def test_more_output_gone_than_was_there_differs() -> None:
     assert isinstance(verdict(entries, kept=0), Differs)
 
 
-# Of steps, and of what they leave
+# Jobs of steps, with artifacts
 
 
 async def told_of_steps() -> list[JobEvent]:
