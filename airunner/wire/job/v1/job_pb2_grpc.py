@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class JobServiceStub(object):
-    """The queue.
+    """The job queue.
     """
 
     def __init__(self, channel):
@@ -98,18 +98,18 @@ class JobServiceStub(object):
 
 
 class JobServiceServicer(object):
-    """The queue.
+    """The job queue.
     """
 
     def EnqueueJob(self, request, context):
-        """Puts one job in line. Safe to repeat with the same request_id.
+        """Enqueues one job. Idempotent with a request_id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DequeueJob(self, request, context):
-        """Leases jobs: one message for each, then the stream ends. Waits for the first
+        """Leases jobs: one message for each, then the stream ends. Waits for the first job
         until the caller's deadline.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -124,58 +124,58 @@ class JobServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CompleteJob(self, request, context):
-        """Ends a job. The same completion said twice is answered OK twice.
+        """Completes a job. Idempotent: a repeated equal completion is answered with OK.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListJobs(self, request, context):
-        """Jobs, newest first.
+        """Lists jobs, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EnqueueJobs(self, request, context):
-        """airunner's own.
+        """airunner's own methods.
 
-        Puts up to 1,000 jobs in line, with a result for each.
+        Enqueues up to 1,000 jobs, with a result for each.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetJob(self, request, context):
-        """One job as it is now; while it waits, also why.
+        """Returns the current state of a job and, while it is in line, the reason for its wait.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelJob(self, request, context):
-        """Asks for the end of a job: at once where it is in line, else through its worker.
+        """Cancels a job: a job in line at once, a running job through its worker.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RetryJob(self, request, context):
-        """A new job from an old one's parameters, linked to it.
+        """Enqueues a new job with the parameters of an earlier job, and a link to it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReleaseJob(self, request, context):
-        """Gives a leased job back to its old place in line; not a failure.
+        """Releases a lease: its job returns to its old place in line. Not a failure.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def QueueStats(self, request, context):
-        """How many jobs and workers each queue has.
+        """Returns the numbers of jobs and workers of each queue.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -260,7 +260,7 @@ def add_JobServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class JobService(object):
-    """The queue.
+    """The job queue.
     """
 
     @staticmethod
@@ -620,25 +620,25 @@ class JobEventsServiceServicer(object):
     """
 
     def StreamJobEvents(self, request, context):
-        """A job's events from a sequence on; ends by itself when the job has ended.
+        """Streams a job's events from a sequence on. Ends when the job has ended.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PublishJobEvents(self, request_iterator, context):
-        """A worker's reports. The response comes once the client has closed its side.
+        """Stores a worker's reports. The response comes once the client has closed its side.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StreamEvents(self, request, context):
-        """airunner's own.
+        """airunner's own methods.
 
-        The events of all jobs as they come, in the order of the log; does not end by itself. What
-        retention took before it was read is not told: of a job that is forgotten nothing, of
-        output that is dropped an OUTPUT_CUT.
+        Streams the events of all jobs in the order of the log, without an end. Events that
+        retention removes before they are read are missing: all events of a removed job; removed
+        output is replaced by an OUTPUT_CUT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -757,7 +757,7 @@ class JobEventsService(object):
 
 
 class JobArtifactsServiceStub(object):
-    """airunner's own: the files that jobs leave.
+    """airunner's own: artifacts, the stored files of jobs.
     """
 
     def __init__(self, channel):
@@ -784,26 +784,26 @@ class JobArtifactsServiceStub(object):
 
 
 class JobArtifactsServiceServicer(object):
-    """airunner's own: the files that jobs leave.
+    """airunner's own: artifacts, the stored files of jobs.
     """
 
     def UploadArtifact(self, request_iterator, context):
-        """Keeps one file of the attempt that the task token stands for: a first request that says which,
-        then its bytes. It is there for others once this is answered, and not before.
+        """Stores one file of the attempt that holds the task token's lease: the first request has the
+        head, the following requests the bytes. The file is visible once the call is answered.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListArtifacts(self, request, context):
-        """What the latest attempt has left, by path, some at a time.
+        """Lists the artifacts of the job's latest attempt, by path, in several messages.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DownloadArtifact(self, request, context):
-        """The bytes of one file, from an offset on.
+        """Returns the bytes of one artifact, from an offset on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -836,7 +836,7 @@ def add_JobArtifactsServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class JobArtifactsService(object):
-    """airunner's own: the files that jobs leave.
+    """airunner's own: artifacts, the stored files of jobs.
     """
 
     @staticmethod
