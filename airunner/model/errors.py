@@ -71,7 +71,8 @@ class UnknownArtifact(Refused):
 
     def __init__(self, id: str, path: str) -> None:
         super().__init__(
-            f"job {id} has no artifact {path}: none was kept, or it went with its attempt or by retention"
+            f"job {id} has no artifact {path}: it was never stored, or it was removed with "
+            "its attempt or by retention"
         )
 
 
@@ -137,7 +138,7 @@ class Stalled(Refused):
     retry = True
 
     def __init__(self, why: str) -> None:
-        super().__init__(f"{why}; nothing is decided until there is: try again")
+        super().__init__(f"{why}; until then the server accepts no request: try again")
 
 
 class Unreachable(Refused):

@@ -29,7 +29,7 @@ from airunner.wire.codec.seals import decode_seal, encode_seal
 from airunner.wire.codec.times import decode_instant, fill_instant
 from airunner.wire.job.v1 import job_pb2 as pb
 
-EXTENSION_TYPES_MIN = 100  # the lowest number of airunner's own event types
+FIRST_EXTENSION_TYPE = 100  # the lowest number of airunner's own event types
 _OUTPUT = frozenset((int(pb.EVENT_TYPE_OUTPUT), int(pb.EVENT_TYPE_OUTPUT_BATCH)))
 
 
@@ -108,7 +108,7 @@ def encode_filter(kinds: Iterable[str]) -> list[pb.EventType.ValueType]:
 
 def passes_filter(type: int, wanted: frozenset[int]) -> bool:
     """Tells whether an event of this type passes a filter of decode_filter()."""
-    return not wanted or type >= EXTENSION_TYPES_MIN or type in wanted
+    return not wanted or type >= FIRST_EXTENSION_TYPE or type in wanted
 
 
 def _fill_body(message: pb.JobEvent, event: JobEvent, id: JobId | None) -> None:

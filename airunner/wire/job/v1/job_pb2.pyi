@@ -1087,8 +1087,8 @@ Global___FinishedEvent: _TypeAlias = FinishedEvent  # noqa: Y015
 @_typing.final
 class Seal(_message.Message):
     """Proves that a job's log is complete and unchanged. The digest is the last link of a hash chain.
-    A link is the SHA-256 of the previous link (of nothing, at first) and of one sequence: a JSON list
-    in UTF-8 without spaces, a newline, and for output its bytes. The list has the sequence, the
+    A link is the SHA-256 of the previous link (of nothing, at first) and of one sequence: a JSON
+    list in UTF-8 without spaces, a newline, and for output its bytes. The list has the sequence, the
     attempt, the timestamp in Unix milliseconds, the event's type in lower case ("output" for either
     type of output), and the fields of the event; see airunner/model/proof/chain.py for the fields.
     """
