@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +10,7 @@ import typer
 
 from airunner.bench.setting import Setting
 from airunner.cli.processes.certificates import make_certificates
+from airunner.cli.processes.signals import on_stop_signals
 from airunner.wire.client.endpoint import Endpoint
 from airunner.wire.client.jobs_client import JobsClient
 from airunner.worker.session.connect import connect
@@ -59,18 +59,11 @@ def make_setting(
 async def until_stopped(work: Coroutine[Any, Any, T]) -> T:
     """Awaits the work. SIGINT and SIGTERM cancel it and become the exit code, 128 + signal.
 
-    So the work's processes and files are removed, whichever signal ends it. Rejected: asyncio's own
-    SIGINT handler, which raises KeyboardInterrupt wherever Python runs, where it may be lost.
+    So the work's processes and files are removed, whichever signal ends it.
     """
-    task, received = asyncio.current_task(), list[int]()
+    task = asyncio.current_task()
     assert task
-
-    def stop(number: int) -> None:
-        received.append(number)
-        task.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop, number)
+    received = on_stop_signals(task.cancel)
     try:
         return await work
     except asyncio.CancelledError:

@@ -28,6 +28,7 @@ from airunner.cli.exit_codes import OURS
 from airunner.cli.processes.certificates import certificates_hold, make_certificates
 from airunner.cli.processes.key_pair import PUBLIC, SIGNING, make_keys
 from airunner.cli.processes.private_files import make_private_folder, write_private
+from airunner.cli.processes.signals import on_stop_signals
 from airunner.cli.render.streams import note
 from airunner.server.auth import sign_token
 from airunner.server.policy import Role
@@ -55,16 +56,13 @@ def prepare(folder: Path) -> None:
 async def run_both(folder: Path, server: Sequence[str], worker: Sequence[str]) -> int:
     """Runs server and worker until a signal or until either ends, and returns the exit code."""
     signals = asyncio.Event()
-    loop = asyncio.get_running_loop()
     children: list[asyncio.subprocess.Process] = []
 
-    def stop() -> None:
-        if signals.is_set() and len(children) == 2:
+    def kill_jobs() -> None:
+        if len(children) == 2:
             _signal(children[1])  # a second signal makes the worker kill its jobs
-        signals.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+    on_stop_signals(signals.set, kill_jobs)
     lifeline = os.pipe()
     listening, address = await _start_server(folder, server, lifeline[0])
     os.close(lifeline[0])

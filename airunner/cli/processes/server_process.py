@@ -8,7 +8,6 @@ order; no client has been told of a fact that the log did not take.
 import asyncio
 import gc
 import os
-import signal
 import time
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +18,7 @@ from airunner import __version__
 from airunner.cli.exit_codes import OURS, innermost
 from airunner.cli.processes.lifeline import on_end
 from airunner.cli.processes.logging import LogFormat, open_journal, open_lines
+from airunner.cli.processes.signals import on_stop_signals
 from airunner.cli.processes.storage import (
     LogFailed,
     OpenStorage,
@@ -62,9 +62,7 @@ class ServerOptions:
 async def serve(options: ServerOptions) -> int:
     """Serve until SIGTERM or SIGINT; 0 after an orderly end, OURS if the log failed."""
     stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+    on_stop_signals(stopping.set)
     on_end(options.lifeline, stopping.set)
     journal = open_journal(options.log_format)
     code = 0
