@@ -7,8 +7,6 @@ second kills it.
 
 import asyncio
 import os
-import signal
-import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +14,7 @@ from pathlib import Path
 from structlog.typing import FilteringBoundLogger
 
 from airunner.cli.exit_codes import CommandFailed, exit_code
+from airunner.cli.processes.signals import on_stop_signals
 from airunner.cli.render.outcomes import outcome_phrase
 from airunner.cli.render.streams import note
 from airunner.cli.render.views import PassThrough, pass_through
@@ -26,11 +25,10 @@ from airunner.model.spec import JobSpec
 from airunner.server.ids import RandomIds
 from airunner.worker.attempt.execution import Execution
 from airunner.worker.attempt.local import LocalAttempt
-from airunner.worker.attempt.runtime import Runtime
 from airunner.worker.attempt.stop import StopReason
-from airunner.worker.clock import Clock, LoopClock
+from airunner.worker.clock import Clock
+from airunner.worker.host_runtime import WorkspaceOptions, WorkspacesUnusable, open_runtime
 from airunner.worker.supervisor.supervisor import Supervisor
-from airunner.worker.workspace.folders import FolderWorkspaces
 
 _ATTEMPT = 1
 
@@ -77,54 +75,41 @@ class _Listener:
 
 async def run_locally(spec: JobSpec, setup: LocalSetup) -> int:
     """Runs the job, and returns the exit code for its outcome. Closes the supervisor."""
-    clock = LoopClock(Instant(time.time_ns() // 1_000_000))
-    folders = FolderWorkspaces(
-        setup.workspaces,
-        setup.supervisor,
-        clock,
-        environment=dict(os.environ),
-        log=setup.log,
+    workspaces = WorkspaceOptions(
+        folder=setup.workspaces,
         keep=setup.keep_workspace,
-        allow_local=True,
+        allow_local_repositories=True,
         sources=setup.sources,
         results=setup.results.absolute(),
     )
     try:
-        folders.check()
-    except OSError as error:
-        await setup.supervisor.close()
-        raise CommandFailed(
-            f"cannot make a workspace in {setup.workspaces}: {error.strerror}: name another folder "
-            "with --workspaces-dir"
-        ) from None
-    shown = pass_through(
-        until_closed=False,
-        count_steps=partial(_count_steps, spec),
-        group_markers=setup.group_markers,
-    )
-    listener = _Listener(shown, clock)
-    hold = LocalAttempt(_job(spec, clock.now()), listener.report)
-    run = Execution(
-        hold, Runtime(launcher=setup.supervisor, workspaces=folders, clock=clock, log=setup.log)
-    )
-    _obey_signals(hold)
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            sweep = tasks.create_task(folders.sweep())
-            await run.run()
-            sweep.cancel()
-    finally:
-        folders.close()
-        await setup.supervisor.close()
+        async with open_runtime(
+            setup.supervisor, workspaces, environment=os.environ, log=setup.log
+        ) as runtime:
+            shown = pass_through(
+                until_closed=False,
+                count_steps=partial(_count_steps, spec),
+                group_markers=setup.group_markers,
+            )
+            listener = _Listener(shown, runtime.clock)
+            attempt = LocalAttempt(_job(spec, runtime.clock.now()), listener.report)
+            run = Execution(attempt, runtime)
+            _obey_signals(attempt)
+            async with asyncio.TaskGroup() as tasks:
+                sweep = tasks.create_task(runtime.workspaces.sweep())
+                await run.run()
+                sweep.cancel()
+    except WorkspacesUnusable as error:
+        raise CommandFailed(f"{error}: name another folder with --workspaces-dir") from None
     if run.supervisor_lost:
         raise CommandFailed(str(run.supervisor_lost))
-    if not isinstance(hold.verdict, Outcome):
+    if not isinstance(attempt.verdict, Outcome):
         raise CommandFailed("the job was lost: the supervisor of its processes was killed")
-    await listener.end(hold.verdict)
-    _tell(hold.verdict, shown, setup.results)
-    for kept in setup.workspaces.glob(f"{hold.job.id}.*") if setup.keep_workspace else ():
+    await listener.end(attempt.verdict)
+    _tell(attempt.verdict, shown, setup.results)
+    for kept in setup.workspaces.glob(f"{attempt.job.id}.*") if setup.keep_workspace else ():
         shown.remark(f"the workspace is kept: {kept}")
-    return exit_code(hold.verdict.state, hold.verdict)
+    return exit_code(attempt.verdict.state, attempt.verdict)
 
 
 def _job(spec: JobSpec, now: Instant) -> Job:
@@ -144,16 +129,15 @@ async def _count_steps(spec: JobSpec) -> int | None:
     return None if spec.steps is None else len(spec.steps)
 
 
-def _obey_signals(hold: LocalAttempt) -> None:
-    def obey() -> None:
-        again = hold.stop.why is StopReason.CANCEL
-        if not again:
-            note("cancelling the job, and waiting for its end; a second signal kills it")
-        hold.stop.ask(StopReason.CANCEL, at_once=again)
+def _obey_signals(attempt: LocalAttempt) -> None:
+    def cancel() -> None:
+        note("cancelling the job, and waiting for its end; a second signal kills it")
+        attempt.stop.ask(StopReason.CANCEL)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # as by nohup
-            asyncio.get_running_loop().add_signal_handler(number, obey)
+    def kill() -> None:
+        attempt.stop.ask(StopReason.CANCEL, at_once=True)
+
+    on_stop_signals(cancel, kill, hangup=True)
 
 
 def _tell(outcome: Outcome, shown: PassThrough, results: Path) -> None:

@@ -1,0 +1,90 @@
+"""The runtime of attempts on this host: real processes, real folders and the host's clock.
+
+`airunner worker` and `airunner run` both open it. They differ in four parts, which are arguments:
+a worker has spools and uploads and may have no sources; a local run has one folder of results.
+"""
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from structlog.typing import FilteringBoundLogger
+
+from airunner.model.jobs import Instant
+from airunner.worker.attempt.runtime import Runtime
+from airunner.worker.clock import LoopClock
+from airunner.worker.process import Launcher
+from airunner.worker.spool.spools import MemorySpools, Spools
+from airunner.worker.workspace.folders import FolderWorkspaces
+
+if TYPE_CHECKING:
+    from airunner.worker.uploads import Uploads  # imports gRPC, which a local run does not need
+
+
+class WorkspacesUnusable(Exception):
+    """No workspace can be made in the folder for workspaces; the message names folder and cause."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkspaceOptions:
+    """Where workspaces are, and what they may use."""
+
+    folder: Path  # workspaces are made below it
+    keep: bool  # after the attempt
+    allow_local_repositories: bool  # clone from file:// URLs and paths
+    sources: Path | None = None  # the folder that jobs name sources in
+    results: Path | None = None  # one folder of results, instead of one in each source
+
+
+@asynccontextmanager
+async def open_runtime(
+    launcher: Launcher,
+    options: WorkspaceOptions,
+    *,
+    environment: Mapping[str, str],
+    log: FilteringBoundLogger,
+    spools: Spools | None = None,
+    uploads: "Uploads | None" = None,
+) -> AsyncIterator[Runtime]:
+    """Opens a Runtime for the length of a block, and owns its parts.
+
+    At the end of the block, or if the runtime cannot be opened, the workspaces, uploads, launcher
+    and spools are closed, in this order. `environment` is the environment of the worker process:
+    git needs its credentials. Raises WorkspacesUnusable.
+    """
+    spools = spools or MemorySpools()
+    async with AsyncExitStack() as parts:
+        parts.callback(spools.close)
+        parts.push_async_callback(launcher.close)
+        if uploads:
+            parts.push_async_callback(uploads.close)
+        clock = LoopClock(Instant(time.time_ns() // 1_000_000))
+        workspaces = FolderWorkspaces(
+            options.folder,
+            launcher,
+            clock,
+            environment=environment,
+            log=log,
+            keep=options.keep,
+            allow_local=options.allow_local_repositories,
+            sources=options.sources,
+            results=options.results,
+        )
+        parts.callback(workspaces.close)
+        try:
+            workspaces.check()
+        except OSError as error:
+            raise WorkspacesUnusable(
+                f"cannot make workspaces in {options.folder}: {error.strerror}"
+            ) from None
+        yield Runtime(
+            launcher=launcher,
+            workspaces=workspaces,
+            clock=clock,
+            log=log,
+            spools=spools,
+            uploads=uploads,
+        )
