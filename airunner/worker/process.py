@@ -1,23 +1,23 @@
-"""What a worker asks of whoever starts processes, and what it gets.
+"""The interface between a worker and the launcher of its commands.
 
 Rules
 
-1. A job's *tree* is its command and everything that the command has started, however
-   it was started: forked twice, in another session, without a terminal.
-2. The command's own end is the job's end. What is left of its tree may write for
-   LINGER seconds more if it still holds the output open; then it is killed.
-3. Whatever the command wrote is delivered, in full and unchanged. Output is pulled: while
-   nobody reads, the command blocks in its write, and no memory grows.
-4. Between standard output and standard error the order is that of reading; within each
-   it is exact. A terminal has one stream, with what a terminal would receive: `\\n` becomes
-   `\\r\\n`, unless the command says `stty raw`.
+1. A job's *process tree* is its command and every process that the command has started, by any
+   means: with two forks, in another session, without a terminal.
+2. When the command ends, its stage ends. The rest of its tree may write for LINGER seconds more if
+   it still holds the output open; then it is killed.
+3. The launcher delivers the output of the command in full and unchanged. The worker pulls output:
+   while it does not read, the command blocks in its write, and no memory grows.
+4. Within standard output and within standard error the order of bytes is exact; between the two it
+   is the order of reading. A terminal has one stream, with the bytes that a terminal would receive:
+   `\\n` becomes `\\r\\n`, unless the command says `stty raw`.
 5. terminate() and close() return when no process of the tree is left, and not before.
 
-supervisor.py starts real processes. Anything else that keeps these rules can stand in for
-it, a simulation in a test among them.
+supervisor/supervisor.py starts real processes. Any other implementation of these rules can take
+its place, as the simulation in the tests does.
 
-Rejected: asyncio's own subprocesses. They fork in a process full of threads, read
-ahead without being asked, and know nothing of a tree.
+Rejected: asyncio's own subprocesses. They fork in a process with many threads, read ahead without
+a request, and do not know process trees.
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ READ_BYTES_MAX: Final = 64 * 1024  # output in one read
 
 
 class LaunchError(Exception):
-    """The command was not started; the message is a sentence for the one who submitted it."""
+    """The command was not started; the message is a sentence for the job's submitter."""
 
 
 class CommandNotFound(LaunchError):
@@ -40,91 +40,91 @@ class CommandNotFound(LaunchError):
 
 
 class NotExecutable(LaunchError):
-    """The program is there, but it cannot be run; a shell would exit with 126."""
+    """The program exists but is not executable; a shell would exit with 126."""
 
 
 class LaunchFailed(LaunchError):
-    """Something other than the program is wrong: its directory, its size, the system."""
+    """The start failed for another reason than the program: its directory, its size, the system."""
 
 
 class SupervisorLost(LaunchFailed):
-    """Whoever starts processes here is gone: no command can be started any more."""
+    """The supervisor has ended: this worker can start no command any more."""
 
 
 class LaunchLost(LaunchError):
-    """Whoever was to start the command was killed; whether it has run is unknown."""
+    """The shim was killed while it started the command; whether the command ran is unknown."""
 
 
 class ProcessLost(Exception):
-    """The command was killed because whoever watched over it is gone; how it ended is unknown."""
+    """The command was killed because its shim or the supervisor died; its exit code is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """What is run. `environment` is all of the environment; nothing is added to it."""
+    """A command to start. `environment` is the whole environment; the launcher adds nothing."""
 
     argv: tuple[str, ...]  # argv[0]: a name on the PATH of `environment`, or a path with a slash
     environment: Mapping[str, str]
-    directory: str  # where it runs, and what a relative argv[0] is relative to
+    directory: str  # the working directory; a relative argv[0] starts there
     process_type: ProcessType
     terminal: TerminalSize  # of a PTY
 
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a command ended. `code` is 128 + signal after a death by signal."""
+    """The end of a command. `code` is 128 + signal after a death by signal."""
 
     code: int
     signal: int | None = None
 
 
 class Process(Protocol):
-    """A command that was started, and its tree."""
+    """A started command and its process tree."""
 
     @property
     def pid(self) -> int:
-        """The process id of the command, which is that of its session and its group too."""
+        """The process id of the command, also the id of its session and of its process group."""
         ...
 
     async def read(self) -> tuple[Stream, bytes] | None:
-        """The next bytes of output, 1 to READ_BYTES_MAX of them; None once there will be no more.
+        """The next 1 to READ_BYTES_MAX bytes of output; None at the end of the output.
 
         One task reads at a time.
         """
         ...
 
     async def wait(self) -> Exit:
-        """How the command ended, as soon as it has, though others of its tree may still run.
+        """Waits for the end of the command; other processes of its tree may still run then.
 
-        Raises ProcessLost if that cannot be known.
+        Raises ProcessLost if the exit code cannot be known.
         """
         ...
 
     def resize(self, size: TerminalSize) -> None:
-        """Change the size of the command's terminal; without one, nothing happens."""
+        """Changes the size of the command's terminal; without a terminal, does nothing."""
         ...
 
     async def terminate(self, grace: float) -> None:
-        """End the tree: SIGTERM to each of its processes, SIGKILL after `grace` seconds.
+        """Ends the tree: SIGTERM to each of its processes, SIGKILL after `grace` seconds.
 
-        Returns when no process of the tree is left. A grace of 0 is SIGKILL at once. May
-        be called again, also while another call waits: the earliest SIGKILL counts, and
-        SIGTERM is sent once.
+        Returns when no process of the tree is left. A grace of 0 means SIGKILL at once. A further
+        call is allowed, also while another call waits: the earliest SIGKILL counts, and SIGTERM is
+        sent once.
         """
         ...
 
     async def close(self) -> None:
-        """Kill what is left of the tree and let go of everything; output not yet read is lost."""
+        """Kills the rest of the tree and closes all descriptors; unread output is lost."""
         ...
 
 
 class Launcher(Protocol):
-    """Starts commands."""
+    """Starts commands, each with a process tree of its own."""
 
     async def launch(self, command: Command) -> Process:
-        """Start a command; it runs when this returns. Raises LaunchError."""
+        """Starts a command, which runs when this returns. Raises LaunchError."""
         ...
 
     async def close(self) -> None:
-        """Kill every tree that is left; safe to call twice."""
+        """Kills every tree that is left; safe to call twice."""
         ...

@@ -1,23 +1,26 @@
-"""Leaves: control groups of version 2, one a shim and its job, which no process of that can leave.
+"""Cgroups: control groups of version 2, one for each shim and its job.
+
+A process starts in the cgroup of its parent, and neither fork, setsid nor exec takes it out. A job
+with write access to the parent cgroup can move its processes; cgroup_tree.py finds them by descent.
 
 Rules
 
-1. A supervisor has a folder of its own below the control group that the worker is in, and holds
-   a lock on it (flock) for as long as it lives. A folder whose lock is free is that of a
-   supervisor that is dead: what still runs in it is killed, and it is removed.
-2. A shim joins its leaf before it starts anything, so that its commands begin there and
-   nothing they start can be elsewhere. To join takes 8 ms on an idle machine (the kernel waits for
-   every processor), which is why no command does it on its way to exec.
-3. `cgroup.kill` kills all of a leaf at once, forks in progress included. A shim steps out before,
-   so that it can tell how its command ended.
-4. A leaf serves one job after the other, as long as each has ended by itself, with all of its
-   processes, and has made no groups in it.
+1. A supervisor creates a cgroup below the worker's own, and a cgroup for each shim below that. It
+   holds a lock (flock) on the folder of its cgroup as long as it lives. A free lock means that the
+   supervisor is dead: the next supervisor kills the processes in the cgroup and removes it.
+2. A shim joins its cgroup before it starts a command, so the command and all of its descendants
+   start there. To join takes 8 ms on an idle machine (the kernel waits for every processor), so
+   no command joins on its way to exec.
+3. `cgroup.kill` kills every process of a cgroup at once, forks in progress included. A shim moves
+   out of its cgroup first, so that it can report how its command ended.
+4. A cgroup serves one job after the other, as long as every process of each job ended by itself
+   and no job created cgroups below it.
 
-No controller is used, only membership: that needs no privilege but to write to the
+No controller is used, only membership. Membership needs no privilege except to write to the
 folder, which may lie below /sys/fs/cgroup/unified beside version 1.
 
-Rejected: a process id in the folder's name to tell the dead from the living. Process ids
-are reused, and mean something else in each pid namespace; locks do not.
+Rejected: a process id in the folder's name to tell a dead supervisor from a living one. Process
+ids are reused, and differ between pid namespaces; locks do not.
 """
 
 import contextlib
@@ -35,7 +38,7 @@ _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
 class Cgroup:
-    """One control group and those below it."""
+    """One cgroup, by the path of its folder."""
 
     __slots__ = ("path",)
 
@@ -43,12 +46,12 @@ class Cgroup:
         self.path = path
 
     @property
-    def bare(self) -> bool:
-        """Whether there are no groups below it."""
-        return os.stat(self.path).st_nlink == 2  # itself, and `.`; a group below adds its `..`
+    def has_children(self) -> bool:
+        """Whether there are cgroups below this one."""
+        return os.stat(self.path).st_nlink != 2  # its name, and `.`; a child adds its `..`
 
     def join(self) -> None:
-        """Move this process into it. Raises OSError."""
+        """Moves this process into the cgroup. Raises OSError."""
         descriptor = os.open(f"{self.path}/cgroup.procs", os.O_WRONLY)
         try:
             os.write(descriptor, b"0")
@@ -56,11 +59,11 @@ class Cgroup:
             os.close(descriptor)
 
     def open_events(self) -> int:
-        """A descriptor that has POLLPRI whenever `populated` changes."""
+        """Opens a descriptor that has POLLPRI whenever `populated` changes. Raises OSError."""
         return os.open(f"{self.path}/cgroup.events", os.O_RDONLY)
 
     def kill(self) -> None:
-        """SIGKILL to every process in it."""
+        """Sends SIGKILL to every process in the cgroup and below."""
         try:
             with open(f"{self.path}/cgroup.kill", "wb", buffering=0) as file:
                 file.write(b"1")
@@ -69,15 +72,15 @@ class Cgroup:
                 raise
 
     def signal(self, *numbers: int) -> None:
-        """Send signals to each process that is in it now."""
+        """Sends signals to each process that is now in the cgroup or below."""
         for pid in self._processes():
             try:
                 handle = os.pidfd_open(pid)
             except ProcessLookupError:
                 continue
             try:
-                # A process id may have been given to another since it was listed; a handle may
-                # not, so a process that is listed still, now, is the one that the handle names.
+                # The kernel may have given the id to another process since it was listed. A
+                # handle stays with its process: if the id is still listed, the handle is right.
                 if pid in self._processes():
                     for number in numbers:
                         signal.pidfd_send_signal(handle, number)
@@ -87,9 +90,9 @@ class Cgroup:
                 os.close(handle)
 
     def remove(self) -> bool:
-        """Remove it and all below it, but for what is populated; whether that was all.
+        """Removes the cgroup and all empty ones below it; returns whether it is gone.
 
-        A process may be reaped a moment before it leaves its group.
+        A process may be reaped a moment before it leaves its cgroup.
         """
         for folder, _, _ in os.walk(self.path, topdown=False):
             with contextlib.suppress(OSError):
@@ -103,12 +106,12 @@ class Cgroup:
                 with open(f"{folder}/cgroup.procs", "rb") as file:
                     found.update(map(int, file.read().split()))
             except OSError:
-                continue  # it was removed, or a threaded group has no list of processes
+                continue  # removed meanwhile, or a threaded cgroup, which lists no processes
         return found
 
 
 def populated(events: int) -> bool:
-    """Whether a process is left, by open_events(); reading also arms the next POLLPRI."""
+    """Whether a process is left, read from open_events(); reading also arms the next POLLPRI."""
     try:
         return b"populated 1" in os.pread(events, 256, 0)
     except OSError:
@@ -116,7 +119,7 @@ def populated(events: int) -> bool:
 
 
 def own_group() -> str | None:
-    """The folder of the control group (version 2) that this process is in, if it is mounted."""
+    """The folder of this process's cgroup (version 2); None if it is not mounted."""
     try:
         with open("/proc/self/cgroup", encoding="utf-8") as groups:
             inside = next(line[3:].rstrip("\n") for line in groups if line.startswith("0::"))
@@ -125,7 +128,7 @@ def own_group() -> str | None:
                 left, _, right = line.partition(" - ")
                 if right.startswith("cgroup2 "):
                     root, point = (_plain(field) for field in left.split()[3:5])
-                    return _place(inside, root, point)
+                    return _folder(inside, root, point)
     except (OSError, StopIteration):
         return None
     return None
@@ -135,8 +138,8 @@ def _plain(field: str) -> str:
     return _ESCAPE.sub(lambda match: chr(int(match[1], 8)), field)
 
 
-def _place(inside: str, root: str, point: str) -> str | None:
-    """Where the group `inside` is, given that the group `root` is mounted at `point`."""
+def _folder(inside: str, root: str, point: str) -> str | None:
+    """The folder of the cgroup `inside`, given that the cgroup `root` is mounted at `point`."""
     root = root.rstrip("/")
     if inside != root and not inside.startswith(root + "/"):
         return None
@@ -144,57 +147,57 @@ def _place(inside: str, root: str, point: str) -> str | None:
 
 
 def claim(group: str) -> Cgroup | None:
-    """Make and lock a supervisor's folder below `group`; None if jobs cannot be kept there.
+    """Creates and locks a supervisor's cgroup below `group`; None if shims cannot use one there.
 
-    The lock is held by this process, for as long as it lives.
+    This process holds the lock as long as it lives.
     """
     clear(group)
     while True:
-        leaf = Cgroup(f"{group}/{PREFIX}{os.urandom(6).hex()}")
+        cgroup = Cgroup(f"{group}/{PREFIX}{os.urandom(6).hex()}")
         try:
-            os.mkdir(leaf.path, 0o755)
-            descriptor = os.open(leaf.path, os.O_RDONLY | os.O_DIRECTORY)
+            os.mkdir(cgroup.path, 0o755)
+            descriptor = os.open(cgroup.path, os.O_RDONLY | os.O_DIRECTORY)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            continue  # another supervisor took it for a dead one's before it was locked
+            continue  # another supervisor took it for a dead supervisor's before it was locked
         except OSError:
             return None
-        if os.path.exists(leaf.path):
+        if os.path.exists(cgroup.path):
             break
         os.close(descriptor)
-    if _usable(leaf):
-        return leaf
-    leaf.remove()
+    if _usable(cgroup):
+        return cgroup
+    cgroup.remove()
     return None
 
 
 def clear(group: str) -> None:
-    """Kill and remove what dead supervisors left below `group`."""
+    """Kills the processes in the cgroups of dead supervisors below `group`, and removes these."""
     for name in os.listdir(group):
         if not name.startswith(PREFIX):
             continue
-        leaf = Cgroup(f"{group}/{name}")
+        cgroup = Cgroup(f"{group}/{name}")
         try:
-            descriptor = os.open(leaf.path, os.O_RDONLY | os.O_DIRECTORY)
+            descriptor = os.open(cgroup.path, os.O_RDONLY | os.O_DIRECTORY)
         except OSError:
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _kill_and_wait(leaf)
-            leaf.remove()
+            _kill_and_wait(cgroup)
+            cgroup.remove()
         except OSError:
             continue
         finally:
             os.close(descriptor)
 
 
-def _kill_and_wait(leaf: Cgroup) -> None:
-    events = leaf.open_events()
+def _kill_and_wait(cgroup: Cgroup) -> None:
+    events = cgroup.open_events()
     try:
         poll = select.poll()
         poll.register(events, select.POLLPRI)
-        leaf.kill()
+        cgroup.kill()
         while populated(events):
             if not poll.poll(STALE_MILLIS_MAX):
                 return
@@ -202,11 +205,11 @@ def _kill_and_wait(leaf: Cgroup) -> None:
         os.close(events)
 
 
-def _usable(leaf: Cgroup) -> bool:
-    """Whether a child can join a leaf of this folder, and be killed there."""
-    if not os.path.exists(f"{leaf.path}/cgroup.kill"):
+def _usable(cgroup: Cgroup) -> bool:
+    """Whether a child process can join a cgroup below this one, and be killed there."""
+    if not os.path.exists(f"{cgroup.path}/cgroup.kill"):
         return False
-    trial = Cgroup(f"{leaf.path}/trial")
+    trial = Cgroup(f"{cgroup.path}/trial")
     try:
         os.mkdir(trial.path)
         pid = os.fork()

@@ -1,4 +1,4 @@
-"""The tree of a job as a control group, seen from its shim; leaf.py has the rules."""
+"""A job's process tree as a cgroup, from the view of its shim; cgroup.py has the rules."""
 
 import contextlib
 import os
@@ -9,35 +9,34 @@ from airunner.worker.supervisor.subreaper_tree import kill_below
 
 
 class CgroupTree:
-    """All that is in the leaf in which the shim is too."""
+    """Every process in the cgroup of the shim, and below the shim; a Tree."""
 
-    def __init__(self, leaf: Cgroup, outside: Cgroup) -> None:
-        """`outside` is where the shim goes before it kills."""
-        self._leaf = leaf
+    def __init__(self, cgroup: Cgroup, outside: Cgroup) -> None:
+        """`outside` is the cgroup to which the shim moves before it kills."""
+        self._cgroup = cgroup
         self._outside = outside
         self._inside = False
 
     def enter(self) -> None:
-        """Have what is started from now on in the tree. Raises OSError."""
-        self._leaf.join()
+        """As Tree.enter."""
+        self._cgroup.join()
         self._inside = True
 
     @property
-    def untouched(self) -> bool:
-        """Whether no job has made groups in the leaf."""
-        return self._leaf.bare
+    def reusable(self) -> bool:
+        """Whether no job has created cgroups below this one."""
+        return not self._cgroup.has_children
 
     def term(self) -> None:
-        """SIGTERM to every process, and SIGCONT, lest one that is stopped does not hear it."""
-        self._leaf.signal(signal.SIGTERM, signal.SIGCONT)  # to which the shim is deaf
+        """As Tree.term."""
+        self._cgroup.signal(signal.SIGTERM, signal.SIGCONT)  # neither affects the shim
 
     def kill(self) -> None:
-        """SIGKILL to every process."""
+        """As Tree.kill."""
         if self._inside:
-            with contextlib.suppress(
-                OSError
-            ):  # else the shim dies too: its supervisor does the rest
+            # If the move fails, the shim dies too, and its supervisor kills the rest.
+            with contextlib.suppress(OSError):
                 self._outside.join()
             self._inside = False
-        self._leaf.kill()
-        kill_below(os.getpid())  # what a privileged job has moved to other groups
+        self._cgroup.kill()
+        kill_below(os.getpid())  # processes that a privileged job has moved to other cgroups

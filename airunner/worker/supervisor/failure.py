@@ -1,4 +1,4 @@
-"""Why a shim could not start a command, as the error that a submitter reads."""
+"""The error messages for a command that a shim could not start, as the submitter reads them."""
 
 import errno
 import os
@@ -17,9 +17,9 @@ SUPERVISOR_GONE = (
 )
 
 
-def failure(said: bytes, command: Command) -> LaunchError:
-    """The error for what follows FAILED, with a sentence that says what to do."""
-    kind, number, name = said.split(b" ", 2)
+def failure(text: bytes, command: Command) -> LaunchError:
+    """The error for the text after FAILED in a shim's message, with a remedy where one is known."""
+    kind, number, name = text.split(b" ", 2)
     code, path = int(number), os.fsdecode(name)
     why = os.strerror(code)
     match kind.decode():

@@ -1,4 +1,4 @@
-"""The supervisor's event loop: one thread, one poll, and the children that have ended."""
+"""The event loop of the supervisor and of its shims: one thread, one poll(), and ended children."""
 
 import os
 import select
@@ -11,32 +11,35 @@ Death = tuple[int, int]  # process id, wait status
 
 
 class Loop:
-    """Calls whoever waits for a descriptor. A call may come without cause, and must bear it."""
+    """Calls a callback for each event of a descriptor.
+
+    A callback must tolerate a call without an event.
+    """
 
     def __init__(self) -> None:
         self._poll = select.poll()
         self._calls: dict[int, Call] = {}
 
     def watch(self, descriptor: int, call: Call, mask: int = select.POLLIN) -> None:
-        """Call whenever the descriptor has an event of the mask, or is at its end."""
+        """Registers a callback for the events of the mask and for the end of the descriptor."""
         self._calls[descriptor] = call
         self._poll.register(descriptor, mask)
 
     def unwatch(self, descriptor: int) -> None:
-        """Do not call any more; said before the descriptor is closed, and safe to say twice."""
+        """Removes a callback, before the descriptor is closed; safe to call twice."""
         if self._calls.pop(descriptor, None):
             self._poll.unregister(descriptor)
 
-    def turn(self) -> None:
-        """Wait for something to happen, and deal with it."""
+    def run_once(self) -> None:
+        """Waits for events and makes their callbacks."""
         for descriptor, _ in self._poll.poll():
             if call := self._calls.get(descriptor):
                 call()
 
     def watch_children(self, ended: Callable[[Sequence[Death], bool], None]) -> None:
-        """Call ended(deaths, alone) whenever children have ended, adopted ones included.
+        """Registers a callback for ended children, adopted orphans included.
 
-        `alone` says that there is none left at all.
+        The callback gets the deaths, and whether this process has no child left.
         """
         reader, writer = os.pipe()
         os.set_blocking(reader, False)
@@ -56,16 +59,16 @@ class Loop:
             else:
                 ended(deaths, False)
 
-        signal.signal(signal.SIGCHLD, _note)
+        signal.signal(signal.SIGCHLD, _ignore)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         self.watch(reader, reap)
 
 
-def _note(number: int, frame: FrameType | None) -> None:
-    """Take the signal; the byte on the wakeup pipe is what counts."""
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """Handles SIGCHLD: only the byte on the wakeup pipe counts."""
 
 
-def said(status: int) -> tuple[int, int]:
-    """An exit code (128 + signal after a death by signal) and that signal, or 0."""
+def exit_status(status: int) -> tuple[int, int]:
+    """The exit code (128 + signal after a death by signal) and the signal, or 0, of a wait status."""
     code = os.waitstatus_to_exitcode(status)
     return (code, 0) if code >= 0 else (128 - code, -code)

@@ -1,16 +1,16 @@
-"""A command's output: the worker's ends of two pipes or of a pseudo-terminal, read when asked.
+"""A command's output: the worker's ends of two pipes or of a pseudo-terminal, read on demand.
 
-    made by the worker            passed to the command
-    pipe: two read ends           the two write ends
-    PTY:  the master              the slave
+             the worker reads         the command gets
+    pipe     two read ends            the two write ends
+    PTY      the master               the slave
 
-Nothing is read ahead: a reader is armed only while somebody waits in read(). A pipe is over
-when the last process that holds its other end has closed it. A terminal may be opened again by
-those whose controlling terminal it is, so it is not over before the tree is; until then
-the worker holds its slave open, and the master reports no end.
+Nothing is read ahead: a reader is armed only while a task waits in read(). A pipe ends when the
+last process that holds a write end has closed it. A process can open its controlling terminal
+again at any time, so a terminal does not end before the process tree does; until then the worker
+keeps the slave open, and the master reports no end.
 
-Once the tree is gone, what is there is all there is: reading goes on until it would block. That
-ends a stream even if a process outside of the tree was handed the descriptor.
+Once the tree is gone, each stream ends at the first read that would block. So a stream ends even
+if a process outside of the tree holds a descriptor of it.
 """
 
 import asyncio
@@ -26,16 +26,16 @@ from airunner.model.reports import Stream
 from airunner.model.spec import TerminalSize
 from airunner.worker.process import READ_BYTES_MAX
 
-PIPE_BYTES: Final = 256 * 1024  # what a pipe holds before its writer blocks, if the system allows
+PIPE_BYTES: Final = 256 * 1024  # capacity of a pipe, after which its writer blocks, if allowed
 
 
 class Output:
     """The open streams of one command, and the descriptors that its child gets."""
 
     def __init__(self, terminal: TerminalSize | None) -> None:
-        """Open the streams. Raises OSError if the system has no room; nothing is open then."""
+        """Opens the streams. Raises OSError if the system has no room; nothing is open then."""
         self.on_end: Callable[[], None] | None = None  # called once, when a read finds the end
-        self._streams: dict[int, Stream] = {}  # the next to be read first
+        self._streams: dict[int, Stream] = {}  # in the order in which they are read
         self._child: list[int] = []
         self._slave = -1
         self._master = -1
@@ -57,7 +57,7 @@ class Output:
             self._streams[reader] = stream
             self._child.append(writer)
             os.set_blocking(reader, False)
-            with contextlib.suppress(OSError):  # beyond what this user's pipes may hold together
+            with contextlib.suppress(OSError):  # over the limit of all pipes of this user
                 fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
     def _open_terminal(self, size: TerminalSize) -> None:
@@ -68,27 +68,27 @@ class Output:
 
     @property
     def child(self) -> list[int]:
-        """What is to be the child's standard output and error, or its terminal."""
+        """The child's descriptors: standard output and standard error, or one terminal."""
         return self._child or [self._slave]
 
     @property
-    def over(self) -> bool:
+    def at_end(self) -> bool:
         """Whether every stream has been read to its end."""
         return not self._streams
 
     def close_child(self) -> None:
-        """Close the child's ends here, once the child has them."""
+        """Closes the worker's copies of the child's descriptors, once the child has them."""
         while self._child:
             os.close(self._child.pop())
 
     def resize(self, size: TerminalSize) -> None:
-        """Tell the terminal its size, if there is a terminal."""
+        """Sets the size of the terminal, if there is a terminal."""
         if self._master in self._streams:
             termios.tcsetwinsize(self._master, (size.rows, size.columns))
 
     async def read(self) -> tuple[Stream, bytes] | None:
-        """The next bytes, from both streams in turn if both have some; None at the end."""
-        await asyncio.sleep(0)  # a command that always has more does not keep others waiting
+        """The next bytes, from both streams in turn if both have bytes; None at the end."""
+        await asyncio.sleep(0)  # a command that never pauses must not keep other tasks waiting
         while self._streams:
             for descriptor, stream in list(self._streams.items()):
                 data = self._take(descriptor)
@@ -102,7 +102,7 @@ class Output:
         return None
 
     def _take(self, descriptor: int) -> bytes | None:
-        """What is there; b"" at the end, None if there is nothing yet."""
+        """The bytes that are available; b"" at the end, None if there are none yet."""
         if descriptor != self._master:
             return _read(descriptor, READ_BYTES_MAX)
         blocks: list[bytes] = []
@@ -138,7 +138,7 @@ class Output:
             self._waiting.set_result(None)
 
     def finish(self) -> None:
-        """No process of the tree is left: what is there now is all."""
+        """Lets each stream end at the first read that would block: the process tree is gone."""
         self._gone = True
         if self._slave >= 0:
             os.close(self._slave)
@@ -146,7 +146,7 @@ class Output:
         self._wake()
 
     def close(self) -> None:
-        """Close what is open; a read that waits returns None."""
+        """Closes all descriptors; a waiting read() returns None."""
         for descriptor in list(self._streams):
             if self._waiting:
                 asyncio.get_running_loop().remove_reader(descriptor)

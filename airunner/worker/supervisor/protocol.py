@@ -1,4 +1,4 @@
-"""What a worker, its supervisor and the supervisor's shims say to each other.
+"""The messages between a worker, its supervisor and the supervisor's shims.
 
     worker                              supervisor, on the control socket
              <------   ready            once
@@ -7,23 +7,23 @@
 
     worker                              shim, on its channel
       run, 1 to 3 descriptors ----->    start a command
-             <------   pid, or failed   it runs, or it does not: then the shim is free again
-      term, kill             ------>
+             <------   pid, or failed   it runs, or it does not: then the shim is idle again
+      term, kill             ------>    signal every process of the tree
              <------   exit             the command has ended
-             <------   gone             so has its tree, and the shim is free again
+             <------   gone             its tree has ended too, and the shim is idle again
 
-The *control socket* are one pair of SOCK_SEQPACKET sockets for the life of both processes; their
-end, however it comes about, is the order to kill everything. Each shim has a *channel*, a
-pair of its own; its end is the order to kill what runs, and to go. The end of a channel at the
-worker's side says that the shim is gone, and with it every process of its tree. Messages are a few
-bytes, so that neither side ever waits to send one, but for the command: what is larger than
-COMMAND_BYTES_MAX of arguments and environment travels as a file in memory.
+The *control socket* is one pair of SOCK_SEQPACKET sockets for the life of both processes. Its end,
+for any reason, orders the supervisor to kill every tree. Each shim has a *channel*, a pair of its
+own. The end of a channel at the shim's side orders the shim to kill the tree and to exit; at the
+worker's side it says that the shim and every process of its tree are gone. Messages are a few
+bytes long, so neither side ever waits to send one. The exception is the command: arguments and an
+environment above COMMAND_BYTES_MAX travel in a memory file.
 
-Output passes neither the supervisor nor a shim. The worker makes the pipes or the terminal and
-passes the child's ends.
+Output passes through neither the supervisor nor a shim. The worker creates the pipes or the
+terminal and passes the child's ends.
 
-This module and all that the supervisor imports use the standard library alone, and little
-of it: the supervisor is forked for each shim, and must start fast and stay small.
+This module and every import of the supervisor use the standard library alone, and little of it:
+the supervisor is forked for each shim, and must start fast and stay small.
 """
 
 import array
@@ -31,12 +31,12 @@ import os
 import socket
 from typing import Final
 
-RUN: Final = b"run "  # and a command as of pack(), or nothing: then the last descriptor is its file
+RUN: Final = b"run "  # and pack()'s bytes, or nothing: then the last descriptor is their file
 TERM: Final = b"term"  # SIGTERM and SIGCONT to every process of the tree
 KILL: Final = b"kill"  # SIGKILL, until no process of the tree is left
 
 PID: Final = b"pid"  # " number": the command runs
-FAILED: Final = b"failed"  # " kind errno path": it does not
+FAILED: Final = b"failed"  # " kind errno path": the command was not started
 EXIT: Final = b"exit"  # " code signal": the command itself has ended; signal 0 is none
 LOST: Final = b"lost"  # the supervisor died; the tree is being killed
 GONE: Final = b"gone"  # no process of the tree is left; may follow in the same message as EXIT
@@ -46,10 +46,10 @@ NOT_FOUND: Final = "missing"
 NOT_EXECUTABLE: Final = "forbidden"
 BROKEN: Final = "setup"
 
-READY: Final = b"ready"  # " kind directory": the control socket' first message
-REFUSED: Final = b"refused"  # " sentence": instead of it
+READY: Final = b"ready"  # " kind directory": the first message on the control socket
+REFUSED: Final = b"refused"  # " sentence": instead of READY
 
-WORD_BYTES_MAX: Final = 8192  # one message between the processes
+MESSAGE_BYTES_MAX: Final = 8192  # one message between the processes
 COMMAND_BYTES_MAX: Final = 64 * 1024  # command in a message; a larger one travels as a file
 DESCRIPTORS_MAX: Final = 3  # descriptors of a message: two pipes or a terminal, and a file
 
@@ -60,38 +60,39 @@ AUTO: Final = "auto"
 _READ_BYTES: Final = 1 << 20
 
 
-def tell(channel: socket.socket, word: bytes) -> None:
-    """Send a word without waiting; a peer that is gone has no use for it."""
+def send(channel: socket.socket, message: bytes) -> None:
+    """Sends a message without waiting; drops it if the peer is gone."""
     try:
-        channel.send(word, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        channel.send(message, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
     except OSError:
-        return  # its end is an event of its own, which the caller watches for
+        return  # the end of the channel is an event of its own, which the caller watches for
 
 
-def hear(channel: socket.socket) -> bytes | None:
-    """The next word; b"" at the end of the channel, None if there is no word yet."""
+def receive(channel: socket.socket) -> bytes | None:
+    """The next message; b"" at the end of the channel, None if no message has arrived yet."""
     while True:
         try:
-            return channel.recv(WORD_BYTES_MAX, socket.MSG_DONTWAIT)
+            return channel.recv(MESSAGE_BYTES_MAX, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return None
         except ConnectionResetError:
-            # The peer has closed its end before it heard our last word. That is said once, and
-            # ahead of the words that the peer has sent: they are still there.
+            # The peer closed its end before it read our last message. The kernel reports that
+            # once, ahead of the messages that the peer has sent, which are still there.
             continue
         except OSError:
             return b""
 
 
-def receive(channel: socket.socket, size: int) -> tuple[bytes, list[int]] | None:
-    """As hear(), with descriptors; socket.recv_fds drops its flags, close-on-exec among them.
+def receive_with_descriptors(channel: socket.socket, size: int) -> tuple[bytes, list[int]] | None:
+    """As receive(), with descriptors, which close on exec.
 
-    If there is no room for all of them, the kernel has closed the rest.
+    socket.recv_fds does not pass its flags on, MSG_CMSG_CLOEXEC among them. If this process has no
+    room for all descriptors, the kernel has closed the rest.
     """
     descriptors = array.array("i")
     room = socket.CMSG_SPACE(DESCRIPTORS_MAX * descriptors.itemsize)
     try:
-        word, parts, _, _ = channel.recvmsg(
+        message, parts, _, _ = channel.recvmsg(
             size, room, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
         )
     except BlockingIOError:
@@ -101,24 +102,24 @@ def receive(channel: socket.socket, size: int) -> tuple[bytes, list[int]] | None
     for level, type, data in parts:
         assert (level, type) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
         descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
-    return word, descriptors.tolist()
+    return message, descriptors.tolist()
 
 
 def pack(terminal: bool, directory: bytes, argv: list[bytes], environment: list[bytes]) -> bytes:
-    """A command as bytes: NUL ends each field, which none of them can contain."""
+    """A command as bytes; NUL, which no field can contain, ends each field."""
     head = [b"terminal" if terminal else b"pipe", directory, b"%d" % len(argv)]
     return b"\0".join((*head, *argv, *environment, b""))
 
 
 def unpack(packed: bytes) -> tuple[bool, bytes, list[bytes], list[bytes]]:
-    """What `pack` was given."""
+    """The arguments of pack()."""
     kind, directory, count, *rest = packed.split(b"\0")[:-1]
     argc = int(count)
     return kind == b"terminal", directory, rest[:argc], rest[argc:]
 
 
 def read_file(descriptor: int) -> bytes:
-    """All that is in a file."""
+    """The whole content of a file."""
     blocks: list[bytes] = []
     offset = 0
     while block := os.pread(descriptor, _READ_BYTES, offset):

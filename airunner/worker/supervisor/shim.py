@@ -1,17 +1,17 @@
-"""A shim: the small process that starts one command at a time, and watches over its tree.
+"""A shim: the small process that starts one command at a time and watches its process tree.
 
 Rules
 
-1. A shim is the parent of its command and a subreaper, so that whatever of the tree is orphaned
-   becomes its child. The tree is over when the shim has no child left. There is no other test, and nothing
-   to poll.
-2. It listens to its *channel*, and to the *lifeline*, a pipe whose other end the supervisor alone
-   holds; the end of either is the order to kill and to go.
-3. It takes the next command only if the last one and all of its tree have ended by themselves. One
-   that had to kill goes when that is done, and a fresh one takes its place.
+1. A shim is the parent of its command and a subreaper, so every orphan of the tree becomes its
+   child. The tree has ended when the shim has no child left. No other test is needed, and nothing
+   is polled.
+2. A shim listens to its *channel* and to the *lifeline*, a pipe whose other end only the
+   supervisor holds. The end of either orders the shim to kill its tree and to exit.
+3. A shim takes the next command only if the last command and its whole tree ended by themselves.
+   A shim that had to kill exits afterwards, and a fresh one takes its place.
 
-Rejected: a fork for each command, which copies a Python each time (spawn.py has the numbers); commands
-of the supervisor itself, which cannot be in the control group of each.
+Rejected: a fork for each command, which copies a Python process each time (spawn.py has the
+numbers); commands as children of the supervisor, which cannot be in the cgroup of each command.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ import socket
 from collections.abc import Sequence
 from typing import NoReturn, Protocol
 
-from airunner.worker.supervisor.loop import Death, Loop, said
+from airunner.worker.supervisor.loop import Death, Loop, exit_status
 from airunner.worker.supervisor.protocol import (
     BROKEN,
     COMMAND_BYTES_MAX,
@@ -35,36 +35,36 @@ from airunner.worker.supervisor.protocol import (
     RUN,
     TERM,
     read_file,
-    receive,
-    tell,
+    receive_with_descriptors,
+    send,
 )
-from airunner.worker.supervisor.spawn import UMASK, Unstartable, spawn
+from airunner.worker.supervisor.spawn import UMASK, SpawnFailed, spawn
 from airunner.worker.supervisor.subreaper_tree import set_subreaper
 
 
 class Tree(Protocol):
-    """One way to keep a job's processes together; cgroup.py and subreaper.py are two."""
+    """A way to find every process of a job: cgroup_tree.py or subreaper_tree.py."""
 
     @property
-    def untouched(self) -> bool:
-        """Whether jobs have left nothing of their own behind."""
+    def reusable(self) -> bool:
+        """Whether earlier jobs have left nothing in the tree, so that another job may use it."""
         ...
 
     def enter(self) -> None:
-        """Have what is started from now on in the tree. Raises OSError."""
+        """Puts every command that starts from now on into the tree. Raises OSError."""
         ...
 
     def term(self) -> None:
-        """SIGTERM to every process, and SIGCONT, lest one that is stopped does not hear it."""
+        """Sends SIGTERM to every process, and SIGCONT, so that a stopped process receives it."""
         ...
 
     def kill(self) -> None:
-        """SIGKILL to every process."""
+        """Sends SIGKILL to every process."""
         ...
 
 
 class Shim:
-    """What a process forked from the supervisor runs."""
+    """The program of a process that the supervisor has forked."""
 
     def __init__(self, channel: socket.socket, lifeline: int, tree: Tree) -> None:
         self._channel = channel
@@ -72,11 +72,11 @@ class Shim:
         self._tree = tree
         self._loop = Loop()
         self._null = -1
-        self._pid = 0  # of the command that runs, or whose tree does
-        self._going = False  # as soon as no child is left
+        self._pid = 0  # of the command, until its tree has ended
+        self._exiting = False  # the shim exits as soon as it has no child left
 
     def run(self) -> NoReturn:
-        """Serve until told to go; nothing is left then, and the exit code is 0."""
+        """Serves until it is ordered to exit; then no child is left, and the exit code is 0."""
         code = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -85,44 +85,45 @@ class Shim:
             os.umask(UMASK)
             self._null = os.open(os.devnull, os.O_RDONLY)
             self._tree.enter()
-            self._loop.watch_children(self._ended)
-            self._loop.watch(self._channel.fileno(), self._obey)
-            self._loop.watch(self._lifeline, self._orphaned)
+            self._loop.watch_children(self._children_ended)
+            self._loop.watch(self._channel.fileno(), self._handle_order)
+            self._loop.watch(self._lifeline, self._supervisor_died)
             while True:
-                self._loop.turn()
-        except _Over:
+                self._loop.run_once()
+        except _Finished:
             code = 0
         finally:
             os._exit(code)
 
-    def _obey(self) -> None:
-        if (received := receive(self._channel, len(RUN) + COMMAND_BYTES_MAX)) is None:
+    def _handle_order(self) -> None:
+        size = len(RUN) + COMMAND_BYTES_MAX
+        if (received := receive_with_descriptors(self._channel, size)) is None:
             return
-        word, descriptors = received
-        if word.startswith(RUN):
-            self._start(word[len(RUN) :], descriptors)
-        elif not word:
+        message, descriptors = received
+        if message.startswith(RUN):
+            self._start(message[len(RUN) :], descriptors)
+        elif not message:
             self._loop.unwatch(self._channel.fileno())
-            self._go()
-        elif self._pid:  # else that was for a tree that is gone
-            if word == TERM:
+            self._kill_and_exit()
+        elif self._pid:  # else the order is for a tree that has ended
+            if message == TERM:
                 self._tree.term()
-            elif word == KILL:
-                self._go()
+            elif message == KILL:
+                self._kill_and_exit()
 
     def _start(self, packed: bytes, descriptors: list[int]) -> None:
         try:
-            word = self._spawn(packed, descriptors)
+            answer = self._spawn(packed, descriptors)
         except OSError as error:
             path = os.fsencode(error.filename or b"")
-            word = _failed(BROKEN, error.errno or 0, path)
+            answer = _failed(BROKEN, error.errno or 0, path)
         finally:
             for each in descriptors:
                 os.close(each)
-        tell(self._channel, word)
+        send(self._channel, answer)
 
     def _spawn(self, packed: bytes, descriptors: list[int]) -> bytes:
-        if not descriptors:  # there was no room for them
+        if not descriptors:  # this process had no room for them
             return _failed(BROKEN, errno.EMFILE, b"")
         try:
             streams = descriptors
@@ -130,38 +131,38 @@ class Shim:
                 *streams, file = descriptors
                 packed = read_file(file)
             self._pid = spawn(packed, self._null, streams)
-        except Unstartable as error:
+        except SpawnFailed as error:
             return _failed(error.kind, error.code, error.path)
         return b"%b %d" % (PID, self._pid)
 
-    def _ended(self, deaths: Sequence[Death], alone: bool) -> None:
-        words = [b"%b %d %d" % (EXIT, *said(status)) for pid, status in deaths if pid == self._pid]
-        if alone and not self._going and self._tree.untouched:
-            words.append(GONE)
+    def _children_ended(self, deaths: Sequence[Death], alone: bool) -> None:
+        parts = [
+            b"%b %d %d" % (EXIT, *exit_status(status)) for pid, status in deaths if pid == self._pid
+        ]
+        if alone and not self._exiting and self._tree.reusable:
+            parts.append(GONE)
             self._pid = 0
-        if words:
-            tell(self._channel, b" ".join(words))
+        if parts:
+            send(self._channel, b" ".join(parts))
         if alone and self._pid:
-            raise _Over
-        if self._going:
+            raise _Finished
+        if self._exiting:
             self._tree.kill()
 
-    def _orphaned(self) -> None:
-        """The supervisor is dead."""
+    def _supervisor_died(self) -> None:
         self._loop.unwatch(self._lifeline)
-        tell(self._channel, LOST)
-        self._go()
+        send(self._channel, LOST)
+        self._kill_and_exit()
 
-    def _go(self) -> None:
-        """Kill what is left, and go."""
-        self._going = True
+    def _kill_and_exit(self) -> None:
+        self._exiting = True
         if not self._pid:
-            raise _Over
+            raise _Finished
         self._tree.kill()
 
 
-class _Over(Exception):
-    """No process of the tree is left, and the shim goes."""
+class _Finished(Exception):
+    """No process of the tree is left, and the shim exits."""
 
 
 def _failed(kind: str, code: int, path: bytes) -> bytes:
@@ -169,8 +170,8 @@ def _failed(kind: str, code: int, path: bytes) -> bytes:
 
 
 def _close_all_but(*kept: int) -> None:
-    """Close the descriptors that fork has copied from the supervisor."""
+    """Closes the descriptors that fork() has copied from the supervisor."""
     for name in os.listdir("/proc/self/fd"):
         if int(name) not in kept:
-            with contextlib.suppress(OSError):  # that of the listing itself
+            with contextlib.suppress(OSError):  # the descriptor of the listing itself
                 os.close(int(name))

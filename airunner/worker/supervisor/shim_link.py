@@ -1,4 +1,4 @@
-"""The worker's end of a shim's channel, and the command that the shim runs, if any."""
+"""The worker's link to one shim: its channel, and the command that the shim runs."""
 
 import asyncio
 import contextlib
@@ -14,100 +14,100 @@ from airunner.worker.supervisor.waits import CgroupRemoval
 
 
 class ShimOwner(Protocol):
-    """Whoever holds the links."""
+    """The owner of the links."""
 
-    def freed(self, link: "ShimLink") -> None:
-        """Its shim can run another command."""
+    def shim_idle(self, link: "ShimLink") -> None:
+        """Takes back a shim that can run another command."""
         ...
 
-    def dismiss(self, link: "ShimLink") -> None:
-        """Have its shim and all below it killed: it does not answer."""
+    def kill_shim(self, link: "ShimLink") -> None:
+        """Has a shim that does not answer killed, and every process below it."""
         ...
 
-    def over(self, link: "ShimLink") -> None:
-        """Its shim is gone, and every process of its tree."""
+    def shim_gone(self, link: "ShimLink") -> None:
+        """Forgets a shim; no process of its tree is left."""
         ...
 
 
 class ShimLink:
-    """One shim."""
+    """The link to one shim."""
 
     def __init__(
-        self, number: int, channel: socket.socket, leaf: Cgroup | None, holder: ShimOwner
+        self, number: int, channel: socket.socket, cgroup: Cgroup | None, owner: ShimOwner
     ) -> None:
-        """`leaf` is where the shim is, if it is in one; `number` is its name."""
+        """`number` identifies the shim to the supervisor; `cgroup` is the shim's, if it has one."""
         self.number = number
-        self.kept: ShimProcess | None = None
+        self.process: ShimProcess | None = None
         self._channel = channel
-        self._leaf = leaf
-        self._holder = holder
-        self._over = asyncio.Event()
+        self._cgroup = cgroup
+        self._owner = owner
+        self._gone = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(channel.fileno(), self._listen)
+        self._loop.add_reader(channel.fileno(), self._receive)
 
-    def run(self, kept: ShimProcess, packed: bytes) -> None:
-        """Have a command started. Raises OSError: then it is not, and the shim is let go."""
+    def run(self, process: ShimProcess, packed: bytes) -> None:
+        """Orders the shim to start a command. Releases the shim and raises OSError if it cannot."""
         try:
-            with _order(packed, kept.streams) as (word, descriptors):
-                socket.send_fds(self._channel, [word], descriptors, socket.MSG_NOSIGNAL)
+            with _run_order(packed, process.streams) as (message, descriptors):
+                socket.send_fds(self._channel, [message], descriptors, socket.MSG_NOSIGNAL)
         except OSError:
             self.release()
             raise
-        self.kept = kept
-        kept.link = self
+        self.process = process
+        process.link = self
 
     def term(self) -> None:
-        """Have SIGTERM sent to all of the tree."""
-        protocol.tell(self._channel, protocol.TERM)
+        """Orders the shim to send SIGTERM to every process of the tree."""
+        protocol.send(self._channel, protocol.TERM)
 
     def kill(self) -> None:
-        """Have the tree killed."""
-        protocol.tell(self._channel, protocol.KILL)
+        """Orders the shim to kill the tree."""
+        protocol.send(self._channel, protocol.KILL)
 
     def kill_shim(self) -> None:
-        """Have the shim killed with it."""
-        if self._leaf:
-            self._leaf.kill()
-        self._holder.dismiss(self)
+        """Has the shim killed with the tree."""
+        if self._cgroup:
+            self._cgroup.kill()
+        self._owner.kill_shim(self)
 
     def release(self) -> None:
-        """Let the shim go, and kill what it runs."""
+        """Orders the shim to kill its tree, if any, and to exit."""
         with contextlib.suppress(OSError):
             self._channel.shutdown(socket.SHUT_WR)
 
     async def ended(self) -> None:
-        """Return when the shim is gone, and every process of its tree."""
-        await self._over.wait()
+        """Returns when the shim and every process of its tree are gone."""
+        await self._gone.wait()
 
-    def _listen(self) -> None:
-        """Take the words that have arrived."""
-        while (word := protocol.hear(self._channel)) is not None:
-            if not word:
-                self._lose()
+    def _receive(self) -> None:
+        """Handles the messages that have arrived."""
+        while (message := protocol.receive(self._channel)) is not None:
+            if not message:
+                self._channel_ended()
                 return
-            if self.kept and self.kept.hear(word):
-                self.kept = None
-                self._holder.freed(self)
+            if self.process and self.process.handle(message):
+                self.process = None
+                self._owner.shim_idle(self)
 
-    def _lose(self) -> None:
-        """The shim is gone. If its supervisor is as well, a leaf is killed from here."""
+    def _channel_ended(self) -> None:
+        """Kills the rest of the shim's cgroup: the supervisor, if dead as well, cannot do it."""
         self._loop.remove_reader(self._channel.fileno())
         self._channel.close()
-        if self._leaf:
-            CgroupRemoval(self._leaf, self._end)
+        if self._cgroup:
+            CgroupRemoval(self._cgroup, self._end)
         else:
             self._end()
 
     def _end(self) -> None:
-        if self.kept:
-            self.kept.over()
-        self._over.set()
-        self._holder.over(self)
+        if self.process:
+            self.process.tree_gone()
+        self._gone.set()
+        self._owner.shim_gone(self)
 
 
 @contextlib.contextmanager
-def _order(packed: bytes, streams: Sequence[int]) -> Iterator[tuple[bytes, Sequence[int]]]:
-    """A command as a message, and its descriptors. Raises OSError."""
+def _run_order(packed: bytes, streams: Sequence[int]) -> Iterator[tuple[bytes, Sequence[int]]]:
+    """The RUN message of a command, and its descriptors. Raises OSError."""
     if len(packed) <= protocol.COMMAND_BYTES_MAX:
         yield protocol.RUN + packed, streams
         return

@@ -1,4 +1,4 @@
-"""One command under a shim: a Process."""
+"""One command under a shim, as the worker sees it: a Process."""
 
 import asyncio
 from typing import Final, Protocol
@@ -12,12 +12,12 @@ from airunner.worker.supervisor.output import Output
 
 KILL_SECONDS_MAX: Final = 3.0  # time in which a shim must kill its tree
 
-SHIM_GONE: Final = "the shim that watches over this command was killed"
-SUPERVISOR_GONE: Final = "the supervisor of this worker's processes has ended"
+SHIM_KILLED: Final = "the shim that watches over this command was killed"
+SUPERVISOR_ENDED: Final = "the supervisor of this worker's processes has ended"
 
 
 class TreeSignals(Protocol):
-    """What a command has of its shim's link."""
+    """The part of a ShimLink that a command uses."""
 
     def term(self) -> None: ...
 
@@ -27,10 +27,10 @@ class TreeSignals(Protocol):
 
 
 class ShimProcess:
-    """A Process; hear() and over() are for its link."""
+    """A Process. Its ShimLink calls handle() and tree_gone()."""
 
     def __init__(self, command: Command) -> None:
-        """Open its streams. Raises OSError if the system has no room."""
+        """Opens the streams of the command. Raises OSError if the system has no room."""
         self.pid = 0
         self.link: TreeSignals | None = None
         self._command = command
@@ -38,25 +38,25 @@ class ShimProcess:
         self._loop = asyncio.get_running_loop()
         self._launched: asyncio.Future[None] = self._loop.create_future()
         self._exit: Exit | None = None
-        self._lost = SHIM_GONE  # why that is not known
-        self._ended = asyncio.Event()  # the command, or all knowledge of it
-        self._gone = asyncio.Event()  # every process of the tree
+        self._exit_unknown_because = SHIM_KILLED
+        self._ended = asyncio.Event()  # the command has ended, or its end will never be known
+        self._tree_gone = asyncio.Event()
         self._terminating = False
-        self._killed = False
+        self._kill_ordered = False
         self._kill: asyncio.TimerHandle | None = None
-        self._output.on_end = self._settle
+        self._output.on_end = self._plan_kill
 
     @property
     def streams(self) -> list[int]:
-        """What the command gets."""
+        """The descriptors that the command gets."""
         return self._output.child
 
-    def sent(self) -> None:
-        """The shim has the streams."""
+    def streams_sent(self) -> None:
+        """Closes the worker's copies of the descriptors that the shim has now."""
         self._output.close_child()
 
     async def launched(self) -> None:
-        """Return when the command runs. Raises LaunchError."""
+        """Returns when the command runs. Raises LaunchError."""
         await self._launched
 
     async def read(self) -> tuple[Stream, bytes] | None:
@@ -67,7 +67,7 @@ class ShimProcess:
         """As Process.wait."""
         await self._ended.wait()
         if self._exit is None:
-            raise ProcessLost(f"{self._lost}, and the job with it")
+            raise ProcessLost(f"{self._exit_unknown_because}, and the job with it")
         return self._exit
 
     def resize(self, size: TerminalSize) -> None:
@@ -76,69 +76,69 @@ class ShimProcess:
 
     async def terminate(self, grace: float) -> None:
         """As Process.terminate."""
-        if self.link and not self._gone.is_set():
+        if self.link and not self._tree_gone.is_set():
             if grace > 0 and not self._terminating:
                 self.link.term()
             self._terminating = True
             self._kill_after(grace)
-            await self._gone.wait()
+            await self._tree_gone.wait()
 
     async def close(self) -> None:
         """As Process.close."""
         try:
             await self.terminate(0)
-        finally:  # though the caller does not wait for it, the tree is being killed
+        finally:  # if the caller is cancelled, the shim kills the tree all the same
             self._output.close()
 
-    def hear(self, word: bytes) -> bool:
-        """Take a word of the shim; whether it is the last about this command."""
-        match word.split():
+    def handle(self, message: bytes) -> bool:
+        """Handles a message of the shim; returns whether it is the last one about this command."""
+        match message.split():
             case [protocol.PID, number]:
                 self.pid = int(number)
                 if not self._launched.done():
                     self._launched.set_result(None)
             case [protocol.FAILED, *_]:
-                self._fail(failure(word.partition(b" ")[2], self._command))
-                self.over()
+                self._fail(failure(message.partition(b" ")[2], self._command))
+                self.tree_gone()
                 return True
             case [protocol.EXIT, code, number, *gone]:
                 self._exit = Exit(int(code), int(number) or None)
                 self._ended.set()
                 if gone:
-                    self.over()
+                    self.tree_gone()
                     return True
-                self._settle()
+                self._plan_kill()
             case [protocol.LOST]:
-                self._lost = SUPERVISOR_GONE
+                self._exit_unknown_because = SUPERVISOR_ENDED
                 self._ended.set()
             case [protocol.GONE]:
-                self.over()
+                self.tree_gone()
                 return True
         return False
 
-    def over(self) -> None:
-        """No process of the tree is left."""
-        self._fail(LaunchLost(SHIM_GONE))  # unless it was launched
-        self._forget_kill()
+    def tree_gone(self) -> None:
+        """Records that no process of the tree is left."""
+        self._fail(LaunchLost(SHIM_KILLED))  # unless it was launched
+        self._cancel_kill()
         self._ended.set()
-        self._gone.set()
+        self._tree_gone.set()
         self._output.finish()
 
     def _fail(self, why: LaunchError) -> None:
         if not self._launched.done():
             self._launched.set_exception(why)
 
-    def _settle(self) -> None:
-        """The command has ended: the rest of its tree gets LINGER, or nothing if it is silent."""
-        if self._ended.is_set() and not self._gone.is_set() and not self._terminating:
-            self._kill_after(0 if self._output.over else LINGER)
+    def _plan_kill(self) -> None:
+        """Gives the rest of the tree LINGER after the command's end, or no time without output."""
+        if self._ended.is_set() and not self._tree_gone.is_set() and not self._terminating:
+            self._kill_after(0 if self._output.at_end else LINGER)
 
     def _kill_after(self, seconds: float) -> None:
-        """Kill the tree then, or earlier if that was the plan."""
+        """Kills the tree after this time, unless an earlier kill is planned."""
         when = self._loop.time() + seconds
-        if self._killed or (self._kill and when >= self._kill.when()):
+        if self._kill_ordered or (self._kill and when >= self._kill.when()):
             return
-        self._forget_kill()
+        self._cancel_kill()
         if seconds > 0:
             self._kill = self._loop.call_at(when, self._kill_now)
         else:
@@ -146,11 +146,11 @@ class ShimProcess:
 
     def _kill_now(self) -> None:
         assert self.link
-        self._killed = True
+        self._kill_ordered = True
         self.link.kill()
         self._kill = self._loop.call_later(KILL_SECONDS_MAX, self.link.kill_shim)
 
-    def _forget_kill(self) -> None:
+    def _cancel_kill(self) -> None:
         if self._kill is not None:
             self._kill.cancel()
             self._kill = None

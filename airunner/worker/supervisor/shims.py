@@ -1,4 +1,4 @@
-"""The shims of a supervisor, and what is done when one is killed."""
+"""The shims of a supervisor, and the killing of the tree that a killed shim leaves."""
 
 import os
 import signal
@@ -13,97 +13,94 @@ from airunner.worker.supervisor.subreaper_tree import SubreaperTree, kill_below
 
 
 class Shims:
-    """Starts shims, and outlives them: nobody's tree is left when `empty`."""
+    """Starts shims and outlives them; while `empty`, no process of any tree is left."""
 
-    def __init__(self, folder: Cgroup | None) -> None:
-        """With a folder, each shim has a leaf below it."""
-        self._folder = folder
-        self._lifeline, self._end = os.pipe()  # which ends with the supervisor, and says so to them
-        self._posts: dict[int, _ShimEntry] = {}  # by the shim's process id
-        self._orphaned_trees: list[
-            _ShimEntry
-        ] = []  # whose shim was killed: what it left is being killed
-        self._leaves_to_remove: list[
-            Cgroup
-        ] = []  # that nobody is in any more, or will not be in a moment
+    def __init__(self, parent: Cgroup | None) -> None:
+        """With a `parent`, each shim gets a cgroup below it."""
+        self._parent = parent
+        # The writing end closes with the supervisor, which is how shims learn of its death.
+        self._lifeline, self._lifeline_writer = os.pipe()
+        self._shims: dict[int, _ShimEntry] = {}  # by the shim's process id
+        self._orphaned_trees: list[_ShimEntry] = []  # of killed shims; being killed
+        self._cgroups_to_remove: list[Cgroup] = []  # empty, now or in a moment
 
     @property
     def empty(self) -> bool:
-        """Whether there is neither a shim nor anything that one has left."""
-        return not self._posts and not self._orphaned_trees
+        """Whether no shim and no orphaned tree is left."""
+        return not self._shims and not self._orphaned_trees
 
     def start_shim(self, number: int, channel: int) -> None:
-        """Fork a shim, and own its channel; `number` names its leaf. Raises OSError."""
-        self._bury()
-        leaf = Cgroup(f"{self._folder.path}/{number}") if self._folder else None
-        if leaf:
-            os.mkdir(leaf.path)
+        """Forks a shim and owns its channel; `number` names its cgroup. Raises OSError."""
+        self._remove_cgroups()
+        cgroup = Cgroup(f"{self._parent.path}/{number}") if self._parent else None
+        if cgroup:
+            os.mkdir(cgroup.path)
         try:
             pid = os.fork()
         except OSError:
-            if leaf:
-                leaf.remove()
+            if cgroup:
+                cgroup.remove()
             raise
         if pid == 0:
-            tree = CgroupTree(leaf, self._folder) if leaf and self._folder else SubreaperTree()
+            tree = CgroupTree(cgroup, self._parent) if cgroup and self._parent else SubreaperTree()
             Shim(socket.socket(fileno=channel), self._lifeline, tree).run()
-        self._posts[pid] = _ShimEntry(number, channel, leaf)
+        self._shims[pid] = _ShimEntry(number, channel, cgroup)
 
-    def dismiss(self, number: int) -> None:
-        """Kill a shim and its tree."""
-        for pid, post in self._posts.items():
-            if post.number == number:
+    def kill(self, number: int) -> None:
+        """Kills a shim and its tree."""
+        for pid, entry in self._shims.items():
+            if entry.number == number:
                 os.kill(pid, signal.SIGKILL)
 
-    def ended(self, deaths: Sequence[Death], alone: bool) -> None:
-        """Note the end of children: shims, or orphans of those that were killed."""
+    def children_ended(self, deaths: Sequence[Death], alone: bool) -> None:
+        """Takes the deaths of children: shims, and orphans of killed shims."""
         for pid, status in deaths:
-            if post := self._posts.pop(pid, None):
+            if entry := self._shims.pop(pid, None):
                 if status == 0:
-                    self._leave(post)
+                    self._finish(entry)
                 else:
-                    self._orphaned_trees.append(post)
+                    self._orphaned_trees.append(entry)
         if self._orphaned_trees:
-            self._clear()
+            self._kill_orphaned_trees()
 
-    def end(self) -> None:
-        """Kill every shim and its tree."""
-        for pid in self._posts:
+    def kill_all(self) -> None:
+        """Kills every shim and its tree."""
+        for pid in self._shims:
             os.kill(pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """Remove the folder, once it is empty."""
-        if self._folder:  # or the worker does, a moment later
-            self._folder.remove()
+        """Removes the supervisor's cgroup if it is empty; if not, the worker does it later."""
+        if self._parent:
+            self._parent.remove()
 
-    def _clear(self) -> None:
-        """Kill what killed shims left; it is all here, as the supervisor is a subreaper as well."""
-        for post in self._orphaned_trees:
-            if post.leaf:
-                post.leaf.kill()
-        if kill_below(os.getpid(), frozenset(self._posts)):
+    def _kill_orphaned_trees(self) -> None:
+        """Kills the trees of killed shims: their orphans are below the supervisor, a subreaper."""
+        for entry in self._orphaned_trees:
+            if entry.cgroup:
+                entry.cgroup.kill()
+        if kill_below(os.getpid(), frozenset(self._shims)):
             return
-        for post in self._orphaned_trees:
-            self._leave(post)
+        for entry in self._orphaned_trees:
+            self._finish(entry)
         self._orphaned_trees.clear()
 
-    def _leave(self, post: "_ShimEntry") -> None:
-        """Give up a post at which nothing is left, and say so to the worker."""
-        if post.leaf:
-            self._leaves_to_remove.append(post.leaf)
-            self._bury()
-        os.close(post.channel)
+    def _finish(self, entry: "_ShimEntry") -> None:
+        """Closes the channel of a shim whose tree is gone, which informs the worker."""
+        if entry.cgroup:
+            self._cgroups_to_remove.append(entry.cgroup)
+            self._remove_cgroups()
+        os.close(entry.channel)
 
-    def _bury(self) -> None:
-        self._leaves_to_remove = [leaf for leaf in self._leaves_to_remove if not leaf.remove()]
+    def _remove_cgroups(self) -> None:
+        self._cgroups_to_remove = [each for each in self._cgroups_to_remove if not each.remove()]
 
 
 class _ShimEntry:
-    """Where a shim is, or was."""
+    """The supervisor's record of one shim."""
 
-    __slots__ = ("channel", "leaf", "number")
+    __slots__ = ("cgroup", "channel", "number")
 
-    def __init__(self, number: int, channel: int, leaf: Cgroup | None) -> None:
+    def __init__(self, number: int, channel: int, cgroup: Cgroup | None) -> None:
         self.number = number
-        self.channel = channel  # held open, so that its end says that nothing is left
-        self.leaf = leaf
+        self.channel = channel  # the shim's end; open until no process of the tree is left
+        self.cgroup = cgroup

@@ -1,12 +1,12 @@
-"""Trees by descent: all that is below a *subreaper*, which inherits every orphan.
+"""Process trees by descent: every process below a *subreaper*, which adopts every orphan.
 
-A subreaper (PR_SET_CHILD_SUBREAPER) is the parent of whatever below it loses its own, so
-that no process of the job can get out of sight: neither by two forks nor by setsid. Shims are
-subreapers, and the supervisor is one as well, for what a shim that was killed has left.
+A subreaper (PR_SET_CHILD_SUBREAPER) becomes the parent of each process below it that loses its
+parent. So no process of a job can escape from the tree, neither by two forks nor by setsid. Shims
+are subreapers; the supervisor is one too, and adopts the orphans of a killed shim.
 
-To kill is to stop every descendant with SIGSTOP, again until no new one is found, and then to
-send SIGKILL to all: a process that is stopped cannot fork, so a fork bomb cannot win the race.
-Each death of a child is a reason to look again.
+To kill a tree, stop every descendant with SIGSTOP, repeat until no new one is found, and then send
+SIGKILL to all of them: a stopped process cannot fork, so a fork bomb cannot win the race. After
+each death of a child the search begins again.
 """
 
 import contextlib
@@ -15,25 +15,25 @@ import signal
 
 
 class SubreaperTree:
-    """All that is below the shim."""
+    """Every process below the shim; a Tree."""
 
-    untouched = True  # nothing stays behind when all of it has ended
+    reusable = True  # an ended tree leaves nothing behind
 
     def enter(self) -> None:
-        """As Within.enter."""
+        """As Tree.enter."""
 
     def term(self) -> None:
-        """As Within.term."""
+        """As Tree.term."""
         signal_below(os.getpid(), signal.SIGTERM, signal.SIGCONT)
 
     def kill(self) -> None:
-        """As Within.kill."""
+        """As Tree.kill."""
         kill_below(os.getpid())
 
 
 def set_subreaper() -> None:
-    """Make this process the parent of every orphan below it. Raises OSError."""
-    import ctypes  # noqa: PLC0415 - slow to import, and the worker's side has no use for it
+    """Makes this process the parent of every orphan below it. Raises OSError."""
+    import ctypes  # noqa: PLC0415 - slow to import, and the worker's side does not need it
 
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(36, 1, 0, 0, 0) != 0:  # PR_SET_CHILD_SUBREAPER
@@ -41,9 +41,10 @@ def set_subreaper() -> None:
 
 
 def descendants(root: int, spared: frozenset[int] = frozenset()) -> dict[int, bytes]:
-    """All below `root` by process id, with their start times; not what is below one spared.
+    """The processes below `root`: process id to start time.
 
-    Zombies are left out: they are dead, and wait for their parents.
+    Processes in `spared`, and all below them, are left out. So are zombies: they are dead, and
+    wait for their parents.
     """
     children: dict[int, list[int]] = {}
     started: dict[int, bytes] = {}
@@ -65,7 +66,7 @@ def descendants(root: int, spared: frozenset[int] = frozenset()) -> dict[int, by
 
 
 def kill_below(root: int, spared: frozenset[int] = frozenset()) -> bool:
-    """Stop all below `root`, until there is no new one, and kill them; whether there were any."""
+    """Stops and kills all processes below `root` but `spared`; returns whether there were any."""
     stopped: dict[int, bytes] = {}
     while new := {
         pid: start for pid, start in descendants(root, spared).items() if stopped.get(pid) != start
@@ -79,13 +80,13 @@ def kill_below(root: int, spared: frozenset[int] = frozenset()) -> bool:
 
 
 def signal_below(root: int, *numbers: int) -> None:
-    """Send signals to each process below `root`."""
+    """Sends signals to each process below `root`."""
     for pid, start in descendants(root).items():
         _send(pid, start, *numbers)
 
 
 def _send(pid: int, start: bytes, *numbers: int) -> None:
-    """Signal the process that had this id at that start time, and no other."""
+    """Signals the process with this id and start time, and no later process with the same id."""
     try:
         handle = os.pidfd_open(pid)
     except OSError:
@@ -101,7 +102,7 @@ def _send(pid: int, start: bytes, *numbers: int) -> None:
 
 
 def _stat(pid: int) -> tuple[bytes, int, bytes] | None:
-    """State, parent and start time, in the kernel's own words; None if there is no such process."""
+    """State, parent and start time from /proc/PID/stat; None if there is no such process."""
     try:
         descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
     except OSError:

@@ -1,29 +1,30 @@
 """The worker's side of its supervisor: a Launcher of real processes.
 
-    worker (asyncio, threads)        supervisor      a shim          a job's tree
-      start_supervisor() -- exec -->       |
-      hires     -- control socket ------->      fork --->   |
-      launch()  -- channel ---------------->       spawn ----->      command ...
-      Kept     <-- channel ---------------->       exit, gone; term, kill
-      read()   <-------------------------------- pipes or terminal --- output
+    worker (asyncio, threads)           supervisor       a shim          a job's process tree
+      start_supervisor() --- exec ----------> |
+      _start_shim()  -- control socket -----> fork -----> |
+      launch()       -- channel ------------------------> spawn ------> command ...
+      ShimProcess   <-- channel ------------------------> pid, exit, gone; term, kill
+      read()        <----------------------------------- pipes or terminal --- output
 
-start_supervisor() is called before the worker starts any thread, so that no process with threads
-in it ever forks. main.py is what runs over there, shim.py what it forks, words.py what they all
-say. A job that runs has a shim to itself; one more is kept ready, and up to FREE_MAX of those that
-have nothing to do. How a tree is kept together is the supervisor's choice at its start:
+The worker calls start_supervisor() before it starts any thread, so no process with threads ever
+forks. main.py is the program of the supervisor, shim.py the program of a shim, and protocol.py
+defines the messages between them. Each running command has a shim to itself. One more shim is kept
+ready, and up to IDLE_SHIMS_MAX of those whose commands have ended. The supervisor chooses at its
+start how it finds every process of a job:
 
-    "cgroup"      by its shim, and by a control group (leaf.py)
-    "subreaper"   by its shim alone (subreaper.py)
-    "auto"        the first if the worker may make control groups, else the second
+    "cgroup"      below the job's shim, and in the shim's control group (cgroup.py)
+    "subreaper"   below the job's shim alone (subreaper_tree.py)
+    "auto"        the first if the worker may create control groups, else the second
 
-Whoever dies first, no process of a job survives:
+No process of a job survives a death, whichever process dies first:
 
-    the worker    the supervisor sees the end of the control socket, kills every tree and goes
-    the supervisor    the shims kill their trees; wait() of a running command raises ProcessLost,
-                  launch() raises KeeperLost
-    a shim      the supervisor kills its tree; wait() raises ProcessLost
-    both or all   shims kill their trees; leaves without one are killed by the next supervisor that
-                  starts in the same control group
+    the worker       the supervisor sees the end of the control socket, kills every tree and exits
+    the supervisor   the shims kill their trees; wait() of a running command raises ProcessLost,
+                     launch() raises SupervisorLost
+    a shim           the supervisor kills the shim's tree; wait() raises ProcessLost
+    several at once  shims that live kill their trees; a cgroup without a shim is killed by the
+                     next supervisor that starts in the same parent cgroup
 """
 
 import asyncio
@@ -42,12 +43,12 @@ from airunner.worker.supervisor.cgroup import Cgroup
 from airunner.worker.supervisor.failure import SUPERVISOR_GONE
 from airunner.worker.supervisor.shim_link import ShimLink
 from airunner.worker.supervisor.shim_process import ShimProcess
-from airunner.worker.supervisor.waits import readable, removed, writable
+from airunner.worker.supervisor.waits import readable, remove_cgroup, writable
 
 Tree = Literal["auto", "cgroup", "subreaper"]
 
 START_SECONDS_MAX: Final = 15  # time in which a supervisor must start
-FREE_MAX: Final = 16  # idle shims that stay for the next command
+IDLE_SHIMS_MAX: Final = 16  # idle shims that stay for the next command
 _BOOT: Final = (
     "import sys; sys.path.append(sys.argv[1]); "
     "from airunner.worker.supervisor.main import main; main(sys.argv[2])"
@@ -55,12 +56,10 @@ _BOOT: Final = (
 
 
 def start_supervisor(tree: Tree = "auto", lifeline: int | None = None) -> "Supervisor":
-    """Start a supervisor and wait until it is ready; to be called before any thread exists.
+    """Starts a supervisor and waits until it is ready; call this before any thread exists.
 
-    A `lifeline` is a pipe that the supervisor, and what holds the trees of its jobs, keep open until
-    they end; the jobs themselves do not have it.
-
-    Raises LaunchFailed if it does not start, or if that kind of tree cannot be had here.
+    The supervisor and its shims keep the pipe `lifeline` open until they end; jobs do not get it.
+    Raises LaunchFailed if the supervisor does not start, or if this kind of tree is not available.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs, contextlib.ExitStack() as undo:
@@ -80,32 +79,32 @@ def start_supervisor(tree: Tree = "auto", lifeline: int | None = None) -> "Super
         theirs.close()
         ours.settimeout(START_SECONDS_MAX)
         try:
-            word, _, text = ours.recv(protocol.WORD_BYTES_MAX).partition(b" ")
+            message, _, text = ours.recv(protocol.MESSAGE_BYTES_MAX).partition(b" ")
         except OSError:
-            word, text = b"", b""
-        if word != protocol.READY:
+            message, text = b"", b""
+        if message != protocol.READY:
             process.kill()
             why = text.decode(errors="replace") or "see standard error"
             raise LaunchFailed(f"the supervisor of this worker's processes did not start: {why}")
         ours.setblocking(False)
         undo.pop_all()
-    _, _, folder = text.decode().partition(" ")
-    return Supervisor(process, ours, Cgroup(folder) if folder else None)
+    _, _, path = text.decode().partition(" ")
+    return Supervisor(process, ours, Cgroup(path) if path else None)
 
 
 class Supervisor:
-    """Launches commands through the supervisor's shims. Used within one event loop."""
+    """Launches commands through the supervisor's shims; used within one event loop."""
 
     def __init__(
-        self, process: "subprocess.Popen[bytes]", control: socket.socket, folder: Cgroup | None
+        self, process: "subprocess.Popen[bytes]", control: socket.socket, cgroup: Cgroup | None
     ) -> None:
         self._process = process
         self._control = control
-        self._folder = folder
-        self._number = 0
-        self._turn = asyncio.Lock()  # whose turn it is to wait for room in the control socket
+        self._cgroup = cgroup  # the parent of each shim's
+        self._number = 0  # of the last shim
+        self._control_lock = asyncio.Lock()  # held while a launch waits for room in the socket
         self._links: set[ShimLink] = set()
-        self._free: list[ShimLink] = []  # those whose shims run nothing
+        self._idle: list[ShimLink] = []  # a subset of the links
         self._closed = False
 
     @property
@@ -115,37 +114,37 @@ class Supervisor:
 
     @property
     def tree(self) -> Tree:
-        """How the trees of jobs are kept together here."""
-        return "cgroup" if self._folder else "subreaper"
+        """How this supervisor finds every process of a job."""
+        return "cgroup" if self._cgroup else "subreaper"
 
     async def launch(self, command: Command) -> ShimProcess:
-        """Start a command; it runs when this returns. Raises LaunchError.
+        """Starts a command, which runs when this returns. Raises LaunchError.
 
-        A launch that is cancelled leaves no process behind.
+        A cancelled launch leaves no process behind.
         """
         packed = _pack(command)
         self._check()
         try:
-            kept = ShimProcess(command)
+            process = ShimProcess(command)
             try:
-                await self._start(kept, packed)
+                await self._start(process, packed)
             finally:
-                kept.sent()
+                process.streams_sent()
         except OSError as error:
             raise LaunchFailed(f"no room for another command: {error.strerror}") from None
         try:
-            await kept.launched()
+            await process.launched()
         except BaseException:
-            await kept.close()
+            await process.close()
             self._check()
             raise
-        if not self._free:  # the next one shall not have to wait
+        if not self._idle:  # so that the next command does not wait for a fork
             with contextlib.suppress(OSError, SupervisorLost):
-                self._free.append(self._start_shim())
-        return kept
+                self._idle.append(self._start_shim())
+        return process
 
     async def ended(self) -> None:
-        """Return when the supervisor process has ended, which before close() is a failure."""
+        """Returns when the supervisor process has ended, which before close() is a failure."""
         if self._process.returncode is None:
             handle = os.pidfd_open(self._process.pid)
             try:
@@ -155,37 +154,37 @@ class Supervisor:
             self._process.wait()
 
     async def close(self) -> None:
-        """Kill every tree, and end the supervisor; safe to call twice."""
+        """Kills every tree and ends the supervisor; safe to call twice."""
         self._closed = True
         for link in list(self._links):
-            if link.kept:
-                await link.kept.terminate(0)
-        async with self._turn:
+            if link.process:
+                await link.process.terminate(0)
+        async with self._control_lock:
             self._control.close()
         for link in list(self._links):
             await link.ended()
         await self.ended()
-        if self._folder:
-            await removed(self._folder)
+        if self._cgroup:
+            await remove_cgroup(self._cgroup)
 
     # For links
 
-    def freed(self, link: ShimLink) -> None:
-        """As Holder.freed."""
-        if self._closed or len(self._free) >= FREE_MAX:
+    def shim_idle(self, link: ShimLink) -> None:
+        """As ShimOwner.shim_idle."""
+        if self._closed or len(self._idle) >= IDLE_SHIMS_MAX:
             link.release()
         else:
-            self._free.append(link)
+            self._idle.append(link)
 
-    def dismiss(self, link: ShimLink) -> None:
-        """As Holder.dismiss."""
-        protocol.tell(self._control, b"%d" % link.number)
+    def kill_shim(self, link: ShimLink) -> None:
+        """As ShimOwner.kill_shim."""
+        protocol.send(self._control, b"%d" % link.number)
 
-    def over(self, link: ShimLink) -> None:
-        """As Holder.over."""
+    def shim_gone(self, link: ShimLink) -> None:
+        """As ShimOwner.shim_gone."""
         self._links.discard(link)
-        if link in self._free:
-            self._free.remove(link)
+        if link in self._idle:
+            self._idle.remove(link)
 
     # Shims
 
@@ -193,13 +192,13 @@ class Supervisor:
         if self._closed or self._process.poll() is not None:
             raise SupervisorLost(SUPERVISOR_GONE)
 
-    async def _start(self, kept: ShimProcess, packed: bytes) -> None:
-        """Hand a command to a shim. Raises OSError."""
-        while self._free:
-            with contextlib.suppress(BrokenPipeError):  # that shim was killed while it was free
-                self._free.pop().run(kept, packed)
+    async def _start(self, process: ShimProcess, packed: bytes) -> None:
+        """Gives a command to an idle shim, or else to a new one. Raises OSError."""
+        while self._idle:
+            with contextlib.suppress(BrokenPipeError):  # this shim was killed while it was idle
+                self._idle.pop().run(process, packed)
                 return
-        async with self._turn:
+        async with self._control_lock:
             while True:
                 try:
                     link = self._start_shim()
@@ -207,10 +206,10 @@ class Supervisor:
                     await writable(self._control.fileno())
                 else:
                     break
-        link.run(kept, packed)
+        link.run(process, packed)
 
     def _start_shim(self) -> ShimLink:
-        """Ask for another shim. Raises BlockingIOError if the supervisor is busy, and OSError."""
+        """Orders another shim. Raises BlockingIOError if the control socket is full, and OSError."""
         self._number += 1
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
@@ -222,14 +221,14 @@ class Supervisor:
                     raise
                 raise SupervisorLost(SUPERVISOR_GONE) from None
         ours.setblocking(False)
-        leaf = Cgroup(f"{self._folder.path}/{self._number}") if self._folder else None
-        link = ShimLink(self._number, ours, leaf, self)
+        cgroup = Cgroup(f"{self._cgroup.path}/{self._number}") if self._cgroup else None
+        link = ShimLink(self._number, ours, cgroup, self)
         self._links.add(link)
         return link
 
 
 def _pack(command: Command) -> bytes:
-    """A command as the supervisor's children read it."""
+    """A command in the form that protocol.unpack() reads. Raises LaunchFailed."""
     texts = [command.directory, *command.argv]
     pairs = [f"{name}={value}" for name, value in command.environment.items()]
     if any("\0" in text for text in (*texts, *pairs)):

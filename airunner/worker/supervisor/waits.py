@@ -1,4 +1,4 @@
-"""Waiting for descriptors in asyncio, once, without a thread."""
+"""Waits for descriptors and for empty cgroups in asyncio, without a thread."""
 
 import asyncio
 import os
@@ -9,7 +9,7 @@ from airunner.worker.supervisor.cgroup import Cgroup, populated
 
 
 async def readable(descriptor: int) -> None:
-    """Return when the descriptor can be read without waiting."""
+    """Returns when the descriptor can be read without waiting."""
     loop = asyncio.get_running_loop()
     ready = loop.create_future()
     loop.add_reader(descriptor, _set, ready)
@@ -20,7 +20,7 @@ async def readable(descriptor: int) -> None:
 
 
 async def writable(descriptor: int) -> None:
-    """Return when the descriptor can be written without waiting."""
+    """Returns when the descriptor can be written without waiting."""
     loop = asyncio.get_running_loop()
     ready = loop.create_future()
     loop.add_writer(descriptor, _set, ready)
@@ -31,43 +31,43 @@ async def writable(descriptor: int) -> None:
 
 
 class CgroupRemoval:
-    """Kills a leaf from the worker's side, and calls when it is empty and removed.
+    """Kills the processes of a cgroup, removes it when it is empty, and calls `done`.
 
-    The file to watch is always readable and has news only as POLLPRI, of which asyncio knows
-    nothing; an epoll of its own stands between the two.
+    The file cgroup.events is always readable and announces a change as POLLPRI only, which asyncio
+    does not support. So asyncio watches an epoll descriptor, which watches the file.
     """
 
-    def __init__(self, leaf: Cgroup, done: Callable[[], None]) -> None:
-        self._leaf = leaf
+    def __init__(self, cgroup: Cgroup, done: Callable[[], None]) -> None:
+        self._cgroup = cgroup
         self._done = done
         self._loop = asyncio.get_running_loop()
         try:
-            self._events = leaf.open_events()
+            self._events = cgroup.open_events()
         except OSError:  # the supervisor had removed it, or never made it
             done()
             return
-        self._news = select.epoll()
-        self._news.register(self._events, select.EPOLLPRI)
-        self._loop.add_reader(self._news.fileno(), self._look)
-        self._look()
+        self._epoll = select.epoll()
+        self._epoll.register(self._events, select.EPOLLPRI)
+        self._loop.add_reader(self._epoll.fileno(), self._check)
+        self._check()
 
-    def _look(self) -> None:
-        self._news.poll(0)
+    def _check(self) -> None:
+        self._epoll.poll(0)
         if populated(self._events):
-            self._leaf.kill()
+            self._cgroup.kill()
             return
-        self._loop.remove_reader(self._news.fileno())
-        self._news.close()
+        self._loop.remove_reader(self._epoll.fileno())
+        self._epoll.close()
         os.close(self._events)
-        self._leaf.remove()
+        self._cgroup.remove()
         self._done()
 
 
-async def removed(leaf: Cgroup) -> None:
-    """Kill what is in a leaf, and return when it is empty and removed."""
-    over = asyncio.Event()
-    CgroupRemoval(leaf, over.set)
-    await over.wait()
+async def remove_cgroup(cgroup: Cgroup) -> None:
+    """Kills the processes of a cgroup; returns when it is empty and removed."""
+    removed = asyncio.Event()
+    CgroupRemoval(cgroup, removed.set)
+    await removed.wait()
 
 
 def _set(ready: "asyncio.Future[None]") -> None:

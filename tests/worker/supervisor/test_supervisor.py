@@ -20,7 +20,7 @@ from airunner.worker.process import (
     ProcessLost,
     SupervisorLost,
 )
-from airunner.worker.supervisor.cgroup import PREFIX, _place, own_group
+from airunner.worker.supervisor.cgroup import PREFIX, _folder, own_group
 from airunner.worker.supervisor.protocol import pack, unpack
 from airunner.worker.supervisor.supervisor import Tree, start_supervisor
 from tests.promises import holds, promise
@@ -316,7 +316,9 @@ def test_closing_the_launcher_kills_what_runs_and_leaves_no_folder(
 def test_a_leaf_in_which_a_job_has_made_groups_is_not_used_again(folders: Folders) -> None:
     async def scene(pen: Pen) -> None:
         (folder,) = folders()
-        assert (await pen.run("mkdir", "-p", f"{folder}/1/a/b", f"{folder}/2/a/b"))[0] == Exit(0)
+        # The second shim, kept ready, makes its own folder: the job must not be there first.
+        line = f"until test -d {folder}/2; do :; done; mkdir -p {folder}/1/a/b {folder}/2/a/b"
+        assert (await pen.run(*shell(line)))[0] == Exit(0)
         assert (await pen.run("true"))[0] == Exit(0)
         assert (await pen.run("true"))[0] == Exit(0)
         assert {leaf.name for leaf in leaves(folder)} & {"1", "2"} == set()
@@ -431,4 +433,4 @@ def test_a_command_survives_its_packing() -> None:
 def test_a_group_is_found_below_its_mount(
     inside: str, root: str, point: str, place: str | None
 ) -> None:
-    assert _place(inside, root, point) == place
+    assert _folder(inside, root, point) == place
