@@ -1,19 +1,19 @@
-"""One worker: a session with a server, and the attempts that it runs.
+"""A worker: one session with a server, and the attempts that it runs.
 
-    run() --- idle_exit, drain() ---> leaving ---> dismissed, nothing runs ---> returns
+    run() --- idle_exit, drain() ---> leaving ---> dismissed, no job runs ---> returns
                                          |
                               kill() or drain_timeout: running attempts stop
     run() --- jobs_max jobs are over ---> returns
 
-A worker that leaves asks for no more jobs, lets the running ones end for `drain_timeout`, then
-stops them, SIGTERM first, and gives them back: no failure is counted. kill() stops them
-by SIGKILL, gives back what it can in KILL_SECONDS_MAX, and goes.
+A leaving worker asks for no more jobs and lets running jobs end for `drain_timeout`. Then it stops
+them, SIGTERM first, and gives them back without a counted failure. kill() stops them by SIGKILL,
+gives back as many as it can in KILL_SECONDS_MAX, and returns from run().
 
-A worker that runs `jobs_max` jobs has asked for no more than these, so that none is leased
-just to be given back. Each that it took counts, however that ended.
+A worker with `jobs_max` asks for no more jobs than that, so no job is leased only to be given back.
+Each leased job counts, even a job that was lost or given back.
 
-A worker is an incarnation: its id has a random end, new in each process. A worker that is
-restarted under the same name cannot keep a dead one's jobs alive.
+The worker's id is new in each process: its last part is random. So a worker that restarts under
+the same name cannot renew the leases of the dead process.
 """
 
 import asyncio
@@ -40,19 +40,19 @@ SPAN_DEFAULT: Final = Millis(WORKER_VISIBILITY_SECONDS_DEFAULT * 1000)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerOptions:
-    """What an operator chooses."""
+    """The options of `airunner worker`."""
 
     name: str
     queues: tuple[str, ...] = (DEFAULT_QUEUE,)  # in order of preference
-    slots: int = 1  # jobs at once
+    slots: int = 1  # concurrent jobs
     span: Millis = SPAN_DEFAULT  # the visibility timeout
-    jobs_max: int | None = None  # so many jobs, then the end; None: no end
-    idle_exit: float | None = None  # seconds without a job after which to leave; None: never
-    drain_timeout: float = DRAIN_SECONDS_DEFAULT  # seconds that running jobs have when draining
+    jobs_max: int | None = None  # jobs after which the worker ends; None: no limit
+    idle_exit: float | None = None  # seconds without a job, then the worker leaves; None: never
+    drain_timeout: float = DRAIN_SECONDS_DEFAULT  # seconds for running jobs while draining
 
 
 class Worker:
-    """Made and used within one event loop."""
+    """One process's worker; created and used within one event loop."""
 
     def __init__(
         self, options: WorkerOptions, connect: Connect, runtime: Runtime, dice: Random
@@ -60,13 +60,14 @@ class Worker:
         self._options = options
         self._runtime = runtime
         self._log = runtime.log
-        self._asked = options.slots  # how many jobs the server was ever asked for
+        self._asked = options.slots  # jobs that the server was ever asked for
         if options.jobs_max is not None:
             self._asked = min(options.slots, options.jobs_max)
-        self._over = 0  # of them
+        self._over = 0  # jobs that have ended
         self._loop = asyncio.get_running_loop()
+        self._changed = asyncio.Event()  # run() may have to return
         self.id = WorkerId(f"{options.name}.{dice.getrandbits(64):016x}")
-        self._client = WorkerSession(
+        self._session = WorkerSession(
             connect,
             Hello(
                 worker=self.id,
@@ -77,8 +78,8 @@ class Worker:
                 credit=0,
             ),
             dice=dice,
-            take=self._take,
-            news=self._look,
+            on_lease=self._start,
+            on_change=self._changed.set,
             log=runtime.log,
             spools=runtime.spools,
         )
@@ -87,26 +88,25 @@ class Worker:
         self._outcome: Outcome | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._leaving = False
-        self._abandoned = False  # no more waiting, not even for giving back
-        self._failure: Refused | SupervisorLost | None = None  # why no worker can be of use here
-        self._news = asyncio.Event()
+        self._abandoned = False  # run() returns at once, without giving back the rest
+        self._failure: Refused | SupervisorLost | None = None  # why the worker cannot go on
 
     async def run(self) -> Outcome | None:
-        """Work until told to leave; with `jobs_max`, how the last of those jobs ended, else None.
+        """Runs jobs until the worker leaves; returns the last job's outcome if `jobs_max` is set.
 
-        Such a job that was lost or given back is an Outcome of Reason.LOST. Raises Refused if the
-        server will not have this worker, Unreachable if it left idle without ever having found
-        one, KeeperLost if it can run nothing any more.
+        A last job that was lost or given back has an Outcome with Reason.LOST. Raises Refused if
+        the server refuses this worker, Unreachable if `idle_exit` passed and no server ever
+        answered, and SupervisorLost if the supervisor has ended and no command can start any more.
         """
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            session = tasks.create_task(self._converse())
+            session = tasks.create_task(self._run_session())
             sweep = tasks.create_task(self._runtime.workspaces.sweep())
-            self._count_idle()
+            self._start_idle_timer()
             while not self._is_over():
-                self._news.clear()
-                await self._news.wait()
-            self._stop_counting()
+                self._changed.clear()
+                await self._changed.wait()
+            self._stop_idle_timer()
             for job in self._jobs.values():
                 job.cancel()
             session.cancel()
@@ -119,36 +119,36 @@ class Worker:
         return self._outcome
 
     def drain(self) -> None:
-        """Take no more jobs, give running ones `drain_timeout` to end, and return from run()."""
+        """Takes no more jobs; run() returns when all have ended, `drain_timeout` being the limit."""
         if not self._leaving:
             self._leaving = True
             self._log.info("draining", running=len(self._jobs))
-            self._stop_counting()
-            self._client.leave()
+            self._stop_idle_timer()
+            self._session.leave()
             self._loop.call_later(self._options.drain_timeout, self._stop_jobs, False)
-            self._look()
+            self._changed.set()
 
     def kill(self) -> None:
-        """Kill what runs, give back what can be, and return from run() soon."""
+        """Kills running jobs and gives them back; run() returns within KILL_SECONDS_MAX."""
         self.drain()
         self._stop_jobs(True)
         self._loop.call_later(KILL_SECONDS_MAX, self._abandon)
 
-    async def _converse(self) -> None:
+    async def _run_session(self) -> None:
         try:
-            await self._client.run()
+            await self._session.run()
         except Refused as refusal:
             self._failure = refusal
             self._abandon()
 
     # Jobs
 
-    def _take(self, held_lease: HeldLease) -> None:
+    def _start(self, held_lease: HeldLease) -> None:
         assert self._tasks
-        self._stop_counting()
-        self._jobs[held_lease] = self._tasks.create_task(self._work(held_lease))
+        self._stop_idle_timer()
+        self._jobs[held_lease] = self._tasks.create_task(self._run_job(held_lease))
 
-    async def _work(self, held_lease: HeldLease) -> None:
+    async def _run_job(self, held_lease: HeldLease) -> None:
         execution = Execution(held_lease, self._runtime)
         try:
             await execution.run()
@@ -157,23 +157,23 @@ class Worker:
                 self._log.error("keeper_lost", why=str(execution.supervisor_lost))
                 self.kill()
             self._ask_for_another()
-            heard = await held_lease.over()
-            self._tell(held_lease, heard)
+            settled = await held_lease.over()
+            self._log_end(held_lease, settled)
         finally:
             del self._jobs[held_lease]
         self._over += 1
-        self._count_idle()
-        self._look()
+        self._start_idle_timer()
+        self._changed.set()
 
     def _ask_for_another(self) -> None:
         if self._options.jobs_max is None or self._asked < self._options.jobs_max:
             self._asked += 1
-            self._client.grant()
+            self._session.add_credit()
 
-    def _tell(self, held_lease: HeldLease, heard: bool) -> None:
-        """Say how it ended; the session has said so if the lease was lost."""
+    def _log_end(self, held_lease: HeldLease, settled: bool) -> None:
+        """Logs the end of a job; the session has logged the loss of a lease already."""
         job, verdict = held_lease.job, held_lease.verdict
-        outcome = verdict if heard and isinstance(verdict, Outcome) else None
+        outcome = verdict if settled and isinstance(verdict, Outcome) else None
         if outcome:
             self._log.info(
                 "job_ended",
@@ -183,7 +183,7 @@ class Worker:
                 exit_code=outcome.exit_code,
                 signal=outcome.signal,
             )
-        elif heard:
+        elif settled:
             lost = verdict is AttemptEnd.LOST
             self._log.info("job_given_back", job=job.id, attempt=job.attempt, lost=lost)
         if self._options.jobs_max is not None:
@@ -199,31 +199,28 @@ class Worker:
     def _is_over(self) -> bool:
         if self._abandoned:
             return True
-        if self._jobs or self._client.holding:
+        if self._jobs or self._session.holding:
             return False
         if self._options.jobs_max is not None and self._over >= self._options.jobs_max:
             return True
-        # Without a connection there is nobody to tell, and nothing that is not given back already.
-        return self._leaving and (self._client.dismissed or not self._client.connected)
-
-    def _look(self) -> None:
-        self._news.set()
+        # Without a connection there is no server to inform, and every job is given back already.
+        return self._leaving and (self._session.dismissed or not self._session.connected)
 
     def _abandon(self) -> None:
         self._abandoned = True
-        self._look()
+        self._changed.set()
 
-    def _count_idle(self) -> None:
+    def _start_idle_timer(self) -> None:
         if self._options.idle_exit is not None and not self._jobs and not self._leaving:
             self._idle = self._loop.call_later(self._options.idle_exit, self._leave_idle)
 
     def _leave_idle(self) -> None:
-        """Nothing to do; unless no server has ever said so, which is a failure."""
-        if not self._client.welcomed:
+        """Leaves for lack of jobs; that is a failure if no server has ever answered."""
+        if not self._session.welcomed:
             self._failure = Unreachable(f"no server answered for {self._options.idle_exit:g} s")
         self.drain()
 
-    def _stop_counting(self) -> None:
+    def _stop_idle_timer(self) -> None:
         if self._idle:
             self._idle.cancel()
             self._idle = None

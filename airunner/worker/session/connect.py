@@ -1,4 +1,4 @@
-"""A worker's session over gRPC."""
+"""The connection of a worker's session over gRPC."""
 
 from airunner.model.protocol.channel import Channel
 from airunner.model.protocol.worker_protocol import FromServer, FromWorker
@@ -7,10 +7,9 @@ from airunner.wire.client.work_channel import WorkChannel
 
 
 async def connect(endpoint: Endpoint) -> Channel[FromWorker, FromServer]:
-    """A new stream to a server, on a connection of its own; to cancel a receive() closes it.
+    """Opens a stream to a server on a connection of its own; cancelling a receive() closes it.
 
-    It connects with the first message: that nobody answers shows as ChannelClosed, and
-    that the server refuses this worker as its Refused, at the first receive(). A token
-    that comes from a file is read anew.
+    The stream connects with its first message. The first receive() raises ChannelClosed if no
+    server answers, and the server's Refused if it refuses this worker. A token file is read anew.
     """
     return WorkChannel(endpoint)

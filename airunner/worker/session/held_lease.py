@@ -1,30 +1,30 @@
-"""One lease as its worker sees it: from the Assignment until it is settled or lost.
+"""One lease at its worker, from the Assignment until it is settled or lost.
 
-    Assignment --> reports --> last word --> settled
+    Assignment --> reports --> final report --> settled
         |             |            |
         +-------------+------------+-------> lost: lapsed here, or gone on the server
 
 Rules
 
-1. Reports are numbered here, and kept in a spool until the server has them. While the spool
-   is full, report() waits: so nobody reads the command's output, and the command blocks. No more than
-   UNACKNOWLEDGED_BYTES_MAX are on their way at a time.
-2. What is to be sent next is asked for (say()), not queued: behind the reports comes the
-   last word, a Completion or a GiveBack. After a reconnect, asking begins again behind what the
-   server has, so nothing is lost and nothing is doubled.
-3. The lease holds until its span has passed since the last acknowledged Heartbeat or Hello
-   was *sent*. After that nothing is said any more, whatever the network does later.
-4. A Rejected that leaves the lease alive is a disagreement about what was said. The first one
-   is answered by reconnecting, which begins again behind what the server has; the second by
-   giving up on the log of this attempt (`log_complete` says so); the third by giving the job
-   back as lost, which counts as a failure, so that it cannot go on for ever.
-5. A Rejected for want of room is none: what was said is said again later, from what the server
-   has, as often as it takes. What was on its way behind it is rejected too, one by one, as out of
-   sequence; so nothing more is said until all of that has been answered.
-6. What a spool cannot give back ends the log of the attempt there, as in 4, and never the
-   command's own result.
-7. The last word is kept in the spool too: the worker that takes over what a dead one left
-   says it, or, if the attempt died with its worker, gives the job back as lost.
+1. The worker numbers the reports and keeps each in a spool until the server has stored it. While
+   the spool is full, report() waits: then nothing reads the command's output, and the command
+   blocks in its write. At most UNACKNOWLEDGED_BYTES_MAX of reports are in flight at a time.
+2. The session asks for the next message (next_message()); the lease queues none. The final report,
+   a Completion or a GiveBack, follows the reports. After a reconnect the lease starts again after
+   the last report that the server has stored, so no report is lost or stored twice.
+3. The lease holds until its span has passed since the last acknowledged Heartbeat or Hello was
+   *sent*. After that the worker sends nothing for the lease, even if the network recovers.
+4. A Rejected that leaves the lease alive means that worker and server disagree about the reports.
+   After the first one the worker reconnects, and starts again after the last stored report. After
+   the second it gives up the log of this attempt (`log_complete` is false). After the third it
+   gives the job back as lost, which counts as a failure and so ends an endless loop.
+5. A Rejected for lack of room is no disagreement: the worker sends the reports again later, from
+   the last stored one, any number of times. The server also rejects each message behind the first
+   one, as out of sequence; so the worker sends nothing until all of them have an answer.
+6. A report that the spool cannot read back ends the log of the attempt there, as in 4. It does not
+   change the outcome of the command.
+7. The spool keeps the final report too. If this worker dies, the next one delivers it; if the
+   attempt died with its worker, the next one gives the job back as lost.
 """
 
 import asyncio
@@ -49,7 +49,10 @@ MESSAGE_BYTES: Final = 1024 * 1024  # of reports in one Batch, unless a single o
 
 
 class HeldLease:
-    """What one lease's holder knows. `wake` is called when there is something to say."""
+    """A lease and its unsent, unanswered and unstored reports; an AttemptHandle.
+
+    `wake` is called when the lease may have a message to send.
+    """
 
     def __init__(
         self,
@@ -61,9 +64,9 @@ class HeldLease:
         wake: Callable[["HeldLease"], None],
         backoff: Backoff,
     ) -> None:
-        """`until` is in the loop's time; `confirmed` says that the lease holds now, for certain.
+        """`until`: the end of the lease in the loop's time. `confirmed`: the lease holds for certain.
 
-        `backoff` is for what the server has no room for.
+        `backoff` paces the retries of reports that the server has no room for.
         """
         self.job = assignment.job
         self.token = assignment.token
@@ -71,68 +74,68 @@ class HeldLease:
         self.output_bytes_max = assignment.output_bytes_max
         self.until = until
         self.stop = StopRequest()
-        self.verdict: Outcome | AttemptEnd | None = None  # what the last word says
-        self.inherited = False  # from a worker that is dead
-        self._strikes = 0
+        self.verdict: Outcome | AttemptEnd | None = None  # the content of the final report
+        self.adopted = False  # taken over from a dead worker
+        self._rejections = 0
         self._loop = asyncio.get_running_loop()
         self._spool = spool
         self._wake = wake
         self._backoff = backoff
-        self._last = 0  # the number of the last report
-        self._told = 0  # ... of the last that was sent on this connection
-        self._stored = 0  # ... of the last that the server has
-        self._flight: deque[tuple[int, int]] = deque()  # unanswered: last number, bytes
-        self._flying = 0  # bytes of them all
-        self._last_word_told = False  # on this connection
-        self._last_word_heard = False  # perhaps: it was sent on some connection
-        self._muted = False
-        self._pause: asyncio.TimerHandle | None = None  # until its time, nothing is said
-        self._sure = asyncio.Event()
-        self._room = asyncio.Event()
+        self._last = 0  # number of the last report
+        self._sent = 0  # number of the last report that was sent on this connection
+        self._stored = 0  # number of the last report that the server has stored
+        self._in_flight: deque[tuple[int, int]] = deque()  # unanswered: last number, bytes
+        self._bytes_in_flight = 0
+        self._final_sent = False  # the final report, on this connection
+        self._final_ever_sent = False  # on any connection, so the server may have it
+        self._log_given_up = False
+        self._retry: asyncio.TimerHandle | None = None  # until then, nothing is sent
+        self._confirmed = asyncio.Event()
+        self._spool_has_room = asyncio.Event()
         self._over = asyncio.Event()
         if confirmed:
-            self._sure.set()
+            self._confirmed.set()
 
-    def inherit(self, left: Orphan) -> None:
-        """Go on with what a dead worker has left, if the server still holds its lease."""
-        self.inherited = True
-        self._last = left.final_report.last if left.final_report else left.spool.last
-        if left.final_report:
-            self.verdict = left.final_report.verdict
-            self._last_word_heard = True
+    def adopt(self, orphan: Orphan) -> None:
+        """Continues an attempt whose worker is dead, if the server still holds its lease."""
+        self.adopted = True
+        self._last = orphan.final_report.last if orphan.final_report else orphan.spool.last
+        if orphan.final_report:
+            self.verdict = orphan.final_report.verdict
+            self._final_ever_sent = True
         else:
-            left.when_processes_gone(lambda: self.end(AttemptEnd.LOST))
+            orphan.when_processes_gone(lambda: self.end(AttemptEnd.LOST))
 
-    # For the one who runs the job
+    # For the attempt
 
     @property
     def lost(self) -> bool:
         return self.stop.why is StopReason.LOST
 
     async def confirmed(self) -> None:
-        """Return once the lease is known to hold. Raises LeaseLost.
+        """Returns once the lease is known to hold. Raises LeaseLost.
 
-        An Assignment does not say how old it is: a worker that was stopped for an hour reads
-        one that came in the first minute of it. So its command does not start before
-        the first renewal, unless something newer was acknowledged before.
+        An Assignment does not say how old it is: a worker that was suspended for an hour reads an
+        Assignment from the first minute of that hour. So the command does not start before the
+        first renewal, unless a newer message was acknowledged before.
         """
-        await self._sure.wait()
+        await self._confirmed.wait()
         self._check()
 
     async def report(self, report: Report) -> None:
-        """Have a report sent, waiting while too much is kept for the server. Raises LeaseLost."""
-        while self._spool.full and not self._muted and not self.lost:
-            self._room.clear()
-            await self._room.wait()
+        """Sends a report, after waiting for room in the spool. Raises LeaseLost."""
+        while self._spool.full and not self._log_given_up and not self.lost:
+            self._spool_has_room.clear()
+            await self._spool_has_room.wait()
         self._check()
-        if not self._muted:
-            self._keep(report)
+        if not self._log_given_up:
+            self._append(report)
             self._wake(self)
 
     def end(self, verdict: Outcome | AttemptEnd) -> None:
-        """Say the last word behind all reports: how the job ended, or that it goes back.
+        """Sends the final report behind all reports: the job's outcome, or that it is given back.
 
-        No process of the attempt may be left.
+        No process of the attempt may be left. Only the first call counts.
         """
         assert verdict not in (AttemptEnd.FINISHED, AttemptEnd.LAPSED)
         if self.verdict is None and not self.is_over:
@@ -141,7 +144,7 @@ class HeldLease:
             self._wake(self)
 
     async def over(self) -> bool:
-        """Wait for the end of the lease; whether the last word was heard."""
+        """Waits until the lease is settled or lost; returns whether it is settled."""
         await self._over.wait()
         return not self.lost
 
@@ -153,87 +156,87 @@ class HeldLease:
 
     def next_message(self) -> Batch | Completion | GiveBack | None:
         """The next message, which counts as sent."""
-        if self.is_over or self._pause or self._loop.time() >= self.until:
+        if self.is_over or self._retry or self._loop.time() >= self.until:
             return None
-        if self._told < self._last:
-            if self._flying >= UNACKNOWLEDGED_BYTES_MAX:
+        if self._sent < self._last:
+            if self._bytes_in_flight >= UNACKNOWLEDGED_BYTES_MAX:
                 return None
             first, reports = self._read()
             if reports:
-                self._told = first + sum(map(count_sequences, reports)) - 1
-                self._send(self._told, sum(map(size_of, reports)))
+                self._sent = first + sum(map(count_sequences, reports)) - 1
+                self._add_to_flight(self._sent, sum(map(size_of, reports)))
                 return Batch(self.token, first, tuple(reports))
-        if self.verdict is None or self._last_word_told:
+        if self.verdict is None or self._final_sent:
             return None
-        self._last_word_told = self._last_word_heard = True
-        self._send(self._last + 1, 0)  # a number that nothing stores
+        self._final_sent = self._final_ever_sent = True
+        self._add_to_flight(self._last + 1, 0)  # a number that no Stored reaches
         if isinstance(self.verdict, AttemptEnd):
             lost = self.verdict is AttemptEnd.LOST
-            return GiveBack(self.token, lost, not self._muted, self._last)
+            return GiveBack(self.token, lost, not self._log_given_up, self._last)
         return Completion(self.token, self._last, self.verdict)
 
     def renewed(self, sent_at: float) -> None:
-        """A renewal that was sent at this time has been acknowledged."""
+        """Extends the lease: the server has acknowledged a renewal that was sent at this time."""
         self.until = max(self.until, sent_at + self.span)
-        self._sure.set()
+        self._confirmed.set()
 
     def resumed(self, stored: int) -> None:
-        """A new connection, on which the server has this much."""
+        """Starts again on a new connection; the server has the reports up to number `stored`."""
         self._forget_flight()
-        if stored < self._stored or self._strikes > 1:
+        if stored < self._stored or self._rejections > 1:
             self._stored = self._last = stored
-            self._mute()
+            self._give_up_log()
         self._last = max(self._last, stored)
         self.acknowledged(stored)
-        if self._strikes > 2 and self.verdict is not None:
+        if self._rejections > 2 and self.verdict is not None:
             self.verdict = AttemptEnd.LOST
             self._conclude()
-        self._go_on()
+        self._send_again()
 
     def may_be_settled(self) -> bool:
-        """Whether the server may have taken the last word without our hearing of it.
+        """Whether the server may have settled the lease while its Settled was lost.
 
-        It then no longer knows the token as one that is held, but answers the same last word again.
+        Such a server does not list the token as held, but answers the same final report again.
         """
-        if self._last_word_heard:
+        if self._final_ever_sent:
             self._forget_flight()
-            self._go_on()
-            self._told = self._last
-        return self._last_word_heard
+            self._send_again()
+            self._sent = self._last
+        return self._final_ever_sent
 
     def retry_later(self, status: str) -> bool:
-        """Whether what was rejected is to be said again later; else it is a disagreement."""
-        if self._flight:
-            self._answered()
-        if status == LimitReached.status and not self._pause:
-            self._pause = self._loop.call_later(self._backoff.next(), self._end_pause)
-        return self._pause is not None
+        """Takes a rejection; returns whether it is for lack of room, so that a retry follows."""
+        if self._in_flight:
+            self._take_answer()
+        if status == LimitReached.status and not self._retry:
+            self._retry = self._loop.call_later(self._backoff.next(), self._end_pause)
+        return self._retry is not None
 
     def count_rejection(self) -> bool:
-        """The server has rejected what was said; whether nothing is left to try."""
-        self._strikes += 1
-        return self._strikes > 3
+        """Counts a rejection that is a disagreement; returns whether no remedy is left."""
+        self._rejections += 1
+        return self._rejections > 3
 
     def acknowledged(self, upto: int) -> None:
-        """The server has all reports up to this number."""
+        """Forgets the reports up to this number, which the server has stored."""
         if upto > self._stored:
             self._stored = upto
             self._backoff.reset()
-        while self._flight and self._flight[0][0] <= upto:
-            self._answered()
+        while self._in_flight and self._in_flight[0][0] <= upto:
+            self._take_answer()
         self._spool.forget(upto)
-        self._room.set()
+        self._spool_has_room.set()
         self._wake(self)
 
     def settled(self) -> None:
-        """The last word is durable."""
+        """Ends the lease: the server has the final report durably."""
         self._spool.discard()
         self._end()
 
     def lose(self) -> None:
-        """The lease is over without our doing: the tree must die, and nothing more is said.
+        """Ends the lease without a final report: the process tree must die, and nothing is sent.
 
-        What was not delivered is set aside.
+        The spool sets undelivered reports aside.
         """
         self.stop.ask(StopReason.LOST, at_once=True)
         if self._stored < self._last or isinstance(self.verdict, Outcome):
@@ -243,74 +246,74 @@ class HeldLease:
         self._end()
 
     def _end(self) -> None:
-        if self._pause:
-            self._pause.cancel()
+        if self._retry:
+            self._retry.cancel()
         self._over.set()
-        self._sure.set()
-        self._room.set()
+        self._confirmed.set()
+        self._spool_has_room.set()
 
-    # What is kept
+    # The spool
 
-    def _keep(self, report: Report) -> None:
+    def _append(self, report: Report) -> None:
         remark = self._spool.append(self._last + 1, report)
         self._last += count_sequences(report)
         if remark:
-            self._keep(remark)
+            self._append(remark)
 
     def _read(self) -> tuple[int, Sequence[Report]]:
-        """What is to be said next; nothing if it is lost, and then nothing follows either."""
+        """The next reports to send; none if the spool has lost them, which ends the log here."""
         try:
-            first, reports = self._spool.read(self._told, MESSAGE_BYTES, REPORTS_PER_BATCH_MAX)
+            first, reports = self._spool.read(self._sent, MESSAGE_BYTES, REPORTS_PER_BATCH_MAX)
         except SpoolDamaged:
             first, reports = 0, ()
-        if reports and first <= self._told + 1:
+        if reports and first <= self._sent + 1:
             return first, reports
-        self._last = self._told
-        self._mute()
+        self._last = self._sent
+        self._give_up_log()
         return 0, ()
 
-    def _mute(self) -> None:
-        """Say no more reports: this attempt's log stays incomplete, and its end says so."""
-        self._muted = True
-        self._room.set()
+    def _give_up_log(self) -> None:
+        """Sends no more reports: the attempt's log stays incomplete, and the final report says so."""
+        self._log_given_up = True
+        self._spool_has_room.set()
         if self.verdict is not None:
             self._conclude()
 
     def _conclude(self) -> None:
-        """Keep the last word for the worker that comes after this one."""
+        """Writes the final report to the spool, for the worker that comes after this one."""
         assert self.verdict is not None
-        if self._muted and isinstance(self.verdict, Outcome):
+        if self._log_given_up and isinstance(self.verdict, Outcome):
             self.verdict = replace(self.verdict, log_complete=False)
         self._spool.conclude(FinalReport(self._last, self.verdict))
 
-    # When it is said
+    # The flight: messages without an answer
 
-    def _send(self, last: int, size: int) -> None:
-        self._flight.append((last, size))
-        self._flying += size
+    def _add_to_flight(self, last: int, size: int) -> None:
+        self._in_flight.append((last, size))
+        self._bytes_in_flight += size
 
-    def _answered(self) -> None:
-        self._flying -= self._flight.popleft()[1]
+    def _take_answer(self) -> None:
+        self._bytes_in_flight -= self._in_flight.popleft()[1]
 
     def _forget_flight(self) -> None:
-        self._flight.clear()
-        self._flying = 0
+        self._in_flight.clear()
+        self._bytes_in_flight = 0
 
-    def _go_on(self) -> None:
-        """Say again what the server does not have."""
-        if self._pause:
-            self._pause.cancel()
-            self._pause = None
-        self._told = self._stored
-        self._last_word_told = False
+    def _send_again(self) -> None:
+        """Sends everything that the server has not stored, again."""
+        if self._retry:
+            self._retry.cancel()
+            self._retry = None
+        self._sent = self._stored
+        self._final_sent = False
         self._wake(self)
 
     def _end_pause(self) -> None:
-        """Go on, unless something that was said before has not been answered."""
-        if self._flight:
-            self._pause = self._loop.call_later(self._backoff.next(), self._end_pause)
+        """Sends again, unless a message from before the pause still has no answer."""
+        if self._in_flight:
+            self._retry = self._loop.call_later(self._backoff.next(), self._end_pause)
         else:
-            self._go_on()
+            self._send_again()
 
     def _check(self) -> None:
         if self.is_over or self._loop.time() >= self.until:

@@ -1,23 +1,24 @@
 """The worker's end of its session with a server (messages: model/protocol/worker_protocol.py).
 
-    connect -> Hello -> Welcome -> (speak | listen | beat) ... broken -> backoff -> connect -> ...
+    connect -> Hello -> Welcome -> (send | receive | heartbeats) ... broken -> backoff -> connect
 
-No outgoing message is queued. The speaker task asks each source for its next message: a farewell,
+No outgoing message is queued. The sender task asks each source for its next message: a farewell,
 a heartbeat, credit, then the held leases in turn. A broken connection loses no message; the next
 connection starts after the last message that the server has stored.
 
 The session keeps two deadlines, both in the event loop's time. A heartbeat is sent every third of
-the span and renews each lease from the time of sending. A lease not renewed for its whole span is lost:
-the worker kills the job's tree. Until then the server may be away or hang, and jobs run on.
+the span and renews each lease from the time of sending. A lease not renewed for its whole span is
+lost: the worker kills the job's process tree. Until then the server may be away or hang, and jobs
+run on.
 
 The server answers the heartbeat after a Farewell behind its last Assignment, so a worker that has
 this answer leaves no lease in transit.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from math import inf
 from random import Random
 from typing import Final
 
@@ -46,6 +47,7 @@ from airunner.model.protocol.worker_protocol import (
 )
 from airunner.worker.attempt.stop import StopReason
 from airunner.worker.session.backoff import Backoff
+from airunner.worker.session.heartbeats import Heartbeats
 from airunner.worker.session.held_lease import HeldLease
 from airunner.worker.session.reconnect import RefusalPolicy, root_cause
 from airunner.worker.spool.spool import Spool
@@ -53,15 +55,15 @@ from airunner.worker.spool.spools import MemorySpools, Spools
 
 Connect = Callable[[], Awaitable[Channel[FromWorker, FromServer]]]
 
-WELCOME_SECONDS_MAX: Final = 10  # time from connecting to the server's Welcome
-LEFT_MAX: Final = HEARTBEAT_TOKENS_MAX - WORKER_SLOTS_MAX  # dead workers' leases at a time
+WELCOME_SECONDS_MAX: Final = 10  # from connecting to the server's Welcome
+ORPHANS_MAX: Final = HEARTBEAT_TOKENS_MAX - WORKER_SLOTS_MAX  # dead workers' leases at a time
 
 
 class WorkerSession:
     """One worker's session over any number of connections.
 
-    `hello` identifies the worker; its slots are the first credit. `take` is called with each lease,
-    `news` whenever `idle` or `dismissed` may have changed.
+    `hello` identifies the worker; its slots are the first credit. `on_lease` is called with each
+    new lease, `on_change` whenever `holding`, `connected` or `dismissed` may have changed.
     """
 
     def __init__(
@@ -70,64 +72,66 @@ class WorkerSession:
         hello: Hello,
         *,
         dice: Random,
-        take: Callable[[HeldLease], None],
-        news: Callable[[], None],
+        on_lease: Callable[[HeldLease], None],
+        on_change: Callable[[], None],
         log: FilteringBoundLogger,
         spools: Spools | None = None,
     ) -> None:
         self._connect = connect
         self._hello = hello
         self._span = hello.span / 1000  # seconds
-        self._take = take
-        self._news = news
+        self._on_lease = on_lease
+        self._on_change = on_change
         self._spools = spools or MemorySpools()
-        self._left = {left.assignment.token: left for left in self._spools.orphans()[:LEFT_MAX]}
+        self._orphans = {each.assignment.token: each for each in self._spools.orphans()[:ORPHANS_MAX]}
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._dice = dice
         self._backoff = Backoff(dice, self._span / 10)
+        self._sendable = asyncio.Event()  # a source may have a message to send
+        self._deadlines_changed = asyncio.Event()  # a lease may lapse earlier than the sleep ends
+        self._heartbeats = Heartbeats(self._span, self._sendable.set)
         self._held_leases: dict[TaskToken, HeldLease] = {}
-        self._talkers: dict[HeldLease, None] = {}  # who may have something to say, in turn
-        self._free = hello.slots
-        self._credit_due = 0  # not yet told on this connection
-        self._beat_due = False
+        self._sources: dict[HeldLease, None] = {}  # leases that may have a message, in turn
+        self._credit = hello.slots
+        self._credit_unsent = 0  # on this connection
         self._leaving = False
         self._farewell_due = False
-        self._farewell_said = False  # on this connection
-        self._beats: deque[tuple[float, bool]] = deque()  # unanswered: sent when, after farewell?
-        self._renewed_at = -1.0  # when the last acknowledged renewal was sent
-        self._beaten_at = 0.0  # when the last renewal was sent, or asked for
-        self._patience = RefusalPolicy(self._span)
-        self.welcomed = False  # ever
+        self._farewell_sent = False  # on this connection
+        self._renewed_at = -inf  # time at which the last acknowledged renewal was sent
+        self._refusal_policy = RefusalPolicy(self._span)
+        self._connections = 0  # that reached a Welcome
         self.connected = False
         self.dismissed = False  # no Assignment can come any more
-        self._words = asyncio.Event()  # there is something to say
-        self._pulse = asyncio.Event()  # the next heartbeat may be due at another time
-        self._changed = asyncio.Event()  # the next lapse may be due at another time
 
-    # What the worker asks for
+    # For the worker
 
     @property
     def holding(self) -> int:
-        """How many leases are neither settled nor lost."""
+        """The number of leases that are neither settled nor lost."""
         return len(self._held_leases)
 
-    def grant(self) -> None:
-        """One more job can be taken."""
-        self._free += 1
-        self._credit_due += 1
-        self._words.set()
+    @property
+    def welcomed(self) -> bool:
+        """Whether a server has ever answered with a Welcome."""
+        return self._connections > 0
+
+    def add_credit(self) -> None:
+        """Accepts one more job."""
+        self._credit += 1
+        self._credit_unsent += 1
+        self._sendable.set()
 
     def leave(self) -> None:
-        """Ask for no more jobs; `dismissed` says when none can come any more."""
+        """Asks the server for no more jobs; `dismissed` is true once none can come any more."""
         self._leaving = self._farewell_due = True
-        self._ask_beat()
+        self._heartbeats.request()
 
     async def run(self) -> None:
-        """Keep the session going, for ever.
+        """Keeps the session going until it is cancelled or finally refused.
 
-        Raises Refused if the server will not have this worker: at the first connection, or,
-        once no job is held, for longer than a span.
+        Raises Refused if the server refuses this worker: on the first connection, or for longer
+        than a span while the worker holds no lease.
         """
         async with asyncio.TaskGroup() as tasks:
             lapsing = tasks.create_task(self._lapse())
@@ -138,7 +142,7 @@ class WorkerSession:
     # Connections
 
     async def _keep_connected(self) -> Refused:
-        """Connect again and again, until a refusal that is final."""
+        """Connects again and again, until a final refusal, which it returns."""
         while True:
             try:
                 await self._converse()
@@ -147,58 +151,60 @@ class WorkerSession:
                 self._log.warning("disconnected", why=why, holding=self.holding)
             except Refused as refusal:
                 self._log.warning("refused", why=str(refusal), status=refusal.status)
-                if self._patience.ends(refusal, self._loop.time(), holding=bool(self._held_leases)):
+                holding = bool(self._held_leases)
+                if self._refusal_policy.is_final(refusal, self._loop.time(), holding=holding):
                     return refusal
             finally:
                 self.connected = False
-                self._news()
+                self._on_change()
             if (task := asyncio.current_task()) and task.cancelling():
                 # Until Python 3.13 a TaskGroup that fails swallows a cancel of its wait.
                 raise asyncio.CancelledError
             await asyncio.sleep(self._backoff.next())
 
     async def _converse(self) -> None:
-        """One connection, from Hello to its end, which is always an exception."""
+        """Holds one connection, from the Hello to the end, which is always an exception."""
         channel: Channel[FromWorker, FromServer] | None = None
         try:
             async with asyncio.timeout(WELCOME_SECONDS_MAX):
                 channel = await self._connect()
-                self._credit_due, self._beat_due = 0, False
-                self._farewell_said = False
-                self._beats.clear()
-                self._beaten_at = sent_at = self._loop.time()
-                await channel.send(self._introduction())
+                self._credit_unsent = 0
+                self._farewell_sent = False
+                sent_at = self._heartbeats.start_connection()
+                await channel.send(self._next_hello())
                 welcome = await channel.receive()
             if not isinstance(welcome, Welcome):
                 raise ChannelClosed("the server's first message was not a Welcome")
             self._resume(welcome, sent_at)
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._speak(channel))
-                tasks.create_task(self._beat())
+                tasks.create_task(self._send(channel))
+                tasks.create_task(self._heartbeats.run())
                 while True:
                     for message in await channel.receive_all():
-                        self._hear(message)
+                        self._receive(message)
         except BaseExceptionGroup as group:
             raise root_cause(group) from None
         finally:
             if channel:
                 await channel.close()
 
-    def _introduction(self) -> Hello:
-        free = 0 if self._leaving else self._free
+    def _next_hello(self) -> Hello:
+        credit = 0 if self._leaving else self._credit
         self._hello = replace(self._hello, connection=self._hello.connection + 1)
-        return replace(self._hello, credit=free, holding=(*self._held_leases, *self._left))
+        return replace(self._hello, credit=credit, holding=(*self._held_leases, *self._orphans))
 
     def _resume(self, welcome: Welcome, sent_at: float) -> None:
-        self.connected = self.welcomed = True
-        self._patience.welcome()
+        """Goes on after a Welcome with each lease; `sent_at`: when the Hello was sent."""
+        self.connected = True
+        self._connections += 1
+        self._refusal_policy.welcome()
         self._backoff.reset()
         self._renewed_at = sent_at
         self._log.info(
             "connected", server=welcome.server, worker=self._hello.worker, queues=self._hello.queues
         )
-        self._talkers.clear()
-        self._inherit(sent_at)
+        self._sources.clear()
+        self._adopt_orphans(sent_at)
         for held in welcome.held:
             if held_lease := self._held_leases.get(held.token):
                 held_lease.renewed(sent_at)
@@ -209,70 +215,52 @@ class WorkerSession:
             held_lease = self._held_leases.get(token)
             if held_lease and not held_lease.may_be_settled():
                 self._lose(held_lease, "the server does not know it any more")
-        # The Hello gave no credit, and what was assigned before but not received has gone back.
-        self.dismissed = self._leaving and not self._credit_due
+        # A leaving worker's Hello gives no credit, and the server has taken back every lease that
+        # it had assigned before and that this worker had not received.
+        self.dismissed = self._leaving and not self._credit_unsent
         self._farewell_due = self._leaving
-        self._pulse.set()
-        self._words.set()
-        self._news()
+        self._sendable.set()
+        self._on_change()
 
-    # Speaking
+    # Sending
 
-    async def _speak(self, channel: Channel[FromWorker, FromServer]) -> None:
+    async def _send(self, channel: Channel[FromWorker, FromServer]) -> None:
         while True:
-            self._words.clear()
-            await channel.send_all(iter(self._next, None))
-            await self._words.wait()
+            self._sendable.clear()
+            await channel.send_all(iter(self._next_message, None))
+            await self._sendable.wait()
 
-    def _next(self) -> FromWorker | None:
-        """What is most urgent to say."""
+    def _next_message(self) -> FromWorker | None:
+        """The most urgent message, which counts as sent."""
         if self._farewell_due:
-            self._farewell_due, self._farewell_said = False, True
+            self._farewell_due, self._farewell_sent = False, True
             return Farewell()
-        if self._beat_due:
-            self._beat_due = False
-            self._beats.append((self._loop.time(), self._farewell_said))
+        if self._heartbeats.due:
+            self._heartbeats.sent(after_farewell=self._farewell_sent)
             return Heartbeat(tuple(self._held_leases))
-        if self._credit_due and not self._leaving:
-            more, self._credit_due = self._credit_due, 0
+        if more := self._offered:
+            self._credit_unsent = 0
             return Credit(more)
-        while self._talkers:
-            held_lease = next(iter(self._talkers))
-            del self._talkers[held_lease]
+        while self._sources:
+            held_lease = next(iter(self._sources))
+            del self._sources[held_lease]
             if message := held_lease.next_message():
-                self._talkers[held_lease] = None  # at the end of the line: everybody has their turn
+                self._sources[held_lease] = None  # behind the others: each lease has its turn
                 return message
         return None
 
+    @property
+    def _offered(self) -> int:
+        """Credit that is to be sent: none while the worker leaves."""
+        return 0 if self._leaving else self._credit_unsent
+
     def _wake(self, held_lease: HeldLease) -> None:
-        self._talkers[held_lease] = None
-        self._words.set()
+        self._sources[held_lease] = None
+        self._sendable.set()
 
-    async def _beat(self) -> None:
-        """Have a heartbeat sent every third of the span, whether there are leases or not.
+    # Receiving
 
-        An idle worker is heard of too: a server gives no job to one that is silent.
-        """
-        third = self._span / 3
-        while True:
-            self._pulse.clear()
-            try:
-                async with asyncio.timeout_at(self._beaten_at + third):
-                    await self._pulse.wait()
-            except TimeoutError:
-                if self._beats or self._beat_due:
-                    raise ChannelClosed("the server does not answer heartbeats") from None
-                self._ask_beat()
-
-    def _ask_beat(self) -> None:
-        self._beat_due = True
-        self._beaten_at = self._loop.time()
-        self._words.set()
-        self._pulse.set()
-
-    # Listening
-
-    def _hear(self, message: FromServer) -> None:
+    def _receive(self, message: FromServer) -> None:
         match message:
             case Assignment():
                 self._assigned(message)
@@ -295,29 +283,29 @@ class WorkerSession:
                 raise ChannelClosed("the server said Welcome twice")
 
     def _assigned(self, assignment: Assignment) -> None:
-        """Take a lease: it is not older than the last renewal acknowledged before it came."""
+        """Takes a new lease, granted not before the last acknowledged renewal was sent."""
         now, span = self._loop.time(), assignment.span / 1000
         fresh = self._renewed_at + span / 2 > now
         until = (self._renewed_at if fresh else now) + span
         held_lease = self._hold(assignment, self._spools.open(assignment), until, confirmed=fresh)
-        self._free -= 1
+        self._credit -= 1
         if not fresh:
-            self._ask_beat()
-        self._pulse.set()
-        self._changed.set()
+            self._heartbeats.request()
+        self._deadlines_changed.set()
         if self._leaving:
             held_lease.end(AttemptEnd.RELEASED)
         else:
-            self._take(held_lease)
+            self._on_lease(held_lease)
 
-    def _inherit(self, sent_at: float) -> None:
-        """Take over what dead workers have left, once: this Welcome says which leases live."""
-        for left in self._left.values():
-            given = replace(left.assignment, span=self._hello.span)  # which the Hello has asked for
-            self._hold(given, left.spool, sent_at + self._span, confirmed=True).inherit(left)
-            self._log.info("spool_taken", job=given.job.id, attempt=given.job.attempt)
-        self._left.clear()
-        self._changed.set()
+    def _adopt_orphans(self, sent_at: float) -> None:
+        """Takes over the attempts of dead workers, once: this Welcome says which leases live."""
+        for orphan in self._orphans.values():
+            adopted = replace(orphan.assignment, span=self._hello.span)  # the span in the Hello
+            held_lease = self._hold(adopted, orphan.spool, sent_at + self._span, confirmed=True)
+            held_lease.adopt(orphan)
+            self._log.info("spool_taken", job=adopted.job.id, attempt=adopted.job.attempt)
+        self._orphans.clear()
+        self._deadlines_changed.set()
 
     def _hold(
         self, assignment: Assignment, spool: Spool, until: float, *, confirmed: bool
@@ -334,20 +322,17 @@ class WorkerSession:
         return held_lease
 
     def _acknowledged(self, renewed: tuple[TaskToken, ...], lost: tuple[TaskToken, ...]) -> None:
-        if not self._beats:
-            raise ChannelClosed("the server has answered a heartbeat that was not sent")
-        sent_at, farewell = self._beats.popleft()
-        self._renewed_at = sent_at
+        self._renewed_at, farewell = self._heartbeats.answered()
         for token in renewed:
             if held_lease := self._held_leases.get(token):
-                held_lease.renewed(sent_at)
+                held_lease.renewed(self._renewed_at)
         for token in lost:
-            # Behind a last word that was heard, Settled is on its way, and was sent before this.
+            # The server answers a received final report with Settled before it sends this Renewal.
             if held_lease := self._held_leases.get(token):
                 self._lose(held_lease, "the server does not know it any more")
         if farewell:
             self.dismissed = True
-        self._news()
+        self._on_change()
 
     def _rejected(self, message: Rejected) -> None:
         if held_lease := self._held_leases.get(message.token):
@@ -362,7 +347,7 @@ class WorkerSession:
             self._log.error(
                 "rejected", job=held_lease.job.id, why=message.why, status=message.status
             )
-            raise ChannelClosed(f"the server does not take what was said: {message.why}")
+            raise ChannelClosed(f"the server rejects a message: {message.why}")
 
     def _cancel(self, held_lease: HeldLease) -> None:
         self._log.info("cancel_requested", job=held_lease.job.id, attempt=held_lease.job.attempt)
@@ -370,12 +355,12 @@ class WorkerSession:
 
     def _settled(self, held_lease: HeldLease) -> None:
         held_lease.settled()
-        if held_lease.inherited:
+        if held_lease.adopted:
             lost = held_lease.verdict is AttemptEnd.LOST
             self._log.info(
                 "spool_delivered", job=held_lease.job.id, attempt=held_lease.job.attempt, lost=lost
             )
-        self._news()
+        self._on_change()
 
     # Losing
 
@@ -385,16 +370,16 @@ class WorkerSession:
             "lease_lost", job=held_lease.job.id, attempt=held_lease.job.attempt, why=why
         )
         held_lease.lose()
-        self._news()
+        self._on_change()
 
     async def _lapse(self) -> None:
-        """Lose each lease that was not renewed for its whole span."""
+        """Loses each lease that was not renewed for its whole span."""
         while True:
             now = self._loop.time()
             for held_lease in [each for each in self._held_leases.values() if each.until <= now]:
                 self._lose(held_lease, f"out of touch with the server for {held_lease.span:g} s")
             soonest = min((each.until for each in self._held_leases.values()), default=None)
-            self._changed.clear()
+            self._deadlines_changed.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(soonest):
-                    await self._changed.wait()
+                    await self._deadlines_changed.wait()

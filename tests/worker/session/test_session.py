@@ -96,8 +96,8 @@ class Desk:
                 credit=0,
             ),
             dice=Random(1),
-            take=self.taken.append,
-            news=lambda: None,
+            on_lease=self.taken.append,
+            on_change=lambda: None,
             log=structlog.wrap_logger(None, processors=[_drop]),
             spools=spools,
         )
@@ -190,11 +190,11 @@ async def test_credit_that_came_free_while_away_is_in_the_hello_alone() -> None:
         await it.lease(server)
         server.cut()
         await until_idle()
-        it.client.grant()
+        it.client.add_credit()
         server, hello = await it.welcome(Held(TOKEN, 0, False))
         assert hello.credit == 3
         await silence(server)
-        it.client.grant()
+        it.client.add_credit()
         assert (await heard(server, Credit)).more == 1
 
 
@@ -333,7 +333,7 @@ async def test_a_leaving_worker_that_reconnects_offers_nothing() -> None:
         assert hello.credit == 0
         assert it.client.dismissed
         await heard(server, Farewell)
-        it.client.grant()
+        it.client.add_credit()
         held_lease.end(AttemptEnd.RELEASED)
         assert await heard(server, GiveBack) == GiveBack(TOKEN)
 
