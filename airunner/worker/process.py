@@ -78,6 +78,17 @@ class Exit:
     signal: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupervisorStatistics:
+    """Plain numbers about the launcher of a worker's commands, for metrics."""
+
+    shims_idle: int = 0  # shims that run no command
+    shims_busy: int = 0  # shims with a command, from its start to the end of its process tree
+    commands_started: int = 0
+    shims_killed: int = 0  # shims that ended without an order to exit, killed by any process
+    trees_being_removed: int = 0  # process trees and cgroups that are being killed and removed
+
+
 class Process(Protocol):
     """A started command and its process tree."""
 
@@ -127,4 +138,8 @@ class Launcher(Protocol):
 
     async def close(self) -> None:
         """Kills every tree that is left; safe to call twice."""
+        ...
+
+    def statistics(self) -> SupervisorStatistics:
+        """The present state of the launcher in numbers."""
         ...

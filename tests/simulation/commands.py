@@ -22,6 +22,7 @@ from airunner.worker.process import (
     Exit,
     NotExecutable,
     SupervisorLost,
+    SupervisorStatistics,
 )
 from tests.support.fake_commands import SCRIPTS as FILES
 from tests.support.fake_commands import Actor, Script
@@ -174,6 +175,9 @@ class Theatre:
         if name == "bash" and self._host == BARE:
             return None
         return SCRIPTS.get(command.argv[-1].removeprefix(FILES).split()[0], _absent)
+
+    def statistics(self) -> SupervisorStatistics:
+        return SupervisorStatistics(commands_started=len(self._players))
 
     async def close(self) -> None:
         self._closed = True

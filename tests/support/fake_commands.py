@@ -22,6 +22,7 @@ from airunner.worker.process import (
     NotExecutable,
     ProcessLost,
     SupervisorLost,
+    SupervisorStatistics,
 )
 from airunner.worker.workspace.workspace import (
     ArtifactSink,
@@ -170,6 +171,9 @@ class Stage:
         self.actors.append(actor)
         actor.task = self._tasks.create_task(actor.play(self.scripts[name]))
         return actor
+
+    def statistics(self) -> SupervisorStatistics:
+        return SupervisorStatistics(shims_busy=len(self.alive), commands_started=len(self.actors))
 
     async def close(self) -> None:
         self.closed = True

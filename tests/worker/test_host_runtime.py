@@ -7,7 +7,7 @@ import pytest
 import structlog
 
 from airunner.worker.host_runtime import WorkspaceOptions, WorkspacesUnusable, open_runtime
-from airunner.worker.process import Command, LaunchFailed, Process
+from airunner.worker.process import Command, LaunchFailed, Process, SupervisorStatistics
 from tests.support.memory_spools import MemoryDiskSpools
 
 LOG = structlog.wrap_logger(structlog.testing.CapturingLogger())
@@ -21,6 +21,9 @@ class IdleLauncher:
 
     async def launch(self, command: Command) -> Process:
         raise LaunchFailed("no room")
+
+    def statistics(self) -> SupervisorStatistics:
+        return SupervisorStatistics()
 
     async def close(self) -> None:
         self.closed = True

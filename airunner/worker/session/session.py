@@ -50,6 +50,7 @@ from airunner.worker.session.backoff import Backoff
 from airunner.worker.session.heartbeats import Heartbeats
 from airunner.worker.session.held_lease import HeldLease
 from airunner.worker.session.reconnect import RefusalPolicy, root_cause
+from airunner.worker.session.statistics import SessionStatistics
 from airunner.worker.spool.spool import Spool
 from airunner.worker.spool.spools import MemorySpools, Spools
 
@@ -126,6 +127,19 @@ class WorkerSession:
         """Asks the server for no more jobs; `dismissed` is true once none can come any more."""
         self._leaving = self._farewell_due = True
         self._heartbeats.request()
+
+    def statistics(self) -> SessionStatistics:
+        """The session's present state in numbers."""
+        controls = self._farewell_due + self._heartbeats.due + bool(self._offered)
+        return SessionStatistics(
+            connected=int(self.connected),
+            connections=self._connections,
+            leases_held=self.holding,
+            credit=self._credit,
+            messages_waiting=controls + len(self._sources),
+            heartbeats_unanswered=self._heartbeats.unanswered,
+            seconds_since_renewal=self._loop.time() - self._renewed_at,
+        )
 
     async def run(self) -> None:
         """Keeps the session going until it is cancelled or finally refused.

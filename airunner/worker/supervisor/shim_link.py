@@ -38,6 +38,9 @@ class ShimLink:
         """`number` identifies the shim to the supervisor; `cgroup` is the shim's, if it has one."""
         self.number = number
         self.process: ShimProcess | None = None
+        self.removing = False  # the tree is being killed, or what the dead shim left of it
+        self.killed = False  # the shim has ended without an order to exit
+        self._released = False
         self._channel = channel
         self._cgroup = cgroup
         self._owner = owner
@@ -62,6 +65,7 @@ class ShimLink:
 
     def kill(self) -> None:
         """Orders the shim to kill the tree."""
+        self.removing = True
         protocol.send(self._channel, protocol.KILL)
 
     def kill_shim(self) -> None:
@@ -72,6 +76,7 @@ class ShimLink:
 
     def release(self) -> None:
         """Orders the shim to kill its tree, if any, and to exit."""
+        self._released = True
         with contextlib.suppress(OSError):
             self._channel.shutdown(socket.SHUT_WR)
 
@@ -87,10 +92,13 @@ class ShimLink:
                 return
             if self.process and self.process.handle(message):
                 self.process = None
+                self.removing = False
                 self._owner.shim_idle(self)
 
     def _channel_ended(self) -> None:
         """Kills the rest of the shim's cgroup: the supervisor, if dead as well, cannot do it."""
+        self.killed = not (self._released or (self.process and self.process.exit_known))
+        self.removing = True
         self._loop.remove_reader(self._channel.fileno())
         self._channel.close()
         if self._cgroup:

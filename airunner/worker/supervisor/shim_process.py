@@ -51,6 +51,11 @@ class ShimProcess:
         """The descriptors that the command gets."""
         return self._output.child
 
+    @property
+    def exit_known(self) -> bool:
+        """Whether the shim has reported how the command ended."""
+        return self._exit is not None
+
     def streams_sent(self) -> None:
         """Closes the worker's copies of the descriptors that the shim has now."""
         self._output.close_child()

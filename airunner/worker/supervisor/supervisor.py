@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from airunner.model.spec import ProcessType
-from airunner.worker.process import Command, LaunchFailed, SupervisorLost
+from airunner.worker.process import Command, LaunchFailed, SupervisorLost, SupervisorStatistics
 from airunner.worker.supervisor import protocol
 from airunner.worker.supervisor.cgroup import Cgroup
 from airunner.worker.supervisor.failure import SUPERVISOR_GONE
@@ -105,6 +105,8 @@ class Supervisor:
         self._control_lock = asyncio.Lock()  # held while a launch waits for room in the socket
         self._links: set[ShimLink] = set()
         self._idle: list[ShimLink] = []  # a subset of the links
+        self._commands_started = 0
+        self._shims_killed = 0
         self._closed = False
 
     @property
@@ -138,6 +140,7 @@ class Supervisor:
             await process.close()
             self._check()
             raise
+        self._commands_started += 1
         if not self._idle:  # so that the next command does not wait for a fork
             with contextlib.suppress(OSError, SupervisorLost):
                 self._idle.append(self._start_shim())
@@ -167,6 +170,16 @@ class Supervisor:
         if self._cgroup:
             await remove_cgroup(self._cgroup)
 
+    def statistics(self) -> SupervisorStatistics:
+        """As Launcher.statistics."""
+        return SupervisorStatistics(
+            shims_idle=len(self._idle),
+            shims_busy=sum(link.process is not None for link in self._links),
+            commands_started=self._commands_started,
+            shims_killed=self._shims_killed,
+            trees_being_removed=sum(link.removing for link in self._links),
+        )
+
     # For links
 
     def shim_idle(self, link: ShimLink) -> None:
@@ -185,6 +198,8 @@ class Supervisor:
         self._links.discard(link)
         if link in self._idle:
             self._idle.remove(link)
+        if link.killed and not self._closed:
+            self._shims_killed += 1
 
     # Shims
 

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from math import inf
 from random import Random
 from typing import TypeVar
 
@@ -49,6 +51,7 @@ from airunner.worker.attempt.handle import LeaseLost
 from airunner.worker.attempt.stop import StopReason
 from airunner.worker.session.held_lease import HeldLease
 from airunner.worker.session.session import WELCOME_SECONDS_MAX, WorkerSession
+from airunner.worker.session.statistics import SessionStatistics
 from airunner.worker.spool.spools import Spools
 from tests.promises import holds, promise
 from tests.support.channel import End, channel_pair
@@ -454,6 +457,49 @@ async def test_attempts_with_much_to_say_take_turns() -> None:
         server.incoming._news.set()
         tokens = [(await heard(server, Batch)).token for _ in range(4)]
         assert "t2" in tokens[:3]
+
+
+@virtually
+async def test_the_numbers_of_a_session_follow_its_connections_and_leases() -> None:
+    async with desk() as it:
+        await it.meet()
+        away = SessionStatistics(
+            connected=0,
+            connections=0,
+            leases_held=0,
+            credit=3,
+            messages_waiting=0,
+            heartbeats_unanswered=0,
+            seconds_since_renewal=inf,
+        )
+        assert it.client.statistics() == away
+        server, _ = await it.welcome()
+        here = replace(away, connected=1, connections=1, seconds_since_renewal=0)
+        assert it.client.statistics() == here
+        held_lease = await it.lease(server)
+        assert it.client.statistics() == replace(here, leases_held=1, credit=2)
+        await asyncio.sleep(SPAN / 2)
+        numbers = it.client.statistics()
+        assert numbers.heartbeats_unanswered == 1
+        assert numbers.seconds_since_renewal == pytest.approx(SPAN / 2)
+        await server.send(Renewal((TOKEN,), ()))
+        await until_idle()
+        numbers = it.client.statistics()
+        assert numbers.heartbeats_unanswered == 0
+        assert numbers.seconds_since_renewal == pytest.approx(SPAN / 6)  # it was sent at a third
+        server.cut()
+        await until_idle()
+        held_lease.end(DONE)
+        it.client.add_credit()
+        numbers = it.client.statistics()
+        assert (numbers.connected, numbers.connections, numbers.leases_held) == (0, 1, 1)
+        assert (numbers.credit, numbers.messages_waiting) == (3, 2)  # a completion and a credit
+        server, _ = await it.welcome(Held(TOKEN, 0, False))
+        await heard(server, Completion)
+        await server.send(Settled(TOKEN))
+        await until_idle()
+        numbers = it.client.statistics()
+        assert (numbers.connections, numbers.leases_held, numbers.messages_waiting) == (2, 0, 0)
 
 
 # Rejected for want of room

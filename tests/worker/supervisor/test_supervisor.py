@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ from airunner.worker.process import (
     LaunchLost,
     ProcessLost,
     SupervisorLost,
+    SupervisorStatistics,
 )
 from airunner.worker.supervisor.cgroup import PREFIX, _folder, own_group
 from airunner.worker.supervisor.protocol import pack, unpack
@@ -337,6 +339,43 @@ def test_what_moves_to_another_group_is_killed_too(folders: Folders) -> None:
         assert await process.wait() == Exit(137, 9)
 
     play("cgroup", scene)
+
+
+@trees
+def test_the_numbers_of_a_supervisor_follow_its_commands_and_shims(tree: Tree) -> None:
+    async def scene(pen: Pen) -> None:
+        assert pen.supervisor.statistics() == SupervisorStatistics()
+        process = await pen.launch("sleep", "1000")
+        busy = SupervisorStatistics(shims_idle=1, shims_busy=1, commands_started=1)
+        assert pen.supervisor.statistics() == busy  # the idle shim is kept ready
+        shim = int(status(process.pid)["PPid"])
+        os.kill(shim, signal.SIGSTOP)  # so that it does not kill before the numbers are read
+        async with asyncio.TaskGroup() as group:
+            group.create_task(process.close())
+            await asyncio.sleep(0)
+            assert pen.supervisor.statistics() == replace(busy, trees_being_removed=1)
+            os.kill(shim, signal.SIGCONT)
+        assert pen.supervisor.statistics() == replace(busy, shims_busy=0)
+        with pytest.raises(CommandNotFound):
+            await pen.launch("no-such-command")
+        assert pen.supervisor.statistics() == replace(busy, shims_busy=0)
+
+    play(tree, scene)
+
+
+@trees
+def test_a_shim_that_was_killed_is_counted(tree: Tree) -> None:
+    async def scene(pen: Pen) -> None:
+        process = await pen.launch("sleep", "1000")
+        os.kill(int(status(process.pid)["PPid"]), signal.SIGKILL)
+        with pytest.raises(ProcessLost):
+            await process.wait()
+        await process.close()
+        assert pen.supervisor.statistics() == SupervisorStatistics(
+            shims_idle=1, commands_started=1, shims_killed=1
+        )
+
+    play(tree, scene)
 
 
 def test_auto_takes_control_groups_where_they_can_be_had() -> None:
