@@ -1,19 +1,20 @@
-"""One attempt, from top to bottom.
+"""The execution of one attempt, from its workspace to its final report.
 
-    workspace -> checkout or source -> stages, one after the other -> artifacts -> last word
-                                                                              -> workspace removed
+    workspace -> checkout or source -> stages in order -> artifacts -> final report
+                                                                    -> workspace removed
 
 Rules
 
-1. The last word is said when no process of the attempt is left, and not before: a job
-   that is told to be CANCELLED has stopped.
-2. Whatever wants the attempt to stop asks its Halt. During set-up that is the end of its time, and
-   a git in it dies. Later the tree of the stage that runs is ended (turn.py), and no other begins.
-3. What the stages came to is the job's end (results.py).
-4. A lost lease kills the tree at once, and nothing more is said.
-5. A job that asks for a container fails. It never runs on the host instead.
-6. Artifacts are brought where they belong after the last stage, also after one that failed, but not
-   for a job that is cancelled. A job that did well and whose artifacts cannot be kept has failed.
+1. The final report is sent when no process of the attempt is left, and not before: a job that is
+   reported as CANCELLED has stopped.
+2. Each request to stop the attempt goes to its StopRequest. During set-up, a request ends the
+   set-up, and a running git dies. Later it ends the tree of the running stage (stage_run.py), and
+   no further stage starts.
+3. The results of the stages decide the job's outcome (stage_results.py).
+4. A lost lease kills the tree at once, and no report is sent any more.
+5. A job that requires a container fails. It never runs on the host instead.
+6. Artifacts are collected after the last stage, also after a failed one, but not for a cancelled
+   job. A job that succeeded and whose artifacts cannot be stored has failed.
 """
 
 import asyncio
@@ -49,12 +50,12 @@ from airunner.worker.workspace.workspace import (
 )
 
 NO_CONTAINERS = "this worker cannot run containers: leave `container` out, or use one that can"
-NO_UPLOADS = "this worker cannot bring artifacts to its server"
-_REMARKS = 20  # on artifacts that were not kept, at most
+NO_UPLOADS = "this worker cannot upload artifacts to its server"
+_REMARKS = 20  # on artifacts that were not stored, at most
 
 
 class Execution:
-    """One attempt of one job."""
+    """The execution of one attempt of one job."""
 
     def __init__(self, handle: AttemptHandle, runtime: Runtime) -> None:
         self._handle = handle
@@ -62,10 +63,12 @@ class Execution:
         self._stop = handle.stop
         self._runtime = runtime
         self._log = runtime.log.bind(job=handle.job.id, attempt=handle.job.attempt)
-        self.supervisor_lost: SupervisorLost | None = None  # this worker can start nothing any more
+        self.supervisor_lost: SupervisorLost | None = (
+            None  # the worker can start no command any more
+        )
 
     async def run(self) -> None:
-        """Run the attempt and say its last word; no process of it is left when this returns."""
+        """Runs the attempt and sends its final report; then no process of the attempt is left."""
         self._log.info("job_leased", queue=self._spec.queue)
         workspace: Workspace | None = None
         try:
@@ -78,7 +81,7 @@ class Execution:
             self._handle.end(verdict)
             self._log.info("attempt_over")
         except* LeaseLost:
-            pass  # and the session has said so
+            pass  # the session has logged it
         finally:
             if workspace:
                 await workspace.remove()
@@ -103,7 +106,7 @@ class Execution:
     # Set-up
 
     async def _set_up(self, workspace: Workspace) -> tuple[Stage, ...] | Outcome | AttemptEnd:
-        """What to run, in a workspace that is ready; or how it came to nothing."""
+        """Prepares the workspace; returns the stages, or the attempt's end if the set-up failed."""
         try:
             async with asyncio.timeout(SETUP_TIMEOUT_SECONDS) as limit:
                 with self._stop.on_stop(partial(_end_now, limit)):
@@ -127,7 +130,7 @@ class Execution:
         return stages
 
     def _stopped(self) -> Outcome | AttemptEnd:
-        """How an attempt ends that was stopped while no command of it ran."""
+        """The end of an attempt that was stopped while no command of it ran."""
         match self._stop.why:
             case StopReason.CANCEL:
                 return Outcome(reason=Reason.CANCELLED, error="cancelled before the command ran")
@@ -150,7 +153,7 @@ class Execution:
     # The stages
 
     async def _run(self, stage_results: StageResults, workspace: Workspace) -> Outcome | AttemptEnd:
-        """Give each stage its turn, until one ends the job."""
+        """Runs the stages in order until one of them ends the job."""
         room = self._handle.output_bytes_max
         with self._time_limit():
             for stage in stage_results.stages:
@@ -172,7 +175,7 @@ class Execution:
     async def _run_stage(
         self, stage: Stage, stage_results: StageResults, workspace: Workspace, room: int
     ) -> int | AttemptEnd:
-        """A stage's turn, as its results records it; the room that is left for output."""
+        """Runs a stage and records its result; returns the rest of `room`, in bytes of output."""
         stage_run = StageRun(stage, self._handle, workspace, self._runtime)
         began = self._runtime.clock.now()
         process = await self._launch(stage_run)
@@ -196,7 +199,7 @@ class Execution:
         return room
 
     async def _launch(self, stage_run: StageRun) -> Process | StageNotStarted | AttemptEnd:
-        """A running command, or how it came to none."""
+        """Starts the stage's command; returns it, or the reason why it does not run."""
         try:
             return await stage_run.launch()
         except CommandNotFound as error:
@@ -205,7 +208,7 @@ class Execution:
             failed = StageNotStarted(reason=Reason.NOT_EXECUTABLE, error=str(error), exit_code=126)
         except SupervisorLost as error:
             self.supervisor_lost = error
-            return AttemptEnd.RELEASED  # not the job's fault, and nothing of it runs
+            return AttemptEnd.RELEASED  # not the job's fault, and no process of it runs
         except LaunchLost as lost:
             self._log.error("process_lost", why=str(lost))
             return AttemptEnd.LOST
@@ -216,7 +219,7 @@ class Execution:
 
     @contextmanager
     def _time_limit(self) -> Iterator[None]:
-        """Ask for a stop when the job has run for as long as it may."""
+        """Requests a stop when the job's timeout has passed."""
         if not (seconds := self._spec.timeout_seconds):
             yield
             return
@@ -226,23 +229,23 @@ class Execution:
         finally:
             timer.cancel()
 
-    # What is left
+    # Artifacts and results
 
     async def _conclude(
         self, workspace: Workspace, stage_results: StageResults, verdict: Outcome, began: Instant
     ) -> Outcome | AttemptEnd:
-        """Bring what the attempt made where it belongs, and say what came of it."""
+        """Collects the artifacts, writes the results, and returns the outcome with their errors."""
         results, collected = workspace.results, Collected()
         if stage_results.begun and self._stop.why is not StopReason.CANCEL:
-            brought = await self._collect(workspace)
-            if isinstance(brought, AttemptEnd):
-                return brought
-            collected = brought
+            collection = await self._collect(workspace)
+            if isinstance(collection, AttemptEnd):
+                return collection
+            collected = collection
         if self._stop.why is StopReason.CANCEL:
             verdict = replace(verdict, reason=Reason.CANCELLED)
         elif collected.remark:
             await self._handle.report(Remark(collected.remark))
-        verdict = await self._told(verdict, collected.errors)
+        verdict = await self._with_errors(verdict, collected.errors)
         if results:
             summary = Summary(
                 job=self._handle.job,
@@ -252,13 +255,13 @@ class Execution:
                 started_at=began,
                 ended_at=self._runtime.clock.now(),
             )
-            verdict = await self._told(verdict, await results.conclude(summary))
+            verdict = await self._with_errors(verdict, await results.conclude(summary))
         return verdict
 
     async def _collect(self, workspace: Workspace) -> Collected | AttemptEnd:
-        """Bring the artifacts; a cancel, a lost lease and a kill of the worker end that.
+        """Stores the artifacts; a cancel, a lost lease or a kill of the worker ends the transfer.
 
-        They go to the folder of results, or else to the server if the job names any.
+        They go to the results folder if there is one, else to the server if the job names any.
         """
         if workspace.results:
             sink = workspace.results.sink
@@ -281,15 +284,15 @@ class Execution:
             return Collected()
         if self._stop.is_urgent:
             return AttemptEnd.RELEASED
-        limit_said = f"COLLECT_SECONDS_MAX ({COLLECT_SECONDS_MAX} s)"
-        return Collected(errors=(f"the artifacts took longer to keep than {limit_said}",))
+        limit_name = f"COLLECT_SECONDS_MAX ({COLLECT_SECONDS_MAX} s)"
+        return Collected(errors=(f"storing the artifacts took longer than {limit_name}",))
 
     def _end_if_final(self, limit: asyncio.Timeout) -> None:
         if self._stop.why in (StopReason.CANCEL, StopReason.LOST) or self._stop.is_urgent:
             _end_now(limit)
 
-    async def _told(self, verdict: Outcome, errors: tuple[str, ...]) -> Outcome:
-        """The outcome with what went wrong with artifacts or results, which the log tells too."""
+    async def _with_errors(self, verdict: Outcome, errors: tuple[str, ...]) -> Outcome:
+        """The outcome with the errors of artifacts or results; the log gets them as remarks."""
         if not errors:
             return verdict
         for error in errors[:_REMARKS]:

@@ -1,4 +1,4 @@
-"""What an attempt is told of its job, and whom it tells: a lease's held lease, or a run without a server."""
+"""The interface between an attempt and its owner: a lease from a server, or a local run."""
 
 from typing import Protocol
 
@@ -8,18 +8,18 @@ from airunner.worker.attempt.stop import StopRequest
 
 
 class LeaseLost(Exception):
-    """The job is not this worker's any more: nothing that is said of it is heard."""
+    """The worker has lost the lease of the job: the server accepts no report of the attempt."""
 
 
 class AttemptHandle(Protocol):
-    """The right to run one attempt."""
+    """The right to run one attempt, and the way to report on it."""
 
     @property
     def job(self) -> Job: ...
 
     @property
     def token(self) -> TaskToken:
-        """The lease's; "" where there is none."""
+        """The token of the lease; "" without a lease."""
         ...
 
     @property
@@ -29,13 +29,13 @@ class AttemptHandle(Protocol):
     def output_bytes_max(self) -> int: ...
 
     async def confirmed(self) -> None:
-        """Return once the job is certainly this worker's. Raises LeaseLost."""
+        """Returns once the right is certain. Raises LeaseLost."""
         ...
 
     async def report(self, report: Report) -> None:
-        """Tell of the attempt, waiting while too much is untold. Raises LeaseLost."""
+        """Sends a report, after waiting while too many bytes are unsent. Raises LeaseLost."""
         ...
 
     def end(self, verdict: Outcome | AttemptEnd) -> None:
-        """Say the last word behind all reports. No process of the attempt may be left."""
+        """Sends the final report behind all reports. No process of the attempt may be left."""
         ...

@@ -1,4 +1,4 @@
-"""A run without a server: nobody can take the job away, and a listener stands where the log is."""
+"""The attempt of `airunner run`: no server can revoke it, and a listener gets the reports."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,26 +9,26 @@ from airunner.worker.attempt.stop import StopRequest
 
 
 class LocalAttempt:
-    """One attempt of a job that no server knows; Hold."""
+    """One attempt of a job without a server; an AttemptHandle."""
 
     def __init__(self, job: Job, listen: Callable[[Report], Awaitable[None]]) -> None:
-        """`listen` is called with one report at a time; while it waits, the command does."""
+        """`listen` gets one report at a time; while it waits, the command waits too."""
         self.job = job
         self.token = TaskToken("")
         self.stop = StopRequest()
         self.output_bytes_max = job.spec.output_bytes_max
         self.verdict: Outcome | AttemptEnd | None = None
         self._listen = listen
-        self._turn = asyncio.Lock()
+        self._listening = asyncio.Lock()
 
     async def confirmed(self) -> None:
-        """As Hold.confirmed: it always is."""
+        """As AttemptHandle.confirmed: a local run is always certain."""
 
     async def report(self, report: Report) -> None:
-        """As Hold.report; what `listen` raises ends the attempt."""
-        async with self._turn:
+        """As AttemptHandle.report; an exception of `listen` ends the attempt."""
+        async with self._listening:
             await self._listen(report)
 
     def end(self, verdict: Outcome | AttemptEnd) -> None:
-        """As Hold.end: the first last word stands."""
+        """As AttemptHandle.end: only the first call counts."""
         self.verdict = self.verdict or verdict

@@ -1,4 +1,4 @@
-"""What a worker runs its jobs with."""
+"""The environment of an attempt: launcher, workspaces, clock, log, spools and uploads."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from airunner.worker.workspace.workspace import ArtifactSink, Workspaces
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """Each part is real, or keeps the same rules."""
+    """The parts that every attempt of a process shares: real ones, or fakes with the same rules."""
 
     launcher: Launcher
     workspaces: Workspaces

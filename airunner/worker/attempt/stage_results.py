@@ -1,12 +1,12 @@
-"""How far the stages of an attempt have come, and what that makes of its job.
+"""The results of an attempt's stages so far, and the outcome of the job that follows from them.
 
 Rules
 
-1. What stood when a command ended decides: an exit that came before a timeout or a drain is that
-   exit. A cancel is the exception, since every end after it is CANCELLED; the exit code that raced it
-   stays in the outcome.
-2. The first stage that fails ends the job, with its exit code; those behind it are skipped.
-   A stage that goes on leaves a failure, or a timeout of its own, to itself.
+1. The state at the command's end decides: an exit before a timeout or a drain counts as that exit.
+   A cancel is the exception: every end after it is CANCELLED, and the exit code that raced it stays
+   in the outcome.
+2. The first failing stage ends the job, with its exit code; later stages are skipped. A stage with
+   `continue_on_error` ends the job neither by a failure nor by its own timeout.
 3. A job without a stage has succeeded.
 """
 
@@ -22,18 +22,18 @@ from airunner.worker.workspace.workspace import StepSummary
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageExit:
-    """How a stage's command ended, and what stood then."""
+    """The end of a stage's command, and the state at that moment."""
 
     exit: Exit
-    why: StopReason | None  # the attempt was to stop
-    overdue: bool  # it ran longer than its own timeout
+    why: StopReason | None  # a stop of the attempt was requested
+    overdue: bool  # the stage ran longer than its own timeout
     started_at: Instant
     ended_at: Instant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageNotStarted:
-    """Why a stage's command could not be started."""
+    """The reason why a stage's command was not started."""
 
     reason: Reason
     error: str
@@ -41,10 +41,10 @@ class StageNotStarted:
 
 
 class StageResults:
-    """What came of each stage so far."""
+    """The results of the stages so far."""
 
     def __init__(self, stages: tuple[Stage, ...], timeout_seconds: int) -> None:
-        """`timeout_seconds` is the job's, for whoever is told of it."""
+        """`timeout_seconds` is the job's timeout, for the error message."""
         self.stages = stages
         self._timeout_seconds = timeout_seconds
         self._results: list[StepResult] = []
@@ -52,33 +52,33 @@ class StageResults:
 
     @property
     def begun(self) -> bool:
-        """Whether a stage has had its turn."""
+        """Whether a stage has a result."""
         return bool(self._results)
 
-    def record(self, stage: Stage, came: StageExit | StageNotStarted) -> StepResult:
-        """Take in how a stage ended, and what that means for the job."""
-        status, outcome = self._judge(stage, came)
-        ran = came if isinstance(came, StageExit) else None
+    def record(self, stage: Stage, end: StageExit | StageNotStarted) -> StepResult:
+        """Records the end of a stage and its consequence for the job."""
+        status, outcome = self._judge(stage, end)
+        ran = end if isinstance(end, StageExit) else None
         result = StepResult(
             name=stage.title,
             status=status,
-            exit_code=came.exit.code if isinstance(came, StageExit) else came.exit_code,
+            exit_code=end.exit.code if isinstance(end, StageExit) else end.exit_code,
             started_at=ran.started_at if ran else None,
             ended_at=ran.ended_at if ran else None,
         )
         self._results.append(result)
         stopped = ran is not None and ran.why in (StopReason.CANCEL, StopReason.TIMEOUT)
-        if stopped or (status is not StepStatus.SUCCESS and not stage.goes_on):
+        if stopped or (status is not StepStatus.SUCCESS and not stage.continue_on_error):
             self._ended = outcome
         return result
 
     @property
     def over(self) -> bool:
-        """Whether no further stage has its turn."""
+        """Whether no further stage runs."""
         return self._ended is not None or len(self._results) == len(self.stages)
 
     def outcome(self, stopped: Outcome | None = None) -> Outcome:
-        """The job's end; `stopped`: why no further stage had its turn, if that is not its course."""
+        """The job's outcome; `stopped` is the outcome if a stop prevented further stages."""
         times = [each for each in self._results if each.started_at is not None]
         ended = self._ended or stopped or Outcome(reason=Reason.EXITED, exit_code=0)
         return Outcome(
@@ -92,13 +92,13 @@ class StageResults:
         )
 
     def results(self) -> tuple[StepResult, ...]:
-        """Of every stage; those that had no turn are skipped."""
+        """The result of every stage; a stage that has not run is skipped."""
         left = self.stages[len(self._results) :]
         skipped = (StepResult(name=each.title, status=StepStatus.SKIPPED) for each in left)
         return (*self._results, *skipped)
 
     def summaries(self) -> tuple[StepSummary, ...]:
-        """The same for the results that people find in a folder."""
+        """The results in the form of the folder `results/`."""
         return tuple(
             StepSummary(
                 command=stage.command,
@@ -111,35 +111,35 @@ class StageResults:
             for stage, result in zip(self.stages, self.results(), strict=True)
         )
 
-    def _judge(self, stage: Stage, came: StageExit | StageNotStarted) -> tuple[StepStatus, Outcome]:
-        if isinstance(came, StageNotStarted):
-            error = self._placed(stage, came.error)
+    def _judge(self, stage: Stage, end: StageExit | StageNotStarted) -> tuple[StepStatus, Outcome]:
+        if isinstance(end, StageNotStarted):
+            error = self._placed(stage, end.error)
             return StepStatus.FAILED, Outcome(
-                reason=came.reason, exit_code=came.exit_code, error=error
+                reason=end.reason, exit_code=end.exit_code, error=error
             )
         status, reason, error = StepStatus.FAILED, Reason.EXITED, ""
-        if came.why is StopReason.CANCEL:
+        if end.why is StopReason.CANCEL:
             status, reason = StepStatus.CANCELLED, Reason.CANCELLED
-        elif came.why is StopReason.TIMEOUT:
+        elif end.why is StopReason.TIMEOUT:
             status, reason = StepStatus.TIMEOUT, Reason.TIMEOUT
-            what = "command" if stage.step is None else "job"
-            error = f"the {what} ran longer than its timeout of {self._timeout_seconds} s"
-        elif came.overdue:
+            subject = "command" if stage.step is None else "job"
+            error = f"the {subject} ran longer than its timeout of {self._timeout_seconds} s"
+        elif end.overdue:
             status, reason = StepStatus.TIMEOUT, Reason.TIMEOUT
             error = f"the step ran longer than its timeout of {stage.timeout_seconds} s"
-        elif came.exit.signal is not None:
+        elif end.exit.signal is not None:
             reason = Reason.SIGNALED
-        elif came.exit.code == 0:
+        elif end.exit.code == 0:
             status = StepStatus.SUCCESS
         return status, Outcome(
             reason=reason,
-            exit_code=came.exit.code,
-            signal=came.exit.signal,
+            exit_code=end.exit.code,
+            signal=end.exit.signal,
             error=self._placed(stage, error),
         )
 
     def _placed(self, stage: Stage, error: str) -> str:
-        """The error, with the step in which it came up."""
+        """The error message, with the step in which the error occurred."""
         if stage.step is None:
             return error
         place = f"{IN_STEP}{stage.step + 1} of {len(self.stages)} ({stage.title})"

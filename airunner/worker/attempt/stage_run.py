@@ -1,10 +1,10 @@
-"""One command of an attempt, from its launch to the end of its tree.
+"""The run of one stage: its command, from the launch to the end of the process tree.
 
 Rules
 
-1. When the attempt is to stop, or the command has run for as long as its stage may, the tree
-   gets SIGTERM, the job's grace, and SIGKILL.
-2. A turn is over when no process of the tree is left, and all that it wrote is told.
+1. When a stop of the attempt is requested, or the stage's timeout has passed, the tree gets
+   SIGTERM, the job's grace period, and SIGKILL.
+2. The run ends when no process of the tree is left and its whole output is reported.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ _CUT: Final = b"\n[%d bytes were cut here: the job's limit of output was reached
 
 
 class StageRun:
-    """A stage's turn."""
+    """The run of one stage."""
 
     def __init__(
         self, stage: Stage, handle: AttemptHandle, workspace: Workspace, runtime: Runtime
@@ -44,7 +44,7 @@ class StageRun:
         self._overdue = False
 
     async def launch(self) -> Process:
-        """Start the command. Raises SetupFailed or LaunchError."""
+        """Starts the command. Raises SetupFailed or LaunchError."""
         stage = self._stage
         if not stage.text:
             return await self._launcher.launch(self._command(stage.argv))
@@ -74,10 +74,10 @@ class StageRun:
         )
 
     async def follow(self, process: Process, room: int) -> tuple[StageExit | None, int]:
-        """Report what the command does, to the end of its tree: how it went, and what room is left.
+        """Reports on the command until the end of its tree; returns its end and the rest of `room`.
 
-        `room` is in bytes of output that may be kept. None: who watched over the command has died
-        with it.
+        `room` is the number of output bytes that may still be kept. The end is None if the shim or
+        the supervisor died, and the command with it.
         """
         clock, report = self._clock, self._handle.report
         tap = self._tap()
@@ -86,18 +86,18 @@ class StageRun:
             started_at = clock.now()
             await report(ProcessStarted(process.pid, started_at))
             if tap:
-                await tap(b"")  # it has a log, though it may stay empty
+                await tap(b"")  # creates the stage's log file, which may stay empty
             async with asyncio.TaskGroup() as tasks:
                 stopping = [tasks.create_task(self._stop(process))]
                 if self._stage.timeout_seconds:
                     stopping.append(tasks.create_task(self._end_in_time(process)))
                 output = tasks.create_task(batcher.pump(process))
-                end = await self._end_of(process)
+                end = await self._wait(process)
                 why, overdue, ended_at = self._stop_request.why, self._overdue, clock.now()
                 await asyncio.wait([output])
                 if tap and batcher.cut:
                     await tap(_CUT % batcher.cut)
-                if why is not None or overdue:  # others of the tree have the command's grace
+                if why is not None or overdue:  # the rest of the tree has the same grace period
                     await process.terminate(self._spec.grace_seconds)
                 for task in stopping:
                     task.cancel()
@@ -112,8 +112,8 @@ class StageRun:
         )
         return ran, batcher.room
 
-    async def _end_of(self, process: Process) -> Exit | None:
-        """How the command ended; None if its supervisor died with it, which counts as a failure."""
+    async def _wait(self, process: Process) -> Exit | None:
+        """The command's end; None if its shim or the supervisor died, which counts as a failure."""
         try:
             return await process.wait()
         except ProcessLost as lost:
@@ -121,7 +121,7 @@ class StageRun:
             return None
 
     async def _stop(self, process: Process) -> None:
-        """End the tree when the attempt is to stop."""
+        """Ends the tree when a stop of the attempt is requested."""
         await self._stop_request.asked()
         async with asyncio.TaskGroup() as tasks:
             killer = tasks.create_task(self._kill(process))
@@ -129,16 +129,16 @@ class StageRun:
             killer.cancel()
 
     async def _kill(self, process: Process) -> None:
-        await self._stop_request.kill_now()
+        await self._stop_request.urgent()
         await process.terminate(0)
 
     async def _end_in_time(self, process: Process) -> None:
-        """End the tree when the command has run for as long as its stage may."""
+        """Ends the tree when the stage's timeout has passed."""
         await asyncio.sleep(self._stage.timeout_seconds)
         self._overdue = True
         await process.terminate(self._spec.grace_seconds)
 
     def _tap(self) -> Callable[[bytes], Awaitable[None]] | None:
-        """Where else the output goes."""
+        """The writer of the stage's log in the results folder, if there is one."""
         results = self._workspace.results
         return partial(results.write, self._stage.step or 0) if results else None

@@ -1,8 +1,8 @@
-"""What an attempt runs, one command after the other.
+"""The stages of an attempt: the commands that it runs, one after the other.
 
-A command and a script are plans of one stage, steps are one of as many. A stage that is a text is
-given to a shell as a file: no argument list and no environment is too small for it, and none
-shows it to whoever looks at the processes of the machine.
+A job with a command or a script has one stage; a job with steps has one stage for each step. A
+shell reads the text of a stage from a file: an argument list or an environment may be too small for
+the text, and shows it to every user who lists the processes of the machine.
 """
 
 import shlex
@@ -13,37 +13,37 @@ from typing import Final
 from airunner.model.spec import JobSpec
 from airunner.model.steps import Step
 
-_SHELLS: Final = (("bash",), ("sh",))  # the first that there is
+_SHELLS: Final = (("bash",), ("sh",))  # the first shell that exists runs the text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One command."""
+    """One command or shell text of a job."""
 
-    title: str  # in a line
-    name: str = ""  # of a step that was given one
+    title: str  # one line
+    name: str = ""  # of a step with a name
     text: str = ""  # for a shell; "": argv is the command
     argv: tuple[str, ...] = ()
     step: int | None = None  # its index, in a job of steps
-    environment: Mapping[str, str] = field(default_factory=dict)  # over the job's
+    environment: Mapping[str, str] = field(default_factory=dict)  # overrides the job's
     directory: str = ""  # below the workspace
-    timeout_seconds: int = 0  # 0 is none but the job's
-    goes_on: bool = False  # its failure is not the job's
+    timeout_seconds: int = 0  # 0: only the job's timeout applies
+    continue_on_error: bool = False  # a failure of the stage does not end the job
 
     @property
     def command(self) -> str:
-        """As people read it."""
+        """The command as one text for people."""
         return self.text or shlex.join(self.argv)
 
 
-def plan(spec: JobSpec, brought: Callable[[], tuple[Step, ...]]) -> tuple[Stage, ...]:
-    """The stages of a job; `brought` gives the steps that its source brings."""
+def plan(spec: JobSpec, source_steps: Callable[[], tuple[Step, ...]]) -> tuple[Stage, ...]:
+    """The stages of a job; `source_steps` reads the steps from the job's source."""
     if spec.command:
         argv = (spec.command, *spec.args)
         return (Stage(title=spec.command, argv=argv, directory=spec.working_directory),)
     if spec.script:
         return (Stage(title="script", text=spec.script, directory=spec.working_directory),)
-    steps = brought() if spec.steps is None else spec.steps
+    steps = source_steps() if spec.steps is None else spec.steps
     return tuple(
         Stage(
             title=step.title,
@@ -53,12 +53,12 @@ def plan(spec: JobSpec, brought: Callable[[], tuple[Step, ...]]) -> tuple[Stage,
             environment=step.environment,
             directory=step.working_directory or spec.working_directory,
             timeout_seconds=step.timeout_seconds,
-            goes_on=step.continue_on_error,
+            continue_on_error=step.continue_on_error,
         )
         for index, step in enumerate(steps)
     )
 
 
 def shells(spec: JobSpec) -> tuple[tuple[str, ...], ...]:
-    """The shells to try for a text, each with its options, until one is there."""
+    """The shells to try for a text, each with its options; the first that exists runs it."""
     return (tuple(shlex.split(spec.shell)),) if spec.shell else _SHELLS

@@ -1,8 +1,8 @@
-"""Why an attempt is to stop before its command has ended, and how soon.
+"""The request to stop an attempt before its command has ended: the reason, and how urgent it is.
 
-Several may want that at once: the one who cancelled the job, its timeout, a worker that is
-going away, a lease that is lost. The gravest reason stands, in the order of Why; a
-kill cannot be taken back.
+Several sources can request a stop at the same time: a cancel of the job, its timeout, a worker that
+drains, a lost lease. The gravest reason counts, in the order of StopReason. A request to kill
+cannot be withdrawn.
 """
 
 import asyncio
@@ -12,37 +12,39 @@ from enum import IntEnum
 
 
 class StopReason(IntEnum):
-    DRAIN = 1  # the worker goes away; the job returns to its place in line
-    TIMEOUT = 2  # the command ran longer than it may
-    SETUP_TIMEOUT = 3  # it did not even start in time
+    """The reasons, the gravest last."""
+
+    DRAIN = 1  # the worker leaves; the job returns to its place in line
+    TIMEOUT = 2  # the job ran longer than its timeout
+    SETUP_TIMEOUT = 3  # no command started in time
     CANCEL = 4
-    LOST = 5  # the lease is not ours any more: say nothing
+    LOST = 5  # the lease is lost: no report is sent
 
 
 class StopRequest:
-    """Whether one attempt is to stop."""
+    """The request to stop one attempt; empty at first."""
 
     def __init__(self) -> None:
         self.why: StopReason | None = None
         self._asked = asyncio.Event()
         self._urgent = asyncio.Event()
-        self._heed: Callable[[], None] | None = None
+        self._call: Callable[[], None] | None = None
 
     def ask(self, why: StopReason, *, at_once: bool = False) -> None:
-        """Stop the attempt; `at_once`: without any grace."""
+        """Requests a stop; `at_once`: without a grace period."""
         if self.why is None or why > self.why:
             self.why = why
         self._asked.set()
         if at_once:
             self._urgent.set()
-        self._tell()
+        self._make_call()
 
     async def asked(self) -> None:
-        """Return as soon as somebody has asked."""
+        """Returns once a stop was requested."""
         await self._asked.wait()
 
-    async def kill_now(self) -> None:
-        """Return as soon as there is no time for grace."""
+    async def urgent(self) -> None:
+        """Returns once a stop without a grace period was requested."""
         await self._urgent.wait()
 
     @property
@@ -51,15 +53,15 @@ class StopRequest:
 
     @contextmanager
     def on_stop(self, call: Callable[[], None]) -> Iterator[None]:
-        """Call whenever somebody asks, and now if somebody has, for as long as the block lasts."""
-        self._heed = call
+        """Calls at each request within the block, and at its start if there was a request before."""
+        self._call = call
         try:
             if self.why is not None:
-                self._tell()
+                self._make_call()
             yield
         finally:
-            self._heed = None
+            self._call = None
 
-    def _tell(self) -> None:
-        if self._heed:
-            self._heed()
+    def _make_call(self) -> None:
+        if self._call:
+            self._call()
