@@ -1,4 +1,4 @@
-"""Every animal of the zoo, in a pipe and in a terminal, below either kind of tree.
+"""Every program of the zoo, in a pipe and in a terminal, in either kind of process tree.
 
 The promise is the same for all: the exit is told truly, the output arrives in full, and no
 process is left. (That last is asserted whenever a pen closes.)

@@ -1,7 +1,7 @@
-"""The zoo: small programs that behave as badly as real ones do, and a pen to watch them in.
+"""The zoo: small programs that behave as badly as real ones do, and a supervisor to run them under.
 
-Each animal is a Python or a shell program as text. A pen tags whatever it starts by a
-variable of the environment, so that what is left of it can be found wherever it hides.
+Each program is Python or shell text. The fixture tags every command by a variable of the environment,
+which all descendants of the command inherit, so that a test finds each of them by its tag.
 """
 
 import os
@@ -21,13 +21,14 @@ from airunner.worker.supervisor.supervisor import Supervisor, Tree, start_superv
 TREES: Final[tuple[Tree, ...]] = ("cgroup", "subreaper")
 KINDS: Final = (ProcessType.PIPE, ProcessType.PTY)
 PATH: Final = "/usr/local/bin:/usr/bin:/bin"
-SECONDS_MAX: Final = 60  # for anything that must happen
+SECONDS_MAX: Final = 60  # for each event that must happen
 
-# Says where it is, and stays there: what must be killed has begun.
+# Says that it runs, and goes on running until it is killed.
 SLEEPER: Final = "print('ready', flush=True); import time; time.sleep(1000)"
 
-# The same for what hides: it tells its ancestor, who says it before ending. Whoever hides in the
-# session of a terminal has no time to speak: its end is the hang-up that ends the session.
+# The same for a hidden descendant: it informs its ancestor, which prints the line before it ends. In
+# the session of a terminal the descendant itself has no time to print: the end of the session leader
+# hangs up, and ends it.
 HIDDEN: Final = "os.write(writer, b'x'); time.sleep(1000)"
 SAID: Final = "os.read(reader, 1); print('ready', flush=True)"
 
@@ -92,7 +93,7 @@ def shell(line: str) -> tuple[str, ...]:
 
 
 class Pen:
-    """A supervisor, what was started through it, and the tag of that."""
+    """A supervisor, and the tag of every command that it starts."""
 
     def __init__(self, tree: Tree, lifeline: int | None = None) -> None:
         self.supervisor: Supervisor = start_supervisor(tree, lifeline)
@@ -112,7 +113,7 @@ class Pen:
         directory: str = "/",
         environment: Mapping[str, str] | None = None,
     ) -> Process:
-        """Start a command."""
+        """Starts a command."""
         command = Command(
             argv=argv,
             environment={"PATH": PATH, "ZOO": self.tag} if environment is None else environment,
@@ -126,7 +127,7 @@ class Pen:
     async def run(
         self, *argv: str, kind: ProcessType = ProcessType.PIPE, directory: str = "/"
     ) -> tuple[Exit, bytes]:
-        """Run a command to its end: how it ended, and all that it wrote."""
+        """Runs a command to its end; returns the end and the whole output."""
         process = await self.launch(*argv, kind=kind, directory=directory)
         output = b"".join([data for _, data in await read_all(process)])
         end = await process.wait()
@@ -135,7 +136,7 @@ class Pen:
 
 
 async def read_all(process: Process) -> list[tuple[Stream, bytes]]:
-    """Everything until the end of the output."""
+    """The chunks of the output until its end."""
     chunks: list[tuple[Stream, bytes]] = []
     while chunk := await process.read():
         chunks.append(chunk)
@@ -143,7 +144,7 @@ async def read_all(process: Process) -> list[tuple[Stream, bytes]]:
 
 
 async def read_until(process: Process, word: bytes) -> bytes:
-    """What is written up to the first chunk in which the word is complete."""
+    """The output up to the first chunk that completes the word."""
     seen = b""
     while word not in seen:
         chunk = await process.read()
@@ -153,35 +154,35 @@ async def read_until(process: Process, word: bytes) -> bytes:
 
 
 def tagged(tag: str) -> list[int]:
-    """The process ids of all that run with this tag in their environment."""
+    """The ids of the running processes with this tag in their environment."""
     found: list[int] = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
-            with suppress(OSError):  # it has just ended, or is another user's
+            with suppress(OSError):  # the process has just ended, or belongs to another user
                 if f"ZOO={tag}".encode() in environment(int(folder.name)).split(b"\0"):
                     found.append(int(folder.name))
     return found
 
 
 def environment(pid: int) -> bytes:
-    """The environment that a process was started with."""
+    """The environment with which a process was started."""
     return Path(f"/proc/{pid}/environ").read_bytes()
 
 
 def status(pid: int) -> dict[str, str]:
-    """What the kernel says of a process, by name."""
+    """The fields of /proc/PID/status."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return dict(line.split(":\t", 1) for line in lines)
 
 
 class Watch:
-    """Handles of processes, to wait for their end whoever their parent is."""
+    """Handles of processes of any parent, to wait for their end."""
 
     def __init__(self, pids: list[int]) -> None:
         self._handles = [os.pidfd_open(pid) for pid in pids]
 
     def wait(self) -> None:
-        """Return when all have ended."""
+        """Returns when all processes have ended."""
         for handle in self._handles:
             poll = select.poll()
             poll.register(handle, select.POLLIN)

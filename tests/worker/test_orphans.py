@@ -1,4 +1,4 @@
-"""What a worker does with the spools of dead ones, message by message, and with damaged ones."""
+"""A worker and the spools of dead workers, message by message; and damaged spools."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -48,7 +48,7 @@ def left(
     after: int = 0,
     last: int | None = None,
 ) -> MemoryDisk:
-    """What a worker that died leaves: reports behind the number `after`, and its last word."""
+    """The orphan of a dead worker: its reports after the number `after`, and its final report."""
     disk = MemoryDisk()
     spools = MemoryDiskSpools(disk)
     spool = spools.open(assignment())
@@ -211,11 +211,11 @@ async def test_reports_whose_predecessors_are_missing_are_not_said() -> None:
         assert await heard(server, Completion) == Completion(TOKEN, 1, INCOMPLETE)
 
 
-# A living worker's own
+# The spools of a living worker
 
 
 class Broken(MemorySpool):
-    """A spool that cannot be read behind a number."""
+    """A spool that cannot be read after a number."""
 
     good = 1_000_000
 
@@ -236,7 +236,7 @@ class Shaky(MemorySpools):
 
 
 async def behind(it: Desk, count: int) -> tuple[Server, Broken]:
-    """An attempt that ends with `count` reports to be sent again, of which one can be read."""
+    """An attempt that ends with `count` unsent reports, of which one can be read."""
     server, _ = await it.welcome()
     held_lease = await it.lease(server)
     for _ in range(count):
@@ -352,7 +352,7 @@ async def test_nothing_is_set_aside_of_a_lost_lease_whose_reports_were_stored() 
 
 
 async def all_said(server: Server) -> list[FromWorker]:
-    """Everything that the worker has said by now."""
+    """The messages that the worker has sent so far."""
     await until_idle()
     return [await server.receive() for _ in range(len(server.incoming.messages))]
 

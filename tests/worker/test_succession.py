@@ -1,4 +1,4 @@
-"""One worker dies and another goes on, at the real broker and in virtual time."""
+"""A worker dies and the next one continues, at the real broker and in virtual time."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ from tests.worker.worker_fixture import Message, Shop, shop, span, working
 
 
 async def die(it: Shop, worker: Worker, running: "asyncio.Task[object]") -> None:
-    """End a worker as kill -9 does: nothing that it still does is seen by anybody."""
+    """Ends a worker as kill -9 does: no later action of it has an effect."""
     it.cut()
     worker._runtime.spools.close()
     running.cancel()

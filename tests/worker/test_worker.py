@@ -1,4 +1,4 @@
-"""A worker at a real broker, in virtual time: jobs, cancels, drains and everything that breaks."""
+"""A worker at a real broker, in virtual time: jobs, cancels, drains and failures."""
 
 import asyncio
 
@@ -69,7 +69,7 @@ async def stubborn(actor: Actor) -> int:
 
 
 async def shout(actor: Actor) -> int:
-    """Write for ever, as fast as anybody reads."""
+    """Writes for ever, as fast as the worker reads."""
     while True:
         await actor.write(b"x" * 16_384)
 

@@ -1,4 +1,4 @@
-"""A worker in virtual time, at the real server's broker, over a network that breaks when told to."""
+"""A worker in virtual time, at the real server's broker, over a network that breaks on demand."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -34,7 +34,7 @@ Message = FromServer | FromWorker
 
 
 class Tapped(End[FromServer, FromWorker]):
-    """The server's end of a stream; it breaks instead of carrying what the test wants lost."""
+    """The server's end of a stream; it breaks at the message that the test selects."""
 
     def __init__(self, end: End[FromServer, FromWorker], shop: "Shop") -> None:
         super().__init__(end.outgoing, end.incoming)
@@ -60,13 +60,15 @@ class Tapped(End[FromServer, FromWorker]):
 
 
 class Shop:
-    """A broker, a stage, and the workers of a test."""
+    """A broker, a launcher of fake commands, and the workers of a test."""
 
     def __init__(self, broker: Broker, log: SlowLog, tasks: asyncio.TaskGroup) -> None:
         self.broker, self.log, self.tasks = broker, log, tasks
         self.stage, self.rooms = Stage(tasks), Rooms()
-        self.said: list[Message] = []  # everything, in the order in which the server saw it
-        self.breaks: Callable[[Message], bool] | None = None  # the first that breaks the stream
+        self.said: list[Message] = []  # all messages, in the server's order
+        self.breaks: Callable[[Message], bool] | None = (
+            None  # selects the message that breaks the stream
+        )
         self.refuses: Refused | None = None
         self.away = False  # the server cannot be reached
         self.deaf = False  # the server does not read
@@ -74,7 +76,7 @@ class Shop:
         self.streams: list[Tapped] = []
         self.connects = 0
         self.journal: list[EventDict] = []
-        self.disk = MemoryDisk()  # which all workers share
+        self.disk = MemoryDisk()  # shared by all workers
 
     # The worker's side
 
@@ -131,7 +133,7 @@ class Shop:
         return (await ClientCalls(self.broker).enqueue(JobRequest(spec=spec, submitter=SUE))).id
 
     async def ended(self, id: JobId) -> Job:
-        """The job, once it has."""
+        """The job, after its end."""
         async for _ in ClientCalls(self.broker).watch(id):
             pass
         return await ClientCalls(self.broker).get(id)
@@ -142,7 +144,7 @@ class Shop:
         return outcome
 
     async def reports(self, id: JobId) -> list[Report]:
-        """All that was reported of it, so far."""
+        """The job's reports so far."""
         events = ClientCalls(self.broker).watch(id, stop_at_tail=True)
         return [e.fact.report async for e in events if isinstance(e.fact, Reported)]
 
@@ -151,7 +153,7 @@ class Shop:
         return b"".join(chunk.data for each in outputs for chunk in each.chunks)
 
     async def stored(self, id: JobId) -> bytes:
-        """The output that the log has, though it may take no more now."""
+        """The output in the log, which may be unable to take more."""
         outputs = [
             event.fact.report
             async for event in self.log.read(id)
@@ -160,7 +162,7 @@ class Shop:
         return b"".join(chunk.data for each in outputs for chunk in each.chunks)
 
     async def until(self, happened: Callable[[], object]) -> None:
-        """Let virtual time pass until something has happened."""
+        """Lets virtual time pass until the condition holds."""
         for _ in range(100_000):
             if happened():
                 return
@@ -172,7 +174,7 @@ class Shop:
 async def shop(
     retention: Retention | None = None, room: Callable[[], None] = lambda: None
 ) -> AsyncIterator[Shop]:
-    """`room` is the broker's."""
+    """A fixture for the length of a block; `room` is the broker's check for free space."""
     serving = served(retention, seconds=0.001, room=room)
     async with serving as (broker, log), asyncio.TaskGroup() as tasks:
         it = Shop(broker, log, tasks)
@@ -184,7 +186,7 @@ async def shop(
 
 @asynccontextmanager
 async def working(it: Shop, **options: object) -> AsyncIterator[Worker]:
-    """A worker for the length of a block, which it must survive; then it drains."""
+    """A worker for the length of a block; it must not end before, and drains afterwards."""
     worker = it.worker(**options)
     running = it.tasks.create_task(worker.run())
     await until_idle()

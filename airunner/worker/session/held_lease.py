@@ -64,7 +64,7 @@ class HeldLease:
         wake: Callable[["HeldLease"], None],
         backoff: Backoff,
     ) -> None:
-        """`until`: the end of the lease in the loop's time. `confirmed`: the lease holds for certain.
+        """`until`: end of the lease, in the loop's time. `confirmed`: the lease certainly holds.
 
         `backoff` paces the retries of reports that the server has no room for.
         """
@@ -273,7 +273,7 @@ class HeldLease:
         return 0, ()
 
     def _give_up_log(self) -> None:
-        """Sends no more reports: the attempt's log stays incomplete, and the final report says so."""
+        """Sends no more reports: the log stays incomplete, and the final report says so."""
         self._log_given_up = True
         self._spool_has_room.set()
         if self.verdict is not None:

@@ -5,7 +5,7 @@ from airunner.model.protocol.channel import ChannelClosed
 
 
 def root_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The exception that ended a connection: a defect, else the server's refusal, else its close."""
+    """The exception that ended a connection: a defect, else a refusal, else the close."""
     if group.split((Refused, ChannelClosed))[1] is not None:
         return group
     wanted = group.subgroup(Refused) or group

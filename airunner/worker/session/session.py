@@ -84,7 +84,8 @@ class WorkerSession:
         self._on_lease = on_lease
         self._on_change = on_change
         self._spools = spools or MemorySpools()
-        self._orphans = {each.assignment.token: each for each in self._spools.orphans()[:ORPHANS_MAX]}
+        orphans = self._spools.orphans()[:ORPHANS_MAX]
+        self._orphans = {each.assignment.token: each for each in orphans}
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._dice = dice

@@ -1,4 +1,4 @@
-"""What becomes of a command's bytes on their way into reports."""
+"""The batcher: a command's bytes become reports."""
 
 import asyncio
 from itertools import pairwise
@@ -29,7 +29,7 @@ COMMAND = Command(
 
 
 class Desk:
-    """Takes reports, and the time at which each came."""
+    """Records reports and their times."""
 
     def __init__(self, seconds: float = 0) -> None:
         self.reports: list[Report] = []

@@ -1,4 +1,4 @@
-"""What the stages of an attempt make of its job."""
+"""The outcome of a job from the results of its stages."""
 
 import pytest
 
@@ -38,7 +38,7 @@ def ran(
 
 
 def play(it: StageResults, *came: StageExit | StageNotStarted) -> tuple[list[StepStatus], Outcome]:
-    """Record what came of the stages, as far as they have their turns."""
+    """Records the ends of the stages, until no further stage runs."""
     for stage, each in zip(it.stages, came, strict=False):
         it.record(stage, each)
         if it.over:

@@ -1,4 +1,4 @@
-"""Jobs of scripts and steps, on a stage and in virtual time."""
+"""Jobs with scripts and steps, with fake commands and in virtual time."""
 
 import asyncio
 from typing import BinaryIO
@@ -73,12 +73,12 @@ async def fail_to_bring(sink: ArtifactSink) -> Collected:
 
 
 class Notes:
-    """Results that are only noted, and their shelf."""
+    """Results in memory, and their artifact sink."""
 
     def __init__(self) -> None:
         self.logs: dict[int, bytes] = {}
         self.summaries: list[Summary] = []
-        self.wrong: tuple[str, ...] = ()  # what conclude() says
+        self.wrong: tuple[str, ...] = ()  # the errors that conclude() returns
 
     @property
     def sink(self) -> ArtifactSink:
@@ -303,7 +303,7 @@ async def test_steps_that_the_source_brings_are_run() -> None:
         assert "job.json" in outcome.error
 
 
-# What is left
+# Artifacts and results
 
 
 @virtually

@@ -83,7 +83,7 @@ def output(size: int) -> Output:
 
 
 class Desk:
-    """A client, what it was given, and the server's end of its connections."""
+    """A session, its leases, and the server's end of its connections."""
 
     def __init__(self, spools: Spools | None = None) -> None:
         self.taken: list[HeldLease] = []
@@ -112,7 +112,7 @@ class Desk:
         return mine
 
     async def meet(self) -> tuple[Server, Hello]:
-        """The next connection, and what it begins with."""
+        """The next connection, and its Hello."""
         server = await self.connections.get()
         return server, await heard(server, Hello)
 
@@ -128,11 +128,11 @@ class Desk:
         return self.taken[-1]
 
     async def stale_lease(self, server: Server) -> HeldLease:
-        """A lease that comes when nothing was acknowledged for more than half of the span."""
+        """A lease that arrives when the last acknowledged renewal is older than half of the span."""
         await asyncio.sleep(SPAN * 0.55)
         assert await heard(server, Heartbeat) == Heartbeat(())
         held_lease = await self.lease(server)
-        await server.send(Renewal((), ()))  # of the one before; it says nothing of this lease
+        await server.send(Renewal((), ()))  # answers the heartbeat before the lease
         await until_idle()
         return held_lease
 
@@ -148,7 +148,7 @@ async def heard(server: Server, kind: type[M]) -> M:
 
 
 async def heard_but_beats(server: Server) -> FromWorker:
-    """The next message that is no Heartbeat; those are answered."""
+    """The next message other than Heartbeats, which are answered."""
     while isinstance(message := await server.receive(), Heartbeat):
         await server.send(Renewal(message.tokens, ()))
     return message
@@ -313,7 +313,7 @@ async def test_a_farewell_is_heard_when_the_heartbeat_behind_it_is_answered() ->
         it.client.leave()
         await heard(server, Farewell)
         await heard(server, Heartbeat)
-        await server.send(Renewal((TOKEN,), ()))  # of the one before
+        await server.send(Renewal((TOKEN,), ()))  # answers the first heartbeat
         late = TaskToken("t2")
         await server.send(assignment(late))
         await until_idle()
@@ -448,7 +448,7 @@ async def test_attempts_with_much_to_say_take_turns() -> None:
         server, _ = await it.welcome()
         loud = await it.lease(server)
         quiet = await it.lease(server, TaskToken("t2"))
-        server.incoming.room = 0  # nothing goes through
+        server.incoming.room = 0  # no message passes
         for _ in range(3):
             await loud.report(output(1024 * 1024))
         await quiet.report(ALIVE)
@@ -502,7 +502,7 @@ async def test_the_numbers_of_a_session_follow_its_connections_and_leases() -> N
         assert (numbers.connections, numbers.leases_held, numbers.messages_waiting) == (2, 0, 0)
 
 
-# Rejected for want of room
+# Rejected for lack of room
 
 
 NO_ROOM = Rejected(TOKEN, "RESOURCE_EXHAUSTED", "the disk is low", lease_lost=False)

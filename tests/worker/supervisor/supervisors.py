@@ -1,4 +1,4 @@
-"""How these tests run: a scene in a fresh pen, in an event loop of its own, in bounded time."""
+"""The runner of these tests: a scene with a fresh supervisor, in an event loop of its own, in bounded time."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ from tests.zoo import SECONDS_MAX, Pen, Scene
 
 
 def needs(tree: Tree) -> None:
-    """Skip the test where this kind of tree cannot be had."""
+    """Skips the test if this kind of tree is not available on this machine."""
     if tree == "cgroup":
         group = own_group()
         if group is None or not os.access(group, os.W_OK):
@@ -19,7 +19,7 @@ def needs(tree: Tree) -> None:
 
 
 def play(tree: Tree, scene: Scene) -> None:
-    """Play a scene; afterwards no process of it may be left."""
+    """Plays a scene; afterwards no process of it may be left."""
     needs(tree)
 
     async def within() -> None:

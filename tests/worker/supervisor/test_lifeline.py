@@ -1,4 +1,4 @@
-"""The end of a lifeline says that no process of a worker's jobs is left."""
+"""The lifeline: its end means that no process of a worker's jobs is left."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from tests.zoo import SECONDS_MAX, Pen, shell, tagged
 
 STUBBORN = shell("trap '' TERM; setsid sh -c \"trap '' TERM; sleep 1000\" & echo up; wait")
 
-# A worker that starts a job, says how it is tagged, and waits to be killed.
+# A worker that starts a job, prints its tag, and waits to be killed.
 WORKER = """
 import asyncio, sys
 sys.path[:0] = sys.argv[3:]

@@ -1,4 +1,4 @@
-"""What a Process promises beyond the zoo: its world, its back-pressure, its end."""
+"""The guarantees of a Process beyond the zoo: its environment, its back-pressure, its end."""
 
 import asyncio
 import contextlib
@@ -47,7 +47,7 @@ def test_the_environment_is_exactly_what_was_given(tree: Tree, kind: ProcessType
     play(tree, scene)
 
 
-# 32 and 33 belong to the C library, which lets nobody set them; its own posix_spawn, as make
+# 32 and 33 belong to the C library, which lets no program set them; its own posix_spawn, as make
 # uses it, leaves them ignored.
 LIBC_SIGNALS: Final = 0b11 << 31
 
@@ -228,7 +228,7 @@ def test_200_jobs_leave_no_descriptor_behind(tree: Tree, kind: ProcessType) -> N
             for _ in range(4):
                 group.create_task(some(50))
         grown = [now - then for now, then in zip(open_ones(), before, strict=True)]
-        assert max(grown) <= 4  # one for each shim more
+        assert max(grown) <= 4  # one for each additional shim
         four = [await pen.launch("sleep", "1000") for _ in range(4)]
         shims = {int(status(each.pid)["PPid"]) for each in four}
         assert len({len(os.listdir(f"/proc/{shim}/fd")) for shim in shims}) == 1
@@ -250,7 +250,7 @@ def test_a_launch_without_room_for_descriptors_fails_and_leaves_none_open() -> N
                         await (await pen.launch("true", kind=kind)).close()
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        assert len(os.listdir("/proc/self/fd")) <= before + 2  # shims more
+        assert len(os.listdir("/proc/self/fd")) <= before + 2  # for additional shims
 
     play("auto", scene)
 

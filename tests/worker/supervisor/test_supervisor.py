@@ -1,4 +1,4 @@
-"""The supervisor: whoever dies, and however, no process of a job survives."""
+"""The supervisor: no process of a job survives a death of the worker, the supervisor or a shim."""
 
 import asyncio
 import os
@@ -146,7 +146,7 @@ def test_the_next_supervisor_kills_and_removes_what_three_deaths_at_once_have_le
         worker, tag, supervisor = begin("cgroup", stack)
         dead = [supervisor, worker.pid, *shims(supervisor)]
         watch = Watch(dead)
-        for number in (signal.SIGSTOP, signal.SIGKILL):  # nobody can do the killing for another
+        for number in (signal.SIGSTOP, signal.SIGKILL):  # so that none can kill for another
             for pid in dead:
                 os.kill(pid, number)
         worker.wait()
@@ -222,7 +222,7 @@ def test_a_job_whose_shim_is_killed_dies_with_it(tree: Tree) -> None:
         with pytest.raises(ProcessLost, match="shim"):
             await process.wait()
         await process.close()
-        await read_until(other, b"ready")  # others are not touched
+        await read_until(other, b"ready")  # other jobs go on
         await other.close()
 
     play(tree, scene)
@@ -243,7 +243,7 @@ def test_a_shim_runs_one_command_after_the_other(tree: Tree, folders: Folders) -
             await pen.launch("no-such-command")
         assert await pen.run(*shell("echo $PPID; exit 3")) == first
         for folder in folders():
-            assert len(leaves(folder)) <= 2  # with the one that stands by
+            assert len(leaves(folder)) <= 2  # with the idle one that is kept ready
 
     play(tree, scene)
 
@@ -275,7 +275,7 @@ def test_a_free_shim_that_is_killed_is_not_missed(tree: Tree) -> None:
         watch.wait()
         end: Exit | None = None
         while end is None:
-            with suppress(LaunchLost):  # one of them was given the command, before it was known
+            with suppress(LaunchLost):  # a shim got the command before its death was known
                 end, _ = await pen.run("true")
         assert end == Exit(0)
 
@@ -423,7 +423,7 @@ def test_what_a_supervisor_imports_is_of_the_standard_library_and_light() -> Non
     assert not {"asyncio", "dataclasses", "inspect", "logging", "threading"} & {*loaded}
     ours = {name for name in loaded if name.startswith("airunner.")} - {"airunner.worker"}
     assert all(f"{name}.".startswith("airunner.worker.supervisor.") for name in ours)
-    assert "airunner.worker.supervisor.supervisor" not in ours  # which is the worker's side
+    assert "airunner.worker.supervisor.supervisor" not in ours  # the worker's side
 
 
 def test_a_supervisor_starts_from_any_directory(
