@@ -29,9 +29,11 @@ from airunner.model.spec import DEFAULT_QUEUE
 from airunner.worker.attempt.execution import Execution
 from airunner.worker.attempt.runtime import Runtime
 from airunner.worker.attempt.stop import StopReason
-from airunner.worker.process import SupervisorLost
+from airunner.worker.process import SupervisorLost, SupervisorStatistics
 from airunner.worker.session.held_lease import HeldLease
 from airunner.worker.session.session import Connect, WorkerSession
+from airunner.worker.session.statistics import SessionStatistics
+from airunner.worker.spool.spools import SpoolStatistics
 
 KILL_SECONDS_MAX: Final = 3  # time to give jobs back after kill()
 DRAIN_SECONDS_DEFAULT: Final = 60.0
@@ -49,6 +51,17 @@ class WorkerOptions:
     jobs_max: int | None = None  # jobs after which the worker ends; None: no limit
     idle_exit: float | None = None  # seconds without a job, then the worker leaves; None: never
     drain_timeout: float = DRAIN_SECONDS_DEFAULT  # seconds for running jobs while draining
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStatistics:
+    """Plain numbers about a worker and its parts, for metrics."""
+
+    jobs_running: int  # attempts, from the lease to its end
+    jobs_over: int  # since the worker's start
+    session: SessionStatistics
+    spools: SpoolStatistics
+    supervisor: SupervisorStatistics
 
 
 class Worker:
@@ -133,6 +146,16 @@ class Worker:
         self.drain()
         self._stop_jobs(True)
         self._loop.call_later(KILL_SECONDS_MAX, self._abandon)
+
+    def statistics(self) -> WorkerStatistics:
+        """The present numbers of the worker, its session, spools and supervisor."""
+        return WorkerStatistics(
+            jobs_running=len(self._jobs),
+            jobs_over=self._over,
+            session=self._session.statistics(),
+            spools=self._runtime.spools.statistics(),
+            supervisor=self._runtime.launcher.statistics(),
+        )
 
     async def _run_session(self) -> None:
         try:

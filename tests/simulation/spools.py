@@ -10,7 +10,7 @@ from random import Random
 from airunner.model.protocol.worker_protocol import Assignment
 from airunner.model.reports import Remark, Report
 from airunner.worker.spool.spool import FinalReport, Spool, SpoolDamaged
-from airunner.worker.spool.spools import Orphan
+from airunner.worker.spool.spools import Orphan, SpoolStatistics
 from tests.support.memory_spools import MemoryDisk, MemoryDiskSpools
 
 Damaged = Callable[[Assignment], None]
@@ -46,6 +46,9 @@ class MortalSpools:
         if not self.dead:
             self.dead = True
             self._inner.close()
+
+    def statistics(self) -> SpoolStatistics:
+        return self._inner.statistics()
 
     def is_damaged(self, assignment: Assignment) -> bool:
         """Whether this read fails."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from airunner.model.limits import REFUSED_SPOOLS_MAX
 from airunner.model.protocol.worker_protocol import Assignment
 from airunner.worker.spool.spool import MemorySpool, Spool
-from airunner.worker.spool.spools import Orphan
+from airunner.worker.spool.spools import Orphan, SpoolStatistics
 
 
 @dataclass(slots=True, eq=False)
@@ -17,6 +17,7 @@ class _Entry:
     assignment: Assignment
     owner: "MemoryDiskSpools"
     spool: "_StoredSpool"
+    orphan: bool = False  # its first owner is dead
 
 
 class MemoryDisk:
@@ -48,6 +49,7 @@ class MemoryDiskSpools:
         for entry in self._disk.entries:
             if entry.owner.closed:
                 self._take(entry)
+                entry.orphan = True
                 found.append(
                     Orphan(
                         assignment=entry.assignment,
@@ -64,6 +66,16 @@ class MemoryDiskSpools:
         for entry in self._disk.entries:
             if entry.owner is self:
                 self._take(entry)
+
+    def statistics(self) -> SpoolStatistics:
+        entries = [entry for entry in self._disk.entries if entry.owner is self and not self.closed]
+        size = sum(entry.spool.size for entry in entries)
+        return SpoolStatistics(
+            spools_open=len(entries),
+            orphans=sum(entry.orphan for entry in entries),
+            bytes_on_disk=size,
+            bytes_waiting=size,
+        )
 
     def _take(self, entry: _Entry) -> None:
         """Owns the entry, with a copy of its spool that no other worker holds."""

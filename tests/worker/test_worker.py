@@ -34,6 +34,8 @@ from airunner.model.spec import Container, ProcessType
 from airunner.server.client_calls import ClientCalls
 from airunner.server.worker_calls import WorkerCalls
 from airunner.worker.process import SupervisorLost
+from airunner.worker.spool.spool import REPORT_BYTES
+from airunner.worker.spool.spools import SpoolStatistics
 from airunner.worker.worker import Worker
 from tests.promises import holds, promise
 from tests.support.fake_commands import PIPE_BYTES, Actor
@@ -781,3 +783,56 @@ async def test_log_lines_name_jobs_and_hold_no_output_no_environment_and_no_toke
         text = repr(it.journal)
         for secret in ("hunter2", "hello\\n", "token-"):
             assert secret not in text
+
+
+# Numbers for metrics
+
+
+@virtually
+async def test_the_numbers_of_a_worker_follow_its_jobs() -> None:
+    async with shop() as it, working(it, slots=2) as worker:
+        numbers = worker.statistics()
+        assert (numbers.jobs_running, numbers.jobs_over) == (0, 0)
+        assert (numbers.session.connected, numbers.session.credit) == (1, 2)
+        it.script("count", count_to_fifty)
+        it.script("greet", greet)
+        id = await it.submit("count")
+        await it.ended(await it.submit("greet"))
+        await until_idle()
+        numbers = worker.statistics()
+        assert (numbers.jobs_running, numbers.jobs_over) == (1, 1)
+        assert (numbers.session.leases_held, numbers.session.credit) == (1, 1)
+        assert (numbers.spools.spools_open, numbers.spools.orphans) == (1, 0)
+        assert (numbers.supervisor.shims_busy, numbers.supervisor.commands_started) == (1, 2)
+        it.log.gate.clear()  # nothing is acknowledged: reports wait in the spool
+        await asyncio.sleep(5.5)
+        assert worker.statistics().spools.bytes_waiting > 4 * REPORT_BYTES
+        it.log.gate.set()
+        await asyncio.sleep(0.1)
+        assert worker.statistics().spools.bytes_waiting == 0
+        await it.ended(id)
+        await until_idle()
+        numbers = worker.statistics()
+        assert (numbers.jobs_running, numbers.jobs_over) == (0, 2)
+        assert numbers.session.credit == 2
+        assert numbers.spools == SpoolStatistics(
+            spools_open=0, orphans=0, bytes_on_disk=0, bytes_waiting=0
+        )
+        assert numbers.supervisor.shims_busy == 0
+
+
+@virtually
+async def test_the_numbers_of_a_worker_tell_that_its_server_is_away() -> None:
+    async with shop() as it, working(it) as worker:
+        await asyncio.sleep(3)
+        it.away = True
+        it.cut()
+        await asyncio.sleep(7)
+        numbers = worker.statistics().session
+        assert (numbers.connected, numbers.connections) == (0, 1)
+        assert numbers.seconds_since_renewal == pytest.approx(10)
+        it.away = False
+        await it.until(lambda: worker.statistics().session.connected)
+        numbers = worker.statistics().session
+        assert numbers.connections == 2
+        assert numbers.seconds_since_renewal < 1

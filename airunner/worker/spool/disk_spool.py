@@ -72,11 +72,11 @@ class DiskSpool:
 
     @property
     def size(self) -> int:
-        return self._bytes_on_disk + (self._memory.size if self._memory else 0)
+        return self.bytes_on_disk + (self._memory.size if self._memory else 0)
 
     @property
     def full(self) -> bool:
-        return self._memory.full if self._memory else self._bytes_on_disk >= self._bytes_max
+        return self._memory.full if self._memory else self.bytes_on_disk >= self._bytes_max
 
     @property
     def last(self) -> int:
@@ -145,7 +145,8 @@ class DiskSpool:
             self._disk.close()
 
     @property
-    def _bytes_on_disk(self) -> int:
+    def bytes_on_disk(self) -> int:
+        """The size of the spool's files."""
         return self._disk.size if self._disk else 0
 
     def _stored(self, after: int, before: Sequence[Report]) -> Iterator[tuple[int, Report]]:

@@ -49,7 +49,7 @@ from airunner.model.protocol.worker_protocol import Assignment
 from airunner.worker.spool.disk_spool import DiskSpool
 from airunner.worker.spool.lease_file import read_final, read_lease, write_lease
 from airunner.worker.spool.spool import FinalReport, Spool, SpoolDamaged
-from airunner.worker.spool.spools import Orphan
+from airunner.worker.spool.spools import Orphan, SpoolStatistics
 
 PREFIX: Final = "spools-"
 ALIVE: Final = "alive"
@@ -80,6 +80,7 @@ class DiskSpools:
         self._lifeline: int | None = None  # this worker's descriptor of its pipe `alive`
         self._watches: list[_LifelineWatch] = []
         self._spare: list[Path] = []  # empty folders for the next spools
+        self._open: dict[DiskSpool, bool] = {}  # True: taken over from a dead worker
 
     def lifeline(self) -> int | None:
         """The descriptor of `alive`, which each process that can outlive the worker must hold open.
@@ -103,12 +104,14 @@ class DiskSpools:
         try:
             folder = self._fresh(f"{name}.{job.attempt}-")
             write_lease(folder, assignment)
-            return DiskSpool(assignment, folder, self, self._bytes_max)
+            spool = DiskSpool(assignment, folder, self, self._bytes_max)
         except OSError as error:
             if folder:
                 shutil.rmtree(folder, ignore_errors=True)
             self._warn(assignment, "spool_failed", why=error.strerror)
-            return DiskSpool(assignment, None, self, self._bytes_max)
+            spool = DiskSpool(assignment, None, self, self._bytes_max)
+        self._open[spool] = False
+        return spool
 
     def orphans(self) -> Sequence[Orphan]:
         """Takes over the spools of dead workers of the same server; see Spools.orphans."""
@@ -154,7 +157,17 @@ class DiskSpools:
         if self._lifeline is not None:
             os.close(self._lifeline)
             self._lifeline = None
+        self._open.clear()
         self._locked.close()
+
+    def statistics(self) -> SpoolStatistics:
+        """As Spools.statistics."""
+        return SpoolStatistics(
+            spools_open=len(self._open),
+            orphans=sum(self._open.values()),
+            bytes_on_disk=sum(spool.bytes_on_disk for spool in self._open),
+            bytes_waiting=sum(spool.size for spool in self._open),
+        )
 
     # Calls of a spool
 
@@ -164,6 +177,7 @@ class DiskSpools:
 
     def discard(self, spool: DiskSpool) -> None:
         """Empties the folder of a spool for the next one, or removes it; see SpoolOwner."""
+        self._open.pop(spool, None)
         if folder := spool.folder:
             if folder.parent == self._folder and _empty(folder):
                 self._spare.append(folder)
@@ -173,6 +187,7 @@ class DiskSpools:
 
     def refuse(self, spool: DiskSpool) -> None:
         """Moves the folder of a spool to `refused/`; see SpoolOwner."""
+        self._open.pop(spool, None)
         if spool.folder:
             self._set_aside(spool.folder, spool.assignment)
 
@@ -209,6 +224,7 @@ class DiskSpools:
             final_report = read_final(path)
         except (OSError, SpoolDamaged) as error:
             self._warn(assignment, "spool_unreadable", path=str(path), why=str(error))
+        self._open[spool] = True
         return Orphan(
             assignment=assignment,
             spool=spool,

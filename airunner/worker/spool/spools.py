@@ -33,6 +33,16 @@ class Orphan:
     when_processes_gone: Callable[[Callable[[], None]], None]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolStatistics:
+    """Plain numbers about the open spools of a worker, for metrics."""
+
+    spools_open: int  # one for each lease that the worker holds or asks for
+    orphans: int  # open spools of dead workers
+    bytes_on_disk: int  # in files; a file goes when every report in it is acknowledged
+    bytes_waiting: int  # on disk, and in memory for lack of a disk
+
+
 class Spools(Protocol):
     """One worker's access to the store of spools."""
 
@@ -48,15 +58,48 @@ class Spools(Protocol):
         """Releases all spools of this worker; the next worker takes over the rest of them."""
         ...
 
+    def statistics(self) -> SpoolStatistics:
+        """The present state of the open spools in numbers."""
+        ...
+
 
 class MemorySpools:
     """Spools in the memory of one worker, which end with it; implements Spools."""
 
+    def __init__(self) -> None:
+        self._open: set[MemorySpool] = set()
+
     def open(self, assignment: Assignment) -> Spool:
-        return MemorySpool()
+        spool = _OpenSpool(self._open)
+        self._open.add(spool)
+        return spool
 
     def orphans(self) -> Sequence[Orphan]:
         return ()
 
     def close(self) -> None:
-        """Does nothing: no spool outlives its worker."""
+        """Forgets all spools: none outlives its worker."""
+        self._open.clear()
+
+    def statistics(self) -> SpoolStatistics:
+        """As Spools.statistics."""
+        return SpoolStatistics(
+            spools_open=len(self._open),
+            orphans=0,
+            bytes_on_disk=0,
+            bytes_waiting=sum(each.size for each in self._open),
+        )
+
+
+class _OpenSpool(MemorySpool):
+    """A spool that leaves the set of open spools when its attempt is over."""
+
+    def __init__(self, spools: set[MemorySpool]) -> None:
+        super().__init__()
+        self._spools = spools
+
+    def discard(self) -> None:
+        self._spools.discard(self)
+
+    def refuse(self) -> None:
+        self._spools.discard(self)

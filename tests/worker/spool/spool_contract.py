@@ -7,6 +7,7 @@ class TestMySpools(SpoolContract):
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -33,10 +34,11 @@ from airunner.model.reports import (
 )
 from airunner.model.spec import JobSpec
 from airunner.worker.spool.spool import FinalReport, Spool, size_of
-from airunner.worker.spool.spools import Orphan, Spools
+from airunner.worker.spool.spools import Orphan, Spools, SpoolStatistics
 from tests.support.loop import virtually
 
 PLENTY = 1 << 30
+NO_SPOOLS = SpoolStatistics(spools_open=0, orphans=0, bytes_on_disk=0, bytes_waiting=0)
 ALIVE = Alive(Millis(1), True)
 DONE = Outcome(reason=Reason.EXITED, exit_code=0, error="all's well")
 
@@ -284,3 +286,40 @@ class SpoolContract:
         told: list[str] = []
         orphan.when_processes_gone(lambda: told.append("gone"))
         assert told == ["gone"]
+
+    # Numbers for metrics
+
+    @virtually
+    async def test_the_numbers_of_spools_follow_their_reports_and_their_ends(self) -> None:
+        spools = self.make()
+        one, two = (spools.open(assignment(name)) for name in ("one", "two"))
+        fill(one, output(1000))
+        fill(two, output(500))
+        numbers = spools.statistics()
+        assert (numbers.spools_open, numbers.orphans) == (2, 0)
+        assert 1500 < numbers.bytes_waiting == one.size + two.size
+        assert numbers.bytes_on_disk == numbers.bytes_waiting
+        one.conclude(FinalReport(1, DONE))
+        one.forget(1)
+        assert spools.statistics().bytes_waiting == two.size
+        one.discard()
+        assert spools.statistics().spools_open == 1
+        two.refuse()
+        assert spools.statistics() == NO_SPOOLS
+
+    @virtually
+    async def test_the_numbers_of_spools_tell_the_orphans_of_dead_workers(self) -> None:
+        spools = self.make()
+        fill(spools.open(assignment()), ALIVE)
+        self.kill(spools)
+        assert spools.statistics() == NO_SPOOLS
+        heir = self.make()
+        (orphan,) = heir.orphans()
+        heir.open(assignment("two"))
+        size = orphan.spool.size
+        assert size > 0
+        assert heir.statistics() == SpoolStatistics(
+            spools_open=2, orphans=1, bytes_on_disk=size, bytes_waiting=size
+        )
+        orphan.spool.discard()
+        assert heir.statistics() == replace(NO_SPOOLS, spools_open=1)

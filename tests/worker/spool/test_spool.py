@@ -19,12 +19,13 @@ from airunner.worker.spool.disk_spool import UNSENT_BYTES_MAX, DiskSpool
 from airunner.worker.spool.disk_spools import STRANDED, DiskSpools
 from airunner.worker.spool.segments import HEAD_BYTES
 from airunner.worker.spool.spool import FinalReport, SpoolDamaged, size_of
-from airunner.worker.spool.spools import MemorySpools, Orphan, Spools
+from airunner.worker.spool.spools import MemorySpools, Orphan, Spools, SpoolStatistics
 from tests.promises import holds
 from tests.support.loop import virtually
 from tests.support.memory_spools import MemoryDisk, MemoryDiskSpools
 from tests.worker.spool.spool_contract import (
     DONE,
+    NO_SPOOLS,
     PLENTY,
     SpoolContract,
     assignment,
@@ -262,6 +263,36 @@ def test_a_last_word_that_cannot_be_read_is_none(tmp_path: Path, spools: DiskSpo
     (word,) = tmp_path.rglob("word")
     flip(word, -1)
     assert left_behind(tmp_path).final_report is None
+
+
+def test_the_numbers_of_spools_tell_the_disk_from_the_memory_after_a_failure(
+    spools: DiskSpools, tmp_path: Path
+) -> None:
+    spool = spools.open(assignment())
+    fill(spool, output(10 * KIB))
+    with file_limit(0):
+        assert spool.append(2, output(20 * KIB))
+    (file,) = segments(tmp_path)
+    numbers = spools.statistics()
+    assert numbers.bytes_on_disk == file.stat().st_size
+    assert numbers.bytes_waiting == numbers.bytes_on_disk + size_of(output(20 * KIB))
+
+
+def test_the_numbers_of_spools_in_memory_count_the_reports_that_wait() -> None:
+    spools = MemorySpools()
+    one, two = spools.open(assignment("one")), spools.open(assignment("two"))
+    fill(one, output(1000))
+    fill(two, output(500), output(500))
+    two.forget(1)
+    assert spools.statistics() == SpoolStatistics(
+        spools_open=2,
+        orphans=0,
+        bytes_on_disk=0,
+        bytes_waiting=size_of(output(1000)) + size_of(output(500)),
+    )
+    one.discard()
+    two.refuse()
+    assert spools.statistics() == NO_SPOOLS
 
 
 @holds("logs/full-disk-costs-no-job")
