@@ -1,7 +1,7 @@
 """Every program of the zoo, in a pipe and in a terminal, in either kind of process tree.
 
 The promise is the same for all: the exit is told truly, the output arrives in full, and no
-process is left. (That last is asserted whenever a pen closes.)
+process is left. (That last is asserted whenever a fixture closes.)
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from tests.zoo import (
     SETSID,
     STUBBORN_DAEMON,
     TREES,
-    Pen,
+    SupervisorFixture,
     python,
     read_all,
     read_until,
@@ -53,24 +53,24 @@ OK = Exit(0)
 def test_what_hides_from_its_parent_dies_when_the_command_ends(
     tree: Tree, kind: ProcessType, animal: str
 ) -> None:
-    async def scene(pen: Pen) -> None:
-        process = await pen.launch(*python(animal), kind=kind)
+    async def scene(fixture: SupervisorFixture) -> None:
+        process = await fixture.launch(*python(animal), kind=kind)
         assert b"".join([data for _, data in await read_all(process)]).split() == [b"ready"]
         assert await process.wait() == OK
         await process.close()
-        assert tagged(pen.tag) == []
+        assert tagged(fixture.tag) == []
 
     play(tree, scene)
 
 
 @trees
 def test_nohup_in_the_background_dies_with_its_job(tree: Tree) -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         line = "nohup sleep 1000 >/dev/null 2>&1 & echo $!"
-        end, output = await pen.run(*shell(line))
+        end, output = await fixture.run(*shell(line))
         assert end == OK
         assert output.strip().isdigit()
-        assert tagged(pen.tag) == []
+        assert tagged(fixture.tag) == []
 
     play(tree, scene)
 
@@ -78,12 +78,14 @@ def test_nohup_in_the_background_dies_with_its_job(tree: Tree) -> None:
 @trees
 @kinds
 def test_sigterm_ignored_ends_in_sigkill_after_the_grace(tree: Tree, kind: ProcessType) -> None:
-    async def scene(pen: Pen) -> None:
-        process = await pen.launch(*shell("trap '' TERM HUP; echo ready; sleep 1000"), kind=kind)
+    async def scene(fixture: SupervisorFixture) -> None:
+        process = await fixture.launch(
+            *shell("trap '' TERM HUP; echo ready; sleep 1000"), kind=kind
+        )
         await read_until(process, b"ready")
         await process.terminate(0.2)
         assert await process.wait() == Exit(137, 9)
-        assert tagged(pen.tag) == []
+        assert tagged(fixture.tag) == []
 
     play(tree, scene)
 
@@ -91,9 +93,9 @@ def test_sigterm_ignored_ends_in_sigkill_after_the_grace(tree: Tree, kind: Proce
 @trees
 @kinds
 def test_sigterm_handled_slowly_gets_the_time_it_needs(tree: Tree, kind: ProcessType) -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         line = "trap 'sleep 0.7; echo saved; exit 5' TERM; echo ready; while :; do sleep 0.1; done"
-        process = await pen.launch(*shell(line), kind=kind)
+        process = await fixture.launch(*shell(line), kind=kind)
         await read_until(process, b"ready")
         async with asyncio.TaskGroup() as group:
             rest = group.create_task(read_all(process))
@@ -108,9 +110,9 @@ def test_sigterm_handled_slowly_gets_the_time_it_needs(tree: Tree, kind: Process
 def test_a_child_that_handles_sigterm_slowly_gets_its_grace_though_the_command_has_ended(
     tree: Tree,
 ) -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         child = "trap 'sleep 1; echo saved; exit' TERM; echo ready; while :; do sleep 0.1; done"
-        process = await pen.launch(*shell(f'sh -c "{child}" & wait'))
+        process = await fixture.launch(*shell(f'sh -c "{child}" & wait'))
         await read_until(process, b"ready")
         async with asyncio.TaskGroup() as group:
             rest = group.create_task(read_all(process))
@@ -123,9 +125,9 @@ def test_a_child_that_handles_sigterm_slowly_gets_its_grace_though_the_command_h
 @trees
 @kinds
 def test_one_that_closes_its_output_lives_on_to_its_own_end(tree: Tree, kind: ProcessType) -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         line = "echo before; exec >&- 2>&- <&-; sleep 0.7; exit 9"
-        end, output = await pen.run(*shell(line), kind=kind)
+        end, output = await fixture.run(*shell(line), kind=kind)
         assert output.split() == [b"before"]
         assert end == Exit(9)
 
@@ -134,9 +136,9 @@ def test_one_that_closes_its_output_lives_on_to_its_own_end(tree: Tree, kind: Pr
 
 @trees
 def test_a_terminal_that_is_opened_again_is_still_read(tree: Tree) -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         line = "echo before; exec >&- 2>&- <&-; sleep 0.2; echo after >/dev/tty"
-        _, output = await pen.run(*shell(line), kind=ProcessType.PTY)
+        _, output = await fixture.run(*shell(line), kind=ProcessType.PTY)
         assert output.split() == [b"before", b"after"]
 
     play(tree, scene)
@@ -147,9 +149,9 @@ def test_a_terminal_that_is_opened_again_is_still_read(tree: Tree) -> None:
 def test_one_that_exits_while_a_child_holds_the_output_does_not_hang(
     tree: Tree, kind: ProcessType
 ) -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         line = "trap '' HUP; sleep 1000 & echo done; exit 4"
-        end, output = await pen.run(*shell(line), kind=kind)
+        end, output = await fixture.run(*shell(line), kind=kind)
         assert (end, output.split()) == (Exit(4), [b"done"])
 
     play(tree, scene)
@@ -158,8 +160,8 @@ def test_one_that_exits_while_a_child_holds_the_output_does_not_hang(
 @trees
 @kinds
 def test_one_whose_child_writes_for_ever_ends_all_the_same(tree: Tree, kind: ProcessType) -> None:
-    async def scene(pen: Pen) -> None:
-        end, output = await pen.run(
+    async def scene(fixture: SupervisorFixture) -> None:
+        end, output = await fixture.run(
             *shell("trap '' HUP; while :; do echo y; done & sleep 0.1; exit 3"), kind=kind
         )
         assert end == Exit(3)
@@ -171,8 +173,8 @@ def test_one_whose_child_writes_for_ever_ends_all_the_same(tree: Tree, kind: Pro
 @trees
 @kinds
 def test_a_million_short_lines_arrive_in_order(tree: Tree, kind: ProcessType) -> None:
-    async def scene(pen: Pen) -> None:
-        end, output = await pen.run("seq", "1000000", kind=kind)
+    async def scene(fixture: SupervisorFixture) -> None:
+        end, output = await fixture.run("seq", "1000000", kind=kind)
         assert end == OK
         assert output.split() == [b"%d" % number for number in range(1, 1_000_001)]
 
@@ -181,8 +183,10 @@ def test_a_million_short_lines_arrive_in_order(tree: Tree, kind: ProcessType) ->
 
 @kinds
 def test_100_mb_without_a_newline_arrive_in_full(kind: ProcessType) -> None:
-    async def scene(pen: Pen) -> None:
-        process = await pen.launch(*shell("head -c 100000000 /dev/zero | tr '\\0' x"), kind=kind)
+    async def scene(fixture: SupervisorFixture) -> None:
+        process = await fixture.launch(
+            *shell("head -c 100000000 /dev/zero | tr '\\0' x"), kind=kind
+        )
         size = 0
         while chunk := await process.read():
             assert not chunk[1].strip(b"x")
@@ -199,9 +203,9 @@ def test_50_mb_of_dice_arrive_byte_for_byte(tree: Tree, kind: ProcessType, tmp_p
     dice = tmp_path / "dice"
     dice.write_bytes(os.urandom(1_000_000) * 50)
 
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         raw = "stty raw; " if kind is ProcessType.PTY else ""
-        process = await pen.launch(*shell(f"{raw}cat {dice}"), kind=kind)
+        process = await fixture.launch(*shell(f"{raw}cat {dice}"), kind=kind)
         digest = hashlib.sha256()
         while chunk := await process.read():
             digest.update(chunk[1])
@@ -213,33 +217,33 @@ def test_50_mb_of_dice_arrive_byte_for_byte(tree: Tree, kind: ProcessType, tmp_p
 
 @kinds
 def test_invalid_utf8_nul_and_progress_bars_stay_the_bytes_they_are(kind: ProcessType) -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         line = r"printf '\377\376\000\033[31m 10%%\r 99%%\r\303'"
-        end, output = await pen.run(*shell(line), kind=kind)
+        end, output = await fixture.run(*shell(line), kind=kind)
         assert (end, output) == (OK, b"\xff\xfe\0\x1b[31m 10%\r 99%\r\xc3")
 
     play("auto", scene)
 
 
 def test_a_terminal_turns_a_newline_into_two_bytes() -> None:
-    async def scene(pen: Pen) -> None:
-        _, output = await pen.run(*shell("echo a; echo b >&2"), kind=ProcessType.PTY)
+    async def scene(fixture: SupervisorFixture) -> None:
+        _, output = await fixture.run(*shell("echo a; echo b >&2"), kind=ProcessType.PTY)
         assert output == b"a\r\nb\r\n"
 
     play("auto", scene)
 
 
 def test_one_that_reads_standard_input_finds_its_end_in_a_pipe() -> None:
-    async def scene(pen: Pen) -> None:
-        assert await pen.run("cat") == (OK, b"")
+    async def scene(fixture: SupervisorFixture) -> None:
+        assert await fixture.run("cat") == (OK, b"")
 
     play("auto", scene)
 
 
 def test_one_that_reads_a_terminal_waits_for_input_that_never_comes() -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         line = "test -t 0 && test -t 1 && test -t 2 && echo ready; cat"
-        process = await pen.launch(*shell(line), kind=ProcessType.PTY)
+        process = await fixture.launch(*shell(line), kind=ProcessType.PTY)
         await read_until(process, b"ready")
         await process.terminate(30)
         assert await process.wait() == Exit(143, 15)
@@ -253,9 +257,9 @@ def test_one_that_reads_a_terminal_waits_for_input_that_never_comes() -> None:
 def test_one_that_writes_64_kib_at_once_and_exits_loses_nothing(
     tree: Tree, kind: ProcessType, code: int
 ) -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         program = f"import os; os.write(1, b'y' * 65536); os._exit({code})"
-        end, output = await pen.run(*python(program), kind=kind)
+        end, output = await fixture.run(*python(program), kind=kind)
         assert end == Exit(code)
         assert output == b"y" * 65536
 
@@ -265,8 +269,8 @@ def test_one_that_writes_64_kib_at_once_and_exits_loses_nothing(
 @trees
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGPIPE])
 def test_a_death_by_signal_is_told_as_that_signal(tree: Tree, number: signal.Signals) -> None:
-    async def scene(pen: Pen) -> None:
-        end, _ = await pen.run(*shell(f"ulimit -c 0; kill -{int(number)} $$"))
+    async def scene(fixture: SupervisorFixture) -> None:
+        end, _ = await fixture.run(*shell(f"ulimit -c 0; kill -{int(number)} $$"))
         assert end == Exit(128 + number, number)
 
     play(tree, scene)
@@ -274,9 +278,9 @@ def test_a_death_by_signal_is_told_as_that_signal(tree: Tree, number: signal.Sig
 
 @trees
 def test_a_core_dump_is_a_death_by_its_signal(tree: Tree, tmp_path: Path) -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         line = "ulimit -c unlimited; kill -ABRT $$"
-        end, _ = await pen.run(*shell(line), directory=str(tmp_path))
+        end, _ = await fixture.run(*shell(line), directory=str(tmp_path))
         assert end == Exit(134, 6)
 
     play(tree, scene)
@@ -285,23 +289,23 @@ def test_a_core_dump_is_a_death_by_its_signal(tree: Tree, tmp_path: Path) -> Non
 @holds("processes/none-outlives-its-job")
 @trees
 def test_a_fork_bomb_within_a_limit_is_killed(tree: Tree) -> None:
-    async def scene(pen: Pen) -> None:
-        process = await pen.launch(*python(FORK_BOMB))
+    async def scene(fixture: SupervisorFixture) -> None:
+        process = await fixture.launch(*python(FORK_BOMB))
         await read_until(process, b"ready")
-        assert len(tagged(pen.tag)) > 10
+        assert len(tagged(fixture.tag)) > 10
         await process.terminate(0)
-        assert tagged(pen.tag) == []
+        assert tagged(fixture.tag) == []
 
     play(tree, scene)
 
 
 def test_memory_beyond_a_limit_is_the_command_s_own_failure() -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         program = (
             "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 28,) * 2); "
             "block = bytearray(1 << 30)"
         )
-        end, output = await pen.run(*python(program))
+        end, output = await fixture.run(*python(program))
         assert end == Exit(1)
         assert b"MemoryError" in output
 
@@ -311,13 +315,13 @@ def test_memory_beyond_a_limit_is_the_command_s_own_failure() -> None:
 @trees
 @kinds
 def test_one_that_stops_itself_can_still_be_ended(tree: Tree, kind: ProcessType) -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         line = "trap 'echo woken; exit 6' TERM; echo ready; kill -STOP $$; sleep 1000"
-        process = await pen.launch(*shell(line), kind=kind)
+        process = await fixture.launch(*shell(line), kind=kind)
         await read_until(process, b"ready")
         await process.terminate(30)  # SIGTERM alone would wait for SIGCONT
         assert await process.wait() in (Exit(6), Exit(143, 15))
-        assert tagged(pen.tag) == []
+        assert tagged(fixture.tag) == []
 
     play(tree, scene)
 
@@ -326,8 +330,8 @@ def test_one_that_stops_itself_can_still_be_ended(tree: Tree, kind: ProcessType)
 @trees
 @kinds
 def test_one_that_is_stopped_is_killed(tree: Tree, kind: ProcessType) -> None:
-    async def scene(pen: Pen) -> None:
-        process = await pen.launch(*shell("echo ready; kill -STOP $$"), kind=kind)
+    async def scene(fixture: SupervisorFixture) -> None:
+        process = await fixture.launch(*shell("echo ready; kill -STOP $$"), kind=kind)
         await read_until(process, b"ready")
         await process.terminate(0)
         assert await process.wait() == Exit(137, 9)
@@ -336,16 +340,16 @@ def test_one_that_is_stopped_is_killed(tree: Tree, kind: ProcessType) -> None:
 
 
 def test_a_command_can_change_the_size_of_its_terminal() -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         line = "stty size; stty cols 132 rows 50; stty size"
-        _, output = await pen.run(*shell(line), kind=ProcessType.PTY)
+        _, output = await fixture.run(*shell(line), kind=ProcessType.PTY)
         assert output == b"30 100\r\n50 132\r\n"
 
     play("auto", scene)
 
 
 def test_a_terminal_that_is_resized_tells_its_command() -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         program = (
             "import os, signal\n"
             "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGWINCH])\n"
@@ -354,7 +358,7 @@ def test_a_terminal_that_is_resized_tells_its_command() -> None:
             "signal.sigwait([signal.SIGWINCH])\n"
             "print(os.get_terminal_size(1))\n"
         )
-        process = await pen.launch(*python(program), kind=ProcessType.PTY)
+        process = await fixture.launch(*python(program), kind=ProcessType.PTY)
         await read_until(process, b"ready")
         process.resize(TerminalSize(columns=44, rows=11))
         await read_until(process, b"terminal_size(columns=44, lines=11)")
@@ -364,8 +368,8 @@ def test_a_terminal_that_is_resized_tells_its_command() -> None:
 
 
 def test_a_full_disk_is_the_command_s_own_failure() -> None:
-    async def scene(pen: Pen) -> None:
-        end, output = await pen.run("dd", "if=/dev/zero", "of=/dev/full", "bs=1k", "count=1")
+    async def scene(fixture: SupervisorFixture) -> None:
+        end, output = await fixture.run("dd", "if=/dev/zero", "of=/dev/full", "bs=1k", "count=1")
         assert end == Exit(1)
         assert b"No space left on device" in output
 
@@ -375,17 +379,17 @@ def test_a_full_disk_is_the_command_s_own_failure() -> None:
 @trees
 @pytest.mark.parametrize("name", ["no-such-command", "./no-such-file", "/no/such/path"])
 def test_a_command_that_does_not_exist_is_not_found(tree: Tree, name: str) -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         with pytest.raises(CommandNotFound, match="no such command"):
-            await pen.launch(name)
+            await fixture.launch(name)
 
     play(tree, scene)
 
 
 def test_a_shell_line_in_place_of_a_command_is_told_what_to_do() -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         with pytest.raises(CommandNotFound, match="to run a shell line, make the command sh"):
-            await pen.launch("echo hello")
+            await fixture.launch("echo hello")
 
     play("auto", scene)
 
@@ -394,18 +398,18 @@ def test_a_shell_line_in_place_of_a_command_is_told_what_to_do() -> None:
 def test_a_file_without_permission_is_not_executable(tree: Tree, tmp_path: Path) -> None:
     (tmp_path / "script").write_text("#!/bin/sh\n")
 
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         with pytest.raises(NotExecutable, match="chmod"):
-            await pen.launch("./script", directory=str(tmp_path))
+            await fixture.launch("./script", directory=str(tmp_path))
 
     play(tree, scene)
 
 
 @trees
 def test_a_directory_is_not_executable(tree: Tree, tmp_path: Path) -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         with pytest.raises(NotExecutable, match="is a directory"):
-            await pen.launch(str(tmp_path))
+            await fixture.launch(str(tmp_path))
 
     play(tree, scene)
 
@@ -415,9 +419,9 @@ def test_a_shebang_to_nowhere_is_not_executable(tree: Tree, tmp_path: Path) -> N
     (tmp_path / "script").write_text("#!/no/such/interpreter\n")
     (tmp_path / "script").chmod(0o755)
 
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         with pytest.raises(NotExecutable, match="interpreter"):
-            await pen.launch("./script", directory=str(tmp_path))
+            await fixture.launch("./script", directory=str(tmp_path))
 
     play(tree, scene)
 
@@ -427,27 +431,27 @@ def test_a_file_that_is_no_program_is_not_executable(tree: Tree, tmp_path: Path)
     (tmp_path / "data").write_bytes(b"\x01\x02\x03")
     (tmp_path / "data").chmod(0o755)
 
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         with pytest.raises(NotExecutable, match="neither a program"):
-            await pen.launch("./data", directory=str(tmp_path))
+            await fixture.launch("./data", directory=str(tmp_path))
 
     play(tree, scene)
 
 
 @trees
 def test_a_working_directory_that_does_not_exist_is_named(tree: Tree) -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         with pytest.raises(LaunchFailed, match="'/no/such/folder'"):
-            await pen.launch("true", directory="/no/such/folder")
+            await fixture.launch("true", directory="/no/such/folder")
 
     play(tree, scene)
 
 
 @trees
 def test_two_pipes_are_kept_apart_and_each_is_in_order(tree: Tree) -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         line = "for i in 1 2 3 4 5; do echo out$i; echo err$i >&2; done"
-        process = await pen.launch(*shell(line))
+        process = await fixture.launch(*shell(line))
         chunks = await read_all(process)
         for stream, word in ((Stream.STDOUT, "out"), (Stream.STDERR, "err")):
             text = b"".join([data for of, data in chunks if of is stream])

@@ -92,7 +92,7 @@ def shell(line: str) -> tuple[str, ...]:
     return ("sh", "-c", line)
 
 
-class Pen:
+class SupervisorFixture:
     """A supervisor, and the tag of every command that it starts."""
 
     def __init__(self, tree: Tree, lifeline: int | None = None) -> None:
@@ -190,4 +190,4 @@ class Watch:
             os.close(handle)
 
 
-Scene = Callable[[Pen], Coroutine[None, None, None]]
+Scene = Callable[[SupervisorFixture], Coroutine[None, None, None]]

@@ -12,10 +12,10 @@ from airunner.worker.worker import Worker
 from tests.promises import holds
 from tests.support.fake_commands import Actor
 from tests.support.loop import until_idle, virtually
-from tests.worker.worker_fixture import Message, Shop, shop, span, working
+from tests.worker.worker_fixture import Message, WorkerFixture, span, worker_fixture, working
 
 
-async def die(it: Shop, worker: Worker, running: "asyncio.Task[object]") -> None:
+async def die(it: WorkerFixture, worker: Worker, running: "asyncio.Task[object]") -> None:
     """Ends a worker as kill -9 does: no later action of it has an effect."""
     it.cut()
     worker._runtime.spools.close()
@@ -38,7 +38,7 @@ COUNTED = b"".join(b"%d\n" % number for number in range(100))
 
 @virtually
 async def test_a_job_goes_on_at_once_where_a_dead_workers_tail_ends() -> None:
-    async with shop() as it:
+    async with worker_fixture() as it:
         it.script("count", count)
         id = await it.submit("count")
         worker = it.worker(span=span(600))
@@ -69,7 +69,7 @@ async def test_a_job_goes_on_at_once_where_a_dead_workers_tail_ends() -> None:
 async def test_a_dead_workers_last_word_is_the_jobs_end_at_whatever_message_it_died(
     kind: type[Message],
 ) -> None:
-    async with shop() as it:
+    async with worker_fixture() as it:
         it.script("count", count)
         id = await it.submit("count")
         worker = it.worker(span=span(600))
@@ -94,7 +94,7 @@ async def test_a_dead_workers_last_word_is_the_jobs_end_at_whatever_message_it_d
 
 @virtually
 async def test_a_dead_workers_job_takes_no_slot_of_the_next() -> None:
-    async with shop() as it:
+    async with worker_fixture() as it:
         it.script("count", count)
         first = await it.submit("count")
         worker = it.worker(span=span(600), slots=1)
@@ -110,7 +110,7 @@ async def test_a_dead_workers_job_takes_no_slot_of_the_next() -> None:
 
 @virtually
 async def test_a_cancel_that_a_dead_worker_did_not_hear_is_the_end_of_the_job() -> None:
-    async with shop() as it:
+    async with worker_fixture() as it:
         it.script("count", count)
         id = await it.submit("count")
         worker = it.worker(span=span(600))
@@ -131,7 +131,7 @@ async def test_output_that_a_server_has_no_room_for_comes_when_it_has() -> None:
         if low:
             raise LimitReached(low[0])
 
-    async with shop(room=room) as it, working(it, span=span(30)):
+    async with worker_fixture(room=room) as it, working(it, span=span(30)):
         it.script("count", count)
         id = await it.submit("count")
         await it.until(lambda: it.stage.alive)

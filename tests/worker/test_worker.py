@@ -40,7 +40,7 @@ from airunner.worker.worker import Worker
 from tests.promises import holds, promise
 from tests.support.fake_commands import PIPE_BYTES, Actor
 from tests.support.loop import until_idle, virtually
-from tests.worker.worker_fixture import SUE, shop, span, working
+from tests.worker.worker_fixture import SUE, span, worker_fixture, working
 
 
 def now() -> float:
@@ -91,7 +91,7 @@ FIFTY = b"".join(b"%d\n" % number for number in range(50))
 
 @virtually
 async def test_a_job_runs_and_its_output_and_exit_are_told() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         it.script("greet", greet)
         id = await it.submit("greet")
         job = await it.ended(id)
@@ -110,7 +110,7 @@ async def test_a_job_runs_and_its_output_and_exit_are_told() -> None:
 )
 @virtually
 async def test_a_command_gets_a_clean_environment_in_a_home_of_its_own() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         it.script("greet", greet)
         id = await it.submit("greet", args=("you",), environment={"LANG": "C", "MORE": "1"})
         await it.ended(id)
@@ -131,7 +131,7 @@ async def test_a_command_gets_a_clean_environment_in_a_home_of_its_own() -> None
 
 @virtually
 async def test_a_terminal_is_named_to_its_command() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         it.script("greet", greet)
         await it.ended(await it.submit("greet", process_type=ProcessType.PTY))
         assert it.stage.actors[0].command.environment["TERM"] == "xterm-256color"
@@ -139,7 +139,7 @@ async def test_a_terminal_is_named_to_its_command() -> None:
 
 @virtually
 async def test_commands_that_cannot_run_say_so_by_reason_and_exit_code() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         it.stage.locked.add("locked")
         missing = await it.outcome(await it.submit("missing"))
         locked = await it.outcome(await it.submit("locked"))
@@ -154,7 +154,7 @@ async def test_commands_that_cannot_run_say_so_by_reason_and_exit_code() -> None
 )
 @virtually
 async def test_a_job_that_asks_for_a_container_never_runs_on_the_host() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         it.script("greet", greet)
         id = await it.submit("greet", container=Container(image="alpine"))
         outcome = await it.outcome(id)
@@ -165,7 +165,7 @@ async def test_a_job_that_asks_for_a_container_never_runs_on_the_host() -> None:
 
 @virtually
 async def test_what_is_wrong_with_a_workspace_fails_the_set_up() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         it.script("greet", greet)
         outcome = await it.outcome(await it.submit("greet", working_directory="nowhere"))
         assert outcome.reason is Reason.SETUP_FAILED
@@ -178,7 +178,7 @@ async def test_what_is_wrong_with_a_workspace_fails_the_set_up() -> None:
 
 @virtually
 async def test_death_by_a_signal_is_told_as_the_signal() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         it.script("sleep", sleep)
         id = await it.submit("sleep")
         await it.until(lambda: it.stage.alive)
@@ -189,7 +189,7 @@ async def test_death_by_a_signal_is_told_as_the_signal() -> None:
 
 @virtually
 async def test_slots_bound_the_jobs_that_run_at_once() -> None:
-    async with shop() as it, working(it, slots=2):
+    async with worker_fixture() as it, working(it, slots=2):
         it.script("count", count_to_fifty)
         ids = [await it.submit("count") for _ in range(5)]
         most = 0
@@ -205,7 +205,7 @@ async def test_slots_bound_the_jobs_that_run_at_once() -> None:
 
 @virtually
 async def test_a_timeout_ends_the_command_as_a_cancel_would() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         it.script("stubborn", stubborn)
         outcome = await it.outcome(await it.submit("stubborn", timeout_seconds=60, grace_seconds=5))
         assert outcome.reason is Reason.TIMEOUT
@@ -215,7 +215,7 @@ async def test_a_timeout_ends_the_command_as_a_cancel_would() -> None:
 
 @virtually
 async def test_a_set_up_that_takes_too_long_fails() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         it.rooms.fetching = for_ever
         outcome = await it.outcome(await it.submit("greet"))
         assert outcome.reason is Reason.SETUP_FAILED
@@ -225,7 +225,7 @@ async def test_a_set_up_that_takes_too_long_fails() -> None:
 @holds("jobs/cancelled-is-the-only-end")
 @virtually
 async def test_a_cancel_is_confirmed_when_no_process_is_left() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         it.script("stubborn", stubborn)
         id = await it.submit("stubborn", grace_seconds=7)
         await it.until(lambda: it.stage.alive)
@@ -240,7 +240,7 @@ async def test_a_cancel_is_confirmed_when_no_process_is_left() -> None:
 
 @virtually
 async def test_a_cancel_during_set_up_ends_the_set_up() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         it.rooms.fetching = for_ever
         id = await it.submit("greet")
         await it.until(lambda: it.rooms.open)
@@ -252,7 +252,7 @@ async def test_a_cancel_during_set_up_ends_the_set_up() -> None:
 
 @virtually
 async def test_an_exit_code_that_races_a_cancel_is_kept() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
 
         async def tidy(actor: Actor) -> int:
             actor.traps = True
@@ -269,7 +269,7 @@ async def test_an_exit_code_that_races_a_cancel_is_kept() -> None:
 
 @virtually
 async def test_a_cancel_while_out_of_touch_is_heard_with_the_welcome() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         it.script("sleep", sleep)
         id = await it.submit("sleep")
         await it.until(lambda: it.stage.alive)
@@ -289,7 +289,7 @@ async def test_a_cancel_while_out_of_touch_is_heard_with_the_welcome() -> None:
 @holds("logs/stored-once-in-order")
 @virtually
 async def test_nothing_is_lost_or_doubled_by_a_network_that_breaks_often() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         it.script("count", count_to_fifty)
         id = await it.submit("count")
         for _ in range(12):
@@ -309,7 +309,7 @@ async def test_nothing_is_lost_or_doubled_by_a_network_that_breaks_often() -> No
 )
 @virtually
 async def test_any_message_can_be_the_last_of_its_stream(kind: type) -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         it.script("count", count_to_fifty)
         first = await it.submit("count")
         it.breaks = lambda message: isinstance(message, kind)
@@ -322,7 +322,7 @@ async def test_any_message_can_be_the_last_of_its_stream(kind: type) -> None:
 
 @virtually
 async def test_a_completion_whose_answer_was_lost_is_said_again_and_settled() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         it.script("greet", greet)
         it.breaks = lambda message: isinstance(message, Settled)
         id = await it.submit("greet")
@@ -335,7 +335,7 @@ async def test_a_completion_whose_answer_was_lost_is_said_again_and_settled() ->
 @holds("jobs/broken-connection-redelivers-nothing")
 @virtually
 async def test_a_server_that_is_away_for_less_than_the_span_costs_nothing() -> None:
-    async with shop() as it, working(it, span=span(60)):
+    async with worker_fixture() as it, working(it, span=span(60)):
         it.script("count", count_to_fifty)
         id = await it.submit("count")
         await asyncio.sleep(5)
@@ -352,7 +352,7 @@ async def test_a_server_that_is_away_for_less_than_the_span_costs_nothing() -> N
 @holds("jobs/worker-stops-first")
 @virtually
 async def test_a_lapsed_lease_kills_the_tree_and_writes_nothing_after() -> None:
-    async with shop() as it, working(it, span=span(60)):
+    async with worker_fixture() as it, working(it, span=span(60)):
         it.script("count", count_to_fifty)
         it.script("sleep", sleep)
         id = await it.submit("sleep")
@@ -373,7 +373,7 @@ async def test_a_lapsed_lease_kills_the_tree_and_writes_nothing_after() -> None:
 
 @virtually
 async def test_a_lease_that_the_server_has_forgotten_kills_the_tree_at_once() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         it.script("stubborn", stubborn)
         id = await it.submit("stubborn")
         await it.until(lambda: it.stage.alive)
@@ -388,7 +388,7 @@ async def test_a_lease_that_the_server_has_forgotten_kills_the_tree_at_once() ->
 
 @virtually
 async def test_a_server_that_hangs_is_a_broken_connection() -> None:
-    async with shop() as it, working(it, span=span(30)):
+    async with worker_fixture() as it, working(it, span=span(30)):
         it.script("count", count_to_fifty)
         id = await it.submit("count")
         await it.until(lambda: it.stage.alive)
@@ -403,7 +403,7 @@ async def test_a_server_that_hangs_is_a_broken_connection() -> None:
 
 @virtually
 async def test_one_heartbeat_renews_all_jobs_every_third_of_the_span() -> None:
-    async with shop() as it, working(it, slots=3, span=span(60)):
+    async with worker_fixture() as it, working(it, slots=3, span=span(60)):
         it.script("sleep", sleep)
         for _ in range(3):
             await it.submit("sleep")
@@ -417,7 +417,7 @@ async def test_one_heartbeat_renews_all_jobs_every_third_of_the_span() -> None:
 
 @virtually
 async def test_an_idle_worker_says_that_it_is_there_every_third_of_the_span() -> None:
-    async with shop() as it, working(it, span=span(60)):
+    async with worker_fixture() as it, working(it, span=span(60)):
         await asyncio.sleep(1)
         it.said.clear()
         await asyncio.sleep(2_000)
@@ -438,7 +438,7 @@ async def test_an_idle_worker_says_that_it_is_there_every_third_of_the_span() ->
 )
 @virtually
 async def test_a_command_waits_while_the_log_does_not_take_its_output() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         it.script("shout", shout)
         id = await it.submit("shout", timeout_seconds=1_000)
         await it.until(lambda: it.stage.alive)
@@ -456,7 +456,7 @@ async def test_a_command_waits_while_the_log_does_not_take_its_output() -> None:
 @holds("logs/unread-output-blocks-the-command")
 @virtually
 async def test_no_more_than_the_window_is_ever_unacknowledged() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         it.script("shout", shout)
         id = await it.submit("shout")
         await it.until(lambda: it.stage.alive)
@@ -473,7 +473,7 @@ async def test_no_more_than_the_window_is_ever_unacknowledged() -> None:
 @holds("logs/output-is-byte-for-byte")
 @virtually
 async def test_output_past_the_limit_is_counted_and_marked() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
 
         async def chatter(actor: Actor) -> int:
             for _ in range(1_000):
@@ -491,7 +491,7 @@ async def test_output_past_the_limit_is_counted_and_marked() -> None:
 
 @virtually
 async def test_a_million_short_lines_are_few_chunks() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
 
         async def lines(actor: Actor) -> int:
             for _ in range(20_000):
@@ -511,7 +511,7 @@ async def test_a_million_short_lines_are_few_chunks() -> None:
 
 @virtually
 async def test_a_drain_lets_jobs_end_that_end_in_time() -> None:
-    async with shop() as it:
+    async with worker_fixture() as it:
         async with working(it, drain_timeout=100) as worker:
             it.script("count", count_to_fifty)
             id = await it.submit("count")
@@ -529,7 +529,7 @@ async def test_a_drain_lets_jobs_end_that_end_in_time() -> None:
 )
 @virtually
 async def test_a_drain_gives_back_what_does_not_end_in_time_and_counts_no_failure() -> None:
-    async with shop() as it:
+    async with worker_fixture() as it:
         it.script("stubborn", stubborn)
         async with working(it, drain_timeout=20) as worker:
             id = await it.submit("stubborn", grace_seconds=5)
@@ -543,7 +543,7 @@ async def test_a_drain_gives_back_what_does_not_end_in_time_and_counts_no_failur
 
 @virtually
 async def test_a_kill_gives_back_at_once() -> None:
-    async with shop() as it:
+    async with worker_fixture() as it:
         it.script("stubborn", stubborn)
         async with working(it, drain_timeout=1_000) as worker:
             id = await it.submit("stubborn", grace_seconds=500)
@@ -558,7 +558,7 @@ async def test_a_kill_gives_back_at_once() -> None:
 
 @virtually
 async def test_a_kill_does_not_wait_for_a_server_that_is_away() -> None:
-    async with shop() as it:
+    async with worker_fixture() as it:
         it.script("stubborn", stubborn)
         async with working(it, drain_timeout=1_000) as worker:
             await it.submit("stubborn")
@@ -572,7 +572,7 @@ async def test_a_kill_does_not_wait_for_a_server_that_is_away() -> None:
 
 @virtually
 async def test_a_cancel_while_draining_is_a_cancel() -> None:
-    async with shop() as it:
+    async with worker_fixture() as it:
         it.script("stubborn", stubborn)
         async with working(it, drain_timeout=1_000) as worker:
             id = await it.submit("stubborn", grace_seconds=5)
@@ -585,7 +585,7 @@ async def test_a_cancel_while_draining_is_a_cancel() -> None:
 
 @virtually
 async def test_a_job_that_was_on_its_way_to_a_leaving_worker_goes_back() -> None:
-    async with shop() as it:
+    async with worker_fixture() as it:
         it.script("sleep", sleep)
         async with working(it) as worker:
             await asyncio.sleep(1)
@@ -601,7 +601,7 @@ async def test_a_job_that_was_on_its_way_to_a_leaving_worker_goes_back() -> None
 
 @virtually
 async def test_a_worker_of_one_job_returns_how_that_ended() -> None:
-    async with shop() as it:
+    async with worker_fixture() as it:
         it.script("count", count_to_fifty)
         first, second = await it.submit("count"), await it.submit("count")
         outcome = await it.worker(jobs_max=1, slots=4).run()
@@ -619,7 +619,7 @@ async def test_a_worker_of_one_job_returns_how_that_ended() -> None:
 @pytest.mark.parametrize("slots", [1, 2, 9])
 @virtually
 async def test_a_worker_of_a_few_jobs_is_never_leased_more_than_these(slots: int) -> None:
-    async with shop() as it:
+    async with worker_fixture() as it:
         it.script("count", count_to_fifty)
         ids = [await it.submit("count") for _ in range(9)]
         await it.worker(jobs_max=5, slots=slots).run()
@@ -631,7 +631,7 @@ async def test_a_worker_of_a_few_jobs_is_never_leased_more_than_these(slots: int
 @holds("processes/jobs-max-is-exact")
 @virtually
 async def test_a_worker_of_a_few_jobs_counts_those_that_it_lost() -> None:
-    async with shop() as it:
+    async with worker_fixture() as it:
         it.script("job", sleep)
         id = await it.submit("job")
         running = it.tasks.create_task(it.worker(jobs_max=2, slots=2).run())
@@ -650,7 +650,7 @@ async def test_a_worker_of_a_few_jobs_counts_those_that_it_lost() -> None:
 
 @virtually
 async def test_an_idle_worker_leaves_after_a_while() -> None:
-    async with shop() as it:
+    async with worker_fixture() as it:
         it.script("count", count_to_fifty)
         await it.submit("count")
         assert await it.worker(idle_exit=30).run() is None
@@ -659,7 +659,7 @@ async def test_an_idle_worker_leaves_after_a_while() -> None:
 
 @virtually
 async def test_an_idle_worker_that_never_found_a_server_says_so() -> None:
-    async with shop() as it:
+    async with worker_fixture() as it:
         it.away = True
         assert await _failing(it.worker(idle_exit=30)) == "no server answered for 30 s"
         assert now() < 40
@@ -667,7 +667,7 @@ async def test_an_idle_worker_that_never_found_a_server_says_so() -> None:
 
 @virtually
 async def test_every_worker_is_an_incarnation_of_its_own() -> None:
-    async with shop() as it:
+    async with worker_fixture() as it:
         one = it.worker()
         assert one.id.startswith("ann.")
         assert len(one.id) > len("ann.") + 8
@@ -681,7 +681,7 @@ async def test_every_worker_is_an_incarnation_of_its_own() -> None:
 )
 @virtually
 async def test_a_worker_that_is_refused_at_first_ends_with_the_reason(refusal: Refused) -> None:
-    async with shop() as it:
+    async with worker_fixture() as it:
         it.refuses = refusal
         with pytest.raises(type(refusal), match="no"):
             await it.worker().run()
@@ -689,7 +689,7 @@ async def test_a_worker_that_is_refused_at_first_ends_with_the_reason(refusal: R
 
 @virtually
 async def test_a_token_that_is_renewed_late_costs_no_job() -> None:
-    async with shop() as it, working(it, span=span(60)):
+    async with worker_fixture() as it, working(it, span=span(60)):
         it.script("count", count_to_fifty)
         id = await it.submit("count")
         await asyncio.sleep(5)
@@ -703,7 +703,7 @@ async def test_a_token_that_is_renewed_late_costs_no_job() -> None:
 
 @virtually
 async def test_a_worker_whose_token_stays_bad_ends_when_it_holds_no_job() -> None:
-    async with shop() as it:
+    async with worker_fixture() as it:
         running = it.tasks.create_task(_failing(it.worker(span=span(60))))
         await asyncio.sleep(1)
         it.refuses = Unauthenticated("the token has expired")
@@ -720,7 +720,7 @@ async def _failing(worker: Worker) -> str:
 
 @virtually
 async def test_a_worker_waits_for_a_server_that_is_not_there_yet() -> None:
-    async with shop() as it:
+    async with worker_fixture() as it:
         it.away = True
         async with working(it):
             await asyncio.sleep(1_000)
@@ -731,7 +731,7 @@ async def test_a_worker_waits_for_a_server_that_is_not_there_yet() -> None:
 
 @virtually
 async def test_a_worker_that_leaves_need_not_wait_for_a_server_that_is_away() -> None:
-    async with shop() as it:
+    async with worker_fixture() as it:
         it.away = True
         async with working(it):
             await asyncio.sleep(10)
@@ -743,7 +743,7 @@ async def test_a_worker_that_leaves_need_not_wait_for_a_server_that_is_away() ->
 
 @virtually
 async def test_a_job_whose_supervisor_died_counts_as_a_failure() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         it.script("sleep", sleep)
         id = await it.submit("sleep", attempts_max=1)
         await it.until(lambda: it.stage.alive)
@@ -753,7 +753,7 @@ async def test_a_job_whose_supervisor_died_counts_as_a_failure() -> None:
 
 @virtually
 async def test_a_launch_of_which_nobody_knows_whether_it_ran_counts_as_a_failure() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         it.stage.unwatched.add("greet")
         id = await it.submit("greet", attempts_max=2)
         assert (await it.outcome(id)).reason is Reason.LOST
@@ -762,7 +762,7 @@ async def test_a_launch_of_which_nobody_knows_whether_it_ran_counts_as_a_failure
 
 @virtually
 async def test_a_worker_that_can_start_nothing_gives_the_job_back_and_ends() -> None:
-    async with shop() as it:
+    async with worker_fixture() as it:
         it.stage.closed = True
         id = await it.submit("greet")
         with pytest.raises(SupervisorLost):
@@ -774,7 +774,7 @@ async def test_a_worker_that_can_start_nothing_gives_the_job_back_and_ends() -> 
 @holds("server/secrets-stay-private")
 @virtually
 async def test_log_lines_name_jobs_and_hold_no_output_no_environment_and_no_token() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         it.script("greet", greet)
         id = await it.submit("greet", environment={"SECRET": "hunter2"})
         await it.ended(id)
@@ -790,7 +790,7 @@ async def test_log_lines_name_jobs_and_hold_no_output_no_environment_and_no_toke
 
 @virtually
 async def test_the_numbers_of_a_worker_follow_its_jobs() -> None:
-    async with shop() as it, working(it, slots=2) as worker:
+    async with worker_fixture() as it, working(it, slots=2) as worker:
         numbers = worker.statistics()
         assert (numbers.jobs_running, numbers.jobs_over) == (0, 0)
         assert (numbers.session.connected, numbers.session.credit) == (1, 2)
@@ -823,7 +823,7 @@ async def test_the_numbers_of_a_worker_follow_its_jobs() -> None:
 
 @virtually
 async def test_the_numbers_of_a_worker_tell_that_its_server_is_away() -> None:
-    async with shop() as it, working(it) as worker:
+    async with worker_fixture() as it, working(it) as worker:
         await asyncio.sleep(3)
         it.away = True
         it.cut()

@@ -36,30 +36,30 @@ Message = FromServer | FromWorker
 class Tapped(End[FromServer, FromWorker]):
     """The server's end of a stream; it breaks at the message that the test selects."""
 
-    def __init__(self, end: End[FromServer, FromWorker], shop: "Shop") -> None:
+    def __init__(self, end: End[FromServer, FromWorker], worker_fixture: "WorkerFixture") -> None:
         super().__init__(end.outgoing, end.incoming)
-        self._shop = shop
+        self._fixture = worker_fixture
 
     async def send(self, message: FromServer) -> None:
         self._watch(message)
         await super().send(message)
 
     async def receive(self) -> FromWorker:
-        while self._shop.deaf:
-            await self._shop.hearing.wait()
+        while self._fixture.deaf:
+            await self._fixture.hearing.wait()
         message = await super().receive()
         self._watch(message)
         return message
 
     def _watch(self, message: Message) -> None:
-        self._shop.said.append(message)
-        if self._shop.breaks and self._shop.breaks(message):
-            self._shop.breaks = None
+        self._fixture.said.append(message)
+        if self._fixture.breaks and self._fixture.breaks(message):
+            self._fixture.breaks = None
             self.cut()
             raise ChannelClosed("cut")
 
 
-class Shop:
+class WorkerFixture:
     """A broker, a launcher of fake commands, and the workers of a test."""
 
     def __init__(self, broker: Broker, log: SlowLog, tasks: asyncio.TaskGroup) -> None:
@@ -171,13 +171,13 @@ class Shop:
 
 
 @asynccontextmanager
-async def shop(
+async def worker_fixture(
     retention: Retention | None = None, room: Callable[[], None] = lambda: None
-) -> AsyncIterator[Shop]:
+) -> AsyncIterator[WorkerFixture]:
     """A fixture for the length of a block; `room` is the broker's check for free space."""
     serving = served(retention, seconds=0.001, room=room)
     async with serving as (broker, log), asyncio.TaskGroup() as tasks:
-        it = Shop(broker, log, tasks)
+        it = WorkerFixture(broker, log, tasks)
         yield it
         await it.stage.close()
         log.gate.set()
@@ -185,7 +185,7 @@ async def shop(
 
 
 @asynccontextmanager
-async def working(it: Shop, **options: object) -> AsyncIterator[Worker]:
+async def working(it: WorkerFixture, **options: object) -> AsyncIterator[Worker]:
     """A worker for the length of a block; it must not end before, and drains afterwards."""
     worker = it.worker(**options)
     running = it.tasks.create_task(worker.run())

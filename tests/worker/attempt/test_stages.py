@@ -26,7 +26,7 @@ from airunner.worker.workspace.workspace import ArtifactSink, Collected, Summary
 from tests.promises import holds, promise
 from tests.support.fake_commands import Actor
 from tests.support.loop import virtually
-from tests.worker.worker_fixture import Shop, shop, working
+from tests.worker.worker_fixture import WorkerFixture, worker_fixture, working
 
 SUE = Subject("sue")
 SUCCESS, FAILED, SKIPPED = StepStatus.SUCCESS, StepStatus.FAILED, StepStatus.SKIPPED
@@ -101,12 +101,12 @@ class Notes:
         return self.wrong
 
 
-def open_all(it: Shop) -> None:
+def open_all(it: WorkerFixture) -> None:
     for name, script in (("greet", greet), ("fail", fail), ("sleep", sleep)):
         it.script(name, script)
 
 
-async def steps(it: Shop, *said: str | Step, **fields: object) -> JobId:
+async def steps(it: WorkerFixture, *said: str | Step, **fields: object) -> JobId:
     listed = tuple(Step(run=each) if isinstance(each, str) else each for each in said)
     return await it.submit("", steps=listed, **fields)
 
@@ -117,7 +117,7 @@ def statuses(outcome: Outcome) -> list[StepStatus]:
 
 @virtually
 async def test_a_script_is_run_by_bash_from_a_file() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         open_all(it)
         id = await it.submit("", script="greet")
         assert (await it.outcome(id)).exit_code == 0
@@ -128,7 +128,7 @@ async def test_a_script_is_run_by_bash_from_a_file() -> None:
 
 @virtually
 async def test_where_there_is_no_bash_sh_runs_it() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         open_all(it)
         it.stage.shells = {"sh"}
         assert (await it.outcome(await it.submit("", script="greet"))).exit_code == 0
@@ -137,7 +137,7 @@ async def test_where_there_is_no_bash_sh_runs_it() -> None:
 
 @virtually
 async def test_a_shell_that_was_asked_for_has_no_stand_in() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         open_all(it)
         outcome = await it.outcome(await it.submit("", script="greet", shell="zsh -e"))
         assert (outcome.reason, outcome.exit_code) == (Reason.NOT_FOUND, 127)
@@ -147,7 +147,7 @@ async def test_a_shell_that_was_asked_for_has_no_stand_in() -> None:
 @holds("processes/steps-run-in-order")
 @virtually
 async def test_steps_run_in_order_and_output_says_whose_it_is() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         open_all(it)
         id = await steps(it, "greet", Step(run="fail", name="test"), "greet")
         outcome = await it.outcome(id)
@@ -181,7 +181,7 @@ def _short(report: Report) -> object:
 
 @virtually
 async def test_a_step_has_its_own_variables_over_the_jobs() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         open_all(it)
         first = Step(run="greet", environment={"A": "step", "B": "step"})
         await it.ended(await steps(it, first, "greet", environment={"A": "job"}))
@@ -194,7 +194,7 @@ async def test_a_step_has_its_own_variables_over_the_jobs() -> None:
 @holds("processes/steps-run-in-order")
 @virtually
 async def test_no_process_of_a_step_is_left_when_the_next_begins() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         open_all(it)
         alone: list[bool] = []
 
@@ -210,7 +210,7 @@ async def test_no_process_of_a_step_is_left_when_the_next_begins() -> None:
 @holds("processes/steps-run-in-order")
 @virtually
 async def test_a_steps_timeout_ends_its_tree_and_the_job() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         open_all(it)
         id = await steps(it, Step(run="sleep", timeout_seconds=30), "greet")
         outcome = await it.outcome(id)
@@ -222,7 +222,7 @@ async def test_a_steps_timeout_ends_its_tree_and_the_job() -> None:
 
 @virtually
 async def test_a_step_that_goes_on_after_its_timeout_is_followed_by_the_next() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         open_all(it)
         slow = Step(run="sleep", timeout_seconds=30, continue_on_error=True)
         outcome = await it.outcome(await steps(it, slow, "greet"))
@@ -232,7 +232,7 @@ async def test_a_step_that_goes_on_after_its_timeout_is_followed_by_the_next() -
 
 @virtually
 async def test_the_jobs_timeout_is_one_for_all_its_steps() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         open_all(it)
 
         async def nap(actor: Actor) -> int:
@@ -248,7 +248,7 @@ async def test_the_jobs_timeout_is_one_for_all_its_steps() -> None:
 
 @virtually
 async def test_a_cancel_ends_the_step_and_those_behind_it_are_skipped() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         open_all(it)
         id = await steps(it, "greet", "sleep", "greet")
         await it.until(lambda: len(it.stage.actors) == 2 and it.stage.alive)
@@ -261,7 +261,7 @@ async def test_a_cancel_ends_the_step_and_those_behind_it_are_skipped() -> None:
 
 @virtually
 async def test_a_drain_between_steps_gives_the_whole_attempt_back() -> None:
-    async with shop() as it:
+    async with worker_fixture() as it:
         open_all(it)
         async with working(it, drain_timeout=5.0):
             id = await steps(it, "greet", "sleep")
@@ -273,7 +273,7 @@ async def test_a_drain_between_steps_gives_the_whole_attempt_back() -> None:
 
 @virtually
 async def test_a_step_that_cannot_be_started_fails_the_job_there() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         open_all(it)
         id = await steps(it, "greet", Step(run="greet", working_directory="nowhere"), "greet")
         outcome = await it.outcome(id)
@@ -284,7 +284,7 @@ async def test_a_step_that_cannot_be_started_fails_the_job_there() -> None:
 
 @virtually
 async def test_the_output_limit_is_one_for_all_steps() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         open_all(it)
         job = await it.ended(await steps(it, "greet", "greet", output_bytes_max=8))
         assert (job.output_bytes, job.output_bytes_cut) == (8, 4)
@@ -292,7 +292,7 @@ async def test_the_output_limit_is_one_for_all_steps() -> None:
 
 @virtually
 async def test_steps_that_the_source_brings_are_run() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         open_all(it)
         it.rooms.brought = (Step(run="greet"), Step(run="fail"))
         outcome = await it.outcome(await it.submit("", source="a"))
@@ -308,7 +308,7 @@ async def test_steps_that_the_source_brings_are_run() -> None:
 
 @virtually
 async def test_results_have_each_steps_log_and_a_summary() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         open_all(it)
         it.rooms.results = notes = Notes()
         it.rooms.collecting = bring_one
@@ -323,7 +323,7 @@ async def test_results_have_each_steps_log_and_a_summary() -> None:
 
 @virtually
 async def test_a_command_alone_has_results_as_one_step_has() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         open_all(it)
         it.rooms.results = notes = Notes()
         await it.ended(await it.submit("greet", args=("you",)))
@@ -333,7 +333,7 @@ async def test_a_command_alone_has_results_as_one_step_has() -> None:
 
 @virtually
 async def test_a_steps_log_says_where_it_was_cut() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         open_all(it)
         it.rooms.results = notes = Notes()
         await it.ended(await steps(it, "greet", "greet", output_bytes_max=8))
@@ -348,7 +348,7 @@ async def test_a_steps_log_says_where_it_was_cut() -> None:
 )
 @virtually
 async def test_the_source_is_free_before_the_last_word_is_said() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         open_all(it)
         free: list[bool] = []
 
@@ -369,7 +369,7 @@ async def test_the_source_is_free_before_the_last_word_is_said() -> None:
 )
 @virtually
 async def test_what_a_job_made_and_cannot_be_kept_is_its_failure() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         open_all(it)
         it.rooms.results = Notes()
         it.rooms.collecting = fail_to_bring
@@ -384,7 +384,7 @@ async def test_what_a_job_made_and_cannot_be_kept_is_its_failure() -> None:
 
 @virtually
 async def test_a_failure_of_its_own_stays_the_jobs_reason() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         open_all(it)
         it.rooms.results = Notes()
         it.rooms.collecting = fail_to_bring
@@ -396,7 +396,7 @@ async def test_a_failure_of_its_own_stays_the_jobs_reason() -> None:
 @holds("processes/kept-or-failed")
 @virtually
 async def test_results_that_cannot_be_written_are_the_jobs_failure() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         open_all(it)
         it.rooms.results = notes = Notes()
         notes.wrong = ("cannot write result.json: No space left on device",)
@@ -408,7 +408,7 @@ async def test_results_that_cannot_be_written_are_the_jobs_failure() -> None:
 @holds("processes/kept-or-failed")
 @virtually
 async def test_artifacts_without_a_place_to_go_to_are_an_error() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         open_all(it)
         outcome = await it.outcome(await it.submit("greet", artifacts=("dist/",)))
         assert outcome.reason is Reason.ARTIFACTS_FAILED
@@ -417,7 +417,7 @@ async def test_artifacts_without_a_place_to_go_to_are_an_error() -> None:
 
 @virtually
 async def test_patterns_that_mean_no_file_are_remarked_upon() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         open_all(it)
         it.rooms.results = Notes()
         it.rooms.collecting = bring_nothing
@@ -428,7 +428,7 @@ async def test_patterns_that_mean_no_file_are_remarked_upon() -> None:
 
 @virtually
 async def test_a_cancel_ends_the_collecting_and_is_the_end() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         open_all(it)
         it.rooms.results = notes = Notes()
         it.rooms.collecting = for_ever
@@ -443,7 +443,7 @@ async def test_a_cancel_ends_the_collecting_and_is_the_end() -> None:
 
 @virtually
 async def test_a_drain_lets_artifacts_be_collected_and_a_kill_does_not() -> None:
-    async with shop() as it:
+    async with worker_fixture() as it:
         open_all(it)
         it.rooms.results = Notes()
         it.rooms.collecting = for_ever
@@ -461,7 +461,7 @@ async def test_a_drain_lets_artifacts_be_collected_and_a_kill_does_not() -> None
 
 @virtually
 async def test_collecting_has_an_end() -> None:
-    async with shop() as it, working(it):
+    async with worker_fixture() as it, working(it):
         open_all(it)
         it.rooms.results = Notes()
         it.rooms.collecting = for_ever

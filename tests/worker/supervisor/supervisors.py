@@ -7,7 +7,7 @@ import pytest
 
 from airunner.worker.supervisor.cgroup import own_group
 from airunner.worker.supervisor.supervisor import Tree
-from tests.zoo import SECONDS_MAX, Pen, Scene
+from tests.zoo import SECONDS_MAX, Scene, SupervisorFixture
 
 
 def needs(tree: Tree) -> None:
@@ -23,7 +23,7 @@ def play(tree: Tree, scene: Scene) -> None:
     needs(tree)
 
     async def within() -> None:
-        async with asyncio.timeout(SECONDS_MAX), Pen(tree) as pen:
-            await scene(pen)
+        async with asyncio.timeout(SECONDS_MAX), SupervisorFixture(tree) as fixture:
+            await scene(fixture)
 
     asyncio.run(within())

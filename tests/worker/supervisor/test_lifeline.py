@@ -13,7 +13,7 @@ import pytest
 from airunner.worker.supervisor.supervisor import Tree
 from tests.promises import holds
 from tests.worker.supervisor.supervisors import needs
-from tests.zoo import SECONDS_MAX, Pen, shell, tagged
+from tests.zoo import SECONDS_MAX, SupervisorFixture, shell, tagged
 
 STUBBORN = shell("trap '' TERM; setsid sh -c \"trap '' TERM; sleep 1000\" & echo up; wait")
 
@@ -22,12 +22,12 @@ WORKER = """
 import asyncio, sys
 sys.path[:0] = sys.argv[3:]
 from tests.worker.supervisor.test_lifeline import STUBBORN
-from tests.zoo import Pen, read_until
-async def work(pen):
-    await read_until(await pen.launch(*STUBBORN), b"up")
-    print(pen.tag, flush=True)
+from tests.zoo import SupervisorFixture, read_until
+async def work(fixture):
+    await read_until(await fixture.launch(*STUBBORN), b"up")
+    print(fixture.tag, flush=True)
     await asyncio.Event().wait()
-asyncio.run(work(Pen(sys.argv[1], int(sys.argv[2]))))
+asyncio.run(work(SupervisorFixture(sys.argv[1], int(sys.argv[2]))))
 """
 
 
@@ -71,12 +71,12 @@ def test_a_lifeline_is_held_by_what_outlives_the_supervisor(pipe: tuple[int, int
     reader, writer = pipe
 
     async def scene() -> None:
-        async with Pen("subreaper", writer) as pen:
+        async with SupervisorFixture("subreaper", writer) as fixture:
             os.close(writer)
-            await pen.launch(*STUBBORN)
-            os.kill(pen.supervisor.pid, signal.SIGKILL)
+            await fixture.launch(*STUBBORN)
+            os.kill(fixture.supervisor.pid, signal.SIGKILL)
             until_the_end(reader)
-            assert tagged(pen.tag) == []
+            assert tagged(fixture.tag) == []
 
     asyncio.run(scene())
 
@@ -88,9 +88,9 @@ def test_no_job_has_the_lifeline(tree: Tree, pipe: tuple[int, int]) -> None:
     name = f"pipe:[{os.fstat(reader).st_ino}]".encode()
 
     async def scene() -> None:
-        async with Pen(tree, writer) as pen:
+        async with SupervisorFixture(tree, writer) as fixture:
             os.close(writer)
-            _, output = await pen.run("ls", "-l", "/proc/self/fd")
+            _, output = await fixture.run("ls", "-l", "/proc/self/fd")
             assert b"pipe:[" in output
             assert name not in output
         until_the_end(reader)

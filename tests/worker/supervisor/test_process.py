@@ -20,7 +20,7 @@ from tests.zoo import (
     PATH,
     SLEEPER,
     TREES,
-    Pen,
+    SupervisorFixture,
     python,
     read_all,
     read_until,
@@ -38,8 +38,8 @@ kinds = pytest.mark.parametrize("kind", KINDS)
 def test_the_environment_is_exactly_what_was_given(tree: Tree, kind: ProcessType) -> None:
     given = {"PATH": "/usr/bin:/bin", "EMPTY": "", "TEXT": "a=b\nc é"}
 
-    async def scene(pen: Pen) -> None:
-        process = await pen.launch("env", "-0", kind=kind, environment=given)
+    async def scene(fixture: SupervisorFixture) -> None:
+        process = await fixture.launch("env", "-0", kind=kind, environment=given)
         output = b"".join([data for _, data in await read_all(process)])
         pairs = output.replace(b"\r\n", b"\n").decode().rstrip("\0").split("\0")
         assert sorted(pairs) == sorted(f"{name}={value}" for name, value in given.items())
@@ -57,17 +57,17 @@ LIBC_SIGNALS: Final = 0b11 << 31
 def test_a_command_has_three_descriptors_default_signals_and_a_plain_umask(
     tree: Tree, kind: ProcessType
 ) -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         program = (
             "import os\n"
             "print(sorted(os.listdir('/proc/self/fd'))[:-1])\n"
             "print(oct(os.umask(0)), os.nice(0), os.getsid(0) == os.getpgrp() == os.getpid())\n"
         )
-        _, output = await pen.run("cat", "/proc/self/status", kind=kind)
+        _, output = await fixture.run("cat", "/proc/self/status", kind=kind)
         fields = dict(line.split(":\t", 1) for line in output.decode().split("\n") if ":\t" in line)
         for mask in ("SigBlk", "SigIgn", "SigCgt"):
             assert int(fields[mask], 16) & ~LIBC_SIGNALS == 0
-        _, output = await pen.run(*python(program), kind=kind)
+        _, output = await fixture.run(*python(program), kind=kind)
         lines = output.decode().splitlines()
         assert lines[0] == "['0', '1', '2']"
         assert lines[1] == f"0o22 {os.nice(0)} True"
@@ -92,8 +92,8 @@ def test_an_output_that_nobody_reads_blocks_its_writer(
         "open(sys.argv[1], 'w').write(str(size))\n"
     )
 
-    async def scene(pen: Pen) -> None:
-        process = await pen.launch(*python(program, str(report)), kind=kind)
+    async def scene(fixture: SupervisorFixture) -> None:
+        process = await fixture.launch(*python(program, str(report)), kind=kind)
         assert await process.wait() == Exit(0)
         size = int(report.read_text())
         assert size <= PIPE_BYTES
@@ -105,9 +105,9 @@ def test_an_output_that_nobody_reads_blocks_its_writer(
 
 
 def test_reading_100_mb_takes_no_memory_to_speak_of() -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        process = await pen.launch("head", "-c", "100000000", "/dev/zero")
+        process = await fixture.launch("head", "-c", "100000000", "/dev/zero")
         while await process.read():
             pass
         await process.close()
@@ -118,8 +118,8 @@ def test_reading_100_mb_takes_no_memory_to_speak_of() -> None:
 
 @trees
 def test_a_writer_that_is_blocked_can_be_ended(tree: Tree) -> None:
-    async def scene(pen: Pen) -> None:
-        process = await pen.launch("cat", "/dev/zero")
+    async def scene(fixture: SupervisorFixture) -> None:
+        process = await fixture.launch("cat", "/dev/zero")
         await process.read()
         await process.terminate(30)
         assert await process.wait() == Exit(143, 15)
@@ -130,8 +130,8 @@ def test_a_writer_that_is_blocked_can_be_ended(tree: Tree) -> None:
 
 @trees
 def test_the_earliest_of_several_deadlines_counts(tree: Tree) -> None:
-    async def scene(pen: Pen) -> None:
-        process = await pen.launch(*shell("trap '' TERM; echo ready; sleep 1000"))
+    async def scene(fixture: SupervisorFixture) -> None:
+        process = await fixture.launch(*shell("trap '' TERM; echo ready; sleep 1000"))
         await read_until(process, b"ready")
         async with asyncio.TaskGroup() as group:
             group.create_task(process.terminate(1000))
@@ -147,7 +147,7 @@ def test_the_earliest_of_several_deadlines_counts(tree: Tree) -> None:
 
 @trees
 def test_a_second_terminate_sends_no_second_sigterm(tree: Tree) -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         program = (
             "import signal\n"
             "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])\n"
@@ -156,7 +156,7 @@ def test_a_second_terminate_sends_no_second_sigterm(tree: Tree) -> None:
             "print('got it', flush=True)\n"
             "print('again' if signal.sigtimedwait([signal.SIGTERM], 0.5) else 'only once')\n"
         )
-        process = await pen.launch(*python(program))
+        process = await fixture.launch(*python(program))
         await read_until(process, b"ready")
         async with asyncio.TaskGroup() as group:
             group.create_task(process.terminate(30))
@@ -169,9 +169,9 @@ def test_a_second_terminate_sends_no_second_sigterm(tree: Tree) -> None:
 
 @trees
 def test_wait_returns_though_children_live_on(tree: Tree) -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         program = f"import os\nif os.fork() == 0: {SLEEPER}\nos.read(0, 1)"
-        process = await pen.launch(*python(program))
+        process = await fixture.launch(*python(program))
         assert await process.wait() == Exit(0)
         await process.close()
 
@@ -181,30 +181,30 @@ def test_wait_returns_though_children_live_on(tree: Tree) -> None:
 @trees
 @kinds
 def test_close_ends_a_read_that_waits(tree: Tree, kind: ProcessType) -> None:
-    async def scene(pen: Pen) -> None:
-        process = await pen.launch(*shell("echo ready; sleep 1000"), kind=kind)
+    async def scene(fixture: SupervisorFixture) -> None:
+        process = await fixture.launch(*shell("echo ready; sleep 1000"), kind=kind)
         await read_until(process, b"ready")
         async with asyncio.TaskGroup() as group:
             rest = group.create_task(read_all(process))
             group.create_task(process.close())
         assert not b"".join([data for _, data in rest.result()]).strip()
-        assert tagged(pen.tag) == []
+        assert tagged(fixture.tag) == []
 
     play(tree, scene)
 
 
 @trees
 def test_a_launch_that_is_cancelled_leaves_nothing(tree: Tree) -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         for turns in range(4):
             async with asyncio.TaskGroup() as group:
-                task = group.create_task(pen.launch("sleep", "1000"))
+                task = group.create_task(fixture.launch("sleep", "1000"))
                 for _ in range(turns):
                     await asyncio.sleep(0)
                 task.cancel()
             if not task.cancelled():
                 await task.result().close()
-            assert tagged(pen.tag) == []
+            assert tagged(fixture.tag) == []
 
     play(tree, scene)
 
@@ -212,15 +212,15 @@ def test_a_launch_that_is_cancelled_leaves_nothing(tree: Tree) -> None:
 @trees
 @kinds
 def test_200_jobs_leave_no_descriptor_behind(tree: Tree, kind: ProcessType) -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         async def some(count: int) -> None:
             for _ in range(count):
-                assert (await pen.run("true", kind=kind))[0] == Exit(0)
+                assert (await fixture.run("true", kind=kind))[0] == Exit(0)
                 with contextlib.suppress(Exception):
-                    await pen.launch("no-such-command")
+                    await fixture.launch("no-such-command")
 
         def open_ones() -> list[int]:
-            return [len(os.listdir(f"/proc/{pid}/fd")) for pid in ("self", pen.supervisor.pid)]
+            return [len(os.listdir(f"/proc/{pid}/fd")) for pid in ("self", fixture.supervisor.pid)]
 
         await some(1)
         before = open_ones()
@@ -229,7 +229,7 @@ def test_200_jobs_leave_no_descriptor_behind(tree: Tree, kind: ProcessType) -> N
                 group.create_task(some(50))
         grown = [now - then for now, then in zip(open_ones(), before, strict=True)]
         assert max(grown) <= 4  # one for each additional shim
-        four = [await pen.launch("sleep", "1000") for _ in range(4)]
+        four = [await fixture.launch("sleep", "1000") for _ in range(4)]
         shims = {int(status(each.pid)["PPid"]) for each in four}
         assert len({len(os.listdir(f"/proc/{shim}/fd")) for shim in shims}) == 1
 
@@ -237,8 +237,8 @@ def test_200_jobs_leave_no_descriptor_behind(tree: Tree, kind: ProcessType) -> N
 
 
 def test_a_launch_without_room_for_descriptors_fails_and_leaves_none_open() -> None:
-    async def scene(pen: Pen) -> None:
-        assert (await pen.run("true"))[0] == Exit(0)
+    async def scene(fixture: SupervisorFixture) -> None:
+        assert (await fixture.run("true"))[0] == Exit(0)
         before = len(os.listdir("/proc/self/fd"))
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         highest = max(map(int, os.listdir("/proc/self/fd")))
@@ -247,7 +247,7 @@ def test_a_launch_without_room_for_descriptors_fails_and_leaves_none_open() -> N
             try:
                 for kind in KINDS:
                     with contextlib.suppress(LaunchFailed):
-                        await (await pen.launch("true", kind=kind)).close()
+                        await (await fixture.launch("true", kind=kind)).close()
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert len(os.listdir("/proc/self/fd")) <= before + 2  # for additional shims
@@ -257,11 +257,11 @@ def test_a_launch_without_room_for_descriptors_fails_and_leaves_none_open() -> N
 
 @trees
 def test_large_arguments_and_a_large_environment_arrive(tree: Tree) -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         argument = "x" * 100_000
-        environment = {"PATH": PATH, "ZOO": pen.tag, "A": "y" * 100_000, "B": "z" * 100_000}
+        environment = {"PATH": PATH, "ZOO": fixture.tag, "A": "y" * 100_000, "B": "z" * 100_000}
         line = 'echo "$1$A$B" | wc -c'
-        process = await pen.launch(*shell(line), "sh", argument, environment=environment)
+        process = await fixture.launch(*shell(line), "sh", argument, environment=environment)
         assert await read_until(process, b"\n") == b"300001\n"
         await process.close()
 
@@ -269,18 +269,18 @@ def test_large_arguments_and_a_large_environment_arrive(tree: Tree) -> None:
 
 
 def test_more_than_the_system_takes_is_said_so() -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         with pytest.raises(LaunchFailed, match="larger than the system takes"):
-            await pen.launch("true", "x" * 3_000_000)
+            await fixture.launch("true", "x" * 3_000_000)
 
     play("auto", scene)
 
 
 @pytest.mark.parametrize("bad", ["nul\0", "lone \ud800"])
 def test_what_no_process_can_be_given_is_refused(bad: str) -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         with pytest.raises(LaunchFailed, match=r"NUL|Unicode"):
-            await pen.launch("echo", bad)
+            await fixture.launch("echo", bad)
 
     play("auto", scene)
 
@@ -291,9 +291,9 @@ def test_a_relative_command_is_looked_for_in_the_directory(tmp_path: Path) -> No
 
     where = tmp_path.resolve()
 
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         for name in ("./script", str(tmp_path / "script")):
-            _, output = await pen.run(name, directory=str(tmp_path))
+            _, output = await fixture.run(name, directory=str(tmp_path))
             assert output.decode() == f"{where}\n"
 
     play("auto", scene)
@@ -305,9 +305,9 @@ def test_the_path_is_that_of_the_command_and_skips_what_cannot_run(tmp_path: Pat
         (tmp_path / folder / "tool").write_text(f"#!/bin/sh\necho {folder}\n")
     (tmp_path / "second" / "tool").chmod(0o755)
 
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         path = f"{tmp_path}/first:{tmp_path}/second"
-        process = await pen.launch("tool", environment={"PATH": path})
+        process = await fixture.launch("tool", environment={"PATH": path})
         assert await read_until(process, b"\n") == b"second\n"
         await process.close()
 
@@ -316,9 +316,9 @@ def test_the_path_is_that_of_the_command_and_skips_what_cannot_run(tmp_path: Pat
 
 @trees
 def test_an_end_that_meets_a_kill_on_its_way_is_never_lost(tree: Tree) -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         async def one(turns: int) -> None:
-            process = await pen.launch("true")
+            process = await fixture.launch("true")
             for _ in range(turns):
                 await asyncio.sleep(0)
             await process.terminate(turns % 2)

@@ -31,7 +31,7 @@ from tests.zoo import (
     DOUBLE_FORK,
     STUBBORN_DAEMON,
     TREES,
-    Pen,
+    SupervisorFixture,
     Watch,
     environment,
     python,
@@ -45,14 +45,14 @@ trees = pytest.mark.parametrize("tree", TREES)
 
 WORKER: Final = """
 import asyncio, sys
-from tests.zoo import Pen, python, read_until, STUBBORN_DAEMON
-async def work(pen):
+from tests.zoo import SupervisorFixture, python, read_until, STUBBORN_DAEMON
+async def work(fixture):
     animal = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\\n" + STUBBORN_DAEMON
-    process = await pen.launch(*python(animal + "\\nimport time; time.sleep(1000)"))
+    process = await fixture.launch(*python(animal + "\\nimport time; time.sleep(1000)"))
     await read_until(process, b"ready")
-    print(pen.tag, pen.supervisor.pid, flush=True)
+    print(fixture.tag, fixture.supervisor.pid, flush=True)
     await process.wait()
-asyncio.run(work(Pen(sys.argv[1])))
+asyncio.run(work(SupervisorFixture(sys.argv[1])))
 """
 
 
@@ -153,7 +153,7 @@ def test_the_next_supervisor_kills_and_removes_what_three_deaths_at_once_have_le
         watch.wait()
         assert tagged(tag)
 
-        async def scene(pen: Pen) -> None:
+        async def scene(fixture: SupervisorFixture) -> None:
             assert tagged(tag) == []
             assert len(folders()) == 1
 
@@ -162,27 +162,27 @@ def test_the_next_supervisor_kills_and_removes_what_three_deaths_at_once_have_le
 
 @trees
 def test_the_signals_that_stop_a_worker_do_not_stop_its_supervisor(tree: Tree) -> None:
-    async def scene(pen: Pen) -> None:
-        process = await pen.launch(*shell("echo ready; cat; sleep 0.1"))
+    async def scene(fixture: SupervisorFixture) -> None:
+        process = await fixture.launch(*shell("echo ready; cat; sleep 0.1"))
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
-            os.kill(pen.supervisor.pid, number)
+            os.kill(fixture.supervisor.pid, number)
         await read_until(process, b"ready")
         assert await process.wait() == Exit(0)
-        assert os.getsid(pen.supervisor.pid) == pen.supervisor.pid
+        assert os.getsid(fixture.supervisor.pid) == fixture.supervisor.pid
 
     play(tree, scene)
 
 
 @trees
 def test_a_second_worker_beside_the_first_leaves_its_jobs_alone(tree: Tree) -> None:
-    async def scene(pen: Pen) -> None:
-        process = await pen.launch(
+    async def scene(fixture: SupervisorFixture) -> None:
+        process = await fixture.launch(
             *shell("echo ready; read line; sleep 1000"), kind=ProcessType.PTY
         )
         await read_until(process, b"ready")
-        async with Pen(tree) as other:
+        async with SupervisorFixture(tree) as other:
             assert (await other.run("true"))[0] == Exit(0)
-        assert tagged(pen.tag)
+        assert tagged(fixture.tag)
         await process.close()
 
     play(tree, scene)
@@ -192,20 +192,20 @@ def test_a_second_worker_beside_the_first_leaves_its_jobs_alone(tree: Tree) -> N
 def test_a_supervisor_s_death_is_told_to_what_runs_and_to_what_comes(
     tree: Tree, folders: Folders
 ) -> None:
-    async def scene(pen: Pen) -> None:
-        process = await pen.launch(*python(STUBBORN_DAEMON + "\nimport time; time.sleep(1000)"))
+    async def scene(fixture: SupervisorFixture) -> None:
+        process = await fixture.launch(*python(STUBBORN_DAEMON + "\nimport time; time.sleep(1000)"))
         await read_until(process, b"ready")
         async with asyncio.TaskGroup() as group:
-            ended = group.create_task(pen.supervisor.ended())
-            os.kill(pen.supervisor.pid, signal.SIGKILL)
+            ended = group.create_task(fixture.supervisor.ended())
+            os.kill(fixture.supervisor.pid, signal.SIGKILL)
             with pytest.raises(ProcessLost, match="supervisor"):
                 await process.wait()
         assert ended.done()
         await process.terminate(1000)
-        assert tagged(pen.tag) == []
+        assert tagged(fixture.tag) == []
         assert await process.read() is None
         with pytest.raises(SupervisorLost, match="restart the worker"):
-            await pen.launch("true")
+            await fixture.launch("true")
 
     play(tree, scene)
     assert folders() == []
@@ -214,9 +214,9 @@ def test_a_supervisor_s_death_is_told_to_what_runs_and_to_what_comes(
 @holds("processes/none-outlives-worker-or-supervisor")
 @trees
 def test_a_job_whose_shim_is_killed_dies_with_it(tree: Tree) -> None:
-    async def scene(pen: Pen) -> None:
-        other = await pen.launch(*shell("echo ready; cat; read line"))
-        process = await pen.launch(*python(DOUBLE_FORK + "\nimport time; time.sleep(1000)"))
+    async def scene(fixture: SupervisorFixture) -> None:
+        other = await fixture.launch(*shell("echo ready; cat; read line"))
+        process = await fixture.launch(*python(DOUBLE_FORK + "\nimport time; time.sleep(1000)"))
         await read_until(process, b"ready")
         os.kill(int(status(process.pid)["PPid"]), signal.SIGKILL)
         with pytest.raises(ProcessLost, match="shim"):
@@ -235,13 +235,13 @@ def test_a_job_whose_shim_is_killed_dies_with_it(tree: Tree) -> None:
 )
 @trees
 def test_a_shim_runs_one_command_after_the_other(tree: Tree, folders: Folders) -> None:
-    async def scene(pen: Pen) -> None:
-        first, second = [await pen.run(*shell("echo $PPID; exit 3")) for _ in range(2)]
+    async def scene(fixture: SupervisorFixture) -> None:
+        first, second = [await fixture.run(*shell("echo $PPID; exit 3")) for _ in range(2)]
         assert first == second
         assert first[0] == Exit(3)
         with pytest.raises(CommandNotFound):
-            await pen.launch("no-such-command")
-        assert await pen.run(*shell("echo $PPID; exit 3")) == first
+            await fixture.launch("no-such-command")
+        assert await fixture.run(*shell("echo $PPID; exit 3")) == first
         for folder in folders():
             assert len(leaves(folder)) <= 2  # with the idle one that is kept ready
 
@@ -251,14 +251,14 @@ def test_a_shim_runs_one_command_after_the_other(tree: Tree, folders: Folders) -
 @holds("processes/nothing-left-for-the-next-job")
 @trees
 def test_a_shim_that_had_to_kill_goes_and_its_leaf_with_it(tree: Tree, folders: Folders) -> None:
-    async def scene(pen: Pen) -> None:
-        process = await pen.launch(*shell("sleep 1000 & echo $PPID"))
+    async def scene(fixture: SupervisorFixture) -> None:
+        process = await fixture.launch(*shell("sleep 1000 & echo $PPID"))
         shim = await read_until(process, b"\n")
         watch = Watch([int(shim)])
         before = [leaf for folder in folders() for leaf in leaves(folder)]
         await process.close()
         watch.wait()
-        assert (await pen.run(*shell("echo $PPID")))[1] != shim
+        assert (await fixture.run(*shell("echo $PPID")))[1] != shim
         assert sum(leaf.exists() for leaf in before) == max(len(before) - 1, 0)
 
     play(tree, scene)
@@ -266,9 +266,9 @@ def test_a_shim_that_had_to_kill_goes_and_its_leaf_with_it(tree: Tree, folders: 
 
 @trees
 def test_a_free_shim_that_is_killed_is_not_missed(tree: Tree) -> None:
-    async def scene(pen: Pen) -> None:
-        assert (await pen.run("true"))[0] == Exit(0)
-        free = shims(pen.supervisor.pid)
+    async def scene(fixture: SupervisorFixture) -> None:
+        assert (await fixture.run("true"))[0] == Exit(0)
+        free = shims(fixture.supervisor.pid)
         watch = Watch(free)
         for shim in free:
             os.kill(shim, signal.SIGKILL)
@@ -276,7 +276,7 @@ def test_a_free_shim_that_is_killed_is_not_missed(tree: Tree) -> None:
         end: Exit | None = None
         while end is None:
             with suppress(LaunchLost):  # a shim got the command before its death was known
-                end, _ = await pen.run("true")
+                end, _ = await fixture.run("true")
         assert end == Exit(0)
 
     play(tree, scene)
@@ -285,11 +285,11 @@ def test_a_free_shim_that_is_killed_is_not_missed(tree: Tree) -> None:
 @holds("processes/none-outlives-worker-or-supervisor")
 @trees
 def test_a_shim_that_does_not_answer_is_killed_with_its_tree(tree: Tree) -> None:
-    async def scene(pen: Pen) -> None:
-        process = await pen.launch("sleep", "1000")
+    async def scene(fixture: SupervisorFixture) -> None:
+        process = await fixture.launch("sleep", "1000")
         os.kill(int(status(process.pid)["PPid"]), signal.SIGSTOP)
         await process.terminate(0)
-        assert tagged(pen.tag) == []
+        assert tagged(fixture.tag) == []
         with pytest.raises(ProcessLost):
             await process.wait()
 
@@ -300,13 +300,13 @@ def test_a_shim_that_does_not_answer_is_killed_with_its_tree(tree: Tree) -> None
 def test_closing_the_launcher_kills_what_runs_and_leaves_no_folder(
     tree: Tree, folders: Folders
 ) -> None:
-    async def scene(pen: Pen) -> None:
-        processes = [await pen.launch("sleep", "1000") for _ in range(5)]
-        await pen.supervisor.close()
-        assert tagged(pen.tag) == []
+    async def scene(fixture: SupervisorFixture) -> None:
+        processes = [await fixture.launch("sleep", "1000") for _ in range(5)]
+        await fixture.supervisor.close()
+        assert tagged(fixture.tag) == []
         assert [await process.wait() for process in processes] == [Exit(137, 9)] * 5
         with pytest.raises(SupervisorLost):
-            await pen.launch("true")
+            await fixture.launch("true")
         for process in processes:
             await process.close()
 
@@ -316,23 +316,23 @@ def test_closing_the_launcher_kills_what_runs_and_leaves_no_folder(
 
 @holds("processes/nothing-left-for-the-next-job")
 def test_a_leaf_in_which_a_job_has_made_groups_is_not_used_again(folders: Folders) -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         (folder,) = folders()
         # The second shim, kept ready, makes its own folder: the job must not be there first.
         line = f"until test -d {folder}/2; do :; done; mkdir -p {folder}/1/a/b {folder}/2/a/b"
-        assert (await pen.run(*shell(line)))[0] == Exit(0)
-        assert (await pen.run("true"))[0] == Exit(0)
-        assert (await pen.run("true"))[0] == Exit(0)
+        assert (await fixture.run(*shell(line)))[0] == Exit(0)
+        assert (await fixture.run("true"))[0] == Exit(0)
+        assert (await fixture.run("true"))[0] == Exit(0)
         assert {leaf.name for leaf in leaves(folder)} & {"1", "2"} == set()
 
     play("cgroup", scene)
 
 
 def test_what_moves_to_another_group_is_killed_too(folders: Folders) -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         (folder,) = folders()
         line = f"echo 0 >{folder}/cgroup.procs; echo ready; sleep 1000"
-        process = await pen.launch(*shell(line))
+        process = await fixture.launch(*shell(line))
         await read_until(process, b"ready")
         assert str(process.pid) in (folder / "cgroup.procs").read_text().split()
         await process.terminate(0)
@@ -343,35 +343,35 @@ def test_what_moves_to_another_group_is_killed_too(folders: Folders) -> None:
 
 @trees
 def test_the_numbers_of_a_supervisor_follow_its_commands_and_shims(tree: Tree) -> None:
-    async def scene(pen: Pen) -> None:
-        assert pen.supervisor.statistics() == SupervisorStatistics()
-        process = await pen.launch("sleep", "1000")
+    async def scene(fixture: SupervisorFixture) -> None:
+        assert fixture.supervisor.statistics() == SupervisorStatistics()
+        process = await fixture.launch("sleep", "1000")
         busy = SupervisorStatistics(shims_idle=1, shims_busy=1, commands_started=1)
-        assert pen.supervisor.statistics() == busy  # the idle shim is kept ready
+        assert fixture.supervisor.statistics() == busy  # the idle shim is kept ready
         shim = int(status(process.pid)["PPid"])
         os.kill(shim, signal.SIGSTOP)  # so that it does not kill before the numbers are read
         async with asyncio.TaskGroup() as group:
             group.create_task(process.close())
             await asyncio.sleep(0)
-            assert pen.supervisor.statistics() == replace(busy, trees_being_removed=1)
+            assert fixture.supervisor.statistics() == replace(busy, trees_being_removed=1)
             os.kill(shim, signal.SIGCONT)
-        assert pen.supervisor.statistics() == replace(busy, shims_busy=0)
+        assert fixture.supervisor.statistics() == replace(busy, shims_busy=0)
         with pytest.raises(CommandNotFound):
-            await pen.launch("no-such-command")
-        assert pen.supervisor.statistics() == replace(busy, shims_busy=0)
+            await fixture.launch("no-such-command")
+        assert fixture.supervisor.statistics() == replace(busy, shims_busy=0)
 
     play(tree, scene)
 
 
 @trees
 def test_a_shim_that_was_killed_is_counted(tree: Tree) -> None:
-    async def scene(pen: Pen) -> None:
-        process = await pen.launch("sleep", "1000")
+    async def scene(fixture: SupervisorFixture) -> None:
+        process = await fixture.launch("sleep", "1000")
         os.kill(int(status(process.pid)["PPid"]), signal.SIGKILL)
         with pytest.raises(ProcessLost):
             await process.wait()
         await process.close()
-        assert pen.supervisor.statistics() == SupervisorStatistics(
+        assert fixture.supervisor.statistics() == SupervisorStatistics(
             shims_idle=1, commands_started=1, shims_killed=1
         )
 
@@ -381,20 +381,20 @@ def test_a_shim_that_was_killed_is_counted(tree: Tree) -> None:
 def test_auto_takes_control_groups_where_they_can_be_had() -> None:
     needs("cgroup")
 
-    async def scene(pen: Pen) -> None:
-        assert pen.supervisor.tree == "cgroup"
+    async def scene(fixture: SupervisorFixture) -> None:
+        assert fixture.supervisor.tree == "cgroup"
 
     play("auto", scene)
 
 
 def test_a_job_that_makes_control_groups_of_its_own_is_killed_in_them(folders: Folders) -> None:
-    async def scene(pen: Pen) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
         nested = "import asyncio, sys\n"
-        nested += "sys.path[:0] = sys.argv[1:]\nfrom tests.zoo import Pen\n"
-        nested += "async def work(pen):\n    await pen.launch('sleep', '1000')\n"
+        nested += "sys.path[:0] = sys.argv[1:]\nfrom tests.zoo import SupervisorFixture\n"
+        nested += "async def work(fixture):\n    await fixture.launch('sleep', '1000')\n"
         nested += "    print('ready', flush=True)\n    await asyncio.Event().wait()\n"
-        nested += "asyncio.run(work(Pen('cgroup')))"
-        process = await pen.launch(sys.executable, "-c", nested, *sys.path)
+        nested += "asyncio.run(work(SupervisorFixture('cgroup')))"
+        process = await fixture.launch(sys.executable, "-c", nested, *sys.path)
         await read_until(process, b"ready")
         await process.terminate(0)
 
@@ -403,11 +403,11 @@ def test_a_job_that_makes_control_groups_of_its_own_is_killed_in_them(folders: F
 
 
 def test_a_supervisor_is_small_and_has_one_thread() -> None:
-    async def scene(pen: Pen) -> None:
-        fields = status(pen.supervisor.pid)
+    async def scene(fixture: SupervisorFixture) -> None:
+        fields = status(fixture.supervisor.pid)
         assert fields["Threads"] == "1"
         assert int(fields["VmRSS"].split()[0]) < 32 * 1024
-        assert not environment(pen.supervisor.pid).strip(b"\0")
+        assert not environment(fixture.supervisor.pid).strip(b"\0")
 
     play("auto", scene)
 
@@ -432,8 +432,8 @@ def test_a_supervisor_starts_from_any_directory(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "socket.py").write_text("raise SystemExit('imported from the current directory')")
 
-    async def scene(pen: Pen) -> None:
-        assert (await pen.run("true"))[0] == Exit(0)
+    async def scene(fixture: SupervisorFixture) -> None:
+        assert (await fixture.run("true"))[0] == Exit(0)
 
     play("auto", scene)
 

@@ -120,7 +120,7 @@ def test_a_workspace_that_a_job_has_touched_does_not_serve_again(
 ) -> None:
     async def scene(bench: Bench) -> None:
         folder = bench.make()
-        await bench.pen.run(
+        await bench.fixture.run(
             "sh", "-c", f"HOME={folder.home}; {touch}", directory=folder.directory()
         )
         await folder.remove()
@@ -421,13 +421,13 @@ def test_a_fetch_that_is_cancelled_leaves_no_process(tmp_path: Path) -> None:
                     fetching.cancel()
                     await asyncio.wait([fetching])
 
-    play(tmp_path, scene)  # whose pen asserts that nothing is left
+    play(tmp_path, scene)  # whose fixture asserts that nothing is left
 
 
 def test_a_worker_without_git_says_so(tmp_path: Path, origin: Path) -> None:
     async def scene(bench: Bench) -> None:
         bench.folders.cloner = GitCloner(
-            bench.pen.supervisor, bench.folders.clock, {"PATH": str(tmp_path)}, allow_local=True
+            bench.fixture.supervisor, bench.folders.clock, {"PATH": str(tmp_path)}, allow_local=True
         )
         why, _ = await bench.refused(repository=str(origin))
         assert "git could not be started" in why
@@ -438,7 +438,7 @@ def test_a_worker_without_git_says_so(tmp_path: Path, origin: Path) -> None:
 def test_artifacts_of_a_clone_are_all_that_the_patterns_mean(tmp_path: Path, origin: Path) -> None:
     async def scene(bench: Bench) -> None:
         folder = await bench.fetch(repository=str(origin), artifacts=("*",))
-        await bench.pen.run("touch", "new", directory=folder.directory())
+        await bench.fixture.run("touch", "new", directory=folder.directory())
         assert folder.results
         collected = await folder.collect(folder.results.sink)
         assert [each.path for each in collected.artifacts] == ["file", "new"]
@@ -535,7 +535,7 @@ def test_what_a_dead_worker_left_is_swept_and_what_a_living_one_uses_is_not(
     tmp_path: Path,
 ) -> None:
     async def scene(bench: Bench) -> None:
-        dead, living = bench.make(), Bench(bench.root, bench.pen, keep=False, allow_local=True)
+        dead, living = bench.make(), Bench(bench.root, bench.fixture, keep=False, allow_local=True)
         (Path(dead.home) / "file").write_text("x")
         used = living.make()
         (bench.root / "mine").mkdir()
@@ -544,7 +544,7 @@ def test_what_a_dead_worker_left_is_swept_and_what_a_living_one_uses_is_not(
         assert not dead.path.exists()
         assert used.path.is_dir()
         assert living.journal == ["workspaces_swept"]
-        newest = Bench(bench.root, bench.pen, keep=False, allow_local=True)
+        newest = Bench(bench.root, bench.fixture, keep=False, allow_local=True)
         await newest.folders.sweep()
         assert used.path.is_dir()
         await used.remove()
@@ -566,7 +566,7 @@ def test_kept_workspaces_are_not_swept(tmp_path: Path) -> None:
     async def scene(bench: Bench) -> None:
         kept = bench.make()
         bench.folders.close()
-        other = Bench(bench.root, bench.pen, keep=False, allow_local=True)
+        other = Bench(bench.root, bench.fixture, keep=False, allow_local=True)
         await other.folders.sweep()
         assert kept.path.is_dir()
 

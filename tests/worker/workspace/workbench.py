@@ -14,7 +14,7 @@ from airunner.model.spec import JobSpec
 from airunner.worker.clock import LoopClock
 from airunner.worker.workspace.folders import FolderWorkspace, FolderWorkspaces
 from airunner.worker.workspace.workspace import CheckoutFailed
-from tests.zoo import PATH, SECONDS_MAX, Pen
+from tests.zoo import PATH, SECONDS_MAX, SupervisorFixture
 
 
 class Bench:
@@ -23,22 +23,22 @@ class Bench:
     def __init__(
         self,
         root: Path,
-        pen: Pen,
+        fixture: SupervisorFixture,
         *,
         keep: bool = False,
         allow_local: bool = True,
         sources: Path | None = None,
         results: Path | None = None,
     ) -> None:
-        self.pen = pen
+        self.fixture = fixture
         self.root = root
         self.reports: list[Report] = []
         self.journal: list[str] = []
         self.folders = FolderWorkspaces(
             root,
-            pen.supervisor,
+            fixture.supervisor,
             LoopClock(Instant(0)),
-            environment={"PATH": PATH, "HOME": str(root.parent), "ZOO": pen.tag},
+            environment={"PATH": PATH, "HOME": str(root.parent), "ZOO": fixture.tag},
             log=structlog.wrap_logger(None, processors=[self._note]),
             keep=keep,
             allow_local=allow_local,
@@ -97,10 +97,10 @@ def play(
     """Runs a scene with workspaces below `root`; fails if a process is left."""
 
     async def within() -> None:
-        async with asyncio.timeout(SECONDS_MAX), Pen("auto") as pen:
+        async with asyncio.timeout(SECONDS_MAX), SupervisorFixture("auto") as fixture:
             bench = Bench(
                 root / "work",
-                pen,
+                fixture,
                 keep=keep,
                 allow_local=allow_local,
                 sources=sources,

@@ -306,7 +306,7 @@ def test_a_source_that_nobody_may_write_to_will_do_if_the_results_go_elsewhere(
 
 async def make(bench: Bench, folder: FolderWorkspace, script: str) -> Collected:
     """Runs a job's script, and collects its artifacts."""
-    end, output = await bench.pen.run("sh", "-ec", script, directory=folder.directory())
+    end, output = await bench.fixture.run("sh", "-ec", script, directory=folder.directory())
     assert (end.code, output) == (0, b"")
     assert folder.results
     return await folder.collect(folder.results.sink)
@@ -488,7 +488,7 @@ def test_a_workspace_that_only_had_scripts_in_it_serves_again(tmp_path: Path, te
         for path in paths:
             assert read(path) == text
             assert os.stat(path).st_mode & 0o777 == 0o600
-        assert await bench.pen.run("sh", paths[0], directory=first.directory())
+        assert await bench.fixture.run("sh", paths[0], directory=first.directory())
         await first.remove()
         second = bench.make()
         assert os.stat(second.home).st_ino == inode
@@ -508,7 +508,7 @@ def test_what_a_job_touched_between_scripts_is_not_forgotten(
     async def scene(bench: Bench) -> None:
         folder = bench.make()
         path = await folder.script(touch)
-        await bench.pen.run("sh", path, directory=folder.directory())
+        await bench.fixture.run("sh", path, directory=folder.directory())
         if before:
             await folder.script("true")
         await folder.remove()
