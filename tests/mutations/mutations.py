@@ -23,7 +23,7 @@ SESSION: Final = "tests/server/workers/test_worker_session.py::"
 SQLITE: Final = "tests/log/sqlite/test_sqlite_log.py::"
 CRASHES: Final = "tests/log/sqlite/test_crash_points.py::"
 WORKER: Final = "tests/worker/test_worker.py::"
-KEEPER: Final = "tests/worker/supervisor/test_supervisor.py::"
+SUPERVISOR: Final = "tests/worker/supervisor/test_supervisor.py::"
 CHECKOUT: Final = "tests/worker/workspace/test_folders.py::"
 
 ON_THE_SERVER: Final = (
@@ -253,7 +253,7 @@ AT_THE_WORKER: Final = (
         name="a lapsed lease whose tree lives on",
         promise="jobs/worker-stops-first",
         file="airunner/worker/session/held_lease.py",
-        old="        self.halt.ask(Why.LOST, at_once=True)\n",
+        old="        self.stop.ask(StopReason.LOST, at_once=True)\n",
         new="",
         test=f"{WORKER}test_a_lapsed_lease_kills_the_tree_and_writes_nothing_after",
     ),
@@ -261,25 +261,25 @@ AT_THE_WORKER: Final = (
         name="a lease that counts from its answer",
         promise="jobs/worker-stops-first",
         file="airunner/worker/session/session.py",
-        old="                held lease.renewed(sent_at)\n        for token in lost:\n",
-        new="                held lease.renewed(self._loop.time())\n        for token in lost:\n",
+        old="                held_lease.renewed(self._renewed_at)\n        for token in lost:\n",
+        new="                held_lease.renewed(self._loop.time())\n        for token in lost:\n",
         test=f"{CLIENT}test_a_lease_holds_for_its_span_since_the_acknowledged_renewal_was_sent",
     ),
     Mutation(
         name="a lapsed lease for which more is said",
         promise="jobs/worker-stops-first",
         file="airunner/worker/session/held_lease.py",
-        old="        if self.is_over or self._pause or self._loop.time() >= self.until:\n",
-        new="        if self._pause:\n",
+        old="        if self.is_over or self._retry or self._loop.time() >= self.until:\n",
+        new="        if self._retry:\n",
         test="tests/worker/test_orphans.py::test_what_belongs_to_no_lease_any_more_is_set_aside_and_nothing_is_said",
     ),
     Mutation(
         name="a spool that forgets before the acknowledgement",
         promise="logs/stored-once-in-order",
         file="airunner/worker/session/held_lease.py",
-        old="                self._told = first + sum(map(width, reports)) - 1\n",
-        new="                self._told = first + sum(map(width, reports)) - 1\n"
-        "                self._spool.forget(self._told)\n",
+        old="                self._sent = first + sum(map(count_sequences, reports)) - 1\n",
+        new="                self._sent = first + sum(map(count_sequences, reports)) - 1\n"
+        "                self._spool.forget(self._sent)\n",
         test=f"{CLIENT}test_what_the_server_has_not_stored_is_sent_again_and_nothing_else",
     ),
     Mutation(
@@ -295,8 +295,8 @@ AT_THE_WORKER: Final = (
         name="a dead attempt that is given back while its processes live",
         promise="jobs/next-worker-delivers-spool",
         file="airunner/worker/session/held_lease.py",
-        old="            left.when_gone(lambda: self.end(Ending.LOST))\n",
-        new="            self.end(Ending.LOST)\n",
+        old="            orphan.when_processes_gone(lambda: self.end(AttemptEnd.LOST))\n",
+        new="            self.end(AttemptEnd.LOST)\n",
         test="tests/worker/test_orphans.py::"
         "test_nothing_is_given_up_while_a_process_of_a_dead_attempt_may_live",
     ),
@@ -321,33 +321,33 @@ AT_THE_WORKER: Final = (
         name="a shim that serves again though it had to kill",
         promise="processes/nothing-left-for-the-next-job",
         file="airunner/worker/supervisor/shim.py",
-        old="        if alone and not self._going and self._tree.untouched:\n",
-        new="        if alone and self._tree.untouched:\n",
-        test=f"{KEEPER}test_a_shim_that_had_to_kill_goes_and_its_leaf_with_it",
+        old="        if alone and not self._exiting and self._tree.reusable:\n",
+        new="        if alone and self._tree.reusable:\n",
+        test=f"{SUPERVISOR}test_a_shim_that_had_to_kill_goes_and_its_leaf_with_it",
     ),
     Mutation(
-        name="a leaf that serves again with a job's groups in it",
+        name="a control group that serves again with a job's groups in it",
         promise="processes/nothing-left-for-the-next-job",
         file="airunner/worker/supervisor/shim.py",
-        old="        if alone and not self._going and self._tree.untouched:\n",
-        new="        if alone and not self._going:\n",
-        test=f"{KEEPER}test_a_leaf_in_which_a_job_has_made_groups_is_not_used_again",
+        old="        if alone and not self._exiting and self._tree.reusable:\n",
+        new="        if alone and not self._exiting:\n",
+        test=f"{SUPERVISOR}test_a_leaf_in_which_a_job_has_made_groups_is_not_used_again",
     ),
     Mutation(
         name="a shim that does not see its supervisor die",
         promise="processes/none-outlives-worker-or-supervisor",
         file="airunner/worker/supervisor/shim.py",
-        old="            self._loop.watch(self._lifeline, self._orphaned)\n",
+        old="            self._loop.watch(self._lifeline, self._supervisor_died)\n",
         new="",
-        test=f"{KEEPER}test_no_process_survives_the_death_of_the_supervisor",
+        test=f"{SUPERVISOR}test_no_process_survives_the_death_of_the_supervisor",
     ),
     Mutation(
         name="a killed shim whose tree nobody kills",
         promise="processes/none-outlives-its-job",
         file="airunner/worker/supervisor/shims.py",
-        old="                    self._bereft.append(post)\n",
-        new="                    self._leave(post)\n",
-        test=f"{KEEPER}test_a_job_whose_shim_is_killed_dies_with_it",
+        old="                    self._orphaned_trees.append(entry)\n",
+        new="                    self._finish(entry)\n",
+        test=f"{SUPERVISOR}test_a_job_whose_shim_is_killed_dies_with_it",
     ),
     Mutation(
         name="a workspace that serves again whatever was done to it",
