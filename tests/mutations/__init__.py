@@ -1,1 +1,1 @@
-"""Rules that are broken on purpose, and the tests that notice."""
+"""Rules that are broken on purpose, and the tests that must notice."""

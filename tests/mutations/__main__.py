@@ -12,7 +12,7 @@ from tests.mutations.copy import Copy
 from tests.mutations.mutation import Mutation
 from tests.mutations.mutations import MUTATIONS
 
-SECONDS_MAX: Final = 120.0  # for one test; one that hangs has noticed, too
+SECONDS_MAX: Final = 120.0  # for one test; a test that hangs has noticed, too
 
 
 def run(copy: Copy, *tests: str) -> int | None:
@@ -24,13 +24,13 @@ def run(copy: Copy, *tests: str) -> int | None:
 
 
 def verdict(copy: Copy, mutation: Mutation) -> str:
-    """Whether the test of a mutation fails with it."""
-    with copy.replaced(mutation.file, mutation.old, mutation.new):
+    """CAUGHT if the test of a mutation fails with it."""
+    with copy.mutated(mutation):
         code = run(copy, mutation.test)
     match code:
         case 0:
             return "SURVIVED"
-        case 1 | None:  # failed, or never came to an end
+        case 1 | None:  # failed, or did not end in time
             return "CAUGHT"
         case _:
             return f"BROKEN ({code})"

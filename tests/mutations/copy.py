@@ -1,7 +1,7 @@
-"""A copy of the project with an interpreter of its own, so that what is broken there breaks nothing.
+"""A copy of the project with an interpreter of its own, in which rules are broken.
 
-The interpreter is a virtual environment that finds the copy first and then all that ours finds,
-and has an `airunner` beside it: so processes that tests start run the copy, too.
+The interpreter is a virtual environment that finds the copy first, and then every package that this
+interpreter finds. It has an `airunner` beside it, so processes that tests start run the copy, too.
 """
 
 import shutil
@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+
+from tests.mutations.mutation import Mutation
 
 ROOT: Final = Path(__file__).parents[2]
 PARTS: Final = ("airunner", "docs", "tests", "configs", "proto")
@@ -27,7 +29,7 @@ class Copy:
     """The project in another folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Make it in a folder that is not there yet."""
+        """Makes the copy in an empty folder, or one that does not exist yet."""
         self.root = folder / "project"
         ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
         for part in PARTS:
@@ -46,19 +48,18 @@ class Copy:
         command.chmod(0o755)
 
     @contextmanager
-    def replaced(self, file: str, old: str, new: str) -> Iterator[None]:
-        """Change the one place in a file where this text stands, for the length of a block."""
-        path = self.root / file
+    def mutated(self, mutation: Mutation) -> Iterator[None]:
+        """Breaks a rule for the length of a block. Raises Misfit."""
+        path = self.root / mutation.file
         text = path.read_text(encoding="utf-8")
-        assert text.count(old) == 1, f"{file} has {text.count(old)} times {old!r}"
-        path.write_text(text.replace(old, new), encoding="utf-8")
+        path.write_text(mutation.applied(text), encoding="utf-8")
         try:
             yield
         finally:
             path.write_text(text, encoding="utf-8")
 
     def run(self, *words: str, seconds: float) -> "subprocess.CompletedProcess[str]":
-        """Run a module of the copy; raises subprocess.TimeoutExpired."""
+        """Runs a module of the copy. Raises subprocess.TimeoutExpired."""
         return subprocess.run(
             [str(self.python), "-B", "-m", *words],
             cwd=self.root,

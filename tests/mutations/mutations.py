@@ -1,383 +1,381 @@
-"""Every rule that is broken on purpose: where, how, and which test has to notice.
+"""The core's rules, each broken on purpose, and the test that must notice.
 
-A promise that can be broken without a test that fails is held by nobody. `make mutate` breaks
-each in a copy of the project and runs its test there. The texts stand in the code exactly once;
-when code that is named here changes, so does this list.
+A promise that can be broken without a failing test is held by no test. `make mutate` breaks one
+rule after the other in a copy of the project and runs its test there. The list has the rules of the
+core whose loss would break a promise: state and fence of jobs, the order of log and answers, the
+file of the log, seals, leases, spools, process trees, and the order of bytes and facts. Rules about
+options, sources and display have tests and no mutation.
 """
 
 from typing import Final
 
 from tests.mutations.mutation import Mutation
-from tests.mutations.of_archive import OF_ARCHIVE
-from tests.mutations.of_artifacts import OF_ARTIFACTS
-from tests.mutations.of_following import OF_FOLLOWING
-from tests.mutations.of_results import OF_RESULTS
-from tests.mutations.of_runs import OF_RUNS
-from tests.mutations.of_sources import OF_SOURCES
-from tests.mutations.of_steps import OF_STEPS
-from tests.mutations.of_watching import OF_WATCHING
 
-BROKER: Final = "tests/server/test_broker.py::"
-CLIENT: Final = "tests/worker/session/test_session.py::"
-SESSION: Final = "tests/server/workers/test_worker_session.py::"
-SQLITE: Final = "tests/log/sqlite/test_sqlite_log.py::"
-CRASHES: Final = "tests/log/sqlite/test_crash_points.py::"
-WORKER: Final = "tests/worker/test_worker.py::"
-SUPERVISOR: Final = "tests/worker/supervisor/test_supervisor.py::"
-CHECKOUT: Final = "tests/worker/workspace/test_folders.py::"
+STORE: Final = "airunner.store"
+SERVER: Final = "airunner.server"
+SQLITE: Final = "airunner.log.sqlite"
+PROOF: Final = "airunner.model.proof"
+SESSION: Final = "airunner.worker.session"
+SUPERVISOR: Final = "airunner.worker.supervisor"
 
-ON_THE_SERVER: Final = (
+STORIES: Final = "tests/store/test_stories.py::test_story"
+BROKER_TEST: Final = "tests/server/test_broker.py::"
+STREAM_TEST: Final = "tests/server/workers/test_worker_session.py::"
+LOG_TEST: Final = "tests/log/sqlite/test_sqlite_log.py::"
+WORKER_TEST: Final = "tests/worker/test_worker.py::"
+SESSION_TEST: Final = "tests/worker/session/test_session.py::"
+ORPHAN_TEST: Final = "tests/worker/test_orphans.py::"
+SUPERVISOR_TEST: Final = "tests/worker/supervisor/test_supervisor.py::"
+ARTIFACT_TEST: Final = "tests/server/test_artifacts.py::"
+
+OF_THE_STORE: Final = (
     Mutation(
-        name="a token that is not forgotten when its lease ends",
+        name="the token of an ended lease opens its job",
         promise="jobs/one-worker-at-a-time",
-        file="airunner/store/table.py",
-        old="            del self._tokens[job.lease.token]\n",
-        new="",
-        test=f"{BROKER}test_a_lease_lapses_on_time_and_the_next_worker_gets_the_job",
+        at=f"{STORE}.table:Table._take",
+        old="del self._tokens[job.lease.token]",
+        test=f"{BROKER_TEST}test_a_lease_lapses_on_time_and_the_next_worker_gets_the_job",
     ),
     Mutation(
-        name="an answer before the log has what it says",
+        name="the newest job of a queue is leased first",
+        promise="jobs/first-in-first-out",
+        at=f"{STORE}.job_index:JobIndex.first",
+        old="line[0][1]",
+        new="line[-1][1]",
+        test=f"{STORIES}[queues]",
+    ),
+    Mutation(
+        name="a release counts as a failure",
+        promise="jobs/no-blame-no-failure",
+        at=f"{STORE}.queue:Queue._end_attempt",
+        old="ending is not AttemptEnd.RELEASED",
+        new="True",
+        test=f"{STORIES}[release]",
+    ),
+    Mutation(
+        name="the exit of a command wins over a cancel",
+        promise="jobs/cancelled-is-the-only-end",
+        at=f"{STORE}.queue:Queue.finish",
+        old="outcome = _cancelled(outcome)",
+        test=f"{STORIES}[cancel]",
+    ),
+    Mutation(
+        name="a completion overtakes its output",
+        promise="logs/stored-once-in-order",
+        at=f"{STORE}.queue:Queue.finish",
+        old="sent != job.sent",
+        new="False",
+        test=f"{STREAM_TEST}test_a_completion_whose_batch_is_missing_is_rejected_until_it_has_come",
+    ),
+    Mutation(
+        name="a batch that is sent twice is stored twice",
+        promise="logs/stored-once-in-order",
+        at=f"{STORE}.report_intake:unseen",
+        old="not first",
+        new="not first or last <= sent",
+        test=f"{STREAM_TEST}test_a_batch_that_is_sent_again_is_stored_once_and_acknowledged_twice",
+    ),
+    Mutation(
+        name="an ended lease finds room for an artifact",
+        promise="results/artifacts-are-fenced",
+        at=f"{STORE}.eviction:make_artifact_room",
+        old="table.held_by(token)",
+        new="table.ended_by(token) or table.held_by(token)",
+        test="tests/store/test_artifacts.py::test_room_may_be_asked_for_before_a_byte_has_come",
+    ),
+)
+
+OF_THE_SERVER: Final = (
+    Mutation(
+        name="an answer leaves before the log has it",
         promise="jobs/write-then-answer",
-        file="airunner/server/outbox.py",
-        old="        while self._durable < place:\n",
-        new="        while False:\n",
-        test=f"{BROKER}test_no_reply_leaves_before_the_log_has_what_it_says",
+        at=f"{SERVER}.outbox:Outbox.durable",
+        old="self._durable < place",
+        new="False",
+        test=f"{BROKER_TEST}test_no_reply_leaves_before_the_log_has_what_it_says",
     ),
     Mutation(
-        name="an acknowledgement of output before the log has it",
+        name="output is acknowledged before the log has it",
         promise="jobs/write-then-answer",
-        file="airunner/server/workers/worker_session.py",
-        old="            await self._broker.durable(self._replies[0][0])\n",
-        new="",
-        test=f"{SESSION}test_what_is_stored_is_acknowledged_only_once_it_is_durable",
+        at=f"{SERVER}.workers.worker_session:Session._write",
+        old="await self._broker.durable(...)",
+        test=f"{STREAM_TEST}test_what_is_stored_is_acknowledged_only_once_it_is_durable",
     ),
     Mutation(
-        name="events that count as durable although the log has failed",
-        promise="jobs/write-then-answer",
-        file="airunner/server/outbox.py",
-        old="            self._durable = events[-1].place\n            self._parking",
-        new="            self._parking",
-        test=f"{BROKER}test_a_watcher_sees_everything_in_order_and_then_ends_by_itself",
+        name="events that found a full log are dropped",
+        promise="server/full-log-loses-nothing",
+        at=f"{SERVER}.outbox:Outbox._append",
+        old="continue",
+        new="return True",
+        test="tests/server/test_full_log.py::"
+        "test_a_full_log_refuses_everybody_until_it_takes_what_it_was_given",
     ),
     Mutation(
-        name="a wake-up that goes with a sleeper who is cancelled",
+        name="a wake-up is lost with a task that is cancelled",
         promise="jobs/waiting-sides-meet",
-        file="airunner/server/parking_lot.py",
-        old="                self.wake(spot.result(), 1)  # Called",
-        new="                pass  # Called",
+        at=f"{SERVER}.parking_lot:ParkingLot.park",
+        old="self.wake(...)",
+        new="None",
         test="tests/server/test_parking_lot.py::test_one_who_was_called_and_cannot_go_calls_the_next",
     ),
     Mutation(
-        name="a job that wakes no worker",
-        promise="jobs/waiting-sides-meet",
-        file="airunner/server/broker.py",
-        old="                self._idle.wake(job.spec.queue, 1)\n",
-        new="                pass\n",
-        test=f"{SESSION}test_credit_waits_for_a_job_to_come",
-    ),
-    Mutation(
-        name="a deadline that comes sooner and arms no timer",
+        name="an earlier deadline arms no timer",
         promise="jobs/timeouts-are-on-time",
-        file="airunner/server/broker.py",
-        old="        if due != self._deadline:\n",
-        new="        if False:\n",
-        test=f"{BROKER}test_a_lease_lapses_on_time_and_the_next_worker_gets_the_job",
+        at=f"{SERVER}.broker:Broker._rearm",
+        old="due != self._deadline",
+        new="False",
+        test=f"{BROKER_TEST}test_a_lease_lapses_on_time_and_the_next_worker_gets_the_job",
     ),
     Mutation(
-        name="a batch that is stored twice",
-        promise="logs/stored-once-in-order",
-        file="airunner/store/report_intake.py",
-        old="        elif last > sent:\n",
-        new="        elif last > sent or last <= sent:\n",
-        test=f"{SESSION}test_a_batch_that_is_sent_again_is_stored_once_and_acknowledged_twice",
-    ),
-    Mutation(
-        name="a completion that overtakes its output",
-        promise="logs/stored-once-in-order",
-        file="airunner/store/queue.py",
-        old="        if sent is not None and sent != job.sent:\n",
-        new="        if sent is None:\n",
-        test=f"{SESSION}test_a_completion_whose_batch_is_missing_is_rejected_until_it_has_come",
-    ),
-    Mutation(
-        name="a resume that begins one chunk too early",
-        promise="logs/sequences-have-no-gap",
-        file="airunner/model/reports.py",
-        old="            return Output(chunks[skip:], step)\n",
-        new="            return Output(chunks[max(0, skip - 1) :], step)\n",
-        test="tests/server/grpc/test_published_client.py::test_a_monitor_resumes_inside_a_batch",
-    ),
-    Mutation(
-        name="a watcher who resumes at what it has seen",
-        promise="logs/sequences-have-no-gap",
-        file="airunner/log/memory.py",
-        old='        at, end = bisect_right(events, after, key=attrgetter("last")), len(events)\n',
-        new='        at, end = bisect_right(events, after - 1, key=attrgetter("last")), len(events)\n',
-        test="tests/log/test_memory_log.py",
-    ),
-    Mutation(
-        name="a seal without the last event",
-        promise="logs/finished-log-is-sealed",
-        file="airunner/store/engine.py",
-        old="                digest=event.link,\n",
-        new="                digest=before,\n",
-        test="tests/model/proof/test_chain.py::test_a_job_is_sealed_by_its_end_and_every_event_has_its_link",
-    ),
-    Mutation(
-        name="a chain that does not follow from the link before",
-        promise="logs/finished-log-is-sealed",
-        file="airunner/model/proof/chain.py",
-        old="                digest = sha256(previous + _head(event, sequence, values))\n",
-        new="                digest = sha256(_head(event, sequence, values))\n",
-        test="tests/model/proof/test_chain.py::test_a_link_is_what_the_contract_says",
-    ),
-    Mutation(
-        name="leases that are as old after a restart as before",
+        name="a lease is as old after a restart as before",
         promise="jobs/broken-connection-redelivers-nothing",
-        file="airunner/server/broker.py",
-        old='        """Keep the log and the time, until stop() or until either fails."""\n'
-        "        self.decide(self.queue.resume(self.now()))\n",
-        new="",
-        test=f"{BROKER}test_a_restarted_server_gives_every_lease_its_whole_span_anew",
+        at=f"{SERVER}.broker:Broker.run",
+        old="self.decide(self.engine.queue.resume(...))",
+        new="None",
+        test=f"{BROKER_TEST}test_a_restarted_server_gives_every_lease_its_whole_span_anew",
     ),
     Mutation(
-        name="a clock that goes back with the wall clock",
+        name="the clock goes back with the wall clock",
         promise="jobs/time-moves-forward",
-        file="airunner/server/clock.py",
-        old="max(wall, floor or 0)",
+        at=f"{SERVER}.clock:LoopClock.__init__",
+        old="max(wall, ...)",
         new="wall",
         test="tests/server/test_clock_and_ids.py::"
         "test_a_wall_clock_that_was_set_back_starts_where_the_log_ended",
     ),
     Mutation(
-        name="a natural exit that wins over a cancel",
-        promise="jobs/cancelled-is-the-only-end",
-        file="airunner/store/queue.py",
-        old="        if job.cancel_requested_at is not None:\n            outcome = _cancelled(outcome)\n",
-        new="",
-        test="tests/store/test_stories.py",
+        name="a lease that was lost in transit stays with its worker",
+        promise="jobs/undelivered-lease-returns",
+        at=f"{SERVER}.worker_calls:WorkerCalls.resume_decided",
+        old="facts += self._queue.give_back(...)",
+        test=f"{STREAM_TEST}"
+        "test_a_lease_that_a_hello_does_not_list_was_never_delivered_and_goes_back",
+    ),
+    Mutation(
+        name="a silent worker is leased a job",
+        promise="jobs/silent-worker-gets-no-job",
+        at=f"{SERVER}.workers.worker_session:Session._wanted",
+        old="self._is_attentive()",
+        new="True",
+        test=f"{STREAM_TEST}test_a_job_passes_a_silent_worker_by",
+    ),
+    Mutation(
+        name="a follower parks although events came while it read",
+        promise="logs/follower-misses-nothing",
+        at=f"{SERVER}.watchers:Watchers.follow",
+        old="self._end <= after",
+        new="True",
+        test="tests/server/test_watchers.py::"
+        "test_what_has_come_while_a_follower_read_is_told_at_once",
     ),
 )
 
-IN_THE_LOG: Final = (
+OF_THE_LOG: Final = (
     Mutation(
-        name="an append that is answered before it is committed",
+        name="an append returns before its transaction",
         promise="jobs/acknowledged-job-exists",
-        file="airunner/log/sqlite/log.py",
-        old="        await _on(self._writing, self._append, events)\n",
-        new="        self._writing.submit(self._append, events)\n",
-        test=f"{SQLITE}test_an_append_to_a_full_disk_leaves_nothing_and_may_be_tried_again",
+        at=f"{SQLITE}.log:SqliteLog.append",
+        old="await _on(self._writing, self._append, events)",
+        new="self._writing.submit(self._append, events)",
+        test=f"{LOG_TEST}test_an_append_to_a_full_disk_leaves_nothing_and_may_be_tried_again",
     ),
     Mutation(
-        name="an fsync that is skipped",
-        promise="jobs/acknowledged-job-exists",
-        file="airunner/log/sqlite/writer.py",
-        old='        connection.execute(f"PRAGMA synchronous={fsync.value.upper()}")\n',
-        new='        connection.execute("PRAGMA synchronous=OFF")\n',
-        test=f"{CRASHES}test_every_answer_waits_until_all_that_was_written_for_it_is_synced",
+        name="a commit is not synced",
+        promise="log-file/answers-outlive-crashes",
+        at=f"{SQLITE}.writer:Writer.__init__",
+        old="fsync.value.upper()",
+        new="'OFF'",
+        test="tests/log/sqlite/test_crash_points.py::"
+        "test_every_answer_waits_until_all_that_was_written_for_it_is_synced",
     ),
     Mutation(
-        name="a transaction that is left open",
-        promise="jobs/acknowledged-job-exists",
-        file="airunner/log/sqlite/writer.py",
-        old='        connection.execute("COMMIT")\n',
-        new="        pass\n",
-        test=f"{SQLITE}test_an_append_that_was_answered_is_on_disk_while_the_log_is_open",
-    ),
-    Mutation(
-        name="a full disk that leaves half an append",
+        name="an append to a full disk leaves its first half",
         promise="log-file/full-append-leaves-nothing",
-        file="airunner/log/sqlite/writer.py",
-        old="            connection.executemany(_ADD_REPORTS, batch.reports)\n",
-        new=(
-            "            for row in batch.reports:\n"
-            "                connection.execute(_ADD_REPORTS, row)\n"
-            '                connection.execute("COMMIT; BEGIN IMMEDIATE")\n'
-        ),
-        test=f"{SQLITE}test_an_append_to_a_full_disk_leaves_nothing_and_may_be_tried_again",
+        at=f"{SQLITE}.writer:Writer._write",
+        old="connection.executemany(_ADD_REPORTS, batch.reports)",
+        new="for row in batch.reports:\n"
+        "    connection.execute(_ADD_REPORTS, row)\n"
+        "    connection.execute('COMMIT; BEGIN IMMEDIATE')",
+        test=f"{LOG_TEST}test_an_append_to_a_full_disk_leaves_nothing_and_may_be_tried_again",
     ),
     Mutation(
-        name="a log that goes on after its disk has failed",
-        promise="jobs/write-then-answer",
-        file="airunner/log/sqlite/writer.py",
-        old="                self._failure = error\n                raise\n            self._checkpoint_at",
-        new="                raise\n            self._checkpoint_at",
-        test=f"{SQLITE}test_a_log_that_has_failed_once_takes_nothing_more",
+        name="a log goes on after its disk has failed",
+        promise="log-file/failed-log-stays-closed",
+        at=f"{SQLITE}.writer:Writer.append",
+        old="self._failure is not None",
+        new="False",
+        test=f"{LOG_TEST}test_a_log_that_has_failed_once_takes_nothing_more",
     ),
     Mutation(
-        name="a checksum of a row that nobody compares",
+        name="the checksum of a row is not compared",
         promise="log-file/checksums-on-every-read",
-        file="airunner/log/sqlite/rows.py",
-        old="        if _report_crc(*row[:-1]) != crc:\n",
-        new="        if False:\n",
-        test=f"{SQLITE}test_no_column_of_a_row_can_change_and_be_believed",
+        at=f"{SQLITE}.rows:report_event",
+        old="_report_crc(...) != crc",
+        new="False",
+        test=f"{LOG_TEST}test_no_column_of_a_row_can_change_and_be_believed",
     ),
     Mutation(
-        name="a scan of the write-ahead log that stops at the first bad frame",
+        name="a scan of the write-ahead log sees no frame after a bad one",
         promise="log-file/damage-is-not-a-torn-tail",
-        file="airunner/log/sqlite/wal.py",
-        old="        if bad is None:\n            bad = frame\n",
-        new="        if bad is None:\n            bad = frame\n            break\n",
+        at=f"{SQLITE}.wal:_walk",
+        old="good_after += 1",
+        new="break",
         test="tests/log/sqlite/test_wal.py::"
         "test_a_flip_in_any_transaction_but_the_last_is_found_and_named",
     ),
     Mutation(
-        name="a second server on the same file",
+        name="two servers share the lock of a log",
         promise="log-file/one-server-per-log",
-        file="airunner/log/sqlite/lock.py",
-        old="        if not try_lock(self._file):\n",
-        new="        if not try_lock(self._file, shared=True):\n",
+        at=f"{SQLITE}.lock:FileLock.__init__",
+        old="try_lock(self._file)",
+        new="try_lock(self._file, shared=True)",
         test="tests/log/sqlite/test_lock.py::test_a_second_process_is_refused_and_told_who_has_it",
     ),
     Mutation(
-        name="a page of the durable log that begins at what was seen",
+        name="the cache answers a reader from before its first event",
         promise="logs/sequences-have-no-gap",
-        file="airunner/log/sqlite/reader.py",
-        old='    f"SELECT {REPORT_COLUMNS} FROM reports WHERE job = ? AND last > ? "',
-        new='    f"SELECT {REPORT_COLUMNS} FROM reports WHERE job = ? AND last >= ? "',
-        test=f"{SQLITE}TestSqliteLogReadFromDisk::test_a_job_is_read_on_from_any_sequence_with_the_whole_batch",
+        at=f"{SQLITE}.recent:EventCache.since",
+        old="run.events[run.start].first > after + 1",
+        new="False",
+        test="tests/log/sqlite/test_recent.py::"
+        "test_a_job_is_told_on_from_any_sequence_that_the_window_reaches",
     ),
     Mutation(
-        name="a start that does not know how far the reports had come",
-        promise="logs/stored-once-in-order",
-        file="airunner/log/sqlite/replay.py",
-        old="        fact=Tallied(JobId(job), sent, *sizes),\n",
-        new="        fact=Tallied(JobId(job), 0, *sizes),\n",
-        test=f"{SQLITE}TestSqliteLog::"
-        "test_a_replay_knows_how_far_the_reports_of_each_attempt_have_come",
+        name="a seal does not cover the last event",
+        promise="logs/finished-log-is-sealed",
+        at=f"{STORE}.engine:Engine._job_event",
+        old="event.link",
+        new="before",
+        test="tests/model/proof/test_chain.py::"
+        "test_a_job_is_sealed_by_its_end_and_every_event_has_its_link",
+    ),
+    Mutation(
+        name="a changed seal proves its log",
+        promise="logs/verify-finds-changes",
+        at=f"{PROOF}.proof:Proof._sealed",
+        old="seal.digest != read.digest",
+        new="False",
+        test="tests/model/proof/test_proof.py::test_what_was_changed_is_found_where_it_begins",
     ),
 )
 
-AT_THE_WORKER: Final = (
+OF_THE_WORKER: Final = (
     Mutation(
-        name="a lapsed lease whose tree lives on",
+        name="the process tree of a lapsed lease lives on",
         promise="jobs/worker-stops-first",
-        file="airunner/worker/session/held_lease.py",
-        old="        self.stop.ask(StopReason.LOST, at_once=True)\n",
-        new="",
-        test=f"{WORKER}test_a_lapsed_lease_kills_the_tree_and_writes_nothing_after",
+        at=f"{SESSION}.held_lease:HeldLease.lose",
+        old="self.stop.ask(...)",
+        new="None",
+        test=f"{WORKER_TEST}test_a_lapsed_lease_kills_the_tree_and_writes_nothing_after",
     ),
     Mutation(
-        name="a lease that counts from its answer",
+        name="a renewed lease counts from the answer",
         promise="jobs/worker-stops-first",
-        file="airunner/worker/session/session.py",
-        old="                held_lease.renewed(self._renewed_at)\n        for token in lost:\n",
-        new="                held_lease.renewed(self._loop.time())\n        for token in lost:\n",
-        test=f"{CLIENT}test_a_lease_holds_for_its_span_since_the_acknowledged_renewal_was_sent",
+        at=f"{SESSION}.session:WorkerSession._acknowledged",
+        old="held_lease.renewed(...)",
+        new="held_lease.renewed(self._loop.time())",
+        test=f"{SESSION_TEST}"
+        "test_a_lease_holds_for_its_span_since_the_acknowledged_renewal_was_sent",
     ),
     Mutation(
-        name="a lapsed lease for which more is said",
-        promise="jobs/worker-stops-first",
-        file="airunner/worker/session/held_lease.py",
-        old="        if self.is_over or self._retry or self._loop.time() >= self.until:\n",
-        new="        if self._retry:\n",
-        test="tests/worker/test_orphans.py::test_what_belongs_to_no_lease_any_more_is_set_aside_and_nothing_is_said",
+        name="reports of an ended lease are sent",
+        promise="jobs/undelivered-is-set-aside",
+        at=f"{SESSION}.held_lease:HeldLease.next_message",
+        old="self.is_over or self._pause or self._loop.time() >= self.until",
+        new="self._pause",
+        test=f"{ORPHAN_TEST}"
+        "test_what_belongs_to_no_lease_any_more_is_set_aside_and_nothing_is_said",
     ),
     Mutation(
-        name="a spool that forgets before the acknowledgement",
+        name="a spool forgets reports before their acknowledgement",
         promise="logs/stored-once-in-order",
-        file="airunner/worker/session/held_lease.py",
-        old="                self._sent = first + sum(map(count_sequences, reports)) - 1\n",
-        new="                self._sent = first + sum(map(count_sequences, reports)) - 1\n"
-        "                self._spool.forget(self._sent)\n",
-        test=f"{CLIENT}test_what_the_server_has_not_stored_is_sent_again_and_nothing_else",
+        at=f"{SESSION}.held_lease:HeldLease.next_message",
+        old="self._send(self._told, ...)",
+        new="self._spool.forget(self._told)",
+        test=f"{SESSION_TEST}test_what_the_server_has_not_stored_is_sent_again_and_nothing_else",
     ),
     Mutation(
-        name="a spool whose damage is passed on",
-        promise="logs/log-trouble-fails-no-command",
-        file="airunner/worker/spool/segments.py",
-        old="        if crc != crc32(view[body : body + size], crc32(view[at : at + _HEAD.size])):\n",
-        new="        if False:\n",
-        test="tests/worker/spool/test_spool.py::"
-        "test_any_flipped_bit_is_damage_and_what_is_before_it_is_read",
-    ),
-    Mutation(
-        name="a dead attempt that is given back while its processes live",
+        name="a dead attempt is given back while its processes live",
         promise="jobs/next-worker-delivers-spool",
-        file="airunner/worker/session/held_lease.py",
-        old="            orphan.when_processes_gone(lambda: self.end(AttemptEnd.LOST))\n",
-        new="            self.end(AttemptEnd.LOST)\n",
-        test="tests/worker/test_orphans.py::"
-        "test_nothing_is_given_up_while_a_process_of_a_dead_attempt_may_live",
+        at=f"{SESSION}.held_lease:HeldLease.inherit",
+        old="left.when_processes_gone(...)",
+        new="self.end(AttemptEnd.LOST)",
+        test=f"{ORPHAN_TEST}test_nothing_is_given_up_while_a_process_of_a_dead_attempt_may_live",
     ),
     Mutation(
-        name="a log that lacks something and says nothing of it",
+        name="a log with missing reports counts as complete",
         promise="logs/log-trouble-fails-no-command",
-        file="airunner/worker/session/held_lease.py",
-        old="            self.verdict = replace(self.verdict, log_complete=False)\n",
-        new="            pass\n",
-        test="tests/worker/test_orphans.py::"
-        "test_a_log_that_cannot_be_read_back_ends_there_and_its_job_as_it_did",
+        at=f"{SESSION}.held_lease:HeldLease._conclude",
+        old="replace(self.verdict, log_complete=False)",
+        new="self.verdict",
+        test=f"{ORPHAN_TEST}test_a_log_that_cannot_be_read_back_ends_there_and_its_job_as_it_did",
     ),
     Mutation(
-        name="a cancel that stops nothing",
-        promise="jobs/cancelled-is-the-only-end",
-        file="airunner/worker/attempt/stage_run.py",
-        old="            await process.terminate(self._spec.grace_seconds)\n            killer.cancel()\n",
-        new="            killer.cancel()\n",
-        test=f"{WORKER}test_a_cancel_is_confirmed_when_no_process_is_left",
+        name="the last message of an attempt leaves before its source is free",
+        promise="processes/source-is-free-first",
+        at="airunner.worker.attempt.execution:Execution.run",
+        old="await workspace.release_folders()",
+        new="None",
+        test="tests/worker/attempt/test_stages.py::"
+        "test_the_source_is_free_before_the_last_word_is_said",
     ),
     Mutation(
-        name="a shim that serves again though it had to kill",
+        name="a shim that had to kill takes the next command",
         promise="processes/nothing-left-for-the-next-job",
-        file="airunner/worker/supervisor/shim.py",
-        old="        if alone and not self._exiting and self._tree.reusable:\n",
-        new="        if alone and self._tree.reusable:\n",
-        test=f"{SUPERVISOR}test_a_shim_that_had_to_kill_goes_and_its_leaf_with_it",
+        at=f"{SUPERVISOR}.shim:Shim._ended",
+        old="not self._going",
+        new="True",
+        test=f"{SUPERVISOR_TEST}test_a_shim_that_had_to_kill_goes_and_its_leaf_with_it",
     ),
     Mutation(
-        name="a control group that serves again with a job's groups in it",
-        promise="processes/nothing-left-for-the-next-job",
-        file="airunner/worker/supervisor/shim.py",
-        old="        if alone and not self._exiting and self._tree.reusable:\n",
-        new="        if alone and not self._exiting:\n",
-        test=f"{SUPERVISOR}test_a_leaf_in_which_a_job_has_made_groups_is_not_used_again",
-    ),
-    Mutation(
-        name="a shim that does not see its supervisor die",
+        name="a shim does not see its supervisor die",
         promise="processes/none-outlives-worker-or-supervisor",
-        file="airunner/worker/supervisor/shim.py",
-        old="            self._loop.watch(self._lifeline, self._supervisor_died)\n",
-        new="",
-        test=f"{SUPERVISOR}test_no_process_survives_the_death_of_the_supervisor",
+        at=f"{SUPERVISOR}.shim:Shim.run",
+        old="self._loop.watch(self._lifeline, ...)",
+        new="None",
+        test=f"{SUPERVISOR_TEST}test_no_process_survives_the_death_of_the_supervisor",
     ),
     Mutation(
-        name="a killed shim whose tree nobody kills",
+        name="the process tree of a killed shim lives on",
         promise="processes/none-outlives-its-job",
-        file="airunner/worker/supervisor/shims.py",
-        old="                    self._orphaned_trees.append(entry)\n",
-        new="                    self._finish(entry)\n",
-        test=f"{SUPERVISOR}test_a_job_whose_shim_is_killed_dies_with_it",
+        at=f"{SUPERVISOR}.shims:Shims.ended",
+        old="self._orphaned_trees.append(...)",
+        new="self._leave(post)",
+        test=f"{SUPERVISOR_TEST}test_a_job_whose_shim_is_killed_dies_with_it",
+    ),
+)
+
+OF_ARTIFACTS: Final = (
+    Mutation(
+        name="an upload is answered before the log has it",
+        promise="results/acknowledged-artifact-survives",
+        at=f"{SERVER}.artifacts:ArtifactService.store",
+        old="await self._broker.after_durable(...)",
+        new="None",
+        test=f"{ARTIFACT_TEST}test_an_answer_comes_when_the_log_has_it",
     ),
     Mutation(
-        name="a workspace that serves again whatever was done to it",
-        promise="processes/nothing-left-for-the-next-job",
-        file="airunner/worker/workspace/folders.py",
-        old="        elif self._fingerprint.same() and _unlink_all(self._scripts):\n",
-        new="        elif _unlink_all(self._scripts):\n",
-        test=f"{CHECKOUT}test_a_workspace_that_a_job_has_touched_does_not_serve_again",
+        name="a refused upload removes bytes that another fact names",
+        promise="results/bytes-before-facts",
+        at=f"{SERVER}.artifacts:ArtifactService._record",
+        old="new and ...",
+        new="True",
+        test=f"{ARTIFACT_TEST}test_what_another_fact_names_stays_though_its_double_is_refused",
     ),
     Mutation(
-        name="a dead connection that nobody notices for a minute",
-        promise="logs/dead-connection-is-noticed",
-        file="airunner/wire/client/endpoint.py",
-        old='        ("grpc.http2.ping_timeout_ms", timeout),  # the default is a minute\n',
-        new="",
-        test="tests/end/test_half_open.py::"
-        "test_a_monitor_whose_connection_died_without_a_word_finds_out_and_misses_nothing",
+        name="the bytes of a returned attempt stay",
+        promise="results/bytes-before-facts",
+        at=f"{SERVER}.artifacts:blob_remover.remove",
+        old="blobs.delete_job(id, attempt)",
+        new="None",
+        test=f"{ARTIFACT_TEST}test_what_an_attempt_has_left_goes_with_it",
     ),
 )
 
 MUTATIONS: Final = (
-    *ON_THE_SERVER,
-    *IN_THE_LOG,
-    *AT_THE_WORKER,
-    *OF_STEPS,
+    *OF_THE_STORE,
+    *OF_THE_SERVER,
+    *OF_THE_LOG,
+    *OF_THE_WORKER,
     *OF_ARTIFACTS,
-    *OF_ARCHIVE,
-    *OF_SOURCES,
-    *OF_RESULTS,
-    *OF_RUNS,
-    *OF_WATCHING,
-    *OF_FOLLOWING,
 )
