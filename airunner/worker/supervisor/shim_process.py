@@ -107,7 +107,8 @@ class ShimProcess:
                 self.tree_gone()
                 return True
             case [protocol.EXIT, code, number, *gone]:
-                self._exit = Exit(int(code), int(number) or None)
+                if not self._ended.is_set():  # else the command died with the supervisor
+                    self._exit = Exit(int(code), int(number) or None)
                 self._ended.set()
                 if gone:
                     self.tree_gone()

@@ -211,6 +211,21 @@ def test_a_supervisor_s_death_is_told_to_what_runs_and_to_what_comes(
     assert folders() == []
 
 
+@trees
+def test_an_exit_that_follows_from_a_supervisor_s_death_is_not_told_as_the_command_s_own(
+    tree: Tree,
+) -> None:
+    async def scene(pen: Pen) -> None:
+        process = await pen.launch(*shell("echo $PPID; exec sleep 1000"))
+        watch = Watch([int(await read_until(process, b"\n"))])
+        os.kill(pen.supervisor.pid, signal.SIGKILL)
+        watch.wait()  # the loop stands still until the shim has sent LOST and EXIT
+        with pytest.raises(ProcessLost, match="supervisor"):
+            await process.wait()
+
+    play(tree, scene)
+
+
 @holds("processes/none-outlives-worker-or-supervisor")
 @trees
 def test_a_job_whose_shim_is_killed_dies_with_it(tree: Tree) -> None:
