@@ -5,11 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 import pytest
 
@@ -22,7 +23,7 @@ from airunner.worker.process import (
     SupervisorLost,
     SupervisorStatistics,
 )
-from airunner.worker.supervisor.cgroup import PREFIX, _folder, own_group
+from airunner.worker.supervisor.cgroup import PREFIX, Cgroup, _folder, _kill_and_wait, own_group
 from airunner.worker.supervisor.protocol import pack, unpack
 from airunner.worker.supervisor.supervisor import Tree, start_supervisor
 from tests.promises import holds, promise
@@ -60,14 +61,23 @@ Folders = Callable[[], list[Path]]
 
 
 @pytest.fixture
-def folders() -> Folders:
-    """The folders of the supervisors that the test has started; others may live beside them."""
-
-    def every() -> list[Path]:
-        return list(Path(own_group() or "/nowhere").glob(f"{PREFIX}*"))
-
-    strangers = every()
-    return lambda: [folder for folder in every() if folder not in strangers]
+def folders() -> Iterator[Folders]:
+    """The folders of supervisors in a control group of the test's own, if it may make one."""
+    outer = Cgroup(own_group() or "/nowhere")
+    inner = Cgroup(f"{outer.path}/test-{uuid4().hex}")
+    try:
+        os.mkdir(inner.path)
+        inner.join()
+    except OSError:
+        inner.remove()
+        yield list
+        return
+    try:
+        yield lambda: list(Path(inner.path).glob(f"{PREFIX}*"))
+    finally:
+        outer.join()
+        _kill_and_wait(inner)
+        inner.remove()
 
 
 def leaves(folder: Path) -> list[Path]:
