@@ -16,11 +16,15 @@ WORKERS ?= 1
 BENCH ?=
 TESTS ?= tests
 # The tests of the pure core: what they must cover is in tests/coverage.ini.
-CORE := tests/model tests/store tests/server tests/log/test_memory_log.py \
-  --ignore=tests/server/grpc
+CORE := tests/model/ tests/store/ tests/server/workers/ tests/server/test_*.py \
+  tests/log/test_memory_log.py
+OTHERS := tests $(patsubst %,--deselect=%,$(subst *.py,,$(CORE)))
+# Test processes. More than cores: many tests wait for the programs that they start.
+PROCESSES ?= 4
+PYTEST = $(BIN)/python -m pytest -q --durations=25 -n $(PROCESSES) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test cover lint types format proto docs lock fuzz mutate soak bench bench-peers start certs clean
+.PHONY: help demo test test-fast test-others cover lint types format proto docs lock fuzz mutate soak bench bench-peers start certs clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -28,8 +32,14 @@ help: ## print this list
 demo: $(STAMP) ## see a real job run: TLS, tokens, a worker, live output, an exit code
 	@AIRUNNER=$(BIN)/airunner sh configs/demo.sh
 
-test: $(STAMP) ## run all tests (TESTS=path for some of them)
-	$(BIN)/python -m pytest $(TESTS)
+test: $(STAMP) ## run all tests, PROCESSES=n at a time (TESTS=path for some of them)
+	$(PYTEST) $(TESTS)
+
+test-fast: $(STAMP) ## run the tests of core, wire and worker: less than 45 seconds
+	$(PYTEST) $(CORE) tests/wire tests/worker
+
+test-others: $(STAMP) ## run all tests but those that `make cover` runs
+	$(PYTEST) $(OTHERS)
 
 cover: $(STAMP) ## run the core's own tests, and prove that they reach its every branch
 	$(BIN)/coverage run --rcfile=tests/coverage.ini -m pytest -q $(CORE)

@@ -114,11 +114,19 @@ def test_an_old_python_is_told_what_is_wanted() -> None:
     assert tomllib.loads(text("pyproject.toml"))["project"]["requires-python"] == ">=3.11"
 
 
-def test_the_ci_script_can_be_run_and_calls_what_it_must() -> None:
+def test_the_ci_script_can_be_run_and_runs_every_test_once() -> None:
+    """`make cover` runs the tests that `make test-others` leaves out."""
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
-    for target in ("lint", "types", "cover", "test"):
-        assert re.search(rf"^make {target}$", script.read_text(encoding="utf-8"), re.MULTILINE)
+    called = re.findall(r"^make (\S+)$", script.read_text(encoding="utf-8"), re.MULTILINE)
+    assert called == ["lint", "types", "cover", "test-others"]
+    cover, others = make("--dry-run", "cover"), make("--dry-run", "test-others")
+    core = re.findall(
+        r" (tests/\S+?)(?:\*\.py)?(?= |$)", cover.split(" -m pytest ")[1], re.MULTILINE
+    )
+    assert core
+    assert re.findall(r" --deselect=(\S+)", others) == core
+    assert " tests " in others
 
 
 def test_the_top_level_is_as_described() -> None:
