@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-PATIENCE = 60.0  # seconds to wait for an event before the test fails
+PATIENCE = 120.0  # seconds to wait for an event before the test fails
 AIRUNNER = str(Path(sys.executable).with_name("airunner"))
 
 

@@ -1,4 +1,4 @@
-"""One site for a module's quiet tests; a test that breaks things makes its own."""
+"""One server for the tests of a module; a test that ends or freezes its server makes its own."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +14,20 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with site(tmp_path_factory.mktemp("site")) as it:
         it.start_worker("--slots", "4", "--allow-local-repositories")
         yield it
+
+
+@pytest.fixture(scope="module")
+def server_of_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A server, and no worker."""
+    with site(tmp_path_factory.mktemp("site")) as it:
+        yield it
+
+
+@pytest.fixture
+def quiet(server_of_module: Site) -> Iterator[Site]:
+    """The same server for all tests of a module, and no worker yet: those of a test end with it."""
+    yield server_of_module
+    server_of_module.stop_all_but_server()
 
 
 @pytest.fixture

@@ -49,28 +49,28 @@ def test_killed_worker_leaves_no_process_and_its_job_runs_again(own: Site) -> No
 
 
 @holds("jobs/cancelled-is-the-only-end")
-def test_cancel_ends_a_tree_that_ignores_sigterm(own: Site) -> None:
-    own.start_worker()
-    id = own.submit("--grace", "1", "--", *stubborn("cancelled-tree"))
-    until_ready(own, id)
+def test_cancel_ends_a_tree_that_ignores_sigterm(quiet: Site) -> None:
+    quiet.start_worker()
+    id = quiet.submit("--grace", "1", "--", *stubborn("cancelled-tree"))
+    until_ready(quiet, id)
     assert alive("cancelled-tree")
-    own.run("cancel", id, check=True)
-    assert own.run("monitor", id).returncode == 130
-    assert own.show(id)["state"] == "cancelled"
+    quiet.run("cancel", id, check=True)
+    assert quiet.run("monitor", id).returncode == 130
+    assert quiet.show(id)["state"] == "cancelled"
     assert not alive("cancelled-tree")
 
 
 @holds("jobs/no-blame-no-failure")
-def test_stopped_worker_releases_its_job_to_the_next(own: Site) -> None:
-    worker = own.start_worker("--drain-timeout", "0")
+def test_stopped_worker_releases_its_job_to_the_next(quiet: Site) -> None:
+    worker = quiet.start_worker("--drain-timeout", "0")
     once = "if [ $AIRUNNER_ATTEMPT = 1 ]; then echo ready; exec sleep 600; fi; echo second"
-    id = own.submit("--", "sh", "-c", once)
-    until_ready(own, id)
+    id = quiet.submit("--", "sh", "-c", once)
+    until_ready(quiet, id)
     worker.signal(signal.SIGTERM)
     assert worker.wait() == 0
-    own.start_worker()
-    assert own.run("monitor", id).returncode == 0
-    assert own.show(id)["failures"] == 0
+    quiet.start_worker()
+    assert quiet.run("monitor", id).returncode == 0
+    assert quiet.show(id)["failures"] == 0
 
 
 @holds("jobs/one-worker-at-a-time", "jobs/silent-worker-gets-no-job")
@@ -123,12 +123,12 @@ def test_server_stops_in_time_with_everybody_parked(own: Site) -> None:
 
 
 @holds("logs/watchers-are-independent")
-def test_twenty_monitors_see_the_same_and_a_slow_one_holds_up_nobody(own: Site) -> None:
-    own.start_worker()
+def test_twenty_monitors_see_the_same_and_a_slow_one_holds_up_nobody(quiet: Site) -> None:
+    quiet.start_worker()
     lines = 200_000
-    id = own.submit("--queue", "default", "--", "seq", str(lines))
-    slow = own.start("monitor", id, "--raw", stdout=subprocess.PIPE)
-    quick = [own.start("monitor", id, "--raw", stdout=subprocess.PIPE) for _ in range(20)]
+    id = quiet.submit("--queue", "default", "--", "seq", str(lines))
+    slow = quiet.start("monitor", id, "--raw", stdout=subprocess.PIPE)
+    quick = [quiet.start("monitor", id, "--raw", stdout=subprocess.PIPE) for _ in range(20)]
     expected = "".join(f"{n}\n" for n in range(1, lines + 1)).encode()
     for monitor in quick:
         assert monitor.popen.stdout

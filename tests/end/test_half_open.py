@@ -26,54 +26,54 @@ WAYS = pytest.mark.parametrize(
 
 def marked(it: Site) -> Path:
     marks = it.folder / "marks"
-    marks.mkdir()
+    marks.mkdir(exist_ok=True)
     return marks
 
 
 @holds("jobs/worker-stops-first")
 @WAYS
 def test_a_worker_that_is_not_heard_or_hears_nothing_kills_its_job_before_the_next_one_begins(
-    own: Site, ways: tuple[Way, ...]
+    quiet: Site, ways: tuple[Way, ...]
 ) -> None:
     """The job's own lock tells: no process of the first attempt lives when the second begins."""
-    marks = marked(own)
+    marks = marked(quiet)
     wish = Wish(tag="stalled", blocks=60, lines=1, pause=0.1, code=0, child=True)
-    with proxy(own.address) as network:
+    with proxy(quiet.address) as network:
         there = {"AIRUNNER_SERVER": network.address}
-        lost = own.start_worker("--visibility-timeout", "2", environment=there)
-        id = own.submit("--", *wish.argv(marks))
-        own.wait_for(id, "output")
+        lost = quiet.start_worker("--visibility-timeout", "2", environment=there)
+        id = quiet.submit("--", *wish.argv(marks))
+        quiet.wait_for(id, "output")
         network.silence(*ways)
-        own.start_worker("--visibility-timeout", "2")
-        assert own.run("monitor", id).returncode == 0
+        quiet.start_worker("--visibility-timeout", "2")
+        assert quiet.run("monitor", id).returncode == 0
         lost.said("lease_lost")
         assert [mark.what for mark in marks_of(marks, JobId(id))] == ["begin", "begin", "end"]
-        events = [(each["type"], each["attempt"]) for each in own.events(id)]
+        events = [(each["type"], each["attempt"]) for each in quiet.events(id)]
         network.speak()
     assert events[-1] == ("finished", 2)
     attempts = [int(str(attempt)) for _, attempt in events]
     assert attempts == sorted(attempts)  # nothing of the first came behind the second's start
-    assert own.run("logs", id, check=True).stdout.endswith(wish.output(2))
+    assert quiet.run("logs", id, check=True).stdout.endswith(wish.output(2))
 
 
 @holds("jobs/broken-connection-redelivers-nothing")
 @WAYS
 def test_a_worker_whose_network_heals_before_its_lease_has_lapsed_loses_nothing(
-    own: Site, ways: tuple[Way, ...]
+    quiet: Site, ways: tuple[Way, ...]
 ) -> None:
-    marks = marked(own)
+    marks = marked(quiet)
     wish = Wish(tag="healed", blocks=30, lines=50, pause=0.1, code=77)
-    with proxy(own.address) as network:
+    with proxy(quiet.address) as network:
         there = {"AIRUNNER_SERVER": network.address}
-        worker = own.start_worker("--visibility-timeout", "9", environment=there)
-        id = own.submit("--", *wish.argv(marks))
-        own.wait_for(id, "output")
+        worker = quiet.start_worker("--visibility-timeout", "9", environment=there)
+        id = quiet.submit("--", *wish.argv(marks))
+        quiet.wait_for(id, "output")
         network.silence(*ways)
         worker.said("disconnected")
         network.speak()
-        assert own.run("monitor", id).returncode == 77
-        assert own.run("logs", id, check=True).stdout == wish.output(1)
-        job = own.show(id)
+        assert quiet.run("monitor", id).returncode == 77
+        assert quiet.run("logs", id, check=True).stdout == wish.output(1)
+        job = quiet.show(id)
         assert (job["attempt"], job["failures"], job["log_complete"]) == (1, 0, True)
 
 
@@ -83,13 +83,13 @@ def test_a_worker_whose_network_heals_before_its_lease_has_lapsed_loses_nothing(
     "connection is cut continues in the same way.",
 )
 def test_a_monitor_whose_connection_died_without_a_word_finds_out_and_misses_nothing(
-    own: Site,
+    quiet: Site, tmp_path: Path
 ) -> None:
     """A parked watcher says nothing by itself: keepalive asks for it, sooner here than usual."""
-    own.start_worker()
-    go = own.folder / "go"
+    quiet.start_worker()
+    go = tmp_path / "go"
     script = f"echo one; until [ -e {go} ]; do sleep 0.05; done; echo two; exit 7"
-    id = JobId(own.submit("--", "sh", "-c", script))
+    id = JobId(quiet.submit("--", "sh", "-c", script))
 
     async def watch(network: Proxy) -> tuple[list[JobEvent], list[str]]:
         seen, away = list[JobEvent](), list[str]()
@@ -99,7 +99,7 @@ def test_a_monitor_whose_connection_died_without_a_word_finds_out_and_misses_not
             go.touch()
 
         endpoint = Endpoint(
-            server=network.address, ca_cert=own.certs / "ca.pem", keepalive_millis=(1_000, 1_000)
+            server=network.address, ca_cert=quiet.certs / "ca.pem", keepalive_millis=(1_000, 1_000)
         )
         async with (
             asyncio.timeout(30),  # gRPC's own patience is a minute
@@ -112,7 +112,7 @@ def test_a_monitor_whose_connection_died_without_a_word_finds_out_and_misses_not
                     network.strand()
         return seen, away
 
-    with proxy(own.address) as network:
+    with proxy(quiet.address) as network:
         try:
             seen, away = asyncio.run(watch(network))
         finally:
@@ -120,18 +120,20 @@ def test_a_monitor_whose_connection_died_without_a_word_finds_out_and_misses_not
     assert len(away) == 1
     numbers = [number for each in seen for number in range(each.first, each.last + 1)]
     assert numbers == list(range(1, len(numbers) + 1))
-    assert own.run("logs", id, check=True).stdout == b"one\ntwo\n"
+    assert quiet.run("logs", id, check=True).stdout == b"one\ntwo\n"
 
 
 @holds("logs/dead-connection-is-noticed")
-def test_a_submit_whose_connection_is_cut_exits_with_the_code_of_its_job(own: Site) -> None:
-    own.start_worker()
-    go = own.folder / "go"
+def test_a_submit_whose_connection_is_cut_exits_with_the_code_of_its_job(
+    quiet: Site, tmp_path: Path
+) -> None:
+    quiet.start_worker()
+    go = tmp_path / "go"
     script = f"echo one; until [ -e {go} ]; do sleep 0.05; done; echo two; exit 77"
-    with proxy(own.address) as network:
+    with proxy(quiet.address) as network:
         there = {"AIRUNNER_SERVER": network.address}
         words = ("submit", "--", "sh", "-c", script)
-        submit = own.start(*words, environment=there, stdout=subprocess.PIPE)
+        submit = quiet.start(*words, environment=there, stdout=subprocess.PIPE)
         assert submit.popen.stdout
         with submit.popen.stdout as output:
             assert output.readline() == b"one\n"

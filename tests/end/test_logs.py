@@ -87,16 +87,18 @@ def test_lines_of_both_streams_in_one_and_the_exit_code_last(shared: Site) -> No
     assert (apart.returncode, apart.stdout, apart.stderr) == (0, b"one\nthree\n", b"two\n")
 
 
-def test_a_job_that_runs_has_no_exit_line_until_it_has_ended(own: Site) -> None:
-    own.start_worker()
-    go = own.folder / "go"
-    id = own.submit(*shell('echo one; printf two; until [ -e "$0" ]; do sleep 0.05; done', str(go)))
-    follower = own.start("logs", id, "--follow", *PREFIX, stdout=subprocess.PIPE)
+def test_a_job_that_runs_has_no_exit_line_until_it_has_ended(quiet: Site, tmp_path: Path) -> None:
+    quiet.start_worker()
+    go = tmp_path / "go"
+    id = quiet.submit(
+        *shell('echo one; printf two; until [ -e "$0" ]; do sleep 0.05; done', str(go))
+    )
+    follower = quiet.start("logs", id, "--follow", *PREFIX, stdout=subprocess.PIPE)
     assert follower.popen.stdout
     with follower.popen.stdout as lines:
         assert lines.readline() == b"one\n"
-        own.wait_for(id, "output")
-        assert own.run("logs", id, *PREFIX).stdout in {b"one\n", b"one\ntwo\n"}
+        quiet.wait_for(id, "output")
+        assert quiet.run("logs", id, *PREFIX).stdout in {b"one\n", b"one\ntwo\n"}
         go.touch()
         assert lines.read() == b"two\nEXIT:0\n"
     assert follower.wait() == 0
@@ -186,11 +188,11 @@ def test_without_a_prefix_lines_of_standard_error_go_there(shared: Site) -> None
         follower.process.heard(f"{id} err")
 
 
-def test_only_jobs_of_a_queue_are_followed_if_one_is_named(own: Site) -> None:
-    own.start_worker("--queue", "day", "--queue", "night")
-    with following(own, "--queue", "night", *PREFIX) as follower:
-        ids = [own.submit("--queue", name, *shell("echo x")) for name in ("day", "night")]
-        own.run("monitor", ids[0])
+def test_only_jobs_of_a_queue_are_followed_if_one_is_named(quiet: Site) -> None:
+    quiet.start_worker("--queue", "day", "--queue", "night")
+    with following(quiet, "--queue", "night", *PREFIX) as follower:
+        ids = [quiet.submit("--queue", name, *shell("echo x")) for name in ("day", "night")]
+        quiet.run("monitor", ids[0])
         follower.until_ended(ids[1])
     assert (follower.of(ids[0]), follower.of(ids[1])) == ([], [b"x", b"EXIT:0"])
 
@@ -241,12 +243,12 @@ def test_every_line_of_jobs_in_parallel_comes_once_over_a_restart(
     assert len(follower.lines) == 3 * (300 + 300 + 1)
 
 
-def test_a_follower_that_does_not_read_holds_nobody_up_and_misses_nothing(own: Site) -> None:
-    own.start_worker("--slots", "4")
-    with following(own, *PREFIX) as slow:
-        ids = [own.submit(*shell("yes 0123456789abcde | head -n 400000")) for _ in range(3)]
+def test_a_follower_that_does_not_read_holds_nobody_up_and_misses_nothing(quiet: Site) -> None:
+    quiet.start_worker("--slots", "4")
+    with following(quiet, *PREFIX) as slow:
+        ids = [quiet.submit(*shell("yes 0123456789abcde | head -n 400000")) for _ in range(3)]
         for id in ids:
-            assert own.run("monitor", id, "--raw").stdout == b"0123456789abcde\n" * 400_000
+            assert quiet.run("monitor", id, "--raw").stdout == b"0123456789abcde\n" * 400_000
         slow.until_ended(*ids)
     assert Counter(slow.lines) == {
         **{f"{id} 0123456789abcde".encode(): 400_000 for id in ids},
@@ -255,10 +257,10 @@ def test_a_follower_that_does_not_read_holds_nobody_up_and_misses_nothing(own: S
 
 
 @holds("logs/follower-misses-nothing")
-def test_the_lines_of_a_thousand_jobs_are_all_there(own: Site) -> None:
-    own.start_worker("--slots", "8")
-    with following(own, *PREFIX) as follower:
-        ids = asyncio.run(enqueue(own, ENQUEUE_JOBS_MAX))
+def test_the_lines_of_a_thousand_jobs_are_all_there(quiet: Site) -> None:
+    quiet.start_worker("--slots", "8")
+    with following(quiet, *PREFIX) as follower:
+        ids = asyncio.run(enqueue(quiet, ENQUEUE_JOBS_MAX))
         follower.until_ended(*ids)
     expected = Counter(line for id in ids for line in (f"{id} {id}", f"{id} EXIT:0"))
     assert Counter(line.decode() for line in follower.lines) == expected

@@ -72,8 +72,8 @@ def test_worker_that_is_killed_frees_its_source_and_its_workspace_goes_with_the_
     assert os.listdir(own.folder / "here") == []
 
 
-def test_job_with_a_source_is_told_by_a_worker_without_any_how_it_gets_some(own: Site) -> None:
-    own.start_worker()
-    done = own.run("submit", "--source", "build")
+def test_job_with_a_source_is_told_by_a_worker_without_any_how_it_gets_some(quiet: Site) -> None:
+    quiet.start_worker()
+    done = quiet.run("submit", "--source", "build")
     assert done.returncode == 125
     assert b"start it with --jobs-dir" in done.stderr

@@ -11,7 +11,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO
 
-PATIENCE = 60.0  # seconds after which something that should have happened will not
+from airunner.cli.processes.certificates import make_certificates
+
+PATIENCE = 120.0  # seconds after which something that should have happened will not
 
 AIRUNNER = (str(Path(sys.executable).with_name("airunner")),)
 
@@ -104,7 +106,7 @@ class Site:
             "HOME": str(home),
             "LANG": "C.UTF-8",
         }
-        self.run("certs", "--dir", str(self.certs), check=True)
+        make_certificates(self.certs)
         self.environment["AIRUNNER_CA_CERT"] = str(self.certs / "ca.pem")
 
     def start_server(self, *arguments: str) -> Process:
@@ -159,15 +161,19 @@ class Site:
         seconds: float = PATIENCE,
     ) -> "subprocess.CompletedProcess[bytes]":
         """Run a client command to its end."""
-        done = subprocess.run(
-            [*AIRUNNER, *arguments],
-            env={**self.environment, **environment},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            cwd=self.folder,
-            timeout=seconds,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [*AIRUNNER, *arguments],
+                env={**self.environment, **environment},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                cwd=self.folder,
+                timeout=seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            logs = ("".join(process.journal[-20:]) for process in self._processes)
+            raise AssertionError("\n".join((f"{arguments} did not end", *logs))) from None
         if check and done.returncode:
             raise AssertionError(f"{arguments} ended with {done.returncode}: {done.stderr!r}")
         return done
@@ -199,6 +205,13 @@ class Site:
                 if event["type"] == type:
                     return event
         raise AssertionError(f"job {id} ended without {type}")
+
+    def stop_all_but_server(self) -> None:
+        """Stop everything that was started but the server."""
+        for process in reversed(self._processes):
+            if process is not self.server:
+                process.stop()
+        self._processes = [process for process in self._processes if process is self.server]
 
     def close(self) -> None:
         """Stop everything, the server last."""
