@@ -25,8 +25,8 @@ WORKERS: Final = 1_000
 STREAMS: Final = 20  # on each connection
 BEAT_SECONDS: Final = WORKER_VISIBILITY_SECONDS_DEFAULT / 3  # between two of a worker
 WINDOWS: Final = 40  # as many measurements long as this is the watch, or until each has beaten
-MEMORY_BAR: Final = Bar(100, most=True)  # MB
-CORE_BAR: Final = Bar(1.0, most=True)  # percent
+MEMORY_BAR: Final = Bar(4, most=True)  # of what a bare server takes
+CORE_BAR: Final = Bar(1.5, most=True)
 
 WORK: Final = "/job.v1.JobService/Work"
 ECHO: Final = f"/{SERVICE}/Stream"
@@ -149,8 +149,7 @@ def _figures(workers: int, bare: Cost, cost: Cost) -> list[Figure]:
                 name,
                 [other],
                 unit,
-                bar=bar if many else None,
-                against=[(beside, None)],
+                against=[(beside, bar if many else None)],
             ),
         ]
     return figures

@@ -21,7 +21,7 @@ RUNNING: Final = 100  # jobs
 QUEUE: Final = "default"  # of the jobs that run
 SLEEP: Final = JobSpec(command="sleep", args=("86400",), queue=QUEUE)
 WAITING: Final = JobSpec(command="make", args=("test",), queue="bench-waiting")
-START_BAR: Final = Bar(2.0, most=True)  # seconds
+START_BAR: Final = Bar(4, most=True)  # of a new server's first answer
 LOST_BAR: Final = Bar(0, most=True)  # attempts
 LOOK_SECONDS: Final = 0.05  # between two looks at what the worker does
 PATIENCE_SECONDS: Final = 60.0
@@ -57,15 +57,13 @@ async def restart(setting: Setting) -> list[Figure]:
                     name=f"first answer after kill -9, {loaded}",
                     unit="s",
                     run=partial(site.restart, signal.SIGKILL),
-                    against={new.name: None},
-                    bar=START_BAR,
+                    against={new.name: START_BAR},
                 ),
                 Contender(
                     name=f"first answer after SIGTERM, {loaded}",
                     unit="s",
                     run=partial(site.restart, signal.SIGTERM),
-                    against={new.name: None},
-                    bar=START_BAR,
+                    against={new.name: START_BAR},
                 ),
             ],
             rounds=setting.rounds,

@@ -45,7 +45,12 @@ def echoes(channels: list[grpc.aio.Channel]) -> Contender:
 
 
 def stream(channel: grpc.aio.Channel) -> Contender:
-    return Contender(name=STREAM, unit="MB/s", run=partial(_streamed, channel), baseline=True)
+    async def run(seconds: float) -> Sample:
+        start = perf_counter()
+        megabytes = await stream_for(channel, seconds)
+        return rate(megabytes, perf_counter() - start)
+
+    return Contender(name=STREAM, unit="MB/s", run=run, baseline=True)
 
 
 def callers(count: int) -> str:
@@ -85,18 +90,25 @@ async def echo_server(setting: Setting) -> AsyncIterator[EchoServer]:
 @asynccontextmanager
 async def echo_channels(setting: Setting, count: int = 1) -> AsyncIterator[list[grpc.aio.Channel]]:
     """TLS connections to an echo server."""
-    async with echo_server(setting) as server:
-        credentials = grpc.ssl_channel_credentials((setting.certs / "ca.pem").read_bytes())
-        alone = (("grpc.use_local_subchannel_pool", 1),)  # or all would share one connection
-        channels = [
-            grpc.aio.secure_channel(server.address, credentials, options=alone)
-            for _ in range(count)
-        ]
-        try:
-            yield channels
-        finally:
-            for channel in channels:
-                await channel.close()
+    async with echo_server(setting) as server, channels_to(server, setting, count) as channels:
+        yield channels
+
+
+@asynccontextmanager
+async def channels_to(
+    server: EchoServer, setting: Setting, count: int = 1
+) -> AsyncIterator[list[grpc.aio.Channel]]:
+    """TLS connections to this echo server."""
+    credentials = grpc.ssl_channel_credentials((setting.certs / "ca.pem").read_bytes())
+    alone = (("grpc.use_local_subchannel_pool", 1),)  # or all would share one connection
+    channels = [
+        grpc.aio.secure_channel(server.address, credentials, options=alone) for _ in range(count)
+    ]
+    try:
+        yield channels
+    finally:
+        for channel in channels:
+            await channel.close()
 
 
 async def _round_trips(channel: grpc.aio.Channel, seconds: float) -> Sample:
@@ -124,17 +136,16 @@ async def _echoes(channels: list[grpc.aio.Channel], seconds: float) -> Sample:
     return rate(len(times), perf_counter() - start, times=times)
 
 
-async def _streamed(channel: grpc.aio.Channel, seconds: float) -> Sample:
-    """Bytes down one gRPC stream over TLS, in messages of 64 KiB, sent and sent back."""
+async def stream_for(channel: grpc.aio.Channel, seconds: float) -> float:
+    """Send bytes down one gRPC stream over TLS and back, in messages of 64 KiB; how many MB came."""
     stream: Stream = channel.stream_stream(f"/{SERVICE}/Stream")
     call = stream()
-    start, count = perf_counter(), 0
+    end, count = perf_counter() + seconds, 0
     for _ in range(WINDOW):
         await call.write(PIECE)
-    while perf_counter() < start + seconds:
+    while not count or perf_counter() < end:
         await call.read()
         count += 1
         await call.write(PIECE)
-    elapsed = perf_counter() - start
     call.cancel()
-    return rate(count * len(PIECE) / 1e6, elapsed)
+    return count * len(PIECE) / 1e6

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")  # a second
 
@@ -37,7 +37,7 @@ def children_seconds() -> float:
     return used.children_user + used.children_system
 
 
-def resident_bytes(pid: int) -> int:
+def resident_bytes(pid: int | Literal["self"]) -> int:
     """Memory that is there for the process now."""
     return _status(pid, "VmRSS")
 
@@ -73,7 +73,7 @@ def processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if "model name" in line), "")
 
 
-def _status(pid: int, field: str) -> int:
+def _status(pid: int | Literal["self"], field: str) -> int:
     for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
         name, _, value = line.partition(":")
         if name == field:

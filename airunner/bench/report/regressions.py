@@ -84,9 +84,11 @@ def _change(old: Figure, new: Figure, bare: set[tuple[str, str]]) -> Change:
 
 
 def _ratios(old: Figure, new: Figure, bare: set[tuple[str, str]]) -> Iterator[Change]:
-    before = {each.baseline: each.ratio for each in old.against}
+    before = {each.baseline: each.ratio for each in old.against if not each.p99}
     for each in new.against:
-        if (new.scenario, each.baseline) in bare and before.get(each.baseline) and each.ratio:
+        if each.p99 or (new.scenario, each.baseline) not in bare:
+            continue
+        if before.get(each.baseline) and each.ratio:
             yield Change(
                 figure=new, of=each.baseline, before=before[each.baseline], after=each.ratio
             )

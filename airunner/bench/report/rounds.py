@@ -7,7 +7,7 @@ whatever grows with the first use.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from statistics import median
 from typing import Final
@@ -25,8 +25,8 @@ class Contender:
     unit: str
     run: Callable[[float], Awaitable[Sample]]
     against: Mapping[str, Bar | None] = field(default_factory=dict)  # baselines by name, with bars
-    bar: Bar | None = None  # of the value
-    p99_bar: Bar | None = None  # of the slowest in a hundred, in milliseconds
+    # Bars of the slowest in a hundred beside that of baselines whose times are known, too
+    p99_against: Mapping[str, Bar] = field(default_factory=dict)
     baseline: bool = False
 
 
@@ -63,41 +63,45 @@ def _figure(
     count = sum(sample.count for sample in mine)
     busy = [sample.busy for sample in mine if sample.busy is not None]
     resident = [sample.resident for sample in mine if sample.resident is not None]
-    value = median(values)
+    comparisons = [
+        _comparison(values, name, [sample.value for sample in samples[name]], units[name], bar)
+        for name, bar in contender.against.items()
+    ]
+    comparisons += [
+        replace(_comparison(_slowest(mine), name, _slowest(samples[name]), "ms", bar), p99=True)
+        for name, bar in contender.p99_against.items()
+    ]
     return Figure(
         scenario=scenario,
         name=contender.name,
-        value=value,
+        value=median(values),
         unit=contender.unit,
         low=min(values),
         high=max(values),
         rounds=len(mine),
         count=count,
-        times=spread(times, contender.p99_bar) if times else None,
+        times=spread(times) if times else None,
         busy_micros=sum(busy) / count * 1e6 if busy and count else None,
         resident_bytes=max(resident, default=None),
         baseline=contender.baseline,
-        bar=contender.bar,
-        met=judged(contender.bar, value),
-        against=tuple(
-            _comparison(mine, name, samples[name], units[name], bar)
-            for name, bar in contender.against.items()
-        ),
+        against=tuple(comparisons),
         note=mine[-1].note,
     )
 
 
+def _slowest(samples: Sequence[Sample]) -> list[float]:
+    """The milliseconds of the slowest in a hundred of each round."""
+    return [spread([sample.times]).p99 for sample in samples]
+
+
 def _comparison(
-    mine: Sequence[Sample], name: str, theirs: Sequence[Sample], unit: str, bar: Bar | None
+    mine: Sequence[float], name: str, theirs: Sequence[float], unit: str, bar: Bar | None
 ) -> Comparison:
     # A baseline that did nothing in so short a time has no multiple.
-    ratio = median(
-        one.value / other.value if other.value else 0.0
-        for one, other in zip(mine, theirs, strict=True)
-    )
+    ratio = median(one / other if other else 0.0 for one, other in zip(mine, theirs, strict=True))
     return Comparison(
         baseline=name,
-        value=median(sample.value for sample in theirs),
+        value=median(theirs),
         unit=unit,
         ratio=ratio,
         bar=bar,

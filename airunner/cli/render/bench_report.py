@@ -14,7 +14,7 @@ from airunner.bench.suite import summary
 from airunner.model.limits import MIB
 
 _WIDTH: Final = 220  # cells, if the output is not a terminal
-_WORDS: Final = ("", "of", "bar", "bar of p99")  # columns of text; all others are numbers
+_WORDS: Final = ("", "of", "bar")  # columns of text; all others are numbers
 
 
 def print_header(header: Mapping[str, str]) -> None:
@@ -26,7 +26,7 @@ def print_figures(scenario: str, figures: Sequence[Figure]) -> None:
     """Prints a row for each figure and for each baseline of the figure."""
     table = _table(
         *("", "measured", "ratio", "of", "bar"),
-        *("p50/p99/max ms", "bar of p99", "CPU µs each", "resident"),
+        *("p50/p99/max ms", "CPU µs each", "resident"),
     )
     notes = {each.name: each.note for each in figures}
     for figure in figures:
@@ -40,7 +40,8 @@ def print_figures(scenario: str, figures: Sequence[Figure]) -> None:
             table.add_row(
                 *(left if at == 0 else ("", "")),
                 f"{each.ratio:.3g}",
-                f"{each.baseline}: {_number(each.value, each.unit)}{note}",
+                f"{'p99: ' if each.p99 else ''}{each.baseline}: "
+                f"{_number(each.value, each.unit)}{note}",
                 " ".join(filter(None, (own if at == 0 else "", _verdict(each.bar, each.met)))),
                 *(right if at == 0 else ()),
             )
@@ -119,7 +120,6 @@ def _cost_cells(figure: Figure) -> list[str]:
     times, busy, resident = figure.times, figure.busy_micros, figure.resident_bytes
     return [
         f"{times.p50:.3g} / {times.p99:.3g} / {times.max:.3g}" if times else "",
-        _verdict(times.bar, times.met) if times else "",
         "" if busy is None else f"{busy:,.0f}",
         "" if resident is None else f"{resident / MIB:,.0f} MiB",
     ]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -78,6 +79,19 @@ def test_a_slower_machine_is_no_slip() -> None:
     assert not slipped([bare(), figure(100.0, bare=0.5)], [bare(), figure(10.0, bare=0.5)])
     (change,) = slipped([bare(), figure(10.0, bare=0.5)], [bare(), figure(10.0, bare=0.25)])
     assert (change.of, change.before, change.after, change.worse) == (BARE, 0.5, 0.25, 2.0)
+
+
+def test_the_slowest_in_a_hundred_is_not_compared() -> None:
+    """It has a bar, and varies from run to run by more than a change does."""
+
+    def timed(ratio: float, p99: float) -> Figure:
+        slow = Comparison(baseline=BARE, value=1.0, unit="ms", ratio=p99, p99=True)
+        usual = figure(unit="ms", bare=ratio)
+        return replace(usual, against=(*usual.against, slow))
+
+    assert not slipped([bare(), timed(1.0, 2.0)], [bare(), timed(1.0, 9.0)])
+    (change,) = slipped([bare(), timed(1.0, 9.0)], [bare(), timed(2.0, 1.0)])
+    assert (change.before, change.after) == (1.0, 2.0)
 
 
 def test_of_several_baselines_the_kindest_counts() -> None:

@@ -6,7 +6,16 @@ from random import Random
 
 import pytest
 
-from airunner.bench.report.figures import Bar, Figure, Sample, latency, percentile, rate, spread
+from airunner.bench.report.figures import (
+    Bar,
+    Figure,
+    Sample,
+    figure,
+    latency,
+    percentile,
+    rate,
+    spread,
+)
 from airunner.bench.report.rounds import Contender, compare
 
 
@@ -120,38 +129,51 @@ def test_the_servers_time_is_shared_out_over_all_that_it_did() -> None:
     assert figure.busy_micros == 1000.0
 
 
-def test_a_bar_on_the_slowest_in_a_hundred_is_on_the_median_of_the_rounds() -> None:
+def test_a_bar_on_the_slowest_in_a_hundred_is_on_the_median_of_the_ratios_of_the_rounds() -> None:
     slow = iter([0.010, 0.020, 0.900])
 
     async def run(_seconds: float) -> Sample:
         return latency([0.001] * 98 + [next(slow)] * 2)
 
+    theirs = iter([0.001, 0.002, 0.100])
+
+    async def bare(_seconds: float) -> Sample:
+        return latency([next(theirs)])
+
     bar = Bar(20.0, most=True)
-    (figure,) = compared(Contender(name="one", unit="ms", run=run, p99_bar=bar))
+    _, figure = compared(
+        Contender(name="bare", unit="ms", run=bare),
+        Contender(name="one", unit="ms", run=run, p99_against={"bare": bar}),
+    )
     assert figure.times
     assert (figure.times.p50, figure.times.p99, figure.times.max) == (1.0, 20.0, 900.0)
-    assert (figure.times.bar, figure.times.met) == (bar, True)
+    (comparison,) = figure.against
+    assert (comparison.value, comparison.ratio, comparison.p99) == (2.0, 10.0, True)
+    assert (comparison.bar, comparison.met) == (bar, True)
 
 
 def test_every_bar_of_a_figure_is_told_with_what_it_is_on() -> None:
-    async def run(_seconds: float) -> Sample:
-        return latency([0.002])
+    def taking(seconds: float) -> Callable[[float], Awaitable[Sample]]:
+        async def run(_seconds: float) -> Sample:
+            return latency([seconds])
 
-    bare = contender("bare", 1.0)
+        return run
+
+    bare = Contender(name="bare", unit="ms", run=taking(0.001))
     mine = Contender(
         name="mine",
         unit="ms",
-        run=run,
-        bar=Bar(1, most=True),
-        p99_bar=Bar(3, most=True),
+        run=taking(0.002),
         against={"bare": Bar(2)},
+        p99_against={"bare": Bar(1, most=True)},
     )
-    _, figure = compared(bare, mine, rounds=1)
-    assert list(figure.bars()) == [
-        ("ms", 2.0, Bar(1, most=True), False),
-        ("ms, p99", 2.0, Bar(3, most=True), True),
+    _, timed = compared(bare, mine, rounds=1)
+    assert list(timed.bars()) == [
         ("of bare", 2.0, Bar(2), True),
+        ("p99 of bare", 2.0, Bar(1, most=True), False),
     ]
+    lost = figure("test", "lost", [1], "bytes", bar=Bar(0, most=True))
+    assert list(lost.bars()) == [("bytes", 1, Bar(0, most=True), False)]
 
 
 def test_memory_is_the_most_that_any_round_has_seen() -> None:

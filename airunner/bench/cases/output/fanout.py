@@ -5,15 +5,18 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter, perf_counter_ns
 from typing import Final
 
+import grpc
+
+from airunner.bench.load.baselines import STREAM, EchoServer, channels_to, echo_server, stream_for
 from airunner.bench.load.job_filler import UNLIMITED
 from airunner.bench.load.processes import Served, server, worker
 from airunner.bench.load.procfs import Meter
-from airunner.bench.report.figures import Bar, Figure, Sample, figure, latency
+from airunner.bench.report.figures import Bar, Figure, Sample, figure, latency, rate
 from airunner.bench.report.rounds import Contender, compare
 from airunner.bench.setting import Setting
 from airunner.model.job_events import JobFinished
@@ -27,8 +30,8 @@ COUNTS: Final = (1, 10, 100)  # monitors
 BLOCK_BYTES: Final = 10_000
 BLOCKS_A_SECOND: Final = 100
 STAMP_BYTES: Final = 20
-CORES_BAR: Final = Bar(1.0, most=True)
-LOST_BAR: Final = Bar(0, most=True)
+COST_BAR: Final = Bar(3, most=True)  # of a bare stream's, for each MB that is sent
+LOST_BAR: Final = Bar(0, most=True)  # bytes
 
 # Once it is told to, writes blocks at their times. Each begins with the time of its write, in
 # nanoseconds on the clock that all processes of a machine share.
@@ -50,8 +53,9 @@ async def fanout(setting: Setting) -> list[Figure]:
     The job writes 1 MB/s in blocks of 10,000 bytes. One real server with the store that the run
     has, one real worker, which gathers output for up to 25 ms; each monitor has a connection
     of its own, and all are in this one process, whose cost is in every delay and not in the
-    server's share of a core. Of several, one reads nothing until the others have read all; its
-    delays do not count, and what it has missed does. Leaves out terminals and networks.
+    server's processor time. Of several, one reads nothing until the others have read all; its
+    delays do not count, and what it has missed does. Beside the processor time for each MB that
+    arrives: that of a bare server which echoes pieces of 64 KiB. Leaves out terminals and networks.
     """
     async with AsyncExitStack() as stack:
         served = await stack.enter_async_context(
@@ -63,6 +67,9 @@ async def fanout(setting: Setting) -> list[Figure]:
             for _ in range(max(COUNTS))
         ]
         crowds = [Watchers(setting.folder / "go", served, clients[:count]) for count in COUNTS]
+        echo = await stack.enter_async_context(echo_server(setting))
+        (channel,) = await stack.enter_async_context(channels_to(echo, setting))
+        bare = Bare(echo, channel)
         contenders = list[Contender]()
         for crowd in crowds:
             contenders.append(
@@ -75,12 +82,34 @@ async def fanout(setting: Setting) -> list[Figure]:
             )
         figures = await compare(
             "fanout",
-            contenders,
+            [*contenders, bare.contender()],
             rounds=setting.rounds,
             seconds=setting.seconds,
             dice=setting.dice("fanout"),
         )
-        return [*figures, *(each for crowd in crowds for each in crowd.figures())]
+        cost = bare.figure()
+        return [*figures, cost, *(each for crowd in crowds for each in crowd.figures(cost))]
+
+
+@dataclass(slots=True)
+class Bare:
+    """A server that echoes bytes on one stream."""
+
+    server: EchoServer
+    channel: grpc.aio.Channel
+    costs: list[float] = field(default_factory=list)  # milliseconds of a processor for each MB
+
+    def contender(self) -> Contender:
+        return Contender(name=STREAM, unit="MB/s", run=self._run, baseline=True)
+
+    async def _run(self, seconds: float) -> Sample:
+        start, meter = perf_counter(), Meter(self.server.process.pid)
+        megabytes = await stream_for(self.channel, seconds)
+        self.costs.append(1000 * meter.busy / megabytes)
+        return rate(megabytes, perf_counter() - start, busy=meter.busy)
+
+    def figure(self) -> Figure:
+        return replace(figure("fanout", f"{STREAM}, cost", self.costs, "ms/MB"), baseline=True)
 
 
 @dataclass(slots=True)
@@ -127,6 +156,7 @@ class Watchers:
     served: Served
     clients: Sequence[JobsClient]
     cores: list[float] = field(default_factory=list)  # that the server was busy on, in each run
+    costs: list[float] = field(default_factory=list)  # milliseconds of a processor for each MB
     missing: int = 0
     size: int = 0  # bytes that have arrived, at all of them
 
@@ -153,18 +183,22 @@ class Watchers:
                 os.write(go, b"!")
                 await asyncio.wait(watching[: len(quick)])
                 self.cores.append(meter.busy / (perf_counter() - start))
+                sent = sum(each.size for each in quick) / 1e6
+                self.costs.append(1000 * meter.busy / sent)
                 later.set()
         self.missing += sum(each.missing for each in monitors)
         self.size += sum(each.size for each in monitors)
         delays = [delay for each in quick for delay in each.delays]
         return latency(delays, resident=meter.resident)
 
-    def figures(self) -> list[Figure]:
+    def figures(self, bare: Figure) -> list[Figure]:
         """What else there is to say of all runs."""
-        bar = CORES_BAR if len(self.clients) == max(COUNTS) else None
+        bar = COST_BAR if len(self.clients) == max(COUNTS) else None
         lost = f"missing of {self.size:,} bytes, {self.name}"
+        cost = f"server's cost, {self.name}"
         return [
-            figure("fanout", f"server, {self.name}", self.cores, "cores", bar=bar),
+            figure("fanout", f"server, {self.name}", self.cores, "cores"),
+            figure("fanout", cost, self.costs, "ms/MB", against=[(bare, bar)]),
             figure("fanout", lost, [self.missing], "bytes", bar=LOST_BAR),
         ]
 

@@ -23,7 +23,7 @@ LINE_BYTES: Final = 40  # with its newline; a terminal adds a carriage return
 LINES_A_SECOND: Final = 300_000  # about as many as fit in a measurement are written
 LINES_MIN: Final = 2_000
 LINES_MAX: Final = 1_000_000
-BAR: Final = Bar(150_000)  # lines/s
+BAR: Final = Bar(0.2)  # of a bare reader
 
 
 async def lines(setting: Setting) -> list[Figure]:
@@ -53,8 +53,7 @@ async def lines(setting: Setting) -> list[Figure]:
                 name=f"lines of a job on {kind}, {store.name}",
                 unit="lines/s",
                 run=partial(_watched, client, served, writer, terminal),
-                against={bare.name: None},
-                bar=BAR,
+                against={bare.name: BAR},
             )
             contenders += [bare, job]
         return await compare(
