@@ -46,7 +46,6 @@ trees = pytest.mark.parametrize("tree", TREES)
 
 WORKER: Final = """
 import asyncio, sys
-from tests.zoo import SupervisorFixture, python, read_until, STUBBORN_DAEMON
 async def work(fixture):
     animal = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\\n" + STUBBORN_DAEMON
     process = await fixture.launch(*python(animal + "\\nimport time; time.sleep(1000)"))
@@ -225,10 +224,10 @@ def test_a_supervisor_s_death_is_told_to_what_runs_and_to_what_comes(
 def test_an_exit_that_follows_from_a_supervisor_s_death_is_not_told_as_the_command_s_own(
     tree: Tree,
 ) -> None:
-    async def scene(pen: Pen) -> None:
-        process = await pen.launch(*shell("echo $PPID; exec sleep 1000"))
+    async def scene(fixture: SupervisorFixture) -> None:
+        process = await fixture.launch(*shell("echo $PPID; exec sleep 1000"))
         watch = Watch([int(await read_until(process, b"\n"))])
-        os.kill(pen.supervisor.pid, signal.SIGKILL)
+        os.kill(fixture.supervisor.pid, signal.SIGKILL)
         watch.wait()  # the loop stands still until the shim has sent LOST and EXIT
         with pytest.raises(ProcessLost, match="supervisor"):
             await process.wait()
