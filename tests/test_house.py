@@ -20,8 +20,8 @@ COMPARISON = PACKAGE / "bench" / "comparison"  # a program of its own, in no whe
 # An import points down, or stays in its own folder; folders of one height are strangers.
 HEIGHT = {
     "": 0,
-    "files": 1,
     "model": 1,
+    "system": 2,
     "store": 2,
     "jobfile": 2,
     "blobs": 3,

@@ -21,9 +21,9 @@ from typing import Final, Self
 
 from airunner.cli.exit_codes import CommandFailed
 from airunner.cli.render.streams import printable
-from airunner.files.atomic import atomic_write, write_all
-from airunner.files.descent import Descent
 from airunner.model.artifacts import Artifact
+from airunner.system.atomic import atomic_write, write_all
+from airunner.system.descent import Descent
 
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _HINT: Final = "name another folder with --output, or replace existing files with --force"

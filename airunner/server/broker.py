@@ -25,7 +25,6 @@ from airunner.log.log import Log
 from airunner.model.errors import ShuttingDown, StaleLease
 from airunner.model.facts import CancelRequested, Enqueued, Event, Fact, Returned
 from airunner.model.jobs import Instant, Position, TaskToken, digest
-from airunner.server.clock import Clock
 from airunner.server.ids import Ids
 from airunner.server.outbox import EventListener, Outbox, OutboxStatistics
 from airunner.server.parking_lot import ParkingLot
@@ -33,6 +32,7 @@ from airunner.server.pins import Pins
 from airunner.server.watchers import Watchers, WatchersStatistics
 from airunner.server.workers.connected_workers import ConnectedWorkers
 from airunner.store.engine import Engine
+from airunner.system.clock import Clock
 
 T = TypeVar("T")
 

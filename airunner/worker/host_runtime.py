@@ -4,7 +4,6 @@
 a worker has spools and uploads and may have no sources; a local run has one folder of results.
 """
 
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -13,9 +12,8 @@ from typing import TYPE_CHECKING
 
 from structlog.typing import FilteringBoundLogger
 
-from airunner.model.jobs import Instant
+from airunner.system.clock import LoopClock
 from airunner.worker.attempt.runtime import Runtime
-from airunner.worker.clock import LoopClock
 from airunner.worker.process import Launcher
 from airunner.worker.spool.spools import MemorySpools, Spools
 from airunner.worker.workspace.folders import FolderWorkspaces
@@ -61,7 +59,7 @@ async def open_runtime(
         parts.push_async_callback(launcher.close)
         if uploads:
             parts.push_async_callback(uploads.close)
-        clock = LoopClock(Instant(time.time_ns() // 1_000_000))
+        clock = LoopClock()
         workspaces = FolderWorkspaces(
             options.folder,
             launcher,

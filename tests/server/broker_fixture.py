@@ -12,12 +12,12 @@ from airunner.model.reports import Chunk, Output, Stream
 from airunner.model.spec import JobSpec
 from airunner.server.broker import Broker
 from airunner.server.client_calls import ClientCalls
-from airunner.server.clock import LoopClock
 from airunner.server.outbox import EventListener
 from airunner.server.worker_calls import WorkerCalls
 from airunner.server.workers.leased_job import LeasedJob
 from airunner.store.engine import Engine
 from airunner.store.retention import Retention
+from airunner.system.clock import LoopClock
 from tests.support.ids import CountingIds
 
 MINUTE = Millis(60_000)

@@ -5,8 +5,8 @@ import re
 import uuid
 
 from airunner.model.jobs import Instant
-from airunner.server.clock import LoopClock
 from airunner.server.ids import RandomIds
+from airunner.system.clock import LoopClock
 from tests.support.loop import virtually
 
 

@@ -23,15 +23,15 @@ from airunner.model.protocol.worker_protocol import FromServer, FromWorker
 from airunner.server.artifacts import ArtifactService, blob_remover
 from airunner.server.broker import Broker
 from airunner.server.client_calls import ClientCalls
-from airunner.server.clock import LoopClock
 from airunner.server.ids import Ids
 from airunner.server.replay import replay
 from airunner.server.workers.worker_session import Session
 from airunner.store.engine import Engine
 from airunner.store.retention import Retention
+from airunner.system.clock import LoopClock
+from airunner.system.clock import LoopClock as WorkerClock
 from airunner.wire.client.jobs_client import EventBatch
 from airunner.worker.attempt.runtime import Runtime
-from airunner.worker.clock import LoopClock as WorkerClock
 from airunner.worker.worker import Worker, WorkerOptions
 from tests.simulation.artifacts import BYTES_PER_JOB, DiskDepot, Leaving
 from tests.simulation.commands import Theatre

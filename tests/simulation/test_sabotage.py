@@ -24,9 +24,9 @@ from airunner.model.steps import StepStatus
 from airunner.server.artifacts import ArtifactService
 from airunner.server.broker import Broker
 from airunner.server.client_calls import ClientCalls
-from airunner.server.clock import LoopClock
 from airunner.server.worker_calls import WorkerCalls
 from airunner.server.workers.worker_session import Session
+from airunner.system.clock import LoopClock
 from airunner.wire.client.jobs_client import EventBatch
 from airunner.worker.process import Command
 from airunner.worker.spool.spool import Spool

@@ -20,8 +20,8 @@ from airunner.server.broker import Broker
 from airunner.server.client_calls import ClientCalls
 from airunner.server.workers.worker_session import Session
 from airunner.store.retention import Retention
+from airunner.system.clock import LoopClock
 from airunner.worker.attempt.runtime import Runtime
-from airunner.worker.clock import LoopClock
 from airunner.worker.worker import Worker, WorkerOptions
 from tests.server.broker_fixture import SlowLog, served
 from tests.support.channel import End, channel_pair
@@ -86,7 +86,7 @@ class WorkerFixture:
         place = Runtime(
             launcher=self.stage,
             workspaces=self.rooms,
-            clock=LoopClock(Instant(0)),
+            clock=LoopClock(epoch=Instant(0)),
             log=log,
             spools=MemoryDiskSpools(self.disk),
         )

@@ -15,8 +15,8 @@ from airunner.bench.load.processes import completed
 from airunner.bench.report.figures import Bar, Figure, Sample, rate
 from airunner.bench.report.rounds import Contender, compare
 from airunner.bench.setting import Setting
-from airunner.files.descent import FOLDER
 from airunner.model.limits import KIB, MIB
+from airunner.system.descent import FOLDER
 from airunner.worker.workspace.sources.copy import SourceCopy
 from airunner.worker.workspace.sources.snapshot import StagedSnapshot
 

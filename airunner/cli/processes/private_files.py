@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from airunner.cli.exit_codes import CommandFailed
-from airunner.files.atomic import atomic_write, write_all
+from airunner.system.atomic import atomic_write, write_all
 
 
 def make_private_folder(folder: Path) -> None:

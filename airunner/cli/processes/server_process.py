@@ -29,13 +29,13 @@ from airunner.cli.processes.storage import (
 from airunner.server.artifacts import ArtifactService, blob_remover
 from airunner.server.auth import Authenticator
 from airunner.server.broker import Broker
-from airunner.server.clock import LoopClock
 from airunner.server.grpc.server import GrpcServer
 from airunner.server.ids import RandomIds
 from airunner.server.job_log_lines import log_job_events
 from airunner.server.replay import replay
 from airunner.store.engine import Engine
 from airunner.store.retention import Retention
+from airunner.system.clock import LoopClock
 
 # gc.set_threshold(): allocations before a collection of generation 0, of generation 1, of
 # generation 2. The server's state has no cycles, so frequent collections do not pay: Python's

@@ -21,13 +21,13 @@ from typing import Final
 
 import apsw
 
-from airunner.files.sync import sync
 from airunner.log.log import LogRefused
 from airunner.log.sqlite.damage import reported_as_damage
 from airunner.log.sqlite.repair.artifacts import Copied, copy, new_folder, stored_artifacts
 from airunner.log.sqlite.schema import connect
 from airunner.log.sqlite.snapshot import snapshot
 from airunner.log.sqlite.wal import scan, wal_of
+from airunner.system.sync import sync
 
 _STEP_PAGES: Final = 512  # 4 MiB of a log's pages
 

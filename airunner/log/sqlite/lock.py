@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from airunner.files.lock import try_lock
 from airunner.log.log import LogRefused
+from airunner.system.lock import try_lock
 
 _PID_BYTES_MAX: Final = 32
 

@@ -30,9 +30,9 @@ from typing import Final
 import apsw
 from apsw import sqlite_extra
 
-from airunner.files.sync import sync
 from airunner.log.log import LogRefused
 from airunner.model.limits import KIB
+from airunner.system.sync import sync
 
 APPLICATION_ID: Final = 0x61697272  # "airr"
 FORMAT: Final = 1  # of the file, its user_version

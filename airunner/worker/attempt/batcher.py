@@ -29,7 +29,7 @@ from typing import Final
 from airunner.model.jobs import Instant
 from airunner.model.limits import BATCH_BYTES_MAX, BATCH_MILLIS_MAX
 from airunner.model.reports import Chunk, Output, OutputCut, Report, Stream
-from airunner.worker.clock import Clock
+from airunner.system.clock import Clock
 from airunner.worker.process import READ_BYTES_MAX, Process
 
 GATHER_MILLIS: Final = 2  # minimum time from a batch's first byte to its sending

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from structlog.typing import FilteringBoundLogger
 
 from airunner.model.jobs import TaskToken
-from airunner.worker.clock import Clock
+from airunner.system.clock import Clock
 from airunner.worker.process import Launcher
 from airunner.worker.spool.spools import MemorySpools, Spools
 from airunner.worker.workspace.workspace import ArtifactSink, Workspaces

@@ -1,7 +1,7 @@
 """A worker's spools on disk, below the root folder that successive workers share.
 
     ROOT/spools-SERVER-xxxxxxxx/       0700, one for each worker, locked while the worker lives
-                                       (files/locked_folder.py)
+                                       (system/locked_folder.py)
         alive                          a named pipe that the worker, its supervisor and its shims hold
                                        open for writing
         JOB.ATTEMPT-xxxxxxxx/          one for each attempt (disk_spool.py)
@@ -38,7 +38,6 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from airunner.files.locked_folder import LockedFolder
 from airunner.model.limits import (
     REFUSED_BYTES_MAX,
     REFUSED_SPOOLS_MAX,
@@ -46,6 +45,7 @@ from airunner.model.limits import (
     VISIBILITY_SECONDS_MAX,
 )
 from airunner.model.protocol.worker_protocol import Assignment
+from airunner.system.locked_folder import LockedFolder
 from airunner.worker.spool.disk_spool import DiskSpool
 from airunner.worker.spool.lease_file import read_final, read_lease, write_lease
 from airunner.worker.spool.spool import FinalReport, Spool, SpoolDamaged

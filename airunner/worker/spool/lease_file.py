@@ -17,9 +17,9 @@ from zlib import crc32
 import msgspec
 from msgspec import structs
 
-from airunner.files.atomic import atomic_write, write_all
 from airunner.model.errors import InvalidRequest
 from airunner.model.protocol.worker_protocol import Assignment
+from airunner.system.atomic import atomic_write, write_all
 from airunner.worker.spool.spool import FinalReport, SpoolDamaged
 
 LEASE: Final = "lease"

@@ -1,6 +1,6 @@
 """Workspaces in folders on the worker's disk.
 
-    ROOT/worker-xxxxxxxx/            0700, one for each worker (files/locked_folder.py)
+    ROOT/worker-xxxxxxxx/            0700, one for each worker (system/locked_folder.py)
         JOB.ATTEMPT-xxxxxxxx/       0700, fresh for each attempt
             checkout/               working directory: a clone, a copy of a source, or empty
             home/                   the command's HOME
@@ -9,7 +9,7 @@
 With `keep`, workspaces are created in ROOT itself, and never removed.
 
 The removal is thorough, since a job may leave any file: trees that are read-only or nested too
-deeply for shutil are removed by files/removal.py. Files that cannot be removed, such as another
+deeply for shutil are removed by system/removal.py. Files that cannot be removed, such as another
 user's, stay, and the worker's log names the workspace. The removal follows no link, not even a
 link in the place of the workspace itself.
 
@@ -29,14 +29,14 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from airunner.files.descent import FOLDER
-from airunner.files.locked_folder import LockedFolder
-from airunner.files.removal import remove_tree
 from airunner.model.jobs import Job
 from airunner.model.limits import KIB
 from airunner.model.reports import Remark, Report
 from airunner.model.steps import Step
-from airunner.worker.clock import Clock
+from airunner.system.clock import Clock
+from airunner.system.descent import FOLDER
+from airunner.system.locked_folder import LockedFolder
+from airunner.system.removal import remove_tree
 from airunner.worker.environment import git_environment
 from airunner.worker.process import Launcher
 from airunner.worker.workspace.fingerprint import FOLDERS, Fingerprint

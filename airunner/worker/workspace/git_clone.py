@@ -6,7 +6,7 @@ from airunner.model.jobs import Millis
 from airunner.model.reports import CloneEnded, CloneFailed, CloneProgressed, CloneStarted, Report
 from airunner.model.repositories import is_local
 from airunner.model.spec import JobSpec
-from airunner.worker.clock import Clock
+from airunner.system.clock import Clock
 from airunner.worker.process import Launcher
 from airunner.worker.workspace.git import Git, GitFailed
 from airunner.worker.workspace.workspace import CheckoutFailed

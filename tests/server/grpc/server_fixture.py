@@ -25,12 +25,12 @@ from airunner.log.memory import MemoryLog
 from airunner.server.artifacts import ArtifactService, blob_remover
 from airunner.server.auth import Authenticator, JwtAuthenticator, NoAuth, sign_token
 from airunner.server.broker import Broker
-from airunner.server.clock import LoopClock
 from airunner.server.grpc.server import GrpcServer
 from airunner.server.ids import RandomIds
 from airunner.server.job_log_lines import log_job_events
 from airunner.server.policy import Role
 from airunner.store.engine import replayed
+from airunner.system.clock import LoopClock
 from airunner.wire.client.endpoint import Endpoint, dial
 from airunner.wire.job.v1.job_pb2_grpc import JobEventsServiceStub, JobServiceStub
 

@@ -7,12 +7,12 @@ from airunner.model.jobs import Instant
 from airunner.model.limits import BATCH_BYTES_MAX, BATCH_MILLIS_MAX
 from airunner.model.reports import Output, OutputCut, Report, Stream
 from airunner.model.spec import ProcessType, TerminalSize
+from airunner.system.clock import LoopClock
 from airunner.worker.attempt.batcher import (
     GATHER_MILLIS,
     MERGE_MILLIS,
     Batcher,
 )
-from airunner.worker.clock import LoopClock
 from airunner.worker.process import Command
 from tests.promises import holds, promise
 from tests.support.fake_commands import Actor, Script, Stage
@@ -56,7 +56,7 @@ async def pumped(script: Script, *, limit: int = PLENTY, seconds: float = 0) -> 
         stage = Stage(tasks)
         stage.scripts["x"] = script
         actor = await stage.launch(COMMAND)
-        await Batcher(desk.take, LoopClock(Instant(0)), limit).pump(actor)
+        await Batcher(desk.take, LoopClock(epoch=Instant(0)), limit).pump(actor)
     return desk, actor
 
 
@@ -194,7 +194,9 @@ async def test_nothing_is_read_while_what_was_read_is_not_taken() -> None:
         stage = Stage(tasks)
         stage.scripts["x"] = script
         actor = await stage.launch(COMMAND)
-        pump = tasks.create_task(Batcher(desk.take, LoopClock(Instant(0)), PLENTY).pump(actor))
+        pump = tasks.create_task(
+            Batcher(desk.take, LoopClock(epoch=Instant(0)), PLENTY).pump(actor)
+        )
         await asyncio.sleep(59)
         assert len(desk.reports) == 1
         assert actor.written < 5 * BATCH_BYTES_MAX

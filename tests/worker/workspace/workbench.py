@@ -11,7 +11,7 @@ from msgspec import structs
 from airunner.model.jobs import Instant, Job, JobId, Position
 from airunner.model.reports import CloneFailed, Report
 from airunner.model.spec import JobSpec
-from airunner.worker.clock import LoopClock
+from airunner.system.clock import LoopClock
 from airunner.worker.workspace.folders import FolderWorkspace, FolderWorkspaces
 from airunner.worker.workspace.workspace import CheckoutFailed
 from tests.zoo import PATH, SECONDS_MAX, SupervisorFixture
@@ -37,7 +37,7 @@ class Bench:
         self.folders = FolderWorkspaces(
             root,
             fixture.supervisor,
-            LoopClock(Instant(0)),
+            LoopClock(epoch=Instant(0)),
             environment={"PATH": PATH, "HOME": str(root.parent), "ZOO": fixture.tag},
             log=structlog.wrap_logger(None, processors=[self._note]),
             keep=keep,

@@ -24,7 +24,6 @@ from typing import Any, Final
 
 import apsw
 
-from airunner.files.sync import sync
 from airunner.log.log import LogRefused
 from airunner.log.records import FACTS
 from airunner.log.sqlite.backup import new
@@ -44,6 +43,7 @@ from airunner.log.sqlite.rows import (
 from airunner.log.sqlite.schema import APPLICATION_ID, checksum_vfs, connect, create, use_wal
 from airunner.model.facts import Forgotten, OutputDropped
 from airunner.model.limits import MIB
+from airunner.system.sync import sync
 
 Tell = Callable[[str], None]
 

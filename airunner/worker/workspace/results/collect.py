@@ -23,9 +23,9 @@ from functools import partial
 from threading import Event
 from typing import BinaryIO, Final
 
-from airunner.files.descent import Descent
-from airunner.files.serial_thread import SerialThread
 from airunner.model.artifacts import Artifact
+from airunner.system.descent import Descent
+from airunner.system.serial_thread import SerialThread
 from airunner.worker.workspace.results.errors import Errors
 from airunner.worker.workspace.results.folder_sink import PIECE_BYTES
 from airunner.worker.workspace.results.patterns import Patterns

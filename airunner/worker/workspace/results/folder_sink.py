@@ -12,10 +12,10 @@ from functools import partial
 from threading import Event
 from typing import BinaryIO, Final
 
-from airunner.files.atomic import atomic_write, write_all
-from airunner.files.descent import Descent
-from airunner.files.serial_thread import SerialThread
 from airunner.model.artifacts import Artifact
+from airunner.system.atomic import atomic_write, write_all
+from airunner.system.descent import Descent
+from airunner.system.serial_thread import SerialThread
 from airunner.worker.workspace.workspace import NotStored
 
 PIECE_BYTES: Final = 1 << 20

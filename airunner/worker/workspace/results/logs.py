@@ -22,9 +22,9 @@ from operator import itemgetter
 from threading import Lock
 from typing import Final
 
-from airunner.files.atomic import write_all
-from airunner.files.serial_thread import SerialThread
 from airunner.model.limits import RESULTS_PENDING_BYTES_MAX, RESULTS_STALL_SECONDS_MAX
+from airunner.system.atomic import write_all
+from airunner.system.serial_thread import SerialThread
 
 # O_NONBLOCK: a named pipe in the place of the log must not block the thread
 _APPEND: Final = (

@@ -27,12 +27,12 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from airunner.files.atomic import atomic_write, write_all
-from airunner.files.descent import FOLDER
-from airunner.files.lock import is_named
-from airunner.files.removal import remove_tree
-from airunner.files.serial_thread import SerialThread
 from airunner.model.limits import RESULTS_STALL_SECONDS_MAX
+from airunner.system.atomic import atomic_write, write_all
+from airunner.system.descent import FOLDER
+from airunner.system.lock import is_named
+from airunner.system.removal import remove_tree
+from airunner.system.serial_thread import SerialThread
 from airunner.worker.workspace.results.folder_sink import FolderSink
 from airunner.worker.workspace.results.logs import STALLED, Logs
 from airunner.worker.workspace.results.manifest import manifest

@@ -21,8 +21,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from airunner.files.descent import Descent
 from airunner.model.limits import ARTIFACT_PATH_BYTES_MAX, ARTIFACTS_MAX
+from airunner.system.descent import Descent
 from airunner.worker.workspace.results.errors import Errors
 from airunner.worker.workspace.results.patterns import Patterns
 from airunner.worker.workspace.sources.snapshot import StagedSnapshot

@@ -27,8 +27,8 @@ from threading import Event
 from time import monotonic
 from typing import Final
 
-from airunner.files.descent import Descent
 from airunner.model.limits import KIB, MIB
+from airunner.system.descent import Descent
 from airunner.worker.workspace.sources.snapshot import StagedSnapshot
 from airunner.worker.workspace.sources.source_names import is_reserved, printable_path
 from airunner.worker.workspace.workspace import SetupFailed

@@ -20,11 +20,11 @@ from pathlib import Path
 from threading import Event
 from typing import Final
 
-from airunner.files.serial_thread import SerialThread
 from airunner.model.jobs import Job, Millis
 from airunner.model.reports import Remark, Report
 from airunner.model.units import show_count, show_duration, show_size
-from airunner.worker.clock import Clock
+from airunner.system.clock import Clock
+from airunner.system.serial_thread import SerialThread
 from airunner.worker.workspace.sources.copy import PROGRESS_SECONDS, CopyStats, SourceCopy
 from airunner.worker.workspace.sources.job_json import JobJson, read_job_json
 from airunner.worker.workspace.sources.snapshot import StagedSnapshot

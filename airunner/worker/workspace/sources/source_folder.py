@@ -9,7 +9,7 @@ import errno
 import os
 from pathlib import Path
 
-from airunner.files.descent import FOLDER, Descent
+from airunner.system.descent import FOLDER, Descent
 from airunner.worker.workspace.workspace import SetupFailed
 
 

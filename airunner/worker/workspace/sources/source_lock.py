@@ -22,7 +22,7 @@ import stat
 from contextlib import suppress
 from typing import Final
 
-from airunner.files.lock import is_named, try_lock
+from airunner.system.lock import is_named, try_lock
 from airunner.worker.workspace.sources.source_names import LOCK
 from airunner.worker.workspace.workspace import SetupFailed
 

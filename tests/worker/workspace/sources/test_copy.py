@@ -12,8 +12,8 @@ from threading import Event
 
 import pytest
 
-from airunner.files.descent import FOLDER
 from airunner.model.limits import MIB
+from airunner.system.descent import FOLDER
 from airunner.worker.workspace.sources.copy import LEFT_OUT_NAMED, CopyStats, SourceCopy, Stopped
 from airunner.worker.workspace.sources.snapshot import StagedSnapshot
 from airunner.worker.workspace.workspace import SetupFailed

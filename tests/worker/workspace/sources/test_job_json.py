@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from airunner.files.descent import FOLDER
 from airunner.model import limits
 from airunner.model.spec import JobSpec
 from airunner.model.steps import Step
+from airunner.system.descent import FOLDER
 from airunner.worker.workspace.sources.job_json import parse_job_json, read_job_json
 from airunner.worker.workspace.workspace import SetupFailed
 from tests.promises import promise

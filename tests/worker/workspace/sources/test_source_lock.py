@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from airunner.files.descent import FOLDER
+from airunner.system.descent import FOLDER
 from airunner.worker.workspace.sources.source_lock import SourceLock
 from airunner.worker.workspace.sources.source_names import LOCK
 from airunner.worker.workspace.workspace import SetupFailed

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from airunner.files.descent import FOLDER
 from airunner.model.jobs import Instant, Job, JobId, Outcome, Position, Reason
 from airunner.model.reports import Remark
 from airunner.model.spec import JobSpec
 from airunner.model.steps import Step, StepStatus
+from airunner.system.descent import FOLDER
 from airunner.worker.workspace.folders import FolderWorkspace
 from airunner.worker.workspace.sources.source import Source
 from airunner.worker.workspace.sources.source_names import LOCK

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from airunner.files.atomic import atomic_write, write_all
+from airunner.system.atomic import atomic_write, write_all
 
 
 def write(path: Path, data: bytes, *, replace: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""The server's clock, driven by the event loop."""
+"""The clock of a server or a worker, driven by the event loop."""
 
 import asyncio
 import time
@@ -14,9 +14,10 @@ class Clock(Protocol):
 class LoopClock:
     """Wall time at the start plus the event loop's time since.
 
-    The clock never goes back, even if NTP sets the wall clock back. A test that replaces the loop's
-    time replaces every time. `floor` is the time of the last event in the log: if the wall clock was
-    set back while the server was down, the clock starts there.
+    The clock never goes back, even if NTP sets the wall clock back, so no change of the wall clock ends
+    a lease. A test that replaces the loop's time replaces every time. `epoch` is the wall time at the
+    start, by default the system's. `floor` is the time of the last event in the log: if the wall clock
+    was set back while the server was down, the clock starts there.
     """
 
     def __init__(self, *, epoch: Instant | None = None, floor: Instant | None = None) -> None:

@@ -10,7 +10,7 @@ import os
 import stat
 from contextlib import suppress
 
-from airunner.files.descent import FOLDER
+from airunner.system.descent import FOLDER
 
 _PATH = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from airunner.files.lock import is_named, try_lock
+from airunner.system.lock import is_named, try_lock
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def test_a_folder_can_be_locked(tmp_path: Path) -> None:
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     program = (
-        "import os, sys; from airunner.files.lock import try_lock; "
+        "import os, sys; from airunner.system.lock import try_lock; "
         "print(try_lock(os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)), flush=True); input()"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "lock")]

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from airunner.files.lock import is_named, try_lock
+from airunner.system.lock import is_named, try_lock
 
 PREFIX: Final = "worker-"  # names of removable folders; all other names below the root are kept
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airunner.files.descent import FOLDER, Descent
+from airunner.system.descent import FOLDER, Descent
 
 DEPTH = 1_500  # more folders than descriptors
 
