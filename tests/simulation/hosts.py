@@ -210,7 +210,7 @@ class WorkerLife:
             workspaces=leaving.rooms,
             uploads=leaving.uploads,
             spools=spools,
-            clock=WorkerClock(wall),
+            clock=WorkerClock(epoch=wall),
             log=structlog.wrap_logger(None, processors=[self._note]),
         )
         self.worker = Worker(options, lambda: connect(self), place, dice)
