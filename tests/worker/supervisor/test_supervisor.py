@@ -46,6 +46,7 @@ trees = pytest.mark.parametrize("tree", TREES)
 
 WORKER: Final = """
 import asyncio, sys
+from tests.zoo import SupervisorFixture, python, read_until, STUBBORN_DAEMON
 async def work(fixture):
     animal = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\\n" + STUBBORN_DAEMON
     process = await fixture.launch(*python(animal + "\\nimport time; time.sleep(1000)"))
