@@ -13,20 +13,22 @@ from tests.mutations.mutation import Mutation
 from tests.mutations.mutations import MUTATIONS
 
 SECONDS_MAX: Final = 120.0  # for one test; a test that hangs has noticed, too
+ALL_SECONDS_MAX: Final = 600.0  # for all tests, while no rule is broken
 
 
-def run(copy: Copy, *tests: str) -> int | None:
-    """The exit code of pytest; None: it did not end in time."""
+def run(copy: Copy, *tests: str, seconds: float) -> tuple[int | None, str]:
+    """The exit code of pytest, None if it did not end in time, and the output."""
     try:
-        return copy.run("pytest", "-q", "-x", *tests, seconds=SECONDS_MAX).returncode
+        done = copy.run("pytest", "-q", "-x", *tests, seconds=seconds)
     except subprocess.TimeoutExpired:
-        return None
+        return None, f"no end within {seconds:g} s\n"
+    return done.returncode, done.stdout + done.stderr
 
 
 def verdict(copy: Copy, mutation: Mutation) -> str:
     """CAUGHT if the test of a mutation fails with it."""
     with copy.mutated(mutation):
-        code = run(copy, mutation.test)
+        code, _ = run(copy, mutation.test, seconds=SECONDS_MAX)
     match code:
         case 0:
             return "SURVIVED"
@@ -43,8 +45,10 @@ def main() -> int:
     chosen = [each for each in MUTATIONS if not words or any(word in each.name for word in words)]
     with tempfile.TemporaryDirectory(prefix="mutations-") as folder:
         copy = Copy(Path(folder) / "copy")
-        if code := run(copy, *dict.fromkeys(each.test for each in chosen)):
-            print(f"the tests fail ({code}) although nothing is broken")
+        tests = dict.fromkeys(each.test for each in chosen)
+        code, output = run(copy, *tests, seconds=ALL_SECONDS_MAX)
+        if code != 0:
+            print(f"{output}the tests fail ({code}) although no rule is broken")
             return 1
         bad = 0
         for mutation in chosen:
