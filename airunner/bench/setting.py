@@ -1,4 +1,4 @@
-"""What a run of the bench is given, and what it says of the machine that it ran on."""
+"""The settings of a bench run, and the description of the machine for the run's header."""
 
 import os
 import platform
@@ -19,14 +19,14 @@ from airunner.wire.client.jobs_client import JobsClient
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
-    """Where a measured server keeps its jobs."""
+    """The store of a measured server: the memory log or a SQLite file."""
 
-    name: str  # as figures say it
+    name: str  # in the names of figures
     path: Path | None = None  # None: memory
     fsync: str = ""
 
     def arguments(self) -> tuple[str, ...]:
-        """Of `airunner server`."""
+        """The arguments of `airunner server` that select this store."""
         if self.path is None:
             return ("--store", "memory")
         return ("--store", f"sqlite:{self.path}", "--fsync", self.fsync)
@@ -34,34 +34,35 @@ class Store:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What a run needs from its surroundings. `certs` has what `airunner certs` makes."""
+    """Sizes, folders and connections of a run. `certs` holds the output of `airunner certs`."""
 
-    seconds: float  # for each measurement in each round
+    seconds: float  # the length of each measurement in each round
     rounds: int
-    clients: tuple[int, ...]  # how many at once, where a scenario has several
+    clients: tuple[int, ...]  # numbers of concurrent clients, for scenarios with several
     slots: int  # of the real worker
-    durable: bool  # where a scenario has one store: SQLite, not memory
-    fsyncs: tuple[str, ...]  # of SQLite, at least one; the first where a scenario has one
-    jobs: int  # where a scenario has many
-    output_bytes: int  # where a scenario has much
+    durable: bool  # scenarios with a single store use SQLite (True) or memory (False)
+    fsyncs: tuple[str, ...]  # fsync modes of SQLite, at least one; single-mode scenarios use [0]
+    jobs: int  # the number of jobs, for scenarios with many
+    output_bytes: int  # the size of the output, for scenarios with large output
     seed: int
-    folder: Path  # an empty one, on the disk that is measured
+    folder: Path  # an empty folder on the measured disk
     certs: Path
-    environment: Mapping[str, str]  # of the processes that it starts
-    client: Callable[[str], AbstractAsyncContextManager[JobsClient]]  # for an address
-    connect: Callable[[str], Awaitable[Channel[FromWorker, FromServer]]]  # a worker's stream
+    environment: Mapping[str, str]  # of the processes that the bench starts
+    client: Callable[[str], AbstractAsyncContextManager[JobsClient]]  # opens a client: address
+    connect: Callable[[str], Awaitable[Channel[FromWorker, FromServer]]]  # opens a worker stream
 
     def dice(self, scenario: str) -> Random:
-        """The same for the same seed, whichever scenarios run beside it."""
-        return Random(f"{self.seed} {scenario}")  # noqa: S311  # nothing is secret here
+        """The random numbers of a scenario: they depend on the seed and the scenario alone."""
+        return Random(f"{self.seed} {scenario}")  # noqa: S311  # no secret depends on them
 
     def sqlite(self, scenario: str, fsync: str | None = None) -> Store:
-        """A durable store in a file of the scenario's own."""
+        """A durable store in a file that no other scenario uses."""
         fsync = fsync or self.fsyncs[0]
         path = self.folder / f"{scenario}-{fsync}.db"
         return Store(name=f"SQLite {fsync}", path=path, fsync=fsync)
 
     def store(self, scenario: str) -> Store:
+        """The store of a scenario that measures a single store: `durable` decides."""
         return self.sqlite(scenario) if self.durable else MEMORY
 
 
@@ -69,7 +70,7 @@ MEMORY = Store(name="memory")
 
 
 def header(setting: Setting) -> Mapping[str, str]:
-    """What figures of two runs must have in common to be compared, as words."""
+    """The conditions of a run as text; figures of two runs compare if the conditions are equal."""
     return {
         "machine": f"{platform.system()} {platform.release()} {platform.machine()}, "
         f"{os.cpu_count()} x {processor() or 'processor'}",

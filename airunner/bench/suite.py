@@ -1,7 +1,8 @@
-"""Every scenario there is, by name, in the order in which all of them run.
+"""The table of all scenarios by name, in the order in which a whole run measures them.
 
-A scenario is a function whose docstring says what it measures and what it leaves out. It has
-its baselines measured beside its figures, and leaves nothing behind.
+A scenario is a function. Its docstring describes the measurement and the costs that the
+measurement leaves out. A scenario measures its baselines in the same rounds as its figures, and
+leaves no file and no process behind.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -54,11 +55,11 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
 async def measure(
     setting: Setting, names: Iterable[str]
 ) -> AsyncIterator[tuple[str, list[Figure]]]:
-    """The figures of each of these scenarios, as soon as they are known."""
+    """Runs the named scenarios in turn; yields the figures of each scenario when it ends."""
     for name in names:
         yield name, await SCENARIOS[name](setting)
 
 
 def summary(name: str) -> str:
-    """The first sentence of what a scenario measures."""
+    """The first line of a scenario's docstring, which describes the measurement."""
     return (SCENARIOS[name].__doc__ or "").partition("\n")[0]

@@ -1,4 +1,4 @@
-"""Processes without airunner: started, read to their end and waited for, one after the other."""
+"""The baseline of process starts without airunner: spawn, read the output to its end, wait."""
 
 import asyncio
 import errno
@@ -29,10 +29,10 @@ def terminal_spawn(setting: Setting) -> Contender:
 def read_all(
     arguments: Sequence[str], environment: Mapping[str, str], *, terminal: bool = False
 ) -> int:
-    """Run a program, read what it writes to its end, and wait; how many bytes that were.
+    """Runs a program, reads its output to the end and waits for it; returns the output's bytes.
 
-    It has a pipe for stdout and another for stderr, on which it writes little; or a session with a
-    terminal of its own.
+    The program has a pipe for stdout and a pipe for stderr, or, if `terminal`, a session with a
+    terminal of its own. It must write little to stderr: stderr is read after stdout.
     """
     return (
         _read_terminal(arguments, environment) if terminal else _read_pipes(arguments, environment)
@@ -49,7 +49,7 @@ async def _spawns(environment: Mapping[str, str], terminal: bool, seconds: float
 
 
 def _spawn(environment: Mapping[str, str], terminal: bool, seconds: float) -> Sample:
-    """Leaves out control groups, workspaces and everybody who would be told."""
+    """Spawns processes in turn. Leaves out control groups, workspaces and reports to a server."""
     count, start = 0, perf_counter()
     while perf_counter() < start + seconds:
         read_all(TRUE, environment, terminal=terminal)
@@ -86,7 +86,7 @@ def _read_terminal(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         arguments[0],
         tuple(arguments),
         environment,
-        setsid=True,  # so that the terminal that it opens first is its own
+        setsid=True,  # the terminal that it opens first becomes its controlling terminal
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.ttyname(theirs), os.O_RDWR, 0),
             (os.POSIX_SPAWN_DUP2, 0, 1),
@@ -96,24 +96,24 @@ def _read_terminal(arguments: Sequence[str], environment: Mapping[str, str]) -> 
     os.close(theirs)
     try:
         size = _drain(ours)
-        _reap(pid)  # first, or its terminal might hang up on it while it still ends
+        _reap(pid)  # before close(): a closed terminal hangs up on a process that still runs
         return size
     finally:
         os.close(ours)
 
 
 def _drain(file: int) -> int:
-    """Read until nobody can write any more; how many bytes there were."""
+    """Reads until every writer has closed the file; returns the number of bytes."""
     size = 0
     try:
         while piece := os.read(file, _READ_BYTES):
             size += len(piece)
     except OSError as error:
-        if error.errno != errno.EIO:  # as a terminal says that nobody has it open any more
+        if error.errno != errno.EIO:  # a terminal that no process has open any more
             raise
     return size
 
 
 def _reap(pid: int) -> None:
     _, status = os.waitpid(pid, 0)
-    assert status == 0, f"it ended with status {status}"
+    assert status == 0, f"the process ended with status {status}"

@@ -1,8 +1,7 @@
-"""Bare SQLite: what one thread that does nothing else can commit and read.
+"""The baseline of bare SQLite: the rows that one dedicated thread can commit and read.
 
-The same file settings as a durable log has (write-ahead log, page size, fsync mode), one
-table with nothing but rows of the size that a log's have. No index, no checksums, no
-encoding, no second thread.
+The file has the settings of a durable log (write-ahead log, page size, fsync mode). Its single
+table has rows of the size of a log's rows. No index, no checksums, no encoding, no second thread.
 """
 
 import os
@@ -18,12 +17,12 @@ import apsw
 from airunner.bench.report.figures import Sample, rate
 from airunner.log.sqlite.schema import PAGE_BYTES
 
-_CHECKPOINT_PAGES: Final = 1_000  # of the write-ahead log; SQLite's own default
-_CHANGES: Final = Struct("=8xI")  # of an index of a write-ahead log: its count of transactions
+_CHECKPOINT_PAGES: Final = 1_000  # of the write-ahead log; SQLite's default
+_CHANGES: Final = Struct("=8xI")  # the transaction counter (iChange) in a wal-index header
 
 
 class BareTable:
-    """A table in a file of its own, in a folder that exists."""
+    """A SQLite table in a file of its own. The folder of `path` must exist."""
 
     def __init__(self, path: Path, *, fsync: str) -> None:
         self._connection = apsw.Connection(str(path))
@@ -40,11 +39,11 @@ class BareTable:
         self._connection.close()
 
     def commit(self, seconds: float, *, batch: float, size: int) -> Sample:
-        """Rows a second, in transactions of so many on average."""
+        """Measures committed rows a second, with `batch` rows of `size` bytes a transaction on average."""
         row = (os.urandom(size),)
         rows, start, times = 0, perf_counter(), list[float]()
         while (now := perf_counter()) < start + seconds:
-            # So that the average is right though each is whole.
+            # A transaction has a whole number of rows; this number keeps the average at `batch`.
             some = max(1, round((len(times) + 1) * batch) - rows)
             with self._connection:
                 self._connection.executemany(
@@ -56,26 +55,26 @@ class BareTable:
         return replace(sample, note=f"{batch:.1f} rows a transaction")
 
     def fill(self, sizes: Sequence[int]) -> None:
-        """Add rows of these sizes, in one transaction."""
+        """Adds rows of these sizes in bytes, in one transaction."""
         with self._connection:
             self._connection.executemany(
                 "INSERT INTO rows(record) VALUES(zeroblob(?))", [(size,) for size in sizes]
             )
 
     def scan(self) -> int:
-        """Read every row, in order; how many there are."""
+        """Reads every row in order; returns the number of rows."""
         return sum(1 for _ in self._connection.execute("SELECT * FROM rows ORDER BY place"))
 
 
 def row_bytes(row: Sequence[str | bytes | int]) -> int:
-    """What a row holds, with 8 bytes for each number."""
+    """The bytes of a row's values; a number counts as 8 bytes."""
     return sum(8 if isinstance(value, int) else len(value) for value in row)
 
 
 def transactions(path: Path) -> int:
-    """How many transactions a log in write-ahead mode, which is open somewhere, has counted.
+    """The number of transactions of an open log in write-ahead mode, from its wal-index.
 
-    Wraps at 2**32, and begins anew when the first to open the file does.
+    The counter wraps at 2**32, and restarts when the first connection opens the file.
     """
     with path.with_name(f"{path.name}-shm").open("rb") as index:
         return int(_CHANGES.unpack(index.read(_CHANGES.size))[0])

@@ -1,4 +1,4 @@
-"""What gRPC can do on this machine without airunner, in the same run: calls and streams over TLS.
+"""The baselines of bare gRPC over TLS in the same run: unary calls and streams without airunner.
 
 A number without its baseline says more about the machine than about the program.
 """
@@ -26,25 +26,28 @@ Echo: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]"
 Stream: TypeAlias = "grpc.aio.StreamStreamMultiCallable[bytes, bytes]"
 
 PIECE: Final = bytes(64 * 1024)
-WINDOW: Final = 32  # pieces on their way
+WINDOW: Final = 32  # pieces in flight
 
 ECHO: Final = "bare TLS echo"
 STREAM: Final = "bare 64 KiB TLS stream"
 
 
 def round_trip(channel: grpc.aio.Channel) -> Contender:
+    """The contender of sequential echo calls."""
     return Contender(
         name=f"{ECHO}, p50", unit="ms", run=partial(_round_trips, channel), baseline=True
     )
 
 
 def echoes(channels: list[grpc.aio.Channel]) -> Contender:
-    """As many callers as channels, each on a connection of its own."""
+    """The contender of concurrent echo calls: one caller for each channel."""
     name = f"{ECHO}, {callers(len(channels))}"
     return Contender(name=name, unit="calls/s", run=partial(_echoes, channels), baseline=True)
 
 
 def stream(channel: grpc.aio.Channel) -> Contender:
+    """The contender of one bidirectional stream of 64 KiB messages."""
+
     async def run(seconds: float) -> Sample:
         start = perf_counter()
         megabytes = await stream_for(channel, seconds)
@@ -54,12 +57,13 @@ def stream(channel: grpc.aio.Channel) -> Contender:
 
 
 def callers(count: int) -> str:
+    """A number of clients as text, for the name of a figure."""
     return show_count(count, "client")
 
 
 @dataclass(frozen=True, slots=True)
 class EchoServer:
-    """One that listens."""
+    """A running echo server."""
 
     address: str
     process: Process
@@ -67,7 +71,7 @@ class EchoServer:
 
 @asynccontextmanager
 async def echo_server(setting: Setting) -> AsyncIterator[EchoServer]:
-    """In a process of its own."""
+    """Runs an echo server in a process of its own for the length of the block."""
     certs = setting.certs
     server = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -76,7 +80,7 @@ async def echo_server(setting: Setting) -> AsyncIterator[EchoServer]:
         env=dict(setting.environment),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        start_new_session=True,  # so that Ctrl-C is for us alone, who end it
+        start_new_session=True,  # Ctrl-C reaches this process alone, which ends the server
     )
     assert server.stdin
     assert server.stdout
@@ -89,7 +93,7 @@ async def echo_server(setting: Setting) -> AsyncIterator[EchoServer]:
 
 @asynccontextmanager
 async def echo_channels(setting: Setting, count: int = 1) -> AsyncIterator[list[grpc.aio.Channel]]:
-    """TLS connections to an echo server."""
+    """Opens `count` TLS connections to a new echo server."""
     async with echo_server(setting) as server, channels_to(server, setting, count) as channels:
         yield channels
 
@@ -98,9 +102,10 @@ async def echo_channels(setting: Setting, count: int = 1) -> AsyncIterator[list[
 async def channels_to(
     server: EchoServer, setting: Setting, count: int = 1
 ) -> AsyncIterator[list[grpc.aio.Channel]]:
-    """TLS connections to this echo server."""
+    """Opens `count` TLS connections to an echo server."""
     credentials = grpc.ssl_channel_credentials((setting.certs / "ca.pem").read_bytes())
-    alone = (("grpc.use_local_subchannel_pool", 1),)  # or all would share one connection
+    # Without this option, all channels to an address share one connection.
+    alone = (("grpc.use_local_subchannel_pool", 1),)
     channels = [
         grpc.aio.secure_channel(server.address, credentials, options=alone) for _ in range(count)
     ]
@@ -112,7 +117,7 @@ async def channels_to(
 
 
 async def _round_trips(channel: grpc.aio.Channel, seconds: float) -> Sample:
-    """Bare gRPC calls over TLS, one at a time: how long the shortest way there and back takes."""
+    """Bare gRPC calls over TLS, one at a time: the latency of the shortest round trip."""
     echo: Echo = channel.unary_unary(f"/{SERVICE}/Unary")
     times, end = list[float](), perf_counter() + seconds
     while (start := perf_counter()) < end:
@@ -122,7 +127,7 @@ async def _round_trips(channel: grpc.aio.Channel, seconds: float) -> Sample:
 
 
 async def _echoes(channels: list[grpc.aio.Channel], seconds: float) -> Sample:
-    """Bare gRPC calls over TLS, from several callers at once: the most calls a second."""
+    """Bare gRPC calls over TLS, from concurrent callers: the maximum of calls a second."""
     times, start = list[float](), perf_counter()
 
     async def call(echo: Echo) -> None:
@@ -137,7 +142,7 @@ async def _echoes(channels: list[grpc.aio.Channel], seconds: float) -> Sample:
 
 
 async def stream_for(channel: grpc.aio.Channel, seconds: float) -> float:
-    """Send bytes down one gRPC stream over TLS and back, in messages of 64 KiB; how many MB came."""
+    """Echoes messages of 64 KiB on one gRPC stream over TLS; returns the MB that came back."""
     stream: Stream = channel.stream_stream(f"/{SERVICE}/Stream")
     call = stream()
     end, count = perf_counter() + seconds, 0

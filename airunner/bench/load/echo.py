@@ -1,8 +1,8 @@
-"""The least that a gRPC server can do over TLS: send back what it gets.
+"""The minimal gRPC server over TLS: an echo server, as the baseline of airunner's costs.
 
-Run as a process of its own (python -m airunner.bench.load.echo CERT KEY); it prints its
-port, and ends with its standard input. Messages are bytes: no protobuf, no
-checks, no tokens. What airunner costs is the distance from here.
+Runs as a process of its own (python -m airunner.bench.load.echo CERT KEY). The server prints its
+port, and ends with its standard input. Messages are bytes: no protobuf, no checks, no tokens. The
+cost of airunner is the difference to this server.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ async def stream(requests: AsyncIterator[bytes], context: Context) -> AsyncItera
 
 
 async def serve(certificate: bytes, key: bytes) -> None:
-    """Serve on a free port of the loopback until standard input ends."""
+    """Serves on a free port of the loopback until standard input ends."""
     server = grpc.aio.server()
     handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
         "Unary": grpc.unary_unary_rpc_method_handler(unary),

@@ -1,4 +1,4 @@
-"""The engine and the memory log alone: a server without its network, its loop and its clock."""
+"""The engine with a memory log, in this process: a server without network, loop and clock."""
 
 import asyncio
 import gc
@@ -17,40 +17,42 @@ from airunner.store.engine import Engine
 from airunner.store.retention import Retention
 
 WORKER: Final = WorkerId("bench")
-# So that there are as many jobs after the life of one as before it.
+# The number of jobs is the same before and after the life of a job: 100 finished jobs stay.
 STEADY: Final = Retention(jobs_max=10**9, finished_max=100, spared=Millis(0))
 NOW: Final = Instant(1)
-BREATH: Final = 1_000  # jobs that are put in line without a look at what else there is to do
+YIELD_JOBS: Final = 1_000  # jobs that are enqueued before other tasks may run
 
 
 class Core:
-    """The verbs of a job's life, each decided, applied and remembered when it returns."""
+    """The engine's verbs for a job's life. A verb returns when its facts are applied and logged."""
 
     def __init__(self, spec: JobSpec) -> None:
-        self._wish = JobRequest(spec=spec)
+        self._request = JobRequest(spec=spec)
         self._engine = Engine(STEADY)
         self._log = MemoryLog()
         self._ids = RandomIds()
 
     async def fill(self, count: int) -> None:
-        """Put so many jobs in line."""
+        """Enqueues `count` jobs."""
         for number in range(count):
             await self.enqueue()
-            if number % BREATH == 0:
+            if number % YIELD_JOBS == 0:
                 await asyncio.sleep(0)
 
     async def enqueue(self) -> None:
-        await self._record(self._engine.queue.enqueue(self._ids.job(), self._wish, NOW))
+        """Enqueues a job."""
+        await self._record(self._engine.queue.enqueue(self._ids.job(), self._request, NOW))
 
     async def lease(self) -> TaskToken:
-        token, queues = self._ids.token(), [self._wish.spec.queue_key]
+        """Leases the first job of the queue; returns its token."""
+        token, queues = self._ids.token(), [self._request.spec.queue_key]
         await self._record(
             self._engine.queue.lease(queues, token=digest(token), worker=WORKER, span=SPAN, now=NOW)
         )
         return token
 
     async def finish(self, token: TaskToken) -> None:
-        """End a job; the oldest of a hundred that have ended is forgotten."""
+        """Ends a job; retention then removes the oldest of 101 finished jobs."""
         await self._record(self._engine.queue.finish(digest(token), OUTCOME))
 
     async def _record(self, facts: Sequence[Fact]) -> None:
@@ -59,7 +61,7 @@ class Core:
 
 @contextmanager
 def pauses() -> Iterator[list[float]]:
-    """The seconds of every search for garbage in this process, for the length of a block."""
+    """Collects the seconds of every garbage collection in this process, during the block."""
     seconds, start = list[float](), 0.0
 
     def note(phase: str, _info: Mapping[str, int]) -> None:

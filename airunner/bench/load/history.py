@@ -1,4 +1,4 @@
-"""A log with many finished jobs in it, made by the engine itself and without a network."""
+"""Logs with many finished jobs, written by the engine without a network."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -34,20 +34,20 @@ EVERYTHING: Final = Retention(
     output_bytes_per_job=1024 * GIB,
     output_bytes_total=1024 * GIB,
 )
-APPEND_BYTES: Final = 4 * MIB  # about, of output in one append
+APPEND_BYTES: Final = 4 * MIB  # approximate output in one append
 APPEND_EVENTS: Final = 2_000
 
 
 def queue_of(number: int) -> str:
-    """The queue of the jobs whose number is this one modulo the number of queues."""
+    """The queue of the jobs with `number`, modulo the number of queues."""
     return f"{SPEC.queue}-{number}"
 
 
 async def write(log: Log, jobs: int, output_bytes: int, now: Instant, *, queues: int = 1) -> int:
-    """Append jobs that ran once and ended well, with so much output in all; the number of events.
+    """Appends jobs that ran once and completed; returns the number of events.
 
-    The output is shared out evenly, in reports as large as a worker makes them. The jobs are of so
-    many queues, in turn.
+    The jobs share `output_bytes` of output evenly, in reports of the largest size that a worker
+    sends. The jobs go to `queues` queues in turn.
     """
     specs = [structs.replace(SPEC, queue=queue_of(number)) for number in range(queues)]
     engine, written = Engine(EVERYTHING), 0
@@ -71,7 +71,7 @@ async def write(log: Log, jobs: int, output_bytes: int, now: Instant, *, queues:
 def _life(
     id: JobId, spec: JobSpec, number: int, piece: bytes, share: int, now: Instant
 ) -> Iterator[Fact]:
-    """What happens to one job, output included."""
+    """The facts of one job's life, output included."""
     lease = Lease(
         token=TokenDigest(number.to_bytes(16, "big")),
         worker=WorkerId("bench"),

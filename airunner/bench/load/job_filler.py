@@ -1,4 +1,4 @@
-"""Many jobs in line, put there by one client."""
+"""Fills a queue with many jobs from one client."""
 
 from time import perf_counter
 from typing import Final
@@ -10,7 +10,7 @@ from airunner.model.spec import JobSpec
 from airunner.wire.client.jobs_client import JobsClient
 
 NO_KEY: Final = RequestId("")
-# Of `airunner server`, so that neither a limit nor retention has a part in what is measured.
+# Options of `airunner server` that keep limits and retention out of a measurement.
 UNLIMITED: Final = (
     *("--jobs-max", "1000000000", "--finished-max", "1000000000"),
     *("--output-total", "1TiB"),
@@ -20,18 +20,18 @@ UNLIMITED: Final = (
 async def fill(
     client: JobsClient, spec: JobSpec, count: int, times: list[float] | None = None
 ) -> JobId:
-    """Put so many jobs in line, at least one, as many in a call as there may be; the last one's id.
+    """Enqueues `count` jobs (at least one), ENQUEUE_JOBS_MAX in a call; returns the last job's id.
 
-    The seconds that each call took are added to `times`. Raises what the server refuses.
+    Appends the seconds of each call to `times`. Raises Refused if the server refuses a job.
     """
     while True:
-        some = min(count, ENQUEUE_JOBS_MAX)
+        size = min(count, ENQUEUE_JOBS_MAX)
         start = perf_counter()
-        last = (await client.enqueue_many([(spec, NO_KEY)] * some))[-1]
+        last = (await client.enqueue_many([(spec, NO_KEY)] * size))[-1]
         if times is not None:
             times.append(perf_counter() - start)
         if isinstance(last, Refused):
             raise last
-        count -= some
+        count -= size
         if not count:
             return last.id

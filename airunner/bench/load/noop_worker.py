@@ -1,4 +1,4 @@
-"""A worker that runs nothing: it completes each job as soon as it has it."""
+"""A no-op worker: it completes each job on receipt and runs no process."""
 
 from time import perf_counter
 from typing import Final
@@ -16,19 +16,20 @@ from airunner.model.protocol.worker_protocol import (
 )
 
 PROTOCOL_QUEUE: Final = "bench-protocol"
-SPAN: Final = Millis(12 * 3_600_000)  # of silence: nothing is measured for as long
+SPAN: Final = Millis(12 * 3_600_000)  # the lease time: longer than any measurement
 OUTCOME: Final = Outcome(reason=Reason.EXITED, exit_code=0)
 
 
 class NoopWorker:
-    """One stream to a server, of a worker of PROTOCOL_QUEUE."""
+    """The stream of a worker that serves PROTOCOL_QUEUE."""
 
     def __init__(self, channel: Channel[FromWorker, FromServer]) -> None:
         self._channel = channel
-        self.settled = 0  # jobs whose end is in the log
-        self.taken_at = 0.0  # when it had its latest job, by perf_counter()
+        self.settled = 0  # jobs with an end in the log
+        self.taken_at = 0.0  # when the latest job arrived, by perf_counter()
 
     async def hello(self, slots: int) -> None:
+        """Announces the worker with `slots` free slots."""
         await self._channel.send(
             Hello(
                 worker=WorkerId(f"bench-{perf_counter()}"),
@@ -41,21 +42,21 @@ class NoopWorker:
         )
 
     async def step(self) -> None:
-        """Receive what comes next, and answer all of it at once.
+        """Receives the pending messages, and answers all of them in one batch.
 
-        A job that is completed makes room for the next, as with a real worker: it does not wait
-        until its end is settled.
+        A completed job frees its slot at once, as in a real worker: the credit for the next job
+        does not wait until the end of the job is settled.
         """
-        said: list[FromWorker] = []
+        answers: list[FromWorker] = []
         for message in await self._channel.receive_all():
             match message:
                 case Assignment(token=token):
                     self.taken_at = perf_counter()
-                    said.append(Completion(token, 0, OUTCOME))
+                    answers.append(Completion(token, 0, OUTCOME))
                 case Settled():
                     self.settled += 1
-        if said:
-            await self._channel.send_all((*said, Credit(len(said))))
+        if answers:
+            await self._channel.send_all((*answers, Credit(len(answers))))
 
     async def close(self) -> None:
         await self._channel.close()

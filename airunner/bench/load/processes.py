@@ -1,4 +1,4 @@
-"""Real servers and workers, as processes of their own, for as long as a block lasts."""
+"""Real servers and workers in processes of their own, for the length of a block."""
 
 import asyncio
 import json
@@ -22,12 +22,12 @@ _PIECE_BYTES: Final = 64 * 1024
 
 
 class NotStarted(Exception):
-    """A process of ours did not come as far as it should."""
+    """An airunner process ended before it was ready, or a command failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A server that listens."""
+    """A running server."""
 
     address: str
     process: Process
@@ -41,7 +41,7 @@ class Served:
 async def server(
     setting: Setting, store: Store, *options: str, listen: str = ANY_PORT
 ) -> AsyncIterator[Served]:
-    """A server without authentication, on the loopback."""
+    """Runs a server without authentication on the loopback."""
     arguments = [
         *("server", "--listen", listen, "--no-auth", "--log-format", "json"),
         *("--tls-cert", str(setting.certs / "server.pem")),
@@ -57,7 +57,7 @@ async def server(
 async def worker(
     setting: Setting, address: str, *, slots: int | None = None, sources: Path | None = None
 ) -> AsyncIterator[None]:
-    """A worker of the default queue, connected, in a folder of its own; maybe with `sources`."""
+    """Runs a connected worker of the default queue in a folder of its own. `sources`: --jobs-dir."""
     work = setting.folder / f"work-{address.rpartition(':')[2]}"
     work.mkdir(mode=0o700)
     arguments = [
@@ -71,13 +71,13 @@ async def worker(
 
 
 async def completed(command: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Run a command to its end, which has to be a good one."""
+    """Runs a command to its end. Raises NotStarted if the exit code is not 0."""
     process = await asyncio.create_subprocess_exec(
         *command,
         env=dict(environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        start_new_session=True,  # so that Ctrl-C is for us alone, who end it
+        start_new_session=True,  # Ctrl-C reaches this process alone, which ends the command
     )
     try:
         code = await process.wait()
@@ -92,9 +92,9 @@ async def completed(command: Sequence[str], environment: Mapping[str, str]) -> N
 async def running(
     arguments: list[str], ready: str, environment: Mapping[str, str]
 ) -> AsyncIterator[tuple[Process, Mapping[str, object]]]:
-    """An airunner command that has logged the event `ready`, and that line of its log.
+    """Runs an airunner command; yields the process and its log line of the event `ready`.
 
-    It ends with the block, and with this process however that ends.
+    The command ends with the block, and with this process, even if SIGKILL ends this process.
     """
     theirs, lifeline = os.pipe()
     try:
@@ -125,9 +125,9 @@ async def running(
 
 
 def _terminate(process: Process) -> None:
-    """Ask it to end, unless it has.
+    """Sends SIGTERM to a process that has not ended.
 
-    Not through Popen, which would look whether it has ended and take that from who waits for it.
+    Not through Popen: its send_signal() polls, and would take the exit status from the waiter.
     """
     if process.returncode is None:
         with suppress(ProcessLookupError):
@@ -135,14 +135,14 @@ def _terminate(process: Process) -> None:
 
 
 async def _first(log: asyncio.StreamReader, event: str) -> Mapping[str, object]:
-    said = b""
+    text = b""
     async for line in log:
-        said += line
+        text += line
         if line.startswith(b"{"):
             entry: dict[str, object] = json.loads(line)
             if entry.get("event") == event:
                 return entry
-    raise NotStarted(said.decode(errors="replace").strip() or f"ended without saying {event!r}")
+    raise NotStarted(text.decode(errors="replace").strip() or f"ended without logging {event!r}")
 
 
 async def _drain(log: asyncio.StreamReader) -> None:

@@ -1,4 +1,4 @@
-"""What the kernel says of a process: its memory and its time, where there is /proc."""
+"""Memory and processor time of a process, read from /proc."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")  # a second
 
 
 class Meter:
-    """What a process spends from now on."""
+    """The resources that a process uses from the construction of the meter on."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
@@ -16,56 +16,57 @@ class Meter:
 
     @property
     def busy(self) -> float:
-        """Seconds on a processor since then."""
+        """Processor seconds since the construction."""
         return busy_seconds(self._pid) - self._before
 
     @property
     def resident(self) -> int:
-        """Bytes of memory that it has now."""
+        """Resident bytes now."""
         return resident_bytes(self._pid)
 
 
 def busy_seconds(pid: int) -> float:
-    """Time on a processor, of all threads, in the process and in the kernel for it."""
+    """User and system time of all threads of a process, in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def children_seconds() -> float:
-    """Time on a processor of all children of this process that it has waited for."""
+    """User and system time of all waited-for children of this process, in seconds."""
     used = os.times()
     return used.children_user + used.children_system
 
 
 def resident_bytes(pid: int | Literal["self"]) -> int:
-    """Memory that is there for the process now."""
+    """The resident set size of a process."""
     return _status(pid, "VmRSS")
 
 
 def peak_bytes(pid: int) -> int:
-    """The most that resident_bytes() has been since the process began, or since forget_peak()."""
+    """The maximum of resident_bytes() since the process began, or since forget_peak()."""
     return _status(pid, "VmHWM")
 
 
 def forget_peak(pid: int) -> None:
+    """Resets peak_bytes() to the present resident set size."""
     Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="utf-8")
 
 
 def filesystem(folder: Path) -> str:
-    """The kind of file system that a folder is on, such as ext4; "" if nobody says."""
+    """The type of the file system of a folder, such as ext4; "" if unknown."""
     try:
         mounts = Path("/proc/self/mounts").read_text(encoding="utf-8")
     except OSError:
         return ""
     kinds = dict(line.split()[1:3] for line in mounts.splitlines())
-    for place in (folder.resolve(), *folder.resolve().parents):
-        if kind := kinds.get(str(place)):
+    for path in (folder.resolve(), *folder.resolve().parents):
+        if kind := kinds.get(str(path)):
             return kind
     return ""
 
 
 def processor() -> str:
-    """The model of the processor; "" if nobody says."""
+    """The model name of the processor; "" if unknown."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""A worker that takes one job at a time, when it is told to, and runs nothing."""
+"""A no-op worker that asks for one job at a time and completes it on request."""
 
 from time import perf_counter
 from typing import TypeVar
@@ -21,13 +21,14 @@ M = TypeVar("M")
 
 
 class SingleJobWorker:
-    """One stream to a server, of a worker of one queue."""
+    """The stream of a worker that serves one queue."""
 
     def __init__(self, channel: Channel[FromWorker, FromServer], queue: str) -> None:
         self._channel = channel
         self._queue = queue
 
     async def hello(self) -> None:
+        """Announces the worker without credit, and waits for the Welcome."""
         await self._channel.send(
             Hello(
                 worker=WorkerId(f"bench-{perf_counter()}"),
@@ -41,12 +42,12 @@ class SingleJobWorker:
         await self._next(Welcome)
 
     async def take(self) -> TaskToken:
-        """The token of the next job, once it has one."""
+        """Asks for a job; returns its token when the job arrives."""
         await self._channel.send(Credit(1))
         return (await self._next(Assignment)).token
 
     async def end(self, token: TaskToken) -> None:
-        """Complete a job, and return when that is in the log."""
+        """Completes a job; returns when the end is in the log."""
         await self._channel.send(Completion(token, 0, OUTCOME))
         await self._next(Settled)
 

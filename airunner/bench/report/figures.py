@@ -1,8 +1,8 @@
-"""What a measurement says: a number with its unit, beside a baseline, and whether it is enough.
+"""The figures of a bench run: a number with its unit, its ratio to a baseline, and its bar.
 
-Machines differ and are shared, so what a number of airunner's says is a ratio: how many times
-the baseline, measured in the same run, it is. A bar is what the project holds itself to: a limit of
-a ratio, or of a count of losses. No bar limits milliseconds, bytes or a rate.
+Machines differ and are shared, so an absolute number says little. A figure therefore carries its
+ratio to a baseline that the same run measured. A bar is a limit that the project sets for a ratio,
+or for a count of losses. No bar limits milliseconds, bytes or a rate.
 """
 
 import math
@@ -13,10 +13,10 @@ from statistics import median
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """What a number must be at least, or at most."""
+    """A limit for a number: a minimum, or a maximum if `most`."""
 
     limit: float
-    most: bool = False  # at most
+    most: bool = False
 
     def met(self, value: float) -> bool:
         return value <= self.limit if self.most else value >= self.limit
@@ -27,19 +27,19 @@ class Bar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """What one contender did in one round."""
+    """The result of one contender in one round."""
 
     value: float  # in the contender's unit
-    count: int  # of what was counted or timed
-    times: Sequence[float] = ()  # seconds that each of them took, where each was timed
-    busy: float | None = None  # seconds of processor that who is measured spent on all of them
-    resident: int | None = None  # bytes of memory that who is measured has at the end
-    note: str = ""  # what else to know of it
+    count: int  # operations that were counted or timed
+    times: Sequence[float] = ()  # seconds of each operation, if operations were timed
+    busy: float | None = None  # processor seconds of the measured process for all operations
+    resident: int | None = None  # resident bytes of the measured process at the end
+    note: str = ""  # a remark for the table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Times:
-    """How long each of many took, in milliseconds: medians of the rounds, and the most of all."""
+    """Milliseconds of an operation: medians of the rounds' percentiles, and the maximum."""
 
     p50: float
     p99: float
@@ -48,15 +48,15 @@ class Times:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """A figure as a ratio of a baseline."""
+    """The ratio of a figure to a baseline."""
 
-    baseline: str  # its name
-    value: float  # of the baseline, in its own unit
+    baseline: str  # the baseline's name
+    value: float  # the baseline's value, in `unit`
     unit: str
     ratio: float
-    bar: Bar | None = None  # of the ratio
+    bar: Bar | None = None  # the limit for the ratio
     met: bool | None = None
-    p99: bool = False  # of the slowest in a hundred of both, in milliseconds
+    p99: bool = False  # compares the p99 of both, in milliseconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,18 +70,18 @@ class Figure:
     low: float
     high: float
     rounds: int
-    count: int  # of what was counted or timed in all rounds
+    count: int  # operations that were counted or timed in all rounds
     times: Times | None = None
-    busy_micros: float | None = None  # of processor, for each
-    resident_bytes: int | None = None  # at most, at the end of a round
-    baseline: bool = False  # of the libraries and the machine: there to be compared with
-    bar: Bar | None = None  # of the value
+    busy_micros: float | None = None  # processor microseconds for each operation
+    resident_bytes: int | None = None  # the maximum over the ends of the rounds
+    baseline: bool = False  # measures libraries and machine without airunner, for comparison
+    bar: Bar | None = None  # the limit for the value
     met: bool | None = None
     against: tuple[Comparison, ...] = ()
     note: str = ""
 
     def bars(self) -> Iterator[tuple[str, float, Bar, bool]]:
-        """Everything that it is held to: what that is, how much it is, the bar, whether met."""
+        """Every bar of the figure: the unit, the value, the bar, and whether the value meets it."""
         if self.bar:
             yield self.unit, self.value, self.bar, bool(self.met)
         for each in self.against:
@@ -91,7 +91,7 @@ class Figure:
 
 
 def judged(bar: Bar | None, value: float) -> bool | None:
-    """Whether the bar is met; None if there is none."""
+    """True if the value meets the bar; None without a bar."""
     return None if bar is None else bar.met(value)
 
 
@@ -105,7 +105,7 @@ def figure(
     against: Sequence[tuple["Figure", Bar | None]] = (),
     note: str = "",
 ) -> Figure:
-    """The median of at least one value that was not measured by a contender."""
+    """The figure of values that no contender measured: their median. At least one value."""
     value = median(values)
     return Figure(
         scenario=scenario,
@@ -136,7 +136,7 @@ def _beside(value: float, other: Figure, bar: Bar | None) -> Comparison:
 
 
 def more_is_better(unit: str) -> bool:
-    """Of whatever is counted a second; of time, memory and what is lost, less is."""
+    """True for rates; for times, memory and losses a smaller value is better."""
     return unit.endswith("/s")
 
 
@@ -148,7 +148,7 @@ def rate(
     busy: float | None = None,
     resident: int | None = None,
 ) -> Sample:
-    """So many things in so many seconds, as a number each second."""
+    """The sample of a throughput: `count` operations in `seconds`, as operations a second."""
     value = count / seconds
     return Sample(value=value, count=round(count), times=times, busy=busy, resident=resident)
 
@@ -160,18 +160,18 @@ def latency(
     busy: float | None = None,
     resident: int | None = None,
 ) -> Sample:
-    """The median, or another percentile, of at least one time in seconds, as milliseconds."""
+    """The sample of a latency: a percentile of at least one time in seconds, as milliseconds."""
     value = percentile(sorted(times), share) * 1000
     return Sample(value=value, count=len(times), times=times, busy=busy, resident=resident)
 
 
 def percentile(sorted_values: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share of all values does not exceed."""
+    """The smallest value such that at least `share` of all values are not larger."""
     return sorted_values[max(0, math.ceil(share * len(sorted_values)) - 1)]
 
 
 def spread(rounds: Sequence[Sequence[float]]) -> Times:
-    """The percentiles of the times of some rounds, of which each has at least one."""
+    """The percentiles of the times of several rounds; each round has at least one time."""
     values = [sorted(seconds) for seconds in rounds]
     p50, p99, most = (
         [percentile(each, share) * 1000 for each in values] for share in (0.5, 0.99, 1.0)

@@ -1,9 +1,10 @@
-"""What has become slower or larger since an earlier run.
+"""The figures that have become worse since an earlier run.
 
-A figure is compared by its ratio to a bare baseline where both runs have one: machines differ, and
-a shared one differs from itself. Where there are several, the kindest counts: a loss of airunner's
-own shows beside all of them. A ratio to another figure of airunner's is no measure, for that may
-have become better. All else is compared by its value, in the direction that its unit implies.
+A figure is compared by its ratio to a bare baseline if both runs have such a ratio: machines
+differ, and the speed of a shared machine varies over time. With several ratios, the most
+favourable ratio counts: a regression of airunner shows in all of them. A ratio to another figure
+of airunner does not count, since that other figure may have become better. A figure without a
+ratio to a bare baseline is compared by its value; its unit tells if larger or smaller is better.
 """
 
 import math
@@ -18,14 +19,14 @@ from airunner.bench.report.runs import Run
 class Change:
     """A figure in two runs."""
 
-    figure: Figure  # of the later one
-    of: str  # the baseline whose ratio is compared; "" if the value is
+    figure: Figure  # of the later run
+    of: str  # the baseline of the compared ratio; "" if the value is compared
     before: float
     after: float
 
     @property
     def worse(self) -> float:
-        """How many times as bad it is now; below 1, it is better."""
+        """The factor by which the figure is worse; below 1, the figure is better."""
         good, bad = self.before, self.after
         if more_is_better(self.figure.unit):
             good, bad = bad, good
@@ -36,20 +37,21 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Regressions:
-    """How a run compares with an earlier one."""
+    """The comparison of a run with an earlier run."""
 
-    setting: tuple[tuple[str, str, str], ...]  # what differs: its name, before and after
+    setting: tuple[tuple[str, str, str], ...]  # conditions that differ: name, before, after
     changes: tuple[Change, ...]
-    fresh: tuple[Figure, ...]  # which the earlier run does not have
-    gone: tuple[Figure, ...]  # which only the earlier run has, of scenarios that both ran
+    fresh: tuple[Figure, ...]  # figures that the earlier run lacks
+    gone: tuple[Figure, ...]  # figures of the earlier run alone, of scenarios that both ran
 
     def slipped(self, tolerance: float) -> list[Change]:
-        """Those that are worse by more than this share, the worst first."""
+        """The changes that are worse by more than the share `tolerance`, the worst first."""
         worse = [each for each in self.changes if each.worse > 1 + tolerance]
         return sorted(worse, key=lambda change: -change.worse)
 
 
 def progress(old: Run, new: Run) -> Regressions:
+    """Compares each figure of a run with the figure of the same name in an earlier run."""
     before = {_key(figure): figure for figure in old.figures if not figure.baseline}
     after = {_key(figure): figure for figure in new.figures if not figure.baseline}
     ran = {figure.scenario for figure in new.figures}
@@ -74,7 +76,7 @@ def _key(figure: Figure) -> tuple[str, str]:
 
 
 def _bare(run: Run) -> set[tuple[str, str]]:
-    """The baselines of a run that are not airunner's own."""
+    """The bare baselines of a run: they measure no part of airunner."""
     return {_key(figure) for figure in run.figures if figure.baseline}
 
 

@@ -1,9 +1,9 @@
-"""Contenders that take turns, so that what else happens on the machine happens to all of them.
+"""Rounds in which contenders take turns, so that other load on the machine hits all of them.
 
-A round lets each contender run once, in an order that the dice choose; a figure is the median
-over the rounds, and a ratio the median of the ratios within each round. A contender runs
-once before the rounds, for less long, and that does not count: connections are made then, and
-whatever grows with the first use.
+In a round each contender runs once, in a random order. A figure is the median over the rounds; a
+ratio is the median of the ratios within each round. Each contender also runs once before the
+rounds, for a quarter of the time. That warm-up does not count: it opens connections and fills
+caches.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -19,13 +19,13 @@ WARM_UP: Final = 0.25  # of a measurement
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
-    """One way to do something. `run` does it for so many seconds, or once if it is long."""
+    """An alternative under measurement. `run` works for `seconds`, or once if the work is long."""
 
     name: str
     unit: str
     run: Callable[[float], Awaitable[Sample]]
     against: Mapping[str, Bar | None] = field(default_factory=dict)  # baselines by name, with bars
-    # Bars of the slowest in a hundred beside that of baselines whose times are known, too
+    # Bars for the ratio of this contender's p99 to the p99 of baselines with times
     p99_against: Mapping[str, Bar] = field(default_factory=dict)
     baseline: bool = False
 
@@ -39,7 +39,7 @@ async def compare(
     dice: Random,
     warm: bool = True,
 ) -> list[Figure]:
-    """A figure for each contender, in their order."""
+    """Measures the contenders in rounds; returns a figure for each contender, in their order."""
     samples: dict[str, list[Sample]] = {each.name: [] for each in contenders}
     if warm:
         for each in contenders:
@@ -90,14 +90,14 @@ def _figure(
 
 
 def _slowest(samples: Sequence[Sample]) -> list[float]:
-    """The milliseconds of the slowest in a hundred of each round."""
+    """The p99 of the times of each round, in milliseconds."""
     return [spread([sample.times]).p99 for sample in samples]
 
 
 def _comparison(
     mine: Sequence[float], name: str, theirs: Sequence[float], unit: str, bar: Bar | None
 ) -> Comparison:
-    # A baseline that did nothing in so short a time has no multiple.
+    # A baseline that completed nothing in a short measurement has value 0: the ratio is 0.
     ratio = median(one / other if other else 0.0 for one, other in zip(mine, theirs, strict=True))
     return Comparison(
         baseline=name,

@@ -1,4 +1,4 @@
-"""A run of the bench as text: a JSON object for what it ran on, and one for each figure, a line each."""
+"""A bench run as lines of JSON: a line for the run's conditions, then a line for each figure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from airunner.bench.report.figures import Figure
 
 
 class NotARun(Exception):
-    """A text is not what a run has printed."""
+    """A text is not the output of `airunner bench --json`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a run was made on and with, and what it found."""
+    """The conditions and the figures of a bench run."""
 
     setting: Mapping[str, str]
     figures: tuple[Figure, ...]
@@ -26,15 +26,17 @@ class _Head:
 
 
 def head_line(setting: Mapping[str, str]) -> str:
+    """Encodes the conditions of a run as a line of JSON."""
     return msgspec.json.encode(_Head(dict(setting))).decode()
 
 
 def figure_line(figure: Figure) -> str:
+    """Encodes a figure as a line of JSON."""
     return msgspec.json.encode(figure).decode()
 
 
 def read(text: str) -> Run:
-    """The run whose lines these are; raises NotARun, which names the first line that is none."""
+    """Parses the lines of a run. Raises NotARun, which names the first line that does not parse."""
     head: _Head | None = None
     figures = list[Figure]()
     for number, line in enumerate(text.splitlines(), 1):
