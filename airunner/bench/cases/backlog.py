@@ -1,4 +1,4 @@
-"""The scenario `backlog`: a lease while many jobs are in line."""
+"""The scenario `backlog`: the latency of a lease from a long queue."""
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -19,16 +19,17 @@ QUEUE: Final = "bench-backlog"
 SPEC: Final = JobSpec(command="make", args=("test",), queue=QUEUE)
 FEW: Final = 10  # jobs
 SOME: Final = 10_000
-BAR: Final = Bar(2.0, most=True)  # of the same with FEW
+BAR: Final = Bar(2.0, most=True)  # times a lease with FEW
 
 
 async def backlog(setting: Setting) -> list[Figure]:
-    """The milliseconds that a lease takes with 10, 10,000 and as many jobs in line as there are.
+    """Milliseconds of a lease with 10, 10,000 and `--jobs` jobs in the queue.
 
-    From the credit of a worker's stream until it has the job, one after the other, on real servers
-    with the memory log, which were filled by EnqueueJobs. Each job is then completed and another
-    put in line, untimed, so a line keeps its length. The baseline is the shortest line. The bar is
-    meant for a million jobs. Leaves out the disk, whose part does not know how long a line is.
+    The clock runs from the credit on a worker's stream until the job arrives; one lease at a time,
+    on real servers with the memory log, filled by EnqueueJobs. Untimed, each leased job is
+    completed and a new job is enqueued, so the queue keeps its length. The baseline is the shortest
+    queue. The bar is meant for a million jobs. Leaves out the disk, since the cost of a write does
+    not depend on the length of a queue.
     """
     async with AsyncExitStack() as stack:
         contenders = list[Contender]()
@@ -36,12 +37,12 @@ async def backlog(setting: Setting) -> list[Figure]:
             served = await stack.enter_async_context(server(setting, MEMORY, *UNLIMITED))
             client = await stack.enter_async_context(setting.client(served.address))
             await fill(client, SPEC, count)
-            line = Line(setting, served, client)
+            filled = FilledQueue(setting, served, client)
             contenders.append(
                 Contender(
                     name=f"a lease with {count:,} in line, p99",
                     unit="ms",
-                    run=line.leases,
+                    run=filled.leases,
                     against={contenders[0].name: BAR} if contenders else {},
                     baseline=not contenders,
                 )
@@ -56,22 +57,23 @@ async def backlog(setting: Setting) -> list[Figure]:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """A server with jobs in line, and who puts more there."""
+class FilledQueue:
+    """A server with jobs in its queue, and the client that enqueues more."""
 
     setting: Setting
     served: Served
     client: JobsClient
 
     async def leases(self, seconds: float) -> Sample:
-        taker = SingleJobWorker(await self.setting.connect(self.served.address), QUEUE)
-        await taker.hello()
+        """Times leases, one after the other."""
+        worker = SingleJobWorker(await self.setting.connect(self.served.address), QUEUE)
+        await worker.hello()
         times, end, meter = list[float](), perf_counter() + seconds, Meter(self.served.pid)
         while not times or perf_counter() < end:
             start = perf_counter()
-            token = await taker.take()
+            token = await worker.take()
             times.append(perf_counter() - start)
-            await taker.end(token)
+            await worker.end(token)
             await self.client.enqueue(SPEC)
-        await taker.close()
+        await worker.close()
         return latency(times, 0.99, resident=meter.resident)

@@ -1,4 +1,4 @@
-"""The scenario `dispatch`: how soon those who wait are told."""
+"""The scenario `dispatch`: the latency of a job's start, end and cancel."""
 
 import asyncio
 import sys
@@ -28,27 +28,27 @@ START_BAR: Final = Bar(10, most=True)  # of a bare round trip
 START_P99_BAR: Final = Bar(20, most=True)  # of the p99 of bare round trips
 CANCEL_P99_BAR: Final = Bar(50, most=True)  # of the same
 
-# Says when it is ready, and then, on the clock that all processes of a machine share, when it was
-# told to end: a signal that is blocked and waited for is seen as soon as it is there.
-_MORTAL: Final = """
+# Prints "ready", and then the time of its SIGTERM on the monotonic clock, which all processes of a
+# machine share. The signal is blocked and awaited with sigwait(), which returns at once.
+_SIGTERM_CLOCK: Final = """
 import signal, time
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 print("ready", flush=True)
 signal.sigwait({signal.SIGTERM})
 print(time.perf_counter_ns())
 """
-MORTAL: Final = JobSpec(command=sys.executable, args=("-I", "-S", "-c", _MORTAL))
-NOW: Final = JobSpec(command="date", args=("+%s%N",))  # the nanoseconds at which it runs
+SIGTERM_CLOCK: Final = JobSpec(command=sys.executable, args=("-I", "-S", "-c", _SIGTERM_CLOCK))
+NOW: Final = JobSpec(command="date", args=("+%s%N",))  # prints the nanoseconds of its start
 
 
 async def dispatch(setting: Setting) -> list[Figure]:
     """Milliseconds from a submit to its job's start and end, and from a cancel to its SIGTERM.
 
-    For the memory log and for SQLite: one real server, one real worker that is idle, and one
-    client that does one thing after the other. A start is when the process itself reads the clock; an end
-    counts once the client has read of it. Apart: from a call of enqueue until a parked worker's
-    stream has the job. Beside them: a bare TLS round trip. Leaves out git, containers,
-    terminals, and queues that are not empty.
+    For the memory log and for SQLite: one real server, one real idle worker, and one client that
+    makes one call after the other. The job's process reads the clock for its start; an end counts
+    when the client has read the event. Measured separately: the time from an enqueue until a parked
+    worker's stream has the job. Baseline: a bare TLS round trip. Leaves out git, containers,
+    terminals, and queues with jobs.
     """
     async with AsyncExitStack() as stack:
         (channel,) = await stack.enter_async_context(echo_channels(setting))
@@ -70,7 +70,7 @@ async def dispatch(setting: Setting) -> list[Figure]:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """A server with an idle worker, and a client of it."""
+    """A server with an idle worker, and a client."""
 
     setting: Setting
     served: Served
@@ -108,23 +108,23 @@ class Setup:
         ]
 
     async def _timed(self, once: Callable[[], Awaitable[float]], seconds: float) -> Sample:
-        """One after the other, of which each says how long it took."""
+        """Repeats an operation that returns its own latency in seconds."""
         times, end, meter = list[float](), perf_counter() + seconds, Meter(self.served.pid)
         while not times or perf_counter() < end:
             times.append(await once())
         return latency(times, busy=meter.busy, resident=meter.resident)
 
     async def _begun(self) -> float:
-        """Run a job that says when it runs; the seconds until then."""
-        start, said = time.time_ns(), b""
+        """Submits a job that prints the time of its start; returns the seconds until then."""
+        start, output = time.time_ns(), b""
         job = await self.client.enqueue(NOW)
         async for entry in self.client.watch(job.id):
             if isinstance(entry.body, Output):
-                said += b"".join(chunk.data for chunk in entry.body.chunks)
-        return (int(said) - start) / 1e9
+                output += b"".join(chunk.data for chunk in entry.body.chunks)
+        return (int(output) - start) / 1e9
 
     async def _ended(self) -> float:
-        """Run /bin/true; the seconds until its end was read."""
+        """Submits /bin/true; returns the seconds until the client has read the end."""
         start, elapsed = perf_counter(), 0.0
         job = await self.client.enqueue(TRUE)
         async for entry in self.client.watch(job.id):
@@ -133,7 +133,7 @@ class Setup:
         return elapsed
 
     async def _parked(self, seconds: float) -> Sample:
-        """Let a worker's stream wait for each job."""
+        """Times enqueues while a worker's stream waits for the job."""
         session = NoopWorker(await self.setting.connect(self.served.address))
         await session.hello(slots=1)
         try:
@@ -142,7 +142,7 @@ class Setup:
             await session.close()
 
     async def _taken(self, session: NoopWorker) -> float:
-        """Enqueue a job that runs nothing; the seconds until the worker's stream had it."""
+        """Enqueues a no-op job; returns the seconds until the worker's stream had the job."""
         start, settled = perf_counter(), session.settled
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.client.enqueue(NOTHING))
@@ -151,14 +151,14 @@ class Setup:
         return session.taken_at - start
 
     async def _cancelled(self) -> float:
-        """Cancel a process that runs; the seconds until it had its signal."""
-        said, start = b"", 0.0
-        job = await self.client.enqueue(MORTAL)
+        """Cancels a running job; returns the seconds until its process had SIGTERM."""
+        output, start = b"", 0.0
+        job = await self.client.enqueue(SIGTERM_CLOCK)
         async for entry in self.client.watch(job.id):
             if isinstance(entry.body, Output):
-                said += b"".join(chunk.data for chunk in entry.body.chunks)
-                if not start and b"\n" in said:
+                output += b"".join(chunk.data for chunk in entry.body.chunks)
+                if not start and b"\n" in output:
                     start = perf_counter()
                     await self.client.cancel(job.id)
-        _, at = said.split()
+        _, at = output.split()
         return int(at) / 1e9 - start

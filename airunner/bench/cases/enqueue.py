@@ -1,4 +1,4 @@
-"""The scenario `enqueue`: jobs that clients put in line, one in a call and many in a call."""
+"""The scenario `enqueue`: the throughput of enqueue calls with one job and with many jobs."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -24,27 +24,27 @@ from airunner.store.engine import Engine
 from airunner.wire.client.jobs_client import JobsClient
 
 SPEC: Final = JobSpec(command="make", args=("test",), queue="bench-enqueue")
-MANY: Final = 64  # clients, at which a durable log has its bar
+MANY: Final = 64  # clients: the bar of a durable log is for so many
 BATCH: Final = 100  # jobs in one EnqueueJobs
-MEMORY_BAR: Final = Bar(0.7)  # of as many bare echoes
+MEMORY_BAR: Final = Bar(0.7)  # of bare echoes with as many clients
 DURABLE_BAR: Final = Bar(0.7)  # of the memory log, with fsync full
-BATCH_BAR: Final = Bar(8)  # times one in a call
+BATCH_BAR: Final = Bar(8)  # times the throughput of one job in a call
 
 
 async def enqueue(setting: Setting) -> list[Figure]:
-    """Jobs that clients put in line, one in a call, each durable before it is answered.
+    """Enqueued jobs a second, one in a call; each job is durable before the answer.
 
-    Every client has a connection of its own to a real server and waits for each answer; all of
-    them are in one process, whose cost is in every number. The most clients do the same with 100 in a
-    call. Beside them: bare TLS echoes; the memory log; and transactions of bare SQLite, as
-    large as they really were and with the same fsync. Leaves out keys, tokens, workers and lines
-    shorter than the queue grows.
+    Every client has a connection of its own to a real server and waits for each answer. All clients
+    share one process; its cost is in every number. The largest number of clients also enqueues 100
+    jobs in a call. Baselines: bare TLS echoes; the memory log; and transactions of bare SQLite with
+    the same fsync and as many rows as the server's transactions had. Leaves out request ids,
+    tokens, workers and dequeues: the queue grows.
     """
     async with AsyncExitStack() as stack:
         channels = await stack.enter_async_context(echo_channels(setting, max(setting.clients)))
-        memory = await _party(stack, setting, MEMORY)
+        memory = await _open_load(stack, setting, MEMORY)
         durable = [
-            await _party(stack, setting, setting.sqlite("enqueue", fsync))
+            await _open_load(stack, setting, setting.sqlite("enqueue", fsync))
             for fsync in setting.fsyncs
         ]
         contenders: list[Contender] = []
@@ -65,7 +65,7 @@ async def enqueue(setting: Setting) -> list[Figure]:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """So many clients, who enqueue so many jobs in each call."""
+    """A number of concurrent clients, and the number of jobs in each call."""
 
     clients: int
     size: int = 1
@@ -77,7 +77,7 @@ class Way:
 
 @dataclass(slots=True)
 class Load:
-    """A server, clients of it, and how many rows each of its transactions had lately."""
+    """A server, its clients, and the rows in a transaction of the latest run, by Way."""
 
     store: Store
     served: Served
@@ -89,7 +89,7 @@ class Load:
         return f"{self.store.name}, {way}"
 
     async def enqueue(self, way: Way, seconds: float) -> Sample:
-        """Let so many of the clients enqueue."""
+        """Measures the jobs that the clients enqueue a second."""
         before = self._transactions()
         sample = await self._enqueue(way, seconds)
         if self.store.path:
@@ -97,7 +97,7 @@ class Load:
         return sample
 
     async def commit(self, way: Way, seconds: float) -> Sample:
-        """Let bare SQLite commit as many rows at a time."""
+        """Measures bare SQLite with transactions of as many rows."""
         assert self.bare
         return await asyncio.to_thread(
             self.bare.commit, seconds, batch=self.rows[way], size=_row_bytes()
@@ -125,13 +125,13 @@ class Load:
 
 
 def _row_bytes() -> int:
-    """What the row of such a job holds."""
+    """The bytes of the log row of an enqueued SPEC."""
     id = JobId("019a9d5e-7a5c-7000-8000-000000000000")
     fact = Enqueued(id, SPEC, RequestId(""), Subject("bench"), None)
     return row_bytes(fact_row(Engine().record([fact], Instant(1))[0]))
 
 
-async def _party(stack: AsyncExitStack, setting: Setting, store: Store) -> Load:
+async def _open_load(stack: AsyncExitStack, setting: Setting, store: Store) -> Load:
     served = await stack.enter_async_context(server(setting, store, *UNLIMITED))
     clients = [
         await stack.enter_async_context(setting.client(served.address))
@@ -147,25 +147,25 @@ async def _party(stack: AsyncExitStack, setting: Setting, store: Store) -> Load:
 def _contenders(
     memory: Load, durable: Sequence[Load], way: Way, against: Mapping[str, Bar | None]
 ) -> list[Contender]:
-    """The memory log against these, and every durable one against the memory log."""
+    """The memory log against `against`, and each durable log against the memory log."""
     volatile = Contender(
         name=memory.name(way), unit="jobs/s", run=partial(memory.enqueue, way), against=against
     )
-    return [volatile, *(each for party in durable for each in _durable(party, way, volatile.name))]
+    return [volatile, *(each for load in durable for each in _durable(load, way, volatile.name))]
 
 
-def _durable(party: Load, way: Way, memory: str) -> list[Contender]:
+def _durable(load: Load, way: Way, memory: str) -> list[Contender]:
     bare = Contender(
-        name=f"bare group commit, {party.store.fsync}, {way}",
+        name=f"bare group commit, {load.store.fsync}, {way}",
         unit="rows/s",
-        run=partial(party.commit, way),
+        run=partial(load.commit, way),
         baseline=True,
     )
     durable = Contender(
-        name=party.name(way),
+        name=load.name(way),
         unit="jobs/s",
-        run=partial(party.enqueue, way),
+        run=partial(load.enqueue, way),
         against={memory: DURABLE_BAR if way == Way(MANY) else None, bare.name: None},
     )
-    # In this order: the first run of the durable one says how large the bare transactions are.
+    # In this order: the first run of the durable log sets the size of the bare transactions.
     return [durable, bare]

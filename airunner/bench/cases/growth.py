@@ -1,4 +1,4 @@
-"""The scenario `growth`: what calls take when there are many jobs, beside when there are few."""
+"""The scenario `growth`: the latency of calls with many jobs, compared with few jobs."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -25,21 +25,21 @@ FEW: Final = 1_000  # jobs
 PAGE: Final = JobQuery(page_size=100)
 CALLS: Final = ("enqueue", "dequeue and complete", "get", "list a page of 100")
 VERBS: Final = ("enqueue", "lease", "finish")
-CALL_BAR: Final = Bar(1.2, most=True)  # of the same with FEW
+CALL_BAR: Final = Bar(1.2, most=True)  # times the call with FEW
 VERB_BAR: Final = Bar(2.0, most=True)
 
 Run = Callable[[float], Awaitable[Sample]]
 
 
 async def growth(setting: Setting) -> list[Figure]:
-    """Milliseconds of calls and of the core's verbs with as many jobs in line as there are.
+    """Milliseconds of calls and of the core's verbs with `--jobs` jobs in the queue.
 
-    The baseline of each is the same with 1,000. Calls go to real servers with the memory log, which
-    were filled by EnqueueJobs, from one client that does one thing after the other; whatever adds a
-    job or ends one is made up for, untimed. The longest of the calls that filled a server says for
-    how long it once served nobody. Apart: the engine with the memory log, in this process, and the
-    longest search for garbage while it was filled. The bars are meant for a million jobs.
-    Leaves out the disk, and a server that was started again, which never searches old jobs.
+    The baseline of each call and verb is the same call or verb with 1,000 jobs. Calls go to real
+    servers with the memory log, filled by EnqueueJobs, from one client that makes one call after
+    the other; an untimed call restores the number of jobs. The longest EnqueueJobs while the server
+    was filled shows its longest pause. Measured separately: the engine with the memory log in this
+    process, and the longest garbage collection while the engine was filled. The bars are meant for
+    a million jobs. Leaves out the disk, and a restarted server, which never collects old jobs.
     """
     few = min(FEW, setting.jobs)
     figures = await _calls(setting, few)
@@ -48,15 +48,16 @@ async def growth(setting: Setting) -> list[Figure]:
 
 async def _calls(setting: Setting, few: int) -> list[Figure]:
     async with AsyncExitStack() as stack:
-        sites, times = list[Setup](), list[float]()
+        setups, times = list[Setup](), list[float]()
         for jobs in (few, setting.jobs):
             served = await stack.enter_async_context(server(setting, MEMORY, *UNLIMITED))
             client = await stack.enter_async_context(setting.client(served.address))
             times.clear()
             await fill(client, SPEC, jobs, times)
-            sites.append(Setup(setting, served, client))
+            setups.append(Setup(setting, served, client))
         runs = {
-            name: [partial(site.run, which) for site in sites] for which, name in enumerate(CALLS)
+            name: [partial(setup.run, which) for setup in setups]
+            for which, name in enumerate(CALLS)
         }
         figures = await _compared(setting, runs, few, CALL_BAR)
     calls = [1000 * each for each in times]
@@ -89,7 +90,7 @@ async def _compared(
     few: int,
     bar: Bar,
 ) -> list[Figure]:
-    """Figures of what is done with few jobs and with many."""
+    """Compares each run with few jobs and the same run with many jobs."""
     contenders = list[Contender]()
     for name, (small, large) in runs.items():
         base = f"{name} with {few:,} jobs, p50"
@@ -113,23 +114,23 @@ async def _compared(
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """A server with jobs in line, and a client of it."""
+    """A server with enqueued jobs, and a client."""
 
     setting: Setting
     served: Served
     client: JobsClient
 
     async def run(self, which: int, seconds: float) -> Sample:
-        """Time one of CALLS, again and again, and undo it each time."""
-        taker = SingleJobWorker(await self.setting.connect(self.served.address), QUEUE)
-        await taker.hello()
+        """Times a call of CALLS repeatedly, and undoes its effect after each repetition."""
+        worker = SingleJobWorker(await self.setting.connect(self.served.address), QUEUE)
+        await worker.hello()
         job = await self.client.enqueue(SPEC)
 
         async def enqueue() -> None:
             await self.client.enqueue(SPEC)
 
         async def dequeue() -> None:
-            await taker.end(await taker.take())
+            await worker.end(await worker.take())
 
         async def get() -> None:
             await self.client.get(job.id)
@@ -145,12 +146,12 @@ class Setup:
             times.append(perf_counter() - start)
             if undo:
                 await undo()
-        await taker.close()
+        await worker.close()
         return latency(times, resident=meter.resident)
 
 
 async def _live(core: Core, verb: int, seconds: float) -> Sample:
-    """Let jobs come and go; the times of one of VERBS."""
+    """Runs jobs through the core; returns the times of a verb of VERBS."""
     times, end = list[float](), perf_counter() + seconds
     while not times or perf_counter() < end:
         marks = [perf_counter()]

@@ -1,4 +1,4 @@
-"""The scenario `idle`: many workers that wait for a job which does not come."""
+"""The scenario `idle`: the cost of many parked workers."""
 
 import asyncio
 from collections.abc import Sequence
@@ -23,69 +23,70 @@ from airunner.wire.codec.worker_protocol import encode_from_worker
 
 WORKERS: Final = 1_000
 STREAMS: Final = 20  # on each connection
-BEAT_SECONDS: Final = WORKER_VISIBILITY_SECONDS_DEFAULT / 3  # between two of a worker
-WINDOWS: Final = 40  # as many measurements long as this is the watch, or until each has beaten
-MEMORY_BAR: Final = Bar(4, most=True)  # of what a bare server takes
-CORE_BAR: Final = Bar(1.5, most=True)
+BEAT_SECONDS: Final = WORKER_VISIBILITY_SECONDS_DEFAULT / 3  # between two heartbeats of a worker
+WINDOWS: Final = 40  # measurements: the length of the watch, at most BEAT_SECONDS
+MEMORY_BAR: Final = Bar(4, most=True)  # times the memory of a bare server
+CORE_BAR: Final = Bar(1.5, most=True)  # times the processor time of a bare server
 
 WORK: Final = "/job.v1.JobService/Work"
 ECHO: Final = f"/{SERVICE}/Stream"
 
 
 async def idle(setting: Setting) -> list[Figure]:
-    """What a server with 1,000 parked workers takes: memory, and a share of a core.
+    """Memory and share of a core of a server with 1,000 parked workers.
 
-    Each worker has a stream, 20 of them share a connection, and each says that it lives every 20 s,
-    by turns: 50 heartbeats a second. Watched is a real server with the memory log, from its start,
-    for as long as each takes to say so once (less if measurements are short). All workers are in
-    this process, whose cost is in no number. Beside it, meanwhile: a bare server that echoes the
-    same messages on as many streams. Leaves out tokens, and what waits for jobs by DequeueJob.
+    Each worker has a stream; 20 streams share a connection. Each worker sends a heartbeat every
+    20 s, in turn: 50 heartbeats a second. A real server with the memory log is measured from its
+    start until each worker has sent one heartbeat (or less, if measurements are short). All workers
+    are in this process; its cost is in no number. Baseline, in the same seconds: a bare server that
+    echoes the same messages on as many streams. Leaves out tokens, and workers that wait for jobs
+    by DequeueJob.
     """
     workers = min(WORKERS, setting.jobs)
     async with AsyncExitStack() as stack:
         served = await stack.enter_async_context(server(setting, MEMORY))
         bare = await stack.enter_async_context(echo_server(setting))
-        crowds = [
+        groups = [
             ParkedWorkers(setting, workers, bare.process.pid, bare.address, ECHO),
             ParkedWorkers(setting, workers, served.pid, served.address, WORK),
         ]
-        for crowd in crowds:
-            stack.push_async_callback(crowd.leave)
-            await crowd.come()
+        for group in groups:
+            stack.push_async_callback(group.close)
+            await group.connect()
         seconds = min(BEAT_SECONDS, WINDOWS * setting.seconds)
         async with asyncio.TaskGroup() as tasks:
-            watches = [tasks.create_task(crowd.watch(seconds)) for crowd in crowds]
+            watches = [tasks.create_task(group.watch(seconds)) for group in groups]
         bare_cost, cost = (watch.result() for watch in watches)
         return _figures(workers, bare_cost, cost)
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a server took for its parked workers."""
+    """The cost of a server's parked workers."""
 
-    resident: float  # MB more than without any
+    resident: float  # MB above the server without workers
     percent: float  # of a core
 
 
 class ParkedWorkers:
-    """Streams of bytes to a server, which say now and then that they are there."""
+    """Streams of parked workers to a server, which send heartbeats in turn."""
 
     def __init__(self, setting: Setting, workers: int, pid: int, address: str, method: str) -> None:
         self._pid = pid
         self._before = resident_bytes(pid)
-        there = Endpoint(server=address, ca_cert=setting.certs / "ca.pem")
-        self._channels = [dial(there) for _ in range(0, workers, STREAMS)]
+        endpoint = Endpoint(server=address, ca_cert=setting.certs / "ca.pem")
+        self._channels = [dial(endpoint) for _ in range(0, workers, STREAMS)]
         self._streams: Sequence[grpc.aio.StreamStreamCall[bytes, bytes]] = [
             _open(self._channels[number // STREAMS], method) for number in range(workers)
         ]
 
-    async def come(self) -> None:
-        """Let each say Hello, and be welcomed."""
+    async def connect(self) -> None:
+        """Sends a Hello on each stream, and waits for the Welcome."""
         for number, stream in enumerate(self._streams):
             await _ask(stream, _hello(number))
 
     async def watch(self, seconds: float) -> Cost:
-        """What the server takes in so many seconds, while each worker beats in its turn."""
+        """Measures the server for `seconds` while the workers send heartbeats in turn."""
         beat, every = _encoded(Heartbeat(())), BEAT_SECONDS / len(self._streams)
         start, meter = perf_counter(), Meter(self._pid)
         for number, stream in enumerate(self._streams):
@@ -98,7 +99,8 @@ class ParkedWorkers:
         percent = 100 * meter.busy / (perf_counter() - start)
         return Cost((meter.resident - self._before) / 1e6, percent)
 
-    async def leave(self) -> None:
+    async def close(self) -> None:
+        """Cancels the streams and closes the connections."""
         for stream in self._streams:
             stream.cancel()
         for channel in self._channels:
@@ -111,10 +113,12 @@ def _open(channel: grpc.aio.Channel, method: str) -> grpc.aio.StreamStreamCall[b
 
 
 async def _ask(stream: grpc.aio.StreamStreamCall[bytes, bytes], message: bytes) -> None:
-    """Say something, and hear the answer."""
+    """Sends a message, and waits for the answer."""
     await stream.write(message)
     if not isinstance(await stream.read(), bytes):
-        raise ConnectionError(f"a parked worker was sent away: {await stream.details()}")
+        raise ConnectionError(
+            f"the server ended the stream of a parked worker: {await stream.details()}"
+        )
 
 
 def _hello(number: int) -> bytes:
@@ -136,11 +140,11 @@ def _encoded(message: FromWorker) -> bytes:
 
 def _figures(workers: int, bare: Cost, cost: Cost) -> list[Figure]:
     figures, many = list[Figure](), workers == WORKERS
-    for what, unit, one, other, bar in (
+    for resource, unit, one, other, bar in (
         ("memory", "MB", bare.resident, cost.resident, MEMORY_BAR),
         ("work", "% of a core", bare.percent, cost.percent, CORE_BAR),
     ):
-        name = f"{what} of {workers:,} parked streams"
+        name = f"{resource} of {workers:,} parked streams"
         beside = replace(figure("idle", f"{name}, bare", [one], unit), baseline=True)
         figures += [
             beside,

@@ -1,4 +1,4 @@
-"""The scenario `list`: a page of the jobs of a server that remembers many."""
+"""The scenario `list`: the latency of a page of jobs from a server with many finished jobs."""
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -21,17 +21,18 @@ from airunner.model.jobs import Instant, JobState
 from airunner.wire.client.jobs_client import JobsClient
 
 PAGE: Final = 100  # jobs
-QUEUES: Final = 10  # that the jobs are of, in turn
-P99_BAR: Final = Bar(80, most=True)  # of that of bare round trips
+QUEUES: Final = 10  # the jobs go to these queues in turn
+P99_BAR: Final = Bar(80, most=True)  # times the p99 of bare round trips
 
 
 async def listing(setting: Setting) -> list[Figure]:
-    """The milliseconds that a page of 100 takes, of all finished jobs that there are.
+    """Milliseconds of a page of 100 finished jobs out of `--jobs`.
 
-    They are of ten queues, and were in the log of a real server when it started. The first page, one
-    from the middle by its token, and the first of one queue and state, asked for one after the
-    other by a client that decodes them, whose cost is in the numbers. Beside them: a bare TLS round
-    trip of a few bytes. The bar is meant for 100,000 jobs. Leaves out jobs with large parameters.
+    The jobs belong to ten queues, and were in the log of a real server when the server started. A
+    client asks for the first page, for a page in the middle by its token, and for the first page of
+    a queue and state, one call after the other. The client decodes the pages; its cost is in the
+    numbers. Baseline: a bare TLS round trip of a few bytes. The bar is meant for 100,000 jobs.
+    Leaves out jobs with large parameters.
     """
     async with AsyncExitStack() as stack:
         (channel,) = await stack.enter_async_context(echo_channels(setting))
@@ -45,11 +46,11 @@ async def listing(setting: Setting) -> list[Figure]:
             await log.close()
         served = await stack.enter_async_context(server(setting, store, *UNLIMITED))
         client = await stack.enter_async_context(setting.client(served.address))
-        bare, archive = round_trip(channel), Archive(served, client)
+        bare, finished = round_trip(channel), FinishedJobs(served, client)
         first = JobQuery(page_size=PAGE)
         pages = {
             "first page": first,
-            "page in the middle": await archive.middle(first),
+            "page in the middle": await finished.middle(first),
             "first page of a queue": JobQuery(
                 queue=queue_of(0), state=JobState.COMPLETED, page_size=PAGE
             ),
@@ -58,7 +59,7 @@ async def listing(setting: Setting) -> list[Figure]:
             Contender(
                 name=f"{name}, {setting.jobs:,} jobs, p50",
                 unit="ms",
-                run=partial(archive.ask, page),
+                run=partial(finished.ask, page),
                 against={bare.name: None},
                 p99_against={bare.name: P99_BAR},
             )
@@ -74,20 +75,21 @@ async def listing(setting: Setting) -> list[Figure]:
 
 
 @dataclass(frozen=True, slots=True)
-class Archive:
-    """A server with finished jobs, and a client of it."""
+class FinishedJobs:
+    """A server with finished jobs, and a client."""
 
     served: Served
     client: JobsClient
 
     async def middle(self, first: JobQuery) -> JobQuery:
-        """The page behind the middle one, by its token."""
+        """The query for the page after the middle page, by its token."""
         last = (await self.client.list(first)).last_page
         page = JobQuery(page=max(1, last // 2), page_size=first.page_size)
         before = (await self.client.list(page)).next
         return JobQuery(before=before, page_size=first.page_size)
 
     async def ask(self, page: JobQuery, seconds: float) -> Sample:
+        """Times a query, one call after the other."""
         times, end, meter = list[float](), perf_counter() + seconds, Meter(self.served.pid)
         while not times or perf_counter() < end:
             start = perf_counter()

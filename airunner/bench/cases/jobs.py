@@ -1,4 +1,4 @@
-"""The scenarios `true` and `pty`: whole jobs of a real worker."""
+"""The scenarios `true` and `pty`: the throughput of short jobs on a real worker."""
 
 from contextlib import AsyncExitStack
 from functools import partial
@@ -30,8 +30,8 @@ TERMINAL_TRUE: Final = structs.replace(TRUE, process_type=ProcessType.PTY)
 async def true(setting: Setting) -> list[Figure]:
     """Jobs of /bin/true a second, each in a workspace and a process tree of its own.
 
-    One real server with the store that the run has, and one real worker process. Beside them: bare
-    spawns with two pipes, one after the other. Leaves out git, containers, terminals and output.
+    One real server with the run's store, and one real worker process. Baseline: bare spawns with
+    two pipes, one after the other. Leaves out git, containers, terminals and output.
     """
     return await _against(setting, "true", TRUE, spawn(setting))
 
@@ -39,8 +39,8 @@ async def true(setting: Setting) -> list[Figure]:
 async def pty(setting: Setting) -> list[Figure]:
     """Jobs of /bin/true a second, each on a terminal of its own.
 
-    As the scenario `true`, beside bare spawns with a session and a terminal each. Leaves out what
-    such jobs write.
+    Like the scenario `true`; the baseline is bare spawns, each with a session and a terminal.
+    Leaves out the output of such jobs.
     """
     return await _against(setting, "pty", TERMINAL_TRUE, terminal_spawn(setting))
 
@@ -69,10 +69,9 @@ async def _against(setting: Setting, name: str, spec: JobSpec, bare: Contender) 
 async def _run(
     client: JobsClient, spec: JobSpec, slots: int, server: int, seconds: float
 ) -> Sample:
-    """Run as many jobs as should fit in the time.
+    """Runs as many jobs as fit in `seconds` by the rate of a warm-up.
 
-    A warm-up says how many those are; they are submitted 100 in a call, and the clock stops
-    when the last has ended.
+    The jobs are enqueued 100 in a call. The clock stops when the last job has ended.
     """
     start = perf_counter()
     await _run_all(client, spec, WARM_UP, slots)
@@ -84,15 +83,15 @@ async def _run(
 
 
 async def _run_all(client: JobsClient, spec: JobSpec, jobs: int, slots: int) -> None:
-    """Run so many jobs, and return when every one has ended."""
+    """Enqueues `jobs` jobs; returns when all of them have ended."""
     ids: list[JobId] = []
     while len(ids) < jobs:
-        wishes = [(spec, NO_KEY)] * min(BATCH, jobs - len(ids))
-        for answer in await client.enqueue_many(wishes):
+        requests = [(spec, NO_KEY)] * min(BATCH, jobs - len(ids))
+        for answer in await client.enqueue_many(requests):
             if isinstance(answer, Refused):
                 raise answer
             ids.append(answer.id)
-    # One line, so when these have ended every one before them has.
+    # A single queue: when the last jobs have ended, all earlier jobs have ended.
     for id in ids[-slots:]:
         async for entry in client.watch(id):
             if isinstance(entry.body, JobFinished):

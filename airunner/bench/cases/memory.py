@@ -1,4 +1,4 @@
-"""The scenario `memory`: what jobs and output cost a server to remember."""
+"""The scenario `memory`: the resident memory of a server for jobs and output."""
 
 import asyncio
 import subprocess
@@ -21,16 +21,16 @@ from airunner.wire.client.jobs_client import JobsClient
 
 NOTHING: Final = JobSpec(command="true", queue=PROTOCOL_QUEUE)
 IN_LINE: Final = "a job in line, beyond its parameters"
-PARAMETER_BYTES: Final = len("true") + len(PROTOCOL_QUEUE)  # which is all that a client has said
-QUEUED_BAR: Final = Bar(5.5, most=True)  # of a bare dict with the same in it
+PARAMETER_BYTES: Final = len("true") + len(PROTOCOL_QUEUE)  # the whole of the client's parameters
+QUEUED_BAR: Final = Bar(5.5, most=True)  # times a job in a bare dict
 SLOTS: Final = 64  # of the worker that ends the jobs
-GROWTH_BAR: Final = Bar(2.5, most=True)  # of all that a bare server has, while output goes through
-SERVER_BAR: Final = Bar(6, most=True)  # of the same, ever
-WARM_UP_BYTES: Final = 4 * MIB  # of output, so that what is made once is there
-VOLATILE_BYTES_MAX: Final = 128 * MIB  # of output through the memory log, which keeps it
+GROWTH_BAR: Final = Bar(2.5, most=True)  # times a bare server's memory, during output
+SERVER_BAR: Final = Bar(6, most=True)  # times a bare server's memory, the peak
+WARM_UP_BYTES: Final = 4 * MIB  # of output, for the one-time allocations
+VOLATILE_BYTES_MAX: Final = 128 * MIB  # of output through the memory log, which stores it
 BARE_JOBS: Final = 20_000
 
-# Says how many bytes each of so many dicts takes, with its key in a dict of all.
+# Prints the resident bytes of a job in a dict of jobs, a dict of five fields for each job.
 _DICTS: Final = """
 import sys, uuid
 from airunner.bench.load.procfs import resident_bytes
@@ -43,14 +43,13 @@ print((resident_bytes("self") - before) / count)
 
 
 async def memory(setting: Setting) -> list[Figure]:
-    """Resident memory of a real server: for each job in line, each finished job, and for output.
+    """Resident memory of a real server: for a job in line, a finished job, and a MiB of output.
 
-    Once for each store, as the kernel counts it, on servers that had nothing before. The bytes of
-    what a job in line was asked with are not counted for it. Output is
-    one job's, from a real worker, with one monitor that reads it all; the peak is the kernel's
-    own, so nothing between two looks is missed. Beside them: a Python dict with a dict of five fields
-    for each job, and a bare server that echoes pieces of 64 KiB. Leaves out what the kernel caches of
-    files.
+    The kernel's count, once for each store, on new servers. The bytes of a job's parameters do not
+    count for a job in line. The output is of one job on a real worker, and one monitor reads all
+    of it. The peak is the kernel's own, so no short peak is missed. Baselines: a Python dict with a
+    dict of five fields for each job, and a bare server that echoes messages of 64 KiB. Leaves out
+    the kernel's file cache.
     """
     durable = setting.sqlite("memory")
     volatile_jobs, durable_jobs = await _jobs(setting, MEMORY), await _jobs(setting, durable)
@@ -93,7 +92,7 @@ class JobBytes:
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """Resident bytes of a server before and while output went through."""
+    """Resident bytes of a server before and while output passed through."""
 
     before: int
     peak: int
@@ -109,7 +108,7 @@ class Growth:
 
 
 async def _jobs(setting: Setting, store: Store) -> JobBytes:
-    """Put jobs in line, and then end them all without running any."""
+    """Enqueues jobs, and then completes all of them on a no-op worker."""
     async with (
         server(setting, replace(store, path=_beside_path(store, "jobs")), *UNLIMITED) as served,
         setting.client(served.address) as client,
@@ -124,13 +123,13 @@ async def _jobs(setting: Setting, store: Store) -> JobBytes:
             await session.step()
         finished = resident_bytes(served.pid)
         await session.close()
-    # A little may have been given back meanwhile, which is nothing that a job took.
+    # The allocator may return some memory meanwhile: a negative difference counts as 0.
     taken = (max(0, each - before) for each in (waiting, finished))
     return JobBytes(*(each / setting.jobs for each in taken))
 
 
 async def _output(setting: Setting, store: Store, size: int) -> Growth:
-    """Let one job write so many bytes, and one monitor read them."""
+    """Measures the server while a job writes `size` bytes and a monitor reads them."""
     async with (
         server(setting, store) as served,
         worker(setting, served.address),
@@ -153,18 +152,18 @@ async def _write(client: JobsClient, size: int) -> None:
 
 
 async def _dict_bytes(setting: Setting) -> float:
-    """Resident bytes for each job in a bare dict, in a process that has nothing else."""
+    """Resident bytes of a job in a bare dict, in a process without other data."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", _DICTS, str(BARE_JOBS)),
         env=dict(setting.environment),
         stdout=subprocess.PIPE,
     )
-    said, _ = await process.communicate()
-    return float(said)
+    output, _ = await process.communicate()
+    return float(output)
 
 
 async def _echo_bytes(setting: Setting) -> int:
-    """The most that a bare server has had when bytes have gone through it."""
+    """The peak of resident bytes of a bare server that has echoed a stream."""
     async with echo_server(setting) as echo, channels_to(echo, setting) as (channel,):
         await stream_for(channel, setting.seconds)
         return peak_bytes(echo.process.pid)
@@ -175,7 +174,7 @@ def _bare(name: str, value: float, unit: str) -> Figure:
 
 
 def _beside(name: str, volatile: float, kept: float, store: Store, dicts: Figure) -> list[Figure]:
-    """A figure of the memory log, and that of a durable store as a ratio of it."""
+    """The figure of the memory log, and the figure of a durable store with its ratio to memory."""
     beside = [(dicts, QUEUED_BAR)] if name == IN_LINE else []
     one = figure("memory", f"{name}, {MEMORY.name}", [volatile], "bytes", against=beside)
     other = f"{name}, {store.name}"
@@ -183,5 +182,5 @@ def _beside(name: str, volatile: float, kept: float, store: Store, dicts: Figure
 
 
 def _beside_path(store: Store, name: str) -> Path | None:
-    """Another file for the same kind of store."""
+    """The path of another file for the same kind of store; None for memory."""
     return store.path and store.path.with_name(f"{name}-{store.path.name}")

@@ -1,4 +1,4 @@
-"""The scenario `noop`: whole jobs that run nothing."""
+"""The scenario `noop`: the throughput of jobs that run no process."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,19 +22,20 @@ from airunner.model.protocol.worker_protocol import FromServer, FromWorker
 from airunner.model.spec import JobSpec
 from airunner.wire.client.jobs_client import JobsClient
 
-SLOTS: Final = 256  # of the worker; with 64 all of them wait for one fsync, and then for each other
-AHEAD: Final = 500  # jobs on their way to the worker, at most
-CLIENTS: Final = 32  # at once, where they enqueue one by one
-ONE_BY_ONE_BAR: Final = Bar(0.4)  # of as many bare echoes
+SLOTS: Final = 256  # of the worker; with 64, all slots wait for one fsync, then for each other
+AHEAD: Final = 500  # enqueued jobs that have not ended, at most
+CLIENTS: Final = 32  # concurrent clients that enqueue one job in a call
+ONE_BY_ONE_BAR: Final = Bar(0.4)  # of bare echoes with as many clients
 NOTHING: Final = JobSpec(command="true", queue=PROTOCOL_QUEUE)
 
 
 async def noop(setting: Setting) -> list[Figure]:
     """Jobs that run nothing: enqueued, leased, completed and recorded, each with its own lease.
 
-    They arrive 100 in a call from one client, or one in a call from 32; one worker's stream with 64
-    slots completes each as soon as it has it. All these are in one process, whose cost is in every
-    number. Beside them: bare TLS echoes. Leaves out the process, the workspace and the output.
+    One client enqueues 100 jobs in a call, or 32 clients enqueue one job in a call. The stream of a
+    worker with 256 slots completes each job on receipt. Clients and worker share one process; its
+    cost is in every number. Baseline: bare TLS echoes. Leaves out the process, the workspace and
+    the output.
     """
     async with AsyncExitStack() as stack:
         channels = await stack.enter_async_context(echo_channels(setting, CLIENTS))
@@ -42,8 +43,8 @@ async def noop(setting: Setting) -> list[Figure]:
         contenders = [bare]
         stores = [MEMORY, *(setting.sqlite("noop", fsync) for fsync in setting.fsyncs)]
         for store in stores:
-            site = await _site(stack, setting, store)
-            contenders += site.contenders(bare.name)
+            setup = await _open_setup(stack, setting, store)
+            contenders += setup.contenders(bare.name)
         return await compare(
             "noop",
             contenders,
@@ -53,7 +54,7 @@ async def noop(setting: Setting) -> list[Figure]:
         )
 
 
-async def _site(stack: AsyncExitStack, setting: Setting, store: Store) -> "Setup":
+async def _open_setup(stack: AsyncExitStack, setting: Setting, store: Store) -> "Setup":
     served = await stack.enter_async_context(server(setting, store, *UNLIMITED))
     clients = [
         await stack.enter_async_context(setting.client(served.address)) for _ in range(CLIENTS)
@@ -63,7 +64,7 @@ async def _site(stack: AsyncExitStack, setting: Setting, store: Store) -> "Setup
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """A server, and who uses it."""
+    """A server, its clients, and the connector of its worker."""
 
     store: Store
     served: Served
@@ -92,41 +93,42 @@ class Setup:
         ]
 
     async def run(self, clients: Sequence[JobsClient], size: int, seconds: float) -> Sample:
-        """Let these clients enqueue so many in a call, and one worker end them."""
+        """Measures ended jobs a second: the clients enqueue `size` in a call, one worker ends them."""
         session = NoopWorker(await self.connect())
         await session.hello(SLOTS)
-        line = Line(session, size, perf_counter() + seconds)
+        flow = JobFlow(session, size, perf_counter() + seconds)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(line.work())
+            tasks.create_task(flow.work())
             async with asyncio.TaskGroup() as feeding:
                 for client in clients:
-                    feeding.create_task(line.feed(client))
+                    feeding.create_task(flow.feed(client))
                 start, meter = perf_counter(), Meter(self.served.pid)
                 await asyncio.sleep(seconds)
                 elapsed, busy, ended = perf_counter() - start, meter.busy, session.settled
-            await line.close(clients[0])
+            await flow.close(clients[0])
         await session.close()
         return rate(ended, elapsed, busy=busy, resident=meter.resident)
 
 
-class Line:
-    """Jobs on their way to a worker: some, never many, and none when the worker leaves."""
+class JobFlow:
+    """A bounded flow of jobs from clients to a worker; it is empty when the worker leaves."""
 
     def __init__(self, session: NoopWorker, size: int, end: float) -> None:
         self._session = session
         self._size = size  # jobs in a call
-        self._end = end  # after which nobody enqueues
+        self._end = end  # no client enqueues after this time
         self._room = asyncio.Semaphore(AHEAD // size)  # calls
-        self._made = 0  # jobs that are answered for, or on their way
-        self._last: int | None = None  # how many will have been made
+        self._made = 0  # jobs that were enqueued, or are in a call
+        self._last: int | None = None  # the final number of jobs, once close() has set it
 
     async def feed(self, client: JobsClient) -> None:
+        """Enqueues jobs from a client until the end, at most AHEAD of the worker."""
         while perf_counter() < self._end:
             await self._room.acquire()
             await self._enqueue(client, self._size)
 
     async def work(self) -> None:
-        """End every job, until the line is closed."""
+        """Completes every job, until the flow is closed and empty."""
         made = 0
         while self._session.settled != self._last:
             await self._session.step()
@@ -135,7 +137,7 @@ class Line:
                 self._room.release()
 
     async def close(self, client: JobsClient) -> None:
-        """Put the last job in line, at whose end the worker is done."""
+        """Enqueues the last job; work() returns when that job has ended."""
         self._last = self._made + 1
         await self._enqueue(client, 1)
 

@@ -1,4 +1,4 @@
-"""The scenario `replay`: what a start costs when many jobs have finished before it."""
+"""The scenario `replay`: the start of a server with many finished jobs in its log."""
 
 import asyncio
 import os
@@ -26,21 +26,21 @@ from airunner.model.limits import MIB
 from airunner.server.replay import without_collection
 from airunner.store.engine import Engine
 
-MANY: Final = 100_000  # jobs, to which figures are scaled, and which have a bar
-START_BAR: Final = Bar(25, most=True)  # of a bare scan of such rows, with MANY jobs
-OUTPUT_BAR: Final = Bar(1.25, most=True)  # of the same start without output: no more than noise
+MANY: Final = 100_000  # jobs: figures are scaled to this number, and the bar is for it
+START_BAR: Final = Bar(25, most=True)  # times a bare scan of as many rows, with MANY jobs
+OUTPUT_BAR: Final = Bar(1.25, most=True)  # times a start without output: no more than noise
 PAGE_EVENTS: Final = 1_000
 UNIT: Final = f"s per {MANY:,} jobs"
 
 
 async def replay(setting: Setting) -> list[Figure]:
-    """The seconds that a start takes for 100,000 finished jobs, with their output and without.
+    """Seconds of a start with 100,000 finished jobs, with their output and without.
 
-    The files are made beforehand, without a network. Apart: the log's side (open the file, read
-    and check what a replay needs) and the engine's (apply it), both in this process; then a real
-    server, from exec to its open port. Beside them: bare SQLite that reads rows as
-    large, and a server whose log is new. The kernel has the files in its cache but where it says
-    so. Leaves out what a crash adds, which is one read of the write-ahead log.
+    The files are written beforehand, without a network. Measured separately, in this process: the
+    log (open the file, read and check the events of a replay) and the engine (apply the events);
+    then a real server, from exec to its open port. Baselines: bare SQLite that reads rows of the
+    same size, and a server with a new log. The files are in the kernel's cache unless the figure
+    says otherwise. Leaves out the cost of a crash: one read of the write-ahead log.
     """
     plain = await _history(setting, "replay", 0)
     full = await _history(setting, "replay-output", setting.output_bytes)
@@ -62,13 +62,13 @@ async def replay(setting: Setting) -> list[Figure]:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """A log of finished jobs that nobody has open."""
+    """A closed log file with finished jobs."""
 
     path: Path
     jobs: int
 
     def scaled(self, seconds: float, busy: float) -> Sample:
-        """Seconds for as many jobs as MANY are; `busy` are those of a processor, for these jobs."""
+        """A sample of `seconds` scaled to MANY jobs; `busy` is the processor time, not scaled."""
         return Sample(value=seconds * MANY / self.jobs, count=self.jobs, busy=busy)
 
 
@@ -131,7 +131,7 @@ async def _history(setting: Setting, name: str, output_bytes: int) -> History:
 
 
 async def _fill(bare: BareTable, history: History) -> None:
-    """Give bare SQLite as many rows as a replay reads, each as large."""
+    """Fills bare SQLite with rows of the number and sizes that a replay reads."""
     log = SqliteLog.open(history.path, fsync=Fsync.NORMAL)
     try:
         async with aclosing(log.read()) as events:
@@ -147,7 +147,7 @@ async def _scan(bare: BareTable, history: History, _seconds: float) -> Sample:
 
 
 async def _log_side(history: History, _seconds: float) -> Sample:
-    """Open the file and read what a replay needs."""
+    """Times opening the file and reading the events of a replay."""
     start, busy = perf_counter(), process_time()
     log = SqliteLog.open(history.path, fsync=Fsync.NORMAL)
     try:
@@ -161,14 +161,14 @@ async def _log_side(history: History, _seconds: float) -> Sample:
 
 
 async def _cold_log_side(history: History, seconds: float) -> Sample:
-    """The same after the kernel was told to forget the file, as after a start of the machine."""
+    """Times the log after the kernel has dropped the file from its cache, as after a boot."""
     with history.path.open("rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     return await _log_side(history, seconds)
 
 
 async def _engine_side(history: History, _seconds: float) -> Sample:
-    """Apply what was read, a page at a time, and be ready for requests."""
+    """Times applying the events, a page at a time, and building the index."""
     engine, page = Engine(EVERYTHING), list[Event]()
     elapsed = busy = 0.0
 
@@ -199,7 +199,7 @@ async def _engine_side(history: History, _seconds: float) -> Sample:
 
 
 async def _serve(setting: Setting, store: Store, _seconds: float) -> Sample:
-    """From exec to an open port, and whatever the server does before that."""
+    """Times a server from exec to its open port."""
     start = perf_counter()
     async with server(setting, store, *UNLIMITED) as served:
         return Sample(value=perf_counter() - start, count=1, busy=busy_seconds(served.pid))

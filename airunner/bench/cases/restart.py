@@ -1,4 +1,4 @@
-"""The scenario `restart`: a server that goes away with jobs in line and jobs that run."""
+"""The scenario `restart`: a server restart with queued and running jobs."""
 
 import asyncio
 import signal
@@ -21,33 +21,33 @@ RUNNING: Final = 100  # jobs
 QUEUE: Final = "default"  # of the jobs that run
 SLEEP: Final = JobSpec(command="sleep", args=("86400",), queue=QUEUE)
 WAITING: Final = JobSpec(command="make", args=("test",), queue="bench-waiting")
-START_BAR: Final = Bar(4, most=True)  # of a new server's first answer
+START_BAR: Final = Bar(4, most=True)  # times a new server's first answer
 LOST_BAR: Final = Bar(0, most=True)  # attempts
-LOOK_SECONDS: Final = 0.05  # between two looks at what the worker does
+LOOK_SECONDS: Final = 0.05  # between two looks at the number of running jobs
 PATIENCE_SECONDS: Final = 60.0
 
 
 async def restart(setting: Setting) -> list[Figure]:
-    """From exec of a server to its first answered call, with jobs in line and 100 that run.
+    """Seconds from exec of a server to its first answered call, with queued and 100 running jobs.
 
     A real durable server is killed, or stopped in order, and started on the same file; a real
-    worker keeps its 100 processes meanwhile and comes back. Beside it: the start of a server
-    whose log is new. An attempt is lost if its job runs in another one or in none once the
-    worker is back. Leaves out output that is on its way; tests cover it.
+    worker keeps its 100 processes meanwhile and reconnects. Baseline: the start of a server with a
+    new log. An attempt is lost if, after the worker has reconnected, its job runs in another
+    attempt or does not run. Leaves out output in flight; tests cover it.
     """
     async with AsyncExitStack() as stack:
-        site = Setup(setting, setting.sqlite("restart"))
-        stack.push_async_callback(site.leave)
-        await site.start()
-        address = site.served.address
+        setup = Setup(setting, setting.sqlite("restart"))
+        stack.push_async_callback(setup.close)
+        await setup.start()
+        address = setup.served.address
         await stack.enter_async_context(worker(setting, address, slots=RUNNING))
         async with setting.client(address) as client:
             await fill(client, SLEEP, RUNNING)
             await _until_running(client)
-            site.job = await fill(client, WAITING, setting.jobs)
+            setup.job = await fill(client, WAITING, setting.jobs)
         loaded = f"{setting.jobs:,} in line, {RUNNING} running"
         new = Contender(
-            name="a new server's first answer", unit="s", run=site.try_new, baseline=True
+            name="a new server's first answer", unit="s", run=setup.try_new, baseline=True
         )
         figures = await compare(
             "restart",
@@ -56,13 +56,13 @@ async def restart(setting: Setting) -> list[Figure]:
                 Contender(
                     name=f"first answer after kill -9, {loaded}",
                     unit="s",
-                    run=partial(site.restart, signal.SIGKILL),
+                    run=partial(setup.restart, signal.SIGKILL),
                     against={new.name: START_BAR},
                 ),
                 Contender(
                     name=f"first answer after SIGTERM, {loaded}",
                     unit="s",
-                    run=partial(site.restart, signal.SIGTERM),
+                    run=partial(setup.restart, signal.SIGTERM),
                     against={new.name: START_BAR},
                 ),
             ],
@@ -71,19 +71,19 @@ async def restart(setting: Setting) -> list[Figure]:
             dice=setting.dice("restart"),
             warm=False,
         )
-        return [*figures, _lost(site)]
+        return [*figures, _lost(setup)]
 
 
 class Setup:
-    """A server on one file and one address, which is started again and again."""
+    """A server that restarts on the same file and the same address."""
 
     def __init__(self, setting: Setting, store: Store) -> None:
         self._setting = setting
         self._store = store
-        self._stack = AsyncExitStack()  # of the server that runs now
+        self._stack = AsyncExitStack()  # ends the running server
         self._news = 0  # servers with a new log
         self.served: Served
-        self.job: JobId  # one that is in line
+        self.job: JobId  # a queued job
         self.restarts = 0
         self.lost = 0  # attempts, over all restarts
 
@@ -92,13 +92,13 @@ class Setup:
             server(self._setting, self._store, *UNLIMITED, listen=listen)
         )
 
-    async def leave(self) -> None:
+    async def close(self) -> None:
         await self._stack.aclose()
 
     async def restart(self, how: signal.Signals, _seconds: float) -> Sample:
-        """End the server, start it again, and see that everybody is back."""
+        """Restarts the server, times its first answer, and counts the attempts that were lost."""
         self.served.process.send_signal(how)
-        await self.leave()
+        await self.close()
         start = perf_counter()
         await self.start(self.served.address)
         async with self._setting.client(self.served.address) as client:
@@ -110,7 +110,7 @@ class Setup:
         return Sample(value=elapsed, count=1)
 
     async def try_new(self, _seconds: float) -> Sample:
-        """Start another server, with nothing in its log, and ask it something."""
+        """Times a server with a new log from exec to its first answer."""
         self._news += 1
         store = self._setting.sqlite(f"restart-new-{self._news}")
         start = perf_counter()
@@ -123,7 +123,7 @@ class Setup:
 
 
 async def _until_running(client: JobsClient) -> int:
-    """Return once a worker holds as many jobs as there are; how many are in their first attempt."""
+    """Waits until all RUNNING jobs run; returns the number of jobs in their first attempt."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             found = await client.statistics(QUEUE)
@@ -134,6 +134,6 @@ async def _until_running(client: JobsClient) -> int:
     return sum(job.attempt == 1 and job.failures == 0 for job in page.jobs)
 
 
-def _lost(site: Setup) -> Figure:
-    name = f"attempts lost of {RUNNING * site.restarts:,}"
-    return figure("restart", name, [site.lost], "attempts", bar=LOST_BAR)
+def _lost(setup: Setup) -> Figure:
+    name = f"attempts lost of {RUNNING * setup.restarts:,}"
+    return figure("restart", name, [setup.lost], "attempts", bar=LOST_BAR)

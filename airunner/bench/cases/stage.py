@@ -1,4 +1,4 @@
-"""The scenario `stage`: copying a source into a workspace."""
+"""The scenario `stage`: the throughput of copying a source into a workspace."""
 
 import asyncio
 import os
@@ -30,9 +30,9 @@ LARGE_BYTES: Final = 16 * MIB
 async def stage(setting: Setting) -> list[Figure]:
     """Files and bytes a second of a source that is copied into a workspace.
 
-    One tree of small files and one of large ones, on the disk that is measured, read from its cache.
-    Beside each: `cp -a` of the same tree, a process for each copy. Leaves out network drives, the
-    claim to a source, and the removing of the copies.
+    A tree of small files and a tree of large files on the measured disk, read from the kernel's
+    cache. Baseline: `cp -a` of the same tree, a process for each copy. Leaves out network drives,
+    the lock of a source, and the removal of the copies.
     """
     small = setting.folder / "small"
     large = setting.folder / "large"
@@ -41,18 +41,18 @@ async def stage(setting: Setting) -> list[Figure]:
     sizes = max(1, setting.output_bytes // LARGE_BYTES)
     await asyncio.to_thread(_fill, large, sizes, min(LARGE_BYTES, setting.output_bytes))
     contenders = list[Contender]()
-    for source, what, amount, unit in (
+    for source, kind, amount, unit in (
         (small, "small files", files, "files/s"),
         (large, "large files", sizes * min(LARGE_BYTES, setting.output_bytes) / 1e6, "MB/s"),
     ):
         bare = Contender(
-            name=f"cp -a, {what}",
+            name=f"cp -a, {kind}",
             unit=unit,
             run=partial(_copied, setting, amount, partial(_bare, setting, source)),
             baseline=True,
         )
         ours = Contender(
-            name=f"staging, {what}",
+            name=f"staging, {kind}",
             unit=unit,
             run=partial(_copied, setting, amount, partial(_staged, source)),
             against={bare.name: BAR},
@@ -70,7 +70,7 @@ async def stage(setting: Setting) -> list[Figure]:
 async def _copied(
     setting: Setting, amount: float, copy: Callable[[Path], Awaitable[None]], seconds: float
 ) -> Sample:
-    """One copy after the other, at least one, until they took so long together."""
+    """Copies repeatedly, at least once, until the copies have taken `seconds` in total."""
     took, copies = 0.0, count()
     while took < seconds:
         target = setting.folder / f"copy-{next(copies)}"
@@ -107,6 +107,6 @@ def _stage(source: Path, target: Path, stop: Event) -> None:
 
 def _fill(folder: Path, files: int, size: int) -> None:
     for number in range(files):
-        place = folder / str(number // FILES_PER_FOLDER)
-        place.mkdir(parents=True, exist_ok=True)
-        (place / str(number)).write_bytes(os.urandom(size))
+        subfolder = folder / str(number // FILES_PER_FOLDER)
+        subfolder.mkdir(parents=True, exist_ok=True)
+        (subfolder / str(number)).write_bytes(os.urandom(size))

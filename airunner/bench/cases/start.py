@@ -1,4 +1,4 @@
-"""The scenario `start`: how long whoever types a command waits before anything happens."""
+"""The scenario `start`: the start-up time of commands and of a new server."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,9 +24,9 @@ PYTHON_GRPC: Final = "bare Python that imports grpc.aio"
 async def start(setting: Setting) -> list[Figure]:
     """Milliseconds from exec of a command to its end, and of a server without jobs to its port.
 
-    `airunner list` asks a real server, which has no jobs, over TLS. Beside them: the interpreter
-    alone, and with gRPC. The processor's time is that of the command. Leaves out a first start after
-    installing, which compiles, and a server's log with something in it: see `replay`.
+    `airunner list` asks a real server without jobs over TLS. Baselines: the interpreter alone, and
+    the interpreter with gRPC. The processor time is that of the command. Leaves out the first start
+    after an installation, which compiles, and a server with jobs in its log: see `replay`.
     """
     async with AsyncExitStack() as stack:
         served = await stack.enter_async_context(server(setting, MEMORY))
@@ -72,7 +72,7 @@ async def start(setting: Setting) -> list[Figure]:
 
 
 async def _ended(command: Sequence[str], environment: Mapping[str, str], seconds: float) -> Sample:
-    """One after the other, at least one, until they have ended."""
+    """Times a command from exec to its end, one run after the other, at least one."""
     times, start, busy = list[float](), perf_counter(), children_seconds()
     while not times or perf_counter() < start + seconds:
         before = perf_counter()
@@ -84,7 +84,7 @@ async def _ended(command: Sequence[str], environment: Mapping[str, str], seconds
 async def _listening(
     setting: Setting, store: Store, numbers: Iterator[int], _seconds: float
 ) -> Sample:
-    """One, in a file of its own, until its port is open."""
+    """Times a server with a new file from exec to its open port."""
     path = store.path and store.path.with_name(f"{next(numbers)}-{store.path.name}")
     before = perf_counter()
     async with server(setting, replace(store, path=path)) as served:

@@ -1,4 +1,4 @@
-"""The scenario `fanout`: many monitors of one job."""
+"""The scenario `fanout`: the latency of output to many monitors of one job."""
 
 import asyncio
 import os
@@ -30,11 +30,11 @@ COUNTS: Final = (1, 10, 100)  # monitors
 BLOCK_BYTES: Final = 10_000
 BLOCKS_A_SECOND: Final = 100
 STAMP_BYTES: Final = 20
-COST_BAR: Final = Bar(3, most=True)  # of a bare stream's, for each MB that is sent
+COST_BAR: Final = Bar(3, most=True)  # times a bare stream, processor time for each MB sent
 LOST_BAR: Final = Bar(0, most=True)  # bytes
 
-# Once it is told to, writes blocks at their times. Each begins with the time of its write, in
-# nanoseconds on the clock that all processes of a machine share.
+# After a byte on the named pipe, writes blocks at fixed intervals. A block begins with the time of
+# its write, in nanoseconds on the monotonic clock, which all processes of a machine share.
 _WRITER: Final = f"""
 import os, sys, time
 with open(sys.argv[1], "rb", buffering=0) as go:
@@ -50,12 +50,12 @@ for at in range(int(sys.argv[2])):
 async def fanout(setting: Setting) -> list[Figure]:
     """Milliseconds from a job's write to its monitors' reads, with 1, 10 and 100 of them.
 
-    The job writes 1 MB/s in blocks of 10,000 bytes. One real server with the store that the run
-    has, one real worker, which gathers output for up to 25 ms; each monitor has a connection
-    of its own, and all are in this one process, whose cost is in every delay and not in the
-    server's processor time. Of several, one reads nothing until the others have read all; its
-    delays do not count, and what it has missed does. Beside the processor time for each MB that
-    arrives: that of a bare server which echoes pieces of 64 KiB. Leaves out terminals and networks.
+    The job writes 1 MB/s in blocks of 10,000 bytes. One real server with the run's store, and one
+    real worker, which gathers output for up to 25 ms. Each monitor has a connection of its own. All
+    monitors share this process; its cost is in every delay, and not in the server's processor time.
+    With several monitors, the last monitor reads nothing until the others have read all; its delays
+    do not count, its missing events do. The baseline of the processor time for each MB that arrives
+    is a bare server that echoes messages of 64 KiB. Leaves out terminals and networks.
     """
     async with AsyncExitStack() as stack:
         served = await stack.enter_async_context(
@@ -66,17 +66,17 @@ async def fanout(setting: Setting) -> list[Figure]:
             await stack.enter_async_context(setting.client(served.address))
             for _ in range(max(COUNTS))
         ]
-        crowds = [Watchers(setting.folder / "go", served, clients[:count]) for count in COUNTS]
+        groups = [Watchers(setting.folder / "go", served, clients[:count]) for count in COUNTS]
         echo = await stack.enter_async_context(echo_server(setting))
         (channel,) = await stack.enter_async_context(channels_to(echo, setting))
         bare = Bare(echo, channel)
         contenders = list[Contender]()
-        for crowd in crowds:
+        for group in groups:
             contenders.append(
                 Contender(
-                    name=f"write to read, {crowd.name}, p50",
+                    name=f"write to read, {group.name}, p50",
                     unit="ms",
-                    run=crowd.watch,
+                    run=group.watch,
                     against={contenders[0].name: None} if contenders else {},
                 )
             )
@@ -88,16 +88,16 @@ async def fanout(setting: Setting) -> list[Figure]:
             dice=setting.dice("fanout"),
         )
         cost = bare.figure()
-        return [*figures, cost, *(each for crowd in crowds for each in crowd.figures(cost))]
+        return [*figures, cost, *(each for group in groups for each in group.figures(cost))]
 
 
 @dataclass(slots=True)
 class Bare:
-    """A server that echoes bytes on one stream."""
+    """The baseline of a bare server that echoes bytes on one stream."""
 
     server: EchoServer
     channel: grpc.aio.Channel
-    costs: list[float] = field(default_factory=list)  # milliseconds of a processor for each MB
+    costs: list[float] = field(default_factory=list)  # processor milliseconds for each MB
 
     def contender(self) -> Contender:
         return Contender(name=STREAM, unit="MB/s", run=self._run, baseline=True)
@@ -114,16 +114,16 @@ class Bare:
 
 @dataclass(slots=True)
 class Monitor:
-    """What one client sees of a job, and how late."""
+    """A client that follows a job: its delays, and the events and bytes that it misses."""
 
     client: JobsClient
-    patience: asyncio.Event  # until it is set, nothing is read after the process's start
-    started: asyncio.Event = field(default_factory=asyncio.Event)  # when it has read of that
+    resume: asyncio.Event  # after the process's start, the monitor reads when this is set
+    started: asyncio.Event = field(default_factory=asyncio.Event)  # set by the process's start
     size: int = 0  # bytes of output
-    missing: int = 0  # sequences, and bytes that the job's seal has and this one has not
-    delays: list[float] = field(default_factory=list)  # seconds, of whole blocks
+    missing: int = 0  # skipped sequences, and bytes below the size in the job's seal
+    delays: list[float] = field(default_factory=list)  # seconds, of complete blocks
     _next: int = 1  # sequence
-    _rest: bytes = b""  # of a block that is not whole
+    _rest: bytes = b""  # the beginning of an incomplete block
 
     async def watch(self, job: JobId) -> None:
         async for entry in self.client.watch(job):
@@ -132,7 +132,7 @@ class Monitor:
             match entry.body:
                 case ProcessStarted():
                     self.started.set()
-                    await self.patience.wait()
+                    await self.resume.wait()
                 case Output() as output:
                     self._read(b"".join(chunk.data for chunk in output.chunks))
                 case JobFinished(seal=seal):
@@ -150,22 +150,22 @@ class Monitor:
 
 @dataclass(slots=True)
 class Watchers:
-    """Monitors of one job, of whom the last is slow if there are others."""
+    """The monitors of one job; with several monitors, the last monitor is slow."""
 
     go: Path  # a named pipe
     served: Served
     clients: Sequence[JobsClient]
-    cores: list[float] = field(default_factory=list)  # that the server was busy on, in each run
-    costs: list[float] = field(default_factory=list)  # milliseconds of a processor for each MB
+    cores: list[float] = field(default_factory=list)  # busy cores of the server, in each run
+    costs: list[float] = field(default_factory=list)  # processor milliseconds for each MB
     missing: int = 0
-    size: int = 0  # bytes that have arrived, at all of them
+    size: int = 0  # bytes that have arrived, over all monitors
 
     @property
     def name(self) -> str:
         return show_count(len(self.clients), "monitor")
 
     async def watch(self, seconds: float) -> Sample:
-        """Let a job write for so long, and all monitors read it."""
+        """Runs a job that writes for `seconds`; returns the delays of the quick monitors."""
         blocks = max(1, round(seconds * BLOCKS_A_SECOND))
         arguments = ("-I", "-S", "-c", _WRITER, str(self.go), str(blocks))
         now, later = asyncio.Event(), asyncio.Event()
@@ -192,7 +192,7 @@ class Watchers:
         return latency(delays, resident=meter.resident)
 
     def figures(self, bare: Figure) -> list[Figure]:
-        """What else there is to say of all runs."""
+        """The figures over all runs: the server's cores and cost, and the missing bytes."""
         bar = COST_BAR if len(self.clients) == max(COUNTS) else None
         lost = f"missing of {self.size:,} bytes, {self.name}"
         cost = f"server's cost, {self.name}"
@@ -205,7 +205,7 @@ class Watchers:
 
 @contextmanager
 def named_pipe(path: Path) -> Iterator[int]:
-    """A pipe that others can open by its name; a descriptor of it that nobody has to wait for."""
+    """Makes a named pipe; yields a descriptor open for reading and writing, which never blocks."""
     os.mkfifo(path, mode=0o600)
     try:
         pipe = os.open(path, os.O_RDWR)

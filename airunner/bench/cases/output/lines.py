@@ -1,4 +1,4 @@
-"""The scenario `lines`: one job that writes many short lines, each by itself."""
+"""The scenario `lines`: the throughput of short lines, each with a write of its own."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -20,7 +20,7 @@ from airunner.model.spec import JobSpec, ProcessType
 from airunner.wire.client.jobs_client import JobsClient
 
 LINE_BYTES: Final = 40  # with its newline; a terminal adds a carriage return
-LINES_A_SECOND: Final = 300_000  # about as many as fit in a measurement are written
+LINES_A_SECOND: Final = 300_000  # an estimate, for the number of lines of a measurement
 LINES_MIN: Final = 2_000
 LINES_MAX: Final = 1_000_000
 BAR: Final = Bar(0.2)  # of a bare reader
@@ -29,11 +29,11 @@ BAR: Final = Bar(0.2)  # of a bare reader
 async def lines(setting: Setting) -> list[Figure]:
     """Lines a second of one job, from its write(2) to storage and down to one monitor.
 
-    A line has 40 bytes, and `dd` writes each by itself, from a file that the kernel has in its
-    cache; into a pipe, and into a terminal. One real server with the store that the run has, one
-    real worker, one client in this process. The clock runs from the submit to the last line at the
-    monitor. Beside them: the same `dd` with a reader in this process, from its spawn to its end.
-    Leaves out lines that a program writes many of at a time.
+    A line has 40 bytes. `dd` writes each line with a write of its own, from a file in the kernel's
+    cache, into a pipe and into a terminal. One real server with the run's store, one real worker,
+    one client in this process. The clock runs from the submit to the last line at the monitor.
+    Baseline: the same `dd` with a reader in this process, from spawn to end. Leaves out programs
+    that write many lines at a time.
     """
     async with AsyncExitStack() as stack:
         store = setting.store("lines")
@@ -67,12 +67,12 @@ async def lines(setting: Setting) -> list[Figure]:
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """A command that writes lines, and the file that it has them from."""
+    """A `dd` command that writes lines, and the file that it copies them from."""
 
     path: Path
 
     def command(self, seconds: float) -> tuple[int, tuple[str, ...]]:
-        """How many lines it writes, and its arguments."""
+        """The number of lines for `seconds`, and the arguments; writes the file if needed."""
         count = min(max(LINES_MIN, round(LINES_A_SECOND * seconds)), LINES_MAX)
         line = b"x" * (LINE_BYTES - 1) + b"\n"
         if not self.path.exists() or self.path.stat().st_size != count * LINE_BYTES:

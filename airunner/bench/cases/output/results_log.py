@@ -1,4 +1,4 @@
-"""The scenario `results`: how soon a line of a job can be read in the folder of its source."""
+"""The scenario `results`: the latency of a job's output in the results/ folder of its source."""
 
 import asyncio
 import subprocess
@@ -17,13 +17,13 @@ from airunner.bench.setting import MEMORY, Setting
 from airunner.model.spec import JobSpec
 from airunner.wire.client.jobs_client import JobsClient
 
-P99_BAR: Final = Bar(100, most=True)  # of that of a bare file
-LINES_A_SECOND: Final = 40  # no two of which are gathered
-SETTLED_SECONDS: Final = 0.2  # of reading before it counts
+P99_BAR: Final = Bar(100, most=True)  # times the p99 of a bare file
+LINES_A_SECOND: Final = 40  # slow enough that the worker gathers no two lines
+SETTLED_SECONDS: Final = 0.2  # of reading before lines count
 APPEARS_SECONDS_MAX: Final = 60
 POLL_SECONDS: Final = 0.001
 
-# Writes when that was, on the clock that all processes of a machine share
+# Prints the times of its writes on the monotonic clock, which all processes of a machine share.
 _WRITER: Final = """
 import sys, time
 for _ in range(int(sys.argv[1])):
@@ -36,8 +36,8 @@ async def results(setting: Setting) -> list[Figure]:
     """Milliseconds from a job's write of a line until `tail -f` on its log in results/ has it.
 
     The job runs on a source, and writes 40 lines a second into a pipe. One real server with the
-    memory log, one real worker whose folder of sources is on this machine's disk, and GNU tail.
-    Beside it: the same program that writes to a file itself. Leaves out network drives.
+    memory log, one real worker with --jobs-dir on this machine's disk, and GNU tail. Baseline: the
+    same program that writes to a file itself. Leaves out network drives.
     """
     async with AsyncExitStack() as stack:
         sources = setting.folder / "sources"
@@ -72,7 +72,7 @@ Writing = Callable[[tuple[str, ...], Callable[[Path], Awaitable[None]]], Awaitab
 
 
 async def _timed(setting: Setting, writing: Writing, seconds: float) -> Sample:
-    """Follow a log for so long once that has settled."""
+    """Follows a log for `seconds`, after SETTLED_SECONDS that do not count."""
     times = list[float]()
 
     async def follow(path: Path) -> None:
@@ -113,21 +113,21 @@ async def _job(
     follow: Callable[[Path], Awaitable[None]],
 ) -> None:
     path = source / "results" / "step_0.log"
-    path.unlink(missing_ok=True)  # of the run before
+    path.unlink(missing_ok=True)  # from the previous run
     command, *arguments = program
     job = await client.enqueue(JobSpec(command=command, args=tuple(arguments), source=source.name))
     async with asyncio.timeout(APPEARS_SECONDS_MAX):
-        while not path.exists():  # noqa: ASYNC110  # a folder says nothing of itself
+        while not path.exists():  # noqa: ASYNC110  # without inotify, a folder must be polled
             await asyncio.sleep(POLL_SECONDS)
     await follow(path)
     await client.cancel(job.id)
     async for _ in client.watch(job.id):
-        pass  # to its end: the source is free then
+        pass  # to its end, which frees the source
 
 
 @asynccontextmanager
 async def _tail(path: Path, environment: Mapping[str, str]) -> AsyncIterator[asyncio.StreamReader]:
-    """What is in a file, and what comes to it."""
+    """Runs `tail -f` on a file from its beginning; yields the reader of its output."""
     reader = await asyncio.create_subprocess_exec(
         *("tail", "-n", "+1", "-f", str(path)),
         stdout=subprocess.PIPE,

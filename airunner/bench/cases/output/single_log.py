@@ -1,4 +1,4 @@
-"""The scenario `log`: one job's output, from its pipe to storage and one monitor."""
+"""The scenario `log`: the throughput of a job's output to storage and one monitor."""
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -20,16 +20,16 @@ from airunner.wire.client.jobs_client import JobsClient
 
 MEMORY_BAR: Final = Bar(0.2)  # of a bare stream
 DURABLE_BAR: Final = Bar(0.12)
-# Written by one job at most, which is one measurement however long it takes.
+# At most so much output: a measurement is one job, however long that job takes.
 JOB_BYTES_MAX: Final = 64 * MIB
 
 
 async def log(setting: Setting) -> list[Figure]:
-    """Output of one job: pipe, worker and its spool, server, storage, and down to one monitor.
+    """Output a second of one job: pipe, worker with its spool, server, storage, one monitor.
 
-    The command is `head -c` of /dev/zero; the clock runs from its first bytes at the monitor to
-    its last. Beside it: the same with the memory log, and a bare stream that carries as much up
-    and down. Leaves out a terminal, which the monitor command writes to.
+    The command is `head -c` of /dev/zero. The clock runs from the first bytes at the monitor to the
+    last bytes. Baselines: the memory log, and a bare stream that carries as much up and down.
+    Leaves out the terminal that the monitor command writes to.
     """
     async with AsyncExitStack() as stack:
         channels = await stack.enter_async_context(echo_channels(setting))
