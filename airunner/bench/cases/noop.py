@@ -93,7 +93,7 @@ class Setup:
         ]
 
     async def run(self, clients: Sequence[JobsClient], size: int, seconds: float) -> Sample:
-        """Measures ended jobs a second: the clients enqueue `size` in a call, one worker ends them."""
+        """Measures ended jobs a second: clients enqueue `size` in a call, one worker ends them."""
         session = NoopWorker(await self.connect())
         await session.hello(SLOTS)
         flow = JobFlow(session, size, perf_counter() + seconds)

@@ -1,4 +1,7 @@
-"""airunner beside other job queues: python -m airunner.bench.comparison. docs/benchmarks.md says what it measures."""
+"""The comparison with other job queues: python -m airunner.bench.comparison.
+
+docs/benchmarks.md describes the measures.
+"""
 
 import asyncio
 import json
@@ -11,12 +14,12 @@ from typing import Annotated, Final
 
 import typer
 
+from airunner.bench.comparison.airunner_roles import REAL_SLOTS
 from airunner.bench.comparison.comparison import comparison
-from airunner.bench.comparison.ours import REAL_SLOTS
 from airunner.bench.comparison.processes import ROOT
 from airunner.bench.comparison.queues import NAMES, QUEUES
-from airunner.bench.comparison.setup import open_site
-from airunner.bench.comparison.table import NoMarks, Run, into, markdown
+from airunner.bench.comparison.setup import open_setup
+from airunner.bench.comparison.table import NoMarkers, Run, into, markdown
 from airunner.bench.comparison.versions import versions
 from airunner.bench.setting import Setting, header
 from airunner.cli.processes.bench_setup import make_setting, until_stopped
@@ -30,29 +33,38 @@ program = typer.Typer(pretty_exceptions_enable=False, add_completion=False, rich
 @program.command()
 def main(
     duration: Annotated[
-        float, typer.Option(min=0.05, metavar="SECONDS", help="For each measurement, in a round.")
+        float,
+        typer.Option(min=0.05, metavar="SECONDS", help="Length of each measurement in a round."),
     ] = 1.0,
     rounds: Annotated[
-        int, typer.Option(min=1, help="In which all take turns; figures are medians.")
+        int, typer.Option(min=1, help="Rounds of turns; figures are their medians.")
     ] = 5,
     peer: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help=f"{', '.join(NAMES)}; repeatable (default: all)."),
+        typer.Option(
+            metavar="NAME", help=f"Queue to measure: {', '.join(NAMES)}; repeatable (default: all)."
+        ),
     ] = None,
     python: Annotated[
-        Path, typer.Option(metavar="FILE", help="That has the other queues installed.")
+        Path, typer.Option(metavar="FILE", help="Python that has the other queues installed.")
     ] = PYTHON,
-    seed: Annotated[int, typer.Option(help="Of the order in which they take turns.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the order of turns.")] = 0,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print a JSON object a line instead of tables.")
+        bool, typer.Option("--json", help="Print lines of JSON instead of tables.")
     ] = False,
     from_file: Annotated[
         Path | None,
-        typer.Option("--from", metavar="FILE", help="Measure nothing: print an earlier --json."),
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="Print the tables of an earlier --json instead of measuring.",
+        ),
     ] = None,
     page: Annotated[
         Path | None,
-        typer.Option("--into", metavar="FILE", help="Put the tables between the marks of a page."),
+        typer.Option(
+            "--into", metavar="FILE", help="Put the tables between the markers of a page."
+        ),
     ] = None,
 ) -> None:
     """Measure airunner and other job queues in one run, each set up as its guides recommend."""
@@ -62,7 +74,7 @@ def main(
         lines = from_file.read_text(encoding="utf-8").splitlines()
     else:
         with tempfile.TemporaryDirectory(prefix="airunner-peers-") as name:
-            Path(name).chmod(0o711)  # PostgreSQL has a folder in it, and is another user
+            Path(name).chmod(0o711)  # PostgreSQL runs as another user in a subfolder
             setting = make_setting(
                 Path(name).resolve(),
                 seconds=duration,
@@ -86,21 +98,21 @@ def main(
         return
     try:
         page.write_text(into(page.read_text(encoding="utf-8"), tables), encoding="utf-8")
-    except NoMarks as error:
+    except NoMarkers as error:
         raise typer.BadParameter(f"{page}: {error}") from None
 
 
 async def _run(setting: Setting, names: list[str], python: Path) -> list[str]:
-    """A line of JSON for the setting, and one for each figure."""
+    """Measures; returns a line of JSON for the setting and a line for each figure."""
     async with AsyncExitStack() as stack:
         queues = [queue for queue in QUEUES if queue.package in names]
-        site = await open_site(stack, setting, queues, python)
-        for name, reason in site.missing.items():
+        setup = await open_setup(stack, setting, queues, python)
+        for name, reason in setup.missing.items():
             print(f"{name}: not measured: {reason}", file=sys.stderr)
-        figures = await comparison(setting, site)
+        figures = await comparison(setting, setup)
     first = {
         "setting": {**header(setting), **versions(python)},
-        "missing": site.missing,
+        "missing": setup.missing,
     }
     return [json.dumps(first), *(json.dumps(asdict(figure)) for figure in figures)]
 

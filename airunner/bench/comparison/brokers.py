@@ -1,7 +1,7 @@
 """Redis and PostgreSQL, started for one run, in folders of their own, on the loopback.
 
-Both have their default settings, for they are what people run; a second Redis writes and
-syncs its append-only file before it answers, to say what that costs.
+Both have their default settings, since most installations do. A second Redis writes and syncs its
+append-only file before it answers, to show the cost of durability.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from airunner.bench.comparison.processes import Missing, free_port, leashed, until_open
+from airunner.bench.comparison.processes import Missing, free_port, managed_process, until_open
 
 START_SECONDS: Final = 60.0
 NO_REDIS: Final = "no redis-server on the PATH: install it (Debian, Ubuntu: redis-server)"
@@ -22,25 +22,28 @@ NO_POSTGRES: Final = (
     "(Debian, Ubuntu: postgresql)"
 )
 
-Url = Callable[[int], str]  # of the broker, for the party of that number: none sees another's jobs
+Url = Callable[
+    [int], str
+]  # the broker's URL for a load by number: each load has a database of its own
 
 
 @asynccontextmanager
 async def redis(folder: Path, *settings: str) -> AsyncIterator[Url]:
+    """Runs a Redis server with `settings`. Raises Missing if Redis is not installed."""
     program = shutil.which("redis-server")
     if not program:
         raise Missing(NO_REDIS)
     folder.mkdir()
     port = free_port()
     argv = (program, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), *settings)
-    async with leashed("redis", argv, folder) as process:
+    async with managed_process("redis", argv, folder) as process:
         await until_open(port, process, START_SECONDS)
         yield lambda number: f"redis://127.0.0.1:{port}/{number}"
 
 
 @asynccontextmanager
 async def postgres(folder: Path) -> AsyncIterator[Url]:
-    """As another user where we are root, for it refuses to run as root."""
+    """Runs a PostgreSQL server; as another user under root, since PostgreSQL refuses root."""
     initdb, program = postgres_program("initdb"), postgres_program("postgres")
     folder.mkdir()
     user = unprivileged(folder)
@@ -52,17 +55,17 @@ async def postgres(folder: Path) -> AsyncIterator[Url]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    said, _ = await making.communicate()
+    output, _ = await making.communicate()
     if making.returncode:
-        raise Missing(f"initdb fails: {said.decode(errors='replace').strip().splitlines()[-1]}")
+        raise Missing(f"initdb fails: {output.decode(errors='replace').strip().splitlines()[-1]}")
     argv = (*user, program, "-D", str(data), "-h", "127.0.0.1", "-p", str(port), "-k", str(folder))
-    async with leashed("postgres", argv, folder, stop="QUIT") as process:
+    async with managed_process("postgres", argv, folder, stop="QUIT") as process:
         await until_open(port, process, START_SECONDS)
-        yield lambda number: f"postgresql://bench@127.0.0.1:{port}/party{number}"
+        yield lambda number: f"postgresql://bench@127.0.0.1:{port}/load{number}"
 
 
 def postgres_program(name: str) -> str:
-    """Where it is: Debian keeps it off the PATH, one folder for each version."""
+    """The path of a PostgreSQL program; Debian has it in a folder for each version."""
     installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
     found = shutil.which(name) or (str(installed[-1]) if installed else None)
     if not found:
@@ -71,7 +74,7 @@ def postgres_program(name: str) -> str:
 
 
 def unprivileged(folder: Path) -> Sequence[str]:
-    """How to run a program as a user who owns the folder and is not root."""
+    """The command prefix that runs a program as an unprivileged owner of the folder."""
     if os.geteuid() != 0:
         return ()
     setpriv = shutil.which("setpriv")

@@ -1,8 +1,9 @@
-"""Processor time of everybody who is measured, which says more than a clock does on a shared machine.
+"""Processor time of the measured queue, a better measure than the clock on a shared machine.
 
-All that a run has started descends from it, and who is not being measured is stopped or idle. So
-what these processes spend meanwhile is spent for who is: worker, broker or server, and who
-puts jobs in line. The run itself, which waits and reads marks, is left out.
+Every process that a run has started is its descendant, and the queues that are not being measured
+are stopped or idle. The processor time of all descendants is therefore the time of the measured
+queue: its worker, its broker or server, and its producer. The run itself, which waits and reads
+marks, does not count.
 """
 
 import os
@@ -15,19 +16,19 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")  # a second
 
 
 def busy_seconds() -> float:
-    """Of all descendants of this process, in them and in the kernel for them.
+    """User and system time of all descendants of this process, in seconds.
 
-    With those that have ended, once their parents have waited for them.
+    Includes descendants that have ended, once their parents have waited for them.
     """
     children, ticks = defaultdict[int, list[int]](list), dict[int, int]()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            with suppress(OSError):  # it is gone
+            with suppress(OSError):  # the process has ended
                 fields = (entry / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
                 pid = int(entry.name)
                 children[int(fields[1])].append(pid)
                 ticks[pid] = sum(map(int, fields[11:15]))
     found = children[os.getpid()]
-    for pid in found:  # which grows meanwhile
+    for pid in found:  # the loop appends to the list
         found += children[pid]
     return sum(ticks[pid] for pid in found) / _TICKS

@@ -1,4 +1,4 @@
-"""A queue that is up: its worker, who puts jobs in line, and the marks that its jobs leave."""
+"""A running queue under measurement: its producer, its worker, and the marks of its jobs."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from time import time
 from typing import Final
 
 from airunner.bench.comparison.marks import Marks
-from airunner.bench.comparison.processes import ROOT, Leashed, Missing, leashed
+from airunner.bench.comparison.processes import ROOT, ManagedProcess, Missing, managed_process
 from airunner.bench.comparison.queues import Queue
 from airunner.bench.report.figures import Sample
 
@@ -21,23 +21,25 @@ SETTLE_SECONDS: Final = 0.1  # for a worker to acknowledge its last jobs, before
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """Jobs that are in line, at these times of day."""
+    """The times of day of an order of jobs, as seconds."""
 
     start: float  # before the first call
-    end: float  # after the last
-    ended: float | None = None  # of the last job's end, if who put them in line knows
+    end: float  # after the last call
+    ended: float | None = None  # the last job's end, if the producer knows
 
 
 class Producer:
-    """The process that puts jobs in line."""
+    """The process that enqueues jobs."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
     async def ready(self) -> None:
+        """Waits for the process's first line."""
         await self._answer()
 
     async def send(self, kind: str, count: int) -> Sent:
+        """Has the process enqueue `count` jobs. Raises Missing if the process has ended."""
         assert self._process.stdin
         self._process.stdin.write(json.dumps({"kind": kind, "count": count}).encode() + b"\n")
         return Sent(**await self._answer())
@@ -46,26 +48,27 @@ class Producer:
         assert self._process.stdout
         line = await self._process.stdout.readline()
         if not line:
-            raise Missing("who puts its jobs in line has ended")
+            raise Missing("its producer has ended")
         answer: Mapping[str, float] = json.loads(line)
         return answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """One that is measured."""
+    """A queue with its producer and worker; airunner or a peer."""
 
     name: str
     producer: Producer
-    worker: Leashed
+    worker: ManagedProcess
     marks: Marks
-    sleeps: bool = True  # stopped while others are measured, so that it takes nothing from them
-    knows_ends: bool = False  # its producer says when the last job has ended
-    rates: dict[str, float] = field(default_factory=dict)  # jobs a second, lately, by measure
-    put_in_line: deque[Sample] = field(default_factory=deque)  # round by round
+    sleeps: bool = True  # its worker is stopped while other loads are measured
+    knows_ends: bool = False  # its producer reports the end of the last job
+    rates: dict[str, float] = field(default_factory=dict)  # latest jobs a second, by measure
+    enqueue_rates: deque[Sample] = field(default_factory=deque)  # a sample for each round
 
     @asynccontextmanager
     async def awake(self) -> AsyncIterator[None]:
+        """Lets the worker run for the length of the block."""
         if not self.sleeps:
             yield
             return
@@ -77,7 +80,7 @@ class Load:
             self.worker.pause()
 
     async def run(self, kind: str, count: int) -> tuple[Sent, float]:
-        """Put jobs in line, and wait until all have run; when the last one had."""
+        """Enqueues jobs and waits until all have run; returns the time of the last mark."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 sending = tasks.create_task(self.producer.send(kind, count))
@@ -87,7 +90,7 @@ class Load:
         return sending.result(), times[-1]
 
     async def run_later(self, kind: str, count: int) -> tuple[Sent, float]:
-        """Put jobs in line while the worker is stopped, and then let it; how long that took."""
+        """Enqueues jobs while the worker is stopped; returns the worker's seconds for them."""
         self.worker.pause()
         try:
             sent = await self.producer.send(kind, count)
@@ -99,12 +102,12 @@ class Load:
 
     def _alive(self) -> None:
         if self.worker.ended:
-            raise Missing(f"{self.name}: its worker has ended: {self.worker.last_words()}")
+            raise Missing(f"{self.name}: its worker has ended: {self.worker.last_line()}")
 
 
 @asynccontextmanager
-async def party(queue: Queue, url: str, python: Path, folder: Path) -> AsyncIterator[Load]:
-    """A queue with its worker, which has run a job, and sleeps now."""
+async def peer_load(queue: Queue, url: str, python: Path, folder: Path) -> AsyncIterator[Load]:
+    """Starts a peer's producer and worker, and runs a job; the worker is stopped afterwards."""
     folder.mkdir()
     async with AsyncExitStack() as stack:
         marks = stack.enter_context(closing(Marks(folder / "marks")))
@@ -112,26 +115,28 @@ async def party(queue: Queue, url: str, python: Path, folder: Path) -> AsyncIter
         produce = (str(python), "-m", "airunner.bench.comparison.peers.produce", queue.peer)
         producer = await stack.enter_async_context(producing(produce, folder, environment))
         work = (str(python), *(word.format(broker=url) for word in queue.worker))
-        worker = await stack.enter_async_context(leashed("worker", work, folder, environment))
-        made = Load(name=queue.name, producer=producer, worker=worker, marks=marks)
-        async with made.awake():
-            await made.run("nothing", 1)
-        yield made
+        worker = await stack.enter_async_context(
+            managed_process("worker", work, folder, environment)
+        )
+        load = Load(name=queue.name, producer=producer, worker=worker, marks=marks)
+        async with load.awake():
+            await load.run("nothing", 1)
+        yield load
 
 
 @asynccontextmanager
 async def producing(
     argv: Sequence[str], folder: Path, environment: Mapping[str, str]
 ) -> AsyncIterator[Producer]:
-    """A process that puts jobs in line until the block ends."""
-    with (folder / "producer.log").open("ab") as said:
+    """Runs a producer process for the length of the block."""
+    with (folder / "producer.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             *argv,
             cwd=ROOT,
             env=dict(environment),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            stderr=said,
+            stderr=log,
             start_new_session=True,  # a terminal's Ctrl-C is for the run, which ends it
         )
     assert process.stdin

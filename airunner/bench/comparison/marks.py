@@ -1,4 +1,4 @@
-"""The named pipe in which jobs say when they ran."""
+"""The named pipe in which jobs leave marks: the times of day of their runs."""
 
 import asyncio
 import fcntl
@@ -7,17 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-LOOK_SECONDS: Final = 0.005  # rarely, so as to take little from who is measured: marks have times
+LOOK_SECONDS: Final = 0.005  # long, to leave the processor to the measured queue: marks have times
 PIPE_BYTES: Final = 1024 * 1024
 PATIENCE_SECONDS: Final = 60.0
 _READ_BYTES: Final = 1024 * 1024
 
 
 class Marks:
+    """A named pipe with a line for each job: the time of day in seconds."""
+
     def __init__(self, path: Path) -> None:
         os.mkfifo(path, 0o600)
         self.path = path
-        # Open for both, so that nobody waits for the other, and the end never comes.
+        # Open for reading and writing: no open() blocks, and no read sees the end of the file.
         self._file = os.open(path, os.O_RDWR | os.O_NONBLOCK)
         fcntl.fcntl(self._file, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._rest = b""
@@ -26,9 +28,9 @@ class Marks:
         os.close(self._file)
 
     async def read(self, count: int, alive: Callable[[], None] = lambda: None) -> list[float]:
-        """The times of so many jobs, in their order; TimeoutError if none comes for a minute.
+        """Waits for the marks of `count` jobs; returns their times in order.
 
-        `alive` raises if nobody is left who could leave a mark.
+        Raises TimeoutError after a minute without a mark. `alive` raises if the worker has ended.
         """
         times = list[float]()
         deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
@@ -46,8 +48,8 @@ class Marks:
 
     def _read(self) -> list[float]:
         try:
-            said = self._rest + os.read(self._file, _READ_BYTES)
+            text = self._rest + os.read(self._file, _READ_BYTES)
         except BlockingIOError:
             return []
-        *lines, self._rest = said.split(b"\n")
+        *lines, self._rest = text.split(b"\n")
         return [float(line) for line in lines]

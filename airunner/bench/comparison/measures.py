@@ -1,7 +1,7 @@
-"""What is measured of each, in the same way.
+"""The measures of the comparison, the same for every queue.
 
-Every job leaves a mark with its time, in the worker, and who puts jobs in line notes the time
-before the first and after the last.
+Every job leaves a mark with its time, in the worker. The producer notes the times before the first
+call and after the last call.
 """
 
 import asyncio
@@ -14,74 +14,74 @@ from airunner.bench.comparison.cpu import busy_seconds
 from airunner.bench.comparison.load import Load
 from airunner.bench.report.figures import Sample, latency, rate
 
-FIRST: Final = 20  # jobs, where no rate is known yet
+FIRST: Final = 20  # jobs in the first round, without a known rate
 FEWEST: Final = 10
-IDLE_SECONDS: Final = (0.05, 0.15)  # of a worker, before a job comes whose latency is measured
+IDLE_SECONDS: Final = (0.05, 0.15)  # of an idle worker before each measured job
 
 
 Once = Callable[[Load, int], Awaitable[Sample]]
 
 
-async def filling(once: Once, party: Load, seconds: float) -> Sample:
-    """As many jobs as fit in the time, by the rate of the round before, or of a few jobs."""
-    what = once.__name__
-    if what not in party.rates:
-        party.rates[what] = (await once(party, FIRST)).value
-        party.put_in_line.clear()
-    sample = await once(party, max(FEWEST, round(party.rates[what] * seconds)))
-    party.rates[what] = sample.value
+async def sized_by_rate(once: Once, load: Load, seconds: float) -> Sample:
+    """Runs as many jobs as fit in `seconds`, by the rate of the previous round or of FIRST jobs."""
+    measure = once.__name__
+    if measure not in load.rates:
+        load.rates[measure] = (await once(load, FIRST)).value
+        load.enqueue_rates.clear()
+    sample = await once(load, max(FEWEST, round(load.rates[measure] * seconds)))
+    load.rates[measure] = sample.value
     return sample
 
 
-async def whole(party: Load, count: int) -> Sample:
-    """Jobs that run nothing, put in line while a worker works.
+async def whole_noop_jobs(load: Load, count: int) -> Sample:
+    """Measures no-op jobs that are enqueued while the worker runs.
 
-    From before the first is put in line until the last has begun.
+    The clock runs from before the first enqueue until the last job has begun.
     """
-    async with party.awake():
+    async with load.awake():
         before = busy_seconds()
-        sent, last = await party.run("nothing", count)
+        sent, last = await load.run("nothing", count)
         busy = busy_seconds() - before
     return rate(count, last - sent.start, busy=busy)
 
 
-async def worked_off(party: Load, count: int) -> Sample:
-    """Jobs that run nothing, and were all in line before the worker went on.
+async def queued_noop_jobs(load: Load, count: int) -> Sample:
+    """Measures no-op jobs that are all enqueued before the worker resumes.
 
-    From there until the last has begun. How long it took to put them in line is kept, for
-    `put_in_line`.
+    The clock runs from the worker's resumption until the last job has begun. The rate of the
+    enqueue calls is stored for `enqueue_rate`.
     """
-    async with party.awake():
-        sent, elapsed = await party.run_later("nothing", count)
-    party.put_in_line.append(rate(count, sent.end - sent.start))
+    async with load.awake():
+        sent, elapsed = await load.run_later("nothing", count)
+    load.enqueue_rates.append(rate(count, sent.end - sent.start))
     return rate(count, elapsed)
 
 
-async def put_in_line(party: Load, _seconds: float) -> Sample:
-    """Jobs that a queue takes while no worker takes any, as `worked_off` saw it round by round."""
-    return party.put_in_line.popleft()
+async def enqueue_rate(load: Load, _seconds: float) -> Sample:
+    """Returns the rate of enqueued jobs from the next round of `queued_noop_jobs`."""
+    return load.enqueue_rates.popleft()
 
 
-async def real(party: Load, count: int) -> Sample:
-    """/bin/true as a process of its own, until the last has ended."""
-    async with party.awake():
+async def true_jobs(load: Load, count: int) -> Sample:
+    """Measures jobs of /bin/true, from before the first enqueue until the last job has ended."""
+    async with load.awake():
         before = busy_seconds()
-        if party.knows_ends:
-            sent = await party.producer.send("true", count)
+        if load.knows_ends:
+            sent = await load.producer.send("true", count)
             last = sent.ended or sent.end
         else:
-            sent, last = await party.run("true", count)
+            sent, last = await load.run("true", count)
         busy = busy_seconds() - before
     return rate(count, last - sent.start, busy=busy)
 
 
-async def soon(kind: str, dice: Random, party: Load, seconds: float) -> Sample:
-    """From before a job is put in line until it runs, one at a time, with a worker that is idle."""
+async def start_latency(kind: str, dice: Random, load: Load, seconds: float) -> Sample:
+    """Measures the latency from an enqueue to the job's run, one job at a time, idle worker."""
     times, end = list[float](), monotonic() + seconds
-    async with party.awake():
-        await party.run(kind, 1)
+    async with load.awake():
+        await load.run(kind, 1)
         while not times or monotonic() < end:
             await asyncio.sleep(dice.uniform(*IDLE_SECONDS))
-            sent, mark = await party.run(kind, 1)
+            sent, mark = await load.run(kind, 1)
             times.append(mark - sent.start)
     return latency(times)

@@ -1,4 +1,4 @@
-"""Processes of the other queues, each on a leash, with what they say kept in a file."""
+"""Processes of the other queues: each ends with this process and writes its output to a file."""
 
 import asyncio
 import os
@@ -12,83 +12,83 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from airunner.bench.comparison import leashed_process
+from airunner.bench.comparison import lifeline
 
 ROOT: Final = Path(__file__).parents[3]
-LAST_BYTES: Final = 2_000  # of what a process said, where somebody wants to know why it ended
+LAST_BYTES: Final = 2_000  # of a process's output, to explain its end
 
 
 class Missing(Exception):
-    """Something cannot be measured here, and this is why."""
+    """A queue cannot be measured on this machine; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
-class Leashed:
-    """A program that runs, and all that it has started."""
+class ManagedProcess:
+    """A running program with its session of processes."""
 
-    pid: int  # also of its session
-    holder: asyncio.subprocess.Process
+    pid: int  # also the id of its session
+    wrapper: asyncio.subprocess.Process  # the process of lifeline.py
     log: Path
 
     def pause(self) -> None:
-        leashed_process.send(self.pid, signal.SIGSTOP)
+        lifeline.send(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        leashed_process.send(self.pid, signal.SIGCONT)
+        lifeline.send(self.pid, signal.SIGCONT)
 
     @property
     def ended(self) -> bool:
-        return self.holder.returncode is not None
+        return self.wrapper.returncode is not None
 
-    def last_words(self) -> str:
-        """The last line with words in it of what it said, or that it said nothing."""
-        said = self.log.read_bytes()[-LAST_BYTES:].decode(errors="replace").split("\n")
+    def last_line(self) -> str:
+        """The last line with a word in the program's output, or a note that there is none."""
+        lines = self.log.read_bytes()[-LAST_BYTES:].decode(errors="replace").split("\n")
         return next(
-            (line.strip() for line in reversed(said) if re.search(r"\w", line)), "it said nothing"
+            (line.strip() for line in reversed(lines) if re.search(r"\w", line)), "no output"
         )
 
 
 @asynccontextmanager
-async def leashed(
+async def managed_process(
     name: str,
     argv: Sequence[str],
     folder: Path,
     environment: Mapping[str, str] = {},
     *,
     stop: str = "KILL",
-) -> AsyncIterator[Leashed]:
-    """A program, until the block ends or this process does: then `stop` ends it."""
+) -> AsyncIterator[ManagedProcess]:
+    """Runs a program until the block or this process ends; then the signal `stop` ends it."""
     log = folder / f"{name}.log"
-    with log.open("wb") as said:
-        holder = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "airunner.bench.comparison.leashed_process", stop, *argv),
+    with log.open("wb") as output:
+        wrapper = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "airunner.bench.comparison.lifeline", stop, *argv),
             cwd=ROOT,
             env={**os.environ, **environment},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            stderr=said,
+            stderr=output,
         )
-    assert holder.stdin
-    assert holder.stdout
+    assert wrapper.stdin
+    assert wrapper.stdout
     try:
-        pid = await holder.stdout.readline()
+        pid = await wrapper.stdout.readline()
         if not pid:
             raise Missing(f"{argv[0]} cannot be run")
-        yield Leashed(int(pid), holder, log)
+        yield ManagedProcess(int(pid), wrapper, log)
     finally:
-        holder.stdin.close()
-        await holder.wait()
+        wrapper.stdin.close()
+        await wrapper.wait()
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody has now."""
+    """A free port of the loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-async def until_open(port: int, process: Leashed, seconds: float) -> None:
-    """Return once somebody listens there; Missing if the process ends first, or never does."""
+async def until_open(port: int, process: ManagedProcess, seconds: float) -> None:
+    """Waits until the port is open. Raises Missing if the process ends first or time is up."""
     try:
         async with asyncio.timeout(seconds):
             while not process.ended:
@@ -101,4 +101,4 @@ async def until_open(port: int, process: Leashed, seconds: float) -> None:
                     return
     except TimeoutError:
         pass
-    raise Missing(f"it does not start: {process.last_words()}")
+    raise Missing(f"the process does not start: {process.last_line()}")

@@ -1,7 +1,7 @@
-"""Who takes part: each queue with the set-ups that its own guides recommend.
+"""The other queues in the comparison, each with the set-ups that its guides recommend.
 
-Two set-ups of each where they differ: one worker process, and what is recommended for two processors.
-docs/benchmarks.md says what was chosen and why.
+A queue has two set-ups if they differ: one worker process, and the recommendation for two
+processors. docs/benchmarks.md gives the choices and the reasons.
 """
 
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ PROCESSES: Final = 2  # of a worker for two processors
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
-    """One queue in one set-up."""
+    """A queue in one set-up."""
 
-    name: str  # as tables say it
-    broker: str  # of brokers.BROKERS
-    peer: str  # the module of peers/ that puts its jobs in line
+    name: str  # in tables
+    broker: str  # a key of brokers.BROKERS
+    peer: str  # the module of peers/ that enqueues its jobs
     worker: tuple[str, ...]  # arguments of the peers' Python; {broker} is its URL
-    package: str  # what must be installed
+    package: str  # the package that must be installed
 
 
 def celery(name: str, broker: str, children: int) -> Queue:

@@ -1,4 +1,4 @@
-"""Everything that one run measures, up at once: the queues, airunner, and bare baselines."""
+"""The set-up of a comparison run: airunner and the other queues, all running at once."""
 
 import asyncio
 import subprocess
@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from airunner.bench.comparison.brokers import BROKERS, Url
-from airunner.bench.comparison.load import Load, party, producing
+from airunner.bench.comparison.load import Load, peer_load, producing
 from airunner.bench.comparison.marks import Marks
-from airunner.bench.comparison.processes import Missing, leashed
+from airunner.bench.comparison.processes import Missing, managed_process
 from airunner.bench.comparison.queues import NAMES, Queue
 from airunner.bench.load.processes import server, worker
 from airunner.bench.setting import MEMORY, Setting, Store
@@ -23,26 +23,26 @@ NOT_THERE: Final = "not installed in {python}: make bench-peers installs it"
 
 @dataclass(slots=True)
 class Setup:
-    """Who is there, by name, and who is not, with the reason."""
+    """The running loads by name, and the reasons for missing queues by name."""
 
-    parties: dict[str, Load] = field(default_factory=dict)
+    loads: dict[str, Load] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
 
 
-def ours(store: Store, *, one_by_one: bool = False) -> str:
-    """The name of airunner with this store."""
+def airunner_name(store: Store, *, one_by_one: bool = False) -> str:
+    """The name of airunner's load with a store, in tables."""
     kind = "memory" if store is MEMORY else f"SQLite, fsync {store.fsync}"
     return f"airunner, {kind}" + (", one by one" if one_by_one else "")
 
 
-async def open_site(
+async def open_setup(
     stack: AsyncExitStack, setting: Setting, queues: Sequence[Queue], python: Path
 ) -> Setup:
-    """Start everybody who can be started, one after the other."""
-    site = Setup()
+    """Starts airunner and every queue that is installed, one after the other."""
+    setup = Setup()
     for store in (MEMORY, setting.sqlite("peers")):
-        for each in await _ours(stack, setting, store):
-            site.parties[each.name] = each
+        for each in await _airunner_loads(stack, setting, store):
+            setup.loads[each.name] = each
     installed = {package: await _installed(python, package) for package in NAMES}
     urls = dict[str, Url | Missing]()
     for number, queue in enumerate(queues):
@@ -50,16 +50,16 @@ async def open_site(
             if not installed[queue.package]:
                 raise Missing(NOT_THERE.format(python=python))
             if queue.broker not in urls:
-                place = setting.folder / queue.broker
-                urls[queue.broker] = await _broker(stack, place, queue.broker)
+                folder = setting.folder / queue.broker
+                urls[queue.broker] = await _broker(stack, folder, queue.broker)
             url = urls[queue.broker]
             if isinstance(url, Missing):
                 raise url
-            opening = party(queue, url(number), python, setting.folder / f"party-{number}")
-            site.parties[queue.name] = await stack.enter_async_context(opening)
+            opening = peer_load(queue, url(number), python, setting.folder / f"peer-{number}")
+            setup.loads[queue.name] = await stack.enter_async_context(opening)
         except (Missing, TimeoutError) as reason:
-            site.missing[queue.name] = str(reason)
-    return site
+            setup.missing[queue.name] = str(reason)
+    return setup
 
 
 async def _broker(stack: AsyncExitStack, folder: Path, name: str) -> Url | Missing:
@@ -70,7 +70,7 @@ async def _broker(stack: AsyncExitStack, folder: Path, name: str) -> Url | Missi
 
 
 async def _installed(python: Path, package: str) -> bool:
-    """Whether that Python can import it."""
+    """True if the Python interpreter can import the package."""
     try:
         importing = await asyncio.create_subprocess_exec(
             str(python), "-c", f"import {package}", stderr=subprocess.DEVNULL
@@ -80,31 +80,31 @@ async def _installed(python: Path, package: str) -> bool:
     return await importing.wait() == 0
 
 
-async def _ours(stack: AsyncExitStack, setting: Setting, store: Store) -> list[Load]:
-    """airunner: one server, a real worker, one that runs nothing, and two ways to put in line."""
+async def _airunner_loads(stack: AsyncExitStack, setting: Setting, store: Store) -> list[Load]:
+    """airunner's loads: a server, a real worker and a no-op worker, with two batch sizes."""
     folder = setting.folder / f"airunner-{store.fsync or store.name}"
     folder.mkdir()
     served = await stack.enter_async_context(server(setting, store))
     await stack.enter_async_context(worker(setting, served.address))
     marks = stack.enter_context(closing(Marks(folder / "marks")))
-    python = (sys.executable, "-m", "airunner.bench.comparison.ours")
-    where = (served.address, str(setting.certs / "ca.pem"), str(marks.path))
-    nobody = await stack.enter_async_context(
-        leashed("worker", (*python, "work", *where), folder, setting.environment)
+    python = (sys.executable, "-m", "airunner.bench.comparison.airunner_roles")
+    arguments = (served.address, str(setting.certs / "ca.pem"), str(marks.path))
+    noop_worker = await stack.enter_async_context(
+        managed_process("worker", (*python, "work", *arguments), folder, setting.environment)
     )
-    parties = []
+    loads = []
     for size in (BATCH, 1):
         producer = await stack.enter_async_context(
-            producing((*python, "produce", *where, str(size)), folder, setting.environment)
+            producing((*python, "produce", *arguments, str(size)), folder, setting.environment)
         )
-        made = Load(
-            name=ours(store, one_by_one=size == 1),
+        load = Load(
+            name=airunner_name(store, one_by_one=size == 1),
             producer=producer,
-            worker=nobody,
+            worker=noop_worker,
             marks=marks,
             knows_ends=True,
-            sleeps=False,  # it would lose its lease, and does nothing when it has nothing to do
+            sleeps=False,  # a stopped worker loses its leases; an idle worker costs nothing
         )
-        await made.run("nothing", 1)
-        parties.append(made)
-    return parties
+        await load.run("nothing", 1)
+        loads.append(load)
+    return loads

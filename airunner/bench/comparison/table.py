@@ -1,4 +1,4 @@
-"""Figures as tables in Markdown, and a page that has them between two marks."""
+"""Figures as tables in Markdown, and a page with the tables between two markers."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,13 +13,13 @@ REFERENCE: Final = "of airunner, SQLite"  # the column of ratios
 Record = Mapping[str, object]  # a figure, as --json prints it
 
 
-class NoMarks(Exception):
-    """The page has no place for tables."""
+class NoMarkers(Exception):
+    """The page lacks the markers of the tables."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one run said, line by line as JSON."""
+    """The lines of JSON of a run."""
 
     setting: Mapping[str, str]
     missing: Mapping[str, str]
@@ -27,12 +27,13 @@ class Run:
 
     @classmethod
     def read(cls, lines: Iterable[str]) -> "Run":
+        """Parses the lines of `--json`."""
         first, *figures = (json.loads(line) for line in lines if line.strip())
         return cls(first["setting"], first["missing"], figures)
 
 
 def markdown(run: Run) -> str:
-    """The setting, a table for each measure, and who was not measured and why."""
+    """The setting, a table for each measure, the bars, and the missing queues with reasons."""
     blocks = ["\n".join(f"- {name}: {value}" for name, value in run.setting.items())]
     for scenario, figures in groupby(run.figures, key=lambda each: str(each["scenario"])):
         blocks += [f"### {scenario[0].upper()}{scenario[1:]}", "\n".join(_table(list(figures)))]
@@ -46,11 +47,11 @@ def markdown(run: Run) -> str:
 
 
 def into(page: str, tables: str) -> str:
-    """The page with these tables in the place of those that it has."""
+    """The page with `tables` in place of the tables between the markers. Raises NoMarkers."""
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise NoMarks(f"the page has no {BEGIN} with {END} after it")
+        raise NoMarkers(f"the page has no {BEGIN} with {END} after it")
     return f"{before}{BEGIN}\n\n{tables}\n{END}{after}"
 
 
@@ -77,7 +78,7 @@ def _table(figures: Sequence[Record]) -> Iterator[str]:
 
 
 def _reference(figure: Record) -> str:
-    """The ratio to the one that all are compared with, if it is."""
+    """The ratio to the reference as text; "" for the reference itself."""
     plain = [each for each in _against(figure) if each["bar"] is None]
     return f"{_float(plain[0]['ratio']):.2g} x" if plain else ""
 

@@ -1,4 +1,4 @@
-"""Which versions were measured, as words."""
+"""The versions of the measured queues and brokers."""
 
 import shutil
 import subprocess
@@ -20,17 +20,17 @@ ASK: Final = (
 
 
 def versions(python: Path) -> Mapping[str, str]:
-    """Of the queues that are installed there, and of the brokers that there are."""
-    found = {"other queues": ", ".join(_said([str(python), "-c", ASK, *NAMES]).splitlines())}
+    """The versions of the installed queues and brokers, as text by name."""
+    found = {"other queues": ", ".join(_output([str(python), "-c", ASK, *NAMES]).splitlines())}
     if redis := shutil.which("redis-server"):
-        found["Redis"] = _said([redis, "--version"]).partition("v=")[2].split(" ")[0]
+        found["Redis"] = _output([redis, "--version"]).partition("v=")[2].split(" ")[0]
     with suppress(Missing, IndexError):
-        found["PostgreSQL"] = _said([postgres_program("postgres"), "--version"]).split()[2]
+        found["PostgreSQL"] = _output([postgres_program("postgres"), "--version"]).split()[2]
     return {name: version for name, version in found.items() if version}
 
 
-def _said(argv: Sequence[str]) -> str:
-    """What a program prints; "" if it cannot."""
+def _output(argv: Sequence[str]) -> str:
+    """The output of a program; "" if the program cannot be run."""
     try:
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
     except OSError:

@@ -39,7 +39,7 @@ class BareTable:
         self._connection.close()
 
     def commit(self, seconds: float, *, batch: float, size: int) -> Sample:
-        """Measures committed rows a second, with `batch` rows of `size` bytes a transaction on average."""
+        """Measures committed rows a second, in transactions of `batch` rows on average."""
         row = (os.urandom(size),)
         rows, start, times = 0, perf_counter(), list[float]()
         while (now := perf_counter()) < start + seconds:

@@ -57,7 +57,7 @@ async def server(
 async def worker(
     setting: Setting, address: str, *, slots: int | None = None, sources: Path | None = None
 ) -> AsyncIterator[None]:
-    """Runs a connected worker of the default queue in a folder of its own. `sources`: --jobs-dir."""
+    """Runs a connected worker of the default queue. `sources` is its --jobs-dir."""
     work = setting.folder / f"work-{address.rpartition(':')[2]}"
     work.mkdir(mode=0o700)
     arguments = [

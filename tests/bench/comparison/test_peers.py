@@ -1,4 +1,4 @@
-"""The measurement of other queues, without any of them: what it starts ends, and what it says."""
+"""The comparison with other queues, on a machine without them: its output and its processes."""
 
 import asyncio
 import json
@@ -15,12 +15,12 @@ from typing import Final
 
 import pytest
 
-from airunner.bench.comparison import leashed_process
+from airunner.bench.comparison import lifeline
+from airunner.bench.comparison.airunner_roles import SerializedChannel
 from airunner.bench.comparison.brokers import NO_REDIS, postgres_program, redis
 from airunner.bench.comparison.cpu import busy_seconds
 from airunner.bench.comparison.marks import Marks
-from airunner.bench.comparison.ours import Turns
-from airunner.bench.comparison.processes import Missing, leashed
+from airunner.bench.comparison.processes import Missing, managed_process
 from airunner.bench.comparison.queues import NAMES, QUEUES
 from airunner.model.protocol.worker_protocol import Credit, FromServer, FromWorker, Heartbeat
 from tests.cli.conftest import PATIENCE
@@ -33,7 +33,7 @@ LOCK = (COMPARISON / "requirements.lock").read_text(encoding="utf-8")
 
 
 def measured(*words: str) -> "subprocess.CompletedProcess[str]":
-    """A run with a Python that has no other queue."""
+    """Runs the comparison with a Python that has no other queue."""
     return subprocess.run(
         [sys.executable, "-m", "airunner.bench.comparison", "--python", sys.executable, *words],
         cwd=ROOT,
@@ -158,14 +158,14 @@ TWO_PROCESSES: Final = "sh -c 'kill -STOP $$' & exec sleep 600"
 
 def test_a_leash_ends_a_program_and_its_children_though_they_are_stopped(tmp_path: Path) -> None:
     async def run() -> list[int]:
-        async with leashed("program", ("sh", "-c", TWO_PROCESSES), tmp_path) as program:
+        async with managed_process("program", ("sh", "-c", TWO_PROCESSES), tmp_path) as program:
             program.pause()
-            left = list(leashed_process.session(program.pid))
+            left = list(lifeline.session(program.pid))
             assert left
             return [program.pid, *left]
 
     leader, *_ = asyncio.run(run())
-    assert not list(leashed_process.session(leader))
+    assert not list(lifeline.session(leader))
 
 
 WORK: Final = """
@@ -180,7 +180,9 @@ else:
 def test_the_processor_time_of_what_was_started_counts_and_ours_does_not() -> None:
     before = busy_seconds()
     with subprocess.Popen([sys.executable, "-c", WORK], stdin=subprocess.PIPE) as program:
-        while busy_seconds() - before < 0.35:  # its own, and its child's, which it waits for
+        while (
+            busy_seconds() - before < 0.35
+        ):  # the time of the program and of its child, which the program waits for
             assert program.poll() is None
         assert program.stdin
         program.stdin.write(b"\n")
@@ -188,15 +190,15 @@ def test_the_processor_time_of_what_was_started_counts_and_ours_does_not() -> No
 
 def test_a_leash_ends_its_program_when_who_holds_it_is_killed() -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "airunner.bench.comparison.leashed_process", "KILL", "sleep", "600"],
+        [sys.executable, "-m", "airunner.bench.comparison.lifeline", "KILL", "sleep", "600"],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-    ) as holder:
-        assert holder.stdin
-        assert holder.stdout
-        program = os.pidfd_open(int(holder.stdout.readline()))
-        holder.stdin.close()  # as the kernel does for one that is killed
+    ) as wrapper:
+        assert wrapper.stdin
+        assert wrapper.stdout
+        program = os.pidfd_open(int(wrapper.stdout.readline()))
+        wrapper.stdin.close()  # as the kernel does for a killed process
         try:
             ended, _, _ = select.select([program], [], [], PATIENCE)
             assert ended
@@ -207,10 +209,10 @@ def test_a_leash_ends_its_program_when_who_holds_it_is_killed() -> None:
 def test_what_a_program_said_last_is_known(tmp_path: Path) -> None:
     async def run() -> str:
         script = "echo one; echo two >&2"
-        async with leashed("program", ("sh", "-c", script), tmp_path) as program:
-            await program.holder.wait()
+        async with managed_process("program", ("sh", "-c", script), tmp_path) as program:
+            await program.wrapper.wait()
             assert program.ended
-            return program.last_words()
+            return program.last_line()
 
     assert asyncio.run(run()) == "two"
 
@@ -232,14 +234,14 @@ def test_a_run_that_is_stopped_leaves_no_file(tmp_path: Path) -> None:
         text=True,
     ) as run:
         assert run.stderr
-        assert "not measured" in run.stderr.readline()  # everybody who is there has started
+        assert "not measured" in run.stderr.readline()  # all loads have started
         run.terminate()
         assert run.wait(PATIENCE) == 128 + signal.SIGTERM
     assert not list(tmp_path.iterdir())
 
 
 class Halting(End[FromWorker, FromServer]):
-    """A worker's end that lets others run before each message."""
+    """A worker's end of a channel that yields to other tasks before each message."""
 
     async def send_all(self, messages: Iterable[FromWorker]) -> None:
         for message in messages:
@@ -248,14 +250,14 @@ class Halting(End[FromWorker, FromServer]):
 
 
 def test_a_heartbeat_does_not_go_out_in_the_midst_of_what_a_session_says() -> None:
-    """Two writes at once would break a stream of gRPC."""
+    """Two concurrent writes break a gRPC stream."""
 
     async def run() -> list[FromWorker]:
-        said = Pipe[FromWorker](room=10)
-        turns = Turns(Halting(said, Pipe(room=10)))
+        sent = Pipe[FromWorker](room=10)
+        channel = SerializedChannel(Halting(sent, Pipe(room=10)))
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(turns.send_all([Credit(1), Credit(2), Credit(3)]))
-            tasks.create_task(turns.send(Heartbeat(())))
-        return list(said.messages)
+            tasks.create_task(channel.send_all([Credit(1), Credit(2), Credit(3)]))
+            tasks.create_task(channel.send(Heartbeat(())))
+        return list(sent.messages)
 
     assert asyncio.run(run()) == [Credit(1), Credit(2), Credit(3), Heartbeat(())]

@@ -1,4 +1,4 @@
-"""Figures become tables, and a page has them where its marks are."""
+"""The tables of the comparison, and the page that holds them between two markers."""
 
 import re
 from dataclasses import asdict, replace
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from airunner.bench.comparison.queues import NAMES, QUEUES
-from airunner.bench.comparison.table import BEGIN, END, NoMarks, Run, into, markdown
+from airunner.bench.comparison.table import BEGIN, END, NoMarkers, Run, into, markdown
 from airunner.bench.report.figures import Bar, Comparison, Figure, Times
 from tests.test_setup import make
 
@@ -82,7 +82,7 @@ def test_tables_replace_those_of_a_page_and_nothing_else() -> None:
 
 
 def test_a_page_without_marks_is_refused() -> None:
-    with pytest.raises(NoMarks):
+    with pytest.raises(NoMarkers):
         into("no marks", "new\n")
 
 

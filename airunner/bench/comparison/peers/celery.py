@@ -1,8 +1,8 @@
-"""Celery, with the settings that its guide to optimising has for many short tasks.
+"""Celery, with the settings of its optimising guide for many short tasks.
 
-Results are ignored, since nobody asks for them, and each child fetches 64 tasks ahead. It has no
-way to put many tasks in line at once: a group sends one after the other. One producer
-keeps its connection.
+Results are ignored, since no caller reads them, and each child prefetches 64 tasks. Celery cannot
+enqueue many tasks in one call: a group sends one message after the other. The producer keeps its
+connection.
 """
 
 import os
@@ -21,7 +21,7 @@ TASKS = {kind: app.task(name=kind)(function) for kind, function in KINDS.items()
 
 
 def prepare() -> None:
-    """Nothing is to be made."""
+    """Prepares nothing."""
 
 
 def enqueue(kind: str, count: int) -> None:

@@ -1,4 +1,4 @@
-"""Dramatiq, as its user guide sets it up. A group sends one message after the other."""
+"""Dramatiq, set up by its user guide. A group sends one message after the other."""
 
 import os
 
@@ -16,7 +16,7 @@ ACTORS = {
 
 
 def prepare() -> None:
-    """Nothing is to be made."""
+    """Prepares nothing."""
 
 
 def enqueue(kind: str, count: int) -> None:

@@ -1,4 +1,4 @@
-"""Huey with Redis, as its guide sets it up. It puts one task in line after the other."""
+"""Huey with Redis, set up by its guide. Huey enqueues one task in a call."""
 
 import os
 
@@ -11,7 +11,7 @@ TASKS = {kind: huey.task()(function) for kind, function in KINDS.items()}
 
 
 def prepare() -> None:
-    """Nothing is to be made."""
+    """Prepares nothing."""
 
 
 def enqueue(kind: str, count: int) -> None:

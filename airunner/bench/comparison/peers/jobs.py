@@ -1,33 +1,33 @@
-"""What the measured jobs do, whichever queue runs them.
+"""The functions of the measured jobs, the same for every queue.
 
-Each leaves a mark in a named pipe: the time of day in seconds, as a line. Clocks of
-one machine agree, so whoever reads the mark later knows when the job was there.
+Each job leaves a mark in a named pipe: the time of day in seconds, as a line. All processes of a
+machine share the clock, so a late reader of the mark still has the exact time of the job.
 """
 
 import os
 import subprocess
 import time
 
-MARKS = os.environ["BENCH_MARKS"]  # the path of the pipe, which somebody reads
-# A command that leaves its mark by itself, as its first and only act.
+MARKS = os.environ["BENCH_MARKS"]  # the path of the pipe; the run reads it
+# A command that writes the mark as its only act.
 DATE = ("/bin/sh", "-c", 'exec date +%s.%N >"$0"', MARKS)
 
 _pipe = os.open(MARKS, os.O_WRONLY)
 
 
 def nothing() -> None:
-    """Run nothing. The mark says when the function was entered."""
+    """Runs nothing. The mark is the time of the call."""
     os.write(_pipe, b"%.6f\n" % time.time())
 
 
 def true() -> None:
-    """Run /bin/true. The mark says when it had ended."""
+    """Runs /bin/true. The mark is the time of its end."""
     subprocess.run(["/bin/true"], check=True)
     os.write(_pipe, b"%.6f\n" % time.time())
 
 
 def date() -> None:
-    """Run a command that leaves the mark."""
+    """Runs a command that leaves the mark."""
     subprocess.run(DATE, check=True)
 
 

@@ -1,7 +1,7 @@
-"""Procrastinate on PostgreSQL. `batch_defer` puts many jobs in line with one statement.
+"""Procrastinate on PostgreSQL. `batch_defer` enqueues many jobs with one statement.
 
-The task that runs nothing is a coroutine, which is its native kind; those that run a
-command are functions, each in a thread of the worker, as a user would write them.
+The no-op task is a coroutine, Procrastinate's native kind. The tasks that run a command are
+functions, each in a thread of the worker, as users write them.
 """
 
 import os
@@ -15,7 +15,7 @@ BATCH = 100  # jobs in one statement
 BROKER = os.environ["BENCH_BROKER"]
 
 app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=BROKER))
-# For who puts jobs in line without an event loop.
+# For the producer, which has no event loop.
 sync_app = procrastinate.App(connector=procrastinate.SyncPsycopgConnector(conninfo=BROKER))
 
 
@@ -28,7 +28,7 @@ for kind, function in KINDS.items():
 
 
 def prepare() -> None:
-    """Make the database and its tables."""
+    """Creates the database and its tables."""
     server, _, database = BROKER.rpartition("/")
     with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{database}"')

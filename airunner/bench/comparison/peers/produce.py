@@ -1,8 +1,10 @@
-"""A process that puts jobs in line when it is told to: python -m airunner.bench.comparison.peers.produce PEER.
+"""A producer process that enqueues jobs on request.
 
-It reads {"kind": ..., "count": ...} from standard input, a line each, and answers with when it
-began and when the queue had taken the last: {"start": ..., "end": ...}. It ends with its
-input. Its first line says that it is ready.
+    python -m airunner.bench.comparison.peers.produce PEER
+
+The process reads orders from standard input, a line each: {"kind": ..., "count": ...}. It answers
+each order with the times of the first call and of the queue's last answer: {"start": ..., "end":
+...}. It ends with its input. Its first line of output reports that it is ready.
 """
 
 import importlib

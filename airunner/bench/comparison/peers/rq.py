@@ -1,4 +1,4 @@
-"""RQ. Jobs are plain functions; `enqueue_many` puts them in line in one pipeline of Redis."""
+"""RQ. Jobs are plain functions; `enqueue_many` enqueues them in one pipeline of Redis."""
 
 import os
 
@@ -13,7 +13,7 @@ queue = Queue("bench", connection=Redis.from_url(os.environ["BENCH_BROKER"]))
 
 
 def prepare() -> None:
-    """Nothing is to be made."""
+    """Prepares nothing."""
 
 
 def enqueue(kind: str, count: int) -> None:

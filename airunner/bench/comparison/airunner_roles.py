@@ -1,12 +1,12 @@
-"""airunner's own part: who puts jobs in line and who ends them, a process each, as with the others.
+"""airunner's producer and worker in the comparison, a process each, as for the other queues.
 
-    python -m airunner.bench.comparison.ours produce ADDRESS CA_CERT MARKS SIZE
-    python -m airunner.bench.comparison.ours work ADDRESS CA_CERT MARKS
+    python -m airunner.bench.comparison.airunner_roles produce ADDRESS CA_CERT MARKS SIZE
+    python -m airunner.bench.comparison.airunner_roles work ADDRESS CA_CERT MARKS
 
-What `produce` reads and answers is as in peers/produce.py. SIZE is how many jobs go in one call:
-with 1, so many calls are on their way at once as are in CALLS, for its client is a coroutine. Of
-/bin/true jobs it says too when the last had ended, as the log has it. `work` is a worker that
-runs nothing: it ends each job when it has it, and marks when that was.
+The input and output of `produce` are those of peers/produce.py. SIZE is the number of jobs in a
+call: with 1, CALLS calls are in flight at once, since the client is a coroutine. For /bin/true
+jobs, `produce` also answers when the end of the last job was in the log. `work` is a no-op worker:
+it ends each job on receipt, and marks the time of the receipt.
 """
 
 import asyncio
@@ -30,13 +30,15 @@ from airunner.wire.client.jobs_client import JobsClient
 from airunner.worker.session.connect import connect
 
 CALLS: Final = 32
-SLOTS: Final = 256  # of the worker that runs nothing
-REAL_SLOTS: Final = 4 * (os.cpu_count() or 1)  # of the other one: most of a short job is waiting
+SLOTS: Final = 256  # of the no-op worker
+REAL_SLOTS: Final = 4 * (os.cpu_count() or 1)  # of the real worker: a short job mostly waits
 HEARTBEAT_SECONDS: Final = 20.0
 NO_KEY: Final = RequestId("")
 
 
 class Producer:
+    """The client that enqueues airunner's jobs."""
+
     def __init__(self, client: JobsClient, marks: str, size: int) -> None:
         self._client = client
         self._size = size
@@ -47,12 +49,15 @@ class Producer:
             "date": JobSpec(command="/bin/sh", args=("-c", script, marks)),
         }
 
-    async def obey(self, kind: str, count: int) -> dict[str, float]:
+    async def run_order(self, kind: str, count: int) -> dict[str, float]:
+        """Enqueues `count` jobs; returns the times of the first call and of the last answer."""
         start = time()
         ids = await self._enqueue(self._specs[kind], count)
         answer = {"start": start, "end": time()}
         if kind == "true":
-            await self._until_ended(ids[-REAL_SLOTS:])  # one line, so all before them have
+            await self._until_ended(
+                ids[-REAL_SLOTS:]
+            )  # a single queue: all earlier jobs have ended
             answer["ended"] = time()
         return answer
 
@@ -60,8 +65,8 @@ class Producer:
         if self._size > 1 and count > 1:
             ids = list[JobId]()
             while len(ids) < count:
-                wishes = [(spec, NO_KEY)] * min(self._size, count - len(ids))
-                for answer in await self._client.enqueue_many(wishes):
+                requests = [(spec, NO_KEY)] * min(self._size, count - len(ids))
+                for answer in await self._client.enqueue_many(requests):
                     if isinstance(answer, Refused):
                         raise answer
                     ids.append(answer.id)
@@ -85,11 +90,11 @@ class Producer:
                     assert entry.body.state is JobState.COMPLETED, entry.body.outcome
 
 
-class Turns:
-    """A channel on which heartbeats go out between what a session says, and not in the midst of it."""
+class SerializedChannel:
+    """A channel with a lock: no heartbeat is sent in the middle of a batch of messages."""
 
     def __init__(self, channel: Channel[FromWorker, FromServer]) -> None:
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._channel = channel
         self.receive = channel.receive
         self.receive_all = channel.receive_all
@@ -99,28 +104,31 @@ class Turns:
         await self.send_all((message,))
 
     async def send_all(self, messages: Iterable[FromWorker]) -> None:
-        async with self._turn:
+        async with self._lock:
             await self._channel.send_all(messages)
 
     async def beat(self) -> None:
+        """Sends a heartbeat every HEARTBEAT_SECONDS."""
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
             await self.send(Heartbeat(()))
 
 
 async def produce(endpoint: Endpoint, marks: str, size: int) -> None:
+    """Runs the orders on standard input; prints an answer for each order."""
     async with JobsClient(endpoint) as client:
         producer = Producer(client, marks, size)
         await client.check()
         print("{}", flush=True)
         while line := await asyncio.to_thread(sys.stdin.readline):
             order = json.loads(line)
-            print(json.dumps(await producer.obey(order["kind"], order["count"])), flush=True)
+            print(json.dumps(await producer.run_order(order["kind"], order["count"])), flush=True)
 
 
 async def work(endpoint: Endpoint, marks: str) -> None:
+    """Ends each job on receipt, and writes a mark for each settled job."""
     pipe = os.open(marks, os.O_WRONLY)
-    channel = Turns(await connect(endpoint))
+    channel = SerializedChannel(await connect(endpoint))
     session = NoopWorker(channel)
     await session.hello(SLOTS)
     async with asyncio.TaskGroup() as tasks:
@@ -135,9 +143,9 @@ async def work(endpoint: Endpoint, marks: str) -> None:
 
 
 def main() -> None:
-    what, address, ca_cert, marks, *size = sys.argv[1:]
+    role, address, ca_cert, marks, *size = sys.argv[1:]
     endpoint = Endpoint(server=address, ca_cert=Path(ca_cert))
-    if what == "produce":
+    if role == "produce":
         asyncio.run(produce(endpoint, marks, int(size[0])))
     else:
         asyncio.run(work(endpoint, marks))

@@ -1,9 +1,11 @@
-"""A process with all its descendants, which ends with this one: python -m airunner.bench.comparison.leashed_process SIGNAL ARGV...
+"""A wrapper that ends a program and its session with the caller of the wrapper.
 
-The program runs in a session of its own; its process id is the first line of standard output.
-When standard input ends, however the process at its other end did, or when the program
-ends by itself, the signal goes to the program, and after a while SIGKILL to whatever is left of
-its session, stopped or not.
+    python -m airunner.bench.comparison.lifeline SIGNAL ARGV...
+
+The program runs in a session of its own; the first line of standard output is its process id.
+When standard input ends, even because SIGKILL ended the caller, or when the program ends by
+itself, the wrapper sends the signal to the program. After PATIENCE_SECONDS it sends SIGKILL to
+the remaining processes of the session, stopped or not.
 """
 
 import os
@@ -17,29 +19,29 @@ from pathlib import Path
 from typing import Final
 
 PATIENCE_SECONDS: Final = 5.0
-LOOK_SECONDS: Final = 0.01  # between looks whether what was killed has ended
+LOOK_SECONDS: Final = 0.01  # between looks at the killed processes
 
 
 def session(leader: int) -> Iterator[int]:
-    """The processes of a session that have not ended, by their ids."""
+    """The ids of the processes of a session that have not ended."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            with suppress(OSError):  # it is gone
+            with suppress(OSError):  # the process has ended
                 fields = (entry / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
                 if int(fields[3]) == leader and fields[0] != "Z":
                     yield int(entry.name)
 
 
 def send(leader: int, number: signal.Signals) -> None:
-    """Send a signal to every process of a session."""
+    """Sends a signal to every process of a session."""
     for pid in session(leader):
         with suppress(ProcessLookupError):
             os.kill(pid, number)
 
 
 def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for who started us
-    how = signal.Signals[f"SIG{sys.argv[1]}"]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the caller
+    stop = signal.Signals[f"SIG{sys.argv[1]}"]
     with subprocess.Popen(
         sys.argv[2:],
         stdin=subprocess.DEVNULL,
@@ -50,7 +52,7 @@ def main() -> None:
         sys.stdout.flush()
         ended = os.pidfd_open(program.pid)
         select.select([sys.stdin, ended], [], [])
-        program.send_signal(how)
+        program.send_signal(stop)
         if not select.select([ended], [], [], PATIENCE_SECONDS)[0]:
             program.kill()
         while list(session(program.pid)):
