@@ -55,9 +55,8 @@ class Producer:
         ids = await self._enqueue(self._specs[kind], count)
         answer = {"start": start, "end": time()}
         if kind == "true":
-            await self._until_ended(
-                ids[-REAL_SLOTS:]
-            )  # a single queue: all earlier jobs have ended
+            # A single queue: when the last jobs have ended, all earlier jobs have ended.
+            await self._until_ended(ids[-REAL_SLOTS:])
             answer["ended"] = time()
         return answer
 
