@@ -1,4 +1,4 @@
-"""Every scenario runs from end to end, on sizes that take no time, and says what it found."""
+"""Every scenario of the bench runs from end to end on tiny sizes, and prints its figures."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def test_a_scenario_says_what_it_leaves_out(name: str) -> None:
 
 
 def test_the_bars_are_those_that_are_told() -> None:
-    """Each scenario has its row in docs/benchmarks.md, with just the bars of its module."""
+    """The rows of docs/benchmarks.md have exactly the scenarios, and the bars of their modules."""
     section = PAGE.read_text(encoding="utf-8").split("\n## Speed\n")[1].split("\n## ")[0]
     told = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", section, re.MULTILINE))
     assert list(told) == list(SCENARIOS)
@@ -99,7 +99,7 @@ def test_a_scenario_that_is_stopped_leaves_nothing_behind(
 
 
 def children(pid: int) -> list[str]:
-    """The processes that a process has started and not waited for."""
+    """The child processes of a process, zombies included."""
     found = list[str]()
     for each in Path(f"/proc/{pid}/task").glob("*/children"):
         with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended
@@ -126,7 +126,7 @@ def test_a_table_is_for_people(shell: Shell) -> None:
 
 
 def test_a_run_is_compared_with_an_earlier_one(shell: Shell) -> None:
-    """One that was a thousand times as slow, and then one that was a thousand times as quick."""
+    """The earlier run is a thousand times as slow, and then a thousand times as fast."""
     first = shell.run("bench", "pty", *SMALL, "--json").stdout
     for times, code, said in ((0.001, 0, "0 of 1 figures"), (1000, DIFFERS, "1 of 1 figures")):
         head, *figures = map(json.loads, first.splitlines())

@@ -1,1 +1,1 @@
-"""Real processes that are killed round after round, and an account of what their clients saw."""
+"""A crash test: real processes are killed in rounds, and a checker judges the clients' records."""

@@ -1,4 +1,4 @@
-"""Many rounds: `python -m tests.rounds --rounds 200 --seed 1`, or `make fuzz`."""
+"""The command of the crash test: `python -m tests.rounds --rounds 200 --seed 1`, or `make fuzz`."""
 
 import argparse
 import asyncio
@@ -14,11 +14,11 @@ from tests.rounds.campaign import Campaign
 from tests.rounds.checker import complaints
 from tests.support.installation import Site
 
-ROUNDS_PER_SITE: Final = 25  # then a new one begins, so that a complaint has a short story
+ROUNDS_PER_SITE: Final = 25  # then a new campaign begins, so that a complaint has a short history
 
 
 def fight(folder: Path, seed: str, rounds: int, *, durable: bool) -> tuple[Counter[str], list[str]]:
-    """One campaign on a site of its own: what was done and seen, and what is wrong."""
+    """Runs one campaign on a server of its own; returns its actions, records and complaints."""
     site = Site(folder, store=None if durable else "memory")
     campaign = Campaign(site, seed, durable=durable)
     try:

@@ -1,11 +1,11 @@
-"""Rounds of death: under load, somebody is killed at a random moment and comes back.
+"""Campaigns of the crash test: under load, a server or worker is killed at random and restarts.
 
-    round     so many things are heard by clients -> SIGKILL, SIGTERM or SIGSTOP -> back, sooner
-              or later
-    campaign  rounds; then everybody comes back, all that is open ends, and every job is read again
+    round     clients receive a random number of events -> SIGKILL, SIGTERM or SIGSTOP -> a restart
+              after a random time
+    campaign  rounds; then every process restarts, every open job ends, and every job is read again
 
-The seed decides the moments and the victims. What the machine makes of them in between it
-does not decide, so the same seed is the same attack, and not the same story.
+The seed decides the moments and the victims. The timing of the machine in between does not depend
+on the seed: the same seed gives the same attacks, but not the same sequence of events.
 """
 
 import asyncio
@@ -20,17 +20,17 @@ from airunner.model.job_events import JobFinished
 from airunner.model.jobs import JobId
 from airunner.wire.client.follow import follow
 from airunner.wire.client.jobs_client import JobsClient
-from tests.rounds.clients import Crowd
+from tests.rounds.clients import Clients
 from tests.rounds.expectations import is_alive
 from tests.rounds.observations import Sightings, View
 from tests.support.installation import Process, Site
 
 LEASE_SECONDS: Final = 3
-PEOPLE: Final = 5
+CLIENTS: Final = 5
 WORKERS: Final = 3
 DRAIN_SECONDS_MAX: Final = 120.0  # from the last round until every job has ended
 PROVED: Final = 3  # jobs, by `airunner verify`
-MOMENT_SECONDS_MAX: Final = 1.5  # for which a round waits for things to be heard
+MOMENT_SECONDS_MAX: Final = 1.5  # the longest wait of a round for the clients' events
 
 SERVER, WORKER, BOTH, STOP, DRAIN = "server", "worker", "both", "stop", "drain"
 FREEZE_SERVER, FREEZE_WORKER = "frozen server", "frozen worker"
@@ -47,10 +47,10 @@ OF_WORKERS: Final = (WORKER, DRAIN, FREEZE_WORKER)
 
 
 class Campaign:
-    """One site, whose server keeps its jobs in a file, and who attacks it."""
+    """A server with its workers and clients, and the attacks on them."""
 
     def __init__(self, site: Site, seed: str, *, durable: bool = True) -> None:
-        """`durable`: the server's log outlives it; else only workers are killed."""
+        """`durable`: the server's log survives its death; otherwise only workers are killed."""
         self.site = site
         self._dice = Random(f"{seed} campaign")
         self._durable = durable
@@ -59,7 +59,7 @@ class Campaign:
         self._deeds = {
             deed: weight for deed, weight in DEEDS.items() if durable or deed in OF_WORKERS
         }
-        self.crowd = Crowd(site, self._marks, seed)
+        self.clients = Clients(site, self._marks, seed)
         self._workers: list[Process | None] = [None] * WORKERS
         self._hired = 0
         self._names: dict[Process, str] = {}
@@ -67,31 +67,31 @@ class Campaign:
         self.deeds: Counter[str] = Counter()
 
     async def run(self, rounds: int) -> Sightings:
-        """All of it: what clients saw."""
+        """Runs the whole campaign; returns the clients' records."""
         await self._start_server()
         for index in range(WORKERS):
             self._hire(index)
         async with asyncio.TaskGroup() as living:
-            lives = living.create_task(self.crowd.live(PEOPLE))
+            lives = living.create_task(self.clients.live(CLIENTS))
             async with asyncio.TaskGroup() as self._tasks:
                 for _ in range(rounds):
                     await self._round()
-            self.crowd.closed.set()
+            self.clients.closed.set()
             done, _ = await asyncio.wait([lives], timeout=DRAIN_SECONDS_MAX)
             if not done:
                 self._complain_of_what_is_open()
                 lives.cancel()
-        async with self.crowd.connection() as jobs:
-            for id in self.crowd.seen.ids:
+        async with self.clients.connection() as jobs:
+            for id in self.clients.seen.ids:
                 await self._audit(jobs, id)
         await self._prove()
-        return self.crowd.seen
+        return self.clients.seen
 
     async def _round(self) -> None:
-        """Wait for a moment, kill, and see to it that they come back."""
+        """Waits for a random moment, attacks a process, and has it replaced or resumed."""
         dice = self._dice
-        await self.crowd.hears(dice.randrange(1, 100), MOMENT_SECONDS_MAX)
-        await self.crowd.pause(dice.choice((0.0, 0.0, 0.05, 0.3)))
+        await self.clients.hears(dice.randrange(1, 100), MOMENT_SECONDS_MAX)
+        await self.clients.pause(dice.choice((0.0, 0.0, 0.05, 0.3)))
         self._check_who_lives()
         deed = dice.choices(list(self._deeds), list(self._deeds.values()))[0]
         self.deeds[deed] += 1
@@ -105,34 +105,34 @@ class Campaign:
         if deed in (SERVER, BOTH, STOP):
             self.site.server.signal(signal.SIGTERM if deed == STOP else signal.SIGKILL)
             await asyncio.to_thread(self.site.server.wait)
-            await self.crowd.pause(dice.choice((0.0, 0.0, 0.5, 1.5)))
+            await self.clients.pause(dice.choice((0.0, 0.0, 0.5, 1.5)))
             await self._start_server()
         elif deed == FREEZE_SERVER:
             self.site.server.signal(signal.SIGSTOP)
-            await self.crowd.pause(dice.choice((0.5, LEASE_SECONDS + 1.0)))
+            await self.clients.pause(dice.choice((0.5, LEASE_SECONDS + 1.0)))
             self.site.server.signal(signal.SIGCONT)
 
     async def _start_server(self) -> None:
         await asyncio.to_thread(self.site.start_server)
 
     async def _replace(self, index: int, number: signal.Signals, away: float) -> None:
-        """End a worker; another one comes back to its folder after a while."""
+        """Ends a worker; after `away` seconds a new worker starts in its folder."""
         worker, self._workers[index] = self._workers[index], None
         if worker is None:
-            return  # it is away already
+            return  # it has been ended already
         worker.signal(number)
         await asyncio.to_thread(worker.wait)
-        await self.crowd.pause(away)
+        await self.clients.pause(away)
         self._hire(index)
 
     async def _freeze(self, index: int) -> None:
-        """Stop a worker for longer than its leases hold, and let it go on."""
+        """Stops a worker for longer than its leases last, and resumes it."""
         worker, self._workers[index] = self._workers[index], None
         if worker is None:
             return
-        self.crowd.seen.frozen.add(self._names[worker])
+        self.clients.seen.frozen.add(self._names[worker])
         worker.signal(signal.SIGSTOP)
-        await self.crowd.pause(LEASE_SECONDS + 1.5)
+        await self.clients.pause(LEASE_SECONDS + 1.5)
         worker.signal(signal.SIGCONT)
         self._workers[index] = worker
 
@@ -148,20 +148,20 @@ class Campaign:
         self._names[worker] = name
 
     async def _audit(self, jobs: JobsClient, id: JobId) -> None:
-        """Read a job from its beginning once more, as one who comes when all is over."""
-        view = self.crowd.seen.audits[id] = View(id, 1, "the audit")
+        """Reads a job's events from the first to the end, after the last round."""
+        view = self.clients.seen.audits[id] = View(id, 1, "the audit")
         try:
             async with aclosing(follow(jobs, id, stop_at_tail=True, known=True)) as entries:
                 async for entry in entries:
                     view.entries.append(entry)
         except Refused as refusal:
-            self.crowd.alarm(f"the audit was told of {id}: {refusal.status}: {refusal}")
+            self.clients.alarm(f"the audit was told of {id}: {refusal.status}: {refusal}")
         if view.ends and is_alive(self._marks, id):
-            self.crowd.alarm(f"a process of {id} lives though all is over")
+            self.clients.alarm(f"a process of {id} lives though all is over")
 
     async def _prove(self) -> None:
-        """Have airunner itself look at some of the jobs, and at the file while it is served."""
-        ids = [id for id, view in self.crowd.seen.audits.items() if view.ends]
+        """Runs `airunner verify` on some jobs, and `airunner log check` on the open file."""
+        ids = [id for id, view in self.clients.seen.audits.items() if view.ends]
         commands: list[tuple[str, ...]] = [
             ("verify", id) for id in self._dice.sample(ids, min(len(ids), PROVED))
         ]
@@ -170,21 +170,21 @@ class Campaign:
         for words in commands:
             done = await asyncio.to_thread(self.site.run, *words)
             if done.returncode:
-                self.crowd.alarm(f"{words}: {done.returncode}: {done.stdout!r} {done.stderr!r}")
+                self.clients.alarm(f"{words}: {done.returncode}: {done.stdout!r} {done.stderr!r}")
 
     def _check_who_lives(self) -> None:
-        """Nobody ends whom nobody has ended."""
+        """Raises an alarm if a server or worker has ended without an attack."""
         named = {f"worker {index}": each for index, each in enumerate(self._workers)}
         for name, process in {"the server": self.site.server, **named}.items():
             if process and process.popen.poll() is not None:
                 last = "".join(process.journal[-20:])
-                self.crowd.alarm(f"{name} ended by itself ({process.popen.returncode}): {last}")
-                raise AssertionError(self.crowd.seen.alarms[-1])
+                self.clients.alarm(f"{name} ended by itself ({process.popen.returncode}): {last}")
+                raise AssertionError(self.clients.seen.alarms[-1])
 
     def _complain_of_what_is_open(self) -> None:
-        for view in self.crowd.seen.views:
+        for view in self.clients.seen.views:
             if not view.entries or not isinstance(view.entries[-1].body, JobFinished):
                 last = view.entries[-1] if view.entries else None
-                self.crowd.alarm(
+                self.clients.alarm(
                     f"{view.id} has not ended {DRAIN_SECONDS_MAX:g} s after the last round: {last}"
                 )

@@ -1,6 +1,6 @@
-"""What must be so, whatever was killed when; read off what clients saw and nothing else.
+"""The checker of the crash test: invariants over the clients' records and nothing else.
 
-Each check is a function from Sightings to complaints. A campaign is sound if none has any.
+Each check is a function from Sightings to complaints. A campaign is sound if no check complains.
 """
 
 from collections import Counter, defaultdict
@@ -24,7 +24,7 @@ _FAILURES: Final = (AttemptEnd.LAPSED, AttemptEnd.LOST)
 
 
 def complaints(seen: Sightings) -> list[str]:
-    """Everything that is wrong, each with the name of its check."""
+    """All complaints, each with the name of its check."""
     return [f"{check.__name__}: {wrong}" for check in CHECKS for wrong in check(seen)]
 
 
@@ -75,7 +75,7 @@ def every_watcher_saw_the_same(seen: Sightings) -> Iterator[str]:
 
 @holds("logs/output-is-byte-for-byte")
 def output_is_whole_and_in_order(seen: Sightings) -> Iterator[str]:
-    """Of the attempt that finished all of it; of any other a beginning."""
+    """The attempt that finished has its whole output; any other attempt has a prefix of it."""
     for id, tag in seen.ids.items():
         if id not in seen.audits or not seen.audits[id].ends:
             continue
@@ -142,9 +142,9 @@ def a_key_made_one_job(seen: Sightings) -> Iterator[str]:
 
 @holds("jobs/one-worker-at-a-time")
 def no_two_attempts_ran_at_once(seen: Sightings) -> Iterator[str]:
-    """By the jobs' own locks; nor did one attempt run twice.
+    """The jobs' own locks show no overlap of attempts, and no attempt that ran twice.
 
-    But a worker that was frozen cannot stop its job's processes before it goes on.
+    Exception: a frozen worker cannot stop its job's processes before it resumes.
     """
     for path in seen.marks.glob("*[!k]"):
         begun = Counter[int]()
@@ -197,7 +197,7 @@ def commands_exit_as_their_jobs_ended(seen: Sightings) -> Iterator[str]:
 
 @holds("logs/finished-log-is-sealed")
 def seals_hold(seen: Sightings) -> Iterator[str]:
-    """The chain through all that was seen is what the server says of each event, and of the end."""
+    """The hash chain over the seen events equals the server's hash of each event and the seal."""
     for id, view in seen.audits.items():
         link, size = NOTHING, 0
         for entry in view.entries:
@@ -219,7 +219,7 @@ def _views(seen: Sightings) -> Iterator[View]:
 
 
 def _written(view: View) -> dict[int, bytes]:
-    """The output of each attempt, of both streams."""
+    """The output of each attempt, both streams."""
     written: dict[int, list[bytes]] = defaultdict(list)
     for item in view.items:
         if isinstance(item.what, Chunk):
@@ -233,7 +233,7 @@ def _stdout(view: View) -> bytes:
 
 
 def _printed(view: View) -> tuple[tuple[int, int, str], ...]:
-    """What `airunner monitor --json` says of a stream."""
+    """The lines that `airunner monitor --json` prints for a stream of events."""
     return tuple(
         (sequence, entry.attempt, event_kind(entry.body))
         for entry in view.entries
@@ -242,7 +242,7 @@ def _printed(view: View) -> tuple[tuple[int, int, str], ...]:
 
 
 def _shape(numbers: list[int]) -> str:
-    """Where a run of numbers is not one."""
+    """The gaps and repetitions in a sequence of numbers that must be consecutive."""
     breaks = [f"{one} then {two}" for one, two in pairwise(numbers) if two != one + 1]
     return f"{numbers[:1]} ... {numbers[-1:]} with {', '.join(breaks[:3]) or 'no break'}"
 

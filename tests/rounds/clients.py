@@ -1,8 +1,8 @@
-"""Those who use a server while it dies: they submit, watch, cancel and retry, and note what they see.
+"""The clients of the crash test: they submit, watch, cancel and retry, and record the answers.
 
-Each has a connection and dice of its own, and repeats what a caller would repeat: a request
-with a key until it is acknowledged, a watch from where it was. One without a key is asked
-once, and only what was acknowledged is counted on.
+Each client has a connection and random numbers of its own, and repeats the calls that a real
+caller repeats: a request with a key until the acknowledgement, a watch from its last position. A
+request without a key is sent once, and only an acknowledged job must exist.
 """
 
 import asyncio
@@ -25,50 +25,50 @@ from tests.rounds.expectations import Wish, is_alive, thrown
 from tests.rounds.observations import Accepted, Exit, Sightings, View
 from tests.support.installation import AIRUNNER, Site
 
-OPEN_MAX: Final = 24  # watchers of jobs under way, over all people
-CATCH_UP_SECONDS_MAX: Final = 60.0  # until whoever follows all jobs has heard of every end
-PAUSES: Final = (0.0, 0.05, 0.1, 0.3)  # seconds between two deeds of one person
+OPEN_MAX: Final = 24  # open jobs with a watcher, over all clients
+CATCH_UP_SECONDS_MAX: Final = 60.0  # until the follower of all jobs has every end
+PAUSES: Final = (0.0, 0.05, 0.1, 0.3)  # seconds between two actions of a client
 
 Away = (Unreachable, ShuttingDown, Stalled)
 
 
-class Crowd:
-    """Everybody, and what they have seen together."""
+class Clients:
+    """All clients of a campaign, and their common records."""
 
     def __init__(self, site: Site, marks: Path, seed: str) -> None:
         self.site = site
         self.seed = seed
         self.seen = Sightings(marks)
-        self.closed = asyncio.Event()  # nobody begins anything new
-        self.heard = 0  # how often anybody was told anything
-        self.open = 0  # jobs that somebody watches and that have not ended
+        self.closed = asyncio.Event()  # no client begins another action
+        self.heard = 0  # events and answers that any client has received
+        self.open = 0  # watched jobs that have not ended
         self.tasks: asyncio.TaskGroup | None = None
         self._goals: list[tuple[int, asyncio.Event]] = []
 
-    async def live(self, people: int) -> None:
-        """Go on until closed, and then until every job that is watched has ended."""
+    async def live(self, count: int) -> None:
+        """Runs the clients until `closed`, and then until every watched job has ended."""
         async with asyncio.TaskGroup() as tasks:
             listener = Listener(self)
             listening = tasks.create_task(listener.live())
             await listener.begun.wait()
             async with asyncio.TaskGroup() as self.tasks:
-                for number in range(people):
-                    self.tasks.create_task(Person(self, f"person {number}").live())
+                for number in range(count):
+                    self.tasks.create_task(Client(self, f"person {number}").live())
             await listener.caught_up()
             listening.cancel()
 
     async def pause(self, seconds: float) -> None:
-        """Wait, unless all is over."""
+        """Waits for `seconds`, or until `closed`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.closed.wait()
 
     async def breathe(self) -> None:
-        """Wait a little before the same is tried again, though all may be over."""
+        """Waits briefly before a repetition, even when `closed`."""
         await self.hears(5, 0.2)
 
     async def hears(self, more: int, seconds: float) -> bool:
-        """Return once so much more was heard; False if nobody hears so much in this time."""
+        """Waits until the clients have received `more` events; False if `seconds` pass first."""
         goal = asyncio.Event()
         self._goals.append((self.heard + more, goal))
         try:
@@ -95,62 +95,62 @@ class Crowd:
 
 
 class Listener:
-    """One who follows all jobs, from before the first to after the last."""
+    """The follower of all jobs, from before the first job to after the last job."""
 
-    def __init__(self, crowd: Crowd) -> None:
-        self._crowd = crowd
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
         self._views: dict[JobId, View] = {}
         self._open = set[JobId]()
         self.begun = asyncio.Event()
 
     async def live(self) -> None:
-        """Listen, until cancelled."""
-        async with self._crowd.connection() as jobs, aclosing(follow_all(jobs)) as stream:
+        """Follows all jobs until cancelled."""
+        async with self._clients.connection() as jobs, aclosing(follow_all(jobs)) as stream:
             async for heard in stream:
                 if heard.restarted and self.begun.is_set():
-                    self._crowd.alarm("whoever followed all jobs had to begin anew")
+                    self._clients.alarm("whoever followed all jobs had to begin anew")
                 self.begun.set()
                 for id, entry in heard.events:
                     self._note(id, entry)
 
     async def caught_up(self) -> None:
-        """Return once all that was acknowledged was heard to end."""
+        """Waits until the follower has the end of every acknowledged job."""
         try:
             async with asyncio.timeout(CATCH_UP_SECONDS_MAX):
                 while not self._has_heard():
-                    await self._crowd.hears(1, 0.2)
+                    await self._clients.hears(1, 0.2)
         except TimeoutError:
-            missing = self._crowd.seen.ids.keys() - self._views.keys()
-            self._crowd.alarm(
+            missing = self._clients.seen.ids.keys() - self._views.keys()
+            self._clients.alarm(
                 f"whoever followed all jobs never heard of {sorted(missing)}, nor of the end of "
                 f"{sorted(self._open)}"
             )
 
     def _has_heard(self) -> bool:
-        ids = self._crowd.seen.ids.keys()
+        ids = self._clients.seen.ids.keys()
         return ids <= self._views.keys() and not ids & self._open
 
     def _note(self, id: JobId, entry: JobEvent) -> None:
         if id not in self._views:
             self._views[id] = View(id, 1, "whoever followed all jobs")
-            self._crowd.seen.views.append(self._views[id])
+            self._clients.seen.views.append(self._views[id])
             self._open.add(id)
         self._views[id].entries.append(entry)
         if isinstance(entry.body, JobFinished):
             self._open.discard(id)
-        self._crowd.hear()
+        self._clients.hear()
 
 
-class Person:
-    """One client of the server, and the programs that it starts."""
+class Client:
+    """A client of the server, and the `airunner` commands that it starts."""
 
-    def __init__(self, crowd: Crowd, name: str) -> None:
-        self._crowd = crowd
-        self._seen = crowd.seen
+    def __init__(self, clients: Clients, name: str) -> None:
+        self._clients = clients
+        self._seen = clients.seen
         self._name = name
-        self._dice = Random(f"{crowd.seed} {name}")
-        self._jobs = crowd.connection()
-        self._known: list[JobId] = []  # that were acknowledged to this person
+        self._dice = Random(f"{clients.seed} {name}")
+        self._jobs = clients.connection()
+        self._known: list[JobId] = []  # jobs that were acknowledged to this client
         self._count = 0
 
     async def live(self) -> None:
@@ -164,22 +164,22 @@ class Person:
             self._run_monitor: 1,
         }
         async with self._jobs, asyncio.TaskGroup() as self._tasks:
-            while not self._crowd.closed.is_set():
-                await self._crowd.pause(self._dice.choice(PAUSES))
-                if self._crowd.open < OPEN_MAX:
+            while not self._clients.closed.is_set():
+                await self._clients.pause(self._dice.choice(PAUSES))
+                if self._clients.open < OPEN_MAX:
                     await self._dice.choices(list(deeds), list(deeds.values()))[0]()
 
-    # Deeds
+    # Actions
 
     async def _submit(self) -> None:
-        """Without a key: asked once."""
+        """Submits without a key, once."""
         wish = self._wish()
         with suppress(*Away):
             accepted = await self._jobs.enqueue(wish.spec(self._seen.marks))
             self._accept(accepted.id, wish)
 
     async def _submit_with_key(self) -> None:
-        """The same wish by several callers at once, each until it is acknowledged."""
+        """Submits the same request from several callers at once, each until its acknowledgement."""
         wish = self._wish()
         async with asyncio.TaskGroup() as tasks:
             for _ in range(self._dice.choice((1, 1, 2, 3))):
@@ -192,24 +192,24 @@ class Person:
                 accepted = await self._jobs.enqueue(wish.spec(self._seen.marks), request=key)
                 self._accept(accepted.id, wish, key)
                 return accepted.id
-            await self._crowd.breathe()
+            await self._clients.breathe()
 
     async def _submit_and_cancel(self) -> None:
         id = await self._insist(self._wish(endless=True))
         self._tasks.create_task(self._cancel(id, self._dice.choice((0, 0.2, 1, 3))))
 
     async def _cancel(self, id: JobId, seconds: float) -> None:
-        """After a while; and until it is acknowledged, since the job would never end."""
-        await self._crowd.pause(seconds)
+        """Cancels after a pause, until the acknowledgement, since the job never ends otherwise."""
+        await self._clients.pause(seconds)
         self._seen.cancels.add(id)
         while True:
             with suppress(*Away):
                 with suppress(AlreadyFinished):
                     await self._jobs.cancel(id)
                     self._seen.cancelled.add(id)
-                    self._crowd.hear()
+                    self._clients.hear()
                 return
-            await self._crowd.breathe()
+            await self._clients.breathe()
 
     async def _retry(self) -> None:
         tags = self._seen.ids
@@ -220,7 +220,7 @@ class Person:
                 self._accept((await self._jobs.retry(id)).id, self._seen.wishes[tags[id]])
 
     async def _watch_again(self) -> None:
-        """Late, or from the middle; of a job that has ended, or that has not."""
+        """Watches a known job again, finished or not, from the beginning or from the middle."""
         if self._known:
             id = self._dice.choice(self._known)
             most = max(1, *(len(view.items) for view in self._seen.views if view.id == id), 1)
@@ -232,25 +232,25 @@ class Person:
     def _accept(self, id: JobId, wish: Wish, key: str = "") -> None:
         self._seen.accepted.append(Accepted(id, wish.tag, key))
         self._known.append(id)
-        self._crowd.hear()
+        self._clients.hear()
         self._tasks.create_task(self._watch(id, 1))
 
     async def _watch(self, id: JobId, start: int) -> None:
         view = View(id, start, self._name)
         self._seen.views.append(view)
-        self._crowd.open += 1
+        self._clients.open += 1
         try:
             stream = follow(self._jobs, id, from_sequence=start, known=True)
             async with aclosing(stream) as entries:
                 async for entry in entries:
                     view.entries.append(entry)
-                    self._crowd.hear()
+                    self._clients.hear()
                     if isinstance(entry.body, JobFinished) and is_alive(self._seen.marks, id):
                         self._seen.lingering.add(id)
         except Refused as refusal:
-            self._crowd.alarm(f"{self._name} was told of {id}: {refusal.status}: {refusal}")
+            self._clients.alarm(f"{self._name} was told of {id}: {refusal.status}: {refusal}")
         finally:
-            self._crowd.open -= 1
+            self._clients.open -= 1
 
     # Programs
 
@@ -270,7 +270,7 @@ class Person:
         process = await asyncio.create_subprocess_exec(
             *AIRUNNER,
             *words,
-            env=self._crowd.site.environment,
+            env=self._clients.site.environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -286,10 +286,10 @@ class Person:
             self._seen.accepted.append(Accepted(id, tag, ""))
         code = process.returncode or 0
         if id is None or (code == OURS and not output):
-            return  # nobody was there at its start, and it said so
+            return  # no server was reachable at its start, and it reported that
         lines = tuple(_line(line) for line in output.splitlines()) if words[0] == "monitor" else ()
         self._seen.exits.append(Exit(id, words[0], code, output, errors, lines))
-        self._crowd.hear()
+        self._clients.hear()
 
     def _wish(self, *, endless: bool = False) -> Wish:
         self._count += 1

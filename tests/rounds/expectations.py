@@ -1,8 +1,8 @@
-"""What a job of the rounds is asked to do, and what must then be seen of it.
+"""The jobs of the crash test, and their expected output and exit codes.
 
-Each attempt holds a lock on a file of its job's for as long as any process of it lives, and
-says beside it when it begins and ends. So the next attempt, and whoever is told of the job's
-end, can tell without asking airunner whether the one before is still there.
+Each attempt holds a lock on a file of its job while any of its processes lives, and records its
+begin and end in a file beside the lock. So the next attempt, or a client that has seen the job's
+end, can tell without airunner if the previous attempt still runs.
 """
 
 import fcntl
@@ -16,7 +16,7 @@ from airunner.model.jobs import JobId
 from airunner.model.spec import JobSpec, ProcessType
 
 # $1: the folder of marks, $2: the tag, $3: blocks, $4: lines in each, $5: the pause after each,
-# $6: the exit code, $7: "child" leaves one behind in a session of its own.
+# $6: the exit code, $7: "child" leaves a child process in a session of its own.
 SCRIPT: Final = """
 exec 2>/dev/null  # where shells tell of children that a signal has ended
 mark=$1/$AIRUNNER_JOB_ID
@@ -40,7 +40,7 @@ ENDLESS: Final = 6_000  # blocks, with a pause after each
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """A job whose output and exit code are known beforehand."""
+    """A job with a known output and exit code."""
 
     tag: str  # in every line of its output, and in every mark
     blocks: int
@@ -48,15 +48,15 @@ class Wish:
     pause: float  # seconds after each block
     code: int
     pty: bool = False
-    child: bool = False  # it leaves a process behind
+    child: bool = False  # it leaves a child process
 
     @property
     def endless(self) -> bool:
-        """Whether it ends by being cancelled only."""
+        """True if only a cancel ends the job."""
         return self.blocks >= ENDLESS
 
     def output(self, attempt: int) -> bytes:
-        """All that an attempt writes if nothing ends it."""
+        """The whole output of an attempt that nothing ends early."""
         end = "\r\n" if self.pty else "\n"
         count = self.blocks * self.lines
         return "".join(f"{self.tag} {attempt} {n}{end}" for n in range(1, count + 1)).encode()
@@ -73,7 +73,7 @@ class Wish:
 
 
 def thrown(dice: Random, tag: str, *, endless: bool = False) -> Wish:
-    """A wish by the dice: mostly quick, some chatty, some that take their time."""
+    """A random job: most are quick, some write much, some are slow."""
     blocks, lines, pause = dice.choice(
         (
             (1, 3, 0),
@@ -98,7 +98,7 @@ def thrown(dice: Random, tag: str, *, endless: bool = False) -> Wish:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What an attempt's own command has said, behind airunner's back."""
+    """A record that an attempt's command has written to a file, without airunner."""
 
     what: str  # begin, end or overlap
     attempt: int
@@ -106,7 +106,7 @@ class Mark:
 
 
 def marks_of(marks: Path, id: JobId) -> Iterator[Mark]:
-    """What the attempts of a job have said, in the order in which they said it."""
+    """The marks of a job's attempts, in the order of their writes."""
     path = marks / id
     for line in path.read_text().splitlines() if path.exists() else ():
         what, attempt, tag = line.split()
@@ -114,7 +114,7 @@ def marks_of(marks: Path, id: JobId) -> Iterator[Mark]:
 
 
 def is_alive(marks: Path, id: JobId) -> bool:
-    """Whether a process of the job is left. Only for a job that no attempt of can begin any more."""
+    """True if a process of the job is alive. Only for a job without further attempts."""
     path = marks / f"{id}.lock"
     if not path.exists():
         return False

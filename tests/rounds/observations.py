@@ -1,7 +1,7 @@
-"""What clients saw: all that the checker of the rounds ever reads.
+"""The clients' records: the only input of the crash test's checker.
 
-Nothing here comes from a server's or a worker's inside. It is what calls answered, what
-streams showed, what commands printed and exited with, and what jobs' own commands left in files.
+Nothing here comes from inside a server or worker. The records are the answers of calls, the events
+of streams, the output and exit codes of commands, and the files that jobs' commands wrote.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ from tests.rounds.expectations import Mark, Wish, marks_of
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One sequence of a job's stream: an Output has an Item for each of its chunks."""
+    """A sequence number of a job with its content: an Output has an Item for each chunk."""
 
     sequence: int
     attempt: int
@@ -26,7 +26,7 @@ class Item:
 
 
 def items(entry: JobEvent) -> Iterator[Item]:
-    """An entry, sequence by sequence: how chunks are gathered is no watcher's business."""
+    """Splits an event by sequence numbers; batches of chunks may differ between watchers."""
     if isinstance(entry.body, Output):
         for sequence, chunk in enumerate(entry.body.chunks, entry.first):
             yield Item(sequence, entry.attempt, entry.at, chunk)
@@ -37,10 +37,10 @@ def items(entry: JobEvent) -> Iterator[Item]:
 
 @dataclass(slots=True)
 class View:
-    """One watcher's whole story, over as many connections as it took."""
+    """The events of one watcher, over all its connections."""
 
     id: JobId
-    start: int  # the sequence that it asked for
+    start: int  # the first requested sequence
     who: str
     entries: list[JobEvent] = field(default_factory=list)
 
@@ -59,12 +59,12 @@ class Accepted:
 
     id: JobId
     tag: str
-    key: str  # "": none was given
+    key: str  # "" without a key
 
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How `airunner submit` or `airunner monitor` ended."""
+    """The exit code and output of `airunner submit` or `airunner monitor`."""
 
     id: JobId
     command: str
@@ -76,22 +76,20 @@ class Exit:
 
 @dataclass(slots=True)
 class Sightings:
-    """What was seen in one campaign."""
+    """The records of one campaign."""
 
-    marks: Path  # where jobs' own commands leave theirs
+    marks: Path  # the folder of the marks of jobs' commands
     wishes: dict[str, Wish] = field(default_factory=dict)
-    asked: Counter[str] = field(default_factory=Counter)  # how many jobs a tag may have become
+    asked: Counter[str] = field(default_factory=Counter)  # the most jobs that may exist for a tag
     accepted: list[Accepted] = field(default_factory=list)
-    cancels: set[JobId] = field(default_factory=set)  # that were asked for
-    cancelled: set[JobId] = field(default_factory=set)  # whose cancel was acknowledged
+    cancels: set[JobId] = field(default_factory=set)  # requested cancels
+    cancelled: set[JobId] = field(default_factory=set)  # acknowledged cancels
     views: list[View] = field(default_factory=list)
-    audits: dict[JobId, View] = field(default_factory=dict)  # read from 1 when all was over
+    audits: dict[JobId, View] = field(default_factory=dict)  # from sequence 1, at the end
     exits: list[Exit] = field(default_factory=list)
-    frozen: set[str] = field(
-        default_factory=set
-    )  # names of workers that were out of touch too long
-    lingering: set[JobId] = field(default_factory=set)  # that had a process when they had ended
-    alarms: list[str] = field(default_factory=list)  # what nobody should ever have been told
+    frozen: set[str] = field(default_factory=set)  # names of workers stopped beyond their leases
+    lingering: set[JobId] = field(default_factory=set)  # jobs with a live process after their end
+    alarms: list[str] = field(default_factory=list)  # answers and events that must never occur
 
     @property
     def ids(self) -> dict[JobId, str]:
@@ -99,8 +97,8 @@ class Sightings:
         return {each.id: each.tag for each in self.accepted}
 
     def was_frozen(self, id: JobId) -> bool:
-        """Whether a worker of this job could not know for a while that its lease was over."""
-        if id not in self.audits:  # nobody was told of it, so nobody knows its workers
+        """True if a worker of this job was frozen, and could not see the end of its lease."""
+        if id not in self.audits:  # no client has read the job, so its workers are unknown
             return bool(self.frozen)
         takers = [each.body for each in self.audits[id].entries]
         return any(

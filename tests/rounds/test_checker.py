@@ -1,4 +1,4 @@
-"""The checker of the rounds can fail: every one of its checks finds what it is there for."""
+"""The checker of the crash test can fail: each check finds a violation of its invariant."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -36,7 +36,7 @@ WISH = Wish(tag="somebody.1", blocks=1, lines=3, pause=0, code=0)
 
 @pytest.fixture
 def seen(tmp_path: Path) -> Sightings:
-    """One job that was acknowledged, ran once and ended, as two watchers and two commands saw it."""
+    """The records of a job that ran once and ended: two watchers and two commands."""
     marks = tmp_path / "marks"
     marks.mkdir()
     (marks / ID).write_text(f"begin 1 {WISH.tag}\nend 1 {WISH.tag}\n")
@@ -76,7 +76,7 @@ def seen(tmp_path: Path) -> Sightings:
 
 
 def say(*lines: str) -> Callable[[Sightings], None]:
-    """Marks that a job's command has left."""
+    """Writes marks as a job's command does."""
 
     def sabotage(seen: Sightings) -> None:
         with (seen.marks / ID).open("a") as file:

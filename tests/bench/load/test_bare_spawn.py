@@ -1,4 +1,4 @@
-"""Bare processes are read to their end, as a job's would be."""
+"""The baseline of bare processes reads all output, as a worker does."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ def test_both_pipes_are_read() -> None:
 
 
 def test_a_terminal_is_the_processes_own() -> None:
-    """Which it could not name otherwise."""
+    """A process can name its terminal only if it has one."""
     assert read_all(("sh", "-c", "printf x > /dev/tty"), ENVIRONMENT, terminal=True) == 1
 
 

@@ -1,4 +1,4 @@
-"""The bare tables that a durable log is compared with."""
+"""The bare SQLite tables, the baseline of a durable log."""
 
 from collections.abc import Iterator
 from contextlib import closing

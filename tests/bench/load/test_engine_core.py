@@ -1,4 +1,4 @@
-"""The engine alone, as it is measured."""
+"""The bench's engine core: the engine with a memory log, without a server."""
 
 import asyncio
 import gc

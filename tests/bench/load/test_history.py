@@ -1,4 +1,4 @@
-"""The logs that starts are measured with."""
+"""The logs of finished jobs that the bench measures starts with."""
 
 import asyncio
 from pathlib import Path
@@ -16,7 +16,7 @@ NOW = Instant(1_700_000_000_000)
 
 
 def written(jobs: int, output_bytes: int) -> tuple[int, list[Event]]:
-    """How many events a history says that it has, and what a memory log has of it."""
+    """The number of events that write() returns, and the events in the memory log."""
 
     async def main() -> tuple[int, list[Event]]:
         log = MemoryLog()

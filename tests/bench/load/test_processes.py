@@ -1,4 +1,4 @@
-"""What the bench starts ends with it."""
+"""Processes that the bench starts end with the bench."""
 
 import os
 import select

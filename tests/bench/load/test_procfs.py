@@ -1,4 +1,4 @@
-"""What the kernel says of a process is of that process."""
+"""Memory and processor time of a process, read from /proc."""
 
 import os
 import subprocess

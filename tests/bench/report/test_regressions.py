@@ -1,4 +1,4 @@
-"""What counts as worse than an earlier run, and by how much."""
+"""The comparison of a run with an earlier run, and the factor of a regression."""
 
 import math
 from collections.abc import Sequence
@@ -56,7 +56,7 @@ def slipped(old: Sequence[Figure], new: Sequence[Figure]) -> list[Change]:
     ("unit", "before", "after", "worse"),
     [
         ("jobs/s", 100.0, 50.0, True),
-        ("jobs/s", 100.0, 90.0, False),  # within what is tolerated
+        ("jobs/s", 100.0, 90.0, False),  # within the tolerance
         ("jobs/s", 100.0, 500.0, False),
         ("ms", 4.0, 8.0, True),
         ("ms", 4.0, 4.5, False),
@@ -75,7 +75,7 @@ def test_more_is_better_of_rates_and_less_of_everything_else(
 
 
 def test_a_slower_machine_is_no_slip() -> None:
-    """The ratio to a bare baseline counts, where there is one, and not the value."""
+    """The ratio to a bare baseline counts, not the value, if the figure has such a ratio."""
     assert not slipped([bare(), figure(100.0, bare=0.5)], [bare(), figure(10.0, bare=0.5)])
     (change,) = slipped([bare(), figure(10.0, bare=0.5)], [bare(), figure(10.0, bare=0.25)])
     assert (change.of, change.before, change.after, change.worse) == (BARE, 0.5, 0.25, 2.0)
@@ -101,7 +101,7 @@ def test_of_several_baselines_the_kindest_counts() -> None:
 
 
 def test_a_ratio_to_another_figure_of_ours_says_nothing() -> None:
-    """That one may have become better, which is no loss of this one's."""
+    """The other figure may have become better, which is no regression of this figure."""
     other = figure(name="memory")
     assert not slipped([other, figure(10.0, memory=0.9)], [other, figure(10.0, memory=0.3)])
 
@@ -127,7 +127,7 @@ def test_what_only_one_run_has_is_named_and_not_compared() -> None:
     old = run(figure(name="gone"), figure(name="both"), figure(scenario="other"))
     seen = progress(old, run(figure(name="both"), figure(name="fresh")))
     assert [each.name for each in seen.fresh] == ["fresh"]
-    assert [each.name for each in seen.gone] == ["gone"]  # the other scenario was not asked for
+    assert [each.name for each in seen.gone] == ["gone"]  # the new run has no other scenario
     assert [each.figure.name for each in seen.changes] == ["both"]
 
 

@@ -1,4 +1,4 @@
-"""Contenders take turns, and are compared round by round."""
+"""Rounds of contenders: their turns, medians and ratios."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -20,7 +20,7 @@ from airunner.bench.report.rounds import Contender, compare
 
 
 def saying(values: Iterable[float]) -> Callable[[float], Awaitable[Sample]]:
-    """A contender's run, which says one value after the other."""
+    """A contender's run that returns the given values in turn."""
     left = iter(values)
 
     async def run(_seconds: float) -> Sample:
@@ -45,7 +45,7 @@ def test_a_figure_is_the_median_of_its_rounds_between_the_lowest_and_the_highest
 
 
 def test_a_ratio_is_the_median_of_the_ratios_within_each_round() -> None:
-    """So a machine that is slow for one round is slow for both."""
+    """A machine that is slow for a round is slow for both contenders of the ratio."""
     _, mine = compared(
         contender("bare", 10.0, 1.0, 4.0), contender("mine", 5.0, 0.5, 3.0, against={"bare": None})
     )
@@ -98,7 +98,7 @@ def test_a_bar_on_a_ratio_is_met_or_missed(bar: Bar, met: bool) -> None:
         contender("bare", 2.0), contender("mine", 1.0, against={"bare": bar}), rounds=1
     )
     assert mine.against[0].met is met
-    assert mine.met is None  # there is none on the value
+    assert mine.met is None  # the value has no bar
 
 
 def test_a_bar_says_its_limit_and_its_direction() -> None:

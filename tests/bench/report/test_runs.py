@@ -1,4 +1,4 @@
-"""What a run prints for programs reads back."""
+"""The lines of JSON of a bench run: encoding and parsing."""
 
 import pytest
 
