@@ -1,7 +1,7 @@
-"""Simulate many seeds, over all cores; or tell the story of one.
+"""The command of the simulation: many seeds over all cores, or the events of one seed.
 
-python -m tests.simulation --seeds 1000     seeds 0 to 999; those that fail, and how to see them
-python -m tests.simulation --seed 17        what happened in one, in virtual seconds
+python -m tests.simulation --seeds 1000     seeds 0 to 999; prints the failed seeds with a command
+python -m tests.simulation --seed 17        prints the events of one seed, in virtual seconds
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""What simulated jobs leave, the way it takes to the server, and the disk on which it stays.
+"""Artifacts of simulated jobs: their content, their uploads, and the blob store on the disk.
 
-A job that keeps artifacts makes some at its end, as its id and attempt say; so whoever reads them
-can tell what they should be. They live in virtual time.
+A job with artifacts makes them at its end. Their content follows from the job's id and attempt, so
+a reader can check every byte. All of it runs in virtual time.
 """
 
 import asyncio
@@ -24,14 +24,14 @@ from tests.support.fake_commands import Room, Rooms
 if TYPE_CHECKING:
     from tests.simulation.disk import Disk
 
-BYTES_PER_JOB: Final = 30_000  # that the server keeps, so that some jobs leave too much
+BYTES_PER_JOB: Final = 30_000  # the server's limit: some jobs exceed it
 
 Made = tuple[Artifact, bytes]
 Ask = Callable[[Callable[[ArtifactService], Awaitable[None]]], Awaitable[None]]
 
 
 def made_by(id: JobId, attempt: int) -> list[Made]:
-    """All that this attempt leaves, if it comes to that."""
+    """The artifacts of an attempt that reaches its end."""
     dice, made = Random(f"{id} {attempt}"), list[Made]()
     for number in range(dice.choice([0, 1, 1, 2, 3, 5])):
         head = f"{id}.{attempt}.{number};".encode()
@@ -43,7 +43,7 @@ def made_by(id: JobId, attempt: int) -> list[Made]:
 
 
 class MakersRooms(Rooms):
-    """Workspaces in which jobs leave something."""
+    """Workspaces of jobs with artifacts."""
 
     def __init__(self, testimony: Testimony) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class MakersRoom(Room):
 
 
 class CallsShelf:
-    """Brings artifacts to the server, again and again until it has answered."""
+    """Uploads artifacts to the server; repeats an upload until the server answers."""
 
     def __init__(self, ask: Ask, token: TaskToken, dice: Random) -> None:
         self._ask, self._token, self._dice = ask, token, dice
@@ -110,7 +110,7 @@ class CallsShelf:
 
 
 class DiskDepot:
-    """One server's way to what is on the disk, until it dies; blob store."""
+    """The blob store of a server life: the artifacts on the disk, until the server dies."""
 
     def __init__(self, disk: "Disk") -> None:
         self._disk = disk
@@ -168,7 +168,7 @@ class _SlowDeposit:
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """Where one worker's jobs leave something, and the way that it takes from there."""
+    """The workspaces of a worker's jobs, and the uploads of their artifacts."""
 
     rooms: Rooms
     uploads: Callable[[TaskToken], ArtifactSink]

@@ -1,12 +1,13 @@
-"""What airunner promises, held against what clients saw and what processes did.
+"""The checker of the simulation: airunner's promises against the records of clients and processes.
 
 The checker knows neither the engine nor its log. Each promise is a function of one Case: it returns
-nothing, and raises an AssertionError that names the job. CHECKS is the list of them all.
+nothing, and raises an AssertionError that names the job. CHECKS is the list of all promises.
 
-When may a process of an attempt live? From when the server gave the lease to when it says that the
-attempt is over, however it ended: also one whose worker was out of touch has been killed by then, since
-a worker counts its lease from when it sent what was acknowledged, and the server from when that
-arrived. A kill takes no time here, so that is exact, to the millisecond in which server time is told.
+A process of an attempt may live from the time of the server's lease to the time of the attempt's
+end in the log, for every kind of end. A worker without a connection has killed its process by then:
+the worker counts its lease from the time it sent the acknowledged message, the server from the
+later arrival. A kill takes no time in the simulation, so the check is exact to the millisecond, the
+unit of server time.
 """
 
 from collections import Counter, defaultdict
@@ -45,27 +46,27 @@ from tests.simulation.artifacts import made_by
 from tests.simulation.commands import Performance
 from tests.simulation.observations import Testimony
 
-Pipe = tuple[int | None, Stream]  # of which step, if it is of one
+Pipe = tuple[int | None, Stream]  # the step's index, None without steps
 
-MOMENT: Final = 0.0015  # seconds: server time is told in ms
-IDLE_SECONDS_MAX: Final = 8.0  # for which a free worker may leave a job in line, in a calm world
+MOMENT: Final = 0.0015  # seconds: server time is in whole ms
+IDLE_SECONDS_MAX: Final = 8.0  # a job's longest wait beside a free worker, without faults
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One attempt, as the job's story tells it."""
+    """An attempt, reconstructed from the job's events."""
 
     number: int
     host: str
     worker: str
     taken_at: Instant
     ended_at: Instant
-    entries: tuple[JobEvent, ...]  # what was reported in it
+    entries: tuple[JobEvent, ...]  # the events of the attempt between lease and end
     end: JobReturned | JobFinished
 
 
 class Case:
-    """A testimony, and what follows from it."""
+    """The records of a simulation, and the values that the checks derive from them."""
 
     def __init__(self, testimony: Testimony) -> None:
         self.testimony = testimony
@@ -76,7 +77,7 @@ class Case:
 
     @cached_property
     def jobs(self) -> dict[JobId, Job]:
-        """Every job, as the last list showed it."""
+        """Every job of the last list."""
         lists = self.testimony.lists
         return {job.id: job for job in lists[-1].jobs} if lists else {}
 
@@ -126,7 +127,7 @@ def everything_ends(case: Case) -> None:
 
 @holds("jobs/acknowledged-job-exists")
 def acknowledged_jobs_exist(case: Case) -> None:
-    """In the end, and in every list that was asked for after the client knew."""
+    """Every list that was requested after an acknowledgement has the acknowledged job."""
     for listed in case.testimony.lists:
         there = {job.id for job in listed.jobs}
         for each in case.testimony.acknowledged:
@@ -155,7 +156,7 @@ def a_job_is_what_was_asked_for(case: Case) -> None:
 
 @holds("jobs/acknowledged-job-exists")
 def nothing_is_taken_back(case: Case) -> None:
-    """Whoever was told something is never told less, and nobody is refused what is there."""
+    """No later answer has an older state of a job; no request for an existing job is refused."""
     assert not case.testimony.refusals, case.testimony.refusals
     glimpses = defaultdict(list)
     for each in case.testimony.glimpses:
@@ -176,7 +177,7 @@ def nothing_is_taken_back(case: Case) -> None:
 
 @holds("jobs/final-state-stays")
 def a_job_ends_once(case: Case) -> None:
-    """With one end, the same for everyone, and nothing after it."""
+    """A job has one end, the same for all clients, and no event after the end."""
     for id, story in case.stories.items():
         *before, last = story
         assert isinstance(last.body, JobFinished), id
@@ -194,7 +195,7 @@ def a_job_ends_once(case: Case) -> None:
 
 @holds("jobs/one-worker-at-a-time")
 def attempts_follow_each_other(case: Case) -> None:
-    """1, 2, 3 ..., one at a time, and what is reported is of the one that runs."""
+    """Attempts are 1, 2, 3 ..., one at a time, and every report belongs to the running attempt."""
     for id, story in case.stories.items():
         assert isinstance(story[0].body, JobEnqueued), id
         number, running, cancelling = 0, False, False
@@ -248,7 +249,7 @@ def queues_are_first_in_first_out(case: Case) -> None:
 
 
 def _waits(story: Sequence[JobEvent]) -> Iterator[tuple[Instant, Instant, bool]]:
-    """From when to when the job was in line, and whether a worker took it then."""
+    """The job's waits in its queue: begin, end, and True if a lease ended the wait."""
     since: Instant | None = None
     for entry in story:
         match entry.body:
@@ -290,7 +291,7 @@ def lists_are_in_one_order(case: Case) -> None:
 
 @holds("jobs/nothing-gets-stuck")
 def nobody_idles_while_there_is_work(case: Case) -> None:
-    """In a calm world no job stays in line while a worker that serves its queue is free."""
+    """Without faults, no job stays in its queue while a worker of the queue has a free slot."""
     testimony = case.testimony
     busy: dict[str, list[tuple[float, int]]] = defaultdict(list)
     for turns in case.turns.values():
@@ -309,7 +310,7 @@ def nobody_idles_while_there_is_work(case: Case) -> None:
 
 
 def _free(steps: list[tuple[float, int]], slots: int, begin: float, end: float) -> float:
-    """The longest time between two times for which so many slots were not all taken."""
+    """The longest time with a free slot between `begin` and `end`."""
     longest, taken, since = 0.0, 0, begin
     for at, step in [*sorted(steps), (end, 0)]:
         if taken < slots:
@@ -324,7 +325,7 @@ def _free(steps: list[tuple[float, int]], slots: int, begin: float, end: float) 
 
 @holds("logs/sequences-have-no-gap", "logs/follower-misses-nothing")
 def every_sequence_is_seen_once(case: Case) -> None:
-    """1, 2, 3 ..., whoever watches and however often its connection broke."""
+    """Every watcher sees the sequences 1, 2, 3 ..., over any number of broken connections."""
     for viewing in case.testimony.viewings:
         expected = viewing.start
         for entry in viewing.entries:
@@ -343,7 +344,7 @@ def everybody_sees_the_same(case: Case) -> None:
 
 
 def _pieces(entry: JobEvent) -> Iterator[tuple[int, object]]:
-    """What is said at each sequence."""
+    """The content of an event for each of its sequence numbers."""
     if isinstance(entry.body, Output):
         for sequence, chunk in enumerate(entry.body.chunks, entry.first):
             yield sequence, (entry.at, entry.attempt, chunk)
@@ -356,7 +357,7 @@ def _pieces(entry: JobEvent) -> Iterator[tuple[int, object]]:
 
 @holds("logs/finished-log-is-sealed")
 def seals_hold(case: Case) -> None:
-    """The chain that a watcher makes of what it saw is the one that the server has sealed."""
+    """The hash chain over a watcher's events equals the chain of the server's seal."""
     for id, story in case.stories.items():
         link, size, cut = NOTHING, 0, 0
         for entry in story:
@@ -376,7 +377,7 @@ def seals_hold(case: Case) -> None:
 
 @holds("logs/output-is-byte-for-byte")
 def output_is_what_was_written(case: Case) -> None:
-    """By that step, whole and in order if a worker said how the attempt ended, else a beginning."""
+    """Logged output is its step's: complete if a worker reported the end, otherwise a prefix."""
     for id, turns in case.turns.items():
         for turn in turns:
             wrote: dict[Pipe, bytes] = {}
@@ -419,9 +420,9 @@ def _kept(entries: Sequence[JobEvent]) -> tuple[dict[Pipe, bytes], int]:
     "with its exit code, and the steps behind it are skipped.",
 )
 def steps_follow_each_other(case: Case) -> None:
-    """0, 1, 2 ..., one at a time, and each that began has one end, unless its attempt died.
+    """Steps are 0, 1, 2 ..., one at a time; each step has one end unless its attempt died.
 
-    What processes do and write is of the step that runs; a job of no steps has none.
+    Processes and output belong to the running step; a job without steps has no step events.
     """
     for id, turns in case.turns.items():
         spec = case.jobs[id].spec
@@ -452,7 +453,7 @@ def steps_follow_each_other(case: Case) -> None:
 
 @holds("processes/steps-run-in-order")
 def outcomes_agree_with_their_steps(case: Case) -> None:
-    """Each step's result is what its end said, or skipped; the first failure is the job's."""
+    """A step's result is that of its end, or skipped; the first failure decides the job's end."""
     for id, turns in case.turns.items():
         steps = case.jobs[id].spec.steps
         for turn in turns:
@@ -488,7 +489,7 @@ def _first_failure_decides(id: JobId, steps: Sequence[Step], outcome: Outcome) -
         and not step.continue_on_error
     ]
     skipped = [index for index, each in enumerate(results) if each.status is StepStatus.SKIPPED]
-    stopped = outcome.reason is Reason.TIMEOUT  # by the job's time, between two steps or in one
+    stopped = outcome.reason is Reason.TIMEOUT  # between two steps or during a step
     if failed:
         assert len(failed) == 1, f"{id}: {outcome}"
         assert outcome.exit_code == results[failed[0]].exit_code, f"{id}: {outcome}"
@@ -501,7 +502,7 @@ def _first_failure_decides(id: JobId, steps: Sequence[Step], outcome: Outcome) -
 
 
 def _told_by_worker(turn: Turn) -> Outcome | None:
-    """The outcome, if a worker told it with all that it had reported."""
+    """The outcome of an attempt with a complete log; None if the worker did not report it."""
     if not isinstance(turn.end, JobFinished) or not turn.end.outcome.log_complete:
         return None
     outcome = turn.end.outcome
@@ -519,7 +520,7 @@ def _told_by_worker(turn: Turn) -> Outcome | None:
     "ends the job.",
 )
 def what_was_kept_is_there(case: Case) -> None:
-    """Of the attempt that ended its job, byte for byte, as its log tells; of all others nothing."""
+    """Artifacts of the attempt that ended its job exist byte for byte; other attempts have none."""
     for id, turns in case.turns.items():
         last = turns[-1] if turns and isinstance(turns[-1].end, JobFinished) else None
         entries = last.entries if last else ()
@@ -545,9 +546,9 @@ def what_was_kept_is_there(case: Case) -> None:
 
 @holds("jobs/one-worker-at-a-time")
 def an_attempt_has_one_process(case: Case) -> None:
-    """At most one, on the worker that has the lease, and not before it had it; for each step one.
+    """An attempt has at most one process, or one for each step, on its worker, after its lease.
 
-    None of a step is left when the process of the next one begins.
+    The process of a step has ended when the process of the next step begins.
     """
     attempts = {(id, turn.number): turn for id, turns in case.turns.items() for turn in turns}
     for key, performances in case.performances.items():
@@ -570,7 +571,7 @@ def an_attempt_has_one_process(case: Case) -> None:
 
 @holds("jobs/worker-stops-first")
 def no_process_outlives_its_attempt(case: Case) -> None:
-    """So no two of one job ever run at once, and none when it is told to be CANCELLED."""
+    """No two processes of a job overlap, and no process of a CANCELLED job lives."""
     for id, turns in case.turns.items():
         for turn in turns:
             over = case.testimony.loop_times(turn.ended_at)[1] + MOMENT
@@ -586,7 +587,7 @@ def no_process_outlives_its_attempt(case: Case) -> None:
 )
 @holds("jobs/final-state-stays")
 def ends_are_true(case: Case) -> None:
-    """An exit code is that of the process; a command that was not found never ran."""
+    """An outcome's exit code is its process's exit code; a command that was not found never ran."""
     for id, turns in case.turns.items():
         for turn in turns:
             if not isinstance(turn.end, JobFinished):
@@ -615,7 +616,7 @@ def ends_are_true(case: Case) -> None:
 def _ends_of_steps_are_true(
     id: JobId, outcome: Outcome, performances: Sequence[Performance]
 ) -> None:
-    """Those of steps that never ran have no code, or the one that a shell would have."""
+    """A step's exit code is its process's exit code; a step that never ran has none."""
     by_step = {each.step: each for each in performances}
     for index, result in enumerate(outcome.steps):
         if index in by_step:
@@ -656,13 +657,13 @@ CHECKS: Final[tuple[Check, ...]] = (
 
 
 def complaints(testimony: Testimony) -> list[str]:
-    """What was promised and not kept, by the names of the checks."""
+    """The broken promises, each with the name of its check."""
     case, found = Case(testimony), list[str]()
     for check in CHECKS:
         try:
             check(case)
         except AssertionError as broken:
             found.append(f"{check.__name__}: {str(broken)[:400]}")
-        except KeyError as missing:  # somebody has seen what is not in the list
+        except KeyError as missing:  # a client has seen a job that is missing from the list
             found.append(f"{check.__name__}: {missing} is not there")
     return found

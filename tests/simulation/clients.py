@@ -1,7 +1,7 @@
-"""Clients: they put jobs in line, watch them, cancel, retry and list, and remember all that they are told.
+"""Simulated clients: they enqueue, watch, cancel, retry and list jobs, and record every answer.
 
-They are as patient as a real client: what has an idempotency key is asked again until it is
-answered, what has none is asked once. They live in virtual time.
+They repeat calls as a real client does: a call with an idempotency key until its answer, a call
+without a key once. They run in virtual time.
 """
 
 import asyncio
@@ -27,11 +27,11 @@ from tests.simulation.observations import Acknowledged, Glimpse, Listed, Testimo
 Answer = TypeVar("Answer")
 
 QUEUES: Final = ("fast", "slow", "wide")
-PAGE_JOBS: Final = 5  # so that a list has pages
+PAGE_JOBS: Final = 5  # so that a list has several pages
 
 
 class Server(Protocol):
-    """The server's verbs as one client's host reaches them. Each raises Unreachable, or Refused."""
+    """The server's calls over a client's network. Each call may raise Unreachable or Refused."""
 
     async def enqueue(self, wish: JobRequest) -> Job: ...
 
@@ -84,7 +84,7 @@ def any_spec(dice: Random) -> JobSpec:
 
 
 class Client:
-    """One client, and what it has under way."""
+    """A client with its pending calls."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class Client:
         self._jobs: list[JobId] = []
 
     async def live(self, seconds: float) -> None:
-        """Do this and that for so long."""
+        """Makes random calls for `seconds`."""
         ends_at = self._loop.time() + seconds
         verbs = [self._submit] * 6 + [self._submit_again, self._cancel, self._cancel]
         verbs += [self._retry, self._get, self._get, self.list_all, self._watch, self._watch]
@@ -115,7 +115,7 @@ class Client:
             self._tasks.create_task(verb())
             await asyncio.sleep(self._dice.expovariate(0.25))
 
-    # What it does
+    # Calls
 
     async def _submit(self) -> None:
         key = RequestId("")
@@ -128,7 +128,7 @@ class Client:
         await self._enqueue(spec, key)
 
     async def _submit_again(self) -> None:
-        """Say a wish again, as a client does that has forgotten that it was answered."""
+        """Repeats an answered request with its key, as a restarted client does."""
         if self._wishes:
             key = self._dice.choice(list(self._wishes))
             await self._enqueue(self._wishes[key], key)
@@ -177,7 +177,7 @@ class Client:
                 self._testimony.glimpses.append(Glimpse(job, asked_at, self._loop.time()))
 
     async def list_all(self) -> None:
-        """Read every page."""
+        """Reads every page of the list of jobs."""
         asked_at, jobs = self._loop.time(), list[Job]()
         listing = JobQuery(page_size=PAGE_JOBS)
         while True:
@@ -191,7 +191,7 @@ class Client:
         self._testimony.lists.append(Listed(tuple(jobs), asked_at, self._loop.time()))
 
     async def fetch(self, id: JobId) -> None:
-        """Read all that a job has left."""
+        """Reads all artifacts of a job."""
         found = await self._patiently(lambda: self._server.artifacts(id))
         if found is not None:
             self._testimony.found[id] = found
@@ -201,7 +201,7 @@ class Client:
             await self._follow(self._dice.choice(self._jobs))
 
     async def _follow(self, id: JobId) -> None:
-        """Watch to the end, or leave in the middle and perhaps come back."""
+        """Watches a job to its end, or leaves in the middle and possibly resumes."""
         viewing = Viewing(id, 1)
         self._testimony.viewings.append(viewing)
         while not await self.see(viewing, leaves=self._dice.choice([0.0, 0.0, 0.1])):
@@ -210,10 +210,10 @@ class Client:
             await asyncio.sleep(self._dice.expovariate(0.5))
 
     async def see(self, viewing: Viewing, *, leaves: float = 0.0) -> bool:
-        """Go on watching; whether the end was seen, or nothing will ever be."""
+        """Resumes watching; returns True after the end or a refusal, False after leaving early."""
         after = viewing.entries[-1].last if viewing.entries else 0
         entries = follow(
-            self._server,  # type: ignore[arg-type]  # it has the client's verbs
+            self._server,  # type: ignore[arg-type]  # it has the client's calls
             viewing.id,
             from_sequence=after + 1,
             known=True,
@@ -235,7 +235,7 @@ class Client:
     async def _patiently(
         self, ask: Callable[[], Awaitable[Answer]], *, repeat: bool = True
     ) -> Answer | None:
-        """The answer, asked for until there is one; None if it is no, or was asked for in vain."""
+        """Repeats a call until its answer; None after a refusal, or without `repeat` a lost call."""
         while True:
             try:
                 return await ask()

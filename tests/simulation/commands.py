@@ -1,9 +1,10 @@
-"""Commands of simulated jobs, and who remembers what their processes did.
+"""Simulated commands, and the records of their processes.
 
-A job says in its arguments what its command does; so nobody needs to tell the worker. A step says it
-in its text, which a shell plays in the step's own process, if the worker's machine has that shell.
-Every write begins with the attempt and its number in it, so that what a watcher sees can be held against
-what was written. A process dies with its worker, as the supervisor sees to. Commands live in virtual time.
+A job's arguments define its command's behaviour, so the worker needs no further input. A step's
+text defines the step's behaviour; a shell runs it in the step's own process, if the worker's
+machine has the shell. Every write begins with its attempt and its number, so the checker can
+compare a watcher's output with the writes. A process dies with its worker, as under a real
+supervisor. Commands run in virtual time.
 """
 
 import asyncio
@@ -30,20 +31,20 @@ from tests.support.fake_commands import Actor, Script
 
 @dataclass(slots=True)
 class Performance:
-    """What one process did, by the loop's time."""
+    """The record of a process, in the loop's time."""
 
     job: JobId
     attempt: int
-    step: int | None  # its index
-    host: str  # the worker's
+    step: int | None  # the step's index
+    host: str  # the worker's machine
     began: float
     ended: float | None = None
-    exit: Exit | None = None  # None: it died with its worker, or lives
+    exit: Exit | None = None  # None: the process died with its worker, or lives
     wrote: dict[Stream, bytearray] = field(default_factory=dict)
 
 
 class Player(Actor):
-    """A process that keeps record."""
+    """A simulated process that records its writes and its end."""
 
     def __init__(self, pid: int, command: Command, performance: Performance) -> None:
         super().__init__(pid, command)
@@ -54,7 +55,7 @@ class Player(Actor):
         self.performance.wrote.setdefault(stream, bytearray()).extend(data)
 
     async def crash(self, number: int) -> None:
-        """End by a signal of its own making."""
+        """Ends the process by a signal that it sends to itself."""
         await self._end(Exit(128 + number, number))
 
     async def _end(self, how: Exit | None) -> None:
@@ -65,7 +66,7 @@ class Player(Actor):
 
 
 async def _say(actor: Actor, *numbers: str) -> int:
-    """Write so many times, of a size, with pauses of so many ms; and exit with a code."""
+    """Writes `times` blocks of a size with pauses in ms, and exits with a code."""
     times, size, pause, code = map(int, numbers)
     attempt = actor.command.environment["AIRUNNER_ATTEMPT"]
     for number in range(times):
@@ -90,7 +91,7 @@ async def _fault(actor: Actor, *numbers: str) -> int:
 
 
 async def _absent(actor: Actor) -> int:
-    """What a shell makes of a command that it cannot run."""
+    """Exits as a shell does for a command that it cannot run."""
     return 126 if actor.command.argv[0] == LOCKED else 127
 
 
@@ -100,17 +101,17 @@ SCRIPTS: Final[Mapping[str, Script]] = {
 }
 LOCKED: Final = "locked"
 SHELLS: Final = ("bash", "sh")
-BARE: Final = "w1"  # the machine that has no bash
+BARE: Final = "w1"  # the machine without bash
 
 
 def any_command(dice: Random) -> tuple[str, tuple[str, ...]]:
-    """A command and its arguments."""
+    """A random command with its arguments."""
     kind = dice.choice(["say"] * 7 + ["stubborn", "stubborn", "fault", "missing", LOCKED])
     code = dice.choice([0, 0, 0, 1, 77])
     match dice.randrange(6):
-        case 0:  # one that has much to say at once
+        case 0:  # much output at once
             numbers = (dice.randint(1, 12), dice.choice([3_000, 30_000]), 0, code)
-        case 1:  # a quiet one that runs for long
+        case 1:  # little output, a long run
             numbers = (2, 1, dice.randint(2_000, 20_000), code)
         case 2:
             numbers = (0, 0, 0, code)
@@ -120,7 +121,7 @@ def any_command(dice: Random) -> tuple[str, tuple[str, ...]]:
 
 
 def any_steps(dice: Random) -> tuple[Step, ...]:
-    """Up to four, most of which do well."""
+    """Up to four random steps; most of them succeed."""
     return tuple(_any_step(dice) for _ in range(dice.choice([0, 1, 2, 2, 3, 3, 4])))
 
 
@@ -138,7 +139,7 @@ def _any_step(dice: Random) -> Step:
 
 
 class Theatre:
-    """The Launcher of one worker process."""
+    """The simulated Launcher of a worker process."""
 
     def __init__(
         self, host: str, tasks: asyncio.TaskGroup, record: list[Performance], pids: "count[int]"
@@ -168,7 +169,7 @@ class Theatre:
         return player
 
     def _script(self, command: Command) -> Script | None:
-        """What plays the command; None if there is no such program on this machine."""
+        """The script of a command; None if the machine lacks the program."""
         name = command.argv[0]
         if name not in SHELLS:
             return SCRIPTS.get(name)
@@ -185,7 +186,7 @@ class Theatre:
             await player.close()
 
     async def die(self) -> None:
-        """The worker is gone, and everything that it ran with it."""
+        """Kills every process of the worker, which has died."""
         self._closed = True
         for player in self._players:
             if player.alive:

@@ -1,8 +1,8 @@
-"""A disk in virtual time, and the log on it: what a server's crash leaves is what a real one may leave.
+"""A simulated disk and its log, in virtual time: a crash leaves any state that a real crash may.
 
-An append takes time, now and then a long one. What was answered is there for good; of an append that
-was under way when the server died, any prefix is there. A full disk takes nothing, and a broken one fails
-once. A replay is told as little as a Log may tell it, so that nobody comes to depend on more.
+An append takes time, occasionally a long time. An answered append is durable. After a crash, any
+prefix of the pending append is on the disk. A full disk refuses every append, and a broken disk
+fails once. A replay returns the least that a Log may return, so that no caller depends on more.
 """
 
 import asyncio
@@ -31,20 +31,20 @@ from airunner.model.reports import Output, OutputCut
 
 
 class Disk:
-    """What outlives the server."""
+    """The state that survives a server: events, artifacts and faults of the disk."""
 
     def __init__(self, dice: Random) -> None:
         self.dice = dice
         self.full = False
-        self.low = False  # little room is left: no more jobs or output, please
+        self.low = False  # little space is left: the server refuses jobs and output
         self.broken = False  # the next append fails
-        self.slow = 1.0  # times the usual time
+        self.slow = 1.0  # the factor of an append's time
         self.events: list[Event] = []
-        self.jobs = MemoryLog()  # the same, by job, with what retention took taken
-        self.artifacts = MemoryBlobs()  # their bytes
+        self.jobs = MemoryLog()  # the events by job, without those that retention has removed
+        self.artifacts = MemoryBlobs()  # the artifacts' bytes
 
     def pause(self) -> float:
-        """Seconds that an append takes."""
+        """The seconds of an append."""
         short = self.dice.uniform(0.001, 0.01)
         return self.slow * (short if self.dice.random() < 0.97 else self.dice.uniform(0.1, 0.8))
 
@@ -54,12 +54,12 @@ class Disk:
         await self.jobs.append(kept)
 
     def left(self, events: Sequence[Event]) -> Sequence[Event]:
-        """How much of an append that was under way is there after a crash."""
+        """The random prefix of a pending append that a crash leaves."""
         return events[: self.dice.randint(0, len(events))]
 
 
 class DiskLog:
-    """One server's log on the disk, until it dies."""
+    """The log of a server life on the disk, until the server dies."""
 
     def __init__(self, disk: Disk) -> None:
         self.name = "disk"
@@ -84,7 +84,7 @@ class DiskLog:
         await disk.keep(events)
 
     async def die(self) -> None:
-        """The server is gone, in the middle of whatever it did."""
+        """Ends the log with the server's crash; a prefix of a pending append stays."""
         self._dead = True
         if not self._disk.full:
             await self._disk.keep(self._disk.left(self._under_way))
@@ -116,12 +116,12 @@ class DiskLog:
 
 
 def condensed(events: Iterable[Event]) -> Sequence[Event]:
-    """What a replay must be told of these events, and no more."""
-    kept: dict[int, Event] = {}  # by place
-    known: dict[JobId, list[int]] = {}  # the places of a job
-    renewed: dict[JobId, int] = {}  # where the last renewal of its lease is
-    tallied: dict[JobId, Event] = {}  # how far its reports had come
-    attempts: dict[JobId, int] = {}  # the one that these were of
+    """The least events that a replay needs of `events`."""
+    kept: dict[int, Event] = {}  # by position
+    known: dict[JobId, list[int]] = {}  # the positions of a job's events
+    renewed: dict[JobId, int] = {}  # the position of the last renewal of a job's lease
+    tallied: dict[JobId, Event] = {}  # the totals of a job's reports
+    attempts: dict[JobId, int] = {}  # the attempt of those reports
     for event in events:
         fact, id = event.fact, event.job
         match fact:
@@ -150,7 +150,7 @@ def condensed(events: Iterable[Event]) -> Sequence[Event]:
 
 
 def _tally(before: Event | None, event: Event, fact: Reported, attempt: int) -> Event:
-    """The sums of what was reported up to an event, in its place; `attempt`: of the sums before."""
+    """The totals of the reports up to an event, at its position; `attempt` is that of `before`."""
     old = before.fact if before else None
     sent, kept, cut = 0, 0, 0
     if isinstance(old, ReportTotals):
@@ -166,7 +166,7 @@ def _tally(before: Event | None, event: Event, fact: Reported, attempt: int) -> 
 
 
 def _through_bytes(event: Event) -> Event:
-    """The event as a file gives it back."""
+    """The event after encoding and decoding, as a file returns it."""
     fact = event.fact
     if isinstance(fact, Reported):
         report = decode_report(encode_report(fact.report))

@@ -1,7 +1,7 @@
-"""The real server and the real workers, each on a simulated machine that can lose them.
+"""The real server and the real workers, each a life on a simulated machine, in virtual time.
 
-A machine runs one life after another. A life that dies is dead first and cleaned up then: nothing
-that it still does on its way out reaches the network, the disk or a spool. All of it lives in virtual time.
+A machine runs one life after another. A life that dies is marked dead before its tasks end: none of
+their last actions reaches the network, the disk or a spool.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ WorkEnd = End[FromServer, FromWorker]
 
 
 async def until(happened: Callable[[], bool]) -> None:
-    """Let virtual time pass until something has happened."""
+    """Polls a condition in virtual time until it is true."""
     for _ in range(100_000):
         if happened():
             return
@@ -54,7 +54,7 @@ async def until(happened: Callable[[], bool]) -> None:
 
 
 class ServerLife:
-    """One server process."""
+    """The life of one server process."""
 
     make_broker: type[Broker] = Broker
     make_archive: type[ArtifactService] = ArtifactService
@@ -79,7 +79,7 @@ class ServerLife:
         return LoopClock(epoch=wall, floor=floor)
 
     async def live(self, wall: Instant, begun: Callable[[Epoch], None]) -> None:
-        """Serve, from what the disk has, until die() or until the log fails."""
+        """Runs the server from the disk's log until die() or until the log fails."""
         engine = Engine(Retention(artifact_bytes_per_job=BYTES_PER_JOB))
         await replay(self.log, engine)
         engine.check()
@@ -122,7 +122,7 @@ class ServerLife:
         return call_off
 
     def accept(self, stream: Stream[FromWorker, FromServer]) -> bool:
-        """Serve a worker's stream; False if nobody listens."""
+        """Starts a worker's session on a stream; False if the server does not listen."""
         self.streams = [each for each in self.streams if not each.is_over]
         self.streams.append(stream)
         return self.begin(lambda: self._serve(stream.far)) is not None
@@ -142,7 +142,7 @@ class ServerLife:
     async def watch(
         self, id: JobId, from_sequence: int, stop_at_tail: bool
     ) -> AsyncGenerator[JobEvent, None]:
-        """As the door of events does it."""
+        """Watches a job as the EventsServicer does."""
         assert self.broker
         events = ClientCalls(self.broker).watch(
             id, after=Sequence(from_sequence - 1), stop_at_tail=stop_at_tail
@@ -154,7 +154,7 @@ class ServerLife:
                     from_sequence = each.last + 1
 
     async def watch_all(self, after: LogPlace | None) -> AsyncGenerator[EventBatch, None]:
-        """The same, of all jobs; the log is always the one on the disk."""
+        """Watches all jobs; the log is always the disk's log."""
         assert self.broker
         watchers = self.broker.watchers
         begin = watchers.end if after is None else after
@@ -166,7 +166,7 @@ class ServerLife:
                 yield EventBatch(entries, each.through, watchers.log, restarted=False)
 
     async def die(self) -> None:
-        """Be gone, in the middle of everything."""
+        """Kills the server in the middle of its work."""
         if self.killed:
             return
         self.dead = self.killed = True
@@ -186,7 +186,7 @@ class ServerLife:
 
 
 class WorkerLife:
-    """One worker process."""
+    """The life of one worker process."""
 
     def __init__(
         self,
@@ -216,7 +216,7 @@ class WorkerLife:
         self.worker = Worker(options, lambda: connect(self), place, dice)
 
     async def die(self) -> None:
-        """Be gone, and all that was run here."""
+        """Kills the worker and all of its processes."""
         if self.killed:
             return
         self.dead = self.killed = True

@@ -1,4 +1,4 @@
-"""One who follows all jobs, from before the first to after the last, now and then slowly, in virtual time."""
+"""The follower of all jobs, from the first event to the last, sometimes slow, in virtual time."""
 
 import asyncio
 from contextlib import aclosing
@@ -22,9 +22,9 @@ class Listener:
         self.begun = asyncio.Event()
 
     async def live(self) -> None:
-        """Listen, until cancelled."""
+        """Follows all jobs until cancelled."""
         stream = follow_all(
-            self._server,  # type: ignore[arg-type]  # it has the client's verbs
+            self._server,  # type: ignore[arg-type]  # it has the client's calls
             lost=self._lost,
         )
         async with aclosing(stream) as told:
@@ -37,7 +37,7 @@ class Listener:
                     await asyncio.sleep(self._dice.uniform(0, 3))
 
     async def hears_the_end_of(self, ids: set[JobId]) -> None:
-        """Return once all of these jobs were heard to end."""
+        """Waits until the follower has the end of each of these jobs."""
         while ids - {id for id, viewing in self._viewings.items() if viewing.done}:
             self._news.clear()
             await self._news.wait()

@@ -1,4 +1,4 @@
-"""A worker's machine, which starts another worker process whenever one has ended."""
+"""A worker's machine, which starts a new worker process after the end of the previous process."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Post:
-    """One machine; it outlives its workers."""
+    """A machine; it survives its worker processes."""
 
     def __init__(self, world: "World", name: str, tasks: asyncio.TaskGroup) -> None:
         self.name = name
@@ -33,7 +33,7 @@ class Post:
         self._disk = MemoryDisk()
         self._damage = self._dice.choice([0.0, 0.0, 0.0, 0.03])  # of a spool, at each read
         self._working: asyncio.Task[None] | None = None
-        # The first serves every queue, so that no job can wait for ever.
+        # The first machine serves every queue, so that no job waits for ever.
         some = QUEUES if name == "w0" else self._dice.sample(QUEUES, self._dice.randint(1, 3))
         self.options = WorkerOptions(
             name=name,
@@ -45,7 +45,7 @@ class Post:
 
     @property
     def worker(self) -> str | None:
-        """The one that works here now."""
+        """The id of the running worker; None if there is none."""
         return self._life.worker.id if self._life and not self._life.dead else None
 
     async def run(self) -> None:
@@ -89,7 +89,7 @@ class Post:
         return stream.near
 
     async def _archive(self, verb: Callable[[ArtifactService], Awaitable[None]]) -> None:
-        """Have the server do this with its artifacts."""
+        """Calls the server's artifact service over the network."""
 
         async def ask(server: ServerLife) -> None:
             assert server.archive
@@ -102,14 +102,14 @@ class Post:
         self._world.testimony.damaged.add((assignment.job.id, assignment.job.attempt))
 
     async def crash(self, away: float = 0.0) -> None:
-        """Kill the worker, and all that it runs; another begins after so many seconds."""
+        """Kills the worker and its processes; a new worker starts after `away` seconds."""
         self.down_until = self._loop.time() + away
         if self._life and self._working:
             await self._life.die()
             self._working.cancel()
 
     def drain(self, away: float) -> None:
-        """Have the worker leave in good order."""
+        """Drains the worker; a new worker starts after `away` seconds at the earliest."""
         self.down_until = self._loop.time() + away
         if self._life and not self._life.dead:
             self._life.worker.drain()

@@ -1,15 +1,15 @@
-"""A network in virtual time that does everything a real one may do, as the dice fall.
+"""A simulated network in virtual time, with the faults of a real network at random.
 
-A Stream is what a connection is: two directions, each in order and reliable until it breaks. Messages
-take time; a direction that nobody empties makes its sender wait. What can happen to it:
+A Stream models a connection: two directions, each in order and reliable until the stream breaks.
+Messages take time; a full direction makes its sender wait. The faults of a stream:
 
-- it breaks: what was on the way is lost, and each end hears of it at a time of its own;
-- it half-opens: one direction swallows what is said, and nobody is told while the other lives on;
-- its host is cut off: messages wait where they are, and go on, or are lost, when that is over;
-- an end dies with its process: nothing that it says any more goes out.
+- it breaks: messages in flight are lost, and each end learns of the break at a time of its own;
+- it half-opens: one direction drops its messages without notice, while the other direction works;
+- its host is cut off: messages wait, and are delivered or lost when the host is reconnected;
+- an end dies with its process: no further message of this end is sent.
 
-A call is one message there and one back, outside of any stream: each may be late, lost, come twice or
-after what was sent later.
+A call is a request and a response, outside of any stream. Each may be delayed, lost, duplicated or
+reordered.
 """
 
 import asyncio
@@ -27,29 +27,29 @@ In = TypeVar("In")
 Message = TypeVar("Message")
 Answer = TypeVar("Answer")
 
-ROOM: Final = 16  # messages that a direction holds before its sender waits
+ROOM: Final = 16  # messages in a direction before its sender waits
 DEADLINE_SECONDS: Final = 8.0  # of a call
-LATE_SECONDS: Final = 4.0  # by which a call may come after another that was sent with it
-DELAY_SECONDS_MAX: Final = 30.0  # of a message, where the network is as slow as it may be
-KEEPALIVE_SECONDS: Final = 25.0  # after which an end hears that the other one has died silently
+LATE_SECONDS: Final = 4.0  # the largest difference in delay of two calls
+DELAY_SECONDS_MAX: Final = 30.0  # of a message on the slowest network
+KEEPALIVE_SECONDS: Final = 25.0  # after which an end learns of the silent death of the other end
 
 
 class Route:
-    """How one host is connected to the server now."""
+    """The present state of a host's connection to the server."""
 
     def __init__(self, dice: Random) -> None:
         self.dice = dice
-        # What a host says on a later stream comes later, or connections race with each other.
+        # True: a later stream's messages arrive later. False: the host's connections race.
         self.is_one_connection = dice.random() < 0.5
-        self.cut_off = False  # messages wait, and nobody connects
-        self.loss = 0.0  # of calls, the chance that a message is lost
-        self.twice = 0.0  # ... that a request comes twice
-        self.slow = 1.0  # times the usual delay
-        self.held: list[Callable[[], None]] = []  # arrivals that wait for the end of a cut
-        self.latest = 0.0  # arrival at the server of what streams carry
+        self.cut_off = False  # messages wait, and no connection opens
+        self.loss = 0.0  # the chance that a call's message is lost
+        self.twice = 0.0  # the chance that a request arrives twice
+        self.slow = 1.0  # the factor of the delay
+        self.held: list[Callable[[], None]] = []  # arrivals that wait for the reconnection
+        self.latest = 0.0  # the last arrival at the server on a stream
 
     def delay(self) -> float:
-        """Seconds on the way: mostly short, now and then long."""
+        """The seconds of a message in flight: mostly short, occasionally long."""
         short = self.dice.uniform(0.002, 0.02)
         return self.slow * (short if self.dice.random() < 0.95 else self.dice.uniform(0.1, 1.5))
 
@@ -65,16 +65,16 @@ class Route:
 
 
 class Direction(Generic[Message]):
-    """One way through a stream."""
+    """One direction of a stream."""
 
     def __init__(self, route: Route, *, shared: bool = False) -> None:
-        """`shared`: with all of the host's streams, as one connection carries them."""
+        """`shared`: in order with the host's other streams, as on one connection."""
         self._route = route
         self._shared = shared
         self._loop = asyncio.get_running_loop()
         self._flying: deque[Message | ChannelClosed | Refused] = deque()
         self._inbox: deque[Message | ChannelClosed | Refused] = deque()
-        self._arrives_at = 0.0  # the last that flies
+        self._arrives_at = 0.0  # the arrival of the last message in flight
         self._sunk = 0
         self._swallows = False
         self._news = asyncio.Event()
@@ -84,7 +84,7 @@ class Direction(Generic[Message]):
         return len(self._flying) + len(self._inbox) + self._sunk < ROOM
 
     def fly(self, message: Message | ChannelClosed | Refused) -> None:
-        """Send on its way."""
+        """Sends a message."""
         if self._swallows:
             self._sunk += 1
             return
@@ -96,7 +96,7 @@ class Direction(Generic[Message]):
         self._loop.call_at(self._arrives_at, self._arrive)
 
     def take(self) -> Message | None:
-        """The next that has arrived, or None; raises what the other side ended with."""
+        """The next arrived message, or None; raises the error that ended the direction."""
         if not self._inbox:
             return None
         message = self._inbox[0]
@@ -107,12 +107,12 @@ class Direction(Generic[Message]):
         return message
 
     def swallow(self) -> None:
-        """Lose what is on the way, and all that follows."""
+        """Drops the messages in flight and all later messages."""
         self._flying.clear()
         self._swallows = True
 
     def end(self, why: ChannelClosed) -> None:
-        """Let the reader hear of its end, behind what has arrived."""
+        """Ends the direction for its reader, after the arrived messages."""
         self._inbox.append(why)
         self.wake()
 
@@ -120,7 +120,7 @@ class Direction(Generic[Message]):
         self._news.set()
 
     async def change(self) -> None:
-        """Return once something may have changed."""
+        """Waits for an arrival, a removal or the end."""
         self._news.clear()
         await self._news.wait()
 
@@ -133,17 +133,17 @@ class Direction(Generic[Message]):
 
 
 class End(Generic[Out, In]):
-    """What one side has of a stream; a Channel[Out, In]."""
+    """One end of a stream; a Channel[Out, In]."""
 
     def __init__(
         self, outgoing: Direction[Out], incoming: Direction[In], *, handled: bool = False
     ) -> None:
-        """`handled`: whoever serves the stream hangs up, with a reason if there is one."""
+        """`handled`: the server's handler ends the stream, with an error if there is one."""
         self._outgoing, self._incoming = outgoing, incoming
         self._handled = handled
         self._hung_up = False
         self._broken = False
-        self.closed = False  # by this side
+        self.closed = False  # by this end
 
     async def send(self, message: Out) -> None:
         while True:
@@ -177,13 +177,13 @@ class End(Generic[Out, In]):
             self.hang_up(ChannelClosed("the other end is gone"))
 
     def hang_up(self, why: Refused | ChannelClosed) -> None:
-        """Let the other side hear of the end, and why, if anything comes through."""
+        """Ends the stream; the other end receives the reason if the network delivers it."""
         if not self._hung_up:
             self._hung_up = True
             self._outgoing.fly(why)
 
     def hear_the_end(self) -> None:
-        """Hear that the stream is broken."""
+        """Learns that the stream is broken."""
         self._broken = True
         self._incoming.end(ChannelClosed("the connection broke"))
         self._outgoing.wake()
@@ -194,7 +194,7 @@ class End(Generic[Out, In]):
 
 
 class Stream(Generic[Out, In]):
-    """A connection: `near` is the end of the host whose route it takes, `far` the server's."""
+    """A connection over a host's route: `near` is the host's end, `far` the server's end."""
 
     def __init__(self, route: Route) -> None:
         self._loop = asyncio.get_running_loop()
@@ -209,19 +209,19 @@ class Stream(Generic[Out, In]):
         return self.near.closed and self.far.closed
 
     def cut(self) -> None:
-        """Break it; each end hears of that when it does."""
+        """Breaks the stream; each end learns of the break at a time of its own."""
         self._there.swallow()
         self._back.swallow()
         for end in (self.near, self.far):
             self._loop.call_later(self._dice.choice([0, 0, 0.01, 1.0]), end.hear_the_end)
 
     def half_open(self) -> None:
-        """Swallow what is said in one direction; keepalive finds out, much later."""
+        """Drops the messages of one direction; keepalive detects the fault much later."""
         (self._there if self._dice.random() < 0.5 else self._back).swallow()
         self._loop.call_later(KEEPALIVE_SECONDS, self.cut)
 
     def die(self, end: "End[Out, In] | End[In, Out]") -> None:
-        """One end's process is gone; the other hears of that soon, or only by keepalive."""
+        """Kills one end with its process; the other end learns of it soon, or only by keepalive."""
         self._there.swallow()
         self._back.swallow()
         other = self.far if end is self.near else self.near
@@ -230,10 +230,10 @@ class Stream(Generic[Out, In]):
 
 
 class Serves(Protocol):
-    """A server as its network sees it."""
+    """The interface between a server and its network."""
 
     def begin(self, doing: Callable[[], Awaitable[None]]) -> Callable[[], None] | None:
-        """Begin with a call, and give what calls it off; None if nobody listens."""
+        """Starts a call; returns its cancel function, or None if the server does not listen."""
         ...
 
 
@@ -241,7 +241,7 @@ Host = TypeVar("Host", bound=Serves)
 
 
 class Call(Generic[Host, Answer]):
-    """One request, on its way to whatever server is there, and its answer."""
+    """A request to the server that runs at its arrival, and the answer."""
 
     def __init__(
         self,
@@ -255,7 +255,7 @@ class Call(Generic[Host, Answer]):
         self._called_off: list[Callable[[], None]] = []
 
     async def answer(self, *, once: bool = False) -> Answer:
-        """What the server says; Unreachable if that does not come. `once`: no request comes twice."""
+        """The server's answer; raises Unreachable without one. `once`: no duplicate request."""
         dice, route = self._route.dice, self._route
         for _ in range(1 + (dice.random() < route.twice and not once)):
             late = dice.choice([0, 0, LATE_SECONDS]) if route.twice else 0
@@ -288,7 +288,7 @@ class Call(Generic[Host, Answer]):
             told = partial(self._refuse, refusal)
         else:
             told = partial(self._tell, answer)
-        if self._server() is server:  # else it died in this moment
+        if self._server() is server:  # otherwise the server died during the call
             self._return(told)
 
     def _return(self, arrive: Callable[[], None]) -> None:

@@ -1,6 +1,6 @@
-"""What clients saw and were told, and what processes did: all that the checker reads.
+"""The records of clients and processes: the only input of the simulation's checker.
 
-Times are the loop's, in seconds, unless they are said to be the server's.
+Times are the loop's, in seconds, unless named as the server's.
 """
 
 from collections import defaultdict
@@ -15,7 +15,7 @@ from tests.simulation.commands import Performance
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """A client was told that its job is there."""
+    """The acknowledgement of a job to a client."""
 
     id: JobId
     key: RequestId
@@ -26,7 +26,7 @@ class Acknowledged:
 
 @dataclass(frozen=True, slots=True)
 class Glimpse:
-    """A job, as an answer to one call showed it."""
+    """A job in the answer to a call."""
 
     job: Job
     asked_at: float
@@ -35,7 +35,7 @@ class Glimpse:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Every page of a list."""
+    """The jobs of all pages of a list."""
 
     jobs: tuple[Job, ...]
     asked_at: float
@@ -44,45 +44,45 @@ class Listed:
 
 @dataclass(slots=True)
 class Viewing:
-    """All that one watcher saw of one job, over however many connections."""
+    """The events of a job that one watcher saw, over all its connections."""
 
     id: JobId
-    start: int  # the sequence that it asked for first
+    start: int  # the first requested sequence
     entries: list[JobEvent] = field(default_factory=list)
     done: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One server's clock: its time is the loop's and `offset`, both in ms."""
+    """The clock of a server life: its time is the loop's plus `offset`, both in ms."""
 
-    began: Instant  # the first time that it could tell
+    began: Instant  # the first time of the clock
     offset: int
 
 
 @dataclass(slots=True)
 class Testimony:
     acknowledged: list[Acknowledged] = field(default_factory=list)
-    keys: set[RequestId] = field(default_factory=set)  # that were ever sent
-    cancelled: list[Glimpse] = field(default_factory=list)  # what a cancel was answered with
+    keys: set[RequestId] = field(default_factory=set)  # all keys that clients have sent
+    cancelled: list[Glimpse] = field(default_factory=list)  # the answers to cancels
     glimpses: list[Glimpse] = field(default_factory=list)
     lists: list[Listed] = field(default_factory=list)
     viewings: list[Viewing] = field(default_factory=list)
-    refusals: list[str] = field(default_factory=list)  # that nobody should have heard
+    refusals: list[str] = field(default_factory=list)  # refusals that must never occur
     performances: list[Performance] = field(default_factory=list)
-    kept: list[tuple[tuple[JobId, int], Artifact]] = field(default_factory=list)  # as was answered
+    kept: list[tuple[tuple[JobId, int], Artifact]] = field(default_factory=list)  # acknowledged
     found: dict[JobId, list[tuple[Artifact, bytes]]] = field(default_factory=dict)  # at the end
-    damaged: set[tuple[JobId, int]] = field(default_factory=set)  # attempts whose spools were
+    damaged: set[tuple[JobId, int]] = field(default_factory=set)  # attempts with a damaged spool
     epochs: list[Epoch] = field(default_factory=list)
-    slots: dict[str, int] = field(default_factory=dict)  # of each worker that lives at the end
-    serves: dict[str, tuple[str, ...]] = field(default_factory=dict)  # the queues that it names
-    calm_from: float = 0.0  # nothing is broken any more
-    stuck: list[str] = field(default_factory=list)  # what never ended
+    slots: dict[str, int] = field(default_factory=dict)  # of each worker that runs at the end
+    serves: dict[str, tuple[str, ...]] = field(default_factory=dict)  # the queues of each worker
+    calm_from: float = 0.0  # no fault occurs after this time
+    stuck: list[str] = field(default_factory=list)  # jobs and tasks that did not end
 
     def loop_times(self, at: Instant) -> tuple[float, float]:
-        """When a server's clock showed this: at the earliest, and at the latest.
+        """The earliest and the latest loop time at which a server's clock showed `at`.
 
-        A server that begins where the log ends shows a time that the one before it has shown.
+        A server's clock starts at the log's last time, so two servers may show the same time.
         """
         offsets = [epoch.offset for epoch in self.epochs if epoch.began < at]
         latest = [epoch.offset for epoch in self.epochs if epoch.began <= at][-1]
@@ -96,5 +96,5 @@ class Testimony:
         return viewings
 
     def whole(self) -> dict[JobId, list[JobEvent]]:
-        """The story of each job that somebody has seen from its beginning to its end."""
+        """All events of each job that a watcher has seen from the first event to the end."""
         return {each.id: each.entries for each in self.viewings if each.start == 1 and each.done}

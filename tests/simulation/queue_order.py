@@ -1,4 +1,4 @@
-"""A client's line to the server: the verbs of the real client, over a simulated network."""
+"""A client's connection to the server: the calls of the real client over the simulated network."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
@@ -25,7 +25,7 @@ Said = TypeVar("Said")
 
 
 class Line:
-    """How one host reaches the server."""
+    """The connection of a host to the server."""
 
     def __init__(self, world: "World", host: str) -> None:
         self._world, self._host = world, host
@@ -48,7 +48,7 @@ class Line:
         return await self._ask(lambda broker: ClientCalls(broker).page(listing))
 
     async def artifacts(self, id: JobId) -> list[tuple[Artifact, bytes]]:
-        """What a job has left, with its bytes."""
+        """The artifacts of a job with their bytes."""
 
         async def fetch(life: ServerLife) -> list[tuple[Artifact, bytes]]:
             assert life.archive
@@ -76,7 +76,7 @@ class Line:
         stop_at_tail: bool = False,
         kinds: Iterable[str] = (),
     ) -> AsyncGenerator[JobEvent, None]:
-        """One stream of entries, until it ends or breaks."""
+        """The stream of a job's events, until it ends or breaks."""
         stream = self._stream(lambda life: life.watch(id, from_sequence, stop_at_tail))
         async with aclosing(stream) as entries:
             async for entry in entries:
@@ -90,7 +90,7 @@ class Line:
         queue: str = "",
         kinds: Iterable[str] = (),
     ) -> AsyncGenerator[EventBatch, None]:
-        """One stream of all jobs, until it breaks."""
+        """The stream of all jobs' events, until it breaks."""
         async with aclosing(self._stream(lambda life: life.watch_all(after))) as told:
             async for heard in told:
                 yield heard
@@ -98,7 +98,7 @@ class Line:
     async def _stream(
         self, told: Callable[[ServerLife], AsyncGenerator[Said, None]]
     ) -> AsyncGenerator[Said, None]:
-        """What a server tells on one connection."""
+        """The messages of a server on one connection."""
         try:
             stream: Stream[None, Said | None] = await self._world.connect(self._host)
             life = self._world.server()
@@ -128,7 +128,7 @@ class Line:
 
 
 async def _tell(end: End[Said | None, None], entries: AsyncGenerator[Said, None]) -> None:
-    """Say what there is, until nothing more will come or nobody listens."""
+    """Sends the messages of a watch, until it ends or the client has left."""
     why: Refused | ChannelClosed = ChannelClosed("the server has ended the stream")
     try:
         async with aclosing(entries):

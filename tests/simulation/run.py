@@ -1,4 +1,4 @@
-"""One seed, from its beginning to a verdict."""
+"""Runs the simulation of a seed and judges its records."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,7 +14,7 @@ Tell = Callable[[float, str], None]
 
 
 class _Nothing(SelectSelector):
-    """Nothing comes from outside of a simulation, so the system is not asked."""
+    """A selector that makes no system call, since a simulation has no I/O."""
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
         return []
@@ -33,7 +33,7 @@ class Verdict:
 
 
 def simulate(seed: int, tell: Tell | None = None, world: type[World] = World) -> Testimony:
-    """What comes of a seed; `tell` is told its story."""
+    """Runs the simulation of a seed; returns its records. `tell` receives the events as text."""
 
     async def main() -> Testimony:
         asyncio.get_running_loop().set_task_factory(numbered_tasks())
@@ -44,17 +44,17 @@ def simulate(seed: int, tell: Tell | None = None, world: type[World] = World) ->
 
 
 def judge(seed: int, tell: Tell | None = None, world: type[World] = World) -> Verdict:
-    """Whether every promise was kept; an error in the server, a worker or the world is none."""
+    """Runs and checks a seed; an exception of the server, a worker or the world is a complaint."""
     try:
         seen = simulate(seed, tell, world)
-    except Exception as error:  # whatever it is, it is this seed's
+    except Exception as error:  # every exception is a result of the seed
         return Verdict(seed, 0, 0, tuple(_causes(error)))
     jobs = len(seen.lists[-1].jobs) if seen.lists else 0
     return Verdict(seed, jobs, len(seen.performances), tuple(complaints(seen)))
 
 
 def _causes(error: BaseException) -> list[str]:
-    """What went wrong, and where."""
+    """The messages and places of an exception and of its group's members."""
     if isinstance(error, BaseExceptionGroup):
         return [cause for each in error.exceptions for cause in _causes(each)]
     trace = error.__traceback__

@@ -1,6 +1,6 @@
-"""Spools that outlive their worker, of which a dead worker writes no more.
+"""Spools that survive their worker; a dead worker's writes do not reach them.
 
-They are those of the memory, on a disk that stays with the machine; now and then one cannot be read.
+The spools are in memory, on a disk of the machine; occasionally a read fails.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,10 +17,10 @@ Damaged = Callable[[Assignment], None]
 
 
 class MortalSpools:
-    """One worker process's spools, until it dies."""
+    """The spools of a worker life, until the worker dies."""
 
     def __init__(self, disk: MemoryDisk, dice: Random, chance: float, damaged: Damaged) -> None:
-        """`chance` is that of a read to fail, and `damaged` is told whose spool that was."""
+        """`chance`: probability of a failed read; `damaged` receives the spool's assignment."""
         self.dead = False
         self._inner = MemoryDiskSpools(disk)
         self._dice, self._chance, self._damaged = dice, chance, damaged
@@ -42,7 +42,7 @@ class MortalSpools:
             self._inner.close()
 
     def die(self) -> None:
-        """The process is gone; what it has written is there."""
+        """Ends all writes of the dead process; earlier writes stay."""
         if not self.dead:
             self.dead = True
             self._inner.close()
@@ -51,7 +51,7 @@ class MortalSpools:
         return self._inner.statistics()
 
     def is_damaged(self, assignment: Assignment) -> bool:
-        """Whether this read fails."""
+        """True if this read fails."""
         fails = self._dice.random() < self._chance
         if fails and not self.dead:
             self._damaged(assignment)

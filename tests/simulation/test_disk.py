@@ -1,4 +1,4 @@
-"""The simulated disk keeps the contract of every log, and leaves after a crash what a disk may leave."""
+"""The simulated disk's log passes the log contract, and a crash leaves a prefix of an append."""
 
 from random import Random
 

@@ -1,7 +1,7 @@
-"""The checker can fail: worlds in which one promise is broken on purpose, and what catches each.
+"""The checker can fail: worlds with one broken promise each, and the check that detects it.
 
-Each sabotage is a part that takes the place of a true one where the world is wired. It must be caught by
-the check that is named, in one of a few seeds. All of them live in virtual time.
+Each sabotage is a faulty part that replaces a part of the world. The named check must detect it in
+one of a few seeds. All worlds run in virtual time.
 """
 
 import asyncio
@@ -37,11 +37,11 @@ from tests.simulation.run import judge
 from tests.simulation.spools import MortalSpool, MortalSpools
 from tests.simulation.world import World
 
-SEEDS = 40  # in one of which a sabotage must be caught
+SEEDS = 40  # a sabotage must be detected in one of them
 
 
 class ForgetfulLog(DiskLog):
-    """Loses, in a crash, some of what it had answered for."""
+    """Loses some answered appends in a crash."""
 
     async def die(self) -> None:
         if not self._dead:
@@ -53,7 +53,7 @@ class ForgetfulLog(DiskLog):
 
 
 class HastyLog(DiskLog):
-    """Answers, and shows what it has not written yet."""
+    """Answers appends and shows their events before it has written them."""
 
     async def append(self, events: Sequence[Event]) -> None:
         await asyncio.sleep(self._disk.pause())
@@ -73,7 +73,7 @@ class HastyLog(DiskLog):
 
 
 class KeylessLog(DiskLog):
-    """Forgets idempotency keys when it is replayed."""
+    """Loses the idempotency keys in a replay."""
 
     async def read(
         self, id: JobId | None = None, after: int = 0, *, reported: bool = True
@@ -96,7 +96,7 @@ class DoublingSession(Session):
 
 
 class MuddlingSession(Session):
-    """Takes the output of every step for that of the next one."""
+    """Attributes the output of every step to the next step."""
 
     def _settle(self, message: Batch | Completion | GiveBack) -> None:
         if isinstance(message, Batch):
@@ -112,7 +112,7 @@ def _of_the_next(report: Report) -> Report:
 
 
 class FlatteringSession(Session):
-    """Has every step do well in the end."""
+    """Reports success for every step."""
 
     def _settle(self, message: Batch | Completion | GiveBack) -> None:
         if isinstance(message, Completion):
@@ -123,7 +123,7 @@ class FlatteringSession(Session):
 
 
 def serving(make: type[Session]) -> type[ServerLife]:
-    """A server whose sessions are such."""
+    """A server with a faulty session class."""
 
     class Serving(ServerLife):
         def session(self, broker: Broker, end: WorkEnd) -> Session:
@@ -133,7 +133,7 @@ def serving(make: type[Session]) -> type[ServerLife]:
 
 
 class BoastfulArchive(ArtifactService):
-    """Answers for what it has not kept."""
+    """Acknowledges artifacts that it has not stored."""
 
     async def store(
         self,
@@ -152,7 +152,7 @@ class BoastfulServer(ServerLife):
 
 
 class HoppingServer(ServerLife):
-    """Skips a sequence when a watcher comes back."""
+    """Skips a sequence when a watcher resumes."""
 
     async def watch(
         self, id: JobId, from_sequence: int, stop_at_tail: bool
@@ -167,7 +167,7 @@ class HoppingServer(ServerLife):
 
 
 class DeafServer(ServerLife):
-    """Begins one event too late when whoever follows all jobs comes back."""
+    """Begins one event too late when a follower of all jobs resumes."""
 
     async def watch_all(self, after: Position | None) -> AsyncGenerator[EventBatch, None]:
         back, behind = after is not None, 0
@@ -180,14 +180,14 @@ class DeafServer(ServerLife):
 
 
 class TimelessServer(ServerLife):
-    """Believes the wall clock, whatever the log says."""
+    """Uses the wall clock, even if it is behind the log's last time."""
 
     def clock(self, wall: Instant, floor: Instant) -> LoopClock:
         return LoopClock(epoch=wall)
 
 
 class SleepyBroker(Broker):
-    """Does not wake the next worker in line."""
+    """Does not wake the next waiting worker."""
 
     async def run(self) -> None:
         self.idle.wake = lambda key, count=None: None  # type: ignore[method-assign]  # the sabotage
@@ -199,7 +199,7 @@ class SleepyServer(ServerLife):
 
 
 class Immortal(Player):
-    """A process whose end is told, and does not come."""
+    """A process that survives its reported end."""
 
     async def terminate(self, grace: float) -> None:
         pass
@@ -211,7 +211,7 @@ class ImmortalTheatre(Theatre):
 
 
 class LeakySpool(MortalSpool):
-    """Forgets one more than was acknowledged."""
+    """Drops one message more than was acknowledged."""
 
     def forget(self, upto: int) -> None:
         super().forget(upto + 1)
@@ -223,7 +223,7 @@ class LeakySpools(MortalSpools):
 
 
 def logging(log: type[DiskLog]) -> type[ServerLife]:
-    """A server that keeps such a log."""
+    """A server with a faulty log class."""
 
     class Logging(ServerLife):
         def open(self, disk: Disk) -> DiskLog:

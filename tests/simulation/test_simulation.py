@@ -1,4 +1,4 @@
-"""A small dose of simulated worlds. `make fuzz SEEDS=n` simulates more; a seed that fails, fails again."""
+"""A few seeds of the simulation. `make fuzz SEEDS=n` runs more; a failed seed fails every time."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Everything that goes wrong, as the dice fall, in virtual time."""
+"""The random faults of a simulation, in virtual time."""
 
 import asyncio
 from random import Random
@@ -13,12 +13,12 @@ HOUR = 3_600_000  # ms
 
 
 class Trouble:
-    """One seed's share of it: some have a little of everything, some much of one kind."""
+    """The faults of a seed: few faults of every kind, or many faults of one kind."""
 
     def __init__(self, world: "World", dice: Random) -> None:
         self._world, self._dice = world, dice
         self._loop = asyncio.get_running_loop()
-        self._pause = dice.choice([1.0, 2.0, 4.0, 10.0])  # seconds between two troubles, on average
+        self._pause = dice.choice([1.0, 2.0, 4.0, 10.0])  # mean seconds between two faults
         kinds = [
             self._crash_server,
             self._stop_server,
@@ -43,7 +43,7 @@ class Trouble:
                 tasks.create_task(self._dice.choice(self._kinds)())
 
     def _while(self) -> float:
-        """Seconds that something lasts: often a moment, now and then longer than any lease."""
+        """The seconds of a fault: often short, occasionally longer than any lease."""
         return self._dice.choice([0.1, 0.5, 2.0, 2.0, 5.0, 10.0, 16.0])
 
     async def _crash_server(self) -> None:

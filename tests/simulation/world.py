@@ -1,13 +1,13 @@
-"""A world from one seed: a server, workers and clients, and everything that can happen to them.
+"""The simulated world of a seed: a server, workers and clients, and their faults.
 
-The server, the workers and what a client follows a job with are the real code. What lies below
-their seams is simulated: virtual time (one loop, which jumps), the network (network.py), the disk
-(disk.py) and the processes (commands.py). Dice fall in streams of their own, so that a change in one
-place leaves the others as they were.
+The server, the workers and the client's follow code are the real code. Everything below their
+interfaces is simulated: virtual time (a loop whose clock jumps), the network (network.py), the disk
+(disk.py) and the processes (commands.py). Each part has a random stream of its own, so that a
+change in one part leaves the random numbers of the others unchanged.
 
-    chaos for CHAOS_SECONDS  ->  everything is healed  ->  all comes to its end  ->  checker.py
+    faults for CHAOS_SECONDS  ->  every fault is repaired  ->  every job ends  ->  checker.py
 
-One seed is one story, to the last event, on every machine.
+A seed gives the same events on every machine, to the last event.
 """
 
 import asyncio
@@ -38,20 +38,20 @@ from tests.simulation.trouble import Trouble
 from tests.support.ids import CountingIds
 
 CHAOS_SECONDS: Final = 45.0
-CALM_SECONDS: Final = 900.0  # within which everything must have come to its end
+CALM_SECONDS: Final = 900.0  # within which every job must end
 WALL: Final = 1_700_000_000_000  # ms since the epoch, at the beginning
 SPAN_SECONDS_MAX: Final = 12
 
 
-class Numbered(asyncio.Task[Any]):  # Any: whatever a task returns
-    """A task whose hash is its number, so that a set of tasks has the same order in every run."""
+class Numbered(asyncio.Task[Any]):  # Any: a task's result
+    """A task hashed by its number, so that a set of tasks has the same order in every run."""
 
     _numbers = count()
 
     def __hash__(self) -> int:
         return self._number
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: as those of a Task
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: the arguments of a Task
         self._number = next(self._numbers)
         super().__init__(*args, **kwargs)
 
@@ -66,7 +66,7 @@ def numbered_tasks() -> "Callable[..., asyncio.Task[Any]]":
 
 
 class World:
-    """Everything there is."""
+    """The server, machines, clients, network and disk of a simulation, and their records."""
 
     server_life: type[ServerLife] = ServerLife
     make_theatre: type[Theatre] = Theatre
@@ -91,14 +91,14 @@ class World:
         self.posts: list[Post] = []
         self.over = False
 
-    # The story
+    # The phases
 
     def tell(self, text: str) -> None:
         if self._tell_all:
             self._tell_all(self._loop.time(), text)
 
     async def run(self) -> Testimony:
-        """Let everything happen, to its end."""
+        """Runs the world to its end; returns the records."""
         async with asyncio.TaskGroup() as machines:
             machines.create_task(self._keep_server(), name="server")
             for number in range(self._dice.randint(1, 4)):
@@ -150,8 +150,8 @@ class World:
         return clients
 
     async def _audit(self, client: Client) -> None:
-        """See every job from its beginning to its end, then in the list, and what it has left."""
-        # So that no call and no second copy of one comes any more
+        """Reads every job's events to the end, the list of jobs, and every job's artifacts."""
+        # Until no call and no duplicate of a call is in flight
         await asyncio.sleep(2 * LATE_SECONDS + DELAY_SECONDS_MAX)
         await client.list_all()
         async with asyncio.TaskGroup() as auditors:
@@ -167,7 +167,7 @@ class World:
                 self.testimony.serves[post.worker] = post.options.queues
 
     def heal(self) -> None:
-        """Break nothing any more, and mend what is broken."""
+        """Ends all faults and repairs the network, the disk and the machines."""
         self.tell("healed")
         self._down_until = 0.0
         self.disk.full = self.disk.low = self.disk.broken = False
@@ -186,7 +186,7 @@ class World:
         return self.routes[host]
 
     def server(self) -> ServerLife | None:
-        """The server, if one lives."""
+        """The running server life; None if there is none."""
         return self._server if self._server and not self._server.dead else None
 
     def streams(self) -> list[tuple[str, Stream[Any, Any]]]:  # Any: as above
@@ -194,7 +194,7 @@ class World:
         return self._streams
 
     async def connect(self, host: str) -> Stream[Any, Any]:  # Any: as above
-        """A stream to the server, which has not seen it yet."""
+        """Opens a stream to the server; the server has not accepted it yet."""
         route = self.route(host)
         await asyncio.sleep(route.delay())
         if route.cut_off:
@@ -233,7 +233,7 @@ class World:
         self.testimony.epochs.append(epoch)
 
     async def crash_server(self, *, away: float, jump: int = 0) -> None:
-        """Kill the server; it comes back after so many seconds, with its wall clock set by `jump` ms."""
+        """Kills the server; it restarts after `away` seconds, its wall clock moved by `jump` ms."""
         self._down_until, self._jump = self._loop.time() + away, self._jump + jump
         await self.end_server()
 
@@ -243,7 +243,7 @@ class World:
             self._serving.cancel()
 
     def stop_server(self) -> None:
-        """Have the server stop in good order."""
+        """Stops the server in order."""
         if (life := self.server()) and life.broker:
             self.tell("the server is told to stop")
             life.broker.stop()

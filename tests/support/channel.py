@@ -1,4 +1,4 @@
-"""A network that a test holds in its hand: two ends of a Channel, in memory."""
+"""An in-memory network for tests: the two ends of a Channel."""
 
 import asyncio
 from collections import deque
@@ -16,7 +16,7 @@ B = TypeVar("B")
 
 
 class Pipe(Generic[Message]):
-    """One direction: holds `room` messages, then makes the sender wait."""
+    """One direction of a channel: `room` messages, then the sender waits."""
 
     def __init__(self, room: int) -> None:
         self.room = room
@@ -45,7 +45,7 @@ class Pipe(Generic[Message]):
         return message
 
     def close(self) -> None:
-        """No more goes in; what is inside still comes out."""
+        """Refuses further messages; the reader still receives the messages inside."""
         self.closed = True
         self._news.set()
 
@@ -55,7 +55,7 @@ class Pipe(Generic[Message]):
 
 
 class End(Generic[Out, In]):
-    """What one side has of the channel; a Channel[Out, In]."""
+    """One end of the channel; a Channel[Out, In]."""
 
     def __init__(self, outgoing: Pipe[Out], incoming: Pipe[In]) -> None:
         self.outgoing, self.incoming = outgoing, incoming
@@ -78,18 +78,18 @@ class End(Generic[Out, In]):
         self.incoming.close()
 
     def cut(self) -> None:
-        """Break the channel: what is on the way is lost, in both directions."""
+        """Breaks the channel: the messages in flight are lost, in both directions."""
         for pipe in (self.outgoing, self.incoming):
             pipe.messages.clear()
             pipe.close()
 
     def refuse(self, refusal: Refused) -> None:
-        """Close the channel so that the other side's receive() raises this."""
+        """Closes the channel; the other end's receive() raises the given error."""
         self.outgoing.refusal = refusal
         self.outgoing.close()
 
 
 def channel_pair(room: int = 1_000) -> tuple[End[A, B], End[B, A]]:
-    """The two ends of a channel, each of whose directions holds `room` messages."""
+    """The two ends of a channel with `room` messages in each direction."""
     there, back = Pipe[A](room), Pipe[B](room)
     return End(there, back), End(back, there)

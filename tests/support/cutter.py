@@ -1,4 +1,4 @@
-"""A wire that breaks: what passes through it is cut after so many bytes, once."""
+"""A proxy that cuts its first connection after a number of bytes."""
 
 import socket
 import threading
@@ -10,9 +10,9 @@ _CHUNK = 16_384
 
 
 class Cutter:
-    """Listens on `address` and passes all on to a server, but cuts its first connection.
+    """Listens on `address` and forwards to a server, but cuts its first connection.
 
-    `after` counts the bytes that the server has sent on it. Use it as a context manager.
+    `after` is the number of the server's bytes before the cut. A context manager.
     """
 
     def __init__(self, server: str, *, after: int) -> None:
@@ -71,11 +71,11 @@ class Cutter:
                         break
                 target.sendall(data)
         except OSError:
-            pass  # the other end is shut
+            pass  # the other end is closed
         _shut(source)
         _shut(target)
 
 
 def _shut(end: socket.socket) -> None:
-    with suppress(OSError):  # it is already
+    with suppress(OSError):  # the socket is already shut down
         end.shutdown(socket.SHUT_RDWR)

@@ -1,8 +1,8 @@
-"""Commands and workspaces that a test plays: they keep the rules of the real ones, in memory.
+"""Fake commands and workspaces for tests, in memory, with the contracts of the real ones.
 
-A command is an async function, the script, that writes, waits and returns its exit code. What it
-writes fills a pipe of PIPE_BYTES and then makes it wait, and what gathers there is read together;
-SIGTERM ends it unless it traps that; SIGKILL always does.
+A command is an async function, the script, that writes, waits and returns its exit code. Its writes
+fill a pipe of PIPE_BYTES; a full pipe makes the script wait, and a read returns the whole content.
+SIGTERM ends the command unless the script traps SIGTERM; SIGKILL always ends it.
 """
 
 import asyncio
@@ -33,19 +33,19 @@ from airunner.worker.workspace.workspace import (
 )
 
 PIPE_BYTES = 64 * 1024
-SCRIPTS = "/room/scripts/"  # the folder of what shells are given
+SCRIPTS = "/room/scripts/"  # the folder of the shells' scripts
 
 Script = Callable[["Actor"], Awaitable[int]]
 
 
 class Actor:
-    """A command on the stage: what its script may do, and what a Process promises."""
+    """A fake process: the operations of its script, and the interface of a Process."""
 
     def __init__(self, pid: int, command: Command) -> None:
         self.pid = pid
         self.command = command
-        self.terminated = asyncio.Event()  # SIGTERM has come
-        self.traps = False  # SIGTERM does not end it
+        self.terminated = asyncio.Event()  # SIGTERM has arrived
+        self.traps = False  # SIGTERM does not end the command
         self.written = 0
         self.reads = 0
         self.task: asyncio.Task[None] | None = None
@@ -72,7 +72,7 @@ class Actor:
         return self._exit is None and not self._lost
 
     async def lose(self) -> None:
-        """The supervisor dies, and the command with it."""
+        """Kills the supervisor, and the command with it."""
         self._lost = True
         await self._die(None)
 
@@ -120,7 +120,7 @@ class Actor:
         await self.terminate(0)
 
     async def play(self, script: Script) -> None:
-        """Run the script to its end."""
+        """Runs the script to its end."""
         try:
             code = await script(self)
         except asyncio.CancelledError:
@@ -146,10 +146,10 @@ class Stage:
 
     def __init__(self, tasks: asyncio.TaskGroup) -> None:
         self.scripts: dict[str, Script] = {}
-        self.shells = {"bash", "sh"}  # that are there
+        self.shells = {"bash", "sh"}  # the installed shells
         self.locked: set[str] = set()  # commands that cannot be executed
-        self.unwatched: set[str] = set()  # whose shim dies before it can tell that they run
-        self.closed = False  # the supervisor is gone
+        self.unwatched: set[str] = set()  # commands whose shim dies before it reports their start
+        self.closed = False  # the supervisor has ended
         self.actors: list[Actor] = []
         self._tasks = tasks
         self._pids = count(100)
@@ -159,7 +159,7 @@ class Stage:
         if self.closed:
             raise SupervisorLost("the supervisor of this worker's processes has ended")
         name = command.argv[0]
-        if name in self.shells:  # it plays the script that its file names
+        if name in self.shells:  # the shell runs the script that its file names
             name = command.argv[-1].removeprefix(SCRIPTS)
         if name in self.locked:
             raise NotExecutable(f"{name} cannot be executed")
@@ -186,15 +186,15 @@ class Stage:
 
 
 class Rooms:
-    """Workspaces of no disk; what happens in a checkout and when artifacts are collected is given."""
+    """Workspaces without a disk, with given results of checkouts and artifact collections."""
 
     def __init__(self) -> None:
         self.open: list[Room] = []
         self.fetching: Callable[[], Awaitable[None]] | None = None
         self.collecting: Callable[[ArtifactSink], Awaitable[Collected]] | None = None
-        self.brought: tuple[Step, ...] | None = None  # by the sources of jobs
-        self.results: Results | None = None  # of all jobs
-        self.left: list[JobId] = []  # jobs that have let go of their sources
+        self.brought: tuple[Step, ...] | None = None  # the steps from the jobs' sources
+        self.results: Results | None = None  # the results of all jobs
+        self.left: list[JobId] = []  # jobs that have released their sources
         self.full = False
 
     def make(self, job: Job) -> Workspace:

@@ -1,4 +1,4 @@
-"""Ids that a test can foretell."""
+"""Predictable ids for tests."""
 
 from itertools import count
 

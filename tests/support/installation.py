@@ -13,13 +13,13 @@ from typing import IO
 
 from airunner.cli.processes.certificates import make_certificates
 
-PATIENCE = 120.0  # seconds after which something that should have happened will not
+PATIENCE = 120.0  # seconds until an expected event counts as missing
 
 AIRUNNER = (str(Path(sys.executable).with_name("airunner")),)
 
 
 class Process:
-    """A running `airunner` command whose standard error is read as it comes."""
+    """A running `airunner` command with a reader of its standard error."""
 
     def __init__(self, popen: "subprocess.Popen[bytes]") -> None:
         self.popen = popen
@@ -42,7 +42,7 @@ class Process:
         return code
 
     def stop(self) -> int:
-        """End it as an operator would, and make sure."""
+        """Ends the command with SIGTERM; kills it and raises if it has not ended after 20 s."""
         if self.popen.poll() is None:
             self.signal(signal.SIGTERM)
             self.signal(signal.SIGCONT)
@@ -54,7 +54,7 @@ class Process:
             raise
 
     def said(self, event: str, **fields: object) -> dict[str, object]:
-        """The first log line with this event and these fields, as soon as it is there."""
+        """Waits for the first log line with this event and these fields."""
         seen = 0
         with self._news:
             while True:
@@ -67,7 +67,7 @@ class Process:
                     raise AssertionError(f"no {event!r} in the log:\n" + "".join(self.journal))
 
     def heard(self, words: str, times: int = 1) -> None:
-        """Return once so many lines with these words have been written."""
+        """Waits until `times` lines with these words have been written."""
         with self._news:
             while sum(words in line for line in self.journal) < times:
                 if self._over or not self._news.wait(PATIENCE):
@@ -86,9 +86,9 @@ class Process:
 
 
 class Site:
-    """One server with its own certificates and keys in a folder; `close()` ends all of it.
+    """A server with certificates and keys in a folder, and its workers; `close()` ends all of them.
 
-    Its jobs are in a file there, unless `store` says otherwise.
+    The jobs are in a file in the folder, unless `store` names another store.
     """
 
     def __init__(self, folder: Path, *, auth: bool = False, store: str | None = None) -> None:
@@ -110,7 +110,7 @@ class Site:
         self.environment["AIRUNNER_CA_CERT"] = str(self.certs / "ca.pem")
 
     def start_server(self, *arguments: str) -> Process:
-        """Start (again) on the same address, and return once it listens."""
+        """Starts or restarts the server on the same address; returns when it listens."""
         self.server = self.start(*self.server_command(), *arguments)
         self.address = str(self.server.said("listening")["address"])
         self.environment["AIRUNNER_SERVER"] = self.address
@@ -124,7 +124,7 @@ class Site:
         return command
 
     def start_worker(self, *arguments: str, environment: Mapping[str, str] = {}) -> Process:
-        """Start a worker, and return once the server has welcomed it."""
+        """Starts a worker; returns when the server has welcomed it."""
         worker = self.start(
             "worker",
             *("--log-format", "json", "--work-dir", str(self.folder / "work")),
@@ -160,7 +160,7 @@ class Site:
         environment: Mapping[str, str] = {},
         seconds: float = PATIENCE,
     ) -> "subprocess.CompletedProcess[bytes]":
-        """Run a client command to its end."""
+        """Runs a client command to its end."""
         try:
             done = subprocess.run(
                 [*AIRUNNER, *arguments],
@@ -179,7 +179,7 @@ class Site:
         return done
 
     def submit(self, *arguments: str) -> str:
-        """Enqueue, and return the job's id."""
+        """Submits a job; returns its id."""
         done = self.run("submit", "--detach", *arguments, check=True)
         return done.stdout.decode().split()[-1]
 
@@ -188,7 +188,7 @@ class Site:
         return shown
 
     def events(self, id: str) -> Generator[dict[str, object], None, None]:
-        """A job's events as they come, until it has ended."""
+        """Yields a job's events until the job has ended."""
         monitor = self.start("monitor", id, "--json", stdout=subprocess.PIPE)
         assert monitor.popen.stdout
         try:
@@ -199,7 +199,7 @@ class Site:
             monitor.stop()
 
     def wait_for(self, id: str, type: str) -> dict[str, object]:
-        """The first event of this type."""
+        """Waits for the first event of a type."""
         with closing(self.events(id)) as events:
             for event in events:
                 if event["type"] == type:
@@ -207,14 +207,14 @@ class Site:
         raise AssertionError(f"job {id} ended without {type}")
 
     def stop_all_but_server(self) -> None:
-        """Stop everything that was started but the server."""
+        """Stops the workers and other commands, and lets the server run."""
         for process in reversed(self._processes):
             if process is not self.server:
                 process.stop()
         self._processes = [process for process in self._processes if process is self.server]
 
     def close(self) -> None:
-        """Stop everything, the server last."""
+        """Stops the workers and other commands, then the server."""
         for process in reversed(self._processes):
             process.stop()
 
@@ -223,7 +223,7 @@ class Site:
 def site(
     folder: Path, *, auth: bool = False, store: str | None = None, server: Sequence[str] = ()
 ) -> Iterator[Site]:
-    """A site with a running server, for the length of a block."""
+    """Runs a server for the length of a block."""
     it = Site(folder, auth=auth, store=store)
     try:
         it.start_server(*server)

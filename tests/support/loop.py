@@ -1,4 +1,4 @@
-"""Virtual time: an event loop whose clock stands still while there is work, and jumps when not."""
+"""Virtual time: an event loop with a clock that stops during work and jumps to the next timer."""
 
 import asyncio
 import functools
@@ -10,7 +10,7 @@ P = ParamSpec("P")
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Hours pass in milliseconds; a test that waits for what never comes fails at once."""
+    """An event loop in virtual time; a wait without a timer fails at once instead of hanging."""
 
     _now = 0.0
 
@@ -26,7 +26,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super()._run_once()  # type: ignore[misc]  # private, as above
 
     def _forget_cancelled(self) -> None:
-        """Let the clock jump to the next timer that counts, so that nobody really waits for it."""
+        """Removes cancelled timers, so that the clock jumps to the next live timer."""
         scheduled = self._scheduled  # type: ignore[attr-defined]  # private, as above
         while scheduled and scheduled[0].cancelled():
             self._timer_cancelled_count -= 1  # type: ignore[attr-defined]  # private, as above
@@ -34,7 +34,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def virtually(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
-    """Run an async test in virtual time."""
+    """Runs an async test in virtual time."""
 
     @functools.wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -48,6 +48,6 @@ def virtually(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
 
 
 async def until_idle() -> None:
-    """Let everybody who can go on do so, without time passing."""
+    """Runs all ready tasks until every task waits, without time passing."""
     for _ in range(50):
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""A network between somebody and a server that a test can break: cut, take away, silence or strand."""
+"""A proxy between clients and a server with faults: reset, refuse, silence, strand."""
 
 import socket
 import struct
@@ -9,7 +9,7 @@ from enum import Enum
 
 
 class Way(Enum):
-    """Which way bytes go."""
+    """A direction of bytes."""
 
     IN = "towards the server"
     OUT = "from the server"
@@ -19,7 +19,7 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on close, a reset instead of an o
 
 
 class Proxy:
-    """Passes connections on to an address of this machine."""
+    """Forwards connections to an address of this machine."""
 
     def __init__(self, target: str) -> None:
         host, _, port = target.rpartition(":")
@@ -27,17 +27,19 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self.away = False  # new connections are closed at once
-        self._open = {way: threading.Event() for way in Way}  # bytes may pass this way
+        self._open = {
+            way: threading.Event() for way in Way
+        }  # set while bytes pass in the direction
         self._stranded: list[threading.Event] = []
-        self._left: int | None = None  # bytes from the server until it is silent
-        self.silent = threading.Event()  # it is, as silence_after() wanted
+        self._left: int | None = None  # bytes from the server until the silence
+        self.silent = threading.Event()  # the silence of silence_after() has begun
         self.speak()
         self._ends: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self._begin(self._accept)
 
     def cut(self) -> None:
-        """Reset every connection there is."""
+        """Resets every open connection."""
         ends, self._ends = self._ends, []
         for end in ends:
             with suppress(OSError):
@@ -45,18 +47,18 @@ class Proxy:
                 end.shutdown(socket.SHUT_RDWR)
 
     def silence(self, *ways: Way) -> None:
-        """Pass nothing on, one way or both, on old connections and new ones; close nothing."""
+        """Stops forwarding in one or both directions, on old and new connections; closes none."""
         for way in ways or Way:
             self._open[way].clear()
 
     def silence_after(self, size: int) -> None:
-        """Pass so many bytes more from the server, or a few more than that, and then nothing."""
+        """Forwards `size` more bytes from the server, or a few more, and then nothing."""
         self._left = size
 
     def strand(self) -> None:
-        """Pass nothing on for ever on the connections that there are, and close none of them.
+        """Stops forwarding for ever on the open connections, and closes none of them.
 
-        So it is when a machine on the way has lost its memory of them. New ones are as usual.
+        A router that has lost its connection table behaves so. New connections work.
         """
         self._stranded += self._open.values()
         self.silence()
@@ -64,7 +66,7 @@ class Proxy:
         self.speak()
 
     def speak(self) -> None:
-        """Pass on again, what has come meanwhile first."""
+        """Resumes forwarding; bytes that arrived meanwhile go first."""
         for each in self._open.values():
             each.set()
 
@@ -124,7 +126,7 @@ class Proxy:
                 open.wait()
                 sink.sendall(data)
                 count(len(data))
-        open.wait()  # an end is passed on like a byte
+        open.wait()  # the end of a stream is forwarded like a byte
         for end in (source, sink):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
