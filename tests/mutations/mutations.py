@@ -137,7 +137,7 @@ OF_THE_SERVER: Final = (
     Mutation(
         name="the clock goes back with the wall clock",
         promise="jobs/time-moves-forward",
-        at=f"{SERVER}.clock:LoopClock.__init__",
+        at="airunner.system.clock:LoopClock.__init__",
         old="max(wall, ...)",
         new="wall",
         test="tests/server/test_clock_and_ids.py::"
