@@ -51,7 +51,7 @@ def up(
     import asyncio
 
     from airunner.cli.client_settings import JOBS_FILE, embedded_folder
-    from airunner.cli.processes.embedded import prepare, run_both
+    from airunner.cli.processes.embedded_server import prepare, run_both
     from airunner.cli.processes.folders import check_worker
     from airunner.cli.processes.logging import log_format_named
 

@@ -25,7 +25,7 @@ from airunner.model.spec import JobSpec
 from airunner.server.ids import RandomIds
 from airunner.system.clock import Clock
 from airunner.worker.attempt.execution import Execution
-from airunner.worker.attempt.local import LocalAttempt
+from airunner.worker.attempt.local_attempt import LocalAttempt
 from airunner.worker.attempt.stop import StopReason
 from airunner.worker.host_runtime import WorkspaceOptions, WorkspacesUnusable, open_runtime
 from airunner.worker.supervisor.supervisor import Supervisor
