@@ -24,9 +24,9 @@ from airunner.model.reports import Output
 from airunner.model.spec import JobSpec
 from airunner.wire.client.jobs_client import JobsClient
 
-START_BAR: Final = Bar(10, most=True)  # of a bare round trip
-START_P99_BAR: Final = Bar(20, most=True)  # of the p99 of bare round trips
-CANCEL_P99_BAR: Final = Bar(50, most=True)  # of the same
+START_BAR: Final = Bar(10, most=True)  # times a bare round trip
+START_P99_BAR: Final = Bar(20, most=True)  # times the p99 of bare round trips
+CANCEL_P99_BAR: Final = Bar(50, most=True)  # times the p99 of bare round trips
 
 # Prints "ready", and then the time of its SIGTERM on the monotonic clock, which all processes of a
 # machine share. The signal is blocked and awaited with sigwait(), which returns at once.

@@ -15,8 +15,8 @@ from airunner.bench.report.figures import Bar, Figure, Sample, latency
 from airunner.bench.report.rounds import Contender, compare
 from airunner.bench.setting import MEMORY, Setting, Store
 
-HELP_BAR: Final = Bar(20, most=True)  # of bare Python
-LIST_BAR: Final = Bar(4, most=True)  # of bare Python that imports grpc.aio
+HELP_BAR: Final = Bar(20, most=True)  # times bare Python
+LIST_BAR: Final = Bar(4, most=True)  # times bare Python that imports grpc.aio
 PYTHON: Final = "bare Python"
 PYTHON_GRPC: Final = "bare Python that imports grpc.aio"
 
