@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from airunner.cli.commands.server import _retention
-from airunner.cli.processes.storage import StorageOptions, sqlite_path
+from airunner.cli.processes.storage import storage_options
+from airunner.log.storage import StorageOptions
 from airunner.model.limits import GIB, KIB, MEMORY_OUTPUT_BYTES_PER_JOB, MIB, OUTPUT_BYTES_MAX
 from tests.cli.conftest import PATIENCE, Shell
 from tests.promises import holds, promise
@@ -50,13 +51,14 @@ def up(shell: Shell, *words: str) -> Iterator[None]:
 
 
 def test_a_path_may_begin_with_the_home_of_its_user() -> None:
-    assert sqlite_path("sqlite:~/jobs.db") == Path.home() / "jobs.db"
-    assert sqlite_path("sqlite:jobs.db") == Path("jobs.db")
-    assert sqlite_path("memory") is None
+    home = Path.home()
+    assert storage_options("sqlite:~/jobs.db", None, 0).log == f"sqlite:{home}/jobs.db"
+    assert storage_options("sqlite:jobs.db", None, 0).log == "sqlite:jobs.db"
+    assert storage_options("memory", None, 0).log == "memory"
 
 
 def test_a_file_keeps_more_than_memory_does_unless_told_otherwise() -> None:
-    memory, file = StorageOptions(path=None), StorageOptions(path=Path("jobs.db"))
+    memory, file = StorageOptions(log="memory"), StorageOptions(log="sqlite:jobs.db")
     kept = [_retention(store) for store in (memory, file)]
     assert kept[0].output_bytes_per_job == MEMORY_OUTPUT_BYTES_PER_JOB
     assert kept[1].output_bytes_per_job == OUTPUT_BYTES_MAX

@@ -34,16 +34,15 @@ from airunner.model.facts import (
     ArtifactsDropped,
     CancelRequested,
     Enqueued,
-    Fact,
     Finished,
     Forgotten,
+    JobFact,
     Leased,
     OutputDropped,
     Renewed,
     Reported,
     ReportTotals,
     Returned,
-    SubjectFact,
 )
 from airunner.model.jobs import (
     AttemptEnd,
@@ -146,7 +145,7 @@ def test_every_record_that_was_ever_written_is_read_as_what_it_was() -> None:
 def test_every_kind_has_a_number_of_its_own_and_a_sample() -> None:
     numbers = [*FACTS.values(), *REPORTS.values(), STEP_OUTPUT, OUTCOME, JOB]
     assert len(set(numbers)) == len(numbers)
-    assert set(FACTS) == set(get_args(Fact)) - {Reported, ReportTotals, SubjectFact}
+    assert set(FACTS) == set(get_args(JobFact)) - {Reported, ReportTotals}
     assert set(REPORTS) == set(get_args(Report))
     assert {record[1] for record in golden().values()} == set(numbers)
 

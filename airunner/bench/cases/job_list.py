@@ -14,8 +14,8 @@ from airunner.bench.load.procfs import Meter
 from airunner.bench.report.figures import Bar, Figure, Sample, latency
 from airunner.bench.report.rounds import Contender, compare
 from airunner.bench.setting import Setting
+from airunner.log.log import Fsync
 from airunner.log.sqlite.log import SqliteLog
-from airunner.log.sqlite.writer import Fsync
 from airunner.model.job_query import JobQuery
 from airunner.model.jobs import Instant, JobState
 from airunner.wire.client.jobs_client import JobsClient

@@ -17,9 +17,9 @@ from airunner.bench.load.procfs import busy_seconds
 from airunner.bench.report.figures import Bar, Figure, Sample
 from airunner.bench.report.rounds import Contender, compare
 from airunner.bench.setting import Setting, Store
+from airunner.log.log import Fsync
 from airunner.log.sqlite.log import SqliteLog
 from airunner.log.sqlite.rows import fact_row
-from airunner.log.sqlite.writer import Fsync
 from airunner.model.facts import Event
 from airunner.model.jobs import Instant
 from airunner.model.limits import MIB

@@ -12,7 +12,7 @@ from airunner.cli.render.streams import note, printable, say
 from airunner.model.units import show_count, show_size
 
 FileArgument = Annotated[
-    Path, typer.Argument(metavar="FILE", help="Log of a server: PATH of --store sqlite:PATH.")
+    str, typer.Argument(metavar="FILE", help="Log of a server: PATH of --store sqlite:PATH.")
 ]
 OutArgument = Annotated[
     Path, typer.Argument(metavar="OUT", help="File to write; it must not exist yet.")
@@ -31,8 +31,8 @@ def check(file: FileArgument) -> None:
     """
     from airunner.log.sqlite.repair.check import check as checked
 
-    with _log_errors(file):
-        seen = checked(file, _say_finding)
+    with _log_errors():
+        seen = checked(_log_file(file), _say_finding)
     for line in seen.notes:
         note(line)
     beside = f", {_artifact_total(seen.artifacts, seen.artifact_bytes)}" if seen.artifacts else ""
@@ -57,8 +57,8 @@ def salvage(file: FileArgument, out: OutArgument) -> None:
     """
     from airunner.log.sqlite.repair.salvage import salvage as salvaged
 
-    with _log_errors(file):
-        done = salvaged(file, out, _say_finding)
+    with _log_errors():
+        done = salvaged(_log_file(file), out, _say_finding)
     summary = f"{show_count(done.jobs, 'job')} and {show_count(done.events, 'event')} are in {out}"
     if done.shortened or done.left_out:
         shortened, left_out = show_count(done.shortened, "job"), show_count(done.left_out, "job")
@@ -83,8 +83,8 @@ def backup(file: FileArgument, out: OutArgument) -> None:
     """
     from airunner.log.sqlite.backup import backup as copied
 
-    with _log_errors(file):
-        done = copied(file, out)
+    with _log_errors():
+        done = copied(_log_file(file), out)
     beside = f", and {_artifact_total(done.files, done.size)} beside it" if done.files else ""
     note(f"wrote {out} ({show_size(out.stat().st_size)}){beside}")
     for each in done.lost:
@@ -97,27 +97,27 @@ def _say_finding(finding: str) -> None:
     say(printable(finding))
 
 
+def _log_file(text: str) -> Path:
+    from airunner.log.storage import sqlite_file
+
+    return sqlite_file(text)
+
+
 def _artifact_total(count: int, size: int) -> str:
     return f"{show_count(count, 'artifact')} of {show_size(size)}"
 
 
 @contextmanager
-def _log_errors(file: Path) -> Iterator[None]:
+def _log_errors() -> Iterator[None]:
     """Turns the errors of a log into CommandFailed, with a sentence and an exit code."""
-    import apsw
-
-    from airunner.log.log import LogDamaged, LogRefused
+    from airunner.log.log import LogDamaged, LogFailed, LogRefused
+    from airunner.log.storage import StorageRefused
 
     try:
         yield
-    except LogRefused as error:
+    except (LogRefused, StorageRefused) as error:
         raise CommandFailed(str(error), USAGE) from None
     except LogDamaged as error:
         raise CommandFailed(str(error), DIFFERS) from None
-    except OSError as error:
-        named = f"{error.filename}: " if error.filename else ""
-        raise CommandFailed(f"{named}{error.strerror}", OURS) from None
-    except apsw.FullError:
-        raise CommandFailed("the disk is full: free space on it", OURS) from None
-    except apsw.Error as error:
-        raise CommandFailed(f"{file}: SQLite says: {error}", OURS) from None
+    except LogFailed as error:
+        raise CommandFailed(str(error), OURS) from None

@@ -27,7 +27,7 @@ from airunner.model.limits import (
 )
 
 if TYPE_CHECKING:
-    from airunner.cli.processes.storage import StorageOptions
+    from airunner.log.storage import StorageOptions
     from airunner.server.auth import Authenticator
     from airunner.store.retention import Retention
 
@@ -248,15 +248,11 @@ def server(
 
 
 def _storage_options(store: str | None, fsync: str | None, free_bytes_min: str) -> "StorageOptions":
-    from airunner.cli.processes.storage import StorageOptions, fsync_named, sqlite_path
+    from airunner.cli.processes.storage import storage_options
     from airunner.cli.submit_flags import size_bytes
 
-    path = data_folder() / JOBS_FILE if store is None else sqlite_path(store)
-    return StorageOptions(
-        path=path,
-        fsync=fsync_named(fsync, path),
-        free_bytes_min=size_bytes("--free-bytes-min", free_bytes_min) or 0,
-    )
+    url = f"sqlite:{data_folder() / JOBS_FILE}" if store is None else store
+    return storage_options(url, fsync, size_bytes("--free-bytes-min", free_bytes_min) or 0)
 
 
 def _retention(
@@ -266,10 +262,10 @@ def _retention(
     artifacts_per_job: str | None = None,
     artifacts_total: str | None = None,
 ) -> "Retention":
+    from airunner.cli.processes.storage import default_retention
     from airunner.cli.submit_flags import size_bytes
-    from airunner.store.retention import IN_MEMORY, ON_DISK
 
-    defaults = IN_MEMORY if store.path is None else ON_DISK
+    defaults = default_retention(store)
 
     def chosen(option: str, text: str | None, default: int) -> int:
         size = size_bytes(option, text)

@@ -19,13 +19,9 @@ from airunner.cli.exit_codes import OURS, innermost
 from airunner.cli.processes.lifeline import on_end
 from airunner.cli.processes.logging import LogFormat, open_journal, open_lines
 from airunner.cli.processes.signals import on_stop_signals
-from airunner.cli.processes.storage import (
-    LogFailed,
-    OpenStorage,
-    StorageOptions,
-    log_failures,
-    open_storage,
-)
+from airunner.cli.processes.storage import opened
+from airunner.log.log import LogDamaged, LogFailed
+from airunner.log.storage import OpenStorage, StorageOptions
 from airunner.server.artifacts import ArtifactService, blob_remover
 from airunner.server.auth import Authenticator
 from airunner.server.broker import Broker
@@ -66,11 +62,13 @@ async def serve(options: ServerOptions) -> int:
     on_end(options.lifeline, stopping.set)
     journal = open_journal(options.log_format)
     code = 0
+    store = await opened(options.store, options.retention)
     try:
-        async with open_storage(options.store, options.retention) as store:
+        async with store:
             await _serve(options, store, journal, stopping)
-    except* LogFailed as failed:
-        journal.critical("log_failed", error=str(innermost(failed)))
+    except* (LogFailed, LogDamaged) as failed:
+        why = f"the log {store.location} failed, so the server stops: {innermost(failed)}"
+        journal.critical("log_failed", error=why)
         code = OURS
     journal.info("stopped")
     return code
@@ -86,13 +84,12 @@ async def _serve(
     began = time.monotonic()
     for note in store.notes:
         journal.warning("store_note", note=note)
-    with log_failures(options.store):
-        await replay(store.log, engine)
+    await replay(store.log, engine)
     await _sweep(store, engine, journal)
     gc.freeze()  # with 100,000 jobs each full collection would stop the server for 0.4 s
     gc.set_threshold(*_COLLECTED_AFTER)
     took = round(1000 * (time.monotonic() - began))
-    journal.info("store", **options.store.said(), jobs=len(engine.table), replayed_ms=took)
+    journal.info("store", **store.fields, jobs=len(engine.table), replayed_ms=took)
     broker = Broker(
         engine,
         store.log,
@@ -115,7 +112,7 @@ async def _serve(
         version=__version__,
     )
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_keep(broker, options.store))
+        tasks.create_task(broker.run())
         breaking = tasks.create_task(port.broken())
         async with port:
             address = f"{options.listen.rpartition(':')[0]}:{port.port}"
@@ -135,8 +132,3 @@ async def _sweep(store: OpenStorage, engine: Engine, journal: FilteringBoundLogg
         journal.warning(
             "artifacts_missing", jobs=missing, note="`airunner log check` names the files"
         )
-
-
-async def _keep(broker: Broker, store: StorageOptions) -> None:
-    with log_failures(store):
-        await broker.run()

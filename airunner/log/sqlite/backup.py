@@ -22,7 +22,7 @@ from typing import Final
 import apsw
 
 from airunner.log.log import LogRefused
-from airunner.log.sqlite.damage import reported_as_damage
+from airunner.log.sqlite.damage import reported_as_damage, reported_as_failure
 from airunner.log.sqlite.repair.artifacts import Copied, copy, new_folder, stored_artifacts
 from airunner.log.sqlite.schema import connect
 from airunner.log.sqlite.snapshot import snapshot
@@ -32,13 +32,13 @@ from airunner.system.sync import sync
 _STEP_PAGES: Final = 512  # 4 MiB of a log's pages
 
 
+@reported_as_failure()
 def backup(path: Path, out: Path, *, artifacts: bool = True) -> Copied:
     """Write the log at `path` as it is now to `out`, for its owner alone, with its artifacts.
 
     Returns what came of these: those that are not beside the log as they should be are left out,
     and named. Raises LogRefused if there is no log, or if there is something at `out` already;
-    LogDamaged if the log is; OSError and apsw.Error (FullError, say) if the copy cannot be
-    written. Then there is nothing at `out`.
+    LogDamaged if the log is; LogFailed if the copy cannot be written. Then there is nothing at `out`.
     """
     new(path, out)
     folder = new_folder(out)

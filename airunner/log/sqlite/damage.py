@@ -1,4 +1,4 @@
-"""What is said when a log on disk is damaged."""
+"""Errors of SQLite and of the disk as errors of the log (log.py): damage, and every other failure."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,38 +6,56 @@ from pathlib import Path
 
 import apsw
 
-from airunner.log.log import LogDamaged
+from airunner.log.log import LogDamaged, LogFailed
 from airunner.log.sqlite.rows import DamagedRow
 from airunner.model.jobs import JobId
 
 
 def is_damage(error: Exception) -> bool:
-    """Whether an error of a connection means that what is on disk is not what was written."""
+    """True if the error of a connection means that the file differs from the written data."""
     if isinstance(error, apsw.IOError):
         return extended(error) in (apsw.SQLITE_IOERR_DATA, apsw.SQLITE_IOERR_CORRUPTFS)
     return isinstance(error, apsw.CorruptError | apsw.NotADBError | UnicodeDecodeError | DamagedRow)
 
 
 def extended(error: apsw.Error) -> int:
-    """SQLite's extended result code, which apsw puts on its errors; 0: it has none."""
+    """SQLite's extended result code, which apsw attaches to its errors; 0: the error has none."""
     return int(getattr(error, "extendedresult", 0))
 
 
 @contextmanager
 def reported_as_damage(path: Path, doing: str) -> Iterator[None]:
-    """Raise LogDamaged for damage that is met within: where, while doing what, and what to do."""
+    """Raises LogDamaged for damage found in the block; says where, during which work, and the remedy."""
     try:
         yield
     except (apsw.Error, UnicodeDecodeError, DamagedRow) as error:
         if not is_damage(error):
             raise
-        what = str(error) if isinstance(error, DamagedRow) else f"SQLite reports {error}"
-        raise LogDamaged(f"{path}: {what}, found while {doing}: {_remedy(path)}") from error
+        why = str(error) if isinstance(error, DamagedRow) else f"SQLite reports {error}"
+        raise LogDamaged(f"{path}: {why}, found while {doing}: {_remedy(path)}") from error
+
+
+@contextmanager
+def reported_as_failure(doing: str = "") -> Iterator[None]:
+    """Raises LogFailed for each error of SQLite or of the disk in the block; `doing` names the work."""
+    try:
+        yield
+    except apsw.FullError as error:
+        raise LogFailed(_failure(doing, "the disk is full: free space on it")) from error
+    except apsw.Error as error:
+        raise LogFailed(_failure(doing, f"SQLite reports {error}")) from error
+    except OSError as error:
+        named = error.filename if error.filename and not doing else ""
+        raise LogFailed(_failure(doing or str(named), error.strerror or str(error))) from error
 
 
 def missing_events(path: Path, id: JobId, first: int, last: int) -> str:
-    """What is said of events that are not there, though later ones are."""
+    """The message for events that are missing although later ones are there."""
     return f"{path}: job {id} has no sequences {first} to {last}, but later ones: {_remedy(path)}"
+
+
+def _failure(doing: str, why: str) -> str:
+    return f"{doing}: {why}" if doing else why
 
 
 def _remedy(path: Path) -> str:

@@ -35,15 +35,15 @@ from typing import ParamSpec, Self, TypeVar
 
 import apsw
 
-from airunner.log.log import LogDamaged, LogRefused
+from airunner.log.log import Fsync, LogDamaged, LogRefused
 from airunner.log.sqlite import replay, schema
-from airunner.log.sqlite.damage import missing_events, reported_as_damage
+from airunner.log.sqlite.damage import missing_events, reported_as_damage, reported_as_failure
 from airunner.log.sqlite.lock import FileLock
 from airunner.log.sqlite.migrations import migrate
 from airunner.log.sqlite.reader import Reader
 from airunner.log.sqlite.recent import EventCache
 from airunner.log.sqlite.wal import scan
-from airunner.log.sqlite.writer import Fsync, Writer
+from airunner.log.sqlite.writer import Writer
 from airunner.model.facts import Event
 from airunner.model.jobs import JobId, Position
 
@@ -85,8 +85,13 @@ class SqliteLog:
 
         Takes as long as the disk does. `vfs` is SQLite's name of another way to the disk; there
         are no page checksums then. Raises LogRefused if the file is something else, of a later
-        format or in use; LogDamaged; or OSError.
+        format or in use; LogDamaged; LogFailed.
         """
+        with reported_as_failure(f"cannot open the log {path}"):
+            return cls._open(path, fsync, vfs)
+
+    @classmethod
+    def _open(cls, path: Path, fsync: Fsync, vfs: str | None) -> Self:
         if not path.parent.is_dir():
             raise LogRefused(f"{path.parent} is not there: make the folder for the log first")
         if path.exists():
@@ -208,4 +213,6 @@ def _next(pages: Iterator[list[Event]]) -> list[Event]:
 
 
 async def _on(thread: ThreadPoolExecutor, work: Callable[P, T], *args: P.args, **_: P.kwargs) -> T:
-    return await asyncio.get_running_loop().run_in_executor(thread, work, *args)
+    """The result of work on a thread. Raises LogFailed for errors of SQLite and of the disk."""
+    with reported_as_failure():
+        return await asyncio.get_running_loop().run_in_executor(thread, work, *args)

@@ -21,13 +21,12 @@ waiting out readers for (TRUNCATE).
 
 import errno
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 import apsw
 
-from airunner.log.log import LogFull
+from airunner.log.log import Fsync, LogFull
 from airunner.log.records import FACTS
 from airunner.log.sqlite.damage import extended, reported_as_damage
 from airunner.log.sqlite.rows import (
@@ -51,14 +50,6 @@ from airunner.model.facts import (
 )
 from airunner.model.jobs import JobId, Position
 from airunner.model.limits import FREE_BYTES_KEPT, VACUUM_BYTES_MAX, WAL_BYTES_MAX
-
-
-class Fsync(StrEnum):
-    """When an append counts as done."""
-
-    FULL = "full"  # when it is on disk: it outlives a power cut
-    NORMAL = "normal"  # when the kernel has it: it outlives a kill of the server
-
 
 READERS_MILLIS: Final = 50  # how long a checkpoint may wait for readers to let go of old pages
 

@@ -19,12 +19,11 @@ from tempfile import TemporaryDirectory
 import apsw
 import pytest
 
-from airunner.log.log import LogDamaged, LogFull
+from airunner.log.log import Fsync, LogDamaged, LogFull
 from airunner.log.sqlite.log import SqliteLog
 from airunner.log.sqlite.repair.check import check
 from airunner.log.sqlite.schema import checksum_vfs
 from airunner.log.sqlite.wal import survey
-from airunner.log.sqlite.writer import Fsync
 from airunner.model.facts import ArtifactKept, Event
 from airunner.model.job_events import ArtifactStored
 from airunner.model.jobs import Instant, JobId, JobRequest

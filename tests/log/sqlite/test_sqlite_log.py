@@ -12,13 +12,12 @@ from typing import Any, ClassVar
 import apsw
 import pytest
 
-from airunner.log.log import Log, LogDamaged, LogFull, LogRefused
+from airunner.log.log import Fsync, Log, LogDamaged, LogFailed, LogFull, LogRefused
 from airunner.log.sqlite import schema
 from airunner.log.sqlite.lock import LogInUse
 from airunner.log.sqlite.log import SqliteLog
 from airunner.log.sqlite.reader import PAGE_ROWS
 from airunner.log.sqlite.recent import EventCache
-from airunner.log.sqlite.writer import Fsync
 from airunner.model.facts import Event, Forgotten, Renewed, Reported, ReportTotals, sequence_count
 from airunner.model.jobs import Instant, JobId, Millis, Position, TaskToken, digest
 from airunner.model.limits import KIB, MIB, WAL_BYTES_MAX
@@ -483,9 +482,9 @@ def test_a_log_that_has_failed_once_takes_nothing_more(path: Path) -> None:
     async def story(log: SqliteLog) -> None:
         writer = Writer(log)
         await writer.run(ONE)
-        with pytest.raises(apsw.ConstraintError):
+        with pytest.raises(LogFailed, match="UNIQUE constraint failed"):
             await log.append(writer.events[:1])
-        with pytest.raises(apsw.ConstraintError):
+        with pytest.raises(LogFailed, match="UNIQUE constraint failed"):
             await writer.run(TWO)
         assert [event.job for event in await read(log)] == [ONE] * 3
 
@@ -497,7 +496,7 @@ def test_a_log_that_has_failed_is_left_as_it_is(path: Path) -> None:
     async def story(log: SqliteLog) -> None:
         writer = Writer(log)
         await writer.run(ONE)
-        with pytest.raises(apsw.ConstraintError):
+        with pytest.raises(LogFailed, match="UNIQUE constraint failed"):
             await log.append(writer.events[:1])
 
     opened(path, story)

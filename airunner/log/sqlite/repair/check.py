@@ -17,7 +17,7 @@ from typing import Final
 
 import apsw
 
-from airunner.log.sqlite.damage import is_damage
+from airunner.log.sqlite.damage import is_damage, reported_as_failure
 from airunner.log.sqlite.migrations import check_format
 from airunner.log.sqlite.repair.artifacts import stored_artifacts, wrong
 from airunner.log.sqlite.repair.history import events, history_of, jobs
@@ -42,10 +42,11 @@ class Checked:
     notes: tuple[str, ...] = ()
 
 
+@reported_as_failure()
 def check(path: Path, tell: Callable[[str], None]) -> Checked:
     """Read all of the log at `path`, and tell each finding as it comes.
 
-    Raises LogRefused if there is no log, LogDamaged if not even its beginning can be read.
+    Raises LogRefused if there is no log, LogDamaged if not even its beginning can be read, LogFailed.
     """
     seen = Checked()
     with snapshot(path) as log:

@@ -27,6 +27,7 @@ import apsw
 from airunner.log.log import LogRefused
 from airunner.log.records import FACTS
 from airunner.log.sqlite.backup import new
+from airunner.log.sqlite.damage import reported_as_failure
 from airunner.log.sqlite.lock import FileLock
 from airunner.log.sqlite.migrations import check_format
 from airunner.log.sqlite.repair.artifacts import copy, new_folder, stored_artifacts
@@ -84,12 +85,13 @@ class Salvaged:
         return bool(self.shortened + self.left_out + damage)
 
 
+@reported_as_failure()
 def salvage(path: Path, out: Path, tell: Tell) -> Salvaged:
     """Write what can still be read of the log at `path` to a new one, telling what cannot.
 
     Nothing of the old log is changed, and no server may have it. Raises LogRefused if one has,
-    if there is no log, or if there is something at `out` already; OSError and apsw.Error if the
-    new log cannot be written. Then there is nothing at `out`.
+    if there is no log, or if there is something at `out` already; LogFailed if the new log cannot be
+    written. Then there is nothing at `out`.
     """
     new(path, out)
     folder = new_folder(out)
