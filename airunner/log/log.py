@@ -57,6 +57,14 @@ class Log(Protocol):
         """Identifies the log. Positions of logs with different names cannot be compared."""
         ...
 
+    def knows(self, name: str, position: Position) -> bool:
+        """True if the log called `name` and this log have the same events up to the position.
+
+        That is so for the name of this log, and for each former name up to the position at which the
+        log lost it. A position behind the newest event is not checked.
+        """
+        ...
+
     async def append(self, events: Sequence[Event]) -> None:
         """Appends events in order; the caller makes one call at a time.
 

@@ -10,6 +10,9 @@ Rules
 - Output is raw: for each chunk its stream (1 byte), its time (8) and its size (4), and then
   its bytes as they are.
 - What is not exactly one record raises Unreadable. Nothing is guessed.
+- A log has a feature level, which a new kind of record raises; so does a new field of an old kind, if
+  a reader without it would take the record for something else. A server writes such records only to
+  a log whose level says so, and a reader refuses a log of a higher level than its own.
 
 What was rejected
 - The wire contract's protobuf: its messages serve every client, change for other reasons than
@@ -71,6 +74,7 @@ from airunner.model.reports import (
 T = TypeVar("T")
 
 VERSION: Final = 1
+FEATURE_LEVEL: Final = 1  # the highest level of records that this module reads and writes
 
 RecordedFact = (
     LifecycleFact | RetentionFact

@@ -71,6 +71,10 @@ class Watchers:
         """The name of the log."""
         return self._log.name
 
+    def knows(self, log: str, place: Position) -> bool:
+        """True if a follower can go on from a position of the log of that name; "": of this log."""
+        return place <= self._end and (not log or self._log.knows(log, place))
+
     @property
     def end(self) -> Position:
         """The position of the newest event that the log has."""

@@ -464,8 +464,14 @@ class LogContract:
         assert max(event.last for event in got if event.job == ONE) == 5
 
     @on_its_loop
-    async def test_a_log_has_a_name(self) -> None:
-        assert self.make().name
+    async def test_a_log_knows_its_own_name_and_no_other(self) -> None:
+        writer = Writer(log := self.make())
+        await writer.run(ONE, output("a"))
+        assert log.name
+        for place in (0, writer.events[-1].place):
+            assert log.knows(log.name, Position(place))
+            assert not log.knows("another", Position(place))
+            assert not log.knows("", Position(place))
 
 
 def walked() -> Walk:

@@ -23,8 +23,9 @@ import apsw
 
 from airunner.log.log import LogRefused
 from airunner.log.sqlite.damage import reported_as_damage, reported_as_failure
+from airunner.log.sqlite.names import NAMED_FORMAT, give_name
 from airunner.log.sqlite.repair.artifacts import Copied, copy, new_folder, stored_artifacts
-from airunner.log.sqlite.schema import connect
+from airunner.log.sqlite.schema import check_version, connect, read_version
 from airunner.log.sqlite.snapshot import snapshot
 from airunner.log.sqlite.wal import scan, wal_of
 from airunner.system.sync import sync
@@ -33,8 +34,10 @@ _STEP_PAGES: Final = 512  # 4 MiB of a log's pages
 
 
 @reported_as_failure()
-def backup(path: Path, out: Path, *, artifacts: bool = True) -> Copied:
+def backup(path: Path, out: Path, *, artifacts: bool = True, named: bool = True) -> Copied:
     """Write the log at `path` as it is now to `out`, for its owner alone, with its artifacts.
+
+    The copy gets a name of its own if `named` and if its format has names.
 
     Returns what came of these: those that are not beside the log as they should be are left out,
     and named. Raises LogRefused if there is no log, or if there is something at `out` already;
@@ -45,15 +48,20 @@ def backup(path: Path, out: Path, *, artifacts: bool = True) -> Copied:
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     files = folder.with_name(f"{part.name}-artifacts")
     with ExitStack() as made:
-        made.callback(part.unlink, missing_ok=True)
+        made.callback(remove, part)
         made.callback(shutil.rmtree, files, ignore_errors=True)
         with snapshot(path) as source:
+            version = read_version(source.connection)
+            if named:  # a migration copies formats that only it knows
+                check_version(path, version)
             if source.scan is not None:
                 scan(wal_of(path))
             os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             _copy(path, source.connection, part)
             with reported_as_damage(path, "looking for its artifacts"):
                 wanted = list(stored_artifacts(source.connection)) if artifacts else []
+        if named and version.format >= NAMED_FORMAT:
+            _name(part)
         sync(part)
         copied = copy(path, wanted, files, digest=False)
         if copied.files:
@@ -73,6 +81,12 @@ def new(path: Path, out: Path) -> None:
         raise LogRefused(f"there is no folder {out.parent}: make it first")
 
 
+def remove(part: Path) -> None:
+    """Remove an unfinished log, and the files that SQLite has beside it."""
+    for end in ("", "-journal", "-wal", "-shm"):
+        part.with_name(f"{part.name}{end}").unlink(missing_ok=True)
+
+
 def _copy(path: Path, source: apsw.Connection, part: Path) -> None:
     with closing(connect(part, write=True)) as first:
         first.reserve_bytes("main", source.reserve_bytes("main"))
@@ -82,3 +96,9 @@ def _copy(path: Path, source: apsw.Connection, part: Path) -> None:
         with reported_as_damage(path, "copying it"), copy.backup("main", source, "main") as pages:
             while not pages.done:
                 pages.step(_STEP_PAGES)
+
+
+def _name(part: Path) -> None:
+    """Give the copy a name of its own; the connection's end leaves one file."""
+    with closing(connect(part, write=True)) as copy, copy:
+        give_name(copy)

@@ -40,6 +40,7 @@ from airunner.log.sqlite import replay, schema
 from airunner.log.sqlite.damage import missing_events, reported_as_damage, reported_as_failure
 from airunner.log.sqlite.lock import FileLock
 from airunner.log.sqlite.migrations import migrate
+from airunner.log.sqlite.names import Names, read_names
 from airunner.log.sqlite.reader import Reader
 from airunner.log.sqlite.recent import EventCache
 from airunner.log.sqlite.wal import scan
@@ -62,11 +63,12 @@ class SqliteLog:
         *,
         fsync: Fsync,
         vfs: str | None,
+        names: Names,
         notes: tuple[str, ...],
     ) -> None:
         """Use open(): it finds out whether the file may be used."""
         self.path = path
-        self.name = "file"  # whoever moves it away moves its places away
+        self._names = names
         self.notes = notes  # what was found when it was opened, a sentence each
         self._vfs = vfs
         self._lock = lock
@@ -106,15 +108,25 @@ class SqliteLog:
             try:
                 with reported_as_damage(path, "opening it"):
                     notes = found.notes + _prepare(path, connection)
+                    names = read_names(connection)
                     if found.dropped:  # its frames would stand behind new ones, and look like them
                         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-                    return cls(path, connection, lock, fsync=fsync, vfs=vfs, notes=notes)
+                    return cls(
+                        path, connection, lock, fsync=fsync, vfs=vfs, names=names, notes=notes
+                    )
             except BaseException:
                 connection.close()
                 raise
         except BaseException:
             lock.release()
             raise
+
+    @property
+    def name(self) -> str:
+        return self._names.current
+
+    def knows(self, name: str, position: Position) -> bool:
+        return self._names.include(name, position)
 
     async def append(self, events: Sequence[Event]) -> None:
         await _on(self._writing, self._append, events)

@@ -38,7 +38,11 @@ _WRONG: Final = "its checksum does not fit what is there"
 
 
 class DamagedRow(Exception):
-    """An event cannot be read back as it was written."""
+    """A row differs from the row that was written."""
+
+
+class DamagedEvent(DamagedRow):
+    """The row of an event differs from the row that was written."""
 
     def __init__(self, row: Sequence[object], why: str) -> None:
         self.place, self.job, self.last = row[0], row[1], row[4]
@@ -87,33 +91,33 @@ def report_row(event: Event) -> ReportRow:
 
 
 def fact_event(row: FactRow) -> Event:
-    """The event of a row of facts; raises DamagedRow."""
+    """The event of a row of facts; raises DamagedEvent."""
     place, job, kind, at, last, link, record, crc = row
     try:
         if _fact_crc(place, job, kind, at, last, link, record) != crc:
-            raise DamagedRow(row, _WRONG)
+            raise DamagedEvent(row, _WRONG)
         fact = decode_fact(record)
     except Unreadable as error:
-        raise DamagedRow(row, str(error)) from error
+        raise DamagedEvent(row, str(error)) from error
     except (StructError, AttributeError, TypeError) as error:
-        raise DamagedRow(row, _WRONG) from error
+        raise DamagedEvent(row, _WRONG) from error
     return Event(Position(place), Instant(at), fact, EventSequence(last), Link(link))
 
 
 def report_event(row: ReportRow, *, dropped: bool = False) -> Event:
     """The event of a row of reports, with a mark in the place of output that was dropped.
 
-    Raises DamagedRow.
+    Raises DamagedEvent.
     """
     place, job, _, at, last, attempt, sent, _, _, link, record, crc = row
     try:
         if _report_crc(*row[:-1]) != crc:
-            raise DamagedRow(row, _WRONG)
+            raise DamagedEvent(row, _WRONG)
         report = decode_report(record)
     except Unreadable as error:
-        raise DamagedRow(row, str(error)) from error
+        raise DamagedEvent(row, str(error)) from error
     except (StructError, AttributeError, TypeError) as error:
-        raise DamagedRow(row, _WRONG) from error
+        raise DamagedEvent(row, _WRONG) from error
     if dropped:
         report = _mark(report)
     first = EventSequence(last - max(count_sequences(report), 1) + 1)

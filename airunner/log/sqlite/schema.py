@@ -1,4 +1,4 @@
-"""The file that a durable log is: one SQLite database with three tables.
+"""The file of a durable log: one SQLite database with four tables.
 
 Rules
 - `facts` has a row for each fact of a job's life and of retention, `reports` one for each
@@ -8,7 +8,10 @@ Rules
 - `crc` covers every other column of its row (rows.py) and is checked whenever the row is read.
 - Every page carries a checksum of its own where SQLite's extension for that is there, in 8
   bytes at its end. A file that was made with them is never written without them.
-- application_id says that the file is ours, and user_version which format it has.
+- `names` has the names of the log (names.py).
+- application_id says that the file is a log of airunner. user_version has two numbers: its low 16
+  bits are the format of the tables, and the others the feature level less 1 (records.py). Page 1
+  has both, so every reader checks them before anything else, a salvage without SQLite too.
 
 Why two tables, and not one with a partial index: a replay reads facts in order of place. In
 one table these lie between pages of output, and each would be a seek; here they are next to
@@ -25,17 +28,19 @@ of a job reads no output.
 
 import os
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple, Self
 
 import apsw
 from apsw import sqlite_extra
 
 from airunner.log.log import LogRefused
+from airunner.log.records import FEATURE_LEVEL
+from airunner.log.sqlite.names import TABLE, give_name
 from airunner.model.limits import KIB
 from airunner.system.sync import sync
 
 APPLICATION_ID: Final = 0x61697272  # "airr"
-FORMAT: Final = 1  # of the file, its user_version
+FORMAT: Final = 2  # of the tables
 PAGE_BYTES: Final = 8 * KIB
 CHECKSUM_BYTES: Final = 8  # reserved at the end of each page for its checksum
 BUSY_MILLIS: Final = 5_000  # how long to wait for another process, such as a backup
@@ -72,6 +77,23 @@ CREATE TABLE reports(
 CREATE INDEX reports_of_job ON reports(job, last, size, cut);
 CREATE TABLE trims(place INTEGER PRIMARY KEY) STRICT;
 """
+
+
+class Version(NamedTuple):
+    """The format of a log's tables, and the feature level of its records."""
+
+    format: int = FORMAT
+    level: int = FEATURE_LEVEL
+
+    @classmethod
+    def of(cls, number: int) -> Self:
+        """The version that a `user_version` says."""
+        return cls(number & 0xFFFF, (number >> 16 & 0xFFFF) + 1)
+
+    @property
+    def number(self) -> int:
+        """Its `user_version`."""
+        return self.format | (self.level - 1) << 16
 
 
 def checksum_vfs() -> str | None:
@@ -126,6 +148,26 @@ def has_page_checksums(connection: apsw.Connection) -> bool:
     return str(connection.pragma("checksum_verification")) == "1"
 
 
+def read_version(connection: apsw.Connection) -> Version:
+    number = connection.pragma("user_version")
+    assert isinstance(number, int)
+    return Version.of(number)
+
+
+def check_version(path: Path, found: Version, known: Version | None = None) -> None:
+    """Raises LogRefused if a later airunner wrote the log. `known` is today's version."""
+    known = known or Version()
+    for number, highest, words in (
+        (found.format, known.format, "format"),
+        (found.level, known.level, "feature level"),
+    ):
+        if number > highest:
+            raise LogRefused(
+                f"{path} has {words} {number}, and this airunner knows {words}s up to {highest}: use "
+                "the version that wrote it, or a later one"
+            )
+
+
 def make(path: Path, *, vfs: str | None = None) -> None:
     """Make a log of a file that is not there, or is empty; all of it, or nothing.
 
@@ -159,8 +201,11 @@ def create(connection: apsw.Connection, *, checksums: bool = True) -> None:
         connection.reserve_bytes("main", CHECKSUM_BYTES)
     connection.execute(f"PRAGMA page_size={PAGE_BYTES}; PRAGMA auto_vacuum=INCREMENTAL")
     with connection:
-        connection.execute(f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={FORMAT}")
+        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        connection.pragma("user_version", Version().number)
         connection.execute(_TABLES)
+        connection.execute(TABLE)
+        give_name(connection)
 
 
 def use_wal(connection: apsw.Connection) -> None:

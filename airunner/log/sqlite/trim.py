@@ -25,7 +25,8 @@ from typing import Any, Final
 import apsw
 
 from airunner.log.records import FACTS, REPORTS
-from airunner.log.sqlite.rows import REPORT_COLUMNS, DamagedRow, report_event, report_row
+from airunner.log.sqlite.names import NEWEST
+from airunner.log.sqlite.rows import REPORT_COLUMNS, DamagedEvent, report_event, report_row
 from airunner.model.facts import Forgotten
 from airunner.model.limits import TRIM_BYTES_MAX
 from airunner.model.reports import Output
@@ -44,10 +45,6 @@ _COLUMNS: Final = REPORT_COLUMNS.split(", ")
 _LAST, _SIZE = _COLUMNS.index("last"), _COLUMNS.index("size")
 _REPLACE: Final = f"REPLACE INTO reports({REPORT_COLUMNS}) VALUES ({', '.join('?' * 12)})"  # noqa: S608  # as above
 _REPORTS: Final = f"SELECT place, size FROM reports WHERE job = ? ORDER BY last LIMIT {TRIM_ROWS}"  # noqa: S608  # as above
-_NEWEST: Final = (
-    "SELECT max(ifnull((SELECT max(place) FROM facts), 0), "
-    "ifnull((SELECT max(place) FROM reports), 0))"
-)
 _OTHERS: Final = f"SELECT place FROM facts WHERE job = ? AND kind != {_FORGOTTEN}"  # noqa: S608  # as above
 
 Task = tuple[int, str, int]  # place, job and kind of the fact that asks for it
@@ -106,7 +103,7 @@ class Trim:
         marks, size, at = [], 0, None
         for row in rows:
             at = row[_LAST]
-            with suppress(DamagedRow):
+            with suppress(DamagedEvent):
                 marks.append(report_row(report_event(row, dropped=True)))
             if (size := size + row[_SIZE]) >= TRIM_BYTES_MAX:
                 break
@@ -132,7 +129,7 @@ class Trim:
         others: Any = self._connection.execute(_OTHERS, (job,)).fetchall()  # Any: places
         for table in ("trims", "facts"):
             self._connection.executemany(f"DELETE FROM {table} WHERE place = ?", others)  # noqa: S608  # as above
-        if place == self._connection.execute(_NEWEST).get:
+        if place == self._connection.execute(NEWEST).get:
             return True
         self._connection.execute("DELETE FROM facts WHERE place = ?", (place,))
         self._settle(place)

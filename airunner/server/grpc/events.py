@@ -115,12 +115,12 @@ class EventsServicer:
             return watchers.end
         if request.after_place < 0:
             raise InvalidRequest("after_place", f"{request.after_place} is below 0")
-        if request.log not in {"", watchers.log} or request.after_place > watchers.end:
+        place = Position(request.after_place)
+        if not watchers.knows(request.log, place):
             raise DataLoss(
-                f"the server's log has no place {request.after_place}: it has lost it, or is "
-                "another one"
+                f"the server's log has no place {place}: it has lost it, or is another one"
             )
-        return Position(request.after_place)
+        return place
 
     def _visible(
         self, events: Iterable[Event], queue: str

@@ -73,6 +73,12 @@ def run(writer: Writer, jobs: Iterable[JobId], *, size: int = 3_000) -> None:
     asyncio.run(each())
 
 
+def age(path: Path) -> None:
+    """Make a log one of format 1, as the first airunner wrote it: without names."""
+    with closing(connect(path, write=True)) as connection:
+        connection.execute("DROP TABLE names; PRAGMA user_version=1")
+
+
 def shelve(path: Path, fact: ArtifactKept, data: bytes) -> Path:
     """Put a file where the artifacts of a log are."""
     place = blob_path(blobs_folder(path), fact.id, fact.attempt, fact.artifact)

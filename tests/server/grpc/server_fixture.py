@@ -21,6 +21,7 @@ from airunner.blobs.blobs import BlobStore
 from airunner.blobs.memory import MemoryBlobs
 from airunner.cli.processes.certificates import make_certificates
 from airunner.cli.processes.logging import LogFormat, open_journal, open_lines
+from airunner.log.log import Log
 from airunner.log.memory import MemoryLog
 from airunner.server.artifacts import ArtifactService, blob_remover
 from airunner.server.auth import Authenticator, JwtAuthenticator, NoAuth, sign_token
@@ -98,7 +99,7 @@ async def serving(
     keys: Keys,
     *,
     gate: Authenticator | None = None,
-    log: MemoryLog | None = None,
+    log: Log | None = None,
     blobs: BlobStore | None = None,
     listen: str = "127.0.0.1:0",
     make: type[Broker] = Broker,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from airunner.log.memory import MemoryLog
+from airunner.log.sqlite.log import SqliteLog
 from airunner.model.errors import (
     DataLoss,
     InvalidRequest,
@@ -28,6 +29,7 @@ from airunner.server.worker_calls import WorkerCalls
 from airunner.wire.client.follow import follow_all
 from airunner.wire.client.jobs_client import EventBatch, JobsClient
 from airunner.wire.job.v1 import job_pb2 as pb
+from tests.log.sqlite.sample_logs import age
 from tests.promises import holds
 from tests.server.grpc.server_fixture import Keys, Served, guarded, serving, until
 
@@ -257,6 +259,37 @@ def test_a_follower_of_all_jobs_begins_anew_where_the_log_is_another(site_keys: 
             assert isinstance(lost[-1], DataLoss)
             await ear.close()
             await jobs.close()
+
+    asyncio.run(main())
+
+
+@holds("logs/follower-misses-nothing", "log-file/names-tell-logs-apart")
+def test_a_follower_of_all_jobs_crosses_the_upgrade_of_a_log_to_a_name_of_its_own(
+    site_keys: Keys, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        log = SqliteLog.open(path := tmp_path / "log")
+        async with serving(site_keys, log=log) as site:
+            first, end = await run_job(site), site.broker.tail
+        await log.close()
+        age(path)
+        log = SqliteLog.open(path)
+        async with serving(site_keys, log=log) as site, JobsClient(site.endpoint()) as jobs:
+            for place, missed in ((end - 2, ["leased", "finished"]), (end, [])):
+                ear = Ear(jobs.watch_all(after=Position(place), log="file"))
+                heard = await ear.hear()
+                assert (heard.place, heard.log, heard.begins) == (place, log.name, False)
+                id = await run_job(site)
+                await ear.until_ended(id)
+                assert ear.kinds(first) == missed
+                assert ear.kinds(id) == ["enqueued", "leased", "finished"]
+                await ear.close()
+            with pytest.raises(DataLoss, match=f"has no place {end + 1}: it has lost it, or is an"):
+                await anext(jobs.watch_all(after=Position(end + 1), log="file"))
+            ear = Ear(jobs.watch_all(after=Position(end + 1), log=log.name))
+            assert not (await ear.hear()).begins
+            await ear.close()
+        await log.close()
 
     asyncio.run(main())
 

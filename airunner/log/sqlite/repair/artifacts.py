@@ -20,7 +20,7 @@ from airunner.blobs.folder import blob_path, blobs_folder, sync_folder
 from airunner.log.log import LogRefused
 from airunner.log.records import FACTS
 from airunner.log.sqlite.damage import is_damage
-from airunner.log.sqlite.rows import FACT_COLUMNS, DamagedRow, fact_event
+from airunner.log.sqlite.rows import FACT_COLUMNS, DamagedEvent, fact_event
 from airunner.log.sqlite.schema import connect
 from airunner.model.artifacts import Artifact
 from airunner.model.facts import ArtifactKept, ArtifactsDropped, Forgotten, Leased, Returned
@@ -116,7 +116,7 @@ def _of_job(connection: apsw.Connection, job: Any) -> Iterator[StoredArtifact]: 
     for row in rows:
         try:
             fact = fact_event(row).fact
-        except DamagedRow:
+        except DamagedEvent:
             continue
         if isinstance(fact, ArtifactKept):
             kept[fact.artifact.path] = StoredArtifact(fact.id, fact.attempt, fact.artifact)

@@ -18,10 +18,11 @@ from typing import Final
 import apsw
 
 from airunner.log.sqlite.damage import is_damage, reported_as_failure
-from airunner.log.sqlite.migrations import check_format
+from airunner.log.sqlite.names import NAMED_FORMAT, read_names
 from airunner.log.sqlite.repair.artifacts import stored_artifacts, wrong
 from airunner.log.sqlite.repair.history import events, history_of, jobs
-from airunner.log.sqlite.rows import DamagedRow
+from airunner.log.sqlite.rows import DamagedEvent, DamagedRow
+from airunner.log.sqlite.schema import Version, check_version, read_version
 from airunner.log.sqlite.snapshot import snapshot
 from airunner.log.sqlite.wal import Scan, explained, wal_of
 
@@ -50,9 +51,10 @@ def check(path: Path, tell: Callable[[str], None]) -> Checked:
     """
     seen = Checked()
     with snapshot(path) as log:
-        check_format(path, int(log.connection.pragma("user_version")))
+        version = read_version(log.connection)
+        check_version(path, version)
         seen.notes = _notes(log.scan)
-        for finding in _findings(path, log.connection, seen):
+        for finding in _findings(path, log.connection, version, seen):
             seen.findings += 1
             tell(finding)
         if log.scan is not None and log.scan.damage:
@@ -67,8 +69,15 @@ def _notes(scan: Scan | None) -> tuple[str, ...]:
     return scan.notes
 
 
-def _findings(path: Path, connection: apsw.Connection, seen: Checked) -> Iterator[str]:
+def _findings(
+    path: Path, connection: apsw.Connection, version: Version, seen: Checked
+) -> Iterator[str]:
     yield from _pages(connection)
+    try:
+        if version.format >= NAMED_FORMAT:
+            read_names(connection)
+    except (apsw.Error, UnicodeDecodeError, DamagedRow) as error:
+        yield _unreadable("the log's names cannot be read", error)
     try:
         for (place,) in connection.execute(_TWICE):
             yield f"place {place} has two events"
@@ -97,7 +106,7 @@ def _job(connection: apsw.Connection, job: str, seen: Checked) -> Iterator[str]:
         whole = history is not None
         for event in events(connection, job):
             seen.events += 1
-            if isinstance(event, DamagedRow):
+            if isinstance(event, DamagedEvent):
                 whole = False
                 yield str(event)
             elif whole and history and (why := history.follow(event)):

@@ -18,7 +18,7 @@ from airunner.log.records import FACTS
 from airunner.log.sqlite.rows import (
     FACT_COLUMNS,
     REPORT_COLUMNS,
-    DamagedRow,
+    DamagedEvent,
     fact_event,
     report_event,
 )
@@ -118,14 +118,14 @@ def jobs(connection: apsw.Connection) -> Iterator[str]:
         yield job
 
 
-def events(connection: apsw.Connection, job: str) -> Generator[Event | DamagedRow, None, None]:
+def events(connection: apsw.Connection, job: str) -> Generator[Event | DamagedEvent, None, None]:
     """The rows of a job in order of their sequences; of one that is damaged, how."""
     facts: Any = connection.execute(_FACTS, (job,))  # Any: rows of that query
     reports: Any = connection.execute(_REPORTS, (job,))  # Any: as above
     for row in merge(facts, reports, key=_order):
         try:
             yield fact_event(row) if len(row) == _FACT_COLUMNS else report_event(row)
-        except DamagedRow as damaged:
+        except DamagedEvent as damaged:
             yield damaged
 
 

@@ -17,7 +17,7 @@ reader takes for a mistake of its own).
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,10 +26,9 @@ import apsw
 
 from airunner.log.log import LogRefused
 from airunner.log.records import FACTS
-from airunner.log.sqlite.backup import new
+from airunner.log.sqlite.backup import new, remove
 from airunner.log.sqlite.damage import reported_as_failure
 from airunner.log.sqlite.lock import FileLock
-from airunner.log.sqlite.migrations import check_format
 from airunner.log.sqlite.repair.artifacts import copy, new_folder, stored_artifacts
 from airunner.log.sqlite.repair.history import History, events, history_of, jobs
 from airunner.log.sqlite.repair.leaf_pages import FACT, Row, is_leaf, rows
@@ -37,11 +36,19 @@ from airunner.log.sqlite.repair.pages import Page, Pages
 from airunner.log.sqlite.rows import (
     FACT_COLUMNS,
     REPORT_COLUMNS,
-    DamagedRow,
+    DamagedEvent,
     fact_event,
     report_event,
 )
-from airunner.log.sqlite.schema import APPLICATION_ID, checksum_vfs, connect, create, use_wal
+from airunner.log.sqlite.schema import (
+    APPLICATION_ID,
+    Version,
+    check_version,
+    checksum_vfs,
+    connect,
+    create,
+    use_wal,
+)
 from airunner.model.facts import Forgotten, OutputDropped
 from airunner.model.limits import MIB
 from airunner.system.sync import sync
@@ -104,7 +111,7 @@ def salvage(path: Path, out: Path, tell: Tell) -> Salvaged:
         pages = opened.enter_context(closing(Pages(path)))
         _is_ours(path, pages)
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        opened.callback(_remove, part)
+        opened.callback(remove, part)
         files = folder.with_name(f"{part.name}-artifacts")
         opened.callback(shutil.rmtree, files, ignore_errors=True)
         with closing(connect(part, write=True)) as connection:
@@ -139,7 +146,7 @@ def _is_ours(path: Path, pages: Pages) -> None:
     if first.sound:
         if not first.data.startswith(MAGIC) or _number(first, 68) != APPLICATION_ID:
             raise LogRefused(f"{path} is no log of airunner: name another file")
-        check_format(path, _number(first, 60))
+        check_version(path, Version.of(_number(first, 60)))
 
 
 def _number(page: Page, at: int) -> int:
@@ -183,7 +190,7 @@ def _wrong(row: Any, page: Page) -> str | None:  # Any: a row that may be anythi
         return f"the event at place {row} makes no sense" if page.sound else ""
     try:
         fact_event(row) if len(row) == FACT else report_event(row)
-    except DamagedRow as damaged:
+    except DamagedEvent as damaged:
         return str(damaged)
     return None
 
@@ -218,13 +225,7 @@ def _broken(connection: apsw.Connection, job: str, history: History) -> tuple[in
     """The last sequence and the place of the first event that does not follow, and why."""
     with closing(events(connection, job)) as found:
         for event in found:
-            assert not isinstance(event, DamagedRow)  # none of those came in
+            assert not isinstance(event, DamagedEvent)  # none of those came in
             if why := history.follow(event):
                 return event.last, event.place, why
     return None
-
-
-def _remove(part: Path) -> None:
-    for end in ("", "-journal", "-wal", "-shm"):
-        with suppress(FileNotFoundError):
-            part.with_name(f"{part.name}{end}").unlink()

@@ -194,6 +194,6 @@ def test_what_is_no_log_of_ours_or_a_later_ones_is_refused(path: Path) -> None:
         check(path, print)
     path.unlink()
     write(path)
-    edit(path, "PRAGMA user_version=2")
-    with pytest.raises(LogRefused, match="has format 2"):
+    edit(path, "PRAGMA user_version=3")
+    with pytest.raises(LogRefused, match="has format 3"):
         check(path, print)

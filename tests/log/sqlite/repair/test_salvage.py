@@ -12,13 +12,22 @@ import apsw
 import pytest
 
 from airunner.log.log import LogRefused
+from airunner.log.records import FACTS
 from airunner.log.sqlite.lock import FileLock
 from airunner.log.sqlite.log import SqliteLog
 from airunner.log.sqlite.repair.check import check
 from airunner.log.sqlite.repair.salvage import Salvaged, salvage
 from airunner.log.sqlite.schema import PAGE_BYTES, connect
 from airunner.log.sqlite.wal import FRAME_HEADER_BYTES, HEADER_BYTES, wal_of
-from airunner.model.facts import Enqueued, Event, Finished, Renewed, Reported
+from airunner.model.facts import (
+    Enqueued,
+    Event,
+    Finished,
+    Forgotten,
+    Renewed,
+    Reported,
+    sequence_count,
+)
 from airunner.model.jobs import JobId
 from airunner.server.replay import replay
 from airunner.store.engine import Engine
@@ -239,8 +248,28 @@ def test_a_server_goes_on_with_what_random_damage_has_left(
     damaged(path, *(dice.randrange(path.stat().st_size) for _ in range(seed // 2)))
     done, _ = saved(path, out := tmp_path / "out")
     kept = contents(out, ids)
-    assert all(a_prefix(marked(kept[id]), marked(before[id])) for id in ids)
+    for id in ids:  # a job whose Forgotten is lost, and whose rows were still there, is back
+        whole = before[id] or [
+            event for event in walk.log if event.job == id and sequence_count(event.fact)
+        ]
+        assert a_prefix(marked(kept[id]), marked(whole))
     assert done.lost or kept == before
+
+
+def test_a_job_comes_back_if_only_the_fact_that_it_was_forgotten_is_lost(
+    path: Path, tmp_path: Path
+) -> None:
+    """As a log has it that ended earlier. Retention takes the job again once a server runs."""
+    with closing((log := Rows(path)).connection):
+        run(writer := Writer(log), JOBS[:2])
+        asyncio.run(writer.forget(JOBS[0]))
+        run(writer, JOBS[2:3])
+        change = "UPDATE facts SET crc = crc + 1 WHERE kind = ? AND job = ?"
+        log.connection.execute(change, (FACTS[Forgotten], JOBS[0]))
+    done, told = saved(path, out := tmp_path / "out")
+    assert (done.jobs, done.damaged_rows, done.lost) == (3, 1, True)
+    assert len(told) == 1
+    assert [event.last for event in contents(out)[JOBS[0]]] == [1, 2, 4, 5, 6]
 
 
 def marked(events: Sequence[Event]) -> list[tuple[int, int]]:
