@@ -12,7 +12,7 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import AsyncGenerator, Sequence
 from heapq import heapify, heappop, heapreplace, merge
-from itertools import takewhile
+from itertools import chain, takewhile
 from operator import attrgetter
 from secrets import token_hex
 from typing import Final
@@ -40,6 +40,7 @@ class MemoryLog:
     def __init__(self) -> None:
         self.name = token_hex(8)
         self._jobs: dict[JobId, list[Event]] = {}
+        self._others: dict[str, list[Event]] = {}  # of each subject that is no job
         self._tail = Position(0)  # of what was appended last
 
     def knows(self, name: str, position: Position) -> bool:
@@ -55,8 +56,8 @@ class MemoryLog:
                     del self._jobs[id]
                 case OutputDropped(id):
                     self._jobs[id] = [*_without_output(self._jobs.pop(id)), event]
-                case SubjectFact():
-                    raise AssertionError("the memory log holds facts about jobs alone")
+                case SubjectFact(subject):
+                    self._others.setdefault(subject, []).append(event)
                 case fact:
                     self._jobs[fact.id] = known = self._jobs.pop(fact.id, None) or []
                     _add(known, event)
@@ -66,7 +67,8 @@ class MemoryLog:
         self, id: JobId | None = None, after: int = 0, *, reported: bool = True
     ) -> AsyncGenerator[Event, None]:
         if id is None:
-            for event in merge(*self._jobs.values(), key=attrgetter("place")):
+            subjects = chain(self._jobs.values(), self._others.values())
+            for event in merge(*subjects, key=attrgetter("place")):
                 if event.place > after:
                     yield event
             return

@@ -7,6 +7,8 @@ Rules
   without those that stand at their defaults. So a field that is added with a default changes
   no old record, and a plain job is a short one. A field is never renamed, and a limit that
   a JobSpec checks never falls: either would make old records unreadable.
+- A fact about a subject other than a job has a kind from 128 to 191. A log stores it in the same table
+  as facts about jobs, under its subject, so a new kind changes no table.
 - Output is raw: for each chunk its stream (1 byte), its time (8) and its size (4), and then
   its bytes as they are.
 - What is not exactly one record raises Unreadable. Nothing is guessed.
@@ -25,6 +27,7 @@ What was rejected
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
+from itertools import chain
 from struct import Struct
 from typing import Any, Final, TypeVar
 
@@ -44,6 +47,7 @@ from airunner.model.facts import (
     Renewed,
     RetentionFact,
     Returned,
+    SubjectFact,
 )
 from airunner.model.jobs import Instant, Job, Outcome
 from airunner.model.reports import (
@@ -76,11 +80,10 @@ T = TypeVar("T")
 VERSION: Final = 1
 FEATURE_LEVEL: Final = 1  # the highest level of records that this module reads and writes
 
-RecordedFact = (
-    LifecycleFact | RetentionFact
-)  # every fact that has a record; what is Reported is a report
+RecordedJobFact = LifecycleFact | RetentionFact  # Reported is recorded as its report
+RecordedFact = RecordedJobFact | SubjectFact
 
-FACTS: Final[Mapping[type[RecordedFact], int]] = {
+FACTS: Final[Mapping[type[RecordedJobFact], int]] = {
     Enqueued: 1,
     Leased: 2,
     Renewed: 3,
@@ -92,6 +95,8 @@ FACTS: Final[Mapping[type[RecordedFact], int]] = {
     ArtifactKept: 9,
     ArtifactsDropped: 10,
 }
+SUBJECT_FACTS: Final[Mapping[type[SubjectFact], int]] = {}  # numbers in SUBJECT_KINDS
+SUBJECT_KINDS: Final = range(128, 192)
 REPORTS: Final[Mapping[type[Report], int]] = {
     Output: 32,
     OutputCut: 33,
@@ -131,13 +136,38 @@ class Unreadable(Exception):
     """The bytes are no record, or one of a later version; says which."""
 
 
+class FactCodec:
+    """The records of all kinds of facts.
+
+    `subjects` has the number of each kind of fact about a subject other than a job.
+    """
+
+    def __init__(self, subjects: Mapping[type[SubjectFact], int]) -> None:
+        assert all(number in SUBJECT_KINDS for number in subjects.values())
+        self._kinds: Mapping[type[RecordedFact], int] = dict(
+            chain[tuple[type[RecordedFact], int]](FACTS.items(), subjects.items())
+        )
+        self._decoders = _unpackers(self._kinds)
+
+    def kind(self, fact: RecordedFact) -> int:
+        """The number of the fact's kind."""
+        return self._kinds[type(fact)]
+
+    def encode(self, fact: RecordedFact) -> bytes:
+        return _encode(self._kinds[type(fact)], fact)
+
+    def decode(self, record: bytes) -> RecordedFact:
+        """The fact; raises Unreadable."""
+        return _decode(record, self._decoders)
+
+
 def encode_fact(fact: RecordedFact) -> bytes:
-    return _encode(FACTS[type(fact)], fact)
+    return FACT_CODEC.encode(fact)
 
 
 def decode_fact(record: bytes) -> RecordedFact:
     """The fact; raises Unreadable."""
-    return _decode(record, _FACT)
+    return FACT_CODEC.decode(record)
 
 
 def encode_report(report: Report) -> bytes:
@@ -251,7 +281,7 @@ def _unpackers(kinds: Mapping[type[T], int]) -> Mapping[int, msgspec.msgpack.Dec
     return {code: msgspec.msgpack.Decoder(kind) for kind, code in kinds.items()}
 
 
-_FACT: Final[Mapping[int, msgspec.msgpack.Decoder[RecordedFact]]] = _unpackers(FACTS)
+FACT_CODEC: Final = FactCodec(SUBJECT_FACTS)
 _REPORT: Final[Mapping[int, msgspec.msgpack.Decoder[Report]]] = _unpackers(
     {kind: code for kind, code in REPORTS.items() if kind is not Output}
 )

@@ -1,7 +1,7 @@
 """What every Log promises. A backend's tests subclass this and say how one is made.
 
     class TestMyLog(LogContract):
-        def make(self) -> Log: ...
+        def make(self) -> Log: ...  # one that also reads and writes the facts of CODEC
 
 Every test runs on a fresh log, in virtual time unless the backend says otherwise: threads and
 files take time of their own.
@@ -18,6 +18,7 @@ from msgspec import structs
 from msgspec.structs import replace
 
 from airunner.log.log import Log
+from airunner.log.records import FactCodec
 from airunner.model.artifacts import Artifact
 from airunner.model.facts import (
     ArtifactKept,
@@ -30,7 +31,9 @@ from airunner.model.facts import (
     OutputDropped,
     Renewed,
     Reported,
+    SubjectFact,
     sequence_count,
+    subject_of,
 )
 from airunner.model.jobs import (
     Instant,
@@ -59,10 +62,12 @@ from airunner.model.reports import (
 from airunner.model.spec import JobSpec
 from airunner.model.steps import Step, StepStatus
 from airunner.store.engine import Engine, replayed
+from tests.store.test_engine import Paused, Pauses, Resumed
 from tests.store.walk import KEEP, Walk
 from tests.support.loop import VirtualLoop
 
 NOW = Instant(1_000)
+CODEC = FactCodec({Paused: 190, Resumed: 191})  # of kinds that no airunner writes
 ONE, TWO, THREE = JobId("one"), JobId("two"), JobId("three")
 DONE = Outcome(reason=Reason.EXITED, exit_code=0)
 
@@ -462,6 +467,33 @@ class LogContract:
         assert places == sorted(set(places))
         assert [event for event in got if event.job == THREE] == writer.visible(THREE)
         assert max(event.last for event in got if event.job == ONE) == 5
+
+    @on_its_loop
+    async def test_facts_about_other_subjects_are_replayed_in_their_place_and_no_watcher_sees_them(
+        self,
+    ) -> None:
+        log, pauses, again = self.make(), Pauses(), Pauses()
+        writer = Writer(log)
+        writer.engine = engine = Engine(machines={"queue": pauses})
+        await writer.run(ONE, output("a"), ends=False)
+        await writer.append(engine.record(pauses.pause("b", Instant(NOW + 9)), NOW))
+        await writer.run(TWO, output("b"))
+        await writer.append(engine.record([*pauses.pause("c", Instant(NOW + 99))], NOW))
+        await writer.append(engine.settle(Instant(NOW + 9)))
+        others = [event for event in writer.events if isinstance(event.fact, SubjectFact)]
+        assert [type(event.fact) for event in others] == [Paused, Paused, Resumed]
+        replay = await read(log)
+        assert [event for event in replay if isinstance(event.fact, SubjectFact)] == others
+        assert [event.place for event in replay] == sorted({event.place for event in replay})
+        twin = replayed(replay, machines={"queue": again})
+        assert (by_id(twin), again.paused) == (by_id(engine), pauses.paused)
+        assert twin.tail == engine.tail
+        assert await of_all(log) == [event for event in writer.events if sequence_count(event.fact)]
+        for event in others:
+            assert await read(log, JobId(subject_of(event.fact))) == []
+            left = [each for each in others if each.place > event.place]
+            rest = await read(log, None, event.place)
+            assert [each for each in rest if isinstance(each.fact, SubjectFact)] == left
 
     @on_its_loop
     async def test_a_log_knows_its_own_name_and_no_other(self) -> None:

@@ -14,10 +14,13 @@ import pytest
 
 from airunner.log.records import (
     FACTS,
+    FEATURE_LEVEL,
     JOB,
     OUTCOME,
     REPORTS,
     STEP_OUTPUT,
+    SUBJECT_FACTS,
+    FactCodec,
     RecordedFact,
     Unreadable,
     decode_fact,
@@ -62,6 +65,7 @@ from airunner.model.jobs import (
 from airunner.model.reports import Chunk, Output, OutputCut, Report, Stream
 from airunner.model.spec import JobSpec
 from tests.promises import holds, promise
+from tests.store.test_engine import Paused
 from tests.wire import samples
 
 ID = JobId("018f-job")
@@ -179,6 +183,28 @@ def test_an_output_that_is_cut_anywhere_is_unreadable(size: int) -> None:
     elif size < 30:
         with pytest.raises(Unreadable):
             decode_report(record[:size])
+
+
+def test_a_kind_of_fact_about_another_subject_is_a_number_and_a_class() -> None:
+    codec = FactCodec({Paused: 191})
+    fact = Paused("queue/builds", Instant(7))
+    record = codec.encode(fact)
+    assert record[:2] == bytes((1, 191))
+    assert msgspec.msgpack.decode(record[2:]) == {"subject": "queue/builds", "until": 7}
+    assert (codec.kind(fact), codec.decode(record)) == (191, fact)
+    assert codec.decode(encode_fact(Forgotten(ID))) == Forgotten(ID)
+    with pytest.raises(Unreadable, match="kind 191, which is not known here"):
+        decode_fact(record)
+    for number in (127, 192, FACTS[Forgotten]):
+        with pytest.raises(AssertionError):
+            FactCodec({Paused: number})
+
+
+def test_a_new_kind_of_record_raises_the_feature_level() -> None:
+    """An airunner of a lower level would take the new record for damage: it must refuse the log."""
+    of_level_1 = {*range(1, 11), *range(32, 52)}
+    kinds = {*FACTS.values(), *SUBJECT_FACTS.values(), *REPORTS.values(), STEP_OUTPUT}
+    assert (FEATURE_LEVEL, kinds) == (1, of_level_1)
 
 
 @pytest.mark.parametrize(

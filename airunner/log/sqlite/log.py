@@ -36,6 +36,7 @@ from typing import ParamSpec, Self, TypeVar
 import apsw
 
 from airunner.log.log import Fsync, LogDamaged, LogRefused
+from airunner.log.records import FACT_CODEC, FactCodec
 from airunner.log.sqlite import replay, schema
 from airunner.log.sqlite.damage import missing_events, reported_as_damage, reported_as_failure
 from airunner.log.sqlite.lock import FileLock
@@ -63,6 +64,7 @@ class SqliteLog:
         *,
         fsync: Fsync,
         vfs: str | None,
+        codec: FactCodec,
         names: Names,
         notes: tuple[str, ...],
     ) -> None:
@@ -71,9 +73,10 @@ class SqliteLog:
         self._names = names
         self.notes = notes  # what was found when it was opened, a sentence each
         self._vfs = vfs
+        self._codec = codec
         self._lock = lock
         self._recent = EventCache()
-        self._writer = Writer(path, connection, fsync)
+        self._writer = Writer(path, connection, fsync, codec)
         self._reader = Reader(path, vfs=vfs)
         self._writing = ThreadPoolExecutor(1, "log-writer")
         self._reading = ThreadPoolExecutor(1, "log-reader")
@@ -82,7 +85,14 @@ class SqliteLog:
         self._writing.submit(self._tidy_later)
 
     @classmethod
-    def open(cls, path: Path, *, fsync: Fsync = Fsync.FULL, vfs: str | None = None) -> Self:
+    def open(
+        cls,
+        path: Path,
+        *,
+        fsync: Fsync = Fsync.FULL,
+        vfs: str | None = None,
+        codec: FactCodec = FACT_CODEC,
+    ) -> Self:
         """The log in this file, which is made if it is not there; its folder is.
 
         Takes as long as the disk does. `vfs` is SQLite's name of another way to the disk; there
@@ -90,10 +100,10 @@ class SqliteLog:
         format or in use; LogDamaged; LogFailed.
         """
         with reported_as_failure(f"cannot open the log {path}"):
-            return cls._open(path, fsync, vfs)
+            return cls._open(path, fsync, vfs, codec)
 
     @classmethod
-    def _open(cls, path: Path, fsync: Fsync, vfs: str | None) -> Self:
+    def _open(cls, path: Path, fsync: Fsync, vfs: str | None, codec: FactCodec) -> Self:
         if not path.parent.is_dir():
             raise LogRefused(f"{path.parent} is not there: make the folder for the log first")
         if path.exists():
@@ -112,7 +122,14 @@ class SqliteLog:
                     if found.dropped:  # its frames would stand behind new ones, and look like them
                         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
                     return cls(
-                        path, connection, lock, fsync=fsync, vfs=vfs, names=names, notes=notes
+                        path,
+                        connection,
+                        lock,
+                        fsync=fsync,
+                        vfs=vfs,
+                        codec=codec,
+                        names=names,
+                        notes=notes,
                     )
             except BaseException:
                 connection.close()
@@ -136,7 +153,7 @@ class SqliteLog:
         self, id: JobId | None = None, after: int = 0, *, reported: bool = True
     ) -> AsyncGenerator[Event, None]:
         if id is None:
-            pages = replay.pages(self.path, after, vfs=self._vfs)
+            pages = replay.pages(self.path, after, vfs=self._vfs, codec=self._codec)
             try:
                 while events := await _on(self._reading, _next, pages):
                     for event in events:

@@ -18,7 +18,6 @@ from airunner.model.facts import (
     Forgotten,
     OutputDropped,
     Reported,
-    SubjectFact,
     sequence_count,
 )
 from airunner.model.jobs import JobId, Position
@@ -48,15 +47,14 @@ class EventCache:
             self._whole = Position(events[0].place - 1)
         for event in events:
             fact, self._tail = event.fact, event.place
-            assert not isinstance(fact, SubjectFact)  # no reader of the cache asks for them
             if isinstance(fact, OutputDropped | Forgotten):
                 if self._jobs.pop(fact.id, None):  # what is left of it, only the disk knows
                     self._whole = event.place
             elif sequence_count(fact):
                 size = _size(event)
-                run = self._jobs.get(fact.id)
+                run = self._jobs.get(event.job)
                 if run is None or run.events[-1].last + 1 != event.first:
-                    run = self._jobs[fact.id] = _Run()  # an append was not waited for
+                    run = self._jobs[event.job] = _Run()  # an append was not waited for
                 run.events.append(event)
                 self._order.append((event, size))
                 self._size += size

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import apsw
 
-from airunner.log.records import FACTS
+from airunner.log.records import FACT_CODEC, FACTS, FactCodec
 from airunner.log.sqlite.damage import reported_as_damage
 from airunner.log.sqlite.rows import FACT_COLUMNS, REPORT_COLUMNS, fact_event, report_event
 from airunner.log.sqlite.schema import connect
@@ -41,7 +41,9 @@ _SENT: Final = (
 )
 
 
-def pages(path: Path, after: int, *, vfs: str | None = None) -> Generator[list[Event], None, None]:
+def pages(
+    path: Path, after: int, *, vfs: str | None = None, codec: FactCodec = FACT_CODEC
+) -> Generator[list[Event], None, None]:
     """The events of a replay whose place is higher than `after`, some thousand at a time.
 
     Raises LogDamaged.
@@ -50,12 +52,12 @@ def pages(path: Path, after: int, *, vfs: str | None = None) -> Generator[list[E
     try:
         with reported_as_damage(path, "replaying it"):
             connection.execute("BEGIN")
-            yield from _pages(connection, after)
+            yield from _pages(connection, after, codec)
     finally:
         connection.close()
 
 
-def _pages(connection: apsw.Connection, after: int) -> Iterator[list[Event]]:
+def _pages(connection: apsw.Connection, after: int, codec: FactCodec) -> Iterator[list[Event]]:
     forgotten: set[str] = set()
     tallies: list[Event] = []
     # Any, here and below: apsw does not know which columns a query has.
@@ -69,7 +71,9 @@ def _pages(connection: apsw.Connection, after: int) -> Iterator[list[Event]]:
     rows: Any = connection.execute(_FACTS, (after or _LOWEST,))
     while some := list(islice(rows, PAGE_ROWS)):
         events = [
-            fact_event(row) for row in some if row[1] not in forgotten or row[2] == _FORGOTTEN
+            fact_event(row, codec)
+            for row in some
+            if row[1] not in forgotten or row[2] == _FORGOTTEN
         ]
         if tallies and events:
             due = []

@@ -13,15 +13,15 @@ from typing import Final, TypeAlias
 from zlib import crc32
 
 from airunner.log.records import (
-    FACTS,
+    FACT_CODEC,
     REPORTS,
+    SUBJECT_KINDS,
+    FactCodec,
     Unreadable,
-    decode_fact,
     decode_report,
-    encode_fact,
     encode_report,
 )
-from airunner.model.facts import Event, Reported, ReportTotals, SubjectFact
+from airunner.model.facts import Event, Reported, ReportTotals, subject_of
 from airunner.model.jobs import Instant, JobId, Position
 from airunner.model.jobs import Sequence as EventSequence
 from airunner.model.proof.seal import Link
@@ -47,24 +47,24 @@ class DamagedEvent(DamagedRow):
     def __init__(self, row: Sequence[object], why: str) -> None:
         self.place, self.job, self.last = row[0], row[1], row[4]
         self.why = why
-        super().__init__(
-            f"the event at place {self.place} (job {self.job}, up to sequence {self.last}) "
-            f"is damaged: {why}"
-        )
+        about = f"job {self.job}, up to sequence {self.last}"
+        if row[2] in SUBJECT_KINDS:
+            about = str(self.job)
+        super().__init__(f"the event at place {self.place} ({about}) is damaged: {why}")
 
 
-def fact_row(event: Event) -> FactRow:
+def fact_row(event: Event, codec: FactCodec = FACT_CODEC) -> FactRow:
     """The row of any fact but what was Reported."""
     fact = event.fact
-    assert not isinstance(fact, Reported | ReportTotals | SubjectFact)
+    assert not isinstance(fact, Reported | ReportTotals)
     row = (
         event.place,
-        fact.id,
-        FACTS[type(fact)],
+        subject_of(fact),
+        codec.kind(fact),
         event.at,
         event.last,
         event.link,
-        encode_fact(fact),
+        codec.encode(fact),
     )
     return (*row, _fact_crc(*row))
 
@@ -90,13 +90,13 @@ def report_row(event: Event) -> ReportRow:
     return (*row, _report_crc(*row))
 
 
-def fact_event(row: FactRow) -> Event:
+def fact_event(row: FactRow, codec: FactCodec = FACT_CODEC) -> Event:
     """The event of a row of facts; raises DamagedEvent."""
     place, job, kind, at, last, link, record, crc = row
     try:
         if _fact_crc(place, job, kind, at, last, link, record) != crc:
             raise DamagedEvent(row, _WRONG)
-        fact = decode_fact(record)
+        fact = codec.decode(record)
     except Unreadable as error:
         raise DamagedEvent(row, str(error)) from error
     except (StructError, AttributeError, TypeError) as error:

@@ -27,7 +27,7 @@ from typing import Final
 import apsw
 
 from airunner.log.log import Fsync, LogFull
-from airunner.log.records import FACTS
+from airunner.log.records import FACT_CODEC, FACTS, FactCodec
 from airunner.log.sqlite.damage import extended, reported_as_damage
 from airunner.log.sqlite.rows import (
     FACT_COLUMNS,
@@ -64,9 +64,12 @@ _ROOM_CODES: Final = (apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_SHMSIZE)
 class Writer:
     """The connection that writes; every call is on the one thread of whoever owns it."""
 
-    def __init__(self, path: Path, connection: apsw.Connection, fsync: Fsync) -> None:
+    def __init__(
+        self, path: Path, connection: apsw.Connection, fsync: Fsync, codec: FactCodec = FACT_CODEC
+    ) -> None:
         self._path = path
         self._connection = connection
+        self._codec = codec
         connection.execute(f"PRAGMA synchronous={fsync.value.upper()}")
         connection.set_wal_hook(self._committed)
         self._page_bytes: Final = _number(connection, "page_size")
@@ -95,7 +98,7 @@ class Writer:
         """Make events last, all or none. Raises LogFull, or what means that the server must stop."""
         if self._failure is not None:
             raise self._failure
-        batch = _Batch(events)
+        batch = _Batch(events, self._codec)
         try:
             with reported_as_damage(self._path, "appending to it"):
                 self._write(batch)
@@ -208,7 +211,7 @@ class Writer:
 class _Batch:
     """Events as what is to be written."""
 
-    def __init__(self, events: Sequence[Event]) -> None:
+    def __init__(self, events: Sequence[Event], codec: FactCodec) -> None:
         self.facts: list[FactRow] = []
         self.reports: list[ReportRow] = []
         self.renewed: dict[JobId, Position] = {}  # whose earlier renewals no replay needs any more
@@ -218,7 +221,7 @@ class _Batch:
             if isinstance(fact, Reported):
                 self.reports.append(report_row(event))
                 continue
-            self.facts.append(fact_row(event))
+            self.facts.append(fact_row(event, codec))
             if isinstance(fact, Renewed | Returned | Finished):
                 self.renewed[fact.id] = event.place
             elif isinstance(fact, OutputDropped | Forgotten):

@@ -20,9 +20,11 @@ from airunner.log.sqlite.rows import (
     report_row,
 )
 from airunner.log.sqlite.schema import checksum_vfs, connect, create, touch, use_wal
-from airunner.model.facts import ArtifactKept, Event, Reported
-from airunner.model.jobs import JobId
-from tests.log.log_contract import Writer, output
+from airunner.model.facts import ArtifactKept, Event, Reported, SubjectFact
+from airunner.model.jobs import Instant, JobId
+from airunner.store.engine import Engine
+from tests.log.log_contract import CODEC, NOW, Writer, output
+from tests.store.test_engine import Pauses
 from tests.store.walk import Walk
 
 JOBS = tuple(JobId(name) for name in ("one", "two", "three", "four", "five"))
@@ -49,7 +51,7 @@ def store(connection: apsw.Connection, event: Event) -> None:
     if isinstance(event.fact, Reported):
         insert(connection, "reports", REPORT_COLUMNS, report_row(event))
     else:
-        insert(connection, "facts", FACT_COLUMNS, fact_row(event))
+        insert(connection, "facts", FACT_COLUMNS, fact_row(event, CODEC))
 
 
 def insert(connection: apsw.Connection, table: str, columns: str, row: FactRow | ReportRow) -> None:
@@ -71,6 +73,17 @@ def run(writer: Writer, jobs: Iterable[JobId], *, size: int = 3_000) -> None:
             await writer.run(id, output("a" * size, "b"), output("c" * size))
 
     asyncio.run(each())
+
+
+def run_with_subjects(writer: Writer) -> list[Event]:
+    """Jobs, and in between facts about queues; these facts."""
+    pauses = Pauses()
+    writer.engine = engine = Engine(machines={"queue": pauses})
+    for number, id in enumerate(JOBS):
+        run(writer, [id])
+        facts = pauses.pause(f"q{number % 2}", Instant(NOW + 1 + number))
+        asyncio.run(writer.append(engine.record(facts, NOW)))
+    return [event for event in writer.events if isinstance(event.fact, SubjectFact)]
 
 
 def age(path: Path) -> None:

@@ -24,6 +24,7 @@ from airunner.model.limits import KIB, MIB, WAL_BYTES_MAX
 from airunner.model.reports import Chunk, Output, OutputCut, ProcessStarted, Stream
 from airunner.store.engine import replayed
 from tests.log.log_contract import (
+    CODEC,
     NOW,
     ONE,
     TWO,
@@ -50,7 +51,7 @@ class TestSqliteLog(LogContract):
         self.logs: list[SqliteLog] = []
 
     def make(self) -> Log:
-        self.logs.append(log := SqliteLog.open(self.folder / f"{len(self.logs)}.db"))
+        self.logs.append(log := SqliteLog.open(self.folder / f"{len(self.logs)}.db", codec=CODEC))
         return log
 
     async def end(self) -> None:

@@ -17,10 +17,11 @@ from typing import Final
 
 import apsw
 
+from airunner.log.records import FACT_CODEC, FactCodec
 from airunner.log.sqlite.damage import is_damage, reported_as_failure
 from airunner.log.sqlite.names import NAMED_FORMAT, read_names
 from airunner.log.sqlite.repair.artifacts import stored_artifacts, wrong
-from airunner.log.sqlite.repair.history import events, history_of, jobs
+from airunner.log.sqlite.repair.history import events, history_of, jobs, subject_events
 from airunner.log.sqlite.rows import DamagedEvent, DamagedRow
 from airunner.log.sqlite.schema import Version, check_version, read_version
 from airunner.log.sqlite.snapshot import snapshot
@@ -44,7 +45,7 @@ class Checked:
 
 
 @reported_as_failure()
-def check(path: Path, tell: Callable[[str], None]) -> Checked:
+def check(path: Path, tell: Callable[[str], None], codec: FactCodec = FACT_CODEC) -> Checked:
     """Read all of the log at `path`, and tell each finding as it comes.
 
     Raises LogRefused if there is no log, LogDamaged if not even its beginning can be read, LogFailed.
@@ -54,7 +55,7 @@ def check(path: Path, tell: Callable[[str], None]) -> Checked:
         version = read_version(log.connection)
         check_version(path, version)
         seen.notes = _notes(log.scan)
-        for finding in _findings(path, log.connection, version, seen):
+        for finding in _findings(path, log.connection, version, codec, seen):
             seen.findings += 1
             tell(finding)
         if log.scan is not None and log.scan.damage:
@@ -70,7 +71,7 @@ def _notes(scan: Scan | None) -> tuple[str, ...]:
 
 
 def _findings(
-    path: Path, connection: apsw.Connection, version: Version, seen: Checked
+    path: Path, connection: apsw.Connection, version: Version, codec: FactCodec, seen: Checked
 ) -> Iterator[str]:
     yield from _pages(connection)
     try:
@@ -83,6 +84,10 @@ def _findings(
             yield f"place {place} has two events"
         for job in jobs(connection):
             yield from _job(connection, job, seen)
+        for event in subject_events(connection, codec):
+            seen.events += 1
+            if isinstance(event, DamagedEvent):
+                yield str(event)
         yield from _artifacts(path, connection, seen)
     except (apsw.Error, UnicodeDecodeError) as error:
         yield _unreadable("the rows cannot all be listed", error)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import apsw
 
-from airunner.log.records import FACTS
+from airunner.log.records import FACT_CODEC, FACTS, SUBJECT_KINDS, FactCodec
 from airunner.log.sqlite.rows import (
     FACT_COLUMNS,
     REPORT_COLUMNS,
@@ -41,10 +41,12 @@ _ORDER: Final = "WHERE job = ? ORDER BY last, place"
 _FACTS: Final = f"SELECT {FACT_COLUMNS} FROM facts {_ORDER}"  # noqa: S608  # our own words
 _REPORTS: Final = f"SELECT {REPORT_COLUMNS} FROM reports {_ORDER}"  # noqa: S608  # as above
 _HAS: Final = "SELECT count(*) FROM facts WHERE job = ? AND kind = ?"
+_OF_SUBJECTS: Final = f"kind BETWEEN {SUBJECT_KINDS[0]} AND {SUBJECT_KINDS[-1]}"
 _NEXT: Final = (
-    "SELECT min(job) FROM (SELECT min(job) AS job FROM facts WHERE job > ?1 "
+    f"SELECT min(job) FROM (SELECT min(job) AS job FROM facts WHERE job > ?1 AND NOT {_OF_SUBJECTS} "  # noqa: S608  # as above
     "UNION ALL SELECT min(job) FROM reports WHERE job > ?1)"
 )
+_SUBJECT_FACTS: Final = f"SELECT {FACT_COLUMNS} FROM facts WHERE {_OF_SUBJECTS} ORDER BY place"  # noqa: S608  # as above
 
 
 class History:
@@ -125,6 +127,21 @@ def events(connection: apsw.Connection, job: str) -> Generator[Event | DamagedEv
     for row in merge(facts, reports, key=_order):
         try:
             yield fact_event(row) if len(row) == _FACT_COLUMNS else report_event(row)
+        except DamagedEvent as damaged:
+            yield damaged
+
+
+def subject_events(
+    connection: apsw.Connection, codec: FactCodec = FACT_CODEC
+) -> Iterator[Event | DamagedEvent]:
+    """The facts about subjects other than jobs, in the order of the log; of a damaged row, how.
+
+    Nothing says whether one is missing: they have neither sequences nor a chain.
+    """
+    rows: Any = connection.execute(_SUBJECT_FACTS)  # Any: rows of that query
+    for row in rows:
+        try:
+            yield fact_event(row, codec)
         except DamagedEvent as damaged:
             yield damaged
 

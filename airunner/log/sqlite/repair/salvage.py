@@ -4,7 +4,8 @@ Every page that may hold rows is read for itself (pages.py, leaves.py), so a dam
 no more than what is on it; a row is believed if its own checksum fits. From the rows each job
 keeps its longest intact beginning: up to the first event that is missing or does not hold together
 with those before (history.py). A job whose Enqueued cannot be read is left out. So the new log is
-one that a server could have written, had it stopped sooner for some jobs than for others.
+one that a server could have written, had it stopped sooner for some jobs than for others. Of facts
+about other subjects every intact one is kept, because nothing tells whether one is missing.
 
 That is not the same as what was: a job that loses its end runs again. What was lost is told by
 name, as far as anything of it is left that has a name.
@@ -25,7 +26,7 @@ from typing import Any, Final
 import apsw
 
 from airunner.log.log import LogRefused
-from airunner.log.records import FACTS
+from airunner.log.records import FACT_CODEC, FACTS, FactCodec
 from airunner.log.sqlite.backup import new, remove
 from airunner.log.sqlite.damage import reported_as_failure
 from airunner.log.sqlite.lock import FileLock
@@ -93,7 +94,7 @@ class Salvaged:
 
 
 @reported_as_failure()
-def salvage(path: Path, out: Path, tell: Tell) -> Salvaged:
+def salvage(path: Path, out: Path, tell: Tell, codec: FactCodec = FACT_CODEC) -> Salvaged:
     """Write what can still be read of the log at `path` to a new one, telling what cannot.
 
     Nothing of the old log is changed, and no server may have it. Raises LogRefused if one has,
@@ -117,7 +118,7 @@ def salvage(path: Path, out: Path, tell: Tell) -> Salvaged:
         with closing(connect(part, write=True)) as connection:
             create(connection, checksums=checksum_vfs() is not None)
             connection.execute("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF")
-            _gather(connection, pages, done, tell)
+            _gather(connection, pages, codec, done, tell)
             for job in jobs(connection):
                 _keep(connection, job, done, tell)
             connection.execute(_TRIMS, _RETENTION)
@@ -153,11 +154,13 @@ def _number(page: Page, at: int) -> int:
     return int.from_bytes(page.data[at : at + 4], "big")
 
 
-def _gather(connection: apsw.Connection, pages: Pages, done: Salvaged, tell: Tell) -> None:
+def _gather(
+    connection: apsw.Connection, pages: Pages, codec: FactCodec, done: Salvaged, tell: Tell
+) -> None:
     """Put every row that can be believed into the new log, of several of a place the newest."""
     size = 0
     connection.execute("BEGIN")
-    for row in _rows(pages, done, tell):
+    for row in _rows(pages, codec, done, tell):
         connection.execute(_FACT if len(row) == FACT else _REPORT, row)
         record = row[-2]
         size += len(record) if isinstance(record, bytes) else 0
@@ -167,7 +170,7 @@ def _gather(connection: apsw.Connection, pages: Pages, done: Salvaged, tell: Tel
     connection.execute("COMMIT")
 
 
-def _rows(pages: Pages, done: Salvaged, tell: Tell) -> Iterator[Row]:
+def _rows(pages: Pages, codec: FactCodec, done: Salvaged, tell: Tell) -> Iterator[Row]:
     for number in pages.used():
         for page in pages.versions(number):
             if not page.sound:
@@ -176,7 +179,7 @@ def _rows(pages: Pages, done: Salvaged, tell: Tell) -> Iterator[Row]:
             if not is_leaf(page):
                 continue
             for row in rows(pages, page):
-                wrong = _wrong(row, page)
+                wrong = _wrong(row, page, codec)
                 if wrong is None and not isinstance(row, int):
                     yield row
                 elif wrong:
@@ -184,12 +187,12 @@ def _rows(pages: Pages, done: Salvaged, tell: Tell) -> Iterator[Row]:
                     tell(wrong)
 
 
-def _wrong(row: Any, page: Page) -> str | None:  # Any: a row that may be anything
+def _wrong(row: Any, page: Page, codec: FactCodec) -> str | None:  # Any: a row that may be anything
     """What is wrong with a row; "": not known to be one, None: nothing."""
     if isinstance(row, int):
         return f"the event at place {row} makes no sense" if page.sound else ""
     try:
-        fact_event(row) if len(row) == FACT else report_event(row)
+        fact_event(row, codec) if len(row) == FACT else report_event(row)
     except DamagedEvent as damaged:
         return str(damaged)
     return None

@@ -16,8 +16,17 @@ from airunner.log.sqlite.schema import PAGE_BYTES, connect
 from airunner.log.sqlite.wal import FRAME_HEADER_BYTES, HEADER_BYTES, wal_of
 from airunner.model.facts import Event, Finished, Reported
 from airunner.model.jobs import Position, Sequence
-from tests.log.log_contract import Writer, walked
-from tests.log.sqlite.sample_logs import JOBS, Rows, events_of, run, store, write, write_walk
+from tests.log.log_contract import CODEC, Writer, walked
+from tests.log.sqlite.sample_logs import (
+    JOBS,
+    Rows,
+    events_of,
+    run,
+    run_with_subjects,
+    store,
+    write,
+    write_walk,
+)
 from tests.promises import holds, promise
 
 
@@ -80,6 +89,26 @@ def test_output_that_was_dropped_and_jobs_that_are_forgotten_are_no_findings(pat
                 if isinstance(event.fact, Reported):
                     store(log.connection, event)
     assert not found(path)
+
+
+def test_facts_about_other_subjects_are_checked_row_by_row(path: Path) -> None:
+    with closing((log := Rows(path)).connection):
+        facts = run_with_subjects(writer := Writer(log))
+    findings = list[str]()
+    seen = check(path, findings.append, CODEC)
+    assert not findings
+    assert (seen.jobs, seen.events) == (5, len(writer.events))
+    edit(path, "UPDATE facts SET at = at + 1 WHERE place = ?", facts[2].place)
+    assert check(path, findings.append, CODEC).findings == 1
+    assert f"the event at place {facts[2].place} (queue/q0) is damaged: its check" in findings[0]
+
+
+def test_a_fact_of_a_kind_that_is_not_known_is_a_finding(path: Path) -> None:
+    with closing((log := Rows(path)).connection):
+        run_with_subjects(Writer(log))
+    findings = found(path)
+    assert len(findings) == 5
+    assert all("a record of kind 190, which is not known here" in each for each in findings)
 
 
 def drop(writer: Writer) -> None:

@@ -26,13 +26,14 @@ from airunner.model.facts import (
     Forgotten,
     Renewed,
     Reported,
+    SubjectFact,
     sequence_count,
 )
 from airunner.model.jobs import JobId
 from airunner.server.replay import replay
 from airunner.store.engine import Engine
-from tests.log.log_contract import Writer, output, read, walked
-from tests.log.sqlite.sample_logs import JOBS, Rows, run, write, write_walk
+from tests.log.log_contract import CODEC, Writer, output, read, walked
+from tests.log.sqlite.sample_logs import JOBS, Rows, run, run_with_subjects, write, write_walk
 from tests.promises import holds, promise
 
 
@@ -52,7 +53,10 @@ def saved(path: Path, out: Path) -> tuple[Salvaged, list[str]]:
 
 
 def contents(path: Path, ids: Sequence[JobId] = JOBS) -> dict[JobId, list[Event]]:
-    """What a server that starts on the log has of each job; it can settle and go on."""
+    """What a server that starts on the log has of each job; it can settle and go on.
+
+    What it then adds itself, the end of a job that waited too long, say, is in the log, and not here.
+    """
 
     async def reads() -> dict[JobId, list[Event]]:
         log = SqliteLog.open(path)
@@ -60,8 +64,9 @@ def contents(path: Path, ids: Sequence[JobId] = JOBS) -> dict[JobId, list[Event]
             engine = Engine()
             await replay(log, engine)
             engine.check()
+            found = {id: await read(log, id) for id in ids}
             await log.append(engine.record(engine.queue.resume(engine.now), engine.now))
-            return {id: await read(log, id) for id in ids}
+            return found
         finally:
             await log.close()
 
@@ -244,6 +249,7 @@ def test_a_server_goes_on_with_what_random_damage_has_left(
     dice = random.Random(seed)
     write_walk(path, walk := walked(), trimmed=seed % 2 == 0)
     ids = sorted({event.job for event in walk.log})
+    contents(path, ids)  # adds what time alone has done by now
     before = contents(path, ids)
     damaged(path, *(dice.randrange(path.stat().st_size) for _ in range(seed // 2)))
     done, _ = saved(path, out := tmp_path / "out")
@@ -270,6 +276,26 @@ def test_a_job_comes_back_if_only_the_fact_that_it_was_forgotten_is_lost(
     assert (done.jobs, done.damaged_rows, done.lost) == (3, 1, True)
     assert len(told) == 1
     assert [event.last for event in contents(out)[JOBS[0]]] == [1, 2, 4, 5, 6]
+
+
+def test_every_intact_fact_about_another_subject_is_saved(path: Path, tmp_path: Path) -> None:
+    with closing((log := Rows(path)).connection):
+        facts = run_with_subjects(Writer(log))
+        change = "UPDATE facts SET crc = crc + 1 WHERE place = ?"
+        log.connection.execute(change, (facts[1].place,))
+    told = list[str]()
+    done = salvage(path, out := tmp_path / "out", told.append, CODEC)
+    assert (done.jobs, done.shortened, done.damaged_rows) == (5, 0, 1)
+    assert [f"place {facts[1].place} (queue/q1) is damaged" in each for each in told] == [True]
+    assert check(out, print, CODEC).findings == 0
+
+    async def saved_facts() -> list[Event]:
+        log = SqliteLog.open(out, codec=CODEC)
+        found = [each async for each in log.read() if isinstance(each.fact, SubjectFact)]
+        await log.close()
+        return found
+
+    assert asyncio.run(saved_facts()) == [each for each in facts if each != facts[1]]
 
 
 def marked(events: Sequence[Event]) -> list[tuple[int, int]]:
