@@ -15,6 +15,7 @@ Rules for a back end
 """
 
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
@@ -47,6 +48,16 @@ class Fsync(StrEnum):
 
     FULL = "full"  # once the disk has it: it outlives a power cut
     NORMAL = "normal"  # once the kernel has it: it outlives a kill of the server
+
+
+@dataclass(frozen=True, slots=True)
+class LogStatistics:
+    """Plain numbers for metrics. None: the back end does not have the number at low cost."""
+
+    newest: int  # the position of the newest event; 0: there is none
+    oldest: int | None = None  # the position of the oldest event; 0: there is none
+    events: int | None = None
+    size: int | None = None  # bytes on the disk
 
 
 class Log(Protocol):
@@ -99,4 +110,8 @@ class Log(Protocol):
 
         Raises LogDamaged, LogFailed.
         """
+        ...
+
+    async def statistics(self) -> LogStatistics:
+        """The numbers of this moment. Raises LogDamaged, LogFailed."""
         ...

@@ -19,6 +19,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from airunner.log.log import LogStatistics
 from airunner.model.facts import (
     Event,
     Forgotten,
@@ -99,6 +100,10 @@ class MemoryLog:
                 heappop(due)
             else:
                 heapreplace(due, (event.place, id))
+
+    async def statistics(self) -> LogStatistics:
+        subjects = chain(self._jobs.values(), self._others.values())
+        return LogStatistics(newest=self._tail, events=sum(map(len, subjects)))
 
     def _changed(self, place: Position) -> list[JobId]:
         """The jobs that have something new since then."""

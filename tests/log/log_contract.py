@@ -496,6 +496,19 @@ class LogContract:
             assert [each for each in rest if isinstance(each.fact, SubjectFact)] == left
 
     @on_its_loop
+    async def test_a_log_says_how_far_it_has_come(self) -> None:
+        writer = Writer(log := self.make())
+        assert (await log.statistics()).newest == 0
+        await writer.run(ONE, output("a"))
+        await writer.run(TWO, output("b"))
+        numbers = await log.statistics()
+        assert numbers.newest == writer.events[-1].place
+        assert numbers.oldest in (None, 1)
+        assert numbers.events in (None, len(writer.visible(ONE) + writer.visible(TWO)))
+        await writer.forget(ONE)
+        assert (await log.statistics()).newest == writer.events[-1].place
+
+    @on_its_loop
     async def test_a_log_knows_its_own_name_and_no_other(self) -> None:
         writer = Writer(log := self.make())
         await writer.run(ONE, output("a"))

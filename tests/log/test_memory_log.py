@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
-from airunner.log.log import Log
+from airunner.log.log import Log, LogStatistics
 from airunner.log.memory import MemoryLog
 from airunner.model.facts import Reported, sequence_count
 from airunner.model.jobs import JobId, TaskToken, digest
 from airunner.model.reports import OutputCut
-from tests.log.log_contract import NOW, ONE, LogContract, Writer, of_all, output, read
+from tests.log.log_contract import NOW, ONE, TWO, LogContract, Writer, of_all, output, read
 from tests.support.loop import virtually
 
 
@@ -72,6 +72,16 @@ async def test_whoever_reads_of_many_jobs_lets_others_go_on_and_is_told_of_one_m
         await writer.forget(JobId("job-7"))
         await writer.run(ONE)
     assert await reading == [event for event in before if event.job != JobId("job-7")]
+
+
+@virtually
+async def test_a_memory_log_counts_its_events() -> None:
+    writer = Writer(log := MemoryLog())
+    assert (await log.statistics()).events == 0
+    await writer.run(ONE, output("a"))
+    await writer.run(TWO, output("a"))
+    await writer.forget(ONE)
+    assert await log.statistics() == LogStatistics(newest=writer.events[-1].place, events=4)
 
 
 @virtually

@@ -12,9 +12,9 @@ from random import Random
 from msgspec.structs import replace
 
 from airunner.blobs.memory import MemoryBlobs
-from airunner.log.log import LogFull
+from airunner.log.log import LogFull, LogStatistics
 from airunner.log.memory import MemoryLog
-from airunner.log.records import decode_fact, decode_report, encode_fact, encode_report
+from airunner.log.records import FACT_CODEC, FactCodec, decode_report, encode_report
 from airunner.model.facts import (
     Event,
     Finished,
@@ -33,8 +33,9 @@ from airunner.model.reports import Output, OutputCut
 class Disk:
     """The state that survives a server: events, artifacts and faults of the disk."""
 
-    def __init__(self, dice: Random) -> None:
+    def __init__(self, dice: Random, codec: FactCodec = FACT_CODEC) -> None:
         self.dice = dice
+        self.codec = codec
         self.full = False
         self.low = False  # little space is left: the server refuses jobs and output
         self.broken = False  # the next append fails
@@ -49,7 +50,7 @@ class Disk:
         return self.slow * (short if self.dice.random() < 0.97 else self.dice.uniform(0.1, 0.8))
 
     async def keep(self, events: Sequence[Event]) -> None:
-        kept = [_through_bytes(event) for event in events]
+        kept = [_through_bytes(event, self.codec) for event in events]
         self.events += kept
         await self.jobs.append(kept)
 
@@ -114,6 +115,9 @@ class DiskLog:
             await self._unless_dead()
             yield event
 
+    async def statistics(self) -> LogStatistics:
+        return await self._disk.jobs.statistics()
+
     async def _unless_dead(self) -> None:
         if self._dead:
             await asyncio.Event().wait()
@@ -127,7 +131,11 @@ def condensed(events: Iterable[Event]) -> Sequence[Event]:
     tallied: dict[JobId, Event] = {}  # the totals of a job's reports
     attempts: dict[JobId, int] = {}  # the attempt of those reports
     for event in events:
-        fact, id = event.fact, event.job
+        fact = event.fact
+        if isinstance(fact, SubjectFact):
+            kept[event.place] = event
+            continue
+        id = event.job
         match fact:
             case Reported():
                 if id in tallied:
@@ -169,11 +177,11 @@ def _tally(before: Event | None, event: Event, fact: Reported, attempt: int) -> 
     return replace(event, fact=tally, first=EventSequence(event.last))
 
 
-def _through_bytes(event: Event) -> Event:
+def _through_bytes(event: Event, codec: FactCodec) -> Event:
     """The event after encoding and decoding, as a file returns it."""
     fact = event.fact
     if isinstance(fact, Reported):
         report = decode_report(encode_report(fact.report))
         return replace(event, fact=replace(fact, report=report))
-    assert not isinstance(fact, ReportTotals | SubjectFact)
-    return replace(event, fact=decode_fact(encode_fact(fact)))
+    assert not isinstance(fact, ReportTotals)
+    return replace(event, fact=codec.decode(codec.encode(fact)))

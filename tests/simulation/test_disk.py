@@ -5,14 +5,14 @@ from random import Random
 import pytest
 
 from airunner.log.log import Log, LogFull
-from tests.log.log_contract import ONE, LogContract, Writer, read
+from tests.log.log_contract import CODEC, ONE, LogContract, Writer, read
 from tests.simulation.disk import Disk, DiskLog
 from tests.support.loop import virtually
 
 
 class TestDiskLog(LogContract):
     def make(self) -> Log:
-        return DiskLog(Disk(Random(1)))
+        return DiskLog(Disk(Random(1), CODEC))
 
 
 @virtually

@@ -35,7 +35,7 @@ from typing import ParamSpec, Self, TypeVar
 
 import apsw
 
-from airunner.log.log import Fsync, LogDamaged, LogRefused
+from airunner.log.log import Fsync, LogDamaged, LogRefused, LogStatistics
 from airunner.log.records import FACT_CODEC, FactCodec
 from airunner.log.sqlite import replay, schema
 from airunner.log.sqlite.damage import missing_events, reported_as_damage, reported_as_failure
@@ -44,7 +44,7 @@ from airunner.log.sqlite.migrations import migrate
 from airunner.log.sqlite.names import Names, read_names
 from airunner.log.sqlite.reader import Reader
 from airunner.log.sqlite.recent import EventCache
-from airunner.log.sqlite.wal import scan
+from airunner.log.sqlite.wal import scan, wal_of
 from airunner.log.sqlite.writer import Writer
 from airunner.model.facts import Event
 from airunner.model.jobs import JobId, Position
@@ -187,6 +187,9 @@ class SqliteLog:
             for event in recent:
                 yield event
 
+    async def statistics(self) -> LogStatistics:
+        return await _on(self._reading, self._statistics)
+
     async def trimmed(self) -> None:
         """Return when there is no housekeeping left to do now."""
         while await _on(self._writing, lambda: self._writer.due):
@@ -201,6 +204,13 @@ class SqliteLog:
             self._writing.shutdown()
             self._reading.shutdown()
             self._lock.release()
+
+    # On the reader's thread
+
+    def _statistics(self) -> LogStatistics:
+        oldest, newest = self._reader.ends()
+        size = sum(each.stat().st_size for each in (self.path, wal_of(self.path)) if each.exists())
+        return LogStatistics(newest=newest, oldest=oldest, size=size)
 
     # On the writer's thread
 

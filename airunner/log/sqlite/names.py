@@ -41,6 +41,11 @@ NEWEST: Final = (
     "ifnull((SELECT max(place) FROM reports), 0))"
 )
 
+OLDEST: Final = (
+    "SELECT ifnull(min(place), 0) FROM (SELECT min(place) AS place FROM facts "
+    "UNION ALL SELECT min(place) FROM reports)"
+)
+
 _NAME_BYTES: Final = 8  # of randomness
 _NUMBERS: Final = Struct(">qq")
 

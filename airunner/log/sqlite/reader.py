@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from airunner.log.records import FACTS
 from airunner.log.sqlite.damage import reported_as_damage
+from airunner.log.sqlite.names import NEWEST, OLDEST
 from airunner.log.sqlite.rows import (
     FACT_COLUMNS,
     REPORT_COLUMNS,
@@ -93,6 +94,14 @@ class Reader:
         """
         with reported_as_damage(self._path, f"reading on from place {after + 1}"):
             return self._at_one_moment(lambda: self._page_of_all(after))
+
+    def ends(self) -> tuple[int, int]:
+        """The positions of the oldest and of the newest event; 0, 0: there is none."""
+        with reported_as_damage(self._path, "looking for its ends"):
+            oldest, newest = self._connection.execute(
+                f"SELECT ({OLDEST}), ({NEWEST})"
+            ).get  # our own words
+            return oldest, newest
 
     def close(self) -> None:
         self._connection.close()

@@ -655,6 +655,26 @@ def test_a_folder_that_is_not_there_is_not_made(path: Path) -> None:
         SqliteLog.open(path.parent / "none" / "jobs.db")
 
 
+def test_a_log_tells_its_size_and_its_ends(path: Path) -> None:
+    async def story(log: SqliteLog) -> None:
+        writer = Writer(log)
+        empty = await log.statistics()
+        assert (empty.oldest, empty.newest, empty.events) == (0, 0, None)
+        await writer.run(ONE, large(100 * KIB))
+        await writer.run(TWO, output("a"))
+        full = await log.statistics()
+        assert (full.oldest, full.newest) == (1, writer.events[-1].place)
+        assert (full.size or 0) > (empty.size or 0) + 100 * KIB
+        await writer.forget(ONE)
+        await writer.run(THREE)
+        await log.trimmed()
+        numbers = await log.statistics()
+        assert numbers.oldest == min(event.place for event in writer.events if event.job == TWO)
+        assert numbers.size == size_of(path) + size_of(wal_of(path))
+
+    opened(path, story)
+
+
 def test_a_log_has_one_server(path: Path) -> None:
     async def story(log: SqliteLog) -> None:
         with pytest.raises(LogInUse, match=str(os.getpid())):
