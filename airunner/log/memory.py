@@ -1,11 +1,11 @@
 """A log that lasts as long as its process.
 
-Each job has its own list of events, so that forgetting a job is forgetting a
-list. Renewals are not kept: no watcher sees them, and a replay gives every
-running lease its whole span again.
+Each job has a list of its events, so to forget a job is to drop a list. Renewals are not stored: no
+watcher sees them, and a replay gives every running lease its whole span again. Facts about other
+subjects have lists of their own, which only a replay reads.
 
-The job to which something was appended last is the last of all. So whoever reads of all jobs
-looks at those alone that have something new, however many there are.
+The dictionary keeps jobs in the order of their last append. So a reader of all jobs looks only at the
+jobs with new events, however many jobs there are.
 """
 
 import asyncio
@@ -32,17 +32,17 @@ from airunner.model.facts import (
 from airunner.model.jobs import JobId, Position
 from airunner.model.reports import Output, OutputCut, count_sequences
 
-_JOBS_AT_ONCE: Final = 1_000  # that are looked into before others have their turn
+_JOBS_AT_ONCE: Final = 1_000  # jobs that a reader looks at before other tasks may run
 
 
 class MemoryLog:
-    """Holds what retention lets it: the facts that bound it come in with the rest."""
+    """Events in memory, bounded by retention, whose facts are appended like all others."""
 
     def __init__(self) -> None:
         self.name = token_hex(8)
         self._jobs: dict[JobId, list[Event]] = {}
         self._others: dict[str, list[Event]] = {}  # of each subject that is no job
-        self._tail = Position(0)  # of what was appended last
+        self._tail = Position(0)  # of the newest event
 
     def knows(self, name: str, position: Position) -> bool:
         del position
@@ -82,16 +82,18 @@ class MemoryLog:
             at += 1
 
     async def read_all(self, place: Position) -> AsyncGenerator[Event, None]:
-        tail, due = self._tail, list[tuple[Position, JobId]]()  # the next of each job
+        tail, due = self._tail, list[tuple[Position, JobId]]()  # the next event of each job
         for number, id in enumerate(self._changed(place), 1):
             if (event := _next(self._jobs.get(id, []), place)) and event.place <= tail:
                 due.append((event.place, id))
             if not number % _JOBS_AT_ONCE:
-                await asyncio.sleep(0)  # a reader from long ago holds nobody up
+                await asyncio.sleep(
+                    0
+                )  # other tasks run, also while a reader from long ago catches up
         heapify(due)
         while due:
             at, id = due[0]
-            # Of what is left by now: retention may have come while the event before was read.
+            # The job is looked up anew: retention may have removed it during the last yield.
             if (event := _next(self._jobs.get(id, []), Position(at - 1))) and event.place == at:
                 if sequence_count(event.fact):
                     yield event
@@ -106,19 +108,19 @@ class MemoryLog:
         return LogStatistics(newest=self._tail, events=sum(map(len, subjects)))
 
     def _changed(self, place: Position) -> list[JobId]:
-        """The jobs that have something new since then."""
+        """The jobs that have an event after a position."""
         newest = reversed(self._jobs.items())
         return [id for id, _ in takewhile(lambda job: job[1][-1].place > place, newest)]
 
 
 def _next(events: Sequence[Event], place: Position) -> Event | None:
-    """The first event after a place, if there is one."""
+    """The first event after a position; None: there is none."""
     index = bisect_right(events, place, key=attrgetter("place"))
     return events[index] if index < len(events) else None
 
 
 def _add(events: list[Event], event: Event) -> None:
-    """Append the event; a cut that follows a cut becomes part of it, at the place of the later."""
+    """Appends an event. A cut that follows a cut is merged into it, at the later position."""
     if events and isinstance(event.fact, Reported):
         last = events[-1]
         if isinstance(last.fact, Reported) and (joined := _joined(last.fact, event.fact)):
@@ -136,7 +138,7 @@ def _joined(one: Reported, other: Reported) -> Reported | None:
 
 
 def _without_output(events: list[Event]) -> list[Event]:
-    """The events with a mark in the place of every run of output."""
+    """The events, with an OutputCut in the place of each run of output."""
     kept: list[Event] = []
     for event in events:
         fact = event.fact

@@ -1,27 +1,27 @@
-"""Facts and reports as bytes, for every file that outlives a process.
+"""The encoding of facts and reports as records, for every file that outlives a process.
 
 Rules
-- A record is a version byte, a kind byte and a body. A kind keeps its number for ever, and
-  means the same for ever.
-- A body is MessagePack: a map of the fields of the vocabulary's own class by their names,
-  without those that stand at their defaults. So a field that is added with a default changes
-  no old record, and a plain job is a short one. A field is never renamed, and a limit that
-  a JobSpec checks never falls: either would make old records unreadable.
+- A record is a version byte, a kind byte and a body. A kind keeps its number and its meaning for
+  ever.
+- A body is MessagePack: a map of the fields of the model's class by name, without the fields that have
+  their default value. So a new field with a default changes no old record, and the record of a plain
+  job is short. A field is never renamed, and a limit that JobSpec checks is never lowered: either would
+  make old records unreadable.
 - A fact about a subject other than a job has a kind from 128 to 191. A log stores it in the same table
   as facts about jobs, under its subject, so a new kind changes no table.
-- Output is raw: for each chunk its stream (1 byte), its time (8) and its size (4), and then
-  its bytes as they are.
-- What is not exactly one record raises Unreadable. Nothing is guessed.
+- Output is raw: for each chunk its stream (1 byte), its time (8), its size (4), and its bytes
+  unchanged.
+- Bytes that are not exactly one record raise Unreadable. Nothing is guessed.
 - A log has a feature level, which a new kind of record raises; so does a new field of an old kind, if
   a reader without it would take the record for something else. A server writes such records only to
   a log whose level says so, and a reader refuses a log of a higher level than its own.
 
 What was rejected
-- The wire contract's protobuf: its messages serve every client, change for other reasons than
-  a log, and say less than the facts do.
-- Positions instead of names: a quarter smaller, but a field could then only ever be added at
-  the end, and a record could not be read without the code that wrote it.
-- JSON: output would need base64, and it takes twice as long.
+- The wire contract's protobuf: its messages serve every client, change for other reasons than a log,
+  and contain less than the facts.
+- Arrays instead of maps: a quarter smaller, but a new field could only be added at the end, and a
+  record could not be read without the code that wrote it.
+- JSON: output would need base64, and encoding takes twice as long.
 """
 
 from collections.abc import Iterator, Mapping
@@ -129,11 +129,11 @@ _STREAMS: Final[Mapping[Stream, int]] = {Stream.STDOUT: 1, Stream.STDERR: 2}
 _STREAM: Final = {code: stream for stream, code in _STREAMS.items()}
 _OUTPUT: Final = bytes((VERSION, REPORTS[Output]))
 _STEP_OUTPUT: Final = bytes((VERSION, STEP_OUTPUT))
-_PLAIN: Final = frozenset({str, int, bool, bytes, dict, type(None)})  # packed as they are
+_PLAIN: Final = frozenset({str, int, bool, bytes, dict, type(None)})  # packed unchanged
 
 
 class Unreadable(Exception):
-    """The bytes are no record, or one of a later version; says which."""
+    """The bytes are no record, or a record of a later version; the message says which."""
 
 
 class FactCodec:
@@ -235,7 +235,7 @@ def _chunks(record: bytes, at: int) -> Iterator[Chunk]:
         at += size
 
 
-# Everything else
+# All other records
 
 _packer: Final = msgspec.msgpack.Encoder()
 
@@ -244,8 +244,8 @@ def _encode(kind: int, value: object) -> bytes:
     return bytes((VERSION, kind)) + _packer.encode(_map(value))
 
 
-def _map(value: Any) -> dict[str, object]:  # Any: one of the vocabulary's dataclasses
-    """The fields of a dataclass that are not at their defaults."""
+def _map(value: Any) -> dict[str, object]:  # Any: a dataclass or Struct of the model
+    """The fields of a value that differ from their defaults, by name."""
     return {
         name: field if type(field) in _PLAIN else _simple(field)
         for name, default in _fields(type(value))  # type: ignore[arg-type]  # mypy thinks that a class has no hash
@@ -254,7 +254,7 @@ def _map(value: Any) -> dict[str, object]:  # Any: one of the vocabulary's datac
 
 
 def _simple(value: object) -> object:
-    """What MessagePack can say of a value that it does not know."""
+    """The value in types that MessagePack has."""
     if isinstance(value, msgspec.Struct) or is_dataclass(value):
         return _map(value)
     if isinstance(value, tuple):
@@ -266,7 +266,7 @@ def _simple(value: object) -> object:
 
 @cache
 def _fields(kind: type) -> tuple[tuple[str, object], ...]:
-    """Each field with its default; that of one without is MISSING, which is no field's value."""
+    """Each field with its default; MISSING, which equals no value, if it has none."""
     known = msgspec.structs.fields(kind) if issubclass(kind, msgspec.Struct) else fields(kind)  # type: ignore[arg-type]  # a dataclass
     return tuple((each.name, _default(each)) for each in known)
 
@@ -290,7 +290,7 @@ _JOB: Final = _unpackers({Job: JOB})
 
 
 def _decode(record: bytes, known: Mapping[int, msgspec.msgpack.Decoder[T]]) -> T:
-    """The body as its kind says."""
+    """The value of a record whose kind is in the table of decoders. Raises Unreadable."""
     if len(record) < _HEAD:
         raise Unreadable(f"{len(record)} bytes, too few for a record")
     if record[0] != VERSION:

@@ -1,16 +1,17 @@
-"""A copy of a log, of one moment, while a server writes it.
+"""A consistent copy of a log, while a server writes the log.
 
-SQLite's backup copies the pages of one read transaction, some at a time, so that Ctrl-C is heard
-between them. The copy grows under another name beside the one that is asked for, is synced and
-then renamed: a file of that name is a whole copy. The artifacts that it names are copied behind it,
-and have their name before it does.
+SQLite's backup copies the pages of one read transaction, some at a time, so that Ctrl-C is noticed
+between them. The copy is written under a temporary name, synced and then renamed, so a file of the
+final name is a whole copy. Its artifacts are copied afterwards, and are renamed before the log is.
 
-The copy is made a file with page checksums before the first page comes. SQLite's extension gives
-a page its checksum when it is written to a database, not to a write-ahead log: without that, the
-pages that were only in the write-ahead log would come with checksums of what they were before.
+The copy becomes a file with page checksums before its first page is copied. SQLite's extension
+computes the checksum of a page when the page is written to a database, not to a write-ahead log. Else
+pages that were only in the write-ahead log would keep the checksums of their earlier versions.
 
-What was rejected: VACUUM INTO (it leaves such checksums behind, and it reads every row of every
-table to write them anew); copying the two files (they change between the two copies).
+The copy has a name of its own (names.py): the original goes on, and the copy may be served.
+
+What was rejected: VACUUM INTO (it keeps such wrong checksums, and reads every row of every table to
+write it anew); copying the two files (they change between the two copies).
 """
 
 import os
@@ -35,13 +36,12 @@ _STEP_PAGES: Final = 512  # 4 MiB of a log's pages
 
 @reported_as_failure()
 def backup(path: Path, out: Path, *, artifacts: bool = True, named: bool = True) -> Copied:
-    """Write the log at `path` as it is now to `out`, for its owner alone, with its artifacts.
+    """Copies the log at `path` and its artifacts to `out`, for its owner alone.
 
-    The copy gets a name of its own if `named` and if its format has names.
-
-    Returns what came of these: those that are not beside the log as they should be are left out,
-    and named. Raises LogRefused if there is no log, or if there is something at `out` already;
-    LogDamaged if the log is; LogFailed if the copy cannot be written. Then there is nothing at `out`.
+    With `named` the copy gets a name of its own, if its format has names. The result counts the copied
+    artifacts, and names each artifact that is missing or has the wrong size. Raises LogRefused if
+    there is no log, if a later airunner wrote it, or if `out` exists; LogDamaged; LogFailed if the copy
+    cannot be written. After an error nothing is at `out`.
     """
     new(path, out)
     folder = new_folder(out)
@@ -72,17 +72,17 @@ def backup(path: Path, out: Path, *, artifacts: bool = True, named: bool = True)
 
 
 def new(path: Path, out: Path) -> None:
-    """Raise LogRefused if something is at `out`, the log at `path` itself, say."""
+    """Raises LogRefused if `out` exists (it may be the log itself) or has no folder."""
     if out.exists() or out.is_symlink():
         same = path.exists() and out.exists() and out.samefile(path)
-        what = "is the log itself" if same else "is there already"
-        raise LogRefused(f"{out} {what}: name a file that does not exist")
+        why = "is the log itself" if same else "is there already"
+        raise LogRefused(f"{out} {why}: name a file that does not exist")
     if not out.parent.is_dir():
-        raise LogRefused(f"there is no folder {out.parent}: make it first")
+        raise LogRefused(f"there is no folder {out.parent}: create it first")
 
 
 def remove(part: Path) -> None:
-    """Remove an unfinished log, and the files that SQLite has beside it."""
+    """Removes an unfinished log and SQLite's files beside it."""
     for end in ("", "-journal", "-wal", "-shm"):
         part.with_name(f"{part.name}{end}").unlink(missing_ok=True)
 
@@ -91,7 +91,7 @@ def _copy(path: Path, source: apsw.Connection, part: Path) -> None:
     with closing(connect(part, write=True)) as first:
         first.reserve_bytes("main", source.reserve_bytes("main"))
         first.execute(f"PRAGMA page_size={source.pragma('page_size')}; CREATE TABLE none(x)")
-    with closing(connect(part, write=True)) as copy:  # has read that pages have checksums
+    with closing(connect(part, write=True)) as copy:  # it has read that pages have checksums
         copy.execute("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF")
         with reported_as_damage(path, "copying it"), copy.backup("main", source, "main") as pages:
             while not pages.done:
@@ -99,6 +99,6 @@ def _copy(path: Path, source: apsw.Connection, part: Path) -> None:
 
 
 def _name(part: Path) -> None:
-    """Give the copy a name of its own; the connection's end leaves one file."""
+    """Gives the copy a name of its own. The end of the connection leaves one file."""
     with closing(connect(part, write=True)) as copy, copy:
         give_name(copy)

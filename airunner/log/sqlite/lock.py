@@ -1,11 +1,11 @@
-"""One server to a log: an flock on a file beside it.
+"""One server for each log: an flock on a file beside the log.
 
-The lock ends with the process that holds it, however that ends, because the kernel keeps it; so
-there is no stale lock, and nobody ever has to remove one. The file stays: to remove it
-would let two servers lock two files of one name. It says who holds it, for whoever is refused.
+The kernel holds the lock and releases it when the process ends, however it ends. So no lock is stale
+and none is ever removed by hand. The file stays: if it were removed, two servers could lock two files
+of one name. It contains the pid of the holder, for the message to a server that is refused.
 
-What was rejected: SQLite's own locks (they are for a transaction, and two servers would take
-turns); a pid file alone (the pid of a dead server may be another process's by now).
+What was rejected: SQLite's own locks (each lasts for a transaction, so two servers would take turns);
+a pid file alone (another process may have the pid of a dead server).
 """
 
 import os
@@ -24,13 +24,12 @@ class LogInUse(LogRefused):
 
 
 class FileLock:
-    """The right to write to one log, for as long as this object is not released."""
+    """The exclusive right to write to one log, until release()."""
 
     def __init__(self, path: Path) -> None:
-        """Take the lock of the log at `path`; its folder exists.
+        """Takes the lock of the log at `path`, whose folder exists.
 
-        Raises LogInUse, which names the process that has it; OSError if the lock's file cannot
-        be opened.
+        Raises LogInUse, which names the holder, and OSError if the file of the lock cannot be opened.
         """
         self.path = path.with_name(f"{path.name}.lock")
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -38,21 +37,21 @@ class FileLock:
             holder = holder_of(self._file)
             os.close(self._file)
             raise LogInUse(
-                f"{path} is in use by {holder}: a log has one server; stop that one first, or give "
-                "this one a file of its own"
+                f"{path} is in use by {holder}: a log has one server; stop that server first, or use "
+                "another file"
             )
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
-        """Let the next server have it; once is enough."""
+        """Releases the lock. A second call has no effect."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
 
 
 def is_served(path: Path) -> bool:
-    """Whether a process holds the lock of the log at `path` now."""
+    """True if a process holds the lock of the log at `path` now."""
     with suppress(FileNotFoundError):
         file = os.open(path.with_name(f"{path.name}.lock"), os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -63,6 +62,6 @@ def is_served(path: Path) -> bool:
 
 
 def holder_of(file: int) -> str:
-    """Who has written their pid into a lock's open file."""
-    said = os.pread(file, _PID_BYTES_MAX, 0).decode(errors="replace").strip()
-    return f"process {said}" if said.isdecimal() else "another process"
+    """The process whose pid is in the open file of a lock, in words."""
+    pid = os.pread(file, _PID_BYTES_MAX, 0).decode(errors="replace").strip()
+    return f"process {pid}" if pid.isdecimal() else "another process"

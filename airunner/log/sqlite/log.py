@@ -1,30 +1,28 @@
-"""A log that outlives its process and its machine's power: one SQLite file.
+"""A log that outlives its process and a power cut: one SQLite file.
 
 Rules
-- append() returns when its transaction is durable, as far as Fsync says (writer.py).
-- One thread writes and one reads, each with a connection of its own, so the event loop never
-  waits for the disk, and readers and the writer never for each other. What readers see is what
-  was committed.
-- Batching is not done here: the server gathers what comes while an append is under way, so
-  under load many events share one fsync, and alone none waits for a timer.
-- Housekeeping goes on the writer's thread, a bounded piece at a time, behind whatever append is
-  waiting.
-- Nothing here holds a job's output in memory but a page for each reader and a window on the
-  newest events.
+- append() returns when its transaction is durable, to the degree that Fsync says (writer.py).
+- One thread writes and one reads, each with a connection of its own. So the event loop never waits for
+  the disk, and readers and the writer never wait for each other. Readers see committed events only.
+- The log does no batching: the server gathers events while an append is under way. So many events share
+  one fsync under load, and a single event waits for no timer.
+- Housekeeping runs on the writer's thread, a bounded piece at a time, behind every waiting append.
+- Memory holds no output except one page for each reader and a cache of the newest events.
 
 How it works
     schema.py   the file and its tables          records.py  facts and reports as bytes
     rows.py     events as rows                   writer.py   appends and housekeeping
-    reader.py   a job's pages, for watchers      trim.py     retention's work, in slices
-    replay.py   what a start needs               recent.py   the newest events, in memory
-    wal.py      what a crash has left            lock.py     one server for each file
+    reader.py   pages of events, for watchers    trim.py     deletions of retention, in slices
+    replay.py   the events of a start            recent.py   the newest events, in memory
+    wal.py      the state after a crash          lock.py     one server for each file
+    names.py    the names of the log             damage.py   errors of SQLite as errors of the log
 
 What was rejected
-- The standard library's sqlite3: it comes with whatever SQLite the system has, without page
-  checksums, and hides extended error codes, which tell a full disk from a broken one.
-- A file of our own with records one after another: simple to append, but it needs an index for
-  reading from a sequence, a way to give space back, and proofs for both, which SQLite has.
-- An async driver: a thread and a queue are ten lines, and their order is ours.
+- The standard library's sqlite3: it uses the SQLite of the system, without page checksums, and hides
+  the extended error codes that tell a full disk from a broken one.
+- A file format of our own with one record after another: appends are simple, but it needs an index for
+  reads from a sequence, space management, and proofs for both, which SQLite has.
+- An async driver: a thread and a queue are ten lines, and keep the order of calls.
 """
 
 import asyncio
@@ -54,7 +52,7 @@ T = TypeVar("T")
 
 
 class SqliteLog:
-    """The log in one file, which is this object's alone until close()."""
+    """The log in one file, which no other process may write until close()."""
 
     def __init__(
         self,
@@ -68,10 +66,10 @@ class SqliteLog:
         names: Names,
         notes: tuple[str, ...],
     ) -> None:
-        """Use open(): it finds out whether the file may be used."""
+        """For open(), which checks that the file may be used."""
         self.path = path
         self._names = names
-        self.notes = notes  # what was found when it was opened, a sentence each
+        self.notes = notes  # a sentence for each remarkable finding of open()
         self._vfs = vfs
         self._codec = codec
         self._lock = lock
@@ -80,7 +78,7 @@ class SqliteLog:
         self._reader = Reader(path, vfs=vfs)
         self._writing = ThreadPoolExecutor(1, "log-writer")
         self._reading = ThreadPoolExecutor(1, "log-reader")
-        self._tidying = False  # known to the writer's thread alone, as is the next
+        self._tidying = False  # of the writer's thread alone, as is the next
         self._closing = False
         self._writing.submit(self._tidy_later)
 
@@ -93,11 +91,11 @@ class SqliteLog:
         vfs: str | None = None,
         codec: FactCodec = FACT_CODEC,
     ) -> Self:
-        """The log in this file, which is made if it is not there; its folder is.
+        """Opens the log in this file, or creates it in a folder that exists.
 
-        Takes as long as the disk does. `vfs` is SQLite's name of another way to the disk; there
-        are no page checksums then. Raises LogRefused if the file is something else, of a later
-        format or in use; LogDamaged; LogFailed.
+        The call blocks for as long as the disk takes. `vfs` names another of SQLite's interfaces to the
+        disk, without page checksums; `codec` has the kinds of facts. Raises LogRefused if the file is
+        something else, of a later version or in use; LogDamaged; LogFailed.
         """
         with reported_as_failure(f"cannot open the log {path}"):
             return cls._open(path, fsync, vfs, codec)
@@ -107,7 +105,7 @@ class SqliteLog:
         if not path.parent.is_dir():
             raise LogRefused(f"{path.parent} is not there: make the folder for the log first")
         if path.exists():
-            schema.is_empty(path)  # refuses what is not ours, before anything is touched
+            schema.is_empty(path)  # refuses other files before it changes anything
         lock = FileLock(path)
         try:
             if not path.exists() or schema.is_empty(path):
@@ -119,7 +117,7 @@ class SqliteLog:
                 with reported_as_damage(path, "opening it"):
                     notes = found.notes + _prepare(path, connection)
                     names = read_names(connection)
-                    if found.dropped:  # its frames would stand behind new ones, and look like them
+                    if found.dropped:  # else its frames would follow new ones and look like these
                         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
                     return cls(
                         path,
@@ -158,7 +156,7 @@ class SqliteLog:
                 while events := await _on(self._reading, _next, pages):
                     for event in events:
                         yield event
-            finally:  # on that thread, which may be in the middle of a page
+            finally:  # on that thread, which may be reading a page
                 await _on(self._reading, pages.close)
             return
         more = True
@@ -191,12 +189,12 @@ class SqliteLog:
         return await _on(self._reading, self._statistics)
 
     async def trimmed(self) -> None:
-        """Return when there is no housekeeping left to do now."""
+        """Returns when no housekeeping is due."""
         while await _on(self._writing, lambda: self._writer.due):
             pass
 
     async def close(self) -> None:
-        """Finish the append that is under way, and leave one file. Nobody reads any more."""
+        """Finishes the append that is under way, and leaves one file. All reads have ended."""
         try:
             await _on(self._reading, self._reader.close)
             await _on(self._writing, self._end)
@@ -221,7 +219,7 @@ class SqliteLog:
             self._tidy_later()
 
     def _tidy_later(self) -> None:
-        """Let one piece of housekeeping wait in line, if there is one to do."""
+        """Queues one piece of housekeeping, if any is due."""
         if self._writer.due and not self._tidying and not self._closing:
             self._tidying = True
             self._writing.submit(self._tidy)
@@ -238,16 +236,16 @@ class SqliteLog:
 
 
 def _prepare(path: Path, connection: apsw.Connection) -> tuple[str, ...]:
-    """Make an old log one of today's format; what is worth saying."""
+    """Migrates an old log to today's format; a sentence for each remarkable finding."""
     notes = migrate(connection, path)
     schema.use_wal(connection)
     if not schema.has_page_checksums(connection):
-        notes += (f"{path} has no page checksums: only what is read can be found damaged",)
+        notes += (f"{path} has no page checksums: damage is found only in rows that are read",)
     return notes
 
 
 def _next(pages: Iterator[list[Event]]) -> list[Event]:
-    """The next page that has an event in it; an empty one if there is none."""
+    """The next page with an event; an empty list at the end."""
     return next((page for page in pages if page), [])
 
 

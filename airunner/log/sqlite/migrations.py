@@ -51,7 +51,7 @@ def migrate(
                 migrations[format - 1](connection)
                 connection.pragma("user_version", Version(format + 1, found.level).number)
         change = f"brought the log from format {found.format} to {today.format}"
-        notes.append(f"{change}; what it was is in {kept}")
+        notes.append(f"{change}; the log as it was before is {kept}")
     if found.level < today.level:
         connection.pragma("user_version", today.number)
         change = f"raised the log's feature level from {found.level} to {today.level}"

@@ -1,9 +1,9 @@
-"""What watchers see of a job, or of all jobs, read from disk a page at a time.
+"""Pages of the events that watchers of a job, or of all jobs, see, read from the disk.
 
-Each page is read in a transaction of its own, which is over before anybody looks at the page: a
-reader that holds one open would keep the write-ahead log from being reused, so a slow watcher
-would fill the disk. Nothing between two pages can be missed, because rows keep their sequences
-for ever: retention only puts a mark where output was.
+Each page is read in a transaction of its own, which ends before the page is used: an open transaction
+keeps SQLite from restarting the write-ahead log, so a slow watcher would fill the disk. No event
+between two pages can be missed, because rows keep their sequences for ever: retention only replaces
+output by OutputCuts.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -38,8 +38,8 @@ from airunner.model.facts import (
 from airunner.model.jobs import JobId, Position
 from airunner.model.limits import KIB
 
-PAGE_ROWS: Final = 256  # in one page, of either table
-PAGE_BYTES: Final = 512 * KIB  # of reports in one page, and what is left of the last one
+PAGE_ROWS: Final = 256  # in one page, of each table
+PAGE_BYTES: Final = 512 * KIB  # of reports in one page; the last report may exceed it
 
 _SEEN: Final = tuple(
     FACTS[kind] for kind in (Enqueued, Leased, Returned, CancelRequested, ArtifactKept, Finished)
@@ -62,37 +62,37 @@ _ALL_REPORTS: Final = (
     f"SELECT {REPORT_COLUMNS} FROM reports WHERE place > ? ORDER BY place LIMIT {PAGE_ROWS}"  # noqa: S608  # as above
 )
 _COLUMNS: Final = REPORT_COLUMNS.split(", ")
-_JOB: Final = _COLUMNS.index("job")  # of either table, as are place and last
+_JOB: Final = _COLUMNS.index("job")  # the same in both tables, as are place and last
 _RECORD: Final = _COLUMNS.index("record")
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     events: list[Event]
-    through: int | None  # the sequence or place up to which these are all; None: there is no more
+    through: int | None  # the sequence or position up to which the page is complete; None: the end
 
 
 class Reader:
-    """A connection for one thread."""
+    """A connection that reads, for one thread."""
 
     def __init__(self, path: Path, *, vfs: str | None = None) -> None:
         self._path = path
         self._connection = connect(path, vfs=vfs)
 
     def page(self, id: JobId, after: int, reported: bool = True) -> Page:
-        """The next events of a job, oldest first; at least one, if there is one.
+        """The next events of a job, oldest first; at least one, unless there are none.
 
-        Without `reported`, nothing that its worker Reported. Raises LogDamaged.
+        Without `reported` the page has no Reported. Raises LogDamaged.
         """
         with reported_as_damage(self._path, f"reading job {id} on from sequence {after + 1}"):
             return self._at_one_moment(lambda: self._page(id, after, reported=reported))
 
     def page_of_all(self, after: Position) -> Page:
-        """The next events of all jobs, by place, oldest first.
+        """The next events of all jobs, in the order of their positions.
 
         Raises LogDamaged.
         """
-        with reported_as_damage(self._path, f"reading on from place {after + 1}"):
+        with reported_as_damage(self._path, f"reading on from position {after + 1}"):
             return self._at_one_moment(lambda: self._page_of_all(after))
 
     def ends(self) -> tuple[int, int]:
@@ -129,11 +129,11 @@ class Reader:
         return _merged(facts, reports, cut=cut, gone=gone, order="place")
 
     def _gone(self, id: JobId) -> set[int]:
-        """The kinds of retention's facts that there are of a job."""
+        """The kinds of the retention facts about a job."""
         return {kind for (kind,) in self._all(_KINDS, id, FACTS[OutputDropped], FACTS[Forgotten])}
 
     def _reports(self, query: str, *values: str | int) -> tuple[list[ReportRow], bool]:
-        """The next rows of reports, and whether size has cut them off."""
+        """The next rows of reports, and true if PAGE_BYTES ended them."""
         found, size = [], 0
         rows: Any = self._connection.execute(query, values)  # Any: rows of reports
         for row in rows:
@@ -156,7 +156,7 @@ def _merged(
     gone: Mapping[str, set[int]],
     order: str,
 ) -> Page:
-    """Rows of both tables as a page in one order, as far as both were read."""
+    """The rows of both tables as one page, up to the point that both have reached."""
     column, key = _COLUMNS.index(order), attrgetter(order)
     there = {job for job, kinds in gone.items() if FACTS[Forgotten] not in kinds}
     dropped = {job for job in there if FACTS[OutputDropped] in gone[job]}

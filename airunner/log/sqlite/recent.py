@@ -1,9 +1,9 @@
-"""The newest events in memory, so that whoever keeps up is told without the disk.
+"""A cache of the newest events, so that a watcher without a backlog needs no disk.
 
-A window holds what was appended last, whatever the job, up to a size; what is oldest leaves
-first. For a job it answers with what the disk would say, or not at all: it knows nothing of
-a job that left it, and nothing before the first event that it holds. For all jobs together it
-knows nothing before the last gap in what it was given, or before retention took some of that.
+The cache holds the last appended events of all jobs, up to a size, and drops the oldest first. For a
+job it answers as the disk would, or not at all: it has no answer for a job of which it holds no event,
+nor before the first event that it holds. For all jobs together it has no answer before the last gap in
+the events that it was given, nor before the point at which retention removed some of them.
 """
 
 from bisect import bisect_right
@@ -24,37 +24,39 @@ from airunner.model.jobs import JobId, Position
 from airunner.model.limits import RECENT_BYTES_MAX
 from airunner.model.reports import Output, count_sequences
 
-PAGE_EVENTS: Final = 256  # in one answer
+PAGE_EVENTS: Final = 256  # events in one answer
 
-_EVENT_BYTES: Final = 1024  # what an event takes besides its output, about
+_EVENT_BYTES: Final = 1024  # memory of an event without its output, about
 _CHUNK_BYTES: Final = 256
 
 
 class EventCache:
-    """A window on the newest events that watchers see, at most `size_max` bytes of them."""
+    """The newest events that watchers see, at most `size_max` bytes."""
 
     def __init__(self, size_max: int = RECENT_BYTES_MAX) -> None:
         self._size_max = size_max
         self._size = 0
         self._order: deque[tuple[Event, int]] = deque()  # each with its size in bytes
-        self._tail = Position(0)  # of the newest that was appended
-        self._whole: Position | None = None  # after which all that watchers see of any job is in it
+        self._tail = Position(0)  # of the newest appended event
+        self._whole: Position | None = None  # the cache has every visible event after it
         self._jobs: dict[JobId, _Run] = {}
 
     def add(self, events: Sequence[Event]) -> None:
-        """Take in events that have been appended."""
+        """Adds events that have been appended."""
         if events and (self._whole is None or events[0].place != self._tail + 1):
             self._whole = Position(events[0].place - 1)
         for event in events:
             fact, self._tail = event.fact, event.place
             if isinstance(fact, OutputDropped | Forgotten):
-                if self._jobs.pop(fact.id, None):  # what is left of it, only the disk knows
+                if self._jobs.pop(fact.id, None):  # the disk has the rest of the job
                     self._whole = event.place
             elif sequence_count(fact):
                 size = _size(event)
                 run = self._jobs.get(event.job)
                 if run is None or run.events[-1].last + 1 != event.first:
-                    run = self._jobs[event.job] = _Run()  # an append was not waited for
+                    run = self._jobs[event.job] = (
+                        _Run()
+                    )  # the caller of an append did not wait for it
                 run.events.append(event)
                 self._order.append((event, size))
                 self._size += size
@@ -67,9 +69,9 @@ class EventCache:
                 del self._jobs[id]
 
     def since(self, id: JobId, after: int) -> Sequence[Event] | None:
-        """The next of the job's events whose last sequence is higher than `after`.
+        """The job's next events whose last sequence is higher than `after`.
 
-        None: the window does not reach back that far.
+        None: the cache does not reach back that far.
         """
         if (run := self._jobs.get(id)) is None or run.events[run.start].first > after + 1:
             return None
@@ -77,7 +79,7 @@ class EventCache:
         return run.events[at : at + PAGE_EVENTS]
 
     def since_place(self, place: Position) -> Sequence[Event] | None:
-        """The next events of all jobs whose place is higher; None: it does not reach back that far."""
+        """The next events of all jobs after a position. None: the cache does not reach back that far."""
         if self._whole is None or place < self._whole:
             return None
         newest = (event for event, _ in reversed(self._order))
@@ -86,7 +88,7 @@ class EventCache:
 
 
 class _Run:
-    """One job's events in the window: those from `start` on."""
+    """The cached events of one job, from index `start` on."""
 
     __slots__ = ("events", "start")
 
@@ -95,7 +97,7 @@ class _Run:
         self.start = 0
 
     def drop(self, place: Position) -> bool:
-        """Let go of the first event if it is the one at this place; True: it was the last."""
+        """Drops the first event if it has this position. True: no event is left."""
         if self.events[self.start].place != place:
             return False
         self.start += 1

@@ -1,11 +1,11 @@
-"""What a replay is told: the facts in order of place, and how far each open job's reports had come.
+"""The events of a replay: all facts in order, and the sums of the reports of each open job.
 
-A start must not take longer for more output, so no report is read but the newest of each job
-that has not ended: one Tallied stands at its place for all of them, and the sizes are summed in
-the index. Of a job that has ended, its seal says as much.
+More output must not make a start slower. So only the newest report of each job without an end is
+read; one ReportTotals at its position stands for all reports of the job, and their sizes are summed in
+the index. The seal of a job with an end has these sums.
 
-All of it is of one moment: a single read transaction, which lasts until the generator is closed.
-While it lasts the write-ahead log is not reused, so a replay is for the start of a server.
+One read transaction gives a consistent view and lasts until the generator is closed. Meanwhile SQLite
+cannot restart the write-ahead log, so a replay is meant for the start of a server.
 """
 
 from collections.abc import Generator, Iterator
@@ -26,7 +26,7 @@ from airunner.model.proof.seal import Link
 
 PAGE_ROWS: Final = 2_000
 
-_LOWEST: Final = -(1 << 63)  # of all rows: one whose place is damaged must be met, not passed by
+_LOWEST: Final = -(1 << 63)  # of all rowids, so that a row with a damaged position is read too
 
 _FINISHED, _FORGOTTEN, _LEASED = FACTS[Finished], FACTS[Forgotten], FACTS[Leased]
 _UNUSUAL: Final = (
@@ -44,7 +44,7 @@ _SENT: Final = (
 def pages(
     path: Path, after: int, *, vfs: str | None = None, codec: FactCodec = FACT_CODEC
 ) -> Generator[list[Event], None, None]:
-    """The events of a replay whose place is higher than `after`, some thousand at a time.
+    """The events of a replay whose position is higher than `after`, some thousand at a time.
 
     Raises LogDamaged.
     """
@@ -60,7 +60,7 @@ def pages(
 def _pages(connection: apsw.Connection, after: int, codec: FactCodec) -> Iterator[list[Event]]:
     forgotten: set[str] = set()
     tallies: list[Event] = []
-    # Any, here and below: apsw does not know which columns a query has.
+    # Any, here and below: apsw does not know the columns of a query.
     unusual: Any = connection.execute(_UNUSUAL, (_FORGOTTEN, _LEASED, _FINISHED))
     for job, gone in unusual:
         if gone:
@@ -86,7 +86,7 @@ def _pages(connection: apsw.Connection, after: int, codec: FactCodec) -> Iterato
 
 
 def _tally(connection: apsw.Connection, job: Any) -> Event | None:
-    """How far the job's reports had come, at the place of the newest; None: there are none."""
+    """The sums of the job's reports, at the position of the newest; None: it has no report."""
     row: Any = connection.execute(_NEWEST, (job,)).get
     if row is None:
         return None

@@ -1,9 +1,8 @@
-"""Events as rows of the two tables, and back.
+"""The conversion of events to rows of the tables `facts` and `reports`, and back.
 
-A row's checksum is the CRC-32 of its columns in one order of bytes: the numbers, big-endian, 8
-bytes each but the kind (2), the size of the job's id in bytes (2) and that of the link (2); then
-the id, the link and the record. So neither a value, nor its column, nor its row can change and
-still be believed.
+The checksum of a row is the CRC-32 of its columns as bytes: the numbers, big-endian, in 8 bytes each
+except the kind (2), the size of the subject in bytes (2) and the size of the link (2); then the
+subject, the link and the record. So a changed value, swapped columns and swapped rows are all found.
 """
 
 from collections.abc import Sequence
@@ -34,7 +33,7 @@ ReportRow: TypeAlias = tuple[int, str, int, int, int, int, int, int, int, bytes,
 
 _FACT: Final = Struct(">qqqHHH")
 _REPORT: Final = Struct(">qqqqqqqHHH")
-_WRONG: Final = "its checksum does not fit what is there"
+_WRONG: Final = "its checksum does not fit its columns"
 
 
 class DamagedRow(Exception):
@@ -50,11 +49,11 @@ class DamagedEvent(DamagedRow):
         about = f"job {self.job}, up to sequence {self.last}"
         if row[2] in SUBJECT_KINDS:
             about = str(self.job)
-        super().__init__(f"the event at place {self.place} ({about}) is damaged: {why}")
+        super().__init__(f"the event at position {self.place} ({about}) is damaged: {why}")
 
 
 def fact_row(event: Event, codec: FactCodec = FACT_CODEC) -> FactRow:
-    """The row of any fact but what was Reported."""
+    """The row of any fact except Reported."""
     fact = event.fact
     assert not isinstance(fact, Reported | ReportTotals)
     row = (
@@ -70,7 +69,7 @@ def fact_row(event: Event, codec: FactCodec = FACT_CODEC) -> FactRow:
 
 
 def report_row(event: Event) -> ReportRow:
-    """The row of what was Reported."""
+    """The row of a Reported."""
     fact = event.fact
     assert isinstance(fact, Reported)
     report = fact.report
@@ -105,7 +104,7 @@ def fact_event(row: FactRow, codec: FactCodec = FACT_CODEC) -> Event:
 
 
 def report_event(row: ReportRow, *, dropped: bool = False) -> Event:
-    """The event of a row of reports, with a mark in the place of output that was dropped.
+    """The event of a row of reports, with an OutputCut in the place of output that was dropped.
 
     Raises DamagedEvent.
     """

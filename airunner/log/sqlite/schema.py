@@ -1,29 +1,30 @@
 """The file of a durable log: one SQLite database with four tables.
 
 Rules
-- `facts` has a row for each fact of a job's life and of retention, `reports` one for each
-  Reported, and `trims` the place of each retention fact whose work is not done yet.
-- Both tables of events share one order of places. A row is written once; only retention
-  changes one, and only from output to a mark in its place (trim.py).
-- `crc` covers every other column of its row (rows.py) and is checked whenever the row is read.
-- Every page carries a checksum of its own where SQLite's extension for that is there, in 8
-  bytes at its end. A file that was made with them is never written without them.
-- `names` has the names of the log (names.py).
+- `facts` has a row for each fact except Reported, `reports` a row for each Reported, `trims` the
+  position of each retention fact whose work is not finished, and `names` the names of the log
+  (names.py). The column `job` of a fact about another subject has that subject.
+- `facts` and `reports` share one order of positions (the column `place`). A row is written once; only
+  retention changes a row, and only from output to an OutputCut (trim.py).
+- `crc` covers every other column of its row (rows.py) and is checked at each read of the row.
+- Every page has a checksum in its last 8 bytes, if SQLite's extension for page checksums is available.
+  A file that was created with page checksums is never written without them.
 - application_id says that the file is a log of airunner. user_version has two numbers: its low 16
   bits are the format of the tables, and the others the feature level less 1 (records.py). Page 1
   has both, so every reader checks them before anything else, a salvage without SQLite too.
 
-Why two tables, and not one with a partial index: a replay reads facts in order of place. In
-one table these lie between pages of output, and each would be a seek; here they are next to
-each other, and ten GiB of output cost a start nothing. A watcher merges two short ranges.
+Why two tables, and not one with a partial index: a replay reads facts in the order of their positions.
+In one table, pages of output would lie between them and each fact would cost a seek. In a table of
+their own facts are neighbours, and ten GiB of output do not slow a start down. A watcher merges two
+short ranges.
 
-Why pages of 8 KiB: a commit of one small fact writes 4 or 5 pages to the write-ahead log, so
-small pages are good; a report of 64 KiB takes a chain of pages, so large ones are. From 4 to 8
-KiB output gained more than half, and from 8 to 32 a fifth, while each doubling doubles what a
-small commit writes.
+Why pages of 8 KiB: a commit of one small fact writes 4 or 5 pages to the write-ahead log, which favours
+small pages; a report of 64 KiB takes a chain of pages, which favours large pages. From 4 to 8 KiB the
+throughput of output rose by more than half, from 8 to 32 by a fifth, and each doubling doubles the
+bytes of a small commit.
 
-Small columns come before the record, and the index of reports has the sizes, so that a tally
-of a job reads no output.
+Small columns come before the record, and the index of reports has the sizes, so the sums of a job's
+output are computed without reading output.
 """
 
 import os
@@ -43,9 +44,9 @@ APPLICATION_ID: Final = 0x61697272  # "airr"
 FORMAT: Final = 2  # of the tables
 PAGE_BYTES: Final = 8 * KIB
 CHECKSUM_BYTES: Final = 8  # reserved at the end of each page for its checksum
-BUSY_MILLIS: Final = 5_000  # how long to wait for another process, such as a backup
+BUSY_MILLIS: Final = 5_000  # time limit of a wait for another process, such as a backup
 
-_CHECKSUMS: Final = "cksmvfs"  # the name under which SQLite's extension offers page checksums
+_CHECKSUMS: Final = "cksmvfs"  # the VFS of SQLite's extension for page checksums
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER_BYTES: Final = 100
 _TABLES: Final = """
@@ -97,7 +98,7 @@ class Version(NamedTuple):
 
 
 def checksum_vfs() -> str | None:
-    """The name of the VFS that keeps page checksums; None: this platform's apsw has none."""
+    """The name of the VFS that maintains page checksums; None: apsw on this platform has no such VFS."""
     if _CHECKSUMS not in apsw.vfs_names():
         memory = apsw.Connection(":memory:")
         try:
@@ -110,9 +111,9 @@ def checksum_vfs() -> str | None:
 
 
 def is_empty(path: Path) -> bool:
-    """Whether the file is there and a log may be made in it.
+    """True if the file is empty, so that a log may be created in it; False if it is a log.
 
-    False: it is a log. Raises LogRefused if it is neither, or FileNotFoundError.
+    Raises LogRefused if it is something else, and FileNotFoundError.
     """
     with path.open("rb") as file:
         header = file.read(_HEADER_BYTES)
@@ -133,8 +134,8 @@ def is_empty(path: Path) -> bool:
 def connect(path: Path, *, vfs: str | None = None, write: bool = False) -> apsw.Connection:
     """A connection to a file that exists, for one thread at a time.
 
-    `vfs` names another way to the disk than the usual one; such a connection neither makes nor
-    checks page checksums.
+    `vfs` names another of SQLite's interfaces to the disk; such a connection neither writes nor checks
+    page checksums.
     """
     flags = apsw.SQLITE_OPEN_READWRITE if write else apsw.SQLITE_OPEN_READONLY
     connection = apsw.Connection(str(path), flags=flags, vfs=vfs or checksum_vfs())
@@ -169,16 +170,16 @@ def check_version(path: Path, found: Version, known: Version | None = None) -> N
 
 
 def make(path: Path, *, vfs: str | None = None) -> None:
-    """Make a log of a file that is not there, or is empty; all of it, or nothing.
+    """Creates a log in a file that does not exist or is empty, all or nothing.
 
-    It is made under another name, synced, and only then given its own: so whoever finds a file of
-    this name finds a whole log, whenever the power went. What an interrupted make() has left is
-    removed. Raises LogRefused if what is beside it belongs to a log that was there before.
+    The log is created under another name, synced and then renamed, so a file of this name is a whole
+    log even after a power cut. Files of an interrupted make() are removed. Raises LogRefused if files
+    beside it belong to a log that was there before.
     """
     for name in _beside(path):
         if name.is_file() and name.stat().st_size:
             raise LogRefused(
-                f"{name} belongs to a log that was at {path} and is gone: bring that back, or move "
+                f"{name} belongs to a log that was at {path} and is gone: restore that log, or move "
                 "this file away"
             )
     new = path.with_name(f"{path.name}.new")
@@ -196,7 +197,7 @@ def make(path: Path, *, vfs: str | None = None) -> None:
 
 
 def create(connection: apsw.Connection, *, checksums: bool = True) -> None:
-    """Make an empty file a log; the connection may write. use_wal() comes next."""
+    """Creates the tables of a log in an empty file; the connection may write. use_wal() comes next."""
     if checksums:
         connection.reserve_bytes("main", CHECKSUM_BYTES)
     connection.execute(f"PRAGMA page_size={PAGE_BYTES}; PRAGMA auto_vacuum=INCREMENTAL")
@@ -209,12 +210,12 @@ def create(connection: apsw.Connection, *, checksums: bool = True) -> None:
 
 
 def use_wal(connection: apsw.Connection) -> None:
-    """Have the log's write-ahead log, from now on and for every connection."""
+    """Switches the file to a write-ahead log, for every connection from now on."""
     connection.execute("PRAGMA journal_mode=WAL")
 
 
 def touch(path: Path) -> None:
-    """Make sure that the file is there, for its owner alone, and synced; its folder must exist."""
+    """Creates the file if needed, for its owner alone, and syncs it and its folder, which must exist."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.fchmod(descriptor, 0o600)
@@ -225,5 +226,5 @@ def touch(path: Path) -> None:
 
 
 def _beside(path: Path) -> tuple[Path, Path]:
-    """What SQLite keeps beside a database and would believe."""
+    """The files beside a database that SQLite would read as parts of it."""
     return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-journal")

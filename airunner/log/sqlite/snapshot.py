@@ -1,10 +1,10 @@
-"""A log as it is at one moment, read beside the server that writes it or without one.
+"""A consistent view of a log, with or without a server that writes it.
 
-One read transaction holds the moment. While it is open SQLite cannot begin its write-ahead log
-anew, which therefore grows by what is appended meanwhile; nobody waits for anybody.
+One read transaction is the view. While it is open, SQLite cannot restart its write-ahead log, which
+grows by the events that are appended meanwhile; neither side waits for the other.
 
-When no server has the log, its write-ahead log is surveyed first, as at a server's start:
-SQLite would drop what follows a damaged frame without a word. A server has done that already.
+If no server has the log open, its write-ahead log is surveyed first, as at the start of a server:
+SQLite would silently drop every frame behind a damaged one. A running server has done that already.
 """
 
 from collections.abc import Iterator
@@ -29,9 +29,9 @@ class Snapshot:
 
 @contextmanager
 def snapshot(path: Path) -> Iterator[Snapshot]:
-    """The log at `path`; nothing of it is changed.
+    """A view of the log at `path`, which stays unchanged.
 
-    Raises LogRefused if there is none, LogDamaged if not even its beginning can be read.
+    Raises LogRefused if there is no log, LogDamaged if its first page cannot be read.
     """
     require_log(path)
     with ExitStack() as opened:
@@ -47,7 +47,7 @@ def snapshot(path: Path) -> Iterator[Snapshot]:
 
 
 def require_log(path: Path) -> None:
-    """Raise LogRefused unless there is a log at the path."""
+    """Raises LogRefused unless there is a log at the path."""
     if not path.is_file():
         raise LogRefused(f"there is no log at {path}")
     if is_empty(path):

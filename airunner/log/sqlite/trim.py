@@ -1,20 +1,20 @@
-"""Retention's work on the rows, a slice at a time.
+"""The deletion of rows that retention has removed, in slices.
 
-That output was dropped, or a job forgotten, is so from the moment that the fact is in the log:
-readers look for it. What is left is to give the space back, and that may take long; so it is
-cut into slices, each a transaction of its own that rewrites or deletes no more than a bounded
-number of rows and bytes, and appends go in between.
+Output is dropped, or a job forgotten, as soon as the fact is in the log, because readers look for that
+fact. The remaining work is to free the space, which may take long. So it is done in slices: each is a
+transaction that rewrites or deletes a bounded number of rows and bytes, and appends run in between.
 
-What there is to do stands in the table `trims`, by the place of the fact that asks for it: the
-row comes with the fact and goes with the last slice. So a crash at any point loses no work.
+The table `trims` lists the pending work, by the position of the fact that causes it. The row is
+inserted with the fact and deleted with the last slice, so a crash at any point loses no work.
 
-    OutputDropped   each row of output becomes a mark with the same sequences and size. A row
-                    that is damaged stays as it is, so that it is not whitewashed
-    Forgotten       the reports go, then the facts, and at last the fact itself: but not while it
-                    is the newest of the log, because the highest place must stay known
+    OutputDropped   each row of output becomes an OutputCut with the same sequences and size. A
+                    damaged row stays unchanged, so no valid checksum covers the damage up
+    Forgotten       the reports are deleted, then the facts, and last the Forgotten itself. It stays
+                    while it is the newest event of the log, because the highest position must stay
+                    known
 
-Marks keep one row each though they could be joined: a reader may be in the middle of them, and
-what was read from a sequence once is read from there again.
+OutputCuts stay one row each although they could be merged: a reader may be between two of them, and a
+read that is repeated from a sequence gives the same events.
 """
 
 from collections import deque
@@ -47,35 +47,35 @@ _REPLACE: Final = f"REPLACE INTO reports({REPORT_COLUMNS}) VALUES ({', '.join('?
 _REPORTS: Final = f"SELECT place, size FROM reports WHERE job = ? ORDER BY last LIMIT {TRIM_ROWS}"  # noqa: S608  # as above
 _OTHERS: Final = f"SELECT place FROM facts WHERE job = ? AND kind != {_FORGOTTEN}"  # noqa: S608  # as above
 
-Task = tuple[int, str, int]  # place, job and kind of the fact that asks for it
+Task = tuple[int, str, int]  # position, job and kind of the fact that causes the work
 
 
 class Trim:
-    """What retention has yet to do, on the writer's connection and thread."""
+    """The pending work of retention, on the writer's connection and thread."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         rows: Any = connection.execute(_WORK)  # Any: tasks
         self._work: deque[Task] = deque(rows)
-        self._at = 0  # the sequence up to which the first task's output has been seen to
-        self._newest: Task | None = None  # all done but for the fact, the newest of the log
+        self._at = 0  # the sequence up to which the first task is done
+        self._newest: Task | None = None  # done, except for the fact, which is the newest event
 
     @property
     def pending(self) -> bool:
-        """Whether there is something to do now."""
+        """True if there is work to do now."""
         return bool(self._work)
 
     def add(self, tasks: Iterable[Task]) -> None:
-        """More work, which the table has already; and the log has something newer in any case."""
+        """Adds work that the table already has. Any call means that the log has a newer event."""
         self._work.extend(tasks)
         if self._newest is not None:
             self._work.append(self._newest)
             self._newest = None
 
     def slice(self) -> None:
-        """Do a bounded part of the first task, in a transaction.
+        """Does a bounded part of the first task, in a transaction.
 
-        After an error the caller rolls back what SQLite itself has not.
+        After an error the caller rolls the transaction back, unless SQLite has done so.
         """
         place, job, kind = task = self._work[0]
         at: int | None = 0
@@ -90,7 +90,7 @@ class Trim:
             if done:
                 self._settle(place)
         self._connection.execute("COMMIT")
-        # Only now is it in the log, so only now is it true here.
+        # The transaction is durable, so the fields may follow it.
         self._at = at or 0
         if done:
             self._work.popleft()
@@ -98,7 +98,7 @@ class Trim:
             self._newest = task
 
     def _mark_some(self, job: str) -> int | None:
-        """Put marks in the place of some output; up to which sequence, None: there is no more."""
+        """Replaces some output by OutputCuts; the last sequence done, None: no output is left."""
         rows: Any = self._connection.execute(_OUTPUT, (job, self._at))  # Any: rows of reports
         marks, size, at = [], 0, None
         for row in rows:
@@ -112,7 +112,7 @@ class Trim:
         return at
 
     def _delete_some(self, job: str) -> bool:
-        """Delete some reports; False: there is none left."""
+        """Deletes some reports; False: none was left."""
         rows: Any = self._connection.execute(_REPORTS, (job,))  # Any: places and sizes
         places, size = [], 0
         for place, bytes_ in rows:
@@ -125,7 +125,7 @@ class Trim:
         return bool(places)
 
     def _finish(self, place: int, job: str) -> bool:
-        """Delete the facts of a job without reports; True: but for the newest of the log."""
+        """Deletes the facts of a job without reports; True: one stays, the newest event of the log."""
         others: Any = self._connection.execute(_OTHERS, (job,)).fetchall()  # Any: places
         for table in ("trims", "facts"):
             self._connection.executemany(f"DELETE FROM {table} WHERE place = ?", others)  # noqa: S608  # as above

@@ -1,8 +1,8 @@
-"""What a write-ahead log still holds, found before SQLite opens it.
+"""The survey of a write-ahead log before SQLite opens it: its frames, a torn tail, damage.
 
-SQLite reads a `-wal` file up to its first bad frame and drops the rest without a word. That is
-right for a torn tail, which nobody was told of, and wrong for a flipped bit with acknowledged
-transactions behind it. So the file is read here first, frame by frame, by SQLite's file format.
+SQLite reads a `-wal` file up to its first bad frame and silently drops the rest. That is right for a
+torn tail, whose transaction was never acknowledged, and wrong for a flipped bit with acknowledged
+transactions behind it. So this module reads the file first, frame by frame, by SQLite's file format.
 
 How it works
 ============
@@ -11,33 +11,33 @@ How it works
     frame    page, pages of the database if it commits else 0, salt, salt,
              checksum, checksum, and the page                                      24 bytes + page
 
-A checksum runs on from frame to frame. A frame is good while its salts are the header's and its
-checksum follows from the one before. Behind the first bad frame one is good if its salts are
-the header's and its checksum follows from the checksum that the frame before it stores, or that
-is computed for that frame; so one damaged frame hides no other.
+The checksum of each frame continues the checksum of the frame before. A frame is good if its salts are
+those of the header and its checksum continues the one before. Behind the first bad frame, a frame is
+good if its salts are those of the header and its checksum continues either the checksum that the
+frame before it stores or the checksum computed for that frame. So one damaged frame hides no other.
 
-    torn tail    no good frame stands in a later transaction than the first bad frame: SQLite had
-                 not answered for that transaction, which is dropped, and said
-    damage       one does. With synchronous=FULL a transaction is synced before the next is
-                 written, so no power cut can leave that
-    left-overs   frames of other salts behind the end are of an earlier round: nothing to say
+    torn tail    no good frame belongs to a later transaction than the first bad frame. SQLite had not
+                 acknowledged that transaction; it is dropped and reported
+    damage       a good frame does. With synchronous=FULL a transaction is synced before the next is
+                 written, so no power cut can cause this
+    left-overs   frames with other salts behind the end, of an earlier round: not reported
 
-The end of the transaction of a bad frame is the first commit that can be trusted from it on. It
-may be the bad frame's own: if its salts are right; if its checksum is; or if one flipped bit
-in the number of pages makes it so.
+The transaction of a bad frame ends at the first commit frame from there on that can be trusted. That
+may be the bad frame itself: if its salts are right, if its checksum is, or if flipping one bit of its
+number of pages makes the checksum right.
 
-A header that is damaged makes SQLite drop the whole file. Frames that follow each other behind
-it are damage too, unless the database has the newest of each page already: then they are of an
-earlier round, and nothing is lost.
+A damaged header makes SQLite drop the whole file. Frames behind it that continue each other are damage
+too, unless the database already has the newest version of each page: then they are of an earlier
+round, and nothing is lost.
 
-What cannot be told apart: in the last transaction, a flipped bit and a torn tail; both are
-dropped and said. A cut between two transactions is a shorter log, and not seen here at all. With
-synchronous=NORMAL transactions are not synced one by one, so a power cut may leave a hole that
-is reported as damage; only a kill of the process is then sure to leave a clean end.
+Limits: in the last transaction a flipped bit and a torn tail look alike; both are dropped and reported.
+A file cut between two transactions is a shorter log, which this module cannot detect. With
+synchronous=NORMAL transactions are not synced one by one, so a power cut may leave a hole, which is
+reported as damage; only a kill of the process leaves a clean end for sure.
 
-What was rejected: comparing what SQLite has recovered with the file (it has then checkpointed
-and overwritten what a salvage needs); one pass of a C extension (a log is some MiB, and a
-checksum of 64 bytes at a time takes Python less than a second for 64 MiB).
+What was rejected: comparing the file with SQLite's recovery (which has then checkpointed, and has
+overwritten data that a salvage needs); a C extension for the checksums (a log is some MiB, and Python,
+64 bytes at a time, takes less than a second for 64 MiB).
 """
 
 import struct
@@ -62,48 +62,48 @@ _DATABASE_HEADER_BYTES: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """The first bad frame that good ones of a later transaction follow."""
+    """The first bad frame that has good frames of a later transaction behind it."""
 
     frame: int  # 1, 2, 3 ...; 0: the header
-    offset: int  # bytes from the beginning of the file
+    offset: int  # in bytes, from the beginning of the file
     page: int  # of the database, as the frame says; 0: the header
     good_after: int  # frames
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What a write-ahead log holds. SQLite keeps `committed` frames of it."""
+    """The result of a survey. SQLite keeps the first `committed` frames."""
 
     page_size: int = 0  # bytes; 0: there is no header
-    good: int = 0  # frames from the first on without a bad one
-    committed: int = 0  # of these, up to the last that commits
-    dropped: int = 0  # frames of this round behind those, whole or not
+    good: int = 0  # frames before the first bad one
+    committed: int = 0  # good frames up to the last commit frame
+    dropped: int = 0  # frames of this round behind them, whole or partial
     dropped_bytes: int = 0
     damage: Damage | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is worth saying of a log that is not damaged."""
+        """A sentence if a torn tail was dropped."""
         if not self.dropped:
             return ()
-        said = (
+        note = (
             f"dropped a torn tail of {self.dropped} frames ({self.dropped_bytes} bytes) behind frame "
-            f"{self.committed} of the write-ahead log: a transaction that nobody was answered for"
+            f"{self.committed} of the write-ahead log: a transaction that was never acknowledged"
         )
-        return (said,)
+        return (note,)
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame, and whether it is what was written."""
+    """One frame and the result of its checks."""
 
     number: int  # 1, 2, 3 ...
     page: int
-    commit: int  # pages of the database after the transaction that it ends; 0: it ends none
+    commit: int  # pages of the database after its transaction; 0: it ends no transaction
     data: bytes
-    current: bool  # its salts are those of this round
-    checked: bool  # its checksum follows from the frame before
-    ends: bool  # a transaction, as far as can be told
+    current: bool  # true if its salts are those of this round
+    checked: bool  # true if its checksum continues the frame before
+    ends: bool  # true if it seems to end a transaction
 
     @property
     def good(self) -> bool:
@@ -112,12 +112,12 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """What a header says, or what its frames say in its place."""
+    """The fields of the header, or their values guessed from the frames."""
 
-    order: str  # of the words that are summed: "<" or ">"
+    order: str  # byte order of the checksummed words: "<" or ">"
     page_size: int
     salts: Salts
-    seeds: tuple[Checksum, ...]  # from which the first frame's checksum may follow
+    seeds: tuple[Checksum, ...]  # that the checksum of the first frame may continue
 
     @property
     def step(self) -> int:
@@ -125,10 +125,10 @@ class _Head:
 
 
 def scan(wal: Path) -> Scan:
-    """What the write-ahead log holds; nothing if there is no such file.
+    """Surveys a write-ahead log; an empty result if there is no such file.
 
-    Raises LogDamaged, which names the first bad frame; also if the database is not there, because
-    SQLite would then delete what is.
+    Raises LogDamaged, which names the first bad frame, also if the database is missing: SQLite would
+    then delete the write-ahead log.
     """
     found = survey(wal)
     if found.damage:
@@ -136,29 +136,29 @@ def scan(wal: Path) -> Scan:
     database = _database(wal)
     if found.committed and not (database.is_file() and database.stat().st_size):
         raise LogDamaged(
-            f"{wal} has {found.committed} frames of a log, but {database} is not there or empty: put "
-            "that back, or move this file away to begin a new log"
+            f"{wal} has {found.committed} frames of a log, but {database} is not there or empty: "
+            "restore that file, or move this one away to begin a new log"
         )
     return found
 
 
 def explained(wal: Path, damage: Damage) -> str:
-    """What is damaged, and what to do about it."""
+    """The message for a damaged write-ahead log, with the remedy."""
     database = _database(wal)
-    what = (
+    part = (
         f"frame {damage.frame} (page {damage.page}, at byte {damage.offset})"
         if damage.frame
         else "the header"
     )
     return (
-        f"{wal}: {what} is damaged, and {damage.good_after} good frames follow it, which hold what "
-        f"was acknowledged: `airunner log check {database}` names all that is damaged; `airunner log "
+        f"{wal}: {part} is damaged, and {damage.good_after} good frames of acknowledged transactions "
+        f"follow it: `airunner log check {database}` names all that is damaged; `airunner log "
         f"salvage {database} OUT` writes what can still be read to a new log"
     )
 
 
 def survey(wal: Path) -> Scan:
-    """As scan(), but damage is told in the answer."""
+    """Surveys like scan(), but returns damage in the result."""
     if not wal.is_file():
         return Scan()
     with wal.open("rb") as file:
@@ -175,10 +175,10 @@ def survey(wal: Path) -> Scan:
 
 
 def kept_frames(wal: Path) -> Iterator[Frame]:
-    """The frames that SQLite keeps; if the file is damaged, what was written of all that it should.
+    """The frames that SQLite keeps. If the file is damaged, the frames that it should have kept.
 
-    Those are the frames of this round up to the last good one that ends a transaction. The damaged
-    ones are among them, because of a page that is wrong in one place the rest may still do.
+    These are the frames of this round up to the last good commit frame. Damaged frames are among them,
+    because the undamaged part of their pages may still be of use.
     """
     found = survey(wal)
     last = found.committed
@@ -199,7 +199,7 @@ def kept_frames(wal: Path) -> Iterator[Frame]:
 
 
 def checksum(order: str, data: bytes, before: Checksum = (0, 0)) -> Checksum:
-    """SQLite's sum over pairs of 32-bit words; the size of the data is a multiple of 8 bytes."""
+    """SQLite's checksum over pairs of 32-bit words; the size of the data is a multiple of 8 bytes."""
     words = iter(struct.unpack(f"{order}{len(data) // 4}I", data))
     one, two = before
     if len(data) % 64:
@@ -228,7 +228,7 @@ def checksum(order: str, data: bytes, before: Checksum = (0, 0)) -> Checksum:
 
 
 def _walk(frames: Iterator[Frame], head: _Head, size: int) -> Scan:
-    """The verdict over a log whose header is good."""
+    """The result for a file with a good header."""
     found, ended, last = Scan(page_size=head.page_size), False, 0
     bad: Frame | None = None
     good_after = later = 0
@@ -249,7 +249,7 @@ def _walk(frames: Iterator[Frame], head: _Head, size: int) -> Scan:
         offset = HEADER_BYTES + (bad.number - 1) * head.step
         return replace(found, damage=Damage(bad.number, offset, bad.page, good_after))
     whole, rest = divmod(max(size - HEADER_BYTES, 0), head.step)
-    partial = rest if last == whole else 0  # else it lies behind the left-overs of another round
+    partial = rest if last == whole else 0  # else it is behind left-overs of another round
     dropped = max(last - found.committed, 0)
     return replace(
         found,
@@ -259,7 +259,7 @@ def _walk(frames: Iterator[Frame], head: _Head, size: int) -> Scan:
 
 
 def _frames(file: BinaryIO, head: _Head) -> Iterator[Frame]:
-    """Every whole frame, one at a time."""
+    """Yields every whole frame."""
     file.seek(HEADER_BYTES)
     befores, number, followed = head.seeds, 0, True
     while len(raw := file.read(head.step)) == head.step:
@@ -267,7 +267,9 @@ def _frames(file: BinaryIO, head: _Head) -> Iterator[Frame]:
         page, commit, *salts, one, two = struct.unpack_from(">6I", raw)
         start, data, stored = raw[:8], raw[FRAME_HEADER_BYTES:], (one, two)
         current = tuple(salts) == head.salts
-        if not current and not followed:  # a left-over behind another: most of a file may be these
+        if (
+            not current and not followed
+        ):  # a left-over behind a left-over: most of a file may be these
             yield Frame(number, page, commit, data, current=False, checked=False, ends=False)
             befores = (stored,)
             continue
@@ -275,7 +277,7 @@ def _frames(file: BinaryIO, head: _Head) -> Iterator[Frame]:
         checked = stored in computed
         if current and not checked and not commit:
             ends = any(_was_commit(head, page, data, before, stored) for before in befores)
-        else:  # what left-overs say of each other is no word about this round
+        else:  # left-overs that continue each other prove nothing about this round
             ends = commit > 0 and (current or (checked and followed))
         yield Frame(number, page, commit, data, current, checked, ends)
         befores, followed = (stored,) if checked else (stored, computed[0]), current
@@ -286,13 +288,13 @@ def _summed(head: _Head, start: bytes, data: bytes, before: Checksum) -> Checksu
 
 
 def _was_commit(head: _Head, page: int, data: bytes, before: Checksum, stored: Checksum) -> bool:
-    """Whether a frame that ends no transaction ended one before one bit of that flipped."""
+    """True if flipping one bit makes a frame without a commit a good commit frame."""
     starts = (struct.pack(">2I", page, 1 << bit) for bit in range(32))
     return any(_summed(head, start, data, before) == stored for start in starts)
 
 
 def _head(header: bytes) -> _Head | None:
-    """The header as SQLite takes it; None if it takes none."""
+    """The header as SQLite reads it; None: SQLite rejects it."""
     if len(header) < HEADER_BYTES:
         return None
     magic, version, page_size, _, *salts, one, two = struct.unpack(">8I", header)
@@ -305,7 +307,7 @@ def _head(header: bytes) -> _Head | None:
 
 
 def _guess(file: BinaryIO, header: bytes, wal: Path) -> _Head | None:
-    """The header under which frames behind a damaged one are good; None: none are."""
+    """A header that makes frames behind a damaged header good; None: there is none."""
     if len(header) < HEADER_BYTES:
         return None
     page_sizes = {struct.unpack_from(">I", header, 8)[0], _page_size(_database(wal))}
@@ -324,7 +326,7 @@ def _guess(file: BinaryIO, header: bytes, wal: Path) -> _Head | None:
 
 
 def _is_checkpointed(wal: Path, head: _Head) -> bool:
-    """Whether the database has the newest version of every page that the frames commit."""
+    """True if the database has the newest version of every page that the frames commit."""
     newest: dict[int, int] = {}
     pages = 0
     pending: dict[int, int] = {}
@@ -341,7 +343,7 @@ def _is_checkpointed(wal: Path, head: _Head) -> bool:
             return False
         with _database(wal).open("rb") as database:
             reserved = database.read(_DATABASE_HEADER_BYTES)[20:21] or b"\0"
-            used = head.page_size - reserved[0]  # the rest is a checksum that a checkpoint adds
+            used = head.page_size - reserved[0]  # a checkpoint fills the rest with a checksum
             for page, number in newest.items():
                 file.seek(HEADER_BYTES + (number - 1) * head.step + FRAME_HEADER_BYTES)
                 database.seek((page - 1) * head.page_size)
@@ -356,12 +358,12 @@ def wal_of(database: Path) -> Path:
 
 
 def _database(wal: Path) -> Path:
-    """The database that a write-ahead log belongs to."""
+    """The database of a write-ahead log."""
     return wal.with_name(wal.name.removesuffix("-wal"))
 
 
 def _page_size(database: Path) -> int:
-    """In bytes, as the database's header says; 0: it says none."""
+    """The page size of a database in bytes, by its header; 0: there is no database."""
     if not database.is_file():
         return 0
     with database.open("rb") as file:

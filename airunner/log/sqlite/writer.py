@@ -1,22 +1,21 @@
-"""The one who writes: appends, and between them what keeps the file small.
+"""The writer of the log: appends, and the housekeeping between them.
 
 Rules
-- An append is one transaction: all of it, or nothing. It is over when COMMIT has returned, which
-  with Fsync.FULL means that it outlives a power cut.
-- A disk without room is LogFull, after a rollback; the same append may be tried again. What
-  else fails is raised as it is, and nothing is written any more: what a failed fsync has left
-  behind, nobody knows.
-- Nothing but the append happens inside an append. SQLite's own checkpoint runs after a commit
-  and would report its failure as that of a transaction that is already durable; so it is off,
-  and tidy() checkpoints instead.
-- tidy() does one bounded piece of housekeeping at a time: checkpoint, retention, giving space
-  back. No room for it is no error: it waits for the next append that succeeds. A failure that is
-  more than that is raised by the next append, since nobody waits for tidy().
+- An append is one transaction. It is durable when COMMIT has returned; with Fsync.FULL it then outlives
+  a power cut.
+- A full disk raises LogFull after a rollback, and the same append may be repeated. Any other error is
+  raised unchanged, and the writer writes nothing more: the state after a failed fsync is unknown.
+- An append contains no other work. SQLite's automatic checkpoint runs after a commit and would report
+  its own failure as the failure of a transaction that is already durable. So it is off, and tidy()
+  checkpoints instead.
+- tidy() does one bounded piece of housekeeping: a checkpoint, a slice of retention, or vacuum. A full
+  disk is no error there: the work waits for the next append that succeeds. Any other failure is raised
+  by the next append, because no caller waits for tidy().
 
-How the write-ahead log stays small: past WAL_BYTES_MAX it is copied into the database without
-waiting for anybody (PASSIVE), and if no reader holds an old page, the next commit begins it anew.
-A file that grew to several times that, or a database that has just become smaller, is worth
-waiting out readers for (TRUNCATE).
+How the write-ahead log stays small: beyond WAL_BYTES_MAX a PASSIVE checkpoint copies it into the
+database without waiting for readers, and the next commit restarts it if no reader holds an old page. A
+TRUNCATE checkpoint, which waits for readers, is worth its wait if the file has grown to several times
+that size, or if the database has just become smaller.
 """
 
 import errno
@@ -51,7 +50,7 @@ from airunner.model.facts import (
 from airunner.model.jobs import JobId, Position
 from airunner.model.limits import FREE_BYTES_KEPT, VACUUM_BYTES_MAX, WAL_BYTES_MAX
 
-READERS_MILLIS: Final = 50  # how long a checkpoint may wait for readers to let go of old pages
+READERS_MILLIS: Final = 50  # a checkpoint waits that long for readers of old pages
 
 _ADD_FACTS: Final = f"INSERT INTO facts({FACT_COLUMNS}) VALUES ({', '.join('?' * 8)})"  # noqa: S608  # our own words
 _ADD_REPORTS: Final = f"INSERT INTO reports({REPORT_COLUMNS}) VALUES ({', '.join('?' * 12)})"  # noqa: S608  # as above
@@ -62,7 +61,7 @@ _ROOM_CODES: Final = (apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_SHMSIZE)
 
 
 class Writer:
-    """The connection that writes; every call is on the one thread of whoever owns it."""
+    """The connection that writes; all calls come from one thread."""
 
     def __init__(
         self, path: Path, connection: apsw.Connection, fsync: Fsync, codec: FactCodec = FACT_CODEC
@@ -76,15 +75,15 @@ class Writer:
         self._wal_pages_max: Final = WAL_BYTES_MAX // self._page_bytes
         self._wal_pages = 0
         self._checkpoint_at = self._wal_pages_max
-        self._shrink = False  # whether the database is smaller than its file
+        self._shrink = False  # true if the database is smaller than its file
         self._trim = Trim(connection)
         self._vacuum = self._trim.pending or self._has_space()
-        self._waits = False  # for the next append, because there is no room
+        self._waits = False  # true if housekeeping found no room and waits for the next append
         self._failure: Exception | None = None
 
     @property
     def due(self) -> bool:
-        """Whether tidy() has something to do now."""
+        """True if tidy() has work to do now."""
         if self._waits or self._failure:
             return False
         return (
@@ -95,7 +94,7 @@ class Writer:
         )
 
     def append(self, events: Sequence[Event]) -> None:
-        """Make events last, all or none. Raises LogFull, or what means that the server must stop."""
+        """Appends events, all or none. Raises LogFull; after any other error the server must stop."""
         if self._failure is not None:
             raise self._failure
         batch = _Batch(events, self._codec)
@@ -109,7 +108,7 @@ class Writer:
                 raise
             self._checkpoint_at, self._waits = 0, False  # a checkpoint may make room
             raise LogFull(
-                f"there is no room to append to {self._path}: {error}; free some on its disk"
+                f"there is no room to append to {self._path}: {error}; free space on its disk"
             ) from error
         except Exception as error:
             self._roll_back()
@@ -119,7 +118,7 @@ class Writer:
         self._trim.add(batch.tasks)
 
     def tidy(self) -> None:
-        """Do one piece of what is due."""
+        """Does one piece of the housekeeping that is due."""
         try:
             with reported_as_damage(self._path, "making room in it"):
                 self._tidy()
@@ -136,9 +135,9 @@ class Writer:
             self._failure = error
 
     def close(self) -> None:
-        """Leave a database without a write-ahead log, if there is room for that.
+        """Copies the write-ahead log into the database and removes it, if there is room for that.
 
-        After a failure all is left as it is: what a checkpoint would overwrite may be needed.
+        After a failure the files stay unchanged: a checkpoint could overwrite pages that are needed.
         """
         try:
             if self._failure is None:
@@ -193,28 +192,28 @@ class Writer:
             self._connection.set_busy_timeout(BUSY_MILLIS)
 
     def _committed(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
-        if pages < self._wal_pages:  # it began anew
+        if pages < self._wal_pages:  # SQLite has restarted the write-ahead log
             self._checkpoint_at = self._wal_pages_max
         self._wal_pages = pages
         return apsw.SQLITE_OK
 
     def _has_space(self) -> bool:
-        """Whether enough of the file is free to be worth giving back."""
+        """True if the free pages of the file are worth a vacuum."""
         return _number(self._connection, "freelist_count") * self._page_bytes > FREE_BYTES_KEPT
 
     def _roll_back(self) -> None:
-        """End the transaction if SQLite has not done so by itself."""
+        """Rolls the transaction back, unless SQLite has done so."""
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
 
 class _Batch:
-    """Events as what is to be written."""
+    """The rows of an append, by table."""
 
     def __init__(self, events: Sequence[Event], codec: FactCodec) -> None:
         self.facts: list[FactRow] = []
         self.reports: list[ReportRow] = []
-        self.renewed: dict[JobId, Position] = {}  # whose earlier renewals no replay needs any more
+        self.renewed: dict[JobId, Position] = {}  # no replay needs renewals before the position
         self.tasks: list[tuple[int, str, int]] = []
         for event in events:
             fact = event.fact

@@ -103,7 +103,7 @@ def test_a_log_of_the_first_format_gets_names_and_keeps_every_row(log: Path) -> 
     before = rows(log)
     with closing(connect(log, write=True)) as connection:
         (note,) = migrate(connection, log)
-    assert "from format 1 to 2; what it was is in" in note
+    assert "from format 1 to 2; the log as it was before is" in note
     assert rows(log) == rows(kept := log.with_name("log.v1.backup")) == before
     assert "names" in tables(log) - tables(kept)
     assert version_of(kept) == Version(1, 1)

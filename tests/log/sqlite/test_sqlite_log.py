@@ -561,7 +561,7 @@ def test_no_column_of_a_row_can_change_and_be_believed(path: Path, table: str, w
         await Writer(log).run(TWO, output("a"), output("b"), ends=False)
 
     async def read_back(log: SqliteLog) -> None:
-        with pytest.raises(LogDamaged, match=r"place .* `airunner log salvage .*jobs\.db OUT`"):
+        with pytest.raises(LogDamaged, match=r"position .* `airunner log salvage .*jobs\.db OUT`"):
             await read(log)
         with pytest.raises(LogDamaged, match=r"`airunner log check .*jobs\.db`"):
             await read(log, ONE if "job" in what else TWO)
@@ -581,7 +581,7 @@ def test_nor_can_what_only_reports_have(path: Path, column: str) -> None:
         await Writer(log).run(ONE, output("a"))
 
     async def read_back(log: SqliteLog) -> None:
-        with pytest.raises(LogDamaged, match=r"at place 4 \(job one, up to sequence 3\)"):
+        with pytest.raises(LogDamaged, match=r"at position 4 \(job one, up to sequence 3\)"):
             await read(log, ONE)
 
     opened(path, write)

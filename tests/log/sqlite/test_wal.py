@@ -245,7 +245,7 @@ def test_one_without_its_database_is_not_given_up_for_nothing(copies: Copies) ->
     """SQLite deletes it, for it belongs to no page of the new database."""
     path = copies.leave(copies.wal)
     path.with_name("copy.db").write_bytes(b"")
-    with pytest.raises(LogDamaged, match=r"copy.db is not there or empty: put that back"):
+    with pytest.raises(LogDamaged, match=r"copy.db is not there or empty: restore that file"):
         scan(path)
     path.with_name("copy.db").unlink()
     with pytest.raises(LogDamaged, match=rf"has {copies.frames} frames of a log"):

@@ -1,7 +1,7 @@
-"""The files that a log says are kept beside it: whether they are there, and copies of them.
+"""The artifacts beside a log: checks of their files, and copies.
 
-A server may go on meanwhile, and retention may take a job whose files are looked for. So what is
-missing is looked up once more in the log: only what that still names is missed.
+A server may run meanwhile, and retention may remove a job during a check. So the log is read again
+for each missing file, which is an error only if the log still names it.
 """
 
 import os
@@ -27,7 +27,7 @@ from airunner.model.facts import ArtifactKept, ArtifactsDropped, Forgotten, Leas
 from airunner.model.jobs import JobId
 from airunner.model.limits import MIB
 
-_COPY_BYTES: Final = 64 * MIB  # at once: between two of these it can be interrupted
+_COPY_BYTES: Final = 64 * MIB  # in one call; Ctrl-C is noticed between calls
 _SHELVING: Final = (Leased, Returned, ArtifactKept, ArtifactsDropped, Forgotten)
 _JOBS: Final = f"SELECT DISTINCT job FROM facts WHERE kind = {FACTS[ArtifactKept]} ORDER BY job"  # noqa: S608  # our own words
 _FACTS: Final = (
@@ -37,7 +37,7 @@ _FACTS: Final = (
 
 
 class StoredArtifact(Struct, frozen=True, gc=False):
-    """An artifact that the log says is there."""
+    """An artifact that the log names."""
 
     job: JobId
     attempt: int
@@ -49,32 +49,34 @@ class StoredArtifact(Struct, frozen=True, gc=False):
 
 @dataclass(slots=True)
 class Copied:
-    """What came of copying."""
+    """The result of copying artifacts."""
 
     files: int = 0
-    size: int = 0  # bytes of these
-    lost: list[str] = field(default_factory=list)  # a sentence each
+    size: int = 0  # bytes of the files
+    lost: list[str] = field(
+        default_factory=list
+    )  # a sentence for each artifact that was not copied
 
 
 def stored_artifacts(connection: apsw.Connection) -> Iterator[StoredArtifact]:
-    """Every artifact that is kept, job by job; none of a row that is damaged."""
+    """Yields every stored artifact, job by job; damaged rows are left out."""
     for (job,) in connection.execute(_JOBS):
         yield from _of_job(connection, job)
 
 
-def wrong(log: Path, it: StoredArtifact, *, digest: bool = True) -> str | None:
-    """What is wrong with an artifact beside the log at this path; None: nothing.
+def find_fault(log: Path, stored: StoredArtifact, *, digest: bool = True) -> str | None:
+    """The fault of an artifact beside the log at this path, in a sentence; None: it has none.
 
-    Without `digest`, its size alone is looked at.
+    Without `digest` only the size is checked.
     """
-    why = _wrong(blob_path(blobs_folder(log), it.job, it.attempt, it.artifact), it.artifact, digest)
-    if why is None or not _is_kept(log, it):
+    fault = _fault(_path(blobs_folder(log), stored), stored.artifact, digest)
+    if fault is None or not _is_named(log, stored):
         return None
-    return f"{it} {why}"
+    return f"{stored} {fault}"
 
 
 def new_folder(out: Path) -> Path:
-    """Where the artifacts of a new log are to be; LogRefused if something is there."""
+    """The folder for the artifacts of a new log. Raises LogRefused if it exists."""
     folder = blobs_folder(out)
     if folder.exists() or folder.is_symlink():
         raise LogRefused(
@@ -84,25 +86,25 @@ def new_folder(out: Path) -> Path:
 
 
 def copy(log: Path, wanted: Iterable[StoredArtifact], part: Path, *, digest: bool) -> Copied:
-    """Copy these artifacts of the log at a path into a new folder, synced; none: no folder is made.
+    """Copies these artifacts of the log at a path into a new folder, synced; without any, no folder.
 
-    Blocks are shared where the disk can. With `digest`, only what is as it was kept is copied.
+    The copies share blocks if the file system can. With `digest` a file with a wrong digest is not
+    copied.
     """
     done = Copied()
-    for it in wanted:
-        if (why := wrong(log, it, digest=digest)) is not None:
-            done.lost.append(why)
+    for stored in wanted:
+        if (fault := find_fault(log, stored, digest=digest)) is not None:
+            done.lost.append(fault)
             continue
-        source = blob_path(blobs_folder(log), it.job, it.attempt, it.artifact)
-        target = blob_path(part, it.job, it.attempt, it.artifact)
-        if not source.exists():  # it went meanwhile
+        source, target = _path(blobs_folder(log), stored), _path(part, stored)
+        if not source.exists():  # retention has removed it meanwhile
             continue
         target.parent.mkdir(0o700, parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):  # it went just now
+        with suppress(FileNotFoundError):  # retention has removed it just now
             if not target.exists():
                 _copy(source, target)
             done.files += 1
-            done.size += it.artifact.size
+            done.size += stored.artifact.size
     if part.exists():
         for folder in (part, *(each for each in part.rglob("*") if each.is_dir())):
             folder.chmod(0o700)
@@ -125,25 +127,29 @@ def _of_job(connection: apsw.Connection, job: Any) -> Iterator[StoredArtifact]: 
     yield from kept.values()
 
 
-def _wrong(place: Path, artifact: Artifact, digest: bool) -> str | None:
+def _path(folder: Path, stored: StoredArtifact) -> Path:
+    return blob_path(folder, stored.job, stored.attempt, stored.artifact)
+
+
+def _fault(path: Path, artifact: Artifact, digest: bool) -> str | None:
     try:
-        with place.open("rb") as file:
+        with path.open("rb") as file:
             if (size := os.fstat(file.fileno()).st_size) != artifact.size:
-                return f"has {size} bytes at {place}, and {artifact.size} were kept"
+                return f"has {size} bytes at {path} instead of {artifact.size}"
             if digest and file_digest(file, "sha256").hexdigest() != artifact.sha256:
-                return f"is not what was kept: {place} has another digest"
+                return f"has changed: {path} has another digest"
     except FileNotFoundError:
-        return f"is missing: there is no {place}"
+        return f"is missing: there is no {path}"
     except OSError as error:
-        return f"cannot be read at {place}: {error.strerror}"
+        return f"cannot be read at {path}: {error.strerror}"
     return None
 
 
-def _is_kept(log: Path, it: StoredArtifact) -> bool:
-    """Whether the log still says that it is there; of a log that cannot be read nobody knows better."""
+def _is_named(log: Path, stored: StoredArtifact) -> bool:
+    """True if the log still names the artifact, or cannot be read."""
     try:
         with closing(connect(log)) as connection:
-            return it in _of_job(connection, it.job)
+            return stored in _of_job(connection, stored.job)
     except (apsw.Error, UnicodeDecodeError) as error:
         if not is_damage(error):
             raise
@@ -151,7 +157,7 @@ def _is_kept(log: Path, it: StoredArtifact) -> bool:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a file, synced, for its owner alone; all of it, or nothing."""
+    """Copies a file, synced, for its owner alone, all or nothing."""
     with source.open("rb") as old:
         made = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
@@ -166,12 +172,12 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _shared(source: int, target: int) -> bool:
-    """Copy inside the kernel, which shares the blocks if it can; False: nothing was copied.
+    """Copies a file inside the kernel, which shares blocks if it can; False: nothing was copied.
 
-    Some file systems say that there is nothing to copy, instead of that they cannot.
+    Some file systems return 0 bytes instead of an error if they cannot copy.
     """
     left = os.fstat(source).st_size
-    with suppress(OSError, AttributeError):  # not between these two disks, or on this platform
+    with suppress(OSError, AttributeError):  # no such copy between these disks or on this platform
         while left and (done := os.copy_file_range(source, target, _COPY_BYTES)):
             left -= done
     if left:

@@ -1,13 +1,14 @@
-"""Whether a log is what was written, from its bytes up to its jobs' seals.
+"""The check of a log, from its bytes up to the seals of its jobs.
 
-    the write-ahead log   its frames, as at a server's start; not while one has the log open
-    the pages             their own checksums, and what SQLite knows of its trees and indexes
-    the rows              their checksums, and that their records can be decoded
-    the jobs              sequences, places, links and seals (history.py)
-    the artifacts         that each is beside the log, with its size and digest (shelves.py)
+    write-ahead log   frames, as at the start of a server; not while a server has the log open
+    pages             their checksums, and SQLite's own check of its trees and indexes
+    names             the checksums of the log's names
+    rows              their checksums, and that their records can be decoded
+    jobs              sequences, positions, links and seals (history.py)
+    artifacts         each file, its size and its digest (artifacts.py)
 
-All of it is read once, a row at a time, at one moment; nothing is changed. A finding does not end
-the check, unless nothing behind it can be reached.
+The check reads everything once, a row at a time, in a consistent view, and changes nothing. A finding
+does not end the check, unless the rest cannot be read.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,20 +21,20 @@ import apsw
 from airunner.log.records import FACT_CODEC, FactCodec
 from airunner.log.sqlite.damage import is_damage, reported_as_failure
 from airunner.log.sqlite.names import NAMED_FORMAT, read_names
-from airunner.log.sqlite.repair.artifacts import stored_artifacts, wrong
+from airunner.log.sqlite.repair.artifacts import find_fault, stored_artifacts
 from airunner.log.sqlite.repair.history import events, history_of, jobs, subject_events
 from airunner.log.sqlite.rows import DamagedEvent, DamagedRow
 from airunner.log.sqlite.schema import Version, check_version, read_version
 from airunner.log.sqlite.snapshot import snapshot
 from airunner.log.sqlite.wal import Scan, explained, wal_of
 
-_FINDINGS_MAX: Final = 100  # that SQLite tells of its trees
+_FINDINGS_MAX: Final = 100  # of SQLite's own check
 _TWICE: Final = "SELECT place FROM facts JOIN reports USING (place) LIMIT 100"
 
 
 @dataclass(slots=True)
 class Checked:
-    """What was seen so far."""
+    """The result of a check, so far."""
 
     jobs: int = 0
     events: int = 0
@@ -46,9 +47,9 @@ class Checked:
 
 @reported_as_failure()
 def check(path: Path, tell: Callable[[str], None], codec: FactCodec = FACT_CODEC) -> Checked:
-    """Read all of the log at `path`, and tell each finding as it comes.
+    """Checks the log at `path` and calls `tell` with each finding.
 
-    Raises LogRefused if there is no log, LogDamaged if not even its beginning can be read, LogFailed.
+    Raises LogRefused if there is no log, LogDamaged if its first page cannot be read, LogFailed.
     """
     seen = Checked()
     with snapshot(path) as log:
@@ -81,7 +82,7 @@ def _findings(
         yield _unreadable("the log's names cannot be read", error)
     try:
         for (place,) in connection.execute(_TWICE):
-            yield f"place {place} has two events"
+            yield f"position {place} has two events"
         for job in jobs(connection):
             yield from _job(connection, job, seen)
         for event in subject_events(connection, codec):
@@ -94,7 +95,7 @@ def _findings(
 
 
 def _pages(connection: apsw.Connection) -> Iterator[str]:
-    """What SQLite finds; a page with a wrong checksum is one that it cannot get."""
+    """The findings of SQLite's own check. It cannot read a page with a wrong checksum."""
     try:
         for (line,) in connection.execute(f"PRAGMA integrity_check({_FINDINGS_MAX})"):
             if line != "ok":
@@ -104,7 +105,7 @@ def _pages(connection: apsw.Connection) -> Iterator[str]:
 
 
 def _job(connection: apsw.Connection, job: str, seen: Checked) -> Iterator[str]:
-    """What is wrong with one job: each damaged row, and where its events first do not follow."""
+    """The findings of one job: each damaged row, and the first event that does not fit the others."""
     seen.jobs += 1
     try:
         history = history_of(connection, job)
@@ -116,7 +117,7 @@ def _job(connection: apsw.Connection, job: str, seen: Checked) -> Iterator[str]:
                 yield str(event)
             elif whole and history and (why := history.follow(event)):
                 whole = False
-                yield f"job {job}: the event at place {event.place} (sequence {event.first}): {why}"
+                yield f"job {job}: the event at position {event.place} (sequence {event.first}): {why}"
         seen.output_bytes += history.output_bytes if history else 0
     except (apsw.Error, UnicodeDecodeError) as error:
         yield _unreadable(f"job {job} cannot be read whole", error)
@@ -126,11 +127,11 @@ def _artifacts(path: Path, connection: apsw.Connection, seen: Checked) -> Iterat
     for each in stored_artifacts(connection):
         seen.artifacts += 1
         seen.artifact_bytes += each.artifact.size
-        if why := wrong(path, each):
-            yield why
+        if fault := find_fault(path, each):
+            yield fault
 
 
-def _unreadable(what: str, error: Exception) -> str:
+def _unreadable(finding: str, error: Exception) -> str:
     if isinstance(error, apsw.Error) and not is_damage(error):
         raise error
-    return f"{what}: {error}"
+    return f"{finding}: {error}"

@@ -1,11 +1,11 @@
-"""Whether a job's events in a log's file hold together.
+"""The check that the rows of a job form one intact history.
 
-They do if their sequences are 1, 2, 3 ... without a gap or a double, their places grow with
-these, each link follows from the one before, and the end fits its seal. That is more than each
-row's own checksum says, and it needs nothing but the rows.
+A history is intact if its sequences are 1, 2, 3 ... without a gap or a duplicate, its positions grow
+with them, each link continues the one before, and the end fits its seal. This finds more than the
+checksums of single rows, and needs only the rows.
 
-A mark in the place of output that retention dropped keeps the link of what was there, which
-nobody can make again: the chain is believed there, and checked from there on.
+An OutputCut in the place of output that retention dropped keeps the link of that output, which cannot
+be computed again. So the chain is accepted there, and checked behind it.
 """
 
 from collections.abc import Generator, Iterator
@@ -50,11 +50,11 @@ _SUBJECT_FACTS: Final = f"SELECT {FACT_COLUMNS} FROM facts WHERE {_OF_SUBJECTS} 
 
 
 class History:
-    """Follows one job's events in their order."""
+    """Checks one job's events in their order."""
 
     def __init__(self, *, dropped: bool) -> None:
-        """`dropped`: retention has taken the job's output."""
-        self.last = 0  # the sequence up to which it holds together
+        """`dropped`: retention has dropped the job's output."""
+        self.last = 0  # the sequence up to which the history is intact
         self.ended = False
         self.output_bytes = 0
         self.dropped = dropped
@@ -62,29 +62,27 @@ class History:
         self._cut = 0
 
     def follow(self, event: Event) -> str | None:
-        """Why the event does not follow those before; None: it does, and is the last one now."""
+        """Adds the next event. Returns None, or why it does not fit the events before it."""
         if event.place <= self._place:
-            return f"it stands at place {event.place}, before the one that it follows"
+            return f"its position {event.place} is before the position of the event that it follows"
         if not sequence_count(event.fact):
             return None if event.first == self.last else self._gap(event.first)
         if event.first != self.last + 1:
             return self._gap(event.first - 1)
         if self.ended or isinstance(event.fact, Enqueued) != (self.last == 0):
-            return (
-                "it follows the job's end" if self.ended else "the job begins with no or two facts"
-            )
+            return "it follows the job's end" if self.ended else "the job has no beginning or two"
         if not self._links(event):
-            return "its link does not follow from the one before"
+            return "its link does not continue the link before it"
         self._count(event)
         if isinstance(event.fact, Finished) and not self._sealed(event, event.fact.seal):
-            return "the job's seal does not fit what is there"
+            return "the job's seal does not fit its events"
         self.last, self._place, self._link = event.last, event.place, event.link
         self.ended = isinstance(event.fact, Finished)
         return None
 
     def _gap(self, before: int) -> str:
         if before < self.last:
-            return f"it takes sequences from {before + 1} on, which are taken up to {self.last}"
+            return f"it begins at sequence {before + 1}, but earlier events reach {self.last}"
         return f"the events of sequences {self.last + 1} to {before} are missing"
 
     def _links(self, event: Event) -> bool:
@@ -108,20 +106,20 @@ class History:
         if seal is None:
             return True
         same = (self.output_bytes, self._cut) == (seal.size, seal.cut)
-        if self.dropped:  # how much of it was cut before retention cut all cannot be told
+        if self.dropped:  # the rows do not tell output that retention cut from output cut before
             same = self.output_bytes + self._cut == seal.size + seal.cut
         return same and (seal.count, seal.digest) == (event.last, event.link)
 
 
 def jobs(connection: apsw.Connection) -> Iterator[str]:
-    """Every job that has a row, by id."""
+    """Yields the id of every job that has a row, in order."""
     job = ""
     while (job := connection.execute(_NEXT, (job,)).get) is not None:
         yield job
 
 
 def events(connection: apsw.Connection, job: str) -> Generator[Event | DamagedEvent, None, None]:
-    """The rows of a job in order of their sequences; of one that is damaged, how."""
+    """Yields the events of a job in the order of their sequences, and each damaged row as an error."""
     facts: Any = connection.execute(_FACTS, (job,))  # Any: rows of that query
     reports: Any = connection.execute(_REPORTS, (job,))  # Any: as above
     for row in merge(facts, reports, key=_order):
@@ -134,9 +132,9 @@ def events(connection: apsw.Connection, job: str) -> Generator[Event | DamagedEv
 def subject_events(
     connection: apsw.Connection, codec: FactCodec = FACT_CODEC
 ) -> Iterator[Event | DamagedEvent]:
-    """The facts about subjects other than jobs, in the order of the log; of a damaged row, how.
+    """Yields the facts about other subjects in the order of the log, and damaged rows as errors.
 
-    Nothing says whether one is missing: they have neither sequences nor a chain.
+    These facts have neither sequences nor a chain, so a missing one cannot be found.
     """
     rows: Any = connection.execute(_SUBJECT_FACTS)  # Any: rows of that query
     for row in rows:
@@ -147,7 +145,7 @@ def subject_events(
 
 
 def history_of(connection: apsw.Connection, job: str) -> History | None:
-    """What is to follow the job's events; None: it was forgotten, and they are on their way out."""
+    """An empty history for the job's events; None: the job is forgotten and its rows are being deleted."""
     if connection.execute(_HAS, (job, FACTS[Forgotten])).get:
         return None
     return History(dropped=bool(connection.execute(_HAS, (job, FACTS[OutputDropped])).get))

@@ -1,13 +1,13 @@
 """The rows in one leaf page of a table, by SQLite's file format.
 
-    page   type (13: a leaf of a table), free block, cells, start of content, fragments; then the
-           offset of each cell, 2 bytes each. Page 1 has the file's 100 bytes before that
-    cell   size of the record, rowid, the record's beginning, and the first of the pages on which
-           the rest of it is, if it does not fit
-    record size of its head, the type of each column; then the columns
+    page    type (13: a leaf of a table), free block, cells, start of content, fragments; then the
+            offset of each cell, 2 bytes each. In page 1 the file's header of 100 bytes comes first
+    cell    size of the record, rowid, the beginning of the record, and, if the record does not fit,
+            the number of the first overflow page
+    record  size of its head, the type of each column; then the columns
 
-Nothing here is believed: a page may be damaged anywhere, so whatever makes no sense ends the
-row that it is in, and a row is only what its own checksum says.
+A page may be damaged anywhere, so nothing is trusted: a value that makes no sense ends its row, and
+the caller checks the checksum of each row.
 """
 
 from collections.abc import Iterator
@@ -22,21 +22,21 @@ Row = tuple[Value, ...]
 LEAF: Final = 13
 FACT: Final = len(FACT_COLUMNS.split(", "))
 REPORT: Final = len(REPORT_COLUMNS.split(", "))
-_RECORD_BYTES_MAX: Final = 1 << 30  # SQLite's own limit, which no row of ours comes near
-_INTEGERS: Final = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}  # bytes of each type
+_RECORD_BYTES_MAX: Final = 1 << 30  # SQLite's own limit, far above any row of a log
+_INTEGERS: Final = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}  # size in bytes, by type
 
 
 class NotARow(Exception):
-    """What is there is no row."""
+    """The bytes are no row."""
 
 
 def is_leaf(page: Page) -> bool:
-    """Whether rows may be on the page; of one that is damaged that is not known."""
+    """True if rows may be on the page, which is unknown for a damaged page."""
     return not page.sound or page.data[_start(page)] == LEAF
 
 
 def rows(pages: Pages, page: Page) -> Iterator[Row | int]:
-    """Each row of facts or of reports on the page, or the rowid of one that makes no sense.
+    """Yields each row of facts or of reports on the page, or the rowid of a row that makes no sense.
 
     The first column is the rowid. Rows of other tables are left out.
     """
@@ -61,7 +61,7 @@ def _start(page: Page) -> int:
 
 
 def _record(pages: Pages, data: bytes, at: int, size: int) -> bytes:
-    """The bytes of a record that begins at an offset, from all the pages that it is on."""
+    """The bytes of a record that begins at an offset, its overflow pages included."""
     usable = pages.usable
     if size > _RECORD_BYTES_MAX:
         raise NotARow
@@ -97,7 +97,7 @@ def _columns(record: bytes) -> list[Value]:
 
 
 def _value(record: bytes, at: int, kind: int) -> tuple[Value, int]:
-    """A column and where it ends."""
+    """A column and the offset of its end."""
     if kind == 0:
         return None, at
     if kind in (8, 9):
@@ -113,7 +113,7 @@ def _value(record: bytes, at: int, kind: int) -> tuple[Value, int]:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """A number of 1 to 9 bytes, the high bits first, and where it ends."""
+    """A number of 1 to 9 bytes, high bits first, and the offset of its end."""
     value = 0
     for each in range(8):
         byte = data[at + each]

@@ -1,12 +1,12 @@
-"""A log's pages as they lie on disk, read without SQLite, which gives up at the first bad one.
+"""The pages of a log on the disk, read without SQLite, which gives up at the first bad page.
 
-A page has several versions: those in the write-ahead log, newest first, and the one in the database
-file. The newest is what counts; older ones are given only behind one that is damaged. A page of
-the file is sound if its own checksum fits, one of the write-ahead log if its frame is good (a
-checksum of its own comes with the checkpoint).
+A page has several versions: the frames of the write-ahead log, newest first, and the page of the
+database file. The newest version counts; an older one is used only if every newer one is damaged. A
+page of the file is sound if its own checksum fits, a frame if it is a good frame (its page gets a
+checksum of its own at the checkpoint).
 
-Which pages are free, and so hold what was deleted, SQLite says twice: in the pointer map, whose
-pages lie among the others and say for each what it is, and in the free list, a chain from page 1.
+Free pages still contain deleted rows. SQLite records them twice: in the pointer map, whose pages lie
+among the others and have the type of each page, and in the free list, a chain that begins in page 1.
 """
 
 import struct
@@ -18,8 +18,8 @@ from typing import Final
 from airunner.log.sqlite.schema import CHECKSUM_BYTES, PAGE_BYTES
 from airunner.log.sqlite.wal import FRAME_HEADER_BYTES, HEADER_BYTES, checksum, kept_frames, wal_of
 
-_PENDING_BYTE: Final = 0x40000000  # SQLite locks its page, and never uses it
-_FREE, _OVERFLOWS = 2, (3, 4)  # of the kinds in a pointer map
+_PENDING_BYTE: Final = 0x40000000  # SQLite locks the page of this byte, and never uses it
+_FREE, _OVERFLOWS = 2, (3, 4)  # types in a pointer map
 _PAGE_SIZES: Final = tuple(512 << n for n in range(8))
 
 
@@ -31,13 +31,13 @@ class Page:
 
 
 class Pages:
-    """The pages of one log, for as long as nobody writes it."""
+    """The pages of one log, while no process writes it."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("rb")
         self._wal = wal_of(path).open("rb") if wal_of(path).is_file() else None
         self.size, self.reserved = self._layout()
-        self._frames: dict[int, list[tuple[int, bool]]] = {}  # number and whether good
+        self._frames: dict[int, list[tuple[int, bool]]] = {}  # by page: number, true if good
         self.count = path.stat().st_size // self.size
         for frame in kept_frames(wal_of(path)):
             self._frames.setdefault(frame.page, []).append((frame.number, frame.good))
@@ -47,11 +47,11 @@ class Pages:
 
     @property
     def usable(self) -> int:
-        """Bytes of a page that SQLite puts something in."""
+        """The bytes of a page without the reserved bytes at its end."""
         return self.size - self.reserved
 
     def versions(self, number: int) -> Iterator[Page]:
-        """The page, and older versions of it until one is sound."""
+        """Yields the versions of a page, newest first, up to the first sound one."""
         for frame, good in reversed(self._frames.get(number, [])):
             assert self._wal
             self._wal.seek(HEADER_BYTES + (frame - 1) * (FRAME_HEADER_BYTES + self.size))
@@ -67,7 +67,7 @@ class Pages:
         return next(self.versions(number), None)
 
     def data(self, number: int) -> bytes:
-        """What the newest version says, sound or not; nothing if there is none."""
+        """The bytes of the newest version, sound or not; no bytes if there is none."""
         if number in self._frames:
             page = self.newest(number)
             return page.data if page else b""
@@ -75,10 +75,10 @@ class Pages:
         return self._file.read(self.size)
 
     def used(self) -> Iterator[int]:
-        """The number of every page that may be part of a tree, page by page of the pointer map."""
+        """Yields the number of every page that may be part of a tree."""
         each = self.usable // 5  # entries in a page of it
         for first in range(1, self.count + 1, each + 1):
-            # A page of the map comes before those that it speaks of; page 1 has no entry.
+            # A page of the map comes before the pages that it describes; page 1 has no entry.
             numbers = range(first + 2, min(first + 1 + each, self.count) + 1)
             mapped = self.newest(first + 1)
             if first == 1:
@@ -96,7 +96,7 @@ class Pages:
             self._wal.close()
 
     def _layout(self) -> tuple[int, int]:
-        """The size of a page and how much of that is reserved, in bytes."""
+        """The size of a page and its reserved bytes."""
         header = self._file.read(100).ljust(100, b"\0")
         size = int.from_bytes(header[16:18], "big")
         size = 65_536 if size == 1 else size
@@ -110,7 +110,7 @@ class Pages:
         return not self.reserved or _is_checked(data)
 
     def _free_list(self) -> bytearray:
-        """For each page, whether the free list has it."""
+        """For each page, 1 if the free list has it."""
         free = bytearray(self.count + 1)
         trunk = self._number(self.newest(1), 32)
         while 0 < trunk <= self.count and not free[trunk]:
@@ -128,5 +128,5 @@ class Pages:
 
 
 def _is_checked(data: bytes) -> bool:
-    """Whether a page ends with its checksum."""
+    """True if a page ends with its checksum."""
     return struct.pack("<2I", *checksum("<", data[:-CHECKSUM_BYTES])) == data[-CHECKSUM_BYTES:]

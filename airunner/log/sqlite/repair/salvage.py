@@ -1,18 +1,19 @@
-"""What can still be read of a damaged log, as a new log.
+"""The salvage of a damaged log: its readable parts as a new log.
 
-Every page that may hold rows is read for itself (pages.py, leaves.py), so a damaged page costs
-no more than what is on it; a row is believed if its own checksum fits. From the rows each job
-keeps its longest intact beginning: up to the first event that is missing or does not hold together
-with those before (history.py). A job whose Enqueued cannot be read is left out. So the new log is
-one that a server could have written, had it stopped sooner for some jobs than for others. Of facts
-about other subjects every intact one is kept, because nothing tells whether one is missing.
+Every page that may contain rows is read by itself (pages.py, leaf_pages.py), so a damaged page costs
+only its own rows; a row is used if its checksum fits. Each job keeps its longest intact beginning: the
+events before the first one that is missing or does not fit the events before it (history.py). A job
+whose Enqueued cannot be read is left out. So the new log is a log that a server could have written if it
+had stopped earlier for some jobs than for others. Every intact fact about another subject is kept: a
+missing one cannot be found.
 
-That is not the same as what was: a job that loses its end runs again. What was lost is told by
-name, as far as anything of it is left that has a name.
+The new log differs from the original: a job that loses its end runs again, and a job that loses its
+Forgotten is back. Each loss is reported, by name as far as a name can be read. The new log has a new
+name and no former one (names.py).
 
-What was rejected: SQLite's own recovery (it knows neither jobs nor checksums of rows, and is not in
-every build); keeping events behind a missing one (their sequences would have a gap, which every
-reader takes for a mistake of its own).
+What was rejected: SQLite's own recovery (it knows neither jobs nor checksums of rows, and not every
+build has it); keeping events behind a missing one (every reader would take the gap in the sequences for
+an error of its own).
 """
 
 import os
@@ -75,17 +76,17 @@ _SEEN: Final = (
 
 @dataclass(slots=True)
 class Salvaged:
-    """What came of it so far."""
+    """The result of a salvage, so far."""
 
     jobs: int = 0  # in the new log
     events: int = 0
-    open: int = 0  # of these jobs, those without an end
-    shortened: int = 0  # of these jobs
-    left_out: int = 0
+    open: int = 0  # jobs in the new log without an end
+    shortened: int = 0  # jobs in the new log that lost events
+    left_out: int = 0  # jobs that are not in the new log
     damaged_pages: int = 0
     damaged_rows: int = 0
-    artifacts: int = 0  # of these jobs, copied
-    lost_artifacts: int = 0  # that the new log names
+    artifacts: int = 0  # copied
+    lost_artifacts: int = 0  # named by the new log, and not copied
 
     @property
     def lost(self) -> bool:
@@ -95,11 +96,11 @@ class Salvaged:
 
 @reported_as_failure()
 def salvage(path: Path, out: Path, tell: Tell, codec: FactCodec = FACT_CODEC) -> Salvaged:
-    """Write what can still be read of the log at `path` to a new one, telling what cannot.
+    """Writes the readable parts of the log at `path` to a new log, and calls `tell` with each loss.
 
-    Nothing of the old log is changed, and no server may have it. Raises LogRefused if one has,
-    if there is no log, or if there is something at `out` already; LogFailed if the new log cannot be
-    written. Then there is nothing at `out`.
+    The old log stays unchanged, and no server may have it open. Raises LogRefused if a server has, if
+    there is no log, if a later airunner wrote it, or if `out` exists; LogFailed if the new log cannot be
+    written. After an error nothing is at `out`.
     """
     new(path, out)
     folder = new_folder(out)
@@ -110,7 +111,7 @@ def salvage(path: Path, out: Path, tell: Tell, codec: FactCodec = FACT_CODEC) ->
     with ExitStack() as opened:
         opened.callback(FileLock(path).release)
         pages = opened.enter_context(closing(Pages(path)))
-        _is_ours(path, pages)
+        _check_first_page(path, pages)
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         opened.callback(remove, part)
         files = folder.with_name(f"{part.name}-artifacts")
@@ -120,7 +121,7 @@ def salvage(path: Path, out: Path, tell: Tell, codec: FactCodec = FACT_CODEC) ->
             connection.execute("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF")
             _gather(connection, pages, codec, done, tell)
             for job in jobs(connection):
-                _keep(connection, job, done, tell)
+                _shorten(connection, job, done, tell)
             connection.execute(_TRIMS, _RETENTION)
             done.events = int(connection.execute(_COUNT).get)
             wanted = list(stored_artifacts(connection))
@@ -139,11 +140,11 @@ def salvage(path: Path, out: Path, tell: Tell, codec: FactCodec = FACT_CODEC) ->
     return done
 
 
-def _is_ours(path: Path, pages: Pages) -> None:
-    """Raise LogRefused if the file is something else, as far as it can say."""
+def _check_first_page(path: Path, pages: Pages) -> None:
+    """Raises LogRefused if page 1 is sound and says that the file is something else."""
     first = pages.newest(1)
     if first is None:
-        raise LogRefused(f"{path} is no log of airunner: it has not even one page")
+        raise LogRefused(f"{path} is no log of airunner: it has no whole page")
     if first.sound:
         if not first.data.startswith(MAGIC) or _number(first, 68) != APPLICATION_ID:
             raise LogRefused(f"{path} is no log of airunner: name another file")
@@ -157,7 +158,7 @@ def _number(page: Page, at: int) -> int:
 def _gather(
     connection: apsw.Connection, pages: Pages, codec: FactCodec, done: Salvaged, tell: Tell
 ) -> None:
-    """Put every row that can be believed into the new log, of several of a place the newest."""
+    """Inserts every row with a right checksum into the new log; of one position, the newest row."""
     size = 0
     connection.execute("BEGIN")
     for row in _rows(pages, codec, done, tell):
@@ -179,18 +180,18 @@ def _rows(pages: Pages, codec: FactCodec, done: Salvaged, tell: Tell) -> Iterato
             if not is_leaf(page):
                 continue
             for row in rows(pages, page):
-                wrong = _wrong(row, page, codec)
-                if wrong is None and not isinstance(row, int):
+                fault = _fault(row, page, codec)
+                if fault is None and not isinstance(row, int):
                     yield row
-                elif wrong:
+                elif fault:
                     done.damaged_rows += 1
-                    tell(wrong)
+                    tell(fault)
 
 
-def _wrong(row: Any, page: Page, codec: FactCodec) -> str | None:  # Any: a row that may be anything
-    """What is wrong with a row; "": not known to be one, None: nothing."""
+def _fault(row: Any, page: Page, codec: FactCodec) -> str | None:  # Any: a row of unknown content
+    """The fault of a row, in a sentence; "": it may not be a row at all, None: it has none."""
     if isinstance(row, int):
-        return f"the event at place {row} makes no sense" if page.sound else ""
+        return f"the event at position {row} makes no sense" if page.sound else ""
     try:
         fact_event(row, codec) if len(row) == FACT else report_event(row)
     except DamagedEvent as damaged:
@@ -198,15 +199,15 @@ def _wrong(row: Any, page: Page, codec: FactCodec) -> str | None:  # Any: a row 
     return None
 
 
-def _keep(connection: apsw.Connection, job: str, done: Salvaged, tell: Tell) -> None:
-    """Of one job's rows in the new log, keep the longest beginning that holds together."""
+def _shorten(connection: apsw.Connection, job: str, done: Salvaged, tell: Tell) -> None:
+    """Deletes the rows of a job in the new log that are not part of its longest intact beginning."""
     history = history_of(connection, job)
     if history is None:
         connection.execute(_ALL_REPORTS, (job,))
         connection.execute(_ALL_FACTS, (job, FACTS[Forgotten]))
         return
     broken = _broken(connection, job, history)
-    if broken and history.dropped:  # and the fact that says so is behind that
+    if broken and history.dropped:  # the OutputDropped is behind the fault, and is deleted too
         broken = _broken(connection, job, history := History(dropped=False))
     if broken:
         last, place, why = broken
@@ -216,7 +217,7 @@ def _keep(connection: apsw.Connection, job: str, done: Salvaged, tell: Tell) -> 
             connection.execute(cut, (job, last, place))
         if not history.last:
             done.left_out += 1
-            tell(f"job {job} is left out, of which sequence {seen} is there: {why}")
+            tell(f"job {job} is left out, though it had events up to sequence {seen}: {why}")
             return
         done.shortened += 1
         tell(f"job {job} ends at sequence {history.last} of {seen}: {why}")
@@ -225,10 +226,10 @@ def _keep(connection: apsw.Connection, job: str, done: Salvaged, tell: Tell) -> 
 
 
 def _broken(connection: apsw.Connection, job: str, history: History) -> tuple[int, int, str] | None:
-    """The last sequence and the place of the first event that does not follow, and why."""
+    """Last sequence and position of the first event that does not fit, and why; None: all fit."""
     with closing(events(connection, job)) as found:
         for event in found:
-            assert not isinstance(event, DamagedEvent)  # none of those came in
+            assert not isinstance(event, DamagedEvent)  # damaged rows were not inserted
             if why := history.follow(event):
                 return event.last, event.place, why
     return None

@@ -100,7 +100,7 @@ def test_facts_about_other_subjects_are_checked_row_by_row(path: Path) -> None:
     assert (seen.jobs, seen.events) == (5, len(writer.events))
     edit(path, "UPDATE facts SET at = at + 1 WHERE place = ?", facts[2].place)
     assert check(path, findings.append, CODEC).findings == 1
-    assert f"the event at place {facts[2].place} (queue/q0) is damaged: its check" in findings[0]
+    assert f"the event at position {facts[2].place} (queue/q0) is damaged: its check" in findings[0]
 
 
 def test_a_fact_of_a_kind_that_is_not_known_is_a_finding(path: Path) -> None:
@@ -122,21 +122,21 @@ def test_a_row_that_was_changed_is_named(path: Path) -> None:
     event = writer.visible(JOBS[2])[2]
     edit(path, "UPDATE reports SET sent = sent + 1 WHERE place = ?", event.place)
     (finding,) = found(path)
-    assert f"place {event.place} (job three, up to sequence 4)" in finding
+    assert f"position {event.place} (job three, up to sequence 4)" in finding
 
 
 @holds("log-file/check-finds-damage")
 @pytest.mark.parametrize(
     ("index", "change", "says"),
     [
-        (2, lambda event: structs.replace(event, link=b"x" * 32), "its link does not follow"),
-        (2, lambda event: structs.replace(event, at=event.at + 1), "its link does not follow"),
+        (2, lambda event: structs.replace(event, link=b"x" * 32), "its link does not continue"),
+        (2, lambda event: structs.replace(event, at=event.at + 1), "its link does not continue"),
         (2, lambda event: shifted(event, 1), "the events of sequences 3 to 3 are missing"),
-        (3, lambda event: shifted(event, -1), "from 4 on, which are taken up to 4"),
+        (3, lambda event: shifted(event, -1), "begins at sequence 4, but earlier events reach 4"),
         (
             3,
             lambda event: structs.replace(event, place=Position(1_000)),
-            "before the one that it follows",
+            "before the position of the event that it follows",
         ),
         (4, lambda event: resealed(event, count=7), "seal does not fit"),
         (4, lambda event: resealed(event, size=7), "seal does not fit"),
@@ -171,7 +171,7 @@ def test_an_event_that_is_missing_is_named(path: Path) -> None:
     event = next(each for each in writer.visible(JOBS[1]) if isinstance(each.fact, Reported))
     edit(path, "DELETE FROM reports WHERE place = ?", event.place)
     (finding,) = found(path)
-    assert finding.startswith(f"job two: the event at place {event.place + 1} (sequence 5): ")
+    assert finding.startswith(f"job two: the event at position {event.place + 1} (sequence 5): ")
     assert finding.endswith("the events of sequences 3 to 4 are missing")
 
 
@@ -181,7 +181,7 @@ def test_two_events_at_one_place_are_named(path: Path) -> None:
     rewritten(path, report, report)
     with closing(connect(path, write=True)) as connection:
         store(connection, structs.replace(report, place=fact.place))
-    assert f"place {fact.place} has two events" in found(path)
+    assert f"position {fact.place} has two events" in found(path)
 
 
 @promise(

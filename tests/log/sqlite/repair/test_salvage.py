@@ -201,10 +201,11 @@ def test_what_is_lost_is_named(path: Path, tmp_path: Path) -> None:
         1,
         2,
     )
-    assert any(f"place {report.place} (job two" in line for line in told)
+    assert any(f"position {report.place} (job two" in line for line in told)
     assert "job two ends at sequence 2 of 6: the events of sequences 3 to 4 are missing" in told
     assert any(
-        line.startswith("job three is left out, of which sequence 6 is there") for line in told
+        line.startswith("job three is left out, though it had events up to sequence 6: ")
+        for line in told
     )
     kept = contents(out)
     assert kept[JOBS[1]] == writer.visible(JOBS[1])[:2]
@@ -286,7 +287,7 @@ def test_every_intact_fact_about_another_subject_is_saved(path: Path, tmp_path: 
     told = list[str]()
     done = salvage(path, out := tmp_path / "out", told.append, CODEC)
     assert (done.jobs, done.shortened, done.damaged_rows) == (5, 0, 1)
-    assert [f"place {facts[1].place} (queue/q1) is damaged" in each for each in told] == [True]
+    assert [f"position {facts[1].place} (queue/q1) is damaged" in each for each in told] == [True]
     assert check(out, print, CODEC).findings == 0
 
     async def saved_facts() -> list[Event]:
