@@ -1,15 +1,16 @@
 """The rules of the house, read off the source: a rule that nothing checks is a wish.
 
-ARCHITECTURE.md has the reasons. A rule reads every module, and says which
-line breaks it.
+ARCHITECTURE.md has the reasons. Each rule reads every module and names the line that breaks it.
 """
 
 import ast
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from tokenize import COMMENT, tokenize
 
 import pytest
 
@@ -63,6 +64,27 @@ SUPERVISOR = (  # fork, so stay small
     "subreaper_tree",
 )
 GRPC = PACKAGE / "server" / "grpc"
+MODULES_MAX = 15  # in a folder; cli/commands has one file a command
+# Names that point instead of naming: pronouns, and participles other than nouns of the field.
+POINTING_NAMES = {
+    "it",
+    "its",
+    "ours",
+    "mine",
+    "theirs",
+    "these",
+    "those",
+    "this",
+    "that",
+    "what",
+    "who",
+}
+PARTICIPLE = re.compile(r"\w+(?:ing|ed)")
+NOUNS = {"logging", "setting"}
+POINTING_WORDS = re.compile(r"\b(?:what|whatever|who|whoever|whom|whose)\b", re.IGNORECASE)
+WORDS_MIN = 60  # of prose in a module, below which one word would decide
+POINTING_PER_1000_MAX = 8  # in the prose of a module
+POINTING_PER_1000_IN_ALL_MAX = 4  # in that of the whole package
 MODULE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 70
 # As regular expressions that do not match themselves.
@@ -227,6 +249,48 @@ def test_a_module_is_one_noun_and_not_a_long_one() -> None:
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in modules()}
     long = {where(path, n): n for path, n in lengths.items() if n > MODULE_LINES_MAX}
     assert not long
+
+
+def test_a_folder_holds_at_most_fifteen_modules() -> None:
+    counts = Counter(path.parent for path in modules() if path.stem != "__init__")
+    del counts[PACKAGE / "cli" / "commands"]
+    assert not {str(path.relative_to(ROOT)): n for path, n in counts.items() if n > MODULES_MAX}
+
+
+def test_a_module_is_named_by_a_noun() -> None:
+    last_words = {path: path.stem.rpartition("_")[2] for path in modules()}
+    assert not [
+        where(path, 1)
+        for path, word in last_words.items()
+        if word in POINTING_NAMES or (PARTICIPLE.fullmatch(word) and word not in NOUNS)
+    ]
+
+
+def prose(path: Path) -> str:
+    """The docstrings and comments of a module."""
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    said = [
+        ast.get_docstring(node) or "" for node in ast.walk(tree(path)) if isinstance(node, kinds)
+    ]
+    with path.open("rb") as file:
+        said += [each.string for each in tokenize(file.readline) if each.type == COMMENT]
+    return " ".join(said)
+
+
+def test_prose_names_things_and_does_not_point_at_them() -> None:
+    """A ceiling for relative pronouns: h11 and trio have 2 per 1,000 words, websockets 0.4."""
+    counts = {
+        path: (len(POINTING_WORDS.findall(text)), len(text.split()))
+        for path in modules()
+        for text in [prose(path)]
+    }
+    assert not {
+        where(path, 1): round(1000 * pointing / words, 1)
+        for path, (pointing, words) in counts.items()
+        if words >= WORDS_MIN and 1000 * pointing > POINTING_PER_1000_MAX * words
+    }
+    pointing, words = map(sum, zip(*counts.values(), strict=True))
+    assert 1000 * pointing <= POINTING_PER_1000_IN_ALL_MAX * words
 
 
 def test_a_function_fits_a_screen() -> None:

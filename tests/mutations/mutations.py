@@ -237,7 +237,7 @@ OF_THE_LOG: Final = (
         at=f"{SQLITE}.recent:EventCache.since",
         old="run.events[run.start].first > after + 1",
         new="False",
-        test="tests/log/sqlite/test_recent.py::"
+        test="tests/log/sqlite/test_event_cache.py::"
         "test_a_job_is_told_on_from_any_sequence_that_the_window_reaches",
     ),
     Mutation(

@@ -4,7 +4,7 @@ The kernel holds the lock and releases it when the process ends, however it ends
 and none is ever removed by hand. The file stays: if it were removed, two servers could lock two files
 of one name. It contains the pid of the holder, for the message to a server that is refused.
 
-What was rejected: SQLite's own locks (each lasts for a transaction, so two servers would take turns);
+Rejected: SQLite's own locks (each lasts for a transaction, so two servers would take turns);
 a pid file alone (another process may have the pid of a dead server).
 """
 
@@ -27,9 +27,9 @@ class FileLock:
     """The exclusive right to write to one log, until release()."""
 
     def __init__(self, path: Path) -> None:
-        """Takes the lock of the log at `path`, whose folder exists.
+        """Takes the lock of the log at `path`, in an existing folder.
 
-        Raises LogInUse, which names the holder, and OSError if the file of the lock cannot be opened.
+        Raises LogInUse with the name of the holder, and OSError if the file of the lock cannot be opened.
         """
         self.path = path.with_name(f"{path.name}.lock")
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

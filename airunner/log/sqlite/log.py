@@ -37,11 +37,11 @@ from airunner.log.log import Fsync, LogDamaged, LogRefused, LogStatistics
 from airunner.log.records import FACT_CODEC, FactCodec
 from airunner.log.sqlite import replay, schema
 from airunner.log.sqlite.damage import missing_events, reported_as_damage, reported_as_failure
+from airunner.log.sqlite.event_cache import EventCache
 from airunner.log.sqlite.lock import FileLock
 from airunner.log.sqlite.migrations import migrate
 from airunner.log.sqlite.names import Names, read_names
 from airunner.log.sqlite.reader import Reader
-from airunner.log.sqlite.recent import EventCache
 from airunner.log.sqlite.wal import scan, wal_of
 from airunner.log.sqlite.writer import Writer
 from airunner.model.facts import Event

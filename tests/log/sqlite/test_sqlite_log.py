@@ -14,10 +14,10 @@ import pytest
 
 from airunner.log.log import Fsync, Log, LogDamaged, LogFailed, LogFull, LogRefused
 from airunner.log.sqlite import schema
+from airunner.log.sqlite.event_cache import EventCache
 from airunner.log.sqlite.lock import LogInUse
 from airunner.log.sqlite.log import SqliteLog
 from airunner.log.sqlite.reader import PAGE_ROWS
-from airunner.log.sqlite.recent import EventCache
 from airunner.model.facts import Event, Forgotten, Renewed, Reported, ReportTotals, sequence_count
 from airunner.model.jobs import Instant, JobId, Millis, Position, TaskToken, digest
 from airunner.model.limits import KIB, MIB, WAL_BYTES_MAX

@@ -278,7 +278,7 @@ def test_a_follower_of_all_jobs_crosses_the_upgrade_of_a_log_to_a_name_of_its_ow
             for place, missed in ((end - 2, ["leased", "finished"]), (end, [])):
                 ear = Ear(jobs.watch_all(after=Position(place), log="file"))
                 heard = await ear.hear()
-                assert (heard.place, heard.log, heard.begins) == (place, log.name, False)
+                assert (heard.position, heard.log, heard.restarted) == (place, log.name, False)
                 id = await run_job(site)
                 await ear.until_ended(id)
                 assert ear.kinds(first) == missed
@@ -287,7 +287,7 @@ def test_a_follower_of_all_jobs_crosses_the_upgrade_of_a_log_to_a_name_of_its_ow
             with pytest.raises(DataLoss, match=f"has no place {end + 1}: it has lost it, or is an"):
                 await anext(jobs.watch_all(after=Position(end + 1), log="file"))
             ear = Ear(jobs.watch_all(after=Position(end + 1), log=log.name))
-            assert not (await ear.hear()).begins
+            assert not (await ear.hear()).restarted
             await ear.close()
         await log.close()
 

@@ -1,6 +1,6 @@
 """The window on the newest events answers exactly, or not at all, and within its bound."""
 
-from airunner.log.sqlite.recent import PAGE_EVENTS, EventCache
+from airunner.log.sqlite.event_cache import PAGE_EVENTS, EventCache
 from airunner.model.facts import (
     CancelRequested,
     Event,
