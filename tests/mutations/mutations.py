@@ -234,7 +234,7 @@ OF_THE_LOG: Final = (
     Mutation(
         name="the cache answers a reader from before its first event",
         promise="logs/sequences-have-no-gap",
-        at=f"{SQLITE}.recent:EventCache.since",
+        at=f"{SQLITE}.event_cache:EventCache.since",
         old="run.events[run.start].first > after + 1",
         new="False",
         test="tests/log/sqlite/test_event_cache.py::"
