@@ -247,3 +247,13 @@ async def all_of(broker: Broker, after: Position = NOTHING) -> list[Event]:
 def size(event: Event) -> int:
     fact = event.fact
     return fact.report.size if isinstance(fact, Reported) and isinstance(fact.report, Output) else 0
+
+
+@virtually
+async def test_a_follower_goes_on_in_its_own_log_as_far_as_that_has_come() -> None:
+    async with served() as (broker, log):
+        await ClientCalls(broker).enqueue(wish())
+        watchers, end = broker.watchers, broker.tail
+        assert all(watchers.knows(name, end) for name in ("", log.name))
+        assert not watchers.knows("another log", end)
+        assert not any(watchers.knows(name, Position(end + 1)) for name in ("", log.name))
