@@ -14,6 +14,8 @@ from tests.rounds.campaign import Campaign
 from tests.rounds.checker import complaints
 from tests.support.installation import Site
 
+ROUND_SECONDS: Final = 2  # about
+ROUNDS_MIN: Final = 3  # of a campaign that ends with its minutes
 ROUNDS_PER_SITE: Final = 25  # then a new campaign begins, so that a complaint has a short history
 
 
@@ -51,8 +53,10 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="keep the folder of what is wrong")
     options = parser.parse_args()
     began, done, bad, number, total = monotonic(), 0, 0, options.seed, Counter[str]()
-    while monotonic() - began < options.minutes * 60 if options.minutes else done < options.rounds:
-        rounds = ROUNDS_PER_SITE if options.minutes else min(ROUNDS_PER_SITE, options.rounds - done)
+    end = began + options.minutes * 60 if options.minutes else None
+    while monotonic() < end if end else done < options.rounds:
+        left = options.rounds - done if end is None else round(end - monotonic()) // ROUND_SECONDS
+        rounds = max(ROUNDS_MIN, min(ROUNDS_PER_SITE, left)) if end else min(ROUNDS_PER_SITE, left)
         print(f"{rounds} rounds, seed {number}:", flush=True)
         folder = tempfile.TemporaryDirectory(prefix="rounds-", ignore_cleanup_errors=True)
         if options.keep:
