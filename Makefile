@@ -20,7 +20,7 @@ CORE := tests/model/ tests/store/ tests/server/workers/ tests/server/test_*.py \
   tests/log/test_memory_log.py
 OTHERS := tests $(patsubst %,--deselect=%,$(subst *.py,,$(CORE)))
 # Test processes. More than cores: many tests wait for the programs that they start.
-PROCESSES ?= 4
+PROCESSES ?= 5
 PYTEST = $(BIN)/python -m pytest -q --durations=25 -n $(PROCESSES) --dist worksteal
 
 .DEFAULT_GOAL := help
