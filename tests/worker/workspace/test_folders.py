@@ -17,6 +17,7 @@ from airunner.worker.workspace.folders import FolderWorkspace
 from airunner.worker.workspace.git_clone import GitCloner
 from airunner.worker.workspace.workspace import CheckoutFailed, SetupFailed
 from tests.promises import holds
+from tests.support.descriptors import deep_tree
 from tests.worker.workspace.workbench import Bench, play
 
 IDENTITY = ("-c", "user.name=ann", "-c", "user.email=ann@example.org")
@@ -496,15 +497,9 @@ def test_removing_takes_read_only_folders_links_and_deep_ones(tmp_path: Path) ->
         os.mkfifo(checkout / "pipe")
         for path in (checkout / "locked" / "inner", checkout / "locked", checkout):
             path.chmod(0o500)
-        deep = os.open(folder.home, os.O_RDONLY)
-        for _ in range(2_000):
-            os.mkdir("d", dir_fd=deep)
-            below = os.open("d", os.O_RDONLY, dir_fd=deep)
-            os.close(deep)
-            deep = below
-        os.close(deep)
-        await folder.remove()
-        assert not folder.path.exists()
+        with deep_tree(Path(folder.home), 2_000):
+            await folder.remove()
+            assert not folder.path.exists()
         assert bench.journal == []
 
     play(tmp_path, scene)

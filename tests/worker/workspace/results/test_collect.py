@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import os
 import socket
-import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -21,6 +20,7 @@ from airunner.worker.workspace.results.patterns import Patterns
 from airunner.worker.workspace.sources.snapshot import StagedSnapshot
 from airunner.worker.workspace.workspace import Collected, NotStored
 from tests.promises import holds, promise
+from tests.support.descriptors import deep_tree, open_descriptors
 from tests.zoo import SECONDS_MAX
 
 SECRET: Final = b"nobody may read this"
@@ -331,14 +331,14 @@ def test_no_descriptor_is_left_of_a_file_that_became_a_folder_or_that_nobody_wai
 ) -> None:
     (top / "file").write_bytes(b"x")
     (top / "folder").mkdir()
-    before = os.listdir("/proc/self/fd")
+    before = open_descriptors()
     reader = WorkspaceReader(os.open(top, os.O_RDONLY), Patterns(()), None)
     data = reader.open("file", "file")
     with pytest.raises(NotStored):
         reader.open("folder", "folder")
     reader.close()
     assert data.closed
-    assert os.listdir("/proc/self/fd") == before
+    assert open_descriptors() <= before
 
 
 @holds("results/stay-inside")
@@ -459,16 +459,9 @@ def test_a_name_that_is_not_utf_8_is_an_error_that_can_be_read(top: Path) -> Non
 @holds("results/leftovers-delay-nobody")
 def test_a_path_that_is_too_long_is_an_error_and_ends_nothing(top: Path) -> None:
     fill(top, "a", "z")
-    at = os.open(top, os.O_RDONLY)
-    for _ in range(2_500):
-        os.mkdir("d", dir_fd=at)
-        below = os.open("d", os.O_RDONLY, dir_fd=at)
-        os.close(at)
-        at = below
-    os.close(at)
-    (top / ("d/" * 1_000) / "x").write_text("deep")
-    collected = bring(top, "*")
-    subprocess.run(["rm", "-r", top / "d"], check=True)  # pytest cannot remove what is so deep
+    with deep_tree(top, 2_500):
+        (top / ("d/" * 1_000) / "x").write_text("deep")
+        collected = bring(top, "*")
     assert paths(collected) == ["a", "d/" * 1_000 + "x", "z"]
     (error,) = collected.errors
     assert "ARTIFACT_PATH_BYTES_MAX (4096 bytes)" in error

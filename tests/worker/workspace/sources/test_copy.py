@@ -3,7 +3,6 @@
 import os
 import socket
 import stat
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from airunner.worker.workspace.sources.copy import LEFT_OUT_NAMED, CopyStats, So
 from airunner.worker.workspace.sources.snapshot import StagedSnapshot
 from airunner.worker.workspace.workspace import SetupFailed
 from tests.promises import holds
+from tests.support.descriptors import deep_tree, deepest, open_descriptors
 
 NOBODY = 65_534
 DEPTH = 1_500
@@ -44,7 +44,7 @@ def stage(
     progress: Callable[[CopyStats], None] = lambda _tally: None,
     stop: Event | None = None,
 ) -> CopyStats:
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     there, here = os.open(source, FOLDER), os.open(target, FOLDER)
     try:
         return SourceCopy(
@@ -53,7 +53,7 @@ def stage(
     finally:
         os.close(there)
         os.close(here)
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert open_descriptors() <= before
 
 
 @holds("sources/private-copy")
@@ -217,23 +217,14 @@ def test_holes_stay_holes(source: Path, target: Path) -> None:
 
 @holds("sources/private-copy")
 def test_a_tree_may_be_deeper_than_there_are_descriptors(source: Path, target: Path) -> None:
-    way = os.open(source, FOLDER)
-    for _ in range(DEPTH):
-        os.mkdir("d", dir_fd=way)
-        below = os.open("d", FOLDER, dir_fd=way)
-        os.close(way)
-        way = below
-    os.close(os.open("file", os.O_WRONLY | os.O_CREAT, dir_fd=way))
-    os.close(way)
-    assert stage(source, target).files == 1
-    way = os.open(target, FOLDER)
-    for _ in range(DEPTH):
-        below = os.open("d", FOLDER, dir_fd=way)
-        os.close(way)
-        way = below
-    assert os.listdir(way) == ["file"]
-    os.close(way)
-    subprocess.run(["rm", "-r", source, target], check=True)  # pytest cannot remove what is so deep
+    with deep_tree(source, DEPTH, target):
+        bottom = deepest(source, DEPTH)
+        os.close(os.open("file", os.O_WRONLY | os.O_CREAT, dir_fd=bottom))
+        os.close(bottom)
+        assert stage(source, target).files == 1
+        bottom = deepest(target, DEPTH)
+        assert os.listdir(bottom) == ["file"]
+        os.close(bottom)
 
 
 @contextmanager
