@@ -20,7 +20,6 @@ from types import TracebackType
 from typing import Final, Self
 
 from airunner.cli.exit_codes import CommandFailed
-from airunner.cli.render.streams import printable
 from airunner.model.artifacts import Artifact
 from airunner.system.atomic import atomic_write, write_all
 from airunner.system.descent import Descent
@@ -120,7 +119,7 @@ class DownloadFolder:
         return CommandFailed(f"{self._full_path(path)} {exist} already: {_HINT}")
 
     def _full_path(self, path: str) -> str:
-        return printable(str(self._path / path))
+        return str(self._path / path)
 
 
 class Downloaded:

@@ -5,7 +5,6 @@ begin where the previous event of its job ended, otherwise the command fails. Th
 that was running before the command starts in its middle.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import aclosing
 from typing import Protocol
@@ -15,6 +14,7 @@ from airunner.cli.render.events import remark
 from airunner.cli.render.line_splitter import LineSplitter
 from airunner.cli.render.output_lines import LineFormat, Piece, write_pieces
 from airunner.cli.render.streams import STDOUT, note
+from airunner.cli.render.terminal_text import json_line
 from airunner.model.errors import DataLoss, Refused
 from airunner.model.job_events import JobEvent, JobFinished, without_before
 from airunner.model.jobs import JobId
@@ -67,7 +67,7 @@ class AllJobsJson:
 
     def pieces(self, id: JobId, event: JobEvent) -> Iterator[Piece]:
         for each in event_json(event):
-            line = json.dumps({"job": id, **each}, ensure_ascii=False)
+            line = json_line({"job": id, **each})
             yield STDOUT, line.encode() + b"\n"
 
     def flush(self) -> tuple[()]:

@@ -116,10 +116,9 @@ def _run_client(
 async def _show(
     client: "ArtifactsClient", id: str, patterns: Sequence[str], long: bool, as_json: bool
 ) -> int:
-    import json
-
-    from airunner.cli.render.streams import note, printable, say
+    from airunner.cli.render.streams import note, say
     from airunner.cli.render.table import aligned
+    from airunner.cli.render.terminal_text import json_line
     from airunner.model.jobs import JobId
     from airunner.model.units import show_size
     from airunner.wire.json.artifacts import artifact_json
@@ -130,10 +129,10 @@ async def _show(
         note(_no_match(id, found))
     if as_json:
         for each in chosen:
-            say(json.dumps(artifact_json(each), ensure_ascii=False))
+            say(json_line(artifact_json(each)))
     elif chosen:
         rows = [("SHA256", "SIZE", "PATH")]
-        rows += [(each.sha256, show_size(each.size), printable(each.path)) for each in chosen]
+        rows += [(each.sha256, show_size(each.size), each.path) for each in chosen]
         for line in aligned([row if long else row[1:] for row in rows]):
             say(line)
     return 0
@@ -211,6 +210,7 @@ def _progress(size: int) -> Iterator[_Progress]:
     import os
 
     from airunner.cli.render.streams import STDERR, note
+    from airunner.cli.render.terminal_text import printable
 
     if not os.isatty(STDERR):
         yield _Progress(lambda more: None, note)
@@ -224,7 +224,9 @@ def _progress(size: int) -> Iterator[_Progress]:
         task = bar.add_task("", total=size)
         yield _Progress(
             lambda more: bar.advance(task, more),
-            lambda text: console.print(f"airunner: {text}", markup=False, highlight=False),
+            lambda text: console.print(
+                f"airunner: {printable(text)}", markup=False, highlight=False
+            ),
         )
 
 

@@ -107,6 +107,7 @@ async def _watch(jobs: "JobsClient", listing: "JobQuery", limit: int, as_json: b
     from dataclasses import replace
 
     from airunner.cli.render.streams import STDOUT, say, terminal_size
+    from airunner.cli.render.terminal_text import TerminalText, printable
 
     listing = replace(listing, page_size=min(limit, listing.page_size))
     seen: dict[str, Job] = {}
@@ -120,7 +121,8 @@ async def _watch(jobs: "JobsClient", listing: "JobQuery", limit: int, as_json: b
         elif os.isatty(STDOUT):
             size = terminal_size(STDOUT)
             rows = found if size is None else found[: max(1, size.lines - 2)]
-            say("\x1b[H\x1b[2J" + "\n".join(_lines(rows, as_json, True)))
+            lines = map(printable, _lines(rows, as_json, True))
+            say(TerminalText("\x1b[H\x1b[2J" + "\n".join(lines)))
         elif changed:
             for line in _lines(changed[::-1], as_json, False):
                 say(line)
@@ -128,17 +130,17 @@ async def _watch(jobs: "JobsClient", listing: "JobQuery", limit: int, as_json: b
 
 
 def _lines(found: "list[Job] | tuple[Job, ...]", as_json: bool, headings: bool) -> list[str]:
-    import json
     import os
     import time
 
     from airunner.cli.render.jobs import job_table
     from airunner.cli.render.streams import STDOUT, colourful, terminal_size
+    from airunner.cli.render.terminal_text import json_line
     from airunner.model.jobs import Instant
     from airunner.wire.json.jobs import job_json
 
     if as_json:
-        return [json.dumps(job_json(job), ensure_ascii=False) for job in found]
+        return [json_line(job_json(job)) for job in found]
     colour = colourful(STDOUT, os.environ.get("NO_COLOR"))
     now = Instant(time.time_ns() // 1_000_000)
     size = terminal_size(STDOUT)

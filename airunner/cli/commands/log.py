@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from airunner.cli.exit_codes import DIFFERS, OURS, USAGE, CommandFailed
-from airunner.cli.render.streams import note, printable, say
+from airunner.cli.render.streams import note, say
 from airunner.model.units import show_count, show_size
 
 FileArgument = Annotated[
@@ -94,7 +94,7 @@ def backup(file: FileArgument, out: OutArgument) -> None:
 
 
 def _say_finding(finding: str) -> None:
-    say(printable(finding))
+    say(finding)
 
 
 def _log_file(text: str) -> Path:

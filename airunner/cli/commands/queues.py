@@ -25,17 +25,14 @@ def queues(
 
 
 async def _print(jobs: "JobsClient", as_json: bool) -> int:
-    import json
-
     from airunner.cli.render.queues import statistics_table
     from airunner.cli.render.streams import say
+    from airunner.cli.render.terminal_text import json_line
     from airunner.wire.json.queues import statistics_json
 
     found = await jobs.statistics()
     lines = (
-        [json.dumps(statistics_json(each)) for each in found]
-        if as_json
-        else statistics_table(found)
+        [json_line(statistics_json(each)) for each in found] if as_json else statistics_table(found)
     )
     for line in lines:
         say(line)

@@ -26,16 +26,15 @@ def show(
 
 
 async def _print(jobs: "JobsClient", id: str, as_json: bool) -> int:
-    import json
-
     from airunner.cli.render.jobs import job_prose
     from airunner.cli.render.streams import say
+    from airunner.cli.render.terminal_text import json_line
     from airunner.model.jobs import JobId
     from airunner.wire.json.jobs import job_details_json
 
     job, waiting = await jobs.get(JobId(id))
     if as_json:
-        say(json.dumps(job_details_json(job, waiting), ensure_ascii=False))
+        say(json_line(job_details_json(job, waiting)))
     else:
         for line in job_prose(job, waiting):
             say(line)

@@ -38,10 +38,10 @@ def verify(
 
 
 async def _verify(jobs: "JobsClient", id: str, as_json: bool) -> int:
-    import json
     from contextlib import aclosing
 
     from airunner.cli.render.streams import note, say
+    from airunner.cli.render.terminal_text import json_line
     from airunner.model.errors import DataLoss
     from airunner.model.jobs import JobId
     from airunner.model.proof.proof import Differs, LogVerifier, Whole
@@ -66,7 +66,7 @@ async def _verify(jobs: "JobsClient", id: str, as_json: bool) -> int:
     )  # after the stream: retention spares output that is being read
     verdict = proof.verdict(job.output_bytes)
     if as_json:
-        say(json.dumps(verdict_json(job, verdict)))
+        say(json_line(verdict_json(job, verdict)))
     else:
         for line in verdict_prose(job, verdict):
             say(line)

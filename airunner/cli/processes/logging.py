@@ -2,7 +2,8 @@
 
 The name of an event has underscores, so it is a single word in both formats. A line that cannot be
 written, because the reader has closed its end or the disk is full, is dropped: a failing log ends no
-job and no server.
+job and no server. In lines for people, each field is escaped (render/terminal_text.py): the name of a
+worker or a path may hold characters that act on a terminal. JSON is ASCII.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
 from airunner.cli.exit_codes import USAGE, CommandFailed
 from airunner.cli.render.streams import STDERR, before_notes, write
+from airunner.cli.render.terminal_text import printable
 
 GATHER_SECONDS: Final = 0.01  # a line waits so long for further lines
 
@@ -87,7 +89,7 @@ def open_journal(
             structlog.processors.JSONRenderer(),
         ]
     else:
-        processors += [structlog.dev.ConsoleRenderer(colors=os.isatty(STDERR))]
+        processors += [structlog.processors.format_exc_info, _escaped, _console_renderer()]
     journal: FilteringBoundLogger = structlog.wrap_logger(
         structlog.WriteLogger(stream) if stream else _StderrLines(),
         processors=processors,
@@ -101,11 +103,13 @@ def open_lines(
 ) -> Callable[[Iterable[tuple[str, Mapping[str, object]]]], None]:
     """A function that writes many events, each as a line like info() of open_journal()."""
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
-    show = structlog.dev.ConsoleRenderer(colors=os.isatty(STDERR))
+    show = _console_renderer()
     out = structlog.WriteLogger(stream) if stream else _StderrLines()
 
     def render(event: EventDict) -> str:
-        return json.dumps(event) if format is LogFormat.JSON else show(None, "info", event)
+        if format is LogFormat.JSON:
+            return json.dumps(event)
+        return show(None, "info", _escaped(None, "info", event))
 
     def write(events: Iterable[tuple[str, Mapping[str, object]]]) -> None:
         now = stamp(None, "info", {})
@@ -116,6 +120,21 @@ def open_lines(
             out.info(piece)
 
     return write
+
+
+def _console_renderer() -> structlog.dev.ConsoleRenderer:
+    return structlog.dev.ConsoleRenderer(
+        colors=os.isatty(STDERR), exception_formatter=structlog.dev.plain_traceback
+    )
+
+
+def _escaped(logger: object, method: str, event: EventDict) -> EventDict:
+    """The event with each text as printable() makes it; a traceback keeps its lines."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            lines = value.split("\n") if name == "exception" else [value]
+            event[name] = "\n".join(map(printable, lines))
+    return event
 
 
 def _pipe_sized(lines: Iterable[str]) -> Iterator[str]:

@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 from typing import Final, Protocol
 
-from airunner.cli.render.streams import printable
+from airunner.cli.render.terminal_text import printable
 from airunner.model.jobs import Instant
 
 _ESCAPED: Final = re.compile(r"['|\[\]]|[^\x20-\x7e]")  # in the value of a TeamCity message

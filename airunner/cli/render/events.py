@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from airunner.cli.render.streams import printable
 from airunner.model.job_events import (
     JobCancelRequested,
     JobEnqueued,
@@ -38,20 +37,20 @@ def remark(body: JobEventBody) -> str | None:
         case JobReturned(end, failures):
             return f"back in line: {_WHY_BACK[end]} ({failures} failed so far)"
         case JobCancelRequested(by):
-            return f"a cancel was requested by {printable(by)}" if by else "a cancel was requested"
+            return f"a cancel was requested by {by}" if by else "a cancel was requested"
         case CloneStarted(repository):
-            return f"cloning {printable(repository)}"
+            return f"cloning {repository}"
         case CloneProgressed(message):
-            return printable(message)
+            return message
         case CloneEnded(commit, duration):
             return f"checked out {commit[:12]} in {show_duration(duration)}"
         case CloneFailed(error, stderr):
-            lines = [printable(line) for line in stderr.splitlines() if line.strip()]
-            return "the clone failed: " + "; ".join([printable(error), *lines[-_CLONE_LINES:]])
+            lines = [line for line in stderr.splitlines() if line.strip()]
+            return "the clone failed: " + "; ".join([error, *lines[-_CLONE_LINES:]])
         case ProcessFailed(error):
-            return printable(error)
+            return error
         case Remark(message):
-            return printable(message)
+            return message
         case OutputCut(_, size):
             return f"{show_size(size)} of output were cut here: a limit was reached"
         case JobEnqueued() | JobLeased() | JobFinished():

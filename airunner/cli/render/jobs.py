@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from airunner.cli.render.outcomes import outcome_phrase
-from airunner.cli.render.streams import printable
 from airunner.cli.render.table import aligned, cropped, fitted
+from airunner.cli.render.terminal_text import TerminalText, coloured
 from airunner.cli.render.work import script_prose, steps_prose, work_line
 from airunner.model.jobs import Instant, Job, JobState, PastAttempt
 from airunner.model.spec import JobSpec
@@ -66,7 +66,7 @@ def _row(job: Job, now: Instant) -> tuple[str, ...]:
         "-" if code is None else str(code),
         show_duration(now - job.created_at),
         "-" if job.state is JobState.SCHEDULED else show_duration(took),
-        cropped(printable(job.spec.name), _NAME_CELLS) or "-",
+        cropped(job.spec.name, _NAME_CELLS) or "-",
         work_line(job.spec)[:_WORK_CHARS],
     )
 
@@ -81,7 +81,9 @@ def _spare(jobs: Sequence[Job]) -> Sequence[int]:
 
 
 def _coloured(line: str, state: JobState) -> str:
-    return line.replace(state.value, f"\x1b[{_COLOURS[state]}m{state.value}\x1b[0m", 1)
+    before, word, after = line.partition(state.value)
+    shown = coloured(word, _COLOURS[state]) if word else ""
+    return TerminalText(f"{before}{shown}{after}")  # aligned() has escaped the line
 
 
 # Prose
@@ -99,24 +101,24 @@ def job_prose(job: Job, waiting: WaitReason | None) -> list[str]:
         state += ", being cancelled"
     rows: list[tuple[str, str | None]] = [
         ("job", job.id),
-        ("name", printable(spec.name)),
+        ("name", spec.name),
         ("state", state),
         (
             "exit code",
             None if outcome is None or outcome.exit_code is None else str(outcome.exit_code),
         ),
         _work(spec),
-        ("shell", printable(spec.shell)),
+        ("shell", spec.shell),
         ("queue", spec.queue),
-        ("source", printable(spec.source)),
-        ("repository", printable(spec.repository)),
+        ("source", spec.source),
+        ("repository", spec.repository),
         ("branch", spec.branch),
         ("commit", spec.commit),
-        ("directory", printable(spec.working_directory)),
-        ("owner", printable(spec.owner)),
-        ("submitter", printable(job.submitter)),
+        ("directory", spec.working_directory),
+        ("owner", spec.owner),
+        ("submitter", job.submitter),
         ("retry of", job.retry_of),
-        ("request", printable(job.request)),
+        ("request", job.request),
         ("created", show_instant(job.created_at)),
         ("started", show_instant(outcome.started_at if outcome else job.leased_at)),
         ("finished", show_instant(job.finished_at)),
@@ -124,11 +126,11 @@ def job_prose(job: Job, waiting: WaitReason | None) -> list[str]:
         ("cut", show_size(job.output_bytes_cut) if job.output_bytes_cut else None),
         ("artifacts", _artifacts(job)),
     ]
-    rows += [(f"env {key}", printable(value)) for key, value in spec.environment.items()]
-    rows += [(f"meta {printable(key)}", printable(value)) for key, value in spec.metadata.items()]
+    rows += [(f"env {key}", value) for key, value in spec.environment.items()]
+    rows += [(f"meta {key}", value) for key, value in spec.metadata.items()]
     rows += [(f"attempt {each.number}", _attempt(each)) for each in job.attempts]
     if job.lease:
-        rows.append((f"attempt {job.attempt}", f"running, by {printable(job.lease.worker)}"))
+        rows.append((f"attempt {job.attempt}", f"running, by {job.lease.worker}"))
     lines = aligned([(label, text) for label, text in rows if text])
     if spec.script:
         lines += ["", *script_prose(spec.script)]
@@ -149,10 +151,10 @@ def _work(spec: JobSpec) -> tuple[str, str | None]:
 def _artifacts(job: Job) -> str | None:
     """The number and size of stored artifacts; before any is stored, the job's patterns."""
     if not job.artifacts:
-        return printable(" ".join(job.spec.artifacts)) or None
+        return " ".join(job.spec.artifacts) or None
     return f"{show_count(job.artifacts, 'file')}, {show_size(job.artifact_bytes)}"
 
 
 def _attempt(attempt: PastAttempt) -> str:
     took = show_duration(attempt.ended_at - attempt.leased_at)
-    return f"{attempt.ending.value} after {took}, by {printable(attempt.worker)}"
+    return f"{attempt.ending.value} after {took}, by {attempt.worker}"

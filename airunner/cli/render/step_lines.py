@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
-from airunner.cli.render.streams import printable
 from airunner.cli.render.table import cropped
+from airunner.cli.render.terminal_text import coloured, printable
 from airunner.model.jobs import StepResult
 from airunner.model.reports import StepEnded, StepStarted
 from airunner.model.steps import StepStatus
@@ -24,9 +24,8 @@ _COLOURS: Final = {
 
 def step_started_line(step: StepStarted, total: int | None, *, colour: bool) -> str:
     """Such as "step 1 of 3: build". `total`: the number of steps, None if unknown."""
-    name = printable(step.name)
-    line = f"{_step_number(step.index, total)}: {name}" if name else _step_number(step.index, total)
-    return _coloured(line, _BOLD) if colour else line
+    line = _step_number(step.index, total) + (f": {step.name}" if step.name else "")
+    return coloured(line, _BOLD) if colour else printable(line)
 
 
 def step_ended_line(step: StepEnded, total: int | None, *, colour: bool) -> str:
@@ -46,7 +45,7 @@ def step_ended_line(step: StepEnded, total: int | None, *, colour: bool) -> str:
         case StepStatus.SKIPPED:
             how = "was skipped"
     line = f"{_step_number(step.index, total)}{_in_brackets(step.name)} {how}"
-    return _coloured(line, _COLOURS[step.status]) if colour else line
+    return coloured(line, _COLOURS[step.status]) if colour else printable(line)
 
 
 def skipped_line(steps: Sequence[StepResult], *, colour: bool) -> str | None:
@@ -54,7 +53,7 @@ def skipped_line(steps: Sequence[StepResult], *, colour: bool) -> str | None:
     left = [at for at, step in enumerate(steps) if step.status is StepStatus.SKIPPED]
     if not left:
         return None
-    names = [cropped(printable(steps[at].name), _NAME_CELLS) for at in left[:_NAMES_MAX]]
+    names = [cropped(steps[at].name, _NAME_CELLS) for at in left[:_NAMES_MAX]]
     more = f" and {len(left) - len(names)} more" if len(left) > len(names) else ""
     first, last, total = left[0] + 1, left[-1] + 1, len(steps)
     if first == last:
@@ -62,7 +61,7 @@ def skipped_line(steps: Sequence[StepResult], *, colour: bool) -> str | None:
     else:
         which = f"steps {first} {'and' if last == first + 1 else 'to'} {last} of {total} were"
     line = f"{which} skipped: {', '.join(names)}{more}"
-    return _coloured(line, _COLOURS[StepStatus.SKIPPED]) if colour else line
+    return coloured(line, _COLOURS[StepStatus.SKIPPED]) if colour else printable(line)
 
 
 def _step_number(index: int, total: int | None) -> str:
@@ -70,8 +69,4 @@ def _step_number(index: int, total: int | None) -> str:
 
 
 def _in_brackets(name: str) -> str:
-    return f" ({cropped(printable(name), _NAME_CELLS)})" if name else ""
-
-
-def _coloured(text: str, colour: str) -> str:
-    return f"\x1b[{colour}m{text}\x1b[0m"
+    return f" ({cropped(name, _NAME_CELLS)})" if name else ""

@@ -1,6 +1,6 @@
 """Standard output, for results, and standard error, for notes.
 
-Bytes are written unchanged and without a buffer. A reader that closes its end (`| head`) is not an
+Bytes are written unchanged and without a buffer; say() and note() escape their text first. A reader that closes its end (`| head`) is not an
 error: StdoutClosed ends the command silently.
 
 A watching command must react to Ctrl-C while a slow reader blocks the pipe. So it writes only when
@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Final
 
 from airunner.cli.exit_codes import CommandFailed
+from airunner.cli.render.terminal_text import printable
 
 STDOUT: Final = 1
 STDERR: Final = 2
@@ -32,14 +33,14 @@ class StdoutClosed(Exception):
 
 def say(text: str) -> None:
     """Writes a line of the command's result to standard output."""
-    write(STDOUT, f"{text}\n".encode(errors="surrogateescape"))
+    write(STDOUT, f"{printable(text)}\n".encode())
 
 
 def note(text: str) -> None:
     """Writes a line for a person to standard error; dropped if standard error is closed."""
     _call_before_note()
     with contextlib.suppress(OSError):
-        write(STDERR, f"airunner: {text}\n".encode(errors="replace"))
+        write(STDERR, f"airunner: {printable(text)}\n".encode())
 
 
 def _call_before_note() -> None:
@@ -117,13 +118,6 @@ def terminal_size(descriptor: int) -> os.terminal_size | None:
     except OSError:
         return None
     return size if size.columns > 0 and size.lines > 0 else None
-
-
-def printable(text: str) -> str:
-    """The text with control characters as escapes, so that a terminal obeys none of them."""
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
-    )
 
 
 def open_missing() -> None:

@@ -2,7 +2,8 @@
 
 Widths are counted in terminal cells: a CJK character takes two, a combining character none. A line
 that is too long would wrap and break the columns. So if the terminal is too narrow, whole columns
-are dropped, the least needed first, and then the end of each line is cut.
+are dropped, the least needed first, and then the end of each line is cut. Cells are escaped
+(terminal_text.py) before they are measured.
 """
 
 from collections.abc import Sequence
@@ -10,12 +11,15 @@ from typing import Final
 
 from rich.cells import cell_len, set_cell_size
 
+from airunner.cli.render.terminal_text import printable
+
 _GAP: Final = "  "
 _LAST_MIN: Final = 8  # cells of the last column; other columns are dropped to keep them
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines with columns as wide as their widest cell. The last column is not padded."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = _widths(rows)[:-1]
     return [
         _GAP.join(
@@ -27,6 +31,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def fitted(rows: Sequence[Sequence[str]], width: int, spare: Sequence[int]) -> list[str]:
     """Aligned lines of at most `width` cells. `spare`: columns that may be dropped, in this order."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     columns = list(range(len(rows[0]))) if rows else []
     for each in spare:
         needed = [
@@ -40,6 +45,7 @@ def fitted(rows: Sequence[Sequence[str]], width: int, spare: Sequence[int]) -> l
 
 def cropped(text: str, width: int) -> str:
     """A text of at most `width` cells; a longer text is cut and ends with an ellipsis."""
+    text = printable(text)
     return text if cell_len(text) <= width else set_cell_size(text, width - 1).rstrip() + "…"
 
 

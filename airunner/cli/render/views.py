@@ -9,7 +9,6 @@ A remark or a group marker begins a new line: if output has left a line without 
 goes first. Output itself is never changed.
 """
 
-import json
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -20,6 +19,7 @@ from airunner.cli.render.ci_groups import Markers, markers
 from airunner.cli.render.events import last_line, remark
 from airunner.cli.render.step_lines import skipped_line, step_ended_line, step_started_line
 from airunner.cli.render.streams import STDERR, STDOUT, StdoutClosed, colourful, note, send, write
+from airunner.cli.render.terminal_text import json_line
 from airunner.model.job_events import ArtifactStored, JobEvent, JobFinished, JobLeased, JobReturned
 from airunner.model.jobs import Instant, JobState, Reason
 from airunner.model.reports import (
@@ -246,7 +246,7 @@ class JsonView:
         for index, line in enumerate(event_json(event)):
             if index < len(instants):
                 await self._pause(instants[index])
-            await send(STDOUT, json.dumps(line, ensure_ascii=False).encode() + b"\n")
+            await send(STDOUT, json_line(line).encode() + b"\n")
 
     def remark(self, text: str) -> None:
         note(text)

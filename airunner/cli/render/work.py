@@ -4,8 +4,8 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from airunner.cli.render.streams import printable
 from airunner.cli.render.table import aligned, cropped
+from airunner.cli.render.terminal_text import printable
 from airunner.model.jobs import Job, StepResult
 from airunner.model.spec import JobSpec
 from airunner.model.steps import Step
@@ -42,7 +42,7 @@ def script_prose(script: str) -> Iterator[str]:
     lines = script.rstrip().splitlines()
     yield f"script ({show_size(len(script.encode()))}):"
     for line in lines[:_SCRIPT_LINES]:
-        yield f"  {cropped(printable(line.expandtabs(_TAB)), _SCRIPT_CELLS)}".rstrip()
+        yield f"  {cropped(line.expandtabs(_TAB), _SCRIPT_CELLS)}".rstrip()
     if (left := len(lines) - _SCRIPT_LINES) > 0:
         yield f"  and {show_count(left, 'more line')}: --json has the whole script"
 
@@ -67,7 +67,7 @@ def _first_line(script: str) -> str:
 
 
 def _title(text: str) -> str:
-    return cropped(printable(text), _TITLE_CELLS)
+    return cropped(text, _TITLE_CELLS)
 
 
 def _result_cells(result: StepResult | None) -> tuple[str, str, str]:

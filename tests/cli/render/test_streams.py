@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from airunner.cli.render.streams import StdoutClosed, printable, send
+from airunner.cli.render.streams import StdoutClosed, send
+from airunner.cli.render.terminal_text import printable
 
 HEAVY = {"grpc", "rich", "cryptography", "yaml", "jwt", "structlog", "airunner.wire"}
 HEAVY |= {"asyncio", "msgspec", "tempfile", "airunner.model.jobs", "airunner.cli.commands.bench"}
