@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from platformdirs import user_config_path, user_data_path
 
 from airunner.cli.exit_codes import CommandFailed
+from airunner.jobfile.text import decode_text, read_file
 
 if TYPE_CHECKING:
     from airunner.wire.client.endpoint import Endpoint
@@ -102,13 +103,16 @@ def _environment() -> Settings:
 def read_settings(path: Path) -> Settings:
     """The settings in a config file; no settings if the file does not exist."""
     try:
-        with path.open("rb") as file:
-            values = tomllib.load(file)
+        text = decode_text(read_file(path))
     except FileNotFoundError:
         return Settings()
     except OSError as error:
         raise CommandFailed(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
+        raise CommandFailed(f"{path} {error}") from None
+    try:
+        values = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of 4,300 digits
         raise CommandFailed(f"{path} is not TOML: {error}") from None
     for key, value in values.items():
         if key not in _KEYS:
@@ -125,4 +129,16 @@ def read_settings(path: Path) -> Settings:
 
 
 def _path(text: str | None, folder: Path) -> Path | None:
-    return folder / Path(text).expanduser() if text else None
+    if text and "\0" in text:
+        raise CommandFailed(f"{folder / 'config.toml'}: {text!r} is not a path")
+    return folder / expand_home(text) if text else None
+
+
+def expand_home(path: str) -> Path:
+    """The path with the home folder of a user instead of `~` or `~NAME`. Raises CommandFailed."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise CommandFailed(
+            f"the home folder of {path!r} is not known: write the whole path"
+        ) from None

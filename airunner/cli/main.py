@@ -19,6 +19,7 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from airunner.cli.error_sentences import sentence
 from airunner.cli.exit_codes import INTERRUPTED, OURS, USAGE, CommandFailed, innermost
 from airunner.cli.render.streams import StdoutClosed, flush, note, open_missing
 from airunner.jobfile.error import JobFileError
@@ -62,7 +63,7 @@ def _help_text(docstring: str | None) -> str:
     return "\n\n".join(" ".join(each.split()) for each in cleandoc(docstring or "").split("\n\n"))
 
 
-def _build_app(names: Collection[str]) -> typer.Typer:
+def build_app(names: Collection[str]) -> typer.Typer:
     """The Typer program with the given commands."""
     app = typer.Typer(
         name="airunner",
@@ -139,18 +140,18 @@ def main() -> NoReturn:
     open_missing()
     # Keeps gRPC from printing its own lines about a failed handshake beside the error sentence.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    code = _run(sys.argv[1:])
+    code = run(sys.argv[1:])
     flush()
     # Not sys.exit(): at the end of the interpreter gRPC waits up to 2 s for a thread of its own.
     os._exit(code)
 
 
-def _run(words: list[str]) -> int:
+def run(words: list[str]) -> int:
     """Runs a command line, and returns its exit code."""
     words, command = _split_job_command(words)
     every = {*chain(*_COMMANDS.values())}
     try:
-        app = _build_app(every.intersection(words[:1]) or every)
+        app = build_app(every.intersection(words[:1]) or every)
         return int(app(words, standalone_mode=False, obj=command) or 0)
     except typer.TyperException as error:
         if message := error.format_message().rstrip("."):  # empty if the help was shown
@@ -159,10 +160,10 @@ def _run(words: list[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001, RUF100 - every error becomes a sentence
-        return _exit_code(words, _report(innermost(error)))
+        return _exit_code(words, _report(innermost(error), [*words, *command]))
 
 
-def _report(error: BaseException) -> int:
+def _report(error: BaseException, words: list[str]) -> int:
     if os.environ.get("AIRUNNER_DEBUG"):
         raise error
     match error:
@@ -177,7 +178,8 @@ def _report(error: BaseException) -> int:
         case _:
             kind = type(error).__name__
             note(
-                f"internal error ({kind}: {error}): please report it with the traceback that "
+                sentence(error, words, os.environ)
+                or f"internal error ({kind}: {error}): please report it with the traceback that "
                 "AIRUNNER_DEBUG=1 shows"
             )
             return OURS

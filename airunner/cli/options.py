@@ -61,6 +61,7 @@ Lifeline = Annotated[
     typer.Option(
         "--lifeline-fd",
         min=3,
+        max=2**31 - 1,
         metavar="N",
         hidden=True,
         help="Descriptor of a pipe: stop when its other end closes.",

@@ -27,6 +27,7 @@ from airunner.model.spec import (
     TerminalSize,
 )
 from airunner.model.steps import Step
+from airunner.model.units import shortened
 
 Value = TypeVar("Value")
 
@@ -179,10 +180,28 @@ def resolve_repository(repository: str, folder: Path) -> str:
     As in git, a colon before the first slash ends a host name, unless a folder of that name
     exists. An absolute path need not exist on this machine: it is a path of the worker.
     """
-    path = Path(repository).expanduser()
-    local = (folder / path).is_dir() or repository.startswith((".", "/", "~"))
+    try:
+        path = Path(repository).expanduser()
+    except RuntimeError:
+        raise JobFileError(
+            f"the home folder of {shortened(repository)!r} is not known: write the whole path"
+        ) from None
+    there = _is_folder(folder / path)
+    local = there or repository.startswith((".", "/", "~"))
     if not local and (_REMOTE.fullmatch(repository) or not repository):
         return repository
-    if not (folder / path).is_dir() and not path.is_absolute():
-        raise JobFileError(f"there is no folder {folder / path}: give a repository's URL or path")
-    return str((folder.absolute() / path).resolve())
+    if not there and not path.is_absolute():
+        raise JobFileError(
+            f"there is no folder {shortened(str(folder / path))}: give a repository's URL or path"
+        )
+    try:
+        return str((folder.absolute() / path).resolve())
+    except (OSError, RuntimeError, ValueError):  # RuntimeError: a link that leads to itself
+        raise JobFileError(f"cannot use the folder {shortened(repository)!r}") from None
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # the name is too long, may not be looked at, or has a NUL
+        return False

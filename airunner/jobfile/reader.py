@@ -36,6 +36,7 @@ import yaml
 from airunner.jobfile.draft import JobDraft, resolve_repository
 from airunner.jobfile.error import JobFileError
 from airunner.jobfile.steps import FALSE, STEP_KEYS, TRUE, read_steps, suggestion
+from airunner.jobfile.text import decode_text, read_file, shell_text
 from airunner.model.errors import InvalidRequest
 from airunner.model.limits import MESSAGE_BYTES_MAX
 from airunner.model.spec import Container, Mount, ProcessType, Submodules
@@ -89,14 +90,12 @@ Entries = Mapping[str, tuple[int, yaml.Node]]  # key -> line of the key, node of
 def read_job_file(path: Path) -> JobDraft:
     """Read a job file. Raises JobFileError: a sentence with file and line."""
     try:
-        if path.stat().st_size > FILE_BYTES_MAX:
-            raise JobFileError(f"{path} is larger than a job file may be ({FILE_BYTES_MAX} bytes)")
-        text = path.read_text(encoding="utf-8")
+        text = decode_text(read_file(path, FILE_BYTES_MAX))
     except OSError as error:
         raise JobFileError(f"cannot read the job file {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise JobFileError(f"{path} is not a job file: it is not UTF-8 text") from None
-    return parse_job_file(text, str(path), path.parent)
+    except ValueError as error:
+        raise JobFileError(f"{path} is not a job file: it {error}") from None
+    return parse_job_file(shell_text(text), str(path), path.parent)
 
 
 def parse_job_file(text: str, name: str, folder: Path) -> JobDraft:

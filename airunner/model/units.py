@@ -7,9 +7,11 @@ import re
 from datetime import UTC, datetime
 from typing import Final
 
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
+_DIGITS_MAX: Final = 15  # of a number; Python makes no int of more than 4,300
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", re.ASCII)
+_QUOTED_CHARS: Final = 80  # of a text in an error
 _SECONDS: Final = (86_400, 3_600, 60, 1)
-_SIZE = re.compile(r"(\d+) ?([kmgt]?)(i?)b?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d+) ?([kmgt]?)(i?)b?", re.IGNORECASE | re.ASCII)
 _POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
@@ -17,17 +19,34 @@ def parse_duration(text: str) -> int:
     """Parse a duration into whole seconds. ValueError says which forms are valid."""
     match = _DURATION.fullmatch(text.strip())
     if match is None or not any(match.groups()):
-        raise ValueError(f"{text!r} is not a duration: write seconds, or 90s, 10m, 1h30m, 2d")
-    return sum(int(part or 0) * unit for part, unit in zip(match.groups(), _SECONDS, strict=True))
+        raise ValueError(
+            f"{shortened(text)!r} is not a duration: write seconds, or 90s, 10m, 1h30m, 2d"
+        )
+    return sum(
+        _number(part or "0") * unit for part, unit in zip(match.groups(), _SECONDS, strict=True)
+    )
 
 
 def parse_size(text: str) -> int:
     """Parse a size into bytes: KiB is 1,024, kB 1,000. ValueError says which forms are valid."""
     match = _SIZE.fullmatch(text.strip())
     if match is None or (match[3] and not match[2]):
-        raise ValueError(f"{text!r} is not a size: write bytes, or 64KiB, 10MiB, 1GiB, 1GB")
+        raise ValueError(
+            f"{shortened(text)!r} is not a size: write bytes, or 64KiB, 10MiB, 1GiB, 1GB"
+        )
     base = 1024 if match[3] else 1000
-    return int(match[1]) * int(base ** _POWERS[match[2].lower()])
+    return _number(match[1]) * int(base ** _POWERS[match[2].lower()])
+
+
+def shortened(text: str) -> str:
+    """The text as an error may quote it: its first 80 characters, and an ellipsis for the rest."""
+    return text if len(text) <= _QUOTED_CHARS else f"{text[:_QUOTED_CHARS]}…"
+
+
+def _number(digits: str) -> int:
+    if len(digits.lstrip("0")) > _DIGITS_MAX:
+        raise ValueError(f"{shortened(digits)!r} is too large a number")
+    return int(digits[-_DIGITS_MAX:])
 
 
 def show_duration(milliseconds: int) -> str:

@@ -10,13 +10,15 @@ from collections.abc import Iterable, Mapping, Sized
 from airunner.model import limits
 from airunner.model.errors import InvalidRequest
 
+_SHOWN_MAX = 10**20  # a number in an error; str() fails for more than 4,300 digits
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def check_range(field: str, value: int, low: int, high: int, unit: str) -> None:
     """Raise InvalidRequest unless low <= value <= high."""
     if not low <= value <= high:
-        raise InvalidRequest(field, f"{value} is not within {low} to {high} {unit}")
+        shown = str(value) if abs(value) <= _SHOWN_MAX else "the number"
+        raise InvalidRequest(field, f"{shown} is not within {low} to {high} {unit}")
 
 
 def check_text_size(field: str, text: str, size: int, limit: str) -> None:

@@ -147,6 +147,8 @@ def sign_token(
     if seconds <= 0:
         raise InvalidRequest("ttl", "must be greater than zero")
     begins = int(now())
+    if begins + seconds > _TIME_MAX:
+        raise InvalidRequest("ttl", "must end before the year 10000")
     claims: dict[str, object] = {
         "sub": subject,
         "iat": begins,

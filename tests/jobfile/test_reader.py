@@ -345,7 +345,7 @@ def test_a_remote_repository_stays_as_it_is(address: str, tmp_path: Path) -> Non
 def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(JobFileError, match=r"cannot read the job file .*: No such file"):
         read_job_file(tmp_path / "none.yaml")
-    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\xff")
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xff\xff")
     with pytest.raises(JobFileError, match="is not UTF-8 text"):
         read_job_file(tmp_path / "bytes.yaml")
 

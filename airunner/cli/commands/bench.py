@@ -157,7 +157,7 @@ def _stop(*_: object) -> NoReturn:
 
 def _tolerance_share(text: str) -> float:
     digits = text.strip().removesuffix("%")
-    if not digits.isdecimal():
+    if not (digits.isascii() and digits.isdecimal() and len(digits) <= 3):
         raise CommandFailed(f"--tolerance: {text!r} is not a share: write it as 20%", USAGE)
     return int(digits) / 100
 
@@ -165,14 +165,15 @@ def _tolerance_share(text: str) -> float:
 def _earlier_run(path: Path | None) -> "Run | None":
     """The figures of an earlier run; None without --baseline."""
     from airunner.bench.report.runs import NotARun, read
+    from airunner.jobfile.text import decode_text, read_file
 
     if path is None:
         return None
     try:
-        return read(path.read_text(encoding="utf-8"))
+        return read(decode_text(read_file(path)))
     except OSError as error:
         raise CommandFailed(f"--baseline: cannot read {path}: {error.strerror}", USAGE) from None
-    except (NotARun, UnicodeDecodeError) as error:
+    except (NotARun, ValueError) as error:
         raise CommandFailed(
             f"--baseline: {path} is not the output of a run with --json: {error}", USAGE
         ) from None

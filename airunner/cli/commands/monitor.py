@@ -16,7 +16,12 @@ def monitor(
     id: JobArgument,
     from_sequence: Annotated[
         int,
-        typer.Option("--from-sequence", min=1, help="Sequence number of the first event to show."),
+        typer.Option(
+            "--from-sequence",
+            min=1,
+            max=2**63 - 1,
+            help="Sequence number of the first event to show.",
+        ),
     ] = 1,
     playback: Annotated[
         bool, typer.Option("--playback", help="Show output at the pace at which the job wrote it.")

@@ -115,13 +115,14 @@ def dry_run(
 
 def _read(file: Path, jobs_dir: Path | None) -> tuple["JobSpec", Path]:
     """The job's spec, and the root folder of sources."""
+    from airunner.cli.processes.folders import resolved
     from airunner.jobfile.reader import read_job_file
     from airunner.model.spec import JobSpec
 
     if not file.is_dir():
         return read_job_file(file).spec(), jobs_dir or file.absolute().parent
-    folder = file.resolve()
-    root = folder.parent if jobs_dir is None else jobs_dir.resolve()
+    folder = resolved(file)
+    root = folder.parent if jobs_dir is None else resolved(jobs_dir)
     if folder == root or not folder.is_relative_to(root):
         raise CommandFailed(f"{file} is not below --jobs-dir {jobs_dir}: name a folder below it")
     return JobSpec(source=str(folder.relative_to(root))), root

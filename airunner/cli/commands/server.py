@@ -10,6 +10,7 @@ from airunner.cli.client_settings import JOBS_FILE, data_folder
 from airunner.cli.exit_codes import CommandFailed
 from airunner.cli.options import Lifeline
 from airunner.cli.processes.private_files import make_private_folder
+from airunner.jobfile.text import read_file
 from airunner.model.limits import (
     ARTIFACT_BYTES_PER_JOB,
     FINISHED_JOBS_KEPT,
@@ -197,6 +198,7 @@ def server(
         typer.Option(
             "--ready-fd",
             min=3,
+            max=2**31 - 1,
             metavar="N",
             help="Descriptor to write the address to once the server listens.",
         ),
@@ -287,8 +289,9 @@ def _retention(
 
 
 def _check_listen(listen: str) -> None:
-    host, _, port = listen.rpartition(":")
-    if not (host and port.isascii() and port.isdecimal() and int(port) < 65536):
+    from airunner.wire.client.endpoint import is_address
+
+    if not is_address(listen):
         raise CommandFailed(f"--listen: {listen!r} is not HOST:PORT", 2)
 
 
@@ -298,9 +301,11 @@ def _pem(option: str, path: Path | None) -> bytes:
             "a server needs --tls-cert and --tls-key: `airunner certs` makes both", 2
         )
     try:
-        return path.read_bytes()
+        return read_file(path)
     except OSError as error:
         raise CommandFailed(f"{option}: cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise CommandFailed(f"{option}: {path} {error}") from None
 
 
 def _authenticator(

@@ -8,7 +8,10 @@ import typer
 
 from airunner.cli.exit_codes import USAGE, CommandFailed
 from airunner.cli.render.streams import say
+from airunner.jobfile.text import decode_text, read_file
+from airunner.model.errors import InvalidRequest
 from airunner.model.units import parse_duration
+from airunner.model.validation import size_of
 
 
 def token(
@@ -65,6 +68,11 @@ def token(
         seconds = parse_duration(ttl)
     except ValueError as error:
         raise CommandFailed(f"--ttl: {error}", USAGE) from None
+    for option, text in (("--subject", subject), ("--audience", audience or "")):
+        try:
+            size_of(option, text)
+        except InvalidRequest as error:
+            raise CommandFailed(f"{error}: write it in UTF-8", USAGE) from None
     key = key_text(signing_key_file, "JWT_SIGNING_KEY")
     if not key:
         raise CommandFailed(
@@ -79,8 +87,8 @@ def key_text(path: Path | None, variable: str) -> str:
     if path is None:
         return os.environ.get(variable, "")
     try:
-        return path.read_text(encoding="ascii")
+        return decode_text(read_file(path))
     except OSError as error:
         raise CommandFailed(f"cannot read the key {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise CommandFailed(f"{path} is not a PEM key") from None
+    except ValueError as error:
+        raise CommandFailed(f"{path} is not a PEM key: it {error}") from None

@@ -24,12 +24,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from airunner.cli.commands.token import key_text
 from airunner.cli.exit_codes import OURS
 from airunner.cli.processes.certificates import certificates_hold, make_certificates
 from airunner.cli.processes.key_pair import PUBLIC, SIGNING, make_keys
 from airunner.cli.processes.private_files import make_private_folder, write_private
 from airunner.cli.processes.signals import on_stop_signals
 from airunner.cli.render.streams import note
+from airunner.cli.render.terminal_text import printable
 from airunner.server.auth import sign_token
 from airunner.server.policy import Role
 
@@ -44,9 +46,9 @@ def prepare(folder: Path) -> None:
         make_certificates(folder, force=True)
     if not ((folder / SIGNING).exists() and (folder / PUBLIC).exists()):
         make_keys(folder, force=True)
-    signing = (folder / SIGNING).read_text(encoding="ascii")
+    signing = key_text(folder / SIGNING, "JWT_SIGNING_KEY")
     for file, subject, role in (
-        ("token", os.environ.get("USER") or "me", Role.ADMIN),
+        ("token", printable(os.environ.get("USER", "")) or "me", Role.ADMIN),
         ("worker.token", "embedded-worker", Role.WORKER),
     ):
         token = sign_token(signing, subject, roles=[role], seconds=TOKEN_SECONDS)

@@ -23,6 +23,14 @@ def work_folder(work_dir: Path | None) -> Path:
     return (work_dir or user_cache_path("airunner") / "work").absolute()
 
 
+def resolved(path: Path) -> Path:
+    """The absolute path without links. Raises CommandFailed if a link leads to itself."""
+    try:
+        return path.resolve()
+    except RuntimeError:
+        raise CommandFailed(f"cannot use {path}: a link on the way leads to itself") from None
+
+
 def check_sources(jobs_dir: Path) -> None:
     """Raises CommandFailed unless the root folder of sources exists and is readable."""
     if not jobs_dir.is_dir():
@@ -34,7 +42,7 @@ def check_sources(jobs_dir: Path) -> None:
 
 def check_apart(jobs_dir: Path, folder: Path, flag: str = "--workspaces-dir") -> None:
     """Raises CommandFailed if the folders are the same or nested, after resolving links."""
-    sources, other = jobs_dir.resolve(), folder.resolve()
+    sources, other = resolved(jobs_dir), resolved(folder)
     if sources.is_relative_to(other) or other.is_relative_to(sources):
         how = "are the same" if sources == other else "are nested"
         raise CommandFailed(
@@ -54,7 +62,7 @@ def check_worker(jobs_dir: Path | None, workspaces: Path, work: Path) -> None:
 
 def check_results(results: Path) -> None:
     """Raises CommandFailed if a run would replace a folder that is not the results of a run."""
-    if Path.cwd().is_relative_to(results.resolve()):
+    if Path.cwd().is_relative_to(resolved(results)):
         raise CommandFailed(
             f"--results: a run would replace {results}, which contains the current folder: name "
             "another folder"

@@ -1,7 +1,6 @@
 """The options `--store`, `--fsync` and `--free-bytes-min` as storage options, and their errors."""
 
-from pathlib import Path
-
+from airunner.cli.client_settings import expand_home
 from airunner.cli.exit_codes import USAGE, CommandFailed
 from airunner.log.log import Fsync
 from airunner.log.storage import (
@@ -49,4 +48,4 @@ def _expanded(url: str) -> str:
     location = location_of(url)
     if not location.startswith("~"):
         return url
-    return f"{url.removesuffix(location)}{Path(location).expanduser()}"
+    return f"{url.removesuffix(location)}{expand_home(location)}"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import groupby
 from operator import itemgetter
-from typing import Protocol
+from typing import Final, Protocol
 
 from airunner.cli.exit_codes import exit_code
 from airunner.cli.render.events import remark
@@ -18,6 +18,8 @@ from airunner.cli.render.streams import STDERR, STDOUT, note, send
 from airunner.cli.render.views import JobView, JsonView, no_pause
 from airunner.model.job_events import JobEvent, JobFinished
 from airunner.model.reports import Output, OutputCut, StepStarted, Stream
+
+_DIGITS_MAX: Final = 9  # of the number of a step; a longer one is a name
 
 Piece = tuple[int, bytes]  # a file descriptor, and the bytes to write to it
 
@@ -64,7 +66,7 @@ class StepFilter:
     def __init__(self, step: str | None) -> None:
         self.step = step
         self._indices = set[int]()
-        if step is not None and step.isascii() and step.isdecimal():
+        if step and len(step) <= _DIGITS_MAX and step.isascii() and step.isdecimal():
             self._indices.add(int(step) - 1)
         self.matched = step is None  # whether the step has started
 

@@ -23,6 +23,8 @@ from airunner.cli.render.terminal_text import printable
 
 STDOUT: Final = 1
 STDERR: Final = 2
+NOTE_CHARS_MAX: Final = 4096
+_END_CHARS: Final = 1024  # of a note that is cut
 
 _before_note: Final = list[Callable[[], None]]()  # each writes pending lines to standard error
 
@@ -37,7 +39,14 @@ def say(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Writes a line for a person to standard error; dropped if standard error is closed."""
+    """Writes a line for a person to standard error; dropped if standard error is closed.
+
+    A text longer than NOTE_CHARS_MAX is cut in its middle: it quotes a word of the command line or of
+    a file, and the cause and the remedy stand at its ends.
+    """
+    if (more := len(text) - NOTE_CHARS_MAX) > 0:
+        begin, end = text[: NOTE_CHARS_MAX - _END_CHARS], text[-_END_CHARS:]
+        text = f"{begin}… ({more} more characters) …{end}"
     _call_before_note()
     with contextlib.suppress(OSError):
         write(STDERR, f"airunner: {printable(text)}\n".encode())

@@ -11,12 +11,14 @@ from typing import Final
 
 import grpc
 
+from airunner.jobfile.text import decode_text, read_file
 from airunner.model.errors import InvalidRequest
-from airunner.model.limits import MESSAGE_BYTES_MAX
+from airunner.model.limits import MESSAGE_BYTES_MAX, TOKEN_BYTES_MAX
 
 DEFAULT_SERVER: Final = "localhost:8080"
 KEEPALIVE_MILLIS: Final = 30_000  # interval of HTTP/2 pings on a silent connection
 KEEPALIVE_TIMEOUT_MILLIS: Final = 10_000
+_PORT_DIGITS_MAX: Final = 5
 _RECONNECT_MILLIS: Final = (100, 2_000)  # backoff between connection attempts: initial, maximum
 _CONNECT_MILLIS: Final = 10_000  # for TCP and TLS; a busy server's handshake is slow
 
@@ -43,26 +45,35 @@ class Endpoint:
     keepalive_millis: tuple[int, int] = (KEEPALIVE_MILLIS, KEEPALIVE_TIMEOUT_MILLIS)
 
     def __post_init__(self) -> None:
-        host, colon, port = self.server.rpartition(":")
-        if not (host and colon and port.isascii() and port.isdecimal() and int(port) < 65536):
+        if not is_address(self.server):
             raise InvalidRequest("--server", f"{self.server!r} is not HOST:PORT")
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """The metadata of a call: the token, if there is one."""
-        token = self.token
-        if self.token_file is not None:
-            token = _read("--token-file", self.token_file).decode("ascii", "replace")
-        return (("authorization", f"Bearer {token.strip()}"),) if token.strip() else ()
+        if self.token_file is None:
+            token = _checked_token("--token", self.token)
+        else:
+            token = _token_in(self.token_file)
+        return (("authorization", f"Bearer {token}"),) if token else ()
 
     def credentials(self) -> grpc.ChannelCredentials:
         """The trusted CAs as channel credentials. InvalidRequest: ca_cert is not readable."""
         if self.ca_cert is not None:
-            roots = _read("--ca-cert", self.ca_cert)
+            roots = _read("--ca-cert", self.ca_cert, MESSAGE_BYTES_MAX)
             if b"-----BEGIN CERTIFICATE-----" not in roots:
                 raise InvalidRequest("--ca-cert", f"{self.ca_cert} has no PEM certificate in it")
             return grpc.ssl_channel_credentials(roots)
         system = ssl.get_default_verify_paths().cafile
-        return grpc.ssl_channel_credentials(Path(system).read_bytes() if system else None)
+        if not system:
+            return grpc.ssl_channel_credentials()
+        return grpc.ssl_channel_credentials(_read("SSL_CERT_FILE", Path(system), MESSAGE_BYTES_MAX))
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is HOST:PORT. The host is not looked up."""
+    host, _, port = text.rpartition(":")
+    digits = port.isascii() and port.isdecimal() and len(port) <= _PORT_DIGITS_MAX
+    return bool(host) and digits and int(port) < 65536
 
 
 def dial(endpoint: Endpoint) -> grpc.aio.Channel:
@@ -77,8 +88,29 @@ def dial(endpoint: Endpoint) -> grpc.aio.Channel:
     return grpc.aio.secure_channel(endpoint.server, endpoint.credentials(), options=options)
 
 
-def _read(option: str, path: Path) -> bytes:
+def _token_in(path: Path) -> str:
+    data = _read("--token-file", path, TOKEN_BYTES_MAX)
     try:
-        return path.read_bytes()
+        text = decode_text(data)
+    except ValueError as error:
+        raise InvalidRequest("--token-file", f"{path} holds no token: it {error}") from None
+    return _checked_token("--token-file", text, f"{path} holds no token: it")
+
+
+def _checked_token(option: str, text: str, subject: str = "the token") -> str:
+    """The token without the space around it. Raises InvalidRequest unless a header can carry it."""
+    token = text.strip()
+    if len(lines := token.splitlines()) > 1:
+        raise InvalidRequest(option, f"{subject} has {len(lines)} lines: a token is a single line")
+    if not token.isascii() or not token.isprintable():
+        raise InvalidRequest(option, f"{subject} has characters that no token has")
+    return token
+
+
+def _read(option: str, path: Path, bytes_max: int) -> bytes:
+    try:
+        return read_file(path, bytes_max)
     except OSError as error:
         raise InvalidRequest(option, f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise InvalidRequest(option, f"{path} {error}") from None
