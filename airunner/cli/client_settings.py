@@ -37,6 +37,7 @@ class Settings:
     token: str | None = None
     token_file: Path | None = None
     ca_cert: Path | None = None
+    own: bool = False  # the server is that of `airunner up`, which is never behind a proxy
 
     def over(self, other: "Settings") -> "Settings":
         """These settings, completed from `other`. The token and the token file are one setting."""
@@ -45,6 +46,7 @@ class Settings:
             token=self.token,
             token_file=self.token_file,
             ca_cert=self.ca_cert or other.ca_cert,
+            own=self.own or other.own,
         )
         if merged.token or merged.token_file:
             return merged
@@ -53,9 +55,12 @@ class Settings:
     def endpoint(self) -> "Endpoint":
         """The endpoint to connect to. Raises InvalidRequest if the server is not HOST:PORT."""
         from airunner.wire.client.endpoint import Endpoint
+        from airunner.wire.client.proxy import DIRECT, find_route
 
+        server = self.server or DEFAULT_SERVER
         return Endpoint(
-            server=self.server or DEFAULT_SERVER,
+            server=server,
+            route=DIRECT if self.own else find_route(server, os.environ),
             token=self.token or "",
             token_file=self.token_file,
             ca_cert=self.ca_cert,
@@ -85,7 +90,8 @@ def settings(
     flags = Settings(server=server, token=token, token_file=token_file, ca_cert=ca_cert)
     merged = flags.over(_environment()).over(read_settings(config_file()))
     if merged.server is None:
-        merged = merged.over(read_settings(embedded_folder() / "server.toml"))
+        embedded = read_settings(embedded_folder() / "server.toml")
+        merged = merged.over(replace(embedded, own=embedded.server is not None))
     return merged
 
 

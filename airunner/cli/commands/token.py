@@ -11,7 +11,7 @@ from airunner.cli.render.streams import say
 from airunner.jobfile.text import decode_text, read_file
 from airunner.model.errors import InvalidRequest
 from airunner.model.units import parse_duration
-from airunner.model.validation import size_of
+from airunner.model.validation import utf8_size
 
 
 def token(
@@ -70,7 +70,7 @@ def token(
         raise CommandFailed(f"--ttl: {error}", USAGE) from None
     for option, text in (("--subject", subject), ("--audience", audience or "")):
         try:
-            size_of(option, text)
+            utf8_size(option, text)
         except InvalidRequest as error:
             raise CommandFailed(f"{error}: write it in UTF-8", USAGE) from None
     key = key_text(signing_key_file, "JWT_SIGNING_KEY")

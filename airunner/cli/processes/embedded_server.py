@@ -20,7 +20,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -141,18 +141,27 @@ async def _start_worker(
     lifeline, _ = os.pipe()  # the write end closes when the parent ends
     command = ["worker", *where, *trust, "--lifeline-fd", str(lifeline)]
     command += ["--allow-local-repositories", *options]
-    process = await _start(command, group=group, descriptors=(lifeline, server_lifeline))
+    # The server is on this machine, so the worker goes around a proxy whatever the host's name is.
+    direct = {"no_grpc_proxy": "*"}
+    process = await _start(
+        command, group=group, descriptors=(lifeline, server_lifeline), variables=direct
+    )
     os.close(lifeline)
     return process
 
 
 async def _start(
-    words: Sequence[str], *, group: int, descriptors: tuple[int, ...]
+    words: Sequence[str],
+    *,
+    group: int,
+    descriptors: tuple[int, ...],
+    variables: Mapping[str, str] = {},
 ) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         *("-P", "-c", _ENTRY, *words),
         stdin=asyncio.subprocess.DEVNULL,
+        env={**os.environ, **variables},
         process_group=group,
         pass_fds=descriptors,
     )

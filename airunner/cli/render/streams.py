@@ -23,7 +23,7 @@ from airunner.cli.render.terminal_text import printable
 
 STDOUT: Final = 1
 STDERR: Final = 2
-NOTE_CHARS_MAX: Final = 4096
+NOTE_CHARS_MAX: Final = 4096  # characters of a note; the middle of a longer note is cut
 _END_CHARS: Final = 1024  # of a note that is cut
 
 _before_note: Final = list[Callable[[], None]]()  # each writes pending lines to standard error

@@ -119,7 +119,7 @@ class ArtifactsClient(Connection):
                 for each in response.artifacts:
                     yield decode_artifact(each)
         except grpc.aio.AioRpcError as error:
-            raise decode_call_error(error, self.endpoint.server) from None
+            raise decode_call_error(error, self.endpoint.destination) from None
         finally:
             call.cancel()
 
@@ -142,7 +142,7 @@ class ArtifactsClient(Connection):
                 await call
             await status.check()
         except grpc.aio.AioRpcError as error:
-            raise decode_call_error(error, self.endpoint.server) from None
+            raise decode_call_error(error, self.endpoint.destination) from None
         finally:
             call.cancel()
 
@@ -157,7 +157,7 @@ class ArtifactsClient(Connection):
                 if response.data:
                     yield response.data
         except grpc.aio.AioRpcError as error:
-            refusal = decode_call_error(error, self.endpoint.server)
+            refusal = decode_call_error(error, self.endpoint.destination)
             if isinstance(refusal, DataLoss):
                 raise DataLoss(f"{artifact.path}: {refusal}") from None
             raise refusal from None

@@ -84,7 +84,7 @@ class Connection:
                     request, timeout=CALL_SECONDS, metadata=self.endpoint.metadata()
                 )
             except grpc.aio.AioRpcError as error:
-                refusal = decode_call_error(error, self.endpoint.server)
+                refusal = decode_call_error(error, self.endpoint.destination)
             unavailable = isinstance(refusal, Unreachable | ShuttingDown)
             if pause is None or not unavailable:
                 raise refusal from None

@@ -14,6 +14,7 @@ import grpc
 from airunner.jobfile.text import decode_text, read_file
 from airunner.model.errors import InvalidRequest
 from airunner.model.limits import MESSAGE_BYTES_MAX, TOKEN_BYTES_MAX
+from airunner.wire.client.proxy import DIRECT, Route
 
 DEFAULT_SERVER: Final = "localhost:8080"
 KEEPALIVE_MILLIS: Final = 30_000  # interval of HTTP/2 pings on a silent connection
@@ -42,11 +43,17 @@ class Endpoint:
     ca_cert: Path | None = None  # PEM; None: the system's CAs
     token: str = field(default="", repr=False)  # "": no token, for a server without authentication
     token_file: Path | None = None  # overrides `token`
+    route: Route = DIRECT  # the proxy on the way, if there is any
     keepalive_millis: tuple[int, int] = (KEEPALIVE_MILLIS, KEEPALIVE_TIMEOUT_MILLIS)
 
     def __post_init__(self) -> None:
         if not is_address(self.server):
             raise InvalidRequest("--server", f"{self.server!r} is not HOST:PORT")
+
+    @property
+    def destination(self) -> str:
+        """The server and the proxy on the way to it, for errors."""
+        return f"{self.server}{self.route.detail}"
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """The metadata of a call: the token, if there is one."""
@@ -81,6 +88,7 @@ def dial(endpoint: Endpoint) -> grpc.aio.Channel:
     interval, timeout = endpoint.keepalive_millis
     options = (
         *OPTIONS,
+        *endpoint.route.options,
         ("grpc.keepalive_time_ms", interval),
         ("grpc.keepalive_timeout_ms", timeout),
         ("grpc.http2.ping_timeout_ms", timeout),  # the default is a minute

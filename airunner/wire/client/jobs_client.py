@@ -153,7 +153,7 @@ class JobsClient(Connection):
                 if response.HasField("event"):
                     yield decode_job_event(response.event)
         except grpc.aio.AioRpcError as error:
-            raise decode_call_error(error, self.endpoint.server) from None
+            raise decode_call_error(error, self.endpoint.destination) from None
         finally:
             call.cancel()
 
@@ -185,7 +185,7 @@ class JobsClient(Connection):
                 yield EventBatch(events, Position(response.place), log, restarted)
                 restarted = False
         except grpc.aio.AioRpcError as error:
-            raise decode_call_error(error, self.endpoint.server) from None
+            raise decode_call_error(error, self.endpoint.destination) from None
         finally:
             call.cancel()
 

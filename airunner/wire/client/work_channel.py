@@ -26,7 +26,7 @@ class WorkChannel:
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self._server = endpoint.server
+        self._server = endpoint.destination
         self._received: deque[FromServer] = deque()  # messages that receive() has not returned yet
         metadata = endpoint.metadata()
         self._channel = dial(endpoint)

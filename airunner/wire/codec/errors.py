@@ -33,6 +33,7 @@ _BY_STATUS: Final = {
     "UNAVAILABLE": errors.Unreachable,
     "DEADLINE_EXCEEDED": errors.Unreachable,
 }
+_PROXY_ANSWER: Final = re.compile(r"HTTP proxy returned response code (\d+)")
 _NUMBERS: Final = re.compile(r"\d+")
 
 
@@ -92,6 +93,8 @@ def decode_call_error(error: grpc.aio.AioRpcError, server: str) -> Refused:
 
 def _why_unreachable(server: str, details: str) -> str:
     text = details.lower()
+    if refused := _PROXY_ANSWER.search(details):
+        return f"no connection to the server at {server}: the proxy answered {refused[1]}"
     if "dns" in text or "resolution" in text:
         return f"the name in {server} cannot be resolved: check --server"
     if "certificate_verify_failed" in text or "certificate verify failed" in text:
