@@ -8,6 +8,7 @@ from typing import Final
 from airunner.cli.exit_codes import USAGE, CommandFailed
 from airunner.cli.render.streams import note
 from airunner.jobfile.draft import JobDraft
+from airunner.jobfile.text import decode_text, shell_text
 from airunner.model import limits
 from airunner.model.errors import InvalidRequest
 from airunner.model.steps import Step
@@ -86,7 +87,7 @@ def name_values(flag: str, texts: Sequence[str] | None) -> Mapping[str, str]:
 def read_script(flag: str, text: str | None) -> str | None:
     """A script: the text of the flag, or standard input until its end if the text is `-`."""
     if text != "-":
-        return text
+        return None if text is None else shell_text(text)
     if os.isatty(_STDIN):
         note(f"{flag} reads this terminal: end the script with Ctrl-D on a line of its own")
     data = bytearray()
@@ -96,13 +97,11 @@ def read_script(flag: str, text: str | None) -> str | None:
             if len(data) > limits.SCRIPT_BYTES_MAX:
                 most = f"SCRIPT_BYTES_MAX ({limits.SCRIPT_BYTES_MAX} bytes)"
                 raise CommandFailed(f"{flag}: standard input is longer than {most}")
-        return data.decode()
+        return shell_text(decode_text(data))
     except OSError as error:
         raise CommandFailed(f"{flag}: cannot read standard input: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise CommandFailed(
-            f"{flag}: standard input is not UTF-8 text at byte {error.start + 1}"
-        ) from None
+    except ValueError as error:
+        raise CommandFailed(f"{flag}: standard input {error}") from None
 
 
 def steps(flag: str, texts: Sequence[str] | None) -> tuple[Step, ...] | None:
@@ -112,6 +111,6 @@ def steps(flag: str, texts: Sequence[str] | None) -> tuple[Step, ...] | None:
 
 def _step(flag: str, place: int, text: str) -> Step:
     try:
-        return Step(run=text)
+        return Step(run=shell_text(text))
     except InvalidRequest as error:
         raise CommandFailed(f"{flag}: step {place}: {error.why}", USAGE) from None

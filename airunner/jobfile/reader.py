@@ -134,7 +134,7 @@ class _File:
         return JobDraft(
             command=self.take(top, "command", self.text),
             args=self.take(top, "args", self.texts),
-            script=self.take(top, "script", self.text),
+            script=self.take(top, "script", self.script),
             steps=self.take(top, "steps", self.steps),
             shell=self.take(top, "shell", self.text),
             name=self.take(top, "name", self.text),
@@ -213,6 +213,9 @@ class _File:
             raise self.refuse(
                 _line(node), f"{label} has an unpaired surrogate (half a character) in it"
             ) from None
+
+    def script(self, node: yaml.Node, what: str) -> str:
+        return shell_text(self.text(node, what))
 
     def texts(self, node: yaml.Node, label: str) -> tuple[str, ...]:
         if not isinstance(node, yaml.SequenceNode):

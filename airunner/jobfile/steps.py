@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Final
 
+from airunner.jobfile.text import shell_text
 from airunner.model.errors import InvalidRequest
 from airunner.model.steps import Step, check_steps
 from airunner.model.units import parse_duration
@@ -76,7 +77,7 @@ def _step(value: object, place: str) -> Step:
 
     try:
         return Step(
-            run=text("run"),
+            run=shell_text(text("run")),
             name=text("name"),
             environment=_environment(step.get("environment"), f"{place}.environment"),
             working_directory=text("workingDirectory"),

@@ -31,7 +31,7 @@ def read_file(path: Path, bytes_max: int = FILE_BYTES_MAX) -> bytes:
     return data
 
 
-def decode_text(data: bytes) -> str:
+def decode_text(data: bytes | bytearray) -> str:
     """The text of UTF-8 bytes, without a byte order mark.
 
     Raises ValueError with the end of a sentence, such as "is UTF-16 text: save it as UTF-8".
@@ -49,7 +49,7 @@ def shell_text(text: str) -> str:
     return text.removeprefix(_MARK).replace("\r\n", "\n")
 
 
-def _wide_encoding(data: bytes) -> str:
+def _wide_encoding(data: bytes | bytearray) -> str:
     """The name of an encoding with two or four bytes for each character; "" for any other."""
     if data.startswith(_UTF_32_MARKS):
         return "UTF-32"
@@ -60,6 +60,6 @@ def _wide_encoding(data: bytes) -> str:
     return ""
 
 
-def _is_ascii_beside_nul(first: bytes, second: bytes) -> bool:
+def _is_ascii_beside_nul(first: bytes | bytearray, second: bytes | bytearray) -> bool:
     one, other = (first, second) if b"\0" not in first else (second, first)
     return not other.strip(b"\0") and one.isascii() and b"\0" not in one

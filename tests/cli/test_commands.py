@@ -66,6 +66,27 @@ def test_a_script_is_read_from_standard_input_however_long(embedded: Shell) -> N
     assert (embedded.home / "long.sh").stat().st_size > 1_000_000
 
 
+@pytest.mark.parametrize(
+    ("script", "code", "output"),
+    [
+        (r"\357\273\277echo one\necho two\n", 0, "one\ntwo\n"),
+        (r"set -e\r\nfalse\r\necho deployed\r\n", 1, ""),
+        (r"\357\273\277if true; then\r\n  echo yes\r\nfi\r\n", 0, "yes\n"),
+    ],
+)
+def test_a_script_from_another_system_runs_as_it_reads(
+    embedded: Shell, script: str, code: int, output: str
+) -> None:
+    for line in ('printf "$0" | "$@"', '"$@"'):
+        words = (
+            ["--script", "-"]
+            if "|" in line
+            else ["--script", script.encode().decode("unicode_escape").encode("latin-1").decode()]
+        )
+        done = embedded.run_in_sh(line.replace("$0", script), "submit", *words)
+        assert (done.returncode, done.stdout) == (code, output)
+
+
 def test_a_script_is_typed_until_ctrl_d(embedded: Shell) -> None:
     terminal = Terminal(embedded, "submit", "--script", "-")
     terminal.until("end the script with Ctrl-D on a line of its own")
