@@ -53,12 +53,19 @@ def test_the_job_files_are_some_and_have_every_key() -> None:
     texts = re.findall(
         r"^```yaml\n(.*?)^```$", section("Job files", JOBS), re.MULTILINE | re.DOTALL
     )
-    command, steps, script = (parse_job_file(each, "job.yaml", Path.cwd()).spec() for each in texts)
+    command, steps, script, merged = (
+        parse_job_file(each, "job.yaml", Path.cwd()).spec() for each in texts
+    )
     assert command.command == "make"
     assert command.checkout == Checkout(submodules=Submodules.RECURSIVE)
     assert steps.steps
     assert [each.title for each in steps.steps] == ["make", "test"]
     assert script.script == "cd src\nexec make check\n"
+    assert merged.steps
+    assert [(each.run, each.timeout_seconds) for each in merged.steps] == [
+        ("make", 600),
+        ("make test", 3600),
+    ]
     keys = {key for each in texts for key in re.findall(r"^(\w+):", each, re.MULTILINE)}
     assert keys | {"commit", "container"} == set(KEYS)
     assert set(re.findall(r"^  [ -] (\w+):", texts[1], re.MULTILINE)) == set(STEP_KEYS)

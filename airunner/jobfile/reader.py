@@ -15,8 +15,10 @@ Rules
 3. A duplicate key is an error. YAML itself would take the last value.
 4. A text is read letter by letter: `commit: 1234567`, `branch: 1.10` and `command: true` are
    texts, not numbers and a boolean.
-5. Anchors and aliases work. Tags that construct objects, and merge keys, are not supported.
-6. JSON is read as JSON: tabs between tokens are allowed, and surrogate pairs are decoded.
+5. Anchors, aliases and merge keys (merge_keys.py) work, and a top-level key that begins with `x-` is
+   ignored: a place for anchors. Tags that construct objects are not supported.
+6. A key without a value is a key that is not there: `branch:` is no branch.
+7. JSON is read as JSON: tabs between tokens are allowed, and surrogate pairs are decoded.
 
 The reader works on YAML's node tree rather than on constructed values, since only nodes have
 line numbers and the original text. It uses PyYAML's own parser: libyaml's is faster, but a file
@@ -26,7 +28,7 @@ of a thousand brackets crashes the process.
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Final, TypeVar
@@ -35,6 +37,7 @@ import yaml
 
 from airunner.jobfile.draft import JobDraft, resolve_repository
 from airunner.jobfile.error import JobFileError
+from airunner.jobfile.merge_keys import MergeKeys, MergeRefused
 from airunner.jobfile.steps import FALSE, STEP_KEYS, TRUE, read_steps, suggestion
 from airunner.jobfile.text import decode_text, read_file, shell_text
 from airunner.model.errors import InvalidRequest
@@ -48,6 +51,7 @@ FILE_BYTES_MAX: Final = MESSAGE_BYTES_MAX  # job file; the job of a larger one c
 Value = TypeVar("Value")
 Choice = TypeVar("Choice", bound=Enum)
 
+_EXTENSION: Final = "x-"  # begins a key that is ignored
 _TAG: Final = "tag:yaml.org,2002:"
 _NOT_ASCII: Final = re.compile(r"[^\r\n -~]")
 _STEP: Final = tuple(STEP_KEYS)
@@ -111,7 +115,10 @@ def parse_job_file(text: str, name: str, folder: Path) -> JobDraft:
         raise JobFileError(f"{name}: this is not {language}: {why}") from None
     if node is None:
         raise JobFileError(f"{name} is empty: it must say what to run, as in `command: make`")
-    return _File(name, folder).draft(node)
+    try:
+        return _File(name, folder).draft(node)
+    except RecursionError:
+        raise JobFileError(f"{name}: aliases are nested too deeply") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +127,7 @@ class _File:
 
     name: str
     folder: Path
+    merge_keys: MergeKeys = field(default_factory=MergeKeys)
 
     def draft(self, root: yaml.Node) -> JobDraft:
         top = self.entries(root, "the file", KEYS)
@@ -173,17 +181,26 @@ class _File:
         """The entries of a mapping; with `keys` given, any other key is an error."""
         if not isinstance(node, yaml.MappingNode):
             raise self.refuse(_line(node), f"{label} must be keys and values, as in `key: value`")
+        try:
+            own, merged = self.merge_keys.pairs(node)
+        except MergeRefused as refused:
+            raise self.refuse(refused.line, str(refused)) from None
         found: dict[str, tuple[int, yaml.Node]] = {}
-        for key_node, value in node.value:
+        for place, (key_node, value) in enumerate((*own, *merged)):
             key, line = self.text(key_node, f"a key of {label}"), _line(key_node)
-            if key in found:
+            if key in found and place < len(own):
                 raise self.refuse(
                     line, f"the key {key} appears twice (first on line {found[key][0]})"
                 )
-            if keys and key not in keys:
+            ignored = keys == KEYS and key.startswith(_EXTENSION)
+            if keys and key not in keys and not ignored:
                 raise self.refuse(line, f"{label} has no key {key!r}{suggestion(key, keys)}")
-            found[key] = (line, value)
-        return found
+            found.setdefault(key, (line, value))
+        return {
+            key: entry
+            for key, entry in found.items()
+            if not _is_null(entry[1]) and (key in keys or not keys)
+        }
 
     def section(self, top: Entries, key: str, keys: tuple[str, ...]) -> Entries:
         return self.entries(top[key][1], key, keys) if key in top else {}
@@ -191,10 +208,8 @@ class _File:
     def take(
         self, entries: Entries, key: str, read: Callable[[yaml.Node, str], Value]
     ) -> Value | None:
-        """The value of a key; None if the key is missing or its value is null."""
-        if key not in entries or entries[key][1].tag == f"{_TAG}null":
-            return None
-        return read(entries[key][1], key)
+        """The value of a key; None if the key is missing."""
+        return read(entries[key][1], key) if key in entries else None
 
     def resolve(self, repository: str, top: Entries) -> str:
         try:
@@ -205,7 +220,7 @@ class _File:
     # Values
 
     def text(self, node: yaml.Node, label: str) -> str:
-        if not isinstance(node, yaml.ScalarNode) or node.tag == f"{_TAG}null":
+        if not isinstance(node, yaml.ScalarNode) or _is_null(node):
             raise self.refuse(_line(node), f"{label} must be text")
         try:
             return str(node.value).encode("utf-16", "surrogatepass").decode("utf-16")
@@ -265,7 +280,7 @@ class _File:
         Stops at `depth`: no valid value is nested deeper, and an alias can contain itself.
         """
         lines.setdefault(place, _line(node))
-        if node.tag == f"{_TAG}null":
+        if _is_null(node):
             return None
         if isinstance(node, yaml.ScalarNode):
             return self.text(node, place)
@@ -326,6 +341,10 @@ class _File:
             return Mount(source=source, target=target, read_only=bool(read_only))
         except InvalidRequest as error:
             raise self.refuse(_line(node), str(error)) from None
+
+
+def _is_null(node: yaml.Node) -> bool:
+    return bool(node.tag == f"{_TAG}null")
 
 
 def _line(node: yaml.Node) -> int:

@@ -114,7 +114,16 @@ def test_a_key_with_two_letters_swapped_is_an_error_that_names_the_right_one(key
         ("command: x\ngitClone: [1]", "job.yaml:2: gitClone must be keys and values"),
         ("command: x\nenvironment:\n  A: {b: c}", "job.yaml:3: environment.A must be text"),
         ("command: x\ncontainer: {}", "job.yaml:2: container needs an image"),
-        ("command: x\n<<: {args: [a]}", "job.yaml:2: the file has no key '<<'"),
+        ("command: x\n<<: {agrs: [a]}", "job.yaml:2: the file has no key 'agrs': did you mean"),
+        ("command: x\n<<: text", "job.yaml:2: << must name a mapping, as in `<<: *base`"),
+        ("command: x\n<<: [{}, text]", "job.yaml:2: << must name a mapping"),
+        ("command: x\n<<: {}\n<<: {}", "job.yaml:3: the key << appears twice"),
+        ("command: x\nenvironment: &a\n  <<: *a", "job.yaml:3: this mapping merges itself"),
+        ("command: x\ngitClone: {x-a: 1}", "job.yaml:2: gitClone has no key 'x-a'"),
+        ("x-a: 1\nx-a: 2", "job.yaml:2: the key x-a appears twice (first on line 1)"),
+        ("command: x\ntimeout:\ntimeout: 5", "job.yaml:3: the key timeout appears twice"),
+        ("command: x\nargs: [a, ]\nartifacts: [~]", "job.yaml:3: an item of artifacts must be"),
+        ("steps: [{name: x, run: }]", "job.yaml:1: step 1: has no `run`"),
         ("command: [x\n", "job.yaml:2: this is not YAML"),
         ("command: \x01", "job.yaml: this is not YAML"),
         ("- x", "job.yaml:1: the file must be keys and values"),
@@ -162,6 +171,77 @@ def test_a_rule_that_the_job_breaks_is_told_with_the_line_of_its_key(
 def test_an_alias_that_contains_itself_is_refused() -> None:
     with pytest.raises(JobFileError, match="must be text"):
         parse("command: x\nenvironment: &a\n  A: *a\n")
+
+
+MERGED = """\
+x-base: &base
+  environment: &variables {A: base, B: base}
+  timeout: 5
+x-other: &other {timeout: 6, queue: gpu, branch: b}
+<<: [*base, *other]
+branch:
+steps:
+  - run: make
+    environment:
+      <<: *variables
+      B: own
+  - &test {run: make test, timeout: 1m}
+  - <<: *test
+    name: again
+"""
+
+
+def test_merge_keys_add_pairs_that_the_mapping_does_not_have() -> None:
+    spec = parse(MERGED).spec()
+    assert (spec.timeout_seconds, spec.queue, spec.branch) == (5, "gpu", "")
+    assert spec.environment == {"A": "base", "B": "base"}
+    assert spec.steps == (
+        Step(run="make", environment={"A": "base", "B": "own"}),
+        Step(run="make test", timeout_seconds=60),
+        Step(run="make test", timeout_seconds=60, name="again"),
+    )
+
+
+def test_a_merged_value_that_is_wrong_is_told_with_its_own_line() -> None:
+    with pytest.raises(JobFileError, match=r"^job.yaml:2: timeout: 'soon' is not a duration"):
+        parse("x-a: &a\n  timeout: soon\ncommand: x\n<<: *a\n")
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_without_a_value_is_a_key_that_is_not_there(key: str) -> None:
+    text = "steps: []" if key in ("command", "args", "script", "source", "shell") else "command: x"
+    for empty in ("", " ~", " null"):
+        assert parse(f"{text}\n{key}:{empty}\n").spec() == parse(text).spec()
+
+
+def test_a_key_without_a_value_is_not_there_at_any_depth() -> None:
+    text = """\
+command: x
+environment: {A: , B: b}
+metadata: {a: null, b: b}
+gitClone: {depth: , submodules: }
+terminal: {rows: }
+container:
+"""
+    spec = parse(text).spec()
+    assert (spec.environment, spec.metadata) == ({"B": "b"}, {"b": "b"})
+    assert (spec.checkout, spec.terminal, spec.container) == (Checkout(), TerminalSize(), None)
+    steps = parse("steps: [{run: x, name: , environment: {A: }, timeout: ~}]").spec().steps
+    assert steps == (Step(run="x"),)
+
+
+def test_keys_for_other_programs_are_ignored() -> None:
+    assert parse("x-a: {b: [c]}\nx-: 1\ncommand: x").spec() == JobSpec(command="x")
+
+
+def test_aliases_that_stand_for_billions_of_pairs_are_refused() -> None:
+    lines = ["x-0: &a0 {environment: {A: b}, timeout: 5}"]
+    lines += [f"x-{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}" for n in range(1, 20)]
+    with pytest.raises(JobFileError, match=r"MERGED_PAIRS_MAX \(100000\) pairs"):
+        parse("\n".join([*lines, "<<: *a19", "command: x"]))
+    deep = ["x-0: &a0 {timeout: 5}", *(f"x-{n}: &a{n} {{<<: *a{n - 1}}}" for n in range(1, 5000))]
+    with pytest.raises(JobFileError, match="aliases are nested too deeply"):
+        parse("\n".join([*deep, "<<: *a4999", "command: x"]))
 
 
 STEPS = """\
