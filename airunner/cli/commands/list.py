@@ -77,16 +77,26 @@ def list_jobs(
 async def _pages(
     jobs: "JobsClient", listing: "JobQuery", limit: int | None
 ) -> "AsyncIterator[tuple[Job, ...]]":
-    """All pages. Jobs that arrive meanwhile neither repeat nor hide a job."""
+    """All pages. Jobs that arrive meanwhile neither repeat nor hide a job.
+
+    A page of large jobs comes with fewer jobs than it was asked for, so the next page is asked for at
+    most twice as many.
+    """
     from dataclasses import replace
 
+    if limit is not None:
+        listing = replace(listing, page_size=min(limit, listing.page_size))
+    page_size = listing.page_size
     while True:
         page = await jobs.list(listing)
         yield page.jobs[:limit]
         limit = None if limit is None else limit - len(page.jobs)
         if page.next is None or (limit is not None and limit <= 0):
             return
-        listing = replace(listing, before=page.next)
+        if limit is not None:
+            page_size = min(page_size, limit)
+        size = min(page_size, max(1, 2 * len(page.jobs)))
+        listing = replace(listing, before=page.next, page_size=size)
 
 
 async def _print(jobs: "JobsClient", listing: "JobQuery", limit: int | None, as_json: bool) -> int:
@@ -104,12 +114,10 @@ async def _watch(jobs: "JobsClient", listing: "JobQuery", limit: int, as_json: b
     """Prints the list again every 2 s. As JSON or without a terminal: a line for each changed job."""
     import asyncio
     import os
-    from dataclasses import replace
 
     from airunner.cli.render.streams import STDOUT, say, terminal_size
     from airunner.cli.render.terminal_text import TerminalText, printable
 
-    listing = replace(listing, page_size=min(limit, listing.page_size))
     seen: dict[str, Job] = {}
     while True:
         found = [job async for page in _pages(jobs, listing, limit) for job in page]

@@ -1,13 +1,13 @@
 """The client of the server's job and event services, in types of the model."""
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import uniform
 from typing import Final
 
 import grpc
 
-from airunner.model.errors import Refused
+from airunner.model.errors import InvalidRequest, Refused
 from airunner.model.job_events import JobEvent
 from airunner.model.job_query import JobQuery, Page, QueueStatistics
 from airunner.model.jobs import Instant, Job, JobId, JobState, Position, RequestId, TaskToken
@@ -16,7 +16,7 @@ from airunner.model.wait_reason import WaitReason
 from airunner.wire.client.connection import PAUSES, Connection
 from airunner.wire.client.endpoint import Endpoint
 from airunner.wire.codec.enums import JOB_STATES
-from airunner.wire.codec.errors import decode_call_error, decode_refusal
+from airunner.wire.codec.errors import MessageTooLarge, decode_call_error, decode_refusal
 from airunner.wire.codec.job_events import decode_job_event, encode_filter
 from airunner.wire.codec.jobs import (
     decode_job,
@@ -100,9 +100,18 @@ class JobsClient(Connection):
         return job, decode_wait_reason(response.waiting, job.spec.queue)
 
     async def list(self, query: JobQuery | None = None) -> Page:
-        """A page of jobs, newest first, without the values of environment variables."""
-        request = encode_job_query(query or JobQuery())
-        return decode_page(await self._call(self._jobs.ListJobs, request))
+        """A page of jobs, newest first, without the values of environment variables.
+
+        Has fewer jobs than `page_size` if so many are too large for an answer.
+        """
+        query = query or JobQuery()
+        while True:
+            try:
+                return decode_page(await self._call(self._jobs.ListJobs, encode_job_query(query)))
+            except Refused as refusal:
+                if not _asks_for_fewer(refusal) or query.page_size == 1 or query.page > 1:
+                    raise
+            query = replace(query, page_size=query.page_size // 2)
 
     async def statistics(self, queue: str | None = None) -> tuple[QueueStatistics, ...]:
         """The statistics of all queues, by name; or of one queue."""
@@ -188,6 +197,13 @@ class JobsClient(Connection):
             raise decode_call_error(error, self.endpoint.destination) from None
         finally:
             call.cancel()
+
+
+def _asks_for_fewer(refusal: Refused) -> bool:
+    """Whether a shorter page may be answered: the server or gRPC found the page too large."""
+    if isinstance(refusal, InvalidRequest):
+        return refusal.field == "page_size"
+    return isinstance(refusal, MessageTooLarge)
 
 
 def _encode_request(spec: JobSpec, request: RequestId) -> pb.EnqueueJobRequest:

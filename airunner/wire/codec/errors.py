@@ -10,7 +10,14 @@ from typing import Final
 import grpc
 
 from airunner.model import errors
-from airunner.model.errors import InvalidRequest, OutOfSequence, Refused, Unreachable
+from airunner.model.errors import (
+    InvalidRequest,
+    LimitReached,
+    OutOfSequence,
+    Refused,
+    Unreachable,
+)
+from airunner.model.limits import MESSAGE_BYTES_MAX
 from airunner.wire.job.v1 import job_pb2 as pb
 
 REFUSAL_KEY: Final = "airunner-refusal"
@@ -34,7 +41,12 @@ _BY_STATUS: Final = {
     "DEADLINE_EXCEEDED": errors.Unreachable,
 }
 _PROXY_ANSWER: Final = re.compile(r"HTTP proxy returned response code (\d+)")
+_TOO_LARGE: Final = "message larger than max"  # the words of gRPC
 _NUMBERS: Final = re.compile(r"\d+")
+
+
+class MessageTooLarge(LimitReached):
+    """A request or its answer is larger than gRPC lets through."""
 
 
 def status_of(refusal: Refused) -> grpc.StatusCode:
@@ -88,6 +100,9 @@ def decode_call_error(error: grpc.aio.AioRpcError, server: str) -> Refused:
         return Unreachable(_why_unreachable(server, details))
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return Refused(f"the server at {server} does not know this call: is it airunner's port?")
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE in details:
+        limit = f"MESSAGE_BYTES_MAX ({MESSAGE_BYTES_MAX} bytes)"
+        return MessageTooLarge(f"the request or the answer of {server} is larger than {limit}")
     return make_refusal(code.name, details or f"the server at {server} answered {code.name}")
 
 
