@@ -21,7 +21,8 @@ from airunner.model.jobs import JobId
 from airunner.model.reports import Output, OutputCut
 from airunner.wire.client.follow import follow_all
 from airunner.wire.client.jobs_client import JobsClient
-from airunner.wire.json.events import event_json
+from airunner.wire.json.events import JobEventsJson
+from airunner.wire.json.times import Json
 
 
 class AllJobsView(Protocol):
@@ -65,13 +66,26 @@ class AllJobsLines:
 class AllJobsJson:
     """Every event of all jobs as a line of JSON."""
 
-    def pieces(self, id: JobId, event: JobEvent) -> Iterator[Piece]:
-        for each in event_json(event):
-            line = json_line({"job": id, **each})
-            yield STDOUT, line.encode() + b"\n"
+    def __init__(self) -> None:
+        self._jobs: dict[JobId, JobEventsJson] = {}  # jobs that have written output
 
-    def flush(self) -> tuple[()]:
-        return ()
+    def pieces(self, id: JobId, event: JobEvent) -> Iterator[Piece]:
+        if isinstance(event.body, Output):
+            events = self._jobs.setdefault(id, JobEventsJson())
+        else:
+            events = self._jobs.get(id) or JobEventsJson()
+        yield from (_json_piece(id, each) for each in events.objects(event))
+        if isinstance(event.body, JobFinished):
+            self._jobs.pop(id, None)
+
+    def flush(self) -> Iterator[Piece]:
+        for id, events in self._jobs.items():
+            yield from (_json_piece(id, each) for each in events.flush())
+        self._jobs.clear()
+
+
+def _json_piece(id: JobId, found: Json) -> Piece:
+    return STDOUT, json_line({"job": id, **found}).encode() + b"\n"
 
 
 async def follow_all_jobs(jobs: JobsClient, view: AllJobsView, *, queue: str = "") -> None:

@@ -58,6 +58,15 @@ def test_flags_win_over_the_job_file(embedded: Shell) -> None:
     assert embedded.run(*words, "--", "sh", "-c", "echo $A").stdout == "flag\n"
 
 
+def test_json_splits_no_character_that_a_job_writes_in_two_parts(embedded: Shell) -> None:
+    script = r"printf 'a\303'; sleep 0.5; printf '\244b\n\342\202'"
+    id = embedded.submit("--", "sh", "-c", script)
+    for words in (["monitor", id, "--json"], ["logs", id, "--json"]):
+        events = [json.loads(line) for line in embedded.run(*words).stdout.splitlines()]
+        texts = [event["output"] for event in events if event["type"] == "output"]
+        assert texts == ["a", "äb\n", "\ufffd"]
+
+
 def test_a_script_is_read_from_standard_input_however_long(embedded: Shell) -> None:
     lines = "".join(f"echo line {number} of many >/dev/null\n" for number in range(40_000))
     (embedded.home / "long.sh").write_text(f"{lines}echo 'it''s done'\nexit 7\n")

@@ -151,6 +151,3 @@ class EventView(JsonView):
 
     def __init__(self) -> None:
         super().__init__(pause=no_pause)
-
-    async def finish(self) -> None:
-        pass

@@ -31,7 +31,7 @@ from airunner.model.reports import (
     Stream,
 )
 from airunner.model.steps import StepStatus
-from airunner.wire.json.events import event_json
+from airunner.wire.json.events import JobEventsJson
 
 Pause = Callable[[Instant], Awaitable[None]]
 StepCount = Callable[[], Awaitable[int | None]]  # asks how many steps a job has; None: unknown
@@ -238,14 +238,19 @@ class JsonView:
 
     def __init__(self, *, pause: Pause) -> None:
         self._pause = pause
+        self._json = JobEventsJson()
 
     async def show(self, event: JobEvent) -> None:
-        instants = (
-            [chunk.at for chunk in event.body.chunks] if isinstance(event.body, Output) else []
-        )
-        for index, line in enumerate(event_json(event)):
-            if index < len(instants):
-                await self._pause(instants[index])
+        found = list(self._json.objects(event))
+        chunks = event.body.chunks if isinstance(event.body, Output) else ()
+        for index, line in enumerate(found, len(chunks) - len(found)):
+            if chunks and index >= 0:
+                await self._pause(chunks[index].at)
+            await send(STDOUT, json_line(line).encode() + b"\n")
+
+    async def finish(self) -> None:
+        """Prints the rest of output that ends within a character. Called after the last event."""
+        for line in self._json.flush():
             await send(STDOUT, json_line(line).encode() + b"\n")
 
     def remark(self, text: str) -> None:

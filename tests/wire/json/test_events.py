@@ -9,8 +9,10 @@ from airunner.model.job_events import (
     JobEvent,
     JobEventBody,
     JobFinished,
+    JobReturned,
 )
 from airunner.model.jobs import (
+    AttemptEnd,
     Instant,
     JobState,
     Millis,
@@ -23,12 +25,14 @@ from airunner.model.proof.seal import Link, Seal
 from airunner.model.reports import (
     Chunk,
     Output,
+    OutputCut,
+    Remark,
     StepEnded,
     StepStarted,
     Stream,
 )
 from airunner.model.steps import StepStatus
-from airunner.wire.json.events import event_json
+from airunner.wire.json.events import JobEventsJson, event_json
 from airunner.wire.json.times import show_instant
 
 NOW = Instant(1_900_000_000_000)
@@ -118,3 +122,74 @@ def test_a_seal_is_shown_with_its_digest_in_hexadecimal() -> None:
     (said,) = event_json(event(JobFinished(JobState.COMPLETED, outcome, seal)))
     assert said["seal"] == {"count": 4, "size": 9, "cut": 0, "digest": bytes(range(32)).hex()}
     assert json.loads(json.dumps(said)) == said
+
+
+TEXT = "aä€😀\r\nß".encode()
+
+
+def outputs(*bodies: JobEventBody) -> list[tuple[object, object, bytes]]:
+    """The sequence, the text and the bytes of each object of output, in order."""
+    objects = JobEventsJson()
+    said = [
+        found
+        for place, body in enumerate(bodies)
+        for found in objects.objects(event(body, place, place))
+    ]
+    return [
+        (
+            found["sequence"],
+            found["output"],
+            base64.b64decode(str(found["output_base64"]))
+            if "output_base64" in found
+            else str(found["output"]).encode(),
+        )
+        for found in [*said, *objects.flush()]
+        if found["type"] == "output"
+    ]
+
+
+def written(*pieces: bytes, stream: Stream = Stream.STDOUT, step: int | None = None) -> Output:
+    return Output(tuple(Chunk(stream, piece, NOW) for piece in pieces), step)
+
+
+def test_no_character_is_split_wherever_the_chunks_are_cut() -> None:
+    for first in range(len(TEXT) + 1):
+        for second in range(first, len(TEXT) + 1):
+            pieces = TEXT[:first], TEXT[first:second], TEXT[second:]
+            told = outputs(*(written(piece) for piece in pieces))
+            assert len(told) == 3
+            assert "".join(str(text) for _, text, _ in told) == TEXT.decode()
+            assert outputs(written(*pieces)) == [
+                (n, text, data) for n, (_, text, data) in enumerate(told)
+            ]
+
+
+def test_bytes_that_are_not_utf8_stay_in_the_object_of_their_chunk() -> None:
+    assert outputs(
+        written(b"\xff"), written(b"a\xc3"), written(b"b\xe0\x80"), written(b"\xf5")
+    ) == [
+        (0, "\ufffd", b"\xff"),
+        (1, "a", b"a"),
+        (2, "\ufffdb\ufffd\ufffd", b"\xc3b\xe0\x80"),
+        (3, "\ufffd", b"\xf5"),
+    ]
+
+
+def test_output_that_ends_within_a_character_comes_with_its_bytes() -> None:
+    assert outputs(written(b"a\xe2\x82")) == [(0, "a", b"a"), (0, "\ufffd", b"\xe2\x82")]
+    for end in (StepStarted(1, "b"), OutputCut(9, 9), JobReturned(AttemptEnd.LAPSED, 1)):
+        assert outputs(written(b"\xe2"), end, written(b"\x82")) == [
+            *((0, "", b""), (0, "\ufffd", b"\xe2")),
+            (2, "\ufffd", b"\x82"),
+        ]
+    assert outputs(written(b"\xe2", step=0), written(b"\x82", step=1))[1] == (0, "\ufffd", b"\xe2")
+
+
+def test_the_characters_of_two_streams_do_not_mix() -> None:
+    first, last = "ä".encode()[:1], "ä".encode()[1:]
+    assert outputs(written(first), written(b"x", stream=Stream.STDERR), written(last)) == [
+        (0, "", b""),
+        (1, "x", b"x"),
+        (2, "ä", "ä".encode()),
+    ]
+    assert [text for _, text, _ in outputs(written(first), Remark("!"), written(last))] == ["", "ä"]
