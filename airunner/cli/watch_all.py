@@ -49,7 +49,7 @@ class AllJobsLines:
         if isinstance(event.body, Output):
             self._splitters.setdefault(id, LineSplitter())
         if (lines := self._splitters.get(id)) is not None:
-            yield from self._format.pieces(lines.split(event), head)
+            yield from self._format.pieces(lines.split_timed(event), head)
         match event.body:
             case JobFinished() as ended:
                 self._splitters.pop(id, None)
@@ -59,7 +59,7 @@ class AllJobsLines:
 
     def flush(self) -> Iterator[Piece]:
         for id, lines in self._splitters.items():
-            yield from self._format.pieces(lines.flush(), f"{id} ".encode())
+            yield from self._format.pieces(lines.flush_timed(), f"{id} ".encode())
         self._splitters.clear()
 
 

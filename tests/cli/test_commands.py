@@ -67,6 +67,28 @@ def test_json_splits_no_character_that_a_job_writes_in_two_parts(embedded: Shell
         assert texts == ["a", "äb\n", "\ufffd"]
 
 
+def test_the_last_lines_come_first_and_then_all_that_follow(
+    embedded: Shell, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    script = f"seq 1000; until [ -e {gate} ]; do sleep 0.05; done; echo more; printf last"
+    id = embedded.submit("--", "sh", "-c", script)
+    until(embedded.start("monitor", id), b"1000")
+    following = embedded.start("logs", id, "--tail", "2", "--follow")
+    assert following.stdout
+    assert [following.stdout.readline() for _ in range(2)] == [b"999\n", b"1000\n"]
+    gate.touch()
+    assert following.stdout.read() == b"more\nlast\n"
+    assert following.wait() == 0
+    assert embedded.run("logs", id, "--tail", "2").stdout == "more\nlast\n"
+    again = embedded.run("logs", id, "--tail", "2", "--follow", "--timestamps").stdout.splitlines()
+    assert [re.fullmatch(r"\d{4}-\d\d-\d\dT[0-9:.]+Z (more|last)", line) for line in again].count(
+        None
+    ) == 0
+    assert embedded.run("logs", id, "--since", "1h").stdout.count("\n") == 1002
+    assert embedded.run("logs", id, "--since", "2099-01-01T00:00:00Z").stdout == ""
+
+
 def test_a_script_is_read_from_standard_input_however_long(embedded: Shell) -> None:
     lines = "".join(f"echo line {number} of many >/dev/null\n" for number in range(40_000))
     (embedded.home / "long.sh").write_text(f"{lines}echo 'it''s done'\nexit 7\n")

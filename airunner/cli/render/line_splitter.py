@@ -15,12 +15,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from airunner.model.job_events import JobEvent, JobFinished, JobLeased, JobReturned
+from airunner.model.jobs import Instant
 from airunner.model.limits import LINE_BYTES_MAX
-from airunner.model.reports import Output, StepEnded, StepStarted, Stream
+from airunner.model.reports import Chunk, Output, StepEnded, StepStarted, Stream
 
 _ENDS: Final = b"\r\n"
 
 Line = tuple[Stream, bytes]  # without the line end
+TimedLine = tuple[Instant, Line]  # by the worker's clock: when the first byte was read
 
 
 class LineBuffer:
@@ -30,6 +32,11 @@ class LineBuffer:
         self._size_max = size_max
         self._line = bytearray()  # the incomplete line
         self._returned = False  # a carriage return ended the previous line
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether there is an incomplete line."""
+        return bool(self._line)
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The lines that the data completes."""
@@ -74,23 +81,40 @@ class LineSplitter:
 
     def __init__(self, size_max: int = LINE_BYTES_MAX) -> None:
         self._streams = {stream: LineBuffer(size_max) for stream in Stream}
+        self._began: dict[Stream, Instant] = {}  # incomplete lines
         self._step: int | None = None
 
     def split(self, event: JobEvent) -> Iterator[Line]:
         """The lines that an event completes. Events must come in order."""
+        return (line for _, line in self.split_timed(event))
+
+    def split_timed(self, event: JobEvent) -> Iterator[TimedLine]:
+        """As split(), each line with the time of its first byte."""
         match event.body:
             case Output(chunks, step):
                 if step != self._step:
-                    yield from self.flush()
+                    yield from self.flush_timed()
                     self._step = step
                 for chunk in chunks:
-                    for line in self._streams[chunk.stream].feed(chunk.data):
-                        yield chunk.stream, line
+                    yield from self._feed(chunk)
             case StepStarted() | StepEnded() | JobLeased() | JobReturned() | JobFinished():
-                yield from self.flush()
+                yield from self.flush_timed()
 
     def flush(self) -> Iterator[Line]:
         """Ends the incomplete lines of both streams, and returns them."""
+        return (line for _, line in self.flush_timed())
+
+    def flush_timed(self) -> Iterator[TimedLine]:
+        """As flush(), each line with the time of its first byte."""
         for stream, buffer in self._streams.items():
             for line in buffer.flush():
-                yield stream, line
+                yield self._began.pop(stream), (stream, line)
+
+    def _feed(self, chunk: Chunk) -> Iterator[TimedLine]:
+        began = self._began.pop(chunk.stream, chunk.at)
+        buffer = self._streams[chunk.stream]
+        for line in buffer.feed(chunk.data):
+            yield began, (chunk.stream, line)
+            began = chunk.at
+        if buffer.incomplete:
+            self._began[chunk.stream] = began
