@@ -11,6 +11,7 @@ from airunner.jobfile.draft import JobDraft
 from airunner.jobfile.text import decode_text, shell_text
 from airunner.model import limits
 from airunner.model.errors import InvalidRequest
+from airunner.model.spec import JobSpec
 from airunner.model.steps import Step
 from airunner.model.units import parse_duration, parse_size
 
@@ -102,6 +103,18 @@ def read_script(flag: str, text: str | None) -> str | None:
         raise CommandFailed(f"{flag}: cannot read standard input: {error.strerror}") from None
     except ValueError as error:
         raise CommandFailed(f"{flag}: standard input {error}") from None
+
+
+def check_patterns(spec: JobSpec, origin: str) -> None:
+    """Raises CommandFailed, which names the origin, if a worker would refuse the artifact patterns."""
+    if not spec.artifacts:
+        return
+    from airunner.worker.workspace.results.patterns import Patterns
+
+    try:
+        Patterns(spec.artifacts)
+    except ValueError as error:
+        raise CommandFailed(f"{origin}: {error}") from None
 
 
 def steps(flag: str, texts: Sequence[str] | None) -> tuple[Step, ...] | None:

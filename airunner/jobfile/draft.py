@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from airunner.jobfile.error import JobFileError
+from airunner.jobfile.patterns import usable_patterns
 from airunner.model.errors import InvalidRequest
 from airunner.model.limits import ATTEMPTS_DEFAULT, GRACE_SECONDS_DEFAULT, OUTPUT_BYTES_DEFAULT
 from airunner.model.spec import (
@@ -123,7 +124,7 @@ class JobDraft:
                 branch=_value_or(self.branch, ""),
                 checkout=self._checkout(),
                 working_directory=_value_or(self.working_directory, ""),
-                artifacts=self.artifacts or (),
+                artifacts=self._artifacts(),
                 environment=self.environment,
                 metadata=self.metadata,
                 owner=_value_or(self.owner, ""),
@@ -154,6 +155,12 @@ class JobDraft:
         for name in ("commit", "branch"):
             if self.source and getattr(self, name):
                 raise InvalidRequest(name, "is of a repository, and the job has a source instead")
+
+    def _artifacts(self) -> tuple[str, ...]:
+        try:
+            return usable_patterns(self.artifacts or ())
+        except ValueError as error:
+            raise InvalidRequest("artifacts", str(error)) from None
 
     def _checkout(self) -> Checkout | None:
         if self.clone is False:

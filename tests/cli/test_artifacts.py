@@ -69,6 +69,16 @@ def test_they_are_shown_by_path_with_their_sizes(embedded: Shell, job: str) -> N
     ]
 
 
+def test_a_path_with_a_dot_is_that_path(embedded: Shell) -> None:
+    script = "mkdir -p dist sub/dist; touch dist/a sub/dist/b"
+    done = embedded.run("submit", "--artifact", "./dist", "--script", script)
+    assert done.returncode == 0, done.stderr
+    id = done.stderr.split()[2]
+    for pattern in ("./dist", "./dist/a", "."):
+        shown = embedded.run("artifacts", id, pattern).stdout.splitlines()
+        assert [line.split()[-1] for line in shown[1:]] == ["dist/a"]
+
+
 def test_digests_are_shown_to_those_who_ask(embedded: Shell, job: str) -> None:
     assert LARGE_SHA256 in embedded.run("artifacts", job, "--long").stdout
     lines = embedded.run("artifacts", "--json", job).stdout.splitlines()

@@ -233,10 +233,11 @@ def _progress(size: int) -> Iterator[_Progress]:
 def _matching(found: Sequence["Artifact"], patterns: Sequence[str]) -> list["Artifact"]:
     if not patterns:
         return list(found)
+    from airunner.jobfile.patterns import usable_patterns
     from airunner.worker.workspace.results.patterns import Patterns
 
     try:
-        wanted = Patterns(patterns)
+        wanted = Patterns(usable_patterns(patterns))
     except ValueError as error:
         raise CommandFailed(str(error), USAGE) from None
     return [each for each in found if wanted.match(each.path)]

@@ -212,7 +212,9 @@ def submit(
         output_bytes_max=submit_flags.size_bytes("--output-bytes-max", output_bytes_max),
     )
     flags = submit_flags.with_sources(flags)
-    spec = (flags.with_defaults(read_job_file(config)) if config else flags).spec()
+    draft = flags.with_defaults(read_job_file(config)) if config else flags
+    spec = draft.spec()
+    submit_flags.check_patterns(spec, draft.origins.get("artifacts", "artifacts"))
     connection = settings(server, token, token_file, ca_cert)
     request = _request(request_id)
     run_client(
