@@ -18,6 +18,7 @@ from airunner.jobfile.error import JobFileError
 from airunner.jobfile.patterns import usable_patterns
 from airunner.model.errors import InvalidRequest
 from airunner.model.limits import ATTEMPTS_DEFAULT, GRACE_SECONDS_DEFAULT, OUTPUT_BYTES_DEFAULT
+from airunner.model.repositories import check_no_secret
 from airunner.model.spec import (
     DEFAULT_QUEUE,
     Checkout,
@@ -110,7 +111,7 @@ class JobDraft:
             )
         try:
             self._check()
-            return JobSpec(
+            spec = JobSpec(
                 command=_value_or(self.command, ""),
                 args=self.args or (),
                 script=_value_or(self.script, ""),
@@ -139,6 +140,8 @@ class JobDraft:
                 attempts_max=_value_or(self.attempts_max, ATTEMPTS_DEFAULT),
                 output_bytes_max=_value_or(self.output_bytes_max, OUTPUT_BYTES_DEFAULT),
             )
+            check_no_secret(spec.repository)
+            return spec
         except InvalidRequest as error:
             where = self.origins.get(error.field, error.field)
             raise JobFileError(f"{where}: {error.why}") from None

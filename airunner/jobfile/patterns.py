@@ -1,8 +1,8 @@
 """Artifact patterns as people write them, as patterns that a worker can match.
 
 A .gitignore has no `.` and no empty name in a path, so `./dist` and `a//b` match nothing there. Here
-`./dist` is the `dist` at the top of the workspace, `/dist`: a person who writes a path means that path,
-and no `dist` of a package below. `.` is everything. A comment, and an exclusion without anything to
+`./dist` is the `dist` at the top of the workspace, `/dist`: a path means that path, and no `dist`
+of a package below. `.` is everything. A comment, and an exclusion without anything to
 exclude from, are refused when the job is submitted, instead of on the worker.
 """
 

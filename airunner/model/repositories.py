@@ -11,10 +11,14 @@ these forms:
 A password in the URL is refused, because every caller who may see the job would see it;
 git finds the worker's own credentials without it. Refs follow the rules of
 git-check-ref-format, under which a ref cannot look like an option.
+
+A token in the place of the user name (`https://ghp_...@host/path`), in the path or in the query is
+as secret as a password. has_secret() tells it: clients and the server's policy refuse it in a new job.
+check_repository() accepts it, because a log may have such jobs; redacted() hides it in texts that are shown.
 """
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from airunner.model.errors import InvalidRequest
 from airunner.model.limits import REF_BYTES_MAX, REPOSITORY_BYTES_MAX
@@ -26,6 +30,24 @@ _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+
 _SCP_LIKE = re.compile(r"(?:[A-Za-z0-9._][A-Za-z0-9._-]*@)?([^@:/\[]+|\[[^\]]*\]):(?!:)(?!-).+")
 _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f]")
 _BAD_IN_REF = re.compile(r"\.\.|@\{|//|[\x00-\x20\x7f~^:?*\[\\]")
+# Tokens of GitHub and GitLab that no other text looks like.
+_TOKEN = re.compile(
+    r"(?<![A-Za-z0-9])(?:gh[opusr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[A-Za-z0-9_-]{16,})"
+)
+# Beginnings of tokens in the place of a user name: also of Bitbucket, Slack, npm and Hugging Face.
+_TOKEN_USER = re.compile(
+    r"(?:gh[opusr]_|github_pat_|gl[a-z]{2,5}-|ATBB|ATCTT3|BBDC-|xox[a-z]-|npm_|hf_).{6,}", re.DOTALL
+)
+_RANDOM_CHARS_MIN = 20  # of a user name that is a token: of letters and digits alone, of both
+_RANDOM_DIGITS_MIN = 3
+_USER = re.compile(
+    r"(?<![A-Za-z0-9+.-])([A-Za-z][A-Za-z0-9+.-]{0,15}://)([^\s/@:]*)(:[^\s/@]*)?@"
+    r"|(?<![^\s'\"])([A-Za-z0-9._][A-Za-z0-9._-]*)(?=@[^\s/:@]+:)"
+)
+_SECRET_KEY = re.compile(
+    r"([?&;][^=&;\s#]{0,32}(?:token|password|passwd|secret|api_?key)[^=&;\s#]{0,32}=)([^&;\s#'\"]+)",
+    re.IGNORECASE,
+)
 _COMMIT = re.compile(r"[0-9a-fA-F]{4,64}")
 
 
@@ -85,6 +107,43 @@ def _check_url(repository: str, field: str) -> None:
         raise InvalidRequest(field, "has a user name that ssh would take for an option")
     if url.path in ("", "/"):
         raise InvalidRequest(field, "names a host but no repository on it")
+
+
+def has_secret(repository: str) -> bool:
+    """Tells whether an address of a repository has a token or a password in it."""
+    return redacted(repository) != repository
+
+
+def check_no_secret(repository: str, field: str = "repository") -> None:
+    """Raise InvalidRequest if the address has a secret in it: a check of new jobs, not of logs."""
+    if has_secret(repository):
+        raise InvalidRequest(
+            field,
+            "has a token in it, which all who see the job would see; "
+            "give the worker a credential helper or an SSH key instead",
+        )
+
+
+def redacted(text: str) -> str:
+    """A text with `***` for the passwords and tokens of the URLs in it, and for known tokens."""
+    text = _USER.sub(_redacted_user, text)
+    return _TOKEN.sub("***", _SECRET_KEY.sub(r"\1***", text))
+
+
+def _redacted_user(found: re.Match[str]) -> str:
+    scheme, user, password, scp_user = found.groups()
+    if scp_user is not None:
+        return "***" if _TOKEN_USER.fullmatch(scp_user) else scp_user
+    name = unquote(user)
+    secret = _TOKEN_USER.fullmatch(name) or (scheme.lower().startswith("http") and _is_random(name))
+    return f"{scheme}{'***' if secret else user}{':***' if password else ''}@"
+
+
+def _is_random(user: str) -> bool:
+    """Tells whether a user name looks like a token: long, of letters and digits alone, of both."""
+    digits = sum(char.isdigit() for char in user)
+    random = user.isascii() and user.isalnum() and len(user) >= _RANDOM_CHARS_MIN
+    return random and _RANDOM_DIGITS_MIN <= digits < len(user)
 
 
 def check_branch(branch: str, field: str = "branch") -> None:

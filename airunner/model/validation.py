@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sized
 from airunner.model import limits
 from airunner.model.errors import InvalidRequest
 
-_SHOWN_MAX = 10**20  # a number in an error; str() fails for more than 4,300 digits
+_SHOWN_MAX = 10**60  # a number in an error; str() fails for more than 4,300 digits
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 

@@ -13,6 +13,7 @@ from airunner.model.jobs import Job, JobId, JobRequest, JobState, RequestId, Sub
 from airunner.model.namespaces import DEFAULT_NAMESPACE
 from airunner.model.wait_reason import WaitReason
 from airunner.server.broker import Broker
+from airunner.server.policy import check_new_job
 from airunner.store.queries import page, statistics
 
 
@@ -95,6 +96,9 @@ class ClientCalls:
         broker, engine = self._broker, self._engine
         broker.check_open()
         broker.check_room()
+        known = request.request and engine.table.requested(request.spec.namespace, request.request)
+        if not known and request.retry_of is None:
+            check_new_job(request.spec)
         id = broker.ids.job()
         broker.decide(engine.queue.enqueue(id, request, broker.now()))
         job = engine.table.find(id) or engine.table.requested(

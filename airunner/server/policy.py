@@ -24,6 +24,7 @@ from airunner.model.limits import (
     VISIBILITY_SECONDS_MIN,
 )
 from airunner.model.namespaces import DEFAULT_NAMESPACE
+from airunner.model.repositories import check_no_secret
 from airunner.model.spec import DEFAULT_QUEUE, JobSpec, check_queue
 from airunner.model.validation import check_range, check_text_size
 
@@ -94,6 +95,15 @@ def job_request(spec: JobSpec, request_id: str, caller: Caller) -> JobRequest:
     if spec.namespace != caller.namespace:
         spec = replace(spec, namespace=caller.namespace)
     return JobRequest(spec=spec, request=checked_request_id(request_id), submitter=caller.subject)
+
+
+def check_new_job(spec: JobSpec) -> None:
+    """Refuses a spec that the model accepts for the sake of old logs. Raises InvalidRequest.
+
+    It is a check of new jobs: not of a retry, nor of a request whose key stands for a job already.
+    """
+    if spec.repository:
+        check_no_secret(spec.repository)
 
 
 def checked_request_id(text: str) -> RequestId:

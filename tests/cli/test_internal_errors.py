@@ -46,6 +46,11 @@ def told(done: "subprocess.CompletedProcess[str]", code: int) -> str:
         (["submit", "--source", "."], "'.' is not a plain relative path, such as runs/17"),
         (["submit", "--source", "x", "."], "--source: there is a repository already"),
         (["submit", "--name", "a\nb", "--", "x"], "--name: has characters in it that cannot be"),
+        (
+            ["submit", "https://ghp_NOTAREALTOKEN@h/x", "--", "x"],
+            "the repository: has a token in it",
+        ),
+        (["submit", "https://a:b@h/x", "--", "x"], "the repository: has a password in it"),
         (["submit", "--artifact", "#x", "--", "x"], "--artifact: '#x' is a comment"),
         (["submit", "--artifact", "!x", "--", "x"], "--artifact: '!x' excludes from an empty"),
         (["submit", "--artifact", "[x", "--", "x"], "--artifact: '[x' matches no file"),

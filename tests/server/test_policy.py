@@ -11,6 +11,7 @@ from airunner.server.policy import (
     Action,
     Caller,
     Role,
+    check_new_job,
     checked_request_id,
     job_request,
     jobs_to_lease,
@@ -90,3 +91,11 @@ def test_a_request_past_a_limit_is_refused() -> None:
         jobs_to_lease(DEQUEUE_JOBS_MAX + 1)
     with pytest.raises(InvalidRequest, match="visibility_timeout_seconds"):
         visibility_timeout(VISIBILITY_SECONDS_MAX + 1)
+
+
+@pytest.mark.parametrize("user", ["ghp_NOTAREALTOKEN", "0123456789abcdef0123456789abcdef"])
+def test_a_token_as_user_name_of_a_repository_is_refused_in_a_new_job(user: str) -> None:
+    spec = JobSpec(command="true", repository=f"https://{user}@host/x.git")  # as a log may have
+    with pytest.raises(InvalidRequest, match="repository: has a token in it"):
+        check_new_job(spec)
+    check_new_job(JobSpec(command="true", repository="https://ada@host/x.git"))

@@ -20,6 +20,7 @@ from airunner.model.reports import (
     ProcessFailed,
     Remark,
 )
+from airunner.model.repositories import redacted
 from airunner.model.units import show_duration, show_size
 
 _CLONE_LINES: Final = 5  # the last lines that git wrote; the last of all names the error
@@ -33,6 +34,11 @@ _WHY_BACK: Final = {
 
 def remark(body: JobEventBody) -> str | None:
     """The remark about an event; None if a person need not know of the event."""
+    text = _remark(body)
+    return None if text is None else redacted(text)
+
+
+def _remark(body: JobEventBody) -> str | None:
     match body:
         case JobReturned(end, failures):
             return f"back in line: {_WHY_BACK[end]} ({failures} failed so far)"

@@ -8,6 +8,7 @@ from airunner.cli.render.table import aligned, cropped, fitted
 from airunner.cli.render.terminal_text import TerminalText, coloured
 from airunner.cli.render.work import script_prose, steps_prose, work_line
 from airunner.model.jobs import Instant, Job, JobState, PastAttempt
+from airunner.model.repositories import redacted
 from airunner.model.spec import JobSpec
 from airunner.model.units import show_count, show_duration, show_size
 from airunner.model.wait_reason import WaitReason
@@ -111,7 +112,7 @@ def job_prose(job: Job, waiting: WaitReason | None) -> list[str]:
         ("shell", spec.shell),
         ("queue", spec.queue),
         ("source", spec.source),
-        ("repository", spec.repository),
+        ("repository", redacted(spec.repository)),
         ("branch", spec.branch),
         ("commit", spec.commit),
         ("directory", spec.working_directory),

@@ -1,6 +1,7 @@
 """The outcome of a job as a verb phrase."""
 
 from airunner.model.jobs import JobState, Outcome, Reason
+from airunner.model.repositories import redacted
 from airunner.model.steps import IN_STEP
 
 
@@ -11,7 +12,7 @@ def outcome_phrase(state: JobState, outcome: Outcome, last_error: str = "") -> s
     """
     known = not outcome.error or (last_error and last_error in outcome.error)
     between = " " if outcome.error.startswith(IN_STEP) else ": "
-    error = "" if known else f"{between}{outcome.error}"
+    error = "" if known else f"{between}{redacted(outcome.error)}"
     match outcome.reason:
         case Reason.EXITED:
             words = f"exited with {outcome.exit_code}"

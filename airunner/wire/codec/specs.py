@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from airunner.model import limits
 from airunner.model.errors import InvalidRequest
+from airunner.model.repositories import redacted
 from airunner.model.spec import (
     DEFAULT_QUEUE,
     Checkout,
@@ -41,7 +42,7 @@ def encode_spec(spec: JobSpec, *, with_values: bool = True, whole: bool = True) 
     repository always has its checkout, because a worker of the published contract reads it.
     """
     params = pb.JobParams(
-        repository=spec.repository,
+        repository=spec.repository if with_values else redacted(spec.repository),
         commit=spec.commit,
         branch=spec.branch,
         environment={

@@ -33,6 +33,7 @@ from airunner.model.reports import (
     StepStarted,
     Stream,
 )
+from airunner.model.repositories import redacted
 from airunner.wire.json.artifacts import artifact_json
 from airunner.wire.json.results import results_json
 from airunner.wire.json.seals import seal_json
@@ -43,6 +44,8 @@ _ENDS: Final = (
     *(OutputCut, ProcessEnded, StepStarted, StepEnded),
     *(JobLeased, JobReturned, JobFinished),
 )
+# Fields with addresses of repositories, or with words of git.
+_GIT_TEXTS: Final = ("repository", "message", "error", "stderr")
 _SPANS: Final = ("duration", "elapsed")  # fields in milliseconds; their JSON names end in _ms
 
 
@@ -137,6 +140,8 @@ def _members(body: JobEventBody | Outcome) -> Json:
             found[f"{name}_ms"] = value
         else:
             found[name] = value.value if isinstance(value, Enum) else value
+            if name in _GIT_TEXTS:
+                found[name] = redacted(str(value))
     return found
 
 

@@ -3,6 +3,7 @@
 from msgspec import to_builtins
 
 from airunner.model.jobs import Job
+from airunner.model.repositories import redacted
 from airunner.model.wait_reason import WaitReason
 from airunner.wire.json.results import results_json
 from airunner.wire.json.steps import steps_json
@@ -21,14 +22,14 @@ def job_json(job: Job) -> Json:
         "exit_code": outcome.exit_code if outcome else None,
         "reason": outcome.reason.value if outcome else None,
         "signal": outcome.signal if outcome else None,
-        "error": outcome.error if outcome else "",
+        "error": redacted(outcome.error) if outcome else "",
         "command": spec.command,
         "args": list(spec.args),
         "script": spec.script,
         "steps": None if spec.steps is None else steps_json(spec.steps),
         "shell": spec.shell,
         "source": spec.source,
-        "repository": spec.repository,
+        "repository": redacted(spec.repository),
         "artifacts": list(spec.artifacts),
         "submitter": job.submitter,
         "retry_of": job.retry_of,
