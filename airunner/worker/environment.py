@@ -1,7 +1,8 @@
 """The environment variables of a job's commands and of the worker's git.
 
-A job's command sees a clean base, the variables of the job, and variables that describe its
-attempt. It sees none of the worker's variables, because they may hold tokens and keys. git runs
+A job's command sees a base, which is the same for all jobs of a worker, the variables of the job, and
+variables that describe its attempt. It sees none of the worker's variables, because they may hold
+tokens and keys; `airunner worker --env` and `--path` add to the base. git runs
 with the worker's variables, because it needs the worker's credentials: HOME, the SSH agent and the
 credential helper. airunner's own variables are hidden from git too.
 """
@@ -10,11 +11,14 @@ from collections.abc import Mapping
 from typing import Final
 
 from airunner.model.jobs import Job
+from airunner.model.repositories import redacted
 from airunner.model.spec import ProcessType
+from airunner.worker.workspace.workspace import Workspace
 
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-_AIRUNNER_PREFIXES: Final = ("AIRUNNER_", "JWT_")  # variables that only airunner may see
+AIRUNNER_PREFIX: Final = "AIRUNNER_"
+_AIRUNNER_PREFIXES: Final = (AIRUNNER_PREFIX, "JWT_")  # variables that only airunner may see
 _GIT_REDIRECTIONS: Final = frozenset(  # variables that would send git to another repository
     (
         "GIT_ALTERNATE_OBJECT_DIRECTORIES",
@@ -29,20 +33,51 @@ _GIT_REDIRECTIONS: Final = frozenset(  # variables that would send git to anothe
 )
 
 
+def base_environment(
+    *, user: str, login_shell: str, path: str = PATH, variables: Mapping[str, str] = {}
+) -> dict[str, str]:
+    """The variables of all jobs of a worker; `variables` override the others.
+
+    A pager would wait for a key in a job with a terminal, so it is `cat`.
+    """
+    return {
+        "PATH": path,
+        "LANG": "C.UTF-8",
+        "CI": "true",
+        "USER": user,
+        "LOGNAME": user,
+        "SHELL": login_shell,
+        "PAGER": "cat",
+        "GIT_PAGER": "cat",
+        **variables,
+    }
+
+
 def job_environment(
-    job: Job, home: str, *, step: int | None = None, overrides: Mapping[str, str] | None = None
+    job: Job,
+    base: Mapping[str, str],
+    workspace: Workspace,
+    *,
+    step: int | None = None,
+    overrides: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """The complete environment of a job's command.
 
-    The job's variables override the base, and `overrides` override both. `step` is the index of the
-    step, if the command is a step.
+    The base overrides the variables of the workspace, the job's variables override the base, and
+    `overrides` override them all. `step` is the index of the step, if the command is a step.
     """
     terminal = job.spec.process_type is ProcessType.PTY
+    checkout = {
+        "AIRUNNER_REPOSITORY": redacted(job.spec.repository),
+        "AIRUNNER_COMMIT": workspace.revision.commit,
+        "AIRUNNER_BRANCH": job.spec.branch or workspace.revision.branch,
+    }
     return {
-        "PATH": PATH,
-        "HOME": home,
-        "LANG": "C.UTF-8",
+        "HOME": workspace.home,
+        "TMPDIR": workspace.tmp,
         "TERM": "xterm-256color" if terminal else "dumb",
+        **{name: value for name, value in checkout.items() if value},
+        **base,
         **job.spec.environment,
         **(overrides or {}),
         "AIRUNNER_JOB_ID": job.id,

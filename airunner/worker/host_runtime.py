@@ -4,22 +4,28 @@
 a worker has spools and uploads and may have no sources; a local run has one folder of results.
 """
 
+import os
+import pwd
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from structlog.typing import FilteringBoundLogger
 
 from airunner.system.clock import LoopClock
 from airunner.worker.attempt.runtime import Runtime
+from airunner.worker.environment import PATH, base_environment
 from airunner.worker.process import Launcher
 from airunner.worker.spool.spools import MemorySpools, Spools
 from airunner.worker.workspace.folders import FolderWorkspaces
 
 if TYPE_CHECKING:
     from airunner.worker.uploads import Uploads  # imports gRPC, which a local run does not need
+
+
+_SHELLS: Final = ("/bin/bash", "/usr/bin/bash", "/bin/sh")  # the first that exists
 
 
 class WorkspacesUnusable(Exception):
@@ -37,6 +43,16 @@ class WorkspaceOptions:
     results: Path | None = None  # one folder of results, instead of one in each source
 
 
+def host_environment(path: str = PATH, variables: Mapping[str, str] = {}) -> dict[str, str]:
+    """The variables of all jobs on this host, which run as the user of this process."""
+    try:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # as in many containers
+        user = str(os.geteuid())
+    shell = next((each for each in _SHELLS if os.access(each, os.X_OK)), _SHELLS[-1])
+    return base_environment(user=user, login_shell=shell, path=path, variables=variables)
+
+
 @asynccontextmanager
 async def open_runtime(
     launcher: Launcher,
@@ -44,6 +60,7 @@ async def open_runtime(
     *,
     environment: Mapping[str, str],
     log: FilteringBoundLogger,
+    job_environment: Mapping[str, str] | None = None,
     spools: Spools | None = None,
     uploads: "Uploads | None" = None,
 ) -> AsyncIterator[Runtime]:
@@ -51,7 +68,8 @@ async def open_runtime(
 
     At the end of the block, or if the runtime cannot be opened, the workspaces, uploads, launcher
     and spools are closed, in this order. `environment` is the environment of the worker process:
-    git needs its credentials. Raises WorkspacesUnusable.
+    git needs its credentials. `job_environment` has the variables of all jobs, by default those of
+    host_environment(). Raises WorkspacesUnusable.
     """
     spools = spools or MemorySpools()
     async with AsyncExitStack() as parts:
@@ -83,6 +101,7 @@ async def open_runtime(
             workspaces=workspaces,
             clock=clock,
             log=log,
+            environment=host_environment() if job_environment is None else job_environment,
             spools=spools,
             uploads=uploads,
         )

@@ -1,5 +1,6 @@
 """What a worker process promises to whoever starts it, beyond running jobs."""
 
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -97,3 +98,44 @@ def test_worker_and_server_live_on_though_nobody_reads_their_log(own: Site) -> N
         for process in (worker, server):
             process.send_signal(signal.SIGTERM)
         assert [process.wait(20) for process in (worker, server)] == [0, 0]
+
+
+def test_jobs_get_the_variables_of_their_worker_and_none_that_it_has_itself(
+    own: Site, tmp_path: Path
+) -> None:
+    def git(*words: str) -> str:
+        who = ("-c", "user.name=ada", "-c", "user.email=ada@example.org")
+        done = subprocess.run(
+            ["git", *who, *words], cwd=tmp_path / "shop", capture_output=True, check=True, text=True
+        )
+        return done.stdout.strip()
+
+    (tmp_path / "shop").mkdir()
+    git("init", "--initial-branch", "trunk")
+    git("commit", "--allow-empty", "--message", "one")
+    worker = own.start_worker(
+        *("--allow-local-repositories", "--env", "TOOLS=/opt", "--env", "LEVEL=worker"),
+        *("--path", f"/opt/none:{os.environ['PATH']}"),
+        environment={"SECRET": "hunter2", "AIRUNNER_TOKEN": "hunter3"},
+    )
+    show = 'env; echo "made=$(mktemp)"; echo "tmp=$(realpath "$TMPDIR")"; echo "top=$(realpath ..)"; git log'
+    submitted = own.run(
+        *("submit", "--pty", "--env", "LEVEL=job", str(tmp_path / "shop"), "--"),
+        *("sh", "-c", show),
+        seconds=30,
+    )
+    assert submitted.returncode == 0, submitted.stderr
+    lines = submitted.stdout.decode().splitlines()
+    found = dict(line.split("=", 1) for line in lines if "=" in line)
+    commit = git("rev-parse", "HEAD")
+    assert (found["AIRUNNER_COMMIT"], found["AIRUNNER_BRANCH"]) == (commit, "trunk")
+    assert found["AIRUNNER_REPOSITORY"] == str(tmp_path / "shop")
+    assert (found["CI"], found["TOOLS"], found["LEVEL"]) == ("true", "/opt", "job")
+    assert found["PATH"].startswith("/opt/none:")
+    assert found["USER"] == found["LOGNAME"]
+    assert "hunter" not in submitted.stdout.decode()
+    assert found["made"].startswith(f"{found['TMPDIR']}/")
+    assert found["tmp"] == f"{found['top']}/tmp"
+    assert worker.stop() == 0
+    assert not Path(found["tmp"]).exists()
+    assert not Path(found["TMPDIR"]).is_symlink()

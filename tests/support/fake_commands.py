@@ -28,6 +28,7 @@ from airunner.worker.workspace.workspace import (
     ArtifactSink,
     Collected,
     Results,
+    Revision,
     SetupFailed,
     Workspace,
 )
@@ -219,6 +220,14 @@ class Room:
     @property
     def home(self) -> str:
         return "/room/home"
+
+    @property
+    def tmp(self) -> str:
+        return "/room/tmp"
+
+    @property
+    def revision(self) -> Revision:
+        return Revision()
 
     async def fetch(self, report: Callable[[Report], Awaitable[None]]) -> None:
         if self._rooms.fetching:

@@ -3,7 +3,7 @@
 import os
 import socket
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,6 +29,9 @@ from airunner.model.limits import (
     WORKER_VISIBILITY_SECONDS_DEFAULT,
 )
 from airunner.model.units import show_size
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def worker(
@@ -87,6 +90,23 @@ def worker(
             metavar="NAME",
             help="Name of the worker's pool (default: the host name). Several workers may share "
             "a name; each process has its own id.",
+        ),
+    ] = None,
+    env: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--env",
+            metavar="NAME=VALUE",
+            help="Environment variable of all jobs; repeatable. A job's own value wins.",
+        ),
+    ] = None,
+    path: Annotated[
+        str | None,
+        typer.Option(
+            "--path",
+            metavar="FOLDERS",
+            help="PATH of all jobs, such as /opt/tools/bin:/usr/bin:/bin (default: the system's "
+            "usual folders).",
         ),
     ] = None,
     jobs_dir: JobsDir = None,
@@ -165,14 +185,14 @@ def worker(
     from airunner.worker.spool.disk_spools import DiskSpools
     from airunner.worker.supervisor.supervisor import start_supervisor
 
-    format = log_format_named(log_format)
+    log = open_journal(log_format_named(log_format))
     if once and max_jobs is not None:
         raise CommandFailed("give --once or --max-jobs, not both", USAGE)
     if dry_run is not None:
         raise typer.Exit(_dry_run(dry_run, jobs_dir, workspaces_dir or work_dir, keep_workspace))
     queues = _queues(queue)
+    job_environment = _job_environment(env, path)
     connection = settings(server, token, token_file, ca_cert)
-    log = open_journal(format)
     work_root = work_folder(work_dir)
     workspaces = workspaces_dir.absolute() if workspaces_dir else work_root
     check_worker(jobs_dir, workspaces, work_root)
@@ -209,6 +229,7 @@ def worker(
         keep_workspace=keep_workspace,
         allow_local_repositories=allow_local_repositories,
         log=log,
+        job_environment=job_environment,
         spools=spools,
         lifeline=lifeline_fd,
     )
@@ -223,6 +244,27 @@ def _queues(names: list[str] | None) -> tuple[str, ...]:
     for each in queues:
         check_queue(each, "--queue")
     return queues
+
+
+def _job_environment(env: list[str] | None, path: str | None) -> "Mapping[str, str]":
+    """The variables of all jobs. Raises CommandFailed or InvalidRequest, with the flag."""
+    from airunner.cli.submit_flags import name_values
+    from airunner.model.validation import check_environment
+    from airunner.worker.environment import AIRUNNER_PREFIX, PATH
+    from airunner.worker.host_runtime import host_environment
+
+    variables = name_values("--env", env)
+    check_environment("--env", variables)
+    for name in variables:
+        if name.startswith(AIRUNNER_PREFIX):
+            raise CommandFailed(f"--env: {name} is a variable that airunner sets", USAGE)
+    if path is not None:
+        check_environment("--path", {"PATH": path})
+    if path is not None and not all(folder.startswith("/") for folder in path.split(":")):
+        raise CommandFailed(
+            f"--path: {path!r} is not a list of absolute paths with : between", USAGE
+        )
+    return host_environment(PATH if path is None else path, variables)
 
 
 def _spool_size(text: str | None) -> int:

@@ -1,6 +1,7 @@
 """The worker process: a supervisor and a session with a server, until a signal."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import SystemRandom
@@ -32,6 +33,7 @@ class WorkerSetup:
     keep_workspace: bool
     allow_local_repositories: bool
     log: FilteringBoundLogger
+    job_environment: Mapping[str, str]  # the variables of all jobs
     spools: DiskSpools
     lifeline: int | None = None  # a pipe: its end drains the worker, as a signal does
 
@@ -54,6 +56,7 @@ async def work(options: WorkerOptions, setup: WorkerSetup) -> int:
             workspaces,
             environment=os.environ,
             log=setup.log,
+            job_environment=setup.job_environment,
             spools=setup.spools,
             uploads=Uploads(setup.endpoint),
         ) as runtime:

@@ -1,12 +1,13 @@
 """The environment of an attempt: launcher, workspaces, clock, log, spools and uploads."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from structlog.typing import FilteringBoundLogger
 
 from airunner.model.jobs import TaskToken
 from airunner.system.clock import Clock
+from airunner.worker.environment import base_environment
 from airunner.worker.process import Launcher
 from airunner.worker.spool.spools import MemorySpools, Spools
 from airunner.worker.workspace.workspace import ArtifactSink, Workspaces
@@ -20,6 +21,9 @@ class Runtime:
     workspaces: Workspaces
     clock: Clock
     log: FilteringBoundLogger
+    environment: Mapping[str, str] = field(  # the variables of all jobs
+        default_factory=lambda: base_environment(user="nobody", login_shell="/bin/sh")
+    )
     spools: Spools = field(default_factory=MemorySpools)
     uploads: Callable[[TaskToken], ArtifactSink] | None = (
         None  # artifacts of a lease, to its server

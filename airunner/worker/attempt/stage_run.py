@@ -39,6 +39,7 @@ class StageRun:
         self._stop_request = handle.stop
         self._workspace = workspace
         self._launcher = runtime.launcher
+        self._environment = runtime.environment
         self._clock = runtime.clock
         self._log = runtime.log
         self._overdue = False
@@ -66,7 +67,11 @@ class StageRun:
         return Command(
             argv=argv,
             environment=job_environment(
-                job, self._workspace.home, step=stage.step, overrides=stage.environment
+                job,
+                self._environment,
+                self._workspace,
+                step=stage.step,
+                overrides=stage.environment,
             ),
             directory=directory,
             process_type=self._spec.process_type,

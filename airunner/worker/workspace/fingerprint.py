@@ -4,7 +4,9 @@ import os
 from contextlib import suppress
 from typing import Final
 
-FOLDERS: Final = ("", "/checkout", "/home")
+from airunner.worker.workspace.temporary import TMP
+
+FOLDERS: Final = ("", "/checkout", "/home", f"/{TMP}")
 
 
 class Fingerprint:

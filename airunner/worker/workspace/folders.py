@@ -4,6 +4,8 @@
         JOB.ATTEMPT-xxxxxxxx/       0700, fresh for each attempt
             checkout/               working directory: a clone, a copy of a source, or empty
             home/                   the command's HOME
+            tmp/                    its TMPDIR
+        xxxxxxxx                    a link to a tmp/, if its path is long (temporary.py)
             script-1 ...            scripts for the shell
 
 With `keep`, workspaces are created in ROOT itself, and never removed.
@@ -47,7 +49,14 @@ from airunner.worker.workspace.results.results import FolderResults
 from airunner.worker.workspace.sources.job_json import JobJson
 from airunner.worker.workspace.sources.snapshot import StagedSnapshot
 from airunner.worker.workspace.sources.source import Source
-from airunner.worker.workspace.workspace import ArtifactSink, Collected, Results, SetupFailed
+from airunner.worker.workspace.temporary import TemporaryFolder
+from airunner.worker.workspace.workspace import (
+    ArtifactSink,
+    Collected,
+    Results,
+    Revision,
+    SetupFailed,
+)
 
 NO_SOURCES: Final = "this worker has no folder of sources: start it with --jobs-dir"
 _SMALL_BYTES: Final = 64 * KIB  # a smaller script is written on the event loop, without a thread
@@ -143,6 +152,8 @@ class FolderWorkspace:
         self._spec = job.spec
         self.path = Path(path)
         self.home = f"{path}/home"
+        self.revision = Revision()
+        self._tmp = TemporaryFolder(path, link=not owner.keep)
         self.results: Results | None = None
         self._checkout = self.path / "checkout"
         self._fingerprint = Fingerprint(path)
@@ -169,7 +180,12 @@ class FolderWorkspace:
         if source:
             self._snapshot = await source.stage(top, report)
         elif spec.repository and spec.checkout is not None:
-            await self._owner.cloner.clone(spec, folder, report)
+            self.revision = await self._owner.cloner.clone(spec, folder, report)
+
+    @property
+    def tmp(self) -> str:
+        """The path of the folder for temporary files; see Workspace.tmp."""
+        return self._tmp.path
 
     def steps(self) -> tuple[Step, ...]:
         """The steps of the source's job.json; see Workspace.steps."""
@@ -230,6 +246,7 @@ class FolderWorkspace:
             await self._remove()
 
     async def _remove(self) -> None:
+        self._tmp.remove_link()
         if self._owner.keep:
             self._owner.log.info("workspace_kept", path=str(self.path))
         elif self._fingerprint.same() and _unlink_all(self._scripts):

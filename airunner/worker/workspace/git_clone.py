@@ -1,6 +1,8 @@
 """The clone of a job's repository into its workspace, with its reports."""
 
+import os
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
 
 from airunner.model.jobs import Millis
 from airunner.model.reports import CloneEnded, CloneFailed, CloneProgressed, CloneStarted, Report
@@ -9,12 +11,16 @@ from airunner.model.spec import JobSpec
 from airunner.system.clock import Clock
 from airunner.worker.process import Launcher
 from airunner.worker.workspace.git import Git, GitFailed
-from airunner.worker.workspace.workspace import CheckoutFailed
+from airunner.worker.workspace.workspace import CheckoutFailed, Revision
 
 LOCAL_REFUSED = (
     "this worker clones no repositories of its own disks: "
     "start it with --allow-local-repositories, or name a remote repository"
 )
+
+
+_BRANCHES: Final = "ref: refs/heads/"  # begins the HEAD of a branch
+_HEAD_BYTES_MAX: Final = 4096
 
 
 class GitCloner:
@@ -31,7 +37,7 @@ class GitCloner:
 
     async def clone(
         self, spec: JobSpec, folder: str, report: Callable[[Report], Awaitable[None]]
-    ) -> None:
+    ) -> Revision:
         """Clones into an empty folder, and reports start, progress and end.
 
         Raises CheckoutFailed, after a report of the failure.
@@ -52,3 +58,16 @@ class GitCloner:
             stderr = f": {failure.stderr}" if failure.stderr else ""
             raise CheckoutFailed(f"checkout failed: {failure}{stderr}") from None
         await report(CloneEnded(commit, Millis(self._clock.now() - began), folder))
+        return Revision(commit, _branch_of_head(folder))
+
+
+def _branch_of_head(folder: str) -> str:
+    """The branch that HEAD names; "" for a detached HEAD."""
+    try:
+        head = os.open(f"{folder}/.git/HEAD", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with os.fdopen(head, "rb") as file:
+            text = file.read(_HEAD_BYTES_MAX).decode()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    branch = text.partition("\n")[0]
+    return branch.removeprefix(_BRANCHES) if branch.startswith(_BRANCHES) else ""

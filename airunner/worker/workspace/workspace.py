@@ -106,12 +106,30 @@ class Results(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """The commit that was checked out, by its full id, and its branch; "": there is none."""
+
+    commit: str = ""
+    branch: str = ""
+
+
 class Workspace(Protocol):
     """The folders of one attempt."""
 
     @property
     def home(self) -> str:
         """The path of the command's home folder."""
+        ...
+
+    @property
+    def tmp(self) -> str:
+        """The path of the command's folder for temporary files."""
+        ...
+
+    @property
+    def revision(self) -> Revision:
+        """The revision in the checkout; valid after fetch()."""
         ...
 
     @property

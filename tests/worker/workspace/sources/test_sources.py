@@ -492,7 +492,7 @@ def test_a_workspace_that_only_had_scripts_in_it_serves_again(tmp_path: Path, te
         await first.remove()
         second = bench.make()
         assert os.stat(second.home).st_ino == inode
-        assert sorted(os.listdir(second.path)) == ["checkout", "home"]
+        assert sorted(os.listdir(second.path)) == ["checkout", "home", "tmp"]
         assert read(await second.script("two")) == "two"
 
     play(tmp_path, scene)
