@@ -112,6 +112,7 @@ class SupervisorFixture:
         kind: ProcessType = ProcessType.PIPE,
         directory: str = "/",
         environment: Mapping[str, str] | None = None,
+        merge_stderr: bool = False,
     ) -> Process:
         """Starts a command."""
         command = Command(
@@ -120,6 +121,7 @@ class SupervisorFixture:
             directory=directory,
             process_type=kind,
             terminal=TerminalSize(columns=100, rows=30),
+            merge_stderr=merge_stderr,
         )
         launcher: Launcher = self.supervisor
         return await launcher.launch(command)

@@ -34,6 +34,7 @@ _FLAGS: Final = {
     "environment": ("environment", "--env"),
     "metadata": ("metadata", "--metadata"),
     "owner": ("owner", "--owner"),
+    "merge_stderr": ("merge_stderr", "--merge-stderr"),
     "terminal.columns": ("columns", "--columns"),
     "terminal.rows": ("rows", "--rows"),
     "timeout_seconds": ("timeout", "--timeout"),

@@ -68,6 +68,7 @@ class JobDraft:
     metadata: Mapping[str, str] = field(default_factory=dict)
     owner: str | None = None
     process_type: ProcessType | None = None
+    merge_stderr: bool | None = None
     columns: int | None = None
     rows: int | None = None
     container: Container | None = None
@@ -133,6 +134,7 @@ class JobDraft:
                 terminal=TerminalSize(
                     columns=_value_or(self.columns, 80), rows=_value_or(self.rows, 24)
                 ),
+                merge_stderr=bool(self.merge_stderr),
                 container=self.container,
                 timeout_seconds=_value_or(self.timeout, 0),
                 queue_timeout_seconds=_value_or(self.queue_timeout, 0),

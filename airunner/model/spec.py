@@ -128,6 +128,7 @@ class JobSpec(Struct, frozen=True, kw_only=True):
     grace_seconds: int = limits.GRACE_SECONDS_DEFAULT  # from SIGTERM to SIGKILL
     attempts_max: int = limits.ATTEMPTS_DEFAULT  # failures, not leases
     output_bytes_max: int = limits.OUTPUT_BYTES_DEFAULT  # further output is cut and counted
+    merge_stderr: bool = False  # one pipe for both streams, in exact order, as standard output
 
     @property
     def queue_key(self) -> QueueKey:

@@ -68,6 +68,7 @@ class Command:
     directory: str  # the working directory; a relative argv[0] starts there
     process_type: ProcessType
     terminal: TerminalSize  # of a PTY
+    merge_stderr: bool = False  # one pipe for both streams
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,22 @@ def test_the_last_lines_come_first_and_then_all_that_follow(
     assert embedded.run("logs", id, "--since", "2099-01-01T00:00:00Z").stdout == ""
 
 
+def test_merged_output_is_standard_output_in_exact_order(embedded: Shell) -> None:
+    script = "i=0; while [ $i -lt 1000 ]; do echo $i; i=$((i+1)); echo $i >&2; i=$((i+1)); done"
+    expected = "".join(f"{n}\n" for n in range(1000))
+    done = embedded.run("submit", "--merge-stderr", "--script", script)
+    assert (done.returncode, done.stdout) == (0, expected)
+    id = done.stderr.split()[2]
+    assert shown(embedded, id)["merge_stderr"] is True
+    (embedded.home / "merged.yaml").write_text(
+        "mergeStderr: true\nsteps: ['echo 0; echo 1 >&2', 'echo 2 >&2; echo 3']\n"
+    )
+    assert embedded.run("submit", "--config", "merged.yaml").stdout == "0\n1\n2\n3\n"
+    assert embedded.run("run", "merged.yaml").stdout == "0\n1\n2\n3\n"
+    apart = embedded.run("submit", "--", "sh", "-c", "echo err >&2")
+    assert (apart.stdout, shown(embedded, apart.stderr.split()[2])["merge_stderr"]) == ("", False)
+
+
 def test_a_script_is_read_from_standard_input_however_long(embedded: Shell) -> None:
     lines = "".join(f"echo line {number} of many >/dev/null\n" for number in range(40_000))
     (embedded.home / "long.sh").write_text(f"{lines}echo 'it''s done'\nexit 7\n")

@@ -156,6 +156,7 @@ SPECS: tuple[JobSpec, ...] = (
     ),
     JobSpec(steps=()),
     JobSpec(source="some/folder"),
+    JobSpec(command="x", merge_stderr=True),
 )
 
 OUTCOMES: tuple[Outcome, ...] = (

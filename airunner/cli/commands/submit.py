@@ -127,6 +127,15 @@ def submit(
             rich_help_panel=_JOB,
         ),
     ] = None,
+    merge_stderr: Annotated[
+        bool,
+        typer.Option(
+            "--merge-stderr",
+            help="One pipe for standard output and standard error: all of it is standard output, in "
+            "exact order.",
+            rich_help_panel=_JOB,
+        ),
+    ] = False,
     columns: Annotated[
         int | None, _job_option("--columns", "Columns of the terminal (default: 80).", "N")
     ] = None,
@@ -203,6 +212,7 @@ def submit(
         metadata=submit_flags.name_values("--metadata", metadata),
         owner=owner,
         process_type=None if pty is None else ProcessType.PTY if pty else ProcessType.PIPE,
+        merge_stderr=True if merge_stderr else None,
         columns=columns,
         rows=rows,
         timeout=submit_flags.duration_seconds("--timeout", timeout),

@@ -68,6 +68,8 @@ def encode_spec(spec: JobSpec, *, with_values: bool = True, whole: bool = True) 
         params.name = spec.name
     if spec.source:
         params.source = spec.source
+    if spec.merge_stderr:
+        params.merge_stderr = True
     if spec.artifacts:
         params.artifacts.extend(spec.artifacts)
     if not spec.command:
@@ -107,6 +109,7 @@ def decode_spec(params: pb.JobParams, queue: str) -> JobSpec:
         steps=decode_steps(params.steps) if params.HasField("steps") else None,
         source=params.source,
         artifacts=_tuple(params.artifacts),
+        merge_stderr=params.merge_stderr,
     )
 
 

@@ -76,6 +76,7 @@ class StageRun:
             directory=directory,
             process_type=self._spec.process_type,
             terminal=self._spec.terminal,
+            merge_stderr=self._spec.merge_stderr,
         )
 
     async def follow(self, process: Process, room: int) -> tuple[StageExit | None, int]:

@@ -1,7 +1,7 @@
 """A command's output: the worker's ends of two pipes or of a pseudo-terminal, read on demand.
 
              the worker reads         the command gets
-    pipe     two read ends            the two write ends
+    pipe     two read ends            the two write ends; merged: one end of one pipe
     PTY      the master               the slave
 
 Nothing is read ahead: a reader is armed only while a task waits in read(). A pipe ends when the
@@ -32,8 +32,11 @@ PIPE_BYTES: Final = 256 * 1024  # capacity of a pipe, after which its writer blo
 class Output:
     """The open streams of one command, and the descriptors that its child gets."""
 
-    def __init__(self, terminal: TerminalSize | None) -> None:
-        """Opens the streams. Raises OSError if the system has no room; nothing is open then."""
+    def __init__(self, terminal: TerminalSize | None, *, merged: bool = False) -> None:
+        """Opens the streams: one if they are `merged`, or if there is a terminal.
+
+        Raises OSError if the system has no room; nothing is open then.
+        """
         self.on_end: Callable[[], None] | None = None  # called once, when a read finds the end
         self._streams: dict[int, Stream] = {}  # in the order in which they are read
         self._child: list[int] = []
@@ -43,7 +46,7 @@ class Output:
         self._waiting: asyncio.Future[None] | None = None
         try:
             if terminal is None:
-                self._open_pipes()
+                self._open_pipes((Stream.STDOUT,) if merged else tuple(Stream))
             else:
                 self._open_terminal(terminal)
         except OSError:
@@ -51,8 +54,8 @@ class Output:
             self.close_child()
             raise
 
-    def _open_pipes(self) -> None:
-        for stream in (Stream.STDOUT, Stream.STDERR):
+    def _open_pipes(self, streams: tuple[Stream, ...]) -> None:
+        for stream in streams:
             reader, writer = os.pipe()
             self._streams[reader] = stream
             self._child.append(writer)
@@ -68,7 +71,7 @@ class Output:
 
     @property
     def child(self) -> list[int]:
-        """The child's descriptors: standard output and standard error, or one terminal."""
+        """The child's descriptors: standard output and standard error, or one pipe or terminal."""
         return self._child or [self._slave]
 
     @property

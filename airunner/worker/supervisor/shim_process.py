@@ -34,7 +34,8 @@ class ShimProcess:
         self.pid = 0
         self.link: TreeSignals | None = None
         self._command = command
-        self._output = Output(command.terminal if command.process_type is ProcessType.PTY else None)
+        terminal = command.terminal if command.process_type is ProcessType.PTY else None
+        self._output = Output(terminal, merged=command.merge_stderr)
         self._loop = asyncio.get_running_loop()
         self._launched: asyncio.Future[None] = self._loop.create_future()
         self._exit: Exit | None = None

@@ -54,10 +54,13 @@ class SpawnFailed(Exception):
 def spawn(packed: bytes, null: int, streams: Sequence[int]) -> int:
     """Starts a command from protocol.pack(), and returns its process id. Raises SpawnFailed.
 
-    `streams` are standard output and error, with `null` as standard input, or one terminal.
+    `streams` are standard output and error, or one pipe for both, with `null` as standard input; or
+    one terminal.
     """
     terminal, directory, argv, pairs = unpack(packed)
-    actions = _terminal(os.ttyname(streams[0])) if terminal else _pipes(null, *streams)
+    actions = (
+        _terminal(os.ttyname(streams[0])) if terminal else _pipes(null, streams[0], streams[-1])
+    )
     environment: dict[bytes, bytes] = {}
     for pair in pairs:
         name, _, value = pair.partition(b"=")

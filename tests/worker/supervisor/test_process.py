@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from airunner.model.reports import Stream
 from airunner.model.spec import ProcessType
 from airunner.worker.process import Exit, LaunchFailed
 from airunner.worker.supervisor.output import PIPE_BYTES
@@ -329,5 +330,41 @@ def test_an_end_that_meets_a_kill_on_its_way_is_never_lost(tree: Tree) -> None:
             async with asyncio.TaskGroup() as group:
                 group.create_task(one(turns))
                 group.create_task(one(turns))
+
+    play(tree, scene)
+
+
+ALTERNATE = """
+import os
+for n in range(5000):
+    os.write(1 + n % 2, b"%d\\n" % n)
+"""
+
+
+@trees
+@kinds
+def test_merged_streams_are_one_in_exact_order(tree: Tree, kind: ProcessType) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
+        process = await fixture.launch(*python(ALTERNATE), kind=kind, merge_stderr=True)
+        chunks = await read_all(process)
+        assert {stream for stream, _ in chunks} == {Stream.STDOUT}
+        written = b"".join(data for _, data in chunks).split()
+        assert written == [b"%d" % n for n in range(5000)]
+        assert await process.wait() == Exit(0)
+        await process.close()
+
+    play(tree, scene)
+
+
+@trees
+def test_merged_streams_of_a_large_command_arrive_too(tree: Tree) -> None:
+    """A large command travels as a file, whose descriptor comes after that of the pipe."""
+
+    async def scene(fixture: SupervisorFixture) -> None:
+        process = await fixture.launch(
+            *("sh", "-c", "echo out; echo err >&2", "x" * 100_000), merge_stderr=True
+        )
+        assert b"".join(data for _, data in await read_all(process)) == b"out\nerr\n"
+        await process.close()
 
     play(tree, scene)

@@ -2333,6 +2333,7 @@ class JobParams(_message.Message):
     STEPS_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     ARTIFACTS_FIELD_NUMBER: _builtins.int
+    MERGE_STDERR_FIELD_NUMBER: _builtins.int
     repository: _builtins.str
     commit: _builtins.str
     branch: _builtins.str
@@ -2360,6 +2361,8 @@ class JobParams(_message.Message):
     """for the script or the steps, with its options; empty: bash, or else sh"""
     source: _builtins.str
     """a folder below the worker's root of sources, instead of a repository"""
+    merge_stderr: _builtins.bool
+    """one pipe for both streams; a worker that does not know it has two"""
     @_builtins.property
     def environment(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
@@ -2411,10 +2414,11 @@ class JobParams(_message.Message):
         steps: Global___Steps | None = ...,
         source: _builtins.str = ...,
         artifacts: _abc.Iterable[_builtins.str] | None = ...,
+        merge_stderr: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds", "container", b"container", "git_clone", b"git_clone", "grace_seconds", b"grace_seconds", "steps", b"steps", "terminal", b"terminal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds", "args", b"args", "artifacts", b"artifacts", "attempts_max", b"attempts_max", "branch", b"branch", "command", b"command", "commit", b"commit", "container", b"container", "environment", b"environment", "git_clone", b"git_clone", "grace_seconds", b"grace_seconds", "metadata", b"metadata", "name", b"name", "output_bytes_max", b"output_bytes_max", "owner", b"owner", "process_type", b"process_type", "queue_timeout_seconds", b"queue_timeout_seconds", "repository", b"repository", "script", b"script", "shell", b"shell", "source", b"source", "steps", b"steps", "terminal", b"terminal", "timeout_seconds", b"timeout_seconds", "working_directory", b"working_directory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds", "args", b"args", "artifacts", b"artifacts", "attempts_max", b"attempts_max", "branch", b"branch", "command", b"command", "commit", b"commit", "container", b"container", "environment", b"environment", "git_clone", b"git_clone", "grace_seconds", b"grace_seconds", "merge_stderr", b"merge_stderr", "metadata", b"metadata", "name", b"name", "output_bytes_max", b"output_bytes_max", "owner", b"owner", "process_type", b"process_type", "queue_timeout_seconds", b"queue_timeout_seconds", "repository", b"repository", "script", b"script", "shell", b"shell", "source", b"source", "steps", b"steps", "terminal", b"terminal", "timeout_seconds", b"timeout_seconds", "working_directory", b"working_directory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__grace_seconds: _TypeAlias = _typing.Literal["grace_seconds"]  # noqa: Y015
     _WhichOneofArgType__grace_seconds: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds"]  # noqa: Y015
