@@ -147,7 +147,7 @@ def test_nothing_to_fetch_is_1(embedded: Shell, job: str, bare: str) -> None:
 def test_a_pattern_that_means_nothing_is_wrong_usage(embedded: Shell, job: str) -> None:
     done = embedded.run("artifacts", "get", job, "# all")
     assert done.returncode == 2
-    assert "'# all' matches no file" in done.stderr
+    assert "'# all' is a comment in a .gitignore" in done.stderr
 
 
 def test_an_unknown_job_is_125(embedded: Shell) -> None:

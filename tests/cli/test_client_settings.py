@@ -79,7 +79,10 @@ def test_the_embedded_server_is_found_when_no_server_is_named() -> None:
     said = settings(None, None, None, None)
     folder = embedded_folder()
     assert said == Settings(
-        server="localhost:1", ca_cert=folder / "ca.pem", token_file=folder / "token"
+        server="localhost:1",
+        ca_cert=folder / "ca.pem",
+        token_file=folder / "token",
+        own=True,
     )
 
 

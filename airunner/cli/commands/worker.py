@@ -105,8 +105,7 @@ def worker(
         typer.Option(
             "--path",
             metavar="FOLDERS",
-            help="PATH of all jobs, such as /opt/tools/bin:/usr/bin:/bin (default: the system's "
-            "usual folders).",
+            help="PATH of all jobs, such as /opt/bin:/usr/bin (default: the system's usual folders).",
         ),
     ] = None,
     jobs_dir: JobsDir = None,
