@@ -1,5 +1,7 @@
 """Parsing and formatting of durations and sizes."""
 
+from collections.abc import Callable
+
 import pytest
 
 from airunner.model.units import parse_duration, parse_size, show_duration, show_size, show_time
@@ -31,6 +33,16 @@ def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a size"):
         parse_size(text)
+
+
+@pytest.mark.parametrize("parse", [parse_duration, parse_size])
+def test_a_number_with_too_many_digits_is_refused_and_quoted_in_part(
+    parse: Callable[[str], int],
+) -> None:
+    with pytest.raises(ValueError, match="too large a number") as raised:
+        parse("9" * 4_300)
+    assert len(str(raised.value)) < 120
+    assert parse("0" * 4_300 + "7") == 7
 
 
 @pytest.mark.parametrize(
