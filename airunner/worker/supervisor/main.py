@@ -21,11 +21,14 @@ from airunner.worker.supervisor.loop import Loop
 from airunner.worker.supervisor.protocol import (
     BROKEN,
     CGROUP,
-    FAILED,
+    KILL,
     MESSAGE_BYTES_MAX,
+    NO_COMMAND,
     READY,
     REFUSED,
+    SHIM,
     SUBREAPER,
+    failed,
     receive_with_descriptors,
 )
 from airunner.worker.supervisor.shims import Shims
@@ -58,12 +61,13 @@ class SupervisorProcess:
             self._worker_lives = False
             self._loop.unwatch(self._control.fileno())
             self._shims.kill_all()
-        elif descriptors:
-            self._start_shim(int(message), descriptors[0])
-        else:
-            # An order to kill. Or an order to start a shim whose channel this process had no room
-            # for: then the worker has seen the channel's end, and no shim has this number.
-            self._shims.kill(int(message))
+            return
+        verb, number = message.split()
+        if verb == SHIM and descriptors:
+            self._start_shim(int(number), descriptors[0])
+        elif verb == KILL:
+            self._shims.kill(int(number))
+        # Else this process had no room for the channel, and the worker has seen the channel's end.
 
     def _start_shim(self, number: int, channel: int) -> None:
         try:
@@ -71,7 +75,7 @@ class SupervisorProcess:
         except OSError as error:
             path = os.fsencode(error.filename or b"")
             with socket.socket(fileno=channel) as peer:
-                peer.send(b"%b %b %d %b" % (FAILED, BROKEN.encode(), error.errno or 0, path))
+                peer.send(failed(NO_COMMAND, BROKEN, error.errno or 0, path))
 
 
 def main(kind: str) -> None:

@@ -2,15 +2,21 @@
 
     worker                              supervisor, on the control socket
              <------   ready            once
-      number, a channel      ------>    start a shim
-      number                 ------>    kill this shim and its tree: it does not answer
+      shim N, a channel      ------>    start the shim with this number
+      kill N                 ------>    kill this shim and its tree: it does not answer
 
     worker                              shim, on its channel
-      run, 1 to 3 descriptors ----->    start a command
-             <------   pid, or failed   it runs, or it does not: then the shim is idle again
-      term, kill             ------>    signal every process of the tree
-             <------   exit             the command has ended
-             <------   gone             its tree has ended too, and the shim is idle again
+      run N, 1 to 3 descriptors --->    start the command with this number
+             <------   pid N, failed N  it runs, or it does not: then the shim is idle again
+      term N, kill N         ------>    signal every process of the tree
+             <------   exit N           the command has ended
+             <------   gone N           its tree has ended too, and the shim is idle again
+
+Each message names the shim or the command that it is about by a number, and no number is used
+twice on a socket. A message about another command than the present one is void, for either side:
+a shim runs one command after the other, and an answer about the last command must not be taken
+for one about the next. A shim that could not be started is told as `failed` with the number
+NO_COMMAND.
 
 The *control socket* is one pair of SOCK_SEQPACKET sockets for the life of both processes. Its end,
 for any reason, orders the supervisor to kill every tree. Each shim has a *channel*, a pair of its
@@ -31,15 +37,19 @@ import os
 import socket
 from typing import Final
 
-RUN: Final = b"run "  # and pack()'s bytes, or nothing: then the last descriptor is their file
+SHIM: Final = b"shim"  # start a shim
+
+# The number of descriptors and pack()'s bytes follow. No bytes: the last descriptor is their file.
+RUN: Final = b"run"
 TERM: Final = b"term"  # SIGTERM and SIGCONT to every process of the tree
 KILL: Final = b"kill"  # SIGKILL, until no process of the tree is left
 
-PID: Final = b"pid"  # " number": the command runs
+PID: Final = b"pid"  # " id": the command runs
 FAILED: Final = b"failed"  # " kind errno path": the command was not started
 EXIT: Final = b"exit"  # " code signal": the command itself has ended; signal 0 is none
 LOST: Final = b"lost"  # the supervisor died; the tree is being killed
 GONE: Final = b"gone"  # no process of the tree is left; may follow in the same message as EXIT
+NO_COMMAND: Final = 0  # commands have numbers from 1
 
 NO_DIRECTORY: Final = "directory"
 NOT_FOUND: Final = "missing"
@@ -51,6 +61,7 @@ REFUSED: Final = b"refused"  # " sentence": instead of READY
 
 MESSAGE_BYTES_MAX: Final = 8192  # one message between the processes
 COMMAND_BYTES_MAX: Final = 64 * 1024  # command in a message; a larger one travels as a file
+RUN_BYTES_MAX: Final = 64 + COMMAND_BYTES_MAX  # a RUN with its numbers
 DESCRIPTORS_MAX: Final = 3  # descriptors of a message: two pipes or a terminal, and a file
 
 CGROUP: Final = "cgroup"
@@ -103,6 +114,11 @@ def receive_with_descriptors(channel: socket.socket, size: int) -> tuple[bytes, 
         assert (level, type) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
         descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
     return message, descriptors.tolist()
+
+
+def failed(number: int, kind: str, code: int, path: bytes) -> bytes:
+    """The message that a command was not started; `kind` is a constant as NOT_FOUND."""
+    return b"%b %d %b %d %b" % (FAILED, number, kind.encode(), code, path)
 
 
 def pack(terminal: bool, directory: bytes, argv: list[bytes], environment: list[bytes]) -> bytes:

@@ -7,7 +7,9 @@ Rules
    is polled.
 2. A shim listens to its *channel* and to the *lifeline*, a pipe whose other end only the
    supervisor holds. The end of either orders the shim to kill its tree and to exit.
-3. A shim takes the next command only if the last command and its whole tree ended by themselves.
+3. Each message about a command has the command's number. A failed exec leaves a SIGCHLD behind, so
+   an ended child means nothing to a shim without a command.
+4. A shim takes the next command only if the last command and its whole tree ended by themselves.
    A shim that had to kill exits afterwards, and a fresh one takes its place.
 
 Rejected: a fork for each command, which copies a Python process each time (spawn.py has the
@@ -25,15 +27,16 @@ from typing import NoReturn, Protocol
 from airunner.worker.supervisor.loop import Death, Loop, exit_status
 from airunner.worker.supervisor.protocol import (
     BROKEN,
-    COMMAND_BYTES_MAX,
     EXIT,
-    FAILED,
     GONE,
     KILL,
     LOST,
+    NO_COMMAND,
     PID,
     RUN,
+    RUN_BYTES_MAX,
     TERM,
+    failed,
     read_file,
     receive_with_descriptors,
     send,
@@ -72,7 +75,8 @@ class Shim:
         self._tree = tree
         self._loop = Loop()
         self._null = -1
-        self._pid = 0  # of the command, until its tree has ended
+        self._command = NO_COMMAND  # the number of the command, until its tree has ended
+        self._pid = 0  # of the command, until it has ended
         self._exiting = False  # the shim exits as soon as it has no child left
 
     def run(self) -> NoReturn:
@@ -96,77 +100,80 @@ class Shim:
             os._exit(code)
 
     def _handle_order(self) -> None:
-        size = len(RUN) + COMMAND_BYTES_MAX
-        if (received := receive_with_descriptors(self._channel, size)) is None:
+        if (received := receive_with_descriptors(self._channel, RUN_BYTES_MAX)) is None:
             return
         message, descriptors = received
-        if message.startswith(RUN):
-            self._start(message[len(RUN) :], descriptors)
-        elif not message:
+        if not message:
             self._loop.unwatch(self._channel.fileno())
             self._kill_and_exit()
-        elif self._pid:  # else the order is for a tree that has ended
-            if message == TERM:
+            return
+        verb, _, rest = message.partition(b" ")
+        if verb == RUN:
+            self._start(rest, descriptors)
+        elif int(rest) == self._command:  # else the order is for a tree that has ended
+            if verb == TERM:
                 self._tree.term()
-            elif message == KILL:
+            elif verb == KILL:
                 self._kill_and_exit()
 
-    def _start(self, packed: bytes, descriptors: list[int]) -> None:
+    def _start(self, order: bytes, descriptors: list[int]) -> None:
+        command, count, packed = order.split(b" ", 2)
+        number = int(command)
         try:
-            answer = self._spawn(packed, descriptors)
+            if len(descriptors) < int(count):
+                raise SpawnFailed(BROKEN, errno.EMFILE, b"")  # this process had no room for all
+            self._pid = self._spawn(packed, descriptors)
+            self._command = number
+            answer = b"%b %d %d" % (PID, number, self._pid)
+        except SpawnFailed as error:
+            answer = failed(number, error.kind, error.code, error.path)
         except OSError as error:
-            path = os.fsencode(error.filename or b"")
-            answer = _failed(BROKEN, error.errno or 0, path)
+            answer = failed(number, BROKEN, error.errno or 0, os.fsencode(error.filename or b""))
+        except ValueError:  # Python takes no such variable for an environment
+            answer = failed(number, BROKEN, errno.EINVAL, b"")
         finally:
             for each in descriptors:
                 os.close(each)
         send(self._channel, answer)
 
-    def _spawn(self, packed: bytes, descriptors: list[int]) -> bytes:
-        if not descriptors:  # this process had no room for them
-            return _failed(BROKEN, errno.EMFILE, b"")
-        try:
-            streams = descriptors
-            if not packed:
-                *streams, file = descriptors
-                packed = read_file(file)
-            self._pid = spawn(packed, self._null, streams)
-        except SpawnFailed as error:
-            return _failed(error.kind, error.code, error.path)
-        return b"%b %d" % (PID, self._pid)
+    def _spawn(self, packed: bytes, descriptors: list[int]) -> int:
+        if packed:
+            return spawn(packed, self._null, descriptors)
+        *streams, file = descriptors
+        return spawn(read_file(file), self._null, streams)
 
     def _children_ended(self, deaths: Sequence[Death], alone: bool) -> None:
-        parts = [
-            b"%b %d %d" % (EXIT, *exit_status(status)) for pid, status in deaths if pid == self._pid
-        ]
+        if self._command == NO_COMMAND:
+            return
+        parts: list[bytes] = []
+        for pid, status in deaths:
+            if pid == self._pid:
+                parts.append(b"%b %d %d %d" % (EXIT, self._command, *exit_status(status)))
+                self._pid = 0  # the kernel may give the id to another process of the tree now
         if alone and not self._exiting and self._tree.reusable:
-            parts.append(GONE)
-            self._pid = 0
+            parts.append(GONE if parts else b"%b %d" % (GONE, self._command))
+            self._command = NO_COMMAND
         if parts:
             send(self._channel, b" ".join(parts))
-        if alone and self._pid:
+        if alone and self._command != NO_COMMAND:
             raise _Finished
         if self._exiting:
             self._tree.kill()
 
     def _supervisor_died(self) -> None:
         self._loop.unwatch(self._lifeline)
-        send(self._channel, LOST)
+        send(self._channel, b"%b %d" % (LOST, self._command))
         self._kill_and_exit()
 
     def _kill_and_exit(self) -> None:
         self._exiting = True
-        if not self._pid:
+        if self._command == NO_COMMAND:
             raise _Finished
         self._tree.kill()
 
 
 class _Finished(Exception):
     """No process of the tree is left, and the shim exits."""
-
-
-def _failed(kind: str, code: int, path: bytes) -> bytes:
-    return b"%b %b %d %b" % (FAILED, kind.encode(), code, path)
 
 
 def _close_all_but(*kept: int) -> None:

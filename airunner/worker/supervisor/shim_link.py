@@ -40,6 +40,7 @@ class ShimLink:
         self.process: ShimProcess | None = None
         self.removing = False  # the tree is being killed, or what the dead shim left of it
         self.killed = False  # the shim has ended without an order to exit
+        self._commands = protocol.NO_COMMAND  # the number of the last command
         self._released = False
         self._channel = channel
         self._cgroup = cgroup
@@ -50,8 +51,9 @@ class ShimLink:
 
     def run(self, process: ShimProcess, packed: bytes) -> None:
         """Orders the shim to start a command. Releases the shim and raises OSError if it cannot."""
+        self._commands += 1
         try:
-            with _run_order(packed, process.streams) as (message, descriptors):
+            with _run_order(self._commands, packed, process.streams) as (message, descriptors):
                 socket.send_fds(self._channel, [message], descriptors, socket.MSG_NOSIGNAL)
         except OSError:
             self.release()
@@ -60,13 +62,13 @@ class ShimLink:
         process.link = self
 
     def term(self) -> None:
-        """Orders the shim to send SIGTERM to every process of the tree."""
-        protocol.send(self._channel, protocol.TERM)
+        """Orders the shim to send SIGTERM to every process of the present command's tree."""
+        protocol.send(self._channel, b"%b %d" % (protocol.TERM, self._commands))
 
     def kill(self) -> None:
-        """Orders the shim to kill the tree."""
+        """Orders the shim to kill the present command's tree."""
         self.removing = True
-        protocol.send(self._channel, protocol.KILL)
+        protocol.send(self._channel, b"%b %d" % (protocol.KILL, self._commands))
 
     def kill_shim(self) -> None:
         """Has the shim killed with the tree."""
@@ -90,10 +92,18 @@ class ShimLink:
             if not message:
                 self._channel_ended()
                 return
-            if self.process and self.process.handle(message):
-                self.process = None
-                self.removing = False
-                self._owner.shim_idle(self)
+            verb, number, *rest = message.split(b" ", 2)
+            if self.process and int(number) in (self._commands, protocol.NO_COMMAND):
+                over = self.process.handle(verb, b"".join(rest))
+                if over and int(number) == self._commands:  # else the shim was never started
+                    self._idle()
+
+    def _idle(self) -> None:
+        if self.process:
+            self.process.link = None
+        self.process = None
+        self.removing = False
+        self._owner.shim_idle(self)
 
     def _channel_ended(self) -> None:
         """Kills the rest of the shim's cgroup: the supervisor, if dead as well, cannot do it."""
@@ -114,16 +124,19 @@ class ShimLink:
 
 
 @contextlib.contextmanager
-def _run_order(packed: bytes, streams: Sequence[int]) -> Iterator[tuple[bytes, Sequence[int]]]:
+def _run_order(
+    number: int, packed: bytes, streams: Sequence[int]
+) -> Iterator[tuple[bytes, Sequence[int]]]:
     """The RUN message of a command, and its descriptors. Raises OSError."""
     if len(packed) <= protocol.COMMAND_BYTES_MAX:
-        yield protocol.RUN + packed, streams
+        yield b"%b %d %d %b" % (protocol.RUN, number, len(streams), packed), streams
         return
     descriptor = os.memfd_create("airunner-command", os.MFD_CLOEXEC)
     try:
         view = memoryview(packed)
         while view:
             view = view[os.write(descriptor, view) :]
-        yield protocol.RUN, (*streams, descriptor)
+        descriptors = (*streams, descriptor)
+        yield b"%b %d %d " % (protocol.RUN, number, len(descriptors)), descriptors
     finally:
         os.close(descriptor)

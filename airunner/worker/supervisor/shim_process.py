@@ -96,17 +96,17 @@ class ShimProcess:
         finally:  # if the caller is cancelled, the shim kills the tree all the same
             self._output.close()
 
-    def handle(self, message: bytes) -> bool:
-        """Handles a message of the shim; returns whether it is the last one about this command."""
-        match message.split():
-            case [protocol.PID, number]:
-                self.pid = int(number)
+    def handle(self, verb: bytes, text: bytes) -> bool:
+        """Handles a message about this command; returns whether it is the last one."""
+        if verb == protocol.FAILED:
+            self._fail(failure(text, self._command))
+            self.tree_gone()
+            return True
+        match verb, *text.split():
+            case [protocol.PID, pid]:
+                self.pid = int(pid)
                 if not self._launched.done():
                     self._launched.set_result(None)
-            case [protocol.FAILED, *_]:
-                self._fail(failure(message.partition(b" ")[2], self._command))
-                self.tree_gone()
-                return True
             case [protocol.EXIT, code, number, *gone]:
                 if not self._ended.is_set():  # else the command died with the supervisor
                     self._exit = Exit(int(code), int(number) or None)

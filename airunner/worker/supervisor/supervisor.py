@@ -191,7 +191,7 @@ class Supervisor:
 
     def kill_shim(self, link: ShimLink) -> None:
         """As ShimOwner.kill_shim."""
-        protocol.send(self._control, b"%d" % link.number)
+        protocol.send(self._control, b"%b %d" % (protocol.KILL, link.number))
 
     def shim_gone(self, link: ShimLink) -> None:
         """As ShimOwner.shim_gone."""
@@ -229,7 +229,8 @@ class Supervisor:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
-                socket.send_fds(self._control, [b"%d" % self._number], [theirs.fileno()])
+                order = b"%b %d" % (protocol.SHIM, self._number)
+                socket.send_fds(self._control, [order], [theirs.fileno()])
             except OSError as error:
                 ours.close()
                 if isinstance(error, BlockingIOError):
