@@ -154,6 +154,13 @@ BATCH_MILLIS_MAX: Final = 25
 REPORT_BYTES_MAX: Final = 4 * MIB
 # Reports in one batch.
 REPORTS_PER_BATCH_MAX: Final = 10_000
+# An error, a remark or another text of a report, and the error of an outcome.
+# Beyond: its middle is cut.
+REPORT_TEXT_BYTES_MAX: Final = 4 * KIB - 128
+# Standard error of git in a report. Beyond: its middle is cut.
+REPORT_STDERR_BYTES_MAX: Final = 16 * KIB
+# Remarks and progress of one attempt. Beyond: further remarks are left out, and the last says so.
+REMARK_BYTES_MAX: Final = 1 * MIB
 # Unacknowledged output of an attempt in transit; without a disk, all that a worker keeps of it.
 # Beyond: the worker waits for an acknowledgement.
 UNACKNOWLEDGED_BYTES_MAX: Final = 4 * MIB

@@ -6,9 +6,9 @@ sent twice is stored once. An Output takes one number for each of its chunks, an
 sequences of the job's event stream.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import assert_never
+from typing import Final, assert_never, get_args
 
 from airunner.model.jobs import Instant, Millis
 from airunner.model.steps import StepStatus
@@ -221,6 +221,17 @@ Report = (
     | ImagePullProgressed
     | ImagePullEnded
 )
+
+
+# The names of the texts of each kind of report.
+TEXTS: Final = {
+    kind: tuple(each.name for each in fields(kind) if each.type is str) for kind in get_args(Report)
+}
+
+
+def text_size(report: Report) -> int:
+    """The number of characters in the texts of a report."""
+    return sum(len(getattr(report, name)) for name in TEXTS[type(report)])
 
 
 def count_sequences(report: Report) -> int:

@@ -22,7 +22,7 @@ class Pipe(Generic[Message]):
         self.room = room
         self.messages: deque[Message] = deque()
         self.closed = False
-        self.refusal: Refused | None = None
+        self.refusal: Refused | ChannelClosed | None = None  # what the reader's receive() raises
         self._news = asyncio.Event()
 
     async def put(self, message: Message) -> None:
@@ -83,7 +83,7 @@ class End(Generic[Out, In]):
             pipe.messages.clear()
             pipe.close()
 
-    def refuse(self, refusal: Refused) -> None:
+    def refuse(self, refusal: Refused | ChannelClosed) -> None:
         """Closes the channel; the other end's receive() raises the given error."""
         self.outgoing.refusal = refusal
         self.outgoing.close()

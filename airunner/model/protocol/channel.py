@@ -16,6 +16,10 @@ class ChannelClosed(Exception):
     """The peer is gone or unreachable; the last messages may not have arrived."""
 
 
+class MessageRefused(ChannelClosed):
+    """The channel has ended because of a message, and ends again if the message is sent again."""
+
+
 class Channel(Protocol[Out, In]):
     """An ordered, reliable, bidirectional stream of messages, until it breaks."""
 

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import grpc
 
 from airunner.model.errors import Refused, ShuttingDown, Unreachable
-from airunner.model.protocol.channel import ChannelClosed
+from airunner.model.protocol.channel import ChannelClosed, MessageRefused
 from airunner.model.protocol.worker_protocol import FromServer, FromWorker
 from airunner.wire.client.endpoint import Endpoint, dial
 from airunner.wire.codec.errors import decode_call_error
@@ -17,6 +17,9 @@ from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1.job_pb2_grpc import JobServiceStub
 
 _DEADLY: Final = (grpc.aio.BaseError, grpc.RpcError, asyncio.InvalidStateError)
+
+# A message that is too large, or that no server can decode
+_BY_MESSAGE: Final = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INVALID_ARGUMENT)
 
 
 class WorkChannel:
@@ -28,6 +31,7 @@ class WorkChannel:
     def __init__(self, endpoint: Endpoint) -> None:
         self._server = endpoint.destination
         self._received: deque[FromServer] = deque()  # messages that receive() has not returned yet
+        self._welcomed = False  # the server has answered on this stream
         metadata = endpoint.metadata()
         self._channel = dial(endpoint)
         self._call: grpc.aio.StreamStreamCall[pb.WorkRequest, pb.WorkResponse] = JobServiceStub(
@@ -39,7 +43,7 @@ class WorkChannel:
 
     async def send_all(self, messages: Iterable[FromWorker]) -> None:
         remaining = iter(messages)
-        while (request := encode_from_worker(remaining)).messages:
+        while (request := _encode(remaining)).messages:
             try:
                 await self._call.write(request)
             except _DEADLY as error:
@@ -67,6 +71,8 @@ class WorkChannel:
             response = await self._call.read()
         except grpc.aio.AioRpcError as error:
             refusal = decode_call_error(error, self._server)
+            if self._welcomed and error.code() in _BY_MESSAGE:
+                raise MessageRefused(str(refusal)) from None
             if _is_transient(refusal, error.code()):
                 raise ChannelClosed(str(refusal)) from None
             raise refusal from None
@@ -74,6 +80,7 @@ class WorkChannel:
             raise ChannelClosed(f"the stream to {self._server} is broken") from error
         if not isinstance(response, pb.WorkResponse):
             raise ChannelClosed(f"the server at {self._server} has ended the stream")
+        self._welcomed = True
         return decode_from_server(response)
 
     async def _why(self, error: BaseException) -> str:
@@ -90,6 +97,13 @@ class WorkChannel:
     async def close(self) -> None:
         self._call.cancel()
         await self._channel.close()
+
+
+def _encode(messages: Iterator[FromWorker]) -> pb.WorkRequest:
+    try:
+        return encode_from_worker(messages)
+    except ValueError as error:  # a text that is not valid Unicode, a number that is too large
+        raise MessageRefused(f"a message cannot be encoded: {error}") from None
 
 
 def _is_transient(refusal: Refused, code: grpc.StatusCode) -> bool:

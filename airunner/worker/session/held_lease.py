@@ -22,7 +22,10 @@ Rules
    the last stored one, any number of times. The server also rejects each message behind the first
    one, as out of sequence; so the worker sends nothing until all of them have an answer.
 6. A report that the spool cannot read back ends the log of the attempt there, as in 4. It does not
-   change the outcome of the command.
+   change the outcome of the command. Neither does a report that ends the connection each time that
+   it is sent: after REFUSALS_MAX connections the lease gives up the log, and after as many more it
+   gives the job back as lost. Leases whose messages were
+   under way pause for different times, so that an innocent one is soon stored, and goes on.
 7. The spool keeps the final report too. If this worker dies, the next one delivers it; if the
    attempt died with its worker, the next one gives the job back as lost.
 """
@@ -46,6 +49,8 @@ from airunner.worker.spool.spool import FinalReport, Spool, SpoolDamaged, size_o
 from airunner.worker.spool.spools import Orphan
 
 MESSAGE_BYTES: Final = 1024 * 1024  # of reports in one Batch, unless a single one is larger
+
+REFUSALS_MAX: Final = 4  # connections that a report may end
 
 
 class HeldLease:
@@ -77,6 +82,7 @@ class HeldLease:
         self.verdict: Outcome | AttemptEnd | None = None  # the content of the final report
         self.adopted = False  # taken over from a dead worker
         self._rejections = 0
+        self._refusals = 0  # connections in succession that a message of this lease may have ended
         self._loop = asyncio.get_running_loop()
         self._spool = spool
         self._wake = wake
@@ -183,15 +189,20 @@ class HeldLease:
     def resumed(self, stored: int) -> None:
         """Starts again on a new connection; the server has the reports up to number `stored`."""
         self._forget_flight()
-        if stored < self._stored or self._rejections > 1:
+        if stored > self._stored:
+            self._refusals = 0
+        if stored < self._stored or self._rejections > 1 or self._refusals > REFUSALS_MAX:
             self._stored = self._last = stored
             self._give_up_log()
         self._last = max(self._last, stored)
         self.acknowledged(stored)
-        if self._rejections > 2 and self.verdict is not None:
+        hopeless = self._rejections > 2 or self._refusals > 2 * REFUSALS_MAX
+        if hopeless and self.verdict is not None:
             self.verdict = AttemptEnd.LOST
             self._conclude()
         self._send_again()
+        if self._refusals:
+            self._retry = self._loop.call_later(self._backoff.next(), self._end_pause)
 
     def may_be_settled(self) -> bool:
         """Whether the server may have settled the lease while its Settled was lost.
@@ -212,6 +223,11 @@ class HeldLease:
             self._retry = self._loop.call_later(self._backoff.next(), self._end_pause)
         return self._retry is not None
 
+    def suspect(self) -> None:
+        """Counts the end of a connection by a message, which was this lease's if one is in flight."""
+        if self._in_flight:
+            self._refusals += 1
+
     def count_rejection(self) -> bool:
         """Counts a rejection that is a disagreement; returns whether no remedy is left."""
         self._rejections += 1
@@ -221,6 +237,7 @@ class HeldLease:
         """Forgets the reports up to this number, which the server has stored."""
         if upto > self._stored:
             self._stored = upto
+            self._refusals = 0
             self._backoff.reset()
         while self._in_flight and self._in_flight[0][0] <= upto:
             self._take_answer()

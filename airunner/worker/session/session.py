@@ -28,7 +28,7 @@ from structlog.typing import FilteringBoundLogger
 from airunner.model.errors import Refused
 from airunner.model.jobs import AttemptEnd, TaskToken
 from airunner.model.limits import HEARTBEAT_TOKENS_MAX, WORKER_SLOTS_MAX
-from airunner.model.protocol.channel import Channel, ChannelClosed
+from airunner.model.protocol.channel import Channel, ChannelClosed, MessageRefused
 from airunner.model.protocol.worker_protocol import (
     Assignment,
     CancelOrder,
@@ -84,8 +84,7 @@ class WorkerSession:
         self._on_lease = on_lease
         self._on_change = on_change
         self._spools = spools or MemorySpools()
-        orphans = self._spools.orphans()[:ORPHANS_MAX]
-        self._orphans = {each.assignment.token: each for each in orphans}
+        self._orphans = {it.assignment.token: it for it in self._spools.orphans()[:ORPHANS_MAX]}
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._dice = dice
@@ -109,13 +108,11 @@ class WorkerSession:
     # For the worker
 
     @property
-    def holding(self) -> int:
-        """The number of leases that are neither settled nor lost."""
+    def holding(self) -> int:  # leases that are neither settled nor lost
         return len(self._held_leases)
 
     @property
-    def welcomed(self) -> bool:
-        """Whether a server has ever answered with a Welcome."""
+    def welcomed(self) -> bool:  # a server has answered with a Welcome
         return self._connections > 0
 
     def add_credit(self) -> None:
@@ -164,6 +161,9 @@ class WorkerSession:
             except (ChannelClosed, TimeoutError) as error:
                 why = str(error) or "no answer in time"
                 self._log.warning("disconnected", why=why, holding=self.holding)
+                suspects = self._held_leases if isinstance(error, MessageRefused) else {}
+                for held_lease in suspects.values():
+                    held_lease.suspect()
             except Refused as refusal:
                 self._log.warning("refused", why=str(refusal), status=refusal.status)
                 holding = bool(self._held_leases)

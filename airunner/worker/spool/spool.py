@@ -18,9 +18,9 @@ from typing import Final, Protocol
 
 from airunner.model.jobs import AttemptEnd, Outcome
 from airunner.model.limits import UNACKNOWLEDGED_BYTES_MAX
-from airunner.model.reports import Output, Remark, Report, count_sequences
+from airunner.model.reports import Output, Remark, Report, count_sequences, text_size
 
-REPORT_BYTES: Final = 128  # approximate size of a report without its output
+REPORT_BYTES: Final = 128  # approximate size of a report without its output and texts
 CHUNK_BYTES: Final = 64  # approximate size of a chunk without its bytes
 
 
@@ -149,4 +149,4 @@ def size_of(report: Report) -> int:
     """The approximate size of a report in bytes, in a spool and on the wire."""
     if isinstance(report, Output):
         return REPORT_BYTES + report.size + CHUNK_BYTES * len(report.chunks)
-    return REPORT_BYTES
+    return REPORT_BYTES + text_size(report)

@@ -24,7 +24,7 @@ from airunner.model.jobs import (
     WorkerId,
 )
 from airunner.model.limits import UNACKNOWLEDGED_BYTES_MAX
-from airunner.model.protocol.channel import ChannelClosed
+from airunner.model.protocol.channel import ChannelClosed, MessageRefused
 from airunner.model.protocol.worker_protocol import (
     Assignment,
     Batch,
@@ -49,7 +49,7 @@ from airunner.model.reports import Alive, Chunk, Output, Stream
 from airunner.model.spec import JobSpec
 from airunner.worker.attempt.handle import LeaseLost
 from airunner.worker.attempt.stop import StopReason
-from airunner.worker.session.held_lease import HeldLease
+from airunner.worker.session.held_lease import REFUSALS_MAX, HeldLease
 from airunner.worker.session.session import WELCOME_SECONDS_MAX, WorkerSession
 from airunner.worker.session.statistics import SessionStatistics
 from airunner.worker.spool.spools import Spools
@@ -389,6 +389,42 @@ async def test_what_a_server_will_not_take_costs_first_a_connection_then_the_log
         assert await heard(server, GiveBack) == GiveBack(TOKEN, lost=True, log_complete=False)
         await server.send(no)
         assert not await held_lease.over()
+
+
+@promise(
+    "logs/a-bad-report-ends-its-own-log",
+    "A report that no server takes ends the log of its own attempt. The worker's stream and its "
+    "other jobs go on.",
+)
+@virtually
+async def test_a_report_that_ends_each_connection_costs_its_own_log_and_no_other() -> None:
+    bad, good = TaskToken("bad"), TaskToken("good")
+    async with desk() as it:
+        server, _ = await it.welcome()
+        poisoned, innocent = await it.lease(server, bad), await it.lease(server, good)
+        await poisoned.report(output(1))
+        await innocent.report(output(2))
+        poisoned.end(DONE)
+        stored = 0
+        refused = 0
+        while not poisoned.is_over or not innocent.is_over:
+            message = await heard_but_beats(server)
+            match message:
+                case Batch(token) if token == good:
+                    stored = 1
+                    await server.send(Stored(token, 1))
+                    innocent.end(DONE)
+                case Completion(token, last, outcome):
+                    assert (token, outcome.log_complete) == ((good, True) if last else (bad, False))
+                    await server.send(Settled(token))
+                    await until_idle()
+                case _:
+                    refused += 1
+                    server.refuse(MessageRefused("too large"))
+                    held = [Held(bad, 0, False)]
+                    held += [] if innocent.is_over else [Held(good, stored, False)]
+                    server, _ = await it.welcome(*held)
+        assert refused == REFUSALS_MAX + 1
 
 
 @virtually
