@@ -33,6 +33,7 @@ STEP_KEYS: Final[Mapping[str, str]] = {
 }
 TRUE: Final = ("true", "yes", "on")  # the true values of YAML, in lower case
 FALSE: Final = ("false", "no", "off")
+_SIMILAR_CHARS_MAX: Final = 64  # of a key that may be a misspelling; a comparison takes its time
 _KEYS: Final = {field: key for key, field in STEP_KEYS.items()}
 
 
@@ -47,6 +48,8 @@ def read_steps(value: object, place: str = "steps") -> tuple[Step, ...]:
 
 def suggestion(key: str, known: Sequence[str]) -> str:
     """The end of a message about an unknown key: the most similar known key, ignoring case."""
+    if len(key) > _SIMILAR_CHARS_MAX:
+        return f"; it may have {', '.join(known)}"
     by_letters = {each.lower(): each for each in known}
     letters = key.lower().replace("_", "").replace("-", "")
     if near := get_close_matches(letters, by_letters, n=1, cutoff=0.6):

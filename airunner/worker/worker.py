@@ -59,6 +59,7 @@ class WorkerStatistics:
 
     jobs_running: int  # attempts, from the lease to its end
     jobs_over: int  # since the worker's start
+    attempts_crashed: int  # ended by a defect of airunner's own
     session: SessionStatistics
     spools: SpoolStatistics
     supervisor: SupervisorStatistics
@@ -77,6 +78,7 @@ class Worker:
         if options.jobs_max is not None:
             self._asked = min(options.slots, options.jobs_max)
         self._over = 0  # jobs that have ended
+        self._crashed = 0  # attempts that a defect has ended
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()  # run() may have to return
         self.id = WorkerId(f"{options.name}.{dice.getrandbits(64):016x}")
@@ -114,7 +116,7 @@ class Worker:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             session = tasks.create_task(self._run_session())
-            sweep = tasks.create_task(self._runtime.workspaces.sweep())
+            sweep = tasks.create_task(self._sweep())
             self._start_idle_timer()
             while not self._is_over():
                 self._changed.clear()
@@ -152,6 +154,7 @@ class Worker:
         return WorkerStatistics(
             jobs_running=len(self._jobs),
             jobs_over=self._over,
+            attempts_crashed=self._crashed,
             session=self._session.statistics(),
             spools=self._runtime.spools.statistics(),
             supervisor=self._runtime.launcher.statistics(),
@@ -164,6 +167,13 @@ class Worker:
             self._failure = refusal
             self._abandon()
 
+    async def _sweep(self) -> None:
+        """Removes the workspaces of dead workers; what they hold must not end this worker."""
+        try:
+            await self._runtime.workspaces.sweep()
+        except Exception as defect:
+            self._log.error("sweep_failed", why=str(defect), exc_info=defect)
+
     # Jobs
 
     def _start(self, held_lease: HeldLease) -> None:
@@ -175,6 +185,7 @@ class Worker:
         execution = Execution(held_lease, self._runtime)
         try:
             await execution.run()
+            self._crashed += execution.crashed
             if execution.supervisor_lost:
                 self._failure = execution.supervisor_lost
                 self._log.error("keeper_lost", why=str(execution.supervisor_lost))

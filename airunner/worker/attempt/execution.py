@@ -12,12 +12,15 @@ Rules
    no further stage starts.
 3. The results of the stages decide the job's outcome (stage_results.py).
 4. A lost lease kills the tree at once, and no report is sent any more.
-5. A job that requires a container fails. It never runs on the host instead.
-6. Artifacts are collected after the last stage, also after a failed one, but not for a cancelled
+5. A defect of airunner's own ends its attempt and no more: the job fails, and the worker's log has
+   the traceback.
+6. A job that requires a container fails. It never runs on the host instead.
+7. Artifacts are collected after the last stage, also after a failed one, but not for a cancelled
    job. A job that succeeded and whose artifacts cannot be stored has failed.
 """
 
 import asyncio
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -25,8 +28,15 @@ from functools import partial
 from msgspec.structs import replace
 
 from airunner.model.jobs import AttemptEnd, Instant, JobState, Millis, Outcome, Reason
-from airunner.model.limits import COLLECT_SECONDS_MAX, SETUP_TIMEOUT_SECONDS
+from airunner.model.limits import (
+    COLLECT_SECONDS_MAX,
+    REPORT_STDERR_BYTES_MAX,
+    REPORT_TEXT_BYTES_MAX,
+    SETUP_TIMEOUT_SECONDS,
+)
 from airunner.model.reports import ProcessFailed, Remark, StepEnded, StepStarted
+from airunner.worker.attempt.bounded_handle import BoundedHandle
+from airunner.worker.attempt.bounded_text import bounded_text
 from airunner.worker.attempt.handle import AttemptHandle, LeaseLost
 from airunner.worker.attempt.runtime import Runtime
 from airunner.worker.attempt.stage_results import StageNotStarted, StageResults
@@ -50,6 +60,7 @@ from airunner.worker.workspace.workspace import (
 )
 
 NO_CONTAINERS = "this worker cannot run containers: leave `container` out, or use one that can"
+DEFECT = "the attempt failed by a defect of airunner's own ({}): see the log of its worker"
 NO_UPLOADS = "this worker cannot upload artifacts to its server"
 _REMARKS = 20  # on artifacts that were not stored, at most
 
@@ -58,14 +69,13 @@ class Execution:
     """The execution of one attempt of one job."""
 
     def __init__(self, handle: AttemptHandle, runtime: Runtime) -> None:
-        self._handle = handle
+        self._handle = BoundedHandle(handle)
         self._spec = handle.job.spec
         self._stop = handle.stop
         self._runtime = runtime
         self._log = runtime.log.bind(job=handle.job.id, attempt=handle.job.attempt)
-        self.supervisor_lost: SupervisorLost | None = (
-            None  # the worker can start no command any more
-        )
+        self.supervisor_lost: SupervisorLost | None = None  # the worker can start no command
+        self.crashed = False  # by a defect
 
     async def run(self) -> None:
         """Runs the attempt and sends its final report; then no process of the attempt is left."""
@@ -82,9 +92,31 @@ class Execution:
             self._log.info("attempt_over")
         except* LeaseLost:
             pass  # the session has logged it
+        except* Exception as defect:
+            self._handle.end(self._crash(defect))
         finally:
             if workspace:
-                await workspace.remove()
+                await self._remove(workspace)
+
+    async def _remove(self, workspace: Workspace) -> None:
+        try:
+            await workspace.remove()
+        except Exception as defect:
+            self._crash(defect)
+
+    def _crash(self, defect: Exception) -> Outcome:
+        """Logs a defect with its traceback; returns the outcome of a job that it ended."""
+        while isinstance(defect, ExceptionGroup) and len(defect.exceptions) == 1:
+            defect = defect.exceptions[0]
+        self.crashed = True
+        trace = "".join(traceback.format_exception(defect))
+        self._log.error(
+            "attempt_crashed",
+            why=bounded_text(str(defect), REPORT_TEXT_BYTES_MAX),
+            exception=bounded_text(trace, REPORT_STDERR_BYTES_MAX),
+        )
+        error = DEFECT.format(type(defect).__name__)
+        return Outcome(reason=Reason.SETUP_FAILED, error=error)
 
     async def _attempt(self, workspace: Workspace) -> Outcome | AttemptEnd:
         if self._spec.container is not None:

@@ -220,10 +220,17 @@ class FolderWorkspace:
         """The path of a folder in the checkout; see Workspace.directory."""
         if not wanted:
             return str(self._checkout)
-        path = (self._checkout / wanted).resolve()
-        if not path.is_relative_to(self._checkout):
+        try:
+            path = (self._checkout / wanted).resolve()
+            inside, exists = path.is_relative_to(self._checkout), path.is_dir()
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise SetupFailed(f"cannot use the working directory {wanted!r}: {why}") from None
+        except (RuntimeError, ValueError):  # a circle of links, in Python 3.11 and 3.12
+            raise SetupFailed(f"the working directory {wanted!r} leads nowhere") from None
+        if not inside:
             raise SetupFailed(f"the working directory {wanted!r} leads out of the workspace")
-        if not path.is_dir():
+        if not exists:
             raise SetupFailed(f"there is no working directory {wanted!r} in the workspace")
         return str(path)
 

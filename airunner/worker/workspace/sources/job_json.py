@@ -22,6 +22,7 @@ from typing import Final
 from msgspec import structs
 
 from airunner.jobfile.steps import read_steps, suggestion
+from airunner.jobfile.text import decode_text, shell_text
 from airunner.model.errors import InvalidRequest
 from airunner.model.limits import JOB_FILE_BYTES_MAX
 from airunner.model.spec import JobSpec
@@ -30,6 +31,7 @@ from airunner.worker.workspace.sources.source_names import JOB
 from airunner.worker.workspace.workspace import SetupFailed
 
 KEYS: Final = ("steps", "artifacts")
+_REMARKS: Final = 20  # on unknown keys, at most
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -50,22 +52,27 @@ def read_job_json(source: int, spec: JobSpec) -> JobJson:
 def parse_job_json(data: bytes, spec: JobSpec) -> JobJson:
     """Parses the bytes of a job.json, within the limits of a job. Raises SetupFailed."""
     try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SetupFailed(f"{JOB} is not UTF-8 text: see byte {error.start}") from None
+        text = decode_text(data)
+    except ValueError as error:
+        raise SetupFailed(f"{JOB} {error}") from None
     parsed = _parse(text)
     if not isinstance(parsed, dict):
         raise SetupFailed(f'{JOB}:1:1: must be an object, as in {{"steps": ["make"]}}')
     if "steps" not in parsed:
         raise SetupFailed(f'{JOB} has no "steps": say what to run, as in {{"steps": ["make"]}}')
     try:
-        steps = read_steps(parsed["steps"])
+        steps = tuple(
+            structs.replace(step, run=shell_text(step.run)) for step in read_steps(parsed["steps"])
+        )
         artifacts = _patterns(parsed.get("artifacts"))
         structs.replace(spec, steps=steps, artifacts=artifacts)  # checks the limits of a job
     except InvalidRequest as wrong:
         raise SetupFailed(f"{JOB}: {wrong}") from None
     unknown = [key for key in parsed if key not in KEYS]
-    return JobJson(steps, artifacts, tuple(f"{JOB}: {_unknown(key)}" for key in unknown))
+    remarks = [f"{JOB}: {_unknown(key)}" for key in unknown[:_REMARKS]]
+    if len(unknown) > _REMARKS:
+        remarks.append(f"{JOB}: {len(unknown) - _REMARKS:,} more keys are ignored")
+    return JobJson(steps, artifacts, tuple(remarks))
 
 
 def _read(source: int) -> bytes:

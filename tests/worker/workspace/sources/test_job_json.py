@@ -110,7 +110,7 @@ def test_the_limits_of_a_job_hold_for_what_it_brings() -> None:
 
 
 def test_bytes_that_are_no_text_are_told_so() -> None:
-    with pytest.raises(SetupFailed, match=r"job.json is not UTF-8 text: see byte 11"):
+    with pytest.raises(SetupFailed, match=r"job.json is not UTF-8 text at byte 12"):
         parse_job_json(b'{"steps": ["\xff"]}'.replace(b'["', b'"'), SPEC)
 
 
