@@ -71,7 +71,6 @@ def test_every_dependency_is_imported_or_is_a_tool() -> None:
         "grpcio-health-checking": "grpc_health",
         "grpcio-reflection": "grpc_reflection",
         "msgspec": "msgspec",
-        "pathspec": "pathspec",
         "platformdirs": "platformdirs",
         "protobuf": "google",
         "pyjwt": "jwt",
