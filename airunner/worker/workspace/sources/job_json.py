@@ -22,7 +22,7 @@ from typing import Final
 from msgspec import structs
 
 from airunner.jobfile.steps import read_steps, suggestion
-from airunner.jobfile.text import decode_text, shell_text
+from airunner.jobfile.text import decode_text
 from airunner.model.errors import InvalidRequest
 from airunner.model.limits import JOB_FILE_BYTES_MAX
 from airunner.model.spec import JobSpec
@@ -61,9 +61,7 @@ def parse_job_json(data: bytes, spec: JobSpec) -> JobJson:
     if "steps" not in parsed:
         raise SetupFailed(f'{JOB} has no "steps": say what to run, as in {{"steps": ["make"]}}')
     try:
-        steps = tuple(
-            structs.replace(step, run=shell_text(step.run)) for step in read_steps(parsed["steps"])
-        )
+        steps = read_steps(parsed["steps"])
         artifacts = _patterns(parsed.get("artifacts"))
         structs.replace(spec, steps=steps, artifacts=artifacts)  # checks the limits of a job
     except InvalidRequest as wrong:
