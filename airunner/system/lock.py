@@ -7,7 +7,7 @@ is_named() shows that.
 The rules about names differ and stay with their owners: the server's log names the holder
 (log/sqlite/lock.py), a worker's folder is removed by a later worker (system/locked_folder.py), and a
 later attempt replaces the lock file of a source (worker/workspace/sources/source_lock.py). The
-supervisor locks its cgroup by flock too (worker/supervisor/cgroup.py), but does not use this
+supervisor locks its cgroup by flock too (worker/supervisor/trees/cgroup.py), but does not use this
 module: its process imports only its own folder and the standard library.
 """
 

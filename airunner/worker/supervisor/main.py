@@ -16,7 +16,6 @@ import os
 import signal
 import socket
 
-from airunner.worker.supervisor.cgroup import Cgroup, claim, own_group
 from airunner.worker.supervisor.loop import Loop
 from airunner.worker.supervisor.protocol import (
     BROKEN,
@@ -33,7 +32,8 @@ from airunner.worker.supervisor.protocol import (
 )
 from airunner.worker.supervisor.shims import Shims
 from airunner.worker.supervisor.spawn import IGNORED_SIGNALS
-from airunner.worker.supervisor.subreaper_tree import set_subreaper
+from airunner.worker.supervisor.trees.cgroup import Cgroup, claim, own_group
+from airunner.worker.supervisor.trees.subreaper_tree import set_subreaper
 
 
 class SupervisorProcess:

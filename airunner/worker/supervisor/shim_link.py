@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from airunner.worker.supervisor import protocol
-from airunner.worker.supervisor.cgroup import Cgroup
 from airunner.worker.supervisor.shim_process import ShimProcess
+from airunner.worker.supervisor.trees.cgroup import Cgroup
 from airunner.worker.supervisor.waits import CgroupRemoval
 
 

@@ -5,11 +5,11 @@ import signal
 import socket
 from collections.abc import Sequence
 
-from airunner.worker.supervisor.cgroup import Cgroup
-from airunner.worker.supervisor.cgroup_tree import CgroupTree
 from airunner.worker.supervisor.loop import Death
 from airunner.worker.supervisor.shim import Shim
-from airunner.worker.supervisor.subreaper_tree import SubreaperTree, kill_below
+from airunner.worker.supervisor.trees.cgroup import Cgroup
+from airunner.worker.supervisor.trees.cgroup_tree import CgroupTree
+from airunner.worker.supervisor.trees.subreaper_tree import SubreaperTree, kill_below
 
 
 class Shims:

@@ -39,10 +39,10 @@ from typing import Final, Literal
 from airunner.model.spec import ProcessType
 from airunner.worker.process import Command, LaunchFailed, SupervisorLost, SupervisorStatistics
 from airunner.worker.supervisor import protocol
-from airunner.worker.supervisor.cgroup import Cgroup
 from airunner.worker.supervisor.failure import SUPERVISOR_GONE
 from airunner.worker.supervisor.shim_link import ShimLink
 from airunner.worker.supervisor.shim_process import ShimProcess
+from airunner.worker.supervisor.trees.cgroup import Cgroup
 from airunner.worker.supervisor.waits import readable, remove_cgroup, writable
 
 Tree = Literal["auto", "cgroup", "subreaper"]

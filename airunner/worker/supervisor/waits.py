@@ -5,7 +5,7 @@ import os
 import select
 from collections.abc import Callable
 
-from airunner.worker.supervisor.cgroup import Cgroup, populated
+from airunner.worker.supervisor.trees.cgroup import Cgroup, populated
 
 
 async def readable(descriptor: int) -> None:

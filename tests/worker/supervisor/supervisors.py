@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from airunner.worker.supervisor.cgroup import own_group
 from airunner.worker.supervisor.supervisor import Tree
+from airunner.worker.supervisor.trees.cgroup import own_group
 from tests.zoo import SECONDS_MAX, Scene, SupervisorFixture
 
 

@@ -23,9 +23,15 @@ from airunner.worker.process import (
     SupervisorLost,
     SupervisorStatistics,
 )
-from airunner.worker.supervisor.cgroup import PREFIX, Cgroup, _folder, _kill_and_wait, own_group
 from airunner.worker.supervisor.protocol import pack, unpack
 from airunner.worker.supervisor.supervisor import Tree, start_supervisor
+from airunner.worker.supervisor.trees.cgroup import (
+    PREFIX,
+    Cgroup,
+    _folder,
+    _kill_and_wait,
+    own_group,
+)
 from tests.promises import holds, promise
 from tests.worker.supervisor.supervisors import needs, play
 from tests.zoo import (

@@ -4,8 +4,8 @@ import contextlib
 import os
 import signal
 
-from airunner.worker.supervisor.cgroup import Cgroup
-from airunner.worker.supervisor.subreaper_tree import kill_below
+from airunner.worker.supervisor.trees.cgroup import Cgroup
+from airunner.worker.supervisor.trees.subreaper_tree import kill_below
 
 
 class CgroupTree:
