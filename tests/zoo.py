@@ -15,7 +15,7 @@ from typing import Final, Self
 
 from airunner.model.reports import Stream
 from airunner.model.spec import ProcessType, TerminalSize
-from airunner.worker.process import Command, Exit, Launcher, Process
+from airunner.worker.process import Command, Deadline, Exit, Launcher, Process
 from airunner.worker.supervisor.supervisor import Supervisor, Tree, start_supervisor
 
 TREES: Final[tuple[Tree, ...]] = ("cgroup", "subreaper")
@@ -113,6 +113,7 @@ class SupervisorFixture:
         directory: str = "/",
         environment: Mapping[str, str] | None = None,
         merge_stderr: bool = False,
+        deadline: Deadline | None = None,
     ) -> Process:
         """Starts a command."""
         command = Command(
@@ -122,6 +123,7 @@ class SupervisorFixture:
             process_type=kind,
             terminal=TerminalSize(columns=100, rows=30),
             merge_stderr=merge_stderr,
+            deadline=deadline or Deadline(),
         )
         launcher: Launcher = self.supervisor
         return await launcher.launch(command)

@@ -12,6 +12,8 @@ Rules
    is the order of reading. A terminal has one stream, with the bytes that a terminal would receive:
    `\\n` becomes `\\r\\n`, unless the command says `stty raw`.
 5. terminate() and close() return when no process of the tree is left, and not before.
+6. The launcher kills the tree when the command's deadline has passed, also while the worker is
+   frozen.
 
 supervisor/supervisor.py starts real processes. Any other implementation of these rules can take
 its place, as the simulation in the tests does.
@@ -20,14 +22,18 @@ Rejected: asyncio's own subprocesses. They fork in a process with many threads, 
 a request, and do not know process trees.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import inf
 from typing import Final, Protocol
 
 from airunner.model.reports import Stream
 from airunner.model.spec import ProcessType, TerminalSize
 
 LINGER: Final = 0.5  # seconds that the rest of a tree may write on after the command's end
+SUPERVISOR_GONE: Final = (
+    "the supervisor, which starts this worker's commands, has ended: restart the worker"
+)
 READ_BYTES_MAX: Final = 64 * 1024  # output in one read
 
 
@@ -59,6 +65,26 @@ class ProcessLost(Exception):
     """The command was killed because its shim or the supervisor died; its exit code is unknown."""
 
 
+class Deadline:
+    """The time at which a command must have ended, which may be put off while the command runs.
+
+    Only the launcher can keep it when the worker is frozen.
+    """
+
+    __slots__ = ("at", "listeners")
+
+    def __init__(self, at: float = inf) -> None:
+        self.at = at  # in the event loop's time
+        self.listeners: dict[object, Callable[[], None]] = {}  # called after each change
+
+    def move(self, at: float) -> None:
+        """Changes the time."""
+        if at != self.at:
+            self.at = at
+            for call in tuple(self.listeners.values()):
+                call()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
     """A command to start. `environment` is the whole environment; the launcher adds nothing."""
@@ -69,6 +95,7 @@ class Command:
     process_type: ProcessType
     terminal: TerminalSize  # of a PTY
     merge_stderr: bool = False  # one pipe for both streams
+    deadline: Deadline = field(default_factory=Deadline, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +162,10 @@ class Launcher(Protocol):
 
     async def launch(self, command: Command) -> Process:
         """Starts a command, which runs when this returns. Raises LaunchError."""
+        ...
+
+    async def ended(self) -> None:
+        """Returns when the launcher can start no command any more, and every tree is gone."""
         ...
 
     async def close(self) -> None:

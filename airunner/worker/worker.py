@@ -29,7 +29,7 @@ from airunner.model.spec import DEFAULT_QUEUE
 from airunner.worker.attempt.execution import Execution
 from airunner.worker.attempt.runtime import Runtime
 from airunner.worker.attempt.stop import StopReason
-from airunner.worker.process import SupervisorLost, SupervisorStatistics
+from airunner.worker.process import SUPERVISOR_GONE, SupervisorLost, SupervisorStatistics
 from airunner.worker.session.held_lease import HeldLease
 from airunner.worker.session.session import Connect, WorkerSession
 from airunner.worker.session.statistics import SessionStatistics
@@ -117,6 +117,7 @@ class Worker:
             self._tasks = tasks
             session = tasks.create_task(self._run_session())
             sweep = tasks.create_task(self._sweep())
+            watch = tasks.create_task(self._watch_launcher())
             self._start_idle_timer()
             while not self._is_over():
                 self._changed.clear()
@@ -126,6 +127,7 @@ class Worker:
                 job.cancel()
             session.cancel()
             sweep.cancel()
+            watch.cancel()
         self._runtime.workspaces.close()
         self._runtime.spools.close()
         self._log.info("stopped", worker=self.id)
@@ -167,6 +169,17 @@ class Worker:
             self._failure = refusal
             self._abandon()
 
+    async def _watch_launcher(self) -> None:
+        """Ends the worker when its supervisor has ended, also while no job runs."""
+        await self._runtime.launcher.ended()
+        self._lose_launcher(SupervisorLost(SUPERVISOR_GONE))
+
+    def _lose_launcher(self, lost: SupervisorLost) -> None:
+        if not self._failure:
+            self._failure = lost
+            self._log.error("keeper_lost", why=str(lost))
+            self.kill()
+
     async def _sweep(self) -> None:
         """Removes the workspaces of dead workers; what they hold must not end this worker."""
         try:
@@ -187,9 +200,7 @@ class Worker:
             await execution.run()
             self._crashed += execution.crashed
             if execution.supervisor_lost:
-                self._failure = execution.supervisor_lost
-                self._log.error("keeper_lost", why=str(execution.supervisor_lost))
-                self.kill()
+                self._lose_launcher(execution.supervisor_lost)
             self._ask_for_another()
             settled = await held_lease.over()
             self._log_end(held_lease, settled)

@@ -177,6 +177,9 @@ class Theatre:
             return None
         return SCRIPTS.get(command.argv[-1].removeprefix(FILES).split()[0], _absent)
 
+    async def ended(self) -> None:
+        await asyncio.Event().wait()
+
     def statistics(self) -> SupervisorStatistics:
         return SupervisorStatistics(commands_started=len(self._players))
 

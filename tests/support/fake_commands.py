@@ -150,7 +150,8 @@ class Stage:
         self.shells = {"bash", "sh"}  # the installed shells
         self.locked: set[str] = set()  # commands that cannot be executed
         self.unwatched: set[str] = set()  # commands whose shim dies before it reports their start
-        self.closed = False  # the supervisor has ended
+        self.closed = False  # no command can be launched
+        self.dead = asyncio.Event()  # the supervisor has ended, and the worker sees it
         self.actors: list[Actor] = []
         self._tasks = tasks
         self._pids = count(100)
@@ -172,6 +173,9 @@ class Stage:
         self.actors.append(actor)
         actor.task = self._tasks.create_task(actor.play(self.scripts[name]))
         return actor
+
+    async def ended(self) -> None:
+        await self.dead.wait()
 
     def statistics(self) -> SupervisorStatistics:
         return SupervisorStatistics(shims_busy=len(self.alive), commands_started=len(self.actors))

@@ -22,6 +22,9 @@ class IdleLauncher:
     async def launch(self, command: Command) -> Process:
         raise LaunchFailed("no room")
 
+    async def ended(self) -> None:
+        await asyncio.Event().wait()
+
     def statistics(self) -> SupervisorStatistics:
         return SupervisorStatistics()
 

@@ -778,6 +778,22 @@ async def test_a_worker_that_can_start_nothing_gives_the_job_back_and_ends() -> 
         assert (job.state, job.failures) == (JobState.SCHEDULED, 0)
 
 
+@virtually
+async def test_an_idle_worker_ends_when_its_supervisor_does() -> None:
+    async with worker_fixture() as it:
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(_ended_by_its_supervisor(it.worker()))
+            await until_idle()
+            it.stage.dead.set()
+            await running
+        assert len(it.logged("keeper_lost")) == 1
+
+
+async def _ended_by_its_supervisor(worker: Worker) -> None:
+    with pytest.raises(SupervisorLost, match="restart the worker"):
+        await worker.run()
+
+
 @holds("server/secrets-stay-private")
 @virtually
 async def test_log_lines_name_jobs_and_hold_no_output_no_environment_and_no_token() -> None:

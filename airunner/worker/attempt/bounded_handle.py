@@ -24,6 +24,7 @@ from airunner.model.reports import TEXTS, CloneProgressed, Output, Remark, Repor
 from airunner.worker.attempt.bounded_text import bounded_text
 from airunner.worker.attempt.handle import AttemptHandle
 from airunner.worker.attempt.stop import StopRequest
+from airunner.worker.process import Deadline
 
 CUT: Final = "further remarks of this attempt are left out: REMARK_BYTES_MAX ({} bytes) was reached"
 _OVERHEAD_BYTES: Final = 64  # of a report in the log
@@ -47,6 +48,10 @@ class BoundedHandle:
     @property
     def stop(self) -> StopRequest:
         return self._handle.stop
+
+    @property
+    def deadline(self) -> Deadline:
+        return self._handle.deadline
 
     @property
     def output_bytes_max(self) -> int:

@@ -5,6 +5,7 @@ from typing import Protocol
 from airunner.model.jobs import AttemptEnd, Job, Outcome, TaskToken
 from airunner.model.reports import Report
 from airunner.worker.attempt.stop import StopRequest
+from airunner.worker.process import Deadline
 
 
 class LeaseLost(Exception):
@@ -24,6 +25,11 @@ class AttemptHandle(Protocol):
 
     @property
     def stop(self) -> StopRequest: ...
+
+    @property
+    def deadline(self) -> Deadline:
+        """The end of the right, which moves as it is renewed."""
+        ...
 
     @property
     def output_bytes_max(self) -> int: ...

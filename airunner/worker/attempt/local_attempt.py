@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from airunner.model.jobs import AttemptEnd, Job, Outcome, TaskToken
 from airunner.model.reports import Report
 from airunner.worker.attempt.stop import StopRequest
+from airunner.worker.process import Deadline
 
 
 class LocalAttempt:
@@ -16,6 +17,7 @@ class LocalAttempt:
         self.job = job
         self.token = TaskToken("")
         self.stop = StopRequest()
+        self.deadline = Deadline()
         self.output_bytes_max = job.spec.output_bytes_max
         self.verdict: Outcome | AttemptEnd | None = None
         self._listen = listen

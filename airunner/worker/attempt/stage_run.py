@@ -77,6 +77,7 @@ class StageRun:
             process_type=self._spec.process_type,
             terminal=self._spec.terminal,
             merge_stderr=self._spec.merge_stderr,
+            deadline=self._handle.deadline,
         )
 
     async def follow(self, process: Process, room: int) -> tuple[StageExit | None, int]:

@@ -44,6 +44,7 @@ from airunner.model.protocol.worker_protocol import Assignment, Batch, Completio
 from airunner.model.reports import Report, count_sequences
 from airunner.worker.attempt.handle import LeaseLost
 from airunner.worker.attempt.stop import StopReason, StopRequest
+from airunner.worker.process import Deadline
 from airunner.worker.session.backoff import Backoff
 from airunner.worker.spool.spool import FinalReport, Spool, SpoolDamaged, size_of
 from airunner.worker.spool.spools import Orphan
@@ -77,7 +78,7 @@ class HeldLease:
         self.token = assignment.token
         self.span = assignment.span / 1000  # seconds
         self.output_bytes_max = assignment.output_bytes_max
-        self.until = until
+        self.deadline = Deadline(until)
         self.stop = StopRequest()
         self.verdict: Outcome | AttemptEnd | None = None  # the content of the final report
         self.adopted = False  # taken over from a dead worker
@@ -113,6 +114,11 @@ class HeldLease:
             orphan.when_processes_gone(lambda: self.end(AttemptEnd.LOST))
 
     # For the attempt
+
+    @property
+    def until(self) -> float:
+        """The end of the lease, in the loop's time."""
+        return self.deadline.at
 
     @property
     def lost(self) -> bool:
@@ -183,7 +189,7 @@ class HeldLease:
 
     def renewed(self, sent_at: float) -> None:
         """Extends the lease: the server has acknowledged a renewal that was sent at this time."""
-        self.until = max(self.until, sent_at + self.span)
+        self.deadline.move(max(self.until, sent_at + self.span))
         self._confirmed.set()
 
     def resumed(self, stored: int) -> None:

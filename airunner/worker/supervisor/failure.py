@@ -12,10 +12,6 @@ from airunner.worker.process import (
 )
 from airunner.worker.supervisor import protocol
 
-SUPERVISOR_GONE = (
-    "the supervisor, which starts this worker's commands, has ended: restart the worker"
-)
-
 
 def failure(text: bytes, command: Command) -> LaunchError:
     """The error for the text after FAILED in a shim's message, with a remedy where one is known."""

@@ -30,9 +30,9 @@ class Loop:
         if self._calls.pop(descriptor, None):
             self._poll.unregister(descriptor)
 
-    def run_once(self) -> None:
-        """Waits for events and makes their callbacks."""
-        for descriptor, _ in self._poll.poll():
+    def run_once(self, milliseconds: int | None = None) -> None:
+        """Waits for events, at most for this time, and makes their callbacks."""
+        for descriptor, _ in self._poll.poll(milliseconds):
             if call := self._calls.get(descriptor):
                 call()
 

@@ -1,9 +1,10 @@
 """The supervisor process: small, single-threaded, the parent of a worker's shims.
 
 The worker starts the supervisor before it starts any thread, so the supervisor can fork safely. It
-reads orders from the control socket and reaps children; it does nothing else. It ignores the
-signals of the terminal and the signals that stop a worker. It ends for one reason: the end of the
-control socket, by any death of the worker. Then it has every tree killed, waits until no process
+reads orders from the control socket, reaps children, and kills the trees of a worker that has not
+renewed their deadlines; it does nothing else. It ignores the signals of the terminal and the signals
+that stop a worker, and no process of the same user may trace it. It ends for one reason: the end of
+the control socket, by any death of the worker. Then it has every tree killed, waits until no process
 is left, and exits.
 
 Rejected: PR_SET_PDEATHSIG, which fires when the thread that forked ends, and which no grandchild
@@ -16,6 +17,7 @@ import os
 import signal
 import socket
 
+from airunner.worker.supervisor.deadlines import Deadlines
 from airunner.worker.supervisor.loop import Loop
 from airunner.worker.supervisor.protocol import (
     BROKEN,
@@ -23,17 +25,21 @@ from airunner.worker.supervisor.protocol import (
     KILL,
     MESSAGE_BYTES_MAX,
     NO_COMMAND,
+    PING,
+    PONG,
     READY,
     REFUSED,
     SHIM,
     SUBREAPER,
+    UNTIL,
     failed,
     receive_with_descriptors,
+    send,
 )
 from airunner.worker.supervisor.shims import Shims
 from airunner.worker.supervisor.spawn import IGNORED_SIGNALS
 from airunner.worker.supervisor.trees.cgroup import Cgroup, claim, own_group
-from airunner.worker.supervisor.trees.subreaper_tree import set_subreaper
+from airunner.worker.supervisor.trees.prctl import forbid_tracing, set_subreaper
 
 
 class SupervisorProcess:
@@ -43,6 +49,7 @@ class SupervisorProcess:
         self._control = control
         self._loop = Loop()
         self._shims = shims
+        self._deadlines = Deadlines()
         self._worker_lives = True
 
     def run(self) -> None:
@@ -50,7 +57,9 @@ class SupervisorProcess:
         self._loop.watch_children(self._shims.children_ended)
         self._loop.watch(self._control.fileno(), self._handle_order)
         while self._worker_lives or not self._shims.empty:
-            self._loop.run_once()
+            self._loop.run_once(self._deadlines.milliseconds_left())
+            for number in self._deadlines.take_expired():
+                self._shims.kill(number)
         self._shims.close()
 
     def _handle_order(self) -> None:
@@ -62,12 +71,17 @@ class SupervisorProcess:
             self._loop.unwatch(self._control.fileno())
             self._shims.kill_all()
             return
-        verb, number = message.split()
-        if verb == SHIM and descriptors:
-            self._start_shim(int(number), descriptors[0])
-        elif verb == KILL:
-            self._shims.kill(int(number))
-        # Else this process had no room for the channel, and the worker has seen the channel's end.
+        match message.split():
+            case [verb, number] if verb == SHIM and descriptors:
+                self._start_shim(int(number), descriptors[0])
+            case [verb, number] if verb == KILL:
+                self._shims.kill(int(number))
+            case [verb, number] if verb == PING:
+                send(self._control, b"%b %b" % (PONG, number))
+            case [verb, *pairs] if verb == UNTIL:
+                for number, at in zip(pairs[::2], pairs[1::2], strict=True):
+                    self._deadlines.set(int(number), int(at))
+            # Else this process had no room for a channel, and the worker has seen the channel's end.
 
     def _start_shim(self, number: int, channel: int) -> None:
         try:
@@ -90,6 +104,7 @@ def main(kind: str) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     gc.freeze()  # the present objects stay for ever: no child copies a page to look at them
     try:
+        forbid_tracing()
         cgroup = _choose(kind)
     except OSError as error:
         why = f"{error.strerror} ({error.filename})" if error.filename else str(error.strerror)

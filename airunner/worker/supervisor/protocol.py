@@ -4,6 +4,9 @@
              <------   ready            once
       shim N, a channel      ------>    start the shim with this number
       kill N                 ------>    kill this shim and its tree: it does not answer
+      until N AT ...         ------>    kill this shim and its tree at this time (deadlines.py)
+      ping N                 ------>    say that the orders before are executed
+             <------   pong N           they are
 
     worker                              shim, on its channel
       run N, 1 to 3 descriptors --->    start the command with this number
@@ -38,6 +41,11 @@ import socket
 from typing import Final
 
 SHIM: Final = b"shim"  # start a shim
+
+# Pairs of a shim's number and a time in milliseconds follow; the time 0 is none.
+UNTIL: Final = b"until"
+PING: Final = b"ping"
+PONG: Final = b"pong"
 
 # The number of descriptors and pack()'s bytes follow. No bytes: the last descriptor is their file.
 RUN: Final = b"run"

@@ -42,7 +42,7 @@ from airunner.worker.supervisor.protocol import (
     send,
 )
 from airunner.worker.supervisor.spawn import UMASK, SpawnFailed, spawn
-from airunner.worker.supervisor.trees.subreaper_tree import set_subreaper
+from airunner.worker.supervisor.trees.prctl import set_subreaper
 
 
 class Tree(Protocol):

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from airunner.worker.supervisor import protocol
@@ -22,6 +22,10 @@ class ShimOwner(Protocol):
 
     def kill_shim(self, link: "ShimLink") -> None:
         """Has a shim that does not answer killed, and every process below it."""
+        ...
+
+    def when_orphans_gone(self, call: Callable[[], None]) -> None:
+        """Calls back when no orphan of a dead supervisor is left; soon if the supervisor lives."""
         ...
 
     def shim_gone(self, link: "ShimLink") -> None:
@@ -106,15 +110,21 @@ class ShimLink:
         self._owner.shim_idle(self)
 
     def _channel_ended(self) -> None:
-        """Kills the rest of the shim's cgroup: the supervisor, if dead as well, cannot do it."""
+        """Kills the rest of the tree: the supervisor, if dead as well, cannot do it."""
         self.killed = not (self._released or (self.process and self.process.exit_known))
         self.removing = True
         self._loop.remove_reader(self._channel.fileno())
         self._channel.close()
         if self._cgroup:
-            CgroupRemoval(self._cgroup, self._end)
+            CgroupRemoval(self._cgroup, self._cgroup_removed)
         else:
+            self._cgroup_removed()
+
+    def _cgroup_removed(self) -> None:
+        if self._released or self.process is None:
             self._end()
+        else:
+            self._owner.when_orphans_gone(self._end)
 
     def _end(self) -> None:
         if self.process:

@@ -5,7 +5,15 @@ from typing import Final, Protocol
 
 from airunner.model.reports import Stream
 from airunner.model.spec import ProcessType, TerminalSize
-from airunner.worker.process import LINGER, Command, Exit, LaunchError, LaunchLost, ProcessLost
+from airunner.worker.process import (
+    LINGER,
+    Command,
+    Deadline,
+    Exit,
+    LaunchError,
+    LaunchLost,
+    ProcessLost,
+)
 from airunner.worker.supervisor import protocol
 from airunner.worker.supervisor.failure import failure
 from airunner.worker.supervisor.output import Output
@@ -46,6 +54,16 @@ class ShimProcess:
         self._kill_ordered = False
         self._kill: asyncio.TimerHandle | None = None
         self._output.on_end = self._plan_kill
+
+    @property
+    def deadline(self) -> Deadline:
+        """The time at which the command must have ended."""
+        return self._command.deadline
+
+    def supervisor_died(self) -> None:
+        """Records the reason why the end of the command will not be known."""
+        self._exit_unknown_because = SUPERVISOR_ENDED
+        self._ended.set()
 
     @property
     def streams(self) -> list[int]:
@@ -116,8 +134,7 @@ class ShimProcess:
                     return True
                 self._plan_kill()
             case [protocol.LOST]:
-                self._exit_unknown_because = SUPERVISOR_ENDED
-                self._ended.set()
+                self.supervisor_died()
             case [protocol.GONE]:
                 self.tree_gone()
                 return True
@@ -155,7 +172,13 @@ class ShimProcess:
         assert self.link
         self._kill_ordered = True
         self.link.kill()
-        self._kill = self._loop.call_later(KILL_SECONDS_MAX, self.link.kill_shim)
+        self._kill = self._loop.call_later(KILL_SECONDS_MAX, self._kill_shim)
+
+    def _kill_shim(self) -> None:
+        """Orders the death of the shim, again and again: an order may find no room."""
+        assert self.link
+        self.link.kill_shim()
+        self._kill = self._loop.call_later(KILL_SECONDS_MAX, self._kill_shim)
 
     def _cancel_kill(self) -> None:
         if self._kill is not None:

@@ -19,9 +19,10 @@ start how it finds every process of a job:
 
 No process of a job survives a death, whichever process dies first:
 
-    the worker       the supervisor sees the end of the control socket, kills every tree and exits
-    the supervisor   the shims kill their trees; wait() of a running command raises ProcessLost,
-                     launch() raises SupervisorLost
+    the worker       the supervisor sees the end of the control socket, kills every tree and exits;
+                     if the worker is frozen, the supervisor kills each tree at its deadline
+    the supervisor   the shims kill their trees, and the worker kills the rest (guard.py); wait() of
+                     a running command raises ProcessLost, launch() raises SupervisorLost
     a shim           the supervisor kills the shim's tree; wait() raises ProcessLost
     several at once  shims that live kill their trees; a cgroup without a shim is killed by the
                      next supervisor that starts in the same parent cgroup
@@ -29,21 +30,29 @@ No process of a job survives a death, whichever process dies first:
 
 import asyncio
 import contextlib
-import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
 
 from airunner.model.spec import ProcessType
-from airunner.worker.process import Command, LaunchFailed, SupervisorLost, SupervisorStatistics
+from airunner.worker.process import (
+    SUPERVISOR_GONE,
+    Command,
+    LaunchFailed,
+    SupervisorLost,
+    SupervisorStatistics,
+)
 from airunner.worker.supervisor import protocol
-from airunner.worker.supervisor.failure import SUPERVISOR_GONE
+from airunner.worker.supervisor.guard import SupervisorGuard
+from airunner.worker.supervisor.renewals import Renewals
 from airunner.worker.supervisor.shim_link import ShimLink
 from airunner.worker.supervisor.shim_process import ShimProcess
 from airunner.worker.supervisor.trees.cgroup import Cgroup
-from airunner.worker.supervisor.waits import readable, remove_cgroup, writable
+from airunner.worker.supervisor.trees.prctl import set_subreaper
+from airunner.worker.supervisor.waits import remove_cgroup, writable
 
 Tree = Literal["auto", "cgroup", "subreaper"]
 
@@ -59,8 +68,10 @@ def start_supervisor(tree: Tree = "auto", lifeline: int | None = None) -> "Super
     """Starts a supervisor and waits until it is ready; call this before any thread exists.
 
     The supervisor and its shims keep the pipe `lifeline` open until they end; jobs do not get it.
-    Raises LaunchFailed if the supervisor does not start, or if this kind of tree is not available.
+    This process becomes a subreaper. Raises LaunchFailed if the supervisor does not start, or if this
+    kind of tree is not available.
     """
+    set_subreaper()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs, contextlib.ExitStack() as undo:
         undo.callback(ours.close)
@@ -101,6 +112,8 @@ class Supervisor:
         self._process = process
         self._control = control
         self._cgroup = cgroup  # the parent of each shim's
+        self._guard = SupervisorGuard(process, control, cgroup)
+        self._renewals = Renewals(self._guard.send)
         self._number = 0  # of the last shim
         self._control_lock = asyncio.Lock()  # held while a launch waits for room in the socket
         self._links: set[ShimLink] = set()
@@ -108,6 +121,7 @@ class Supervisor:
         self._commands_started = 0
         self._shims_killed = 0
         self._closed = False
+        self._gone = asyncio.Event()  # the supervisor is dead, and no orphan of it is left
 
     @property
     def pid(self) -> int:
@@ -126,6 +140,7 @@ class Supervisor:
         """
         packed = _pack(command)
         self._check()
+        self._guard.watch(self._died, self._gone.set)
         try:
             process = ShimProcess(command)
             try:
@@ -147,14 +162,9 @@ class Supervisor:
         return process
 
     async def ended(self) -> None:
-        """Returns when the supervisor process has ended, which before close() is a failure."""
-        if self._process.returncode is None:
-            handle = os.pidfd_open(self._process.pid)
-            try:
-                await readable(handle)
-            finally:
-                os.close(handle)
-            self._process.wait()
+        """As Launcher.ended; before close(), the end is a failure."""
+        self._guard.watch(self._died, self._gone.set)
+        await self._gone.wait()
 
     async def close(self) -> None:
         """Kills every tree and ends the supervisor; safe to call twice."""
@@ -163,7 +173,7 @@ class Supervisor:
             if link.process:
                 await link.process.terminate(0)
         async with self._control_lock:
-            self._control.close()
+            self._guard.close_control(self._died, self._gone.set)
         for link in list(self._links):
             await link.ended()
         await self.ended()
@@ -184,6 +194,7 @@ class Supervisor:
 
     def shim_idle(self, link: ShimLink) -> None:
         """As ShimOwner.shim_idle."""
+        self._renewals.remove(link.number)
         if self._closed or len(self._idle) >= IDLE_SHIMS_MAX:
             link.release()
         else:
@@ -191,10 +202,16 @@ class Supervisor:
 
     def kill_shim(self, link: ShimLink) -> None:
         """As ShimOwner.kill_shim."""
-        protocol.send(self._control, b"%b %d" % (protocol.KILL, link.number))
+        self._guard.send(b"%b %d" % (protocol.KILL, link.number))
+        self._guard.demand_answer(urgent=True)
+
+    def when_orphans_gone(self, call: Callable[[], None]) -> None:
+        """As ShimOwner.when_orphans_gone."""
+        self._guard.when_orphans_gone(call)
 
     def shim_gone(self, link: ShimLink) -> None:
         """As ShimOwner.shim_gone."""
+        self._renewals.remove(link.number)
         self._links.discard(link)
         if link in self._idle:
             self._idle.remove(link)
@@ -211,7 +228,7 @@ class Supervisor:
         """Gives a command to an idle shim, or else to a new one. Raises OSError."""
         while self._idle:
             with contextlib.suppress(BrokenPipeError):  # this shim was killed while it was idle
-                self._idle.pop().run(process, packed)
+                self._run(self._idle.pop(), process, packed)
                 return
         async with self._control_lock:
             while True:
@@ -221,7 +238,17 @@ class Supervisor:
                     await writable(self._control.fileno())
                 else:
                     break
+        self._run(link, process, packed)
+
+    def _run(self, link: ShimLink, process: ShimProcess, packed: bytes) -> None:
+        self._renewals.add(link.number, process.deadline)
         link.run(process, packed)
+
+    def _died(self) -> None:
+        """Tells the running commands that the supervisor is dead."""
+        for link in self._links:
+            if link.process and not self._closed:
+                link.process.supervisor_died()
 
     def _start_shim(self) -> ShimLink:
         """Orders another shim. Raises BlockingIOError if the control socket is full, and OSError."""
@@ -238,6 +265,7 @@ class Supervisor:
                 raise SupervisorLost(SUPERVISOR_GONE) from None
         ours.setblocking(False)
         cgroup = Cgroup(f"{self._cgroup.path}/{self._number}") if self._cgroup else None
+        self._guard.demand_answer(urgent=False)
         link = ShimLink(self._number, ours, cgroup, self)
         self._links.add(link)
         return link

@@ -8,17 +8,6 @@ from collections.abc import Callable
 from airunner.worker.supervisor.trees.cgroup import Cgroup, populated
 
 
-async def readable(descriptor: int) -> None:
-    """Returns when the descriptor can be read without waiting."""
-    loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-    loop.add_reader(descriptor, _set, ready)
-    try:
-        await ready
-    finally:
-        loop.remove_reader(descriptor)
-
-
 async def writable(descriptor: int) -> None:
     """Returns when the descriptor can be written without waiting."""
     loop = asyncio.get_running_loop()

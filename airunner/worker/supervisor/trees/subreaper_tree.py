@@ -31,15 +31,6 @@ class SubreaperTree:
         kill_below(os.getpid())
 
 
-def set_subreaper() -> None:
-    """Makes this process the parent of every orphan below it. Raises OSError."""
-    import ctypes  # noqa: PLC0415 - slow to import, and the worker's side does not need it
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(36, 1, 0, 0, 0) != 0:  # PR_SET_CHILD_SUBREAPER
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
-
-
 def descendants(root: int, spared: frozenset[int] = frozenset()) -> dict[int, bytes]:
     """The processes below `root`: process id to start time.
 
@@ -63,6 +54,16 @@ def descendants(root: int, spared: frozenset[int] = frozenset()) -> dict[int, by
                 if pid in started:
                     found[pid] = started[pid]
     return found
+
+
+def children(root: int, session: int | None = None) -> frozenset[int]:
+    """The children of a process, zombies included; with a `session`, only those in it."""
+    found: list[int] = []
+    for name in os.listdir("/proc"):
+        fields = _fields(int(name)) if name.isdigit() else None
+        if fields and int(fields[1]) == root and session in (None, int(fields[3])):
+            found.append(int(name))
+    return frozenset(found)
 
 
 def kill_below(root: int, spared: frozenset[int] = frozenset()) -> bool:
@@ -102,7 +103,13 @@ def _send(pid: int, start: bytes, *numbers: int) -> None:
 
 
 def _stat(pid: int) -> tuple[bytes, int, bytes] | None:
-    """State, parent and start time from /proc/PID/stat; None if there is no such process."""
+    """State, parent and start time of a process; None if there is no such process."""
+    fields = _fields(pid)
+    return (fields[0], int(fields[1]), fields[19]) if fields else None
+
+
+def _fields(pid: int) -> list[bytes] | None:
+    """The fields of /proc/PID/stat behind the name; None if there is no such process."""
     try:
         descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
     except OSError:
@@ -113,5 +120,4 @@ def _stat(pid: int) -> tuple[bytes, int, bytes] | None:
         return None
     finally:
         os.close(descriptor)
-    fields = line[line.rfind(b")") + 2 :].split()
-    return fields[0], int(fields[1]), fields[19]
+    return line[line.rfind(b")") + 2 :].split()
