@@ -423,6 +423,18 @@ async def test_one_heartbeat_renews_all_jobs_every_third_of_the_span() -> None:
 
 
 @virtually
+async def test_the_deadline_of_a_command_is_the_end_of_its_lease_and_moves_with_renewals() -> None:
+    async with worker_fixture() as it, working(it, span=span(60)):
+        it.script("sleep", sleep)
+        await it.submit("sleep")
+        await it.until(lambda: bool(it.stage.alive))
+        deadline = it.stage.actors[0].command.deadline
+        for _ in range(5):
+            assert now() + 30 < deadline.at <= now() + 60
+            await asyncio.sleep(25)
+
+
+@virtually
 async def test_an_idle_worker_says_that_it_is_there_every_third_of_the_span() -> None:
     async with worker_fixture() as it, working(it, span=span(60)):
         await asyncio.sleep(1)

@@ -328,6 +328,33 @@ def test_a_shim_that_does_not_answer_is_killed_with_its_tree(tree: Tree) -> None
 
 
 @trees
+def test_the_death_of_an_idle_supervisor_is_seen(tree: Tree) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
+        assert (await fixture.run("true"))[0] == Exit(0)
+        os.kill(fixture.supervisor.pid, signal.SIGKILL)
+        await fixture.supervisor.ended()
+        with pytest.raises(SupervisorLost):
+            await fixture.launch("true")
+
+    play(tree, scene)
+
+
+@trees
+def test_a_stopped_supervisor_goes_on_with_the_next_order(tree: Tree) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
+        process = await fixture.launch("sleep", "1000")
+        supervisor = fixture.supervisor.pid
+        for pid in (int(status(process.pid)["PPid"]), supervisor):
+            os.kill(pid, signal.SIGSTOP)
+        await process.terminate(0)
+        assert process.pid not in tagged(fixture.tag)
+        assert (await fixture.run("true"))[0] == Exit(0)
+        assert fixture.supervisor.pid == supervisor
+
+    play(tree, scene)
+
+
+@trees
 def test_closing_the_launcher_kills_what_runs_and_leaves_no_folder(
     tree: Tree, folders: Folders
 ) -> None:
