@@ -37,28 +37,34 @@ def in_order(it: Site, id: str) -> list[tuple[str, int]]:
     return [(str(each["type"]), attempt) for each, attempt in zip(events, attempts, strict=True)]
 
 
-@holds("jobs/worker-stops-first")
-def test_frozen_worker_kills_the_tree_of_its_job_when_it_goes_on_and_says_nothing_more(
+@holds("jobs/worker-stops-first", "processes/none-outlives-lease-of-frozen-worker")
+def test_job_of_a_frozen_worker_is_dead_before_it_runs_again_and_the_worker_takes_the_next_job(
     own: Site, marks: Path, frozen: list[Process]
 ) -> None:
-    """Its supervisor is another process, and goes on all the time: so does the command until then."""
-    sleeper = own.start_worker("--visibility-timeout", "2", "--once")
+    """The worker alone is frozen: its supervisor kills the tree at the end of the lease."""
+    sleeper = own.start_worker("--visibility-timeout", "2")
     frozen.append(sleeper)
     wish = Wish(tag="frozen", blocks=600, lines=20, pause=0.05, code=0, child=True)
     id = own.submit("--", *wish.argv(marks))
     own.wait_for(id, "output")
+    other = own.start_worker(
+        "--visibility-timeout", "60", "--work-dir", str(own.folder / "elsewhere")
+    )
     sleeper.signal(signal.SIGSTOP)
-    own.wait_for(id, "returned")
-    assert is_alive(marks, JobId(id))
-    sleeper.signal(signal.SIGCONT)
-    sleeper.said("lease_lost")
-    assert sleeper.wait() == 125
-    assert not is_alive(marks, JobId(id))
+    other.said("job_started", job=id)
+    assert [mark.what for mark in marks_of(marks, JobId(id))] in (["begin"], ["begin", "begin"])
     own.run("cancel", id, check=True)
     assert own.run("monitor", id).returncode == 130
-    assert in_order(own, id)[-2:] == [("returned", 1), ("finished", 0)]
+    assert not is_alive(marks, JobId(id))
+    assert "overlap" not in {mark.what for mark in marks_of(marks, JobId(id))}
+    assert other.stop() == 0
+    sleeper.signal(signal.SIGCONT)
+    sleeper.said("lease_lost", job=id)
+    assert own.run("submit", "--", "echo", "next").stdout == b"next\n"
+    events = in_order(own, id)
+    assert ("returned", 1) in events
+    assert events[-1] == ("finished", 2)
     assert own.run("verify", id).returncode == 0
-    assert wish.output(1).startswith(own.run("logs", id, check=True).stdout)
 
 
 @holds("jobs/one-worker-at-a-time")
