@@ -54,7 +54,7 @@ METADATA_MAX: Final = 64
 METADATA_BYTES_MAX: Final = 16 * KIB
 # URL or path of a repository.
 REPOSITORY_BYTES_MAX: Final = 2 * KIB
-# Name of a branch.
+# Name of a branch, a tag or a revision.
 REF_BYTES_MAX: Final = 256
 # Name of a job or a step.
 NAME_BYTES_MAX: Final = 256
@@ -161,6 +161,10 @@ REPORT_TEXT_BYTES_MAX: Final = 4 * KIB - 128
 REPORT_STDERR_BYTES_MAX: Final = 16 * KIB
 # Remarks and progress of one attempt. Beyond: further remarks are left out, and the last says so.
 REMARK_BYTES_MAX: Final = 1 * MIB
+# A text in a report as a server stores it: a remark, an error, a path. Beyond: its middle is cut.
+INTAKE_TEXT_BYTES_MAX: Final = 16 * KIB
+# Error of an outcome. Beyond: its middle is cut.
+OUTCOME_ERROR_BYTES_MAX: Final = 4 * KIB
 # Unacknowledged output of an attempt in transit; without a disk, all that a worker keeps of it.
 # Beyond: the worker waits for an acknowledgement.
 UNACKNOWLEDGED_BYTES_MAX: Final = 4 * MIB
@@ -234,6 +238,9 @@ FINISHED_SECONDS_SPARED: Final = 600
 SHUTDOWN_SECONDS_MAX: Final = 10
 # Concurrent calls: parked polls, monitors and worker streams included.
 CALLS_MAX: Final = 20_000
+# Shortest time between two HTTP/2 pings of a client on a silent connection.
+# Beyond: after two shorter ones the connection ends (ENHANCE_YOUR_CALM).
+PING_MILLIS_MIN: Final = 1_000
 # Token of a caller. Beyond: UNAUTHENTICATED.
 TOKEN_BYTES_MAX: Final = 8 * KIB
 # Verified tokens in memory, until they expire. Beyond: the oldest is verified again.

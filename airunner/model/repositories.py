@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 
 from airunner.model.errors import InvalidRequest
 from airunner.model.limits import REF_BYTES_MAX, REPOSITORY_BYTES_MAX
-from airunner.model.validation import check_text_size
+from airunner.model.validation import check_printable, check_text_size
 
 SCHEMES = ("https", "http", "ssh", "git", "file")
 
@@ -161,6 +161,22 @@ def check_branch(branch: str, field: str = "branch") -> None:
 
 
 def check_commit(commit: str, field: str = "commit") -> None:
-    """Raise InvalidRequest unless `commit` is a commit id: 4 to 64 hexadecimal digits."""
-    if not _COMMIT.fullmatch(commit):
-        raise InvalidRequest(field, f"{commit!r} is not a commit id of 4 to 64 hexadecimal digits")
+    """Raise InvalidRequest unless `commit` may be the name of a revision: an id, a branch, `v1~3`.
+
+    git decides whether the repository has it. The name must not look like an option, nor like a
+    range or a file of a revision, which are no commits.
+    """
+    check_printable(field, commit, REF_BYTES_MAX, "REF_BYTES_MAX")
+    if (
+        not commit
+        or commit.startswith(("-", "+"))
+        or ".." in commit
+        or ":" in commit
+        or commit != commit.strip()
+    ):
+        raise InvalidRequest(field, f"{commit!r} is not the name of a commit that git takes")
+
+
+def is_commit_id(commit: str) -> bool:
+    """Tells whether a name of a commit has the form of an id, whole or abbreviated."""
+    return _COMMIT.fullmatch(commit) is not None

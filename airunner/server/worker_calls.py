@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from airunner.model.artifacts import Artifact
-from airunner.model.errors import StaleLease
+from airunner.model.errors import InvalidRequest, StaleLease
 from airunner.model.facts import JobFact
 from airunner.model.jobs import (
     AttemptEnd,
@@ -28,6 +28,7 @@ from airunner.model.jobs import (
 from airunner.model.namespaces import DEFAULT_NAMESPACE, QueueKey
 from airunner.model.reports import Output, Report
 from airunner.server.broker import Broker
+from airunner.server.intake import bounded_outcome, bounded_report, divided
 from airunner.server.workers.connected_workers import ConnectedWorker
 from airunner.server.workers.leased_job import LeasedJob
 from airunner.store.report_intake import room_for
@@ -172,7 +173,8 @@ class WorkerCalls:
         Returns the highest number that is stored. Reports stored before are left out; numbers may
         be missing, for workers whose numbering has gaps.
         """
-        self.publish_decided(token, reports, gaps=True)
+        sent = self.held_by(token).sent
+        self.publish_decided(token, list(divided(reports, sent)), gaps=True)
         return await self._broker.after_durable(self.held_by(token).sent)
 
     def publish_decided(
@@ -181,7 +183,8 @@ class WorkerCalls:
         """As publish(); without `gaps`, a missing number raises OutOfSequence."""
         if any(isinstance(report, Output) for _, report in reports):
             self._broker.check_room()
-        facts = self._queue.publish(digest(token), reports, now=self._broker.now(), gaps=gaps)
+        taken = [(number, bounded_report(report)) for number, report in reports]
+        facts = self._queue.publish(digest(token), taken, now=self._broker.now(), gaps=gaps)
         return self._broker.decide(facts)
 
     # Artifacts
@@ -202,8 +205,13 @@ class WorkerCalls:
 
     # The end of an attempt
 
-    async def complete(self, token: TaskToken, outcome: Outcome) -> Job:
+    async def complete(
+        self, token: TaskToken, outcome: Outcome, *, job: JobId | None = None
+    ) -> Job:
+        """Ends the job of a token. Raises InvalidRequest if `job` is another job."""
         id = self._holder(token)
+        if job not in (None, id):
+            raise InvalidRequest("job_result.job_id", f"the task token is of job {id}, not {job}")
         self.complete_decided(token, outcome)
         return await self._broker.after_durable(self._table.job(id))
 
@@ -211,7 +219,8 @@ class WorkerCalls:
         self, token: TaskToken, outcome: Outcome, *, sent: int | None = None
     ) -> Position:
         """Ends a job. `sent` is the number of its last report, which must be stored already."""
-        return self._broker.decide(self._queue.finish(digest(token), outcome, sent=sent))
+        facts = self._queue.finish(digest(token), bounded_outcome(outcome), sent=sent)
+        return self._broker.decide(facts)
 
     async def release(self, token: TaskToken, *, lost: bool = False) -> Job:
         """Returns a job to its place in line; `lost` counts as a failure."""

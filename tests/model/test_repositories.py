@@ -125,12 +125,26 @@ def test_what_may_not(branch: str) -> None:
         check_branch(branch)
 
 
-@pytest.mark.parametrize("commit", ["abcd", "0123456789abcdefABCD", "f" * 64])
+@pytest.mark.parametrize(
+    "commit",
+    [
+        *("abcd", "0123456789abcdefABCD", "f" * 64, "f" * 65, "main", "v1.0", "refs/pull/7/head"),
+        *("main~2", "v1^{}", "HEAD@{yesterday}", "HEAD^{/mend it}", "ä"),
+    ],
+)
 def test_what_may_be_a_commit(commit: str) -> None:
     check_commit(commit)
 
 
-@pytest.mark.parametrize("commit", ["", "abc", "f" * 65, "main", "-abcd", "abcd\n", "ghij"])
+@pytest.mark.parametrize(
+    "commit", ["", "-abcd", "--upload-pack=x", "+main", "a..b", "main:README", " main", "main "]
+)
 def test_what_may_not_be_one(commit: str) -> None:
-    with pytest.raises(InvalidRequest, match="is not a commit id"):
+    with pytest.raises(InvalidRequest, match="is not the name of a commit"):
+        check_commit(commit)
+
+
+@pytest.mark.parametrize("commit", ["abcd\n", "a\0b", "a\x1b[2J", "x" * 257])
+def test_what_no_line_can_show_is_no_commit(commit: str) -> None:
+    with pytest.raises(InvalidRequest, match="commit: "):
         check_commit(commit)

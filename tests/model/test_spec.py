@@ -158,8 +158,8 @@ def test_a_working_directory_is_below_the_workspace(path: str) -> None:
 
 def test_a_commit_is_an_id_not_a_name() -> None:
     JobSpec(command="x", commit="0123abcd")
-    with pytest.raises(InvalidRequest, match="is not a commit id"):
-        JobSpec(command="x", commit="main")
+    with pytest.raises(InvalidRequest, match="is not the name of a commit"):
+        JobSpec(command="x", commit="-main")
 
 
 def test_two_dots_in_a_name_lead_nowhere() -> None:

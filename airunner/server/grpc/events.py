@@ -20,7 +20,7 @@ from airunner.server.grpc.response_cache import ResponseCache, made, seen
 from airunner.server.worker_calls import WorkerCalls
 from airunner.wire.codec.all_events import decode_event_types, encode_events
 from airunner.wire.codec.job_events import decode_filter, passes_filter
-from airunner.wire.codec.reports import decode_reports
+from airunner.wire.codec.report_parts import decode_reports_in_parts
 from airunner.wire.job.v1 import job_pb2 as pb
 
 PLACES_UNSAID_MAX: Final = 10_000  # filtered positions before a follower gets an empty response
@@ -142,14 +142,17 @@ class EventsServicer:
         request_iterator: AsyncIterator[pb.PublishJobEventsRequest],
         context: grpc.aio.ServicerContext[pb.PublishJobEventsRequest, pb.PublishJobEventsResponse],
     ) -> pb.PublishJobEventsResponse:
-        """Stores each request before it reads the next."""
+        """Stores each request before it reads the next, a large request in parts."""
         last = 0
         try:
             async with asyncio.TaskGroup() as tasks:
                 ending = tasks.create_task(self._end_when_stopping())
                 async for request in request_iterator:
-                    reports = decode_reports(request.events)
-                    last = await self._workers.publish(TaskToken(request.task_token), reports)
+                    token = TaskToken(request.task_token)
+                    parts = decode_reports_in_parts(request.events, self._broker.now())
+                    last = await self._workers.publish(token, next(parts, []))
+                    for part in parts:
+                        last = await self._workers.publish(token, part)
                 ending.cancel()
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None

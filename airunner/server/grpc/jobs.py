@@ -195,7 +195,8 @@ class JobsServicer(JobServiceServicer):
         if not request.HasField("job_result"):
             raise InvalidRequest("job_result", "is missing: say how the job ended")
         outcome = decode_outcome(request.job_result)
-        await self._workers.complete(TaskToken(request.task_token), outcome)
+        job = JobId(request.job_result.job_id) if request.job_result.job_id else None
+        await self._workers.complete(TaskToken(request.task_token), outcome, job=job)
         return pb.CompleteJobResponse()
 
     async def ReleaseJob(

@@ -17,6 +17,7 @@ from airunner.model.errors import InvalidRequest
 from airunner.model.limits import (
     CALLS_MAX,
     MESSAGE_BYTES_MAX,
+    PING_MILLIS_MIN,
     SHUTDOWN_SECONDS_MAX,
     TOKEN_BYTES_MAX,
 )
@@ -43,7 +44,7 @@ _OPTIONS: Final = (
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.ping_timeout_ms", 10_000),  # the default is a minute
     ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", PING_MILLIS_MIN),  # by default 5 minutes
     ("grpc.http2.max_pings_without_data", 0),  # long polls are silent for hours
 )
 _SERVICES: Final = tuple(each.full_name for each in pb.DESCRIPTOR.services_by_name.values())

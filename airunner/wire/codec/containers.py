@@ -1,5 +1,7 @@
 """The codec of reports on containers and their images."""
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from airunner.model.reports import (
     ContainerCreated,
     ContainerRemoved,
@@ -62,31 +64,31 @@ def encode_container(
             )
 
 
-def decode_container_create(event: pb.JobEvent) -> ContainerCreated:
+def decode_container_create(event: pb.JobEvent, otherwise: Timestamp) -> ContainerCreated:
     data = event.container_create
-    created_at = decode_report_time(data.created_at, event, "container_create.created_at")
+    created_at = decode_report_time(data.created_at, otherwise, "container_create.created_at")
     return ContainerCreated(data.container_id, data.image, created_at)
 
 
-def decode_container_remove(event: pb.JobEvent) -> ContainerRemoved:
+def decode_container_remove(event: pb.JobEvent, otherwise: Timestamp) -> ContainerRemoved:
     data = event.container_remove
-    removed_at = decode_report_time(data.removed_at, event, "container_remove.removed_at")
+    removed_at = decode_report_time(data.removed_at, otherwise, "container_remove.removed_at")
     return ContainerRemoved(data.container_id, removed_at)
 
 
-def decode_pull_start(event: pb.JobEvent) -> ImagePullStarted:
+def decode_pull_start(event: pb.JobEvent, otherwise: Timestamp) -> ImagePullStarted:
     data = event.image_pull_start
     return ImagePullStarted(
-        data.image, decode_report_time(data.started_at, event, "image_pull_start.started_at")
+        data.image, decode_report_time(data.started_at, otherwise, "image_pull_start.started_at")
     )
 
 
-def decode_pull_progress(event: pb.JobEvent) -> ImagePullProgressed:
+def decode_pull_progress(event: pb.JobEvent, otherwise: Timestamp) -> ImagePullProgressed:
     data = event.image_pull_progress
     return ImagePullProgressed(data.image, data.status, data.current_bytes, data.total_bytes)
 
 
-def decode_pull_complete(event: pb.JobEvent) -> ImagePullEnded:
+def decode_pull_complete(event: pb.JobEvent, otherwise: Timestamp) -> ImagePullEnded:
     data = event.image_pull_complete
     duration = decode_millis(data.pull_duration, "image_pull_complete.pull_duration")
     return ImagePullEnded(data.image, duration)

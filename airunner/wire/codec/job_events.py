@@ -24,7 +24,7 @@ from airunner.model.reports import count_sequences
 from airunner.wire.codec.artifacts import decode_artifact, encode_artifact
 from airunner.wire.codec.enums import ATTEMPT_ENDS, JOB_STATES
 from airunner.wire.codec.outcomes import decode_outcome, encode_outcome
-from airunner.wire.codec.reports import decode_report, fill_report
+from airunner.wire.codec.reports import decode_stored_report, fill_report
 from airunner.wire.codec.seals import decode_seal, encode_seal
 from airunner.wire.codec.times import decode_instant, fill_instant
 from airunner.wire.job.v1 import job_pb2 as pb
@@ -74,7 +74,7 @@ def decode_job_event(event: pb.JobEvent) -> JobEvent:
                 event, at, JobFinished(state, outcome, decode_seal(event.finished))
             )
         case _:
-            if (report := decode_report(event)) is None:
+            if (report := decode_stored_report(event)) is None:
                 raise InvalidRequest("output_batch", "is empty")
             return JobEvent(
                 first=Sequence(event.sequence),

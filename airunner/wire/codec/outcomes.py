@@ -34,7 +34,7 @@ def encode_outcome(
 
 
 def decode_outcome(result: pb.JobResult) -> Outcome:
-    """Decode an outcome. Its job_id is ignored: the task token alone identifies the job."""
+    """Decode an outcome, without its job_id: the task token alone identifies the job."""
     reason, code = _decode_reason(result)
     check_count("job_result.steps", result.steps, STEPS_MAX, "STEPS_MAX")
     return Outcome(

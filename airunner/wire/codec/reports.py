@@ -5,8 +5,10 @@ Output. In an event from a worker, `sequence` is the worker's number of the repo
 batch: of its first item), or 0 if the worker does not number its reports.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Final, assert_never
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, TypeAlias, assert_never
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from airunner.model import limits
 from airunner.model.errors import InvalidRequest
@@ -53,6 +55,7 @@ from airunner.wire.codec.steps import (
 )
 from airunner.wire.codec.times import (
     MILLIS_MAX,
+    decode_instant,
     decode_millis,
     decode_report_time,
     encode_instant,
@@ -61,6 +64,7 @@ from airunner.wire.codec.times import (
 from airunner.wire.job.v1 import job_pb2 as pb
 
 _DELTA_MAX = 2**31 - 1
+_UNSET: Final = Timestamp()
 PLAYBACK_MILLIS = limits.BATCH_MILLIS_MAX  # the time over which a player may spread a batch
 
 
@@ -107,49 +111,70 @@ def fill_reports(batch: pb.Batch, reports: Iterable[Report], first: int) -> None
 
 
 def decode_report(event: pb.JobEvent) -> Report | None:
-    """Decode a report; None for an empty batch of output."""
+    """Decode a worker's report; None for an empty batch of output.
+
+    A time that the worker left unset is the time of the event, or 0 if that is unset too.
+    """
+    return decoder_of(event)(event, event.timestamp)
+
+
+def decode_stored_report(event: pb.JobEvent) -> Report | None:
+    """Decode a report as a server sends it: a time that is not set is 0.
+
+    Logs have times of 0, of workers that set none. Another time would change the hash chain.
+    """
+    return decoder_of(event)(event, _UNSET)
+
+
+def decoder_of(event: pb.JobEvent) -> "Decoder":
+    """The decoder of the kind of an event. Raises InvalidRequest if workers report none such."""
     kind = event.WhichOneof("event_data")
     if kind not in _DECODERS:
         raise InvalidRequest(
             "events.event_data", f"{kind or 'nothing'} is not what a worker reports"
         )
-    return _DECODERS[kind](event)
+    return _DECODERS[kind]
 
 
 def decode_reports(events: Iterable[pb.JobEvent]) -> list[tuple[int, Report]]:
     """Decode reports, each with the worker's number of the report (its first item), or 0.
 
-    Raises InvalidRequest if the reports exceed the limits of one message.
+    Raises InvalidRequest if the reports exceed the limits of one message, before it decodes more.
     """
     reports: list[tuple[int, Report]] = []
     numbers = size = 0
     for event in events:
+        numbers += max(1, len(event.output_batch.outputs))
+        if numbers > limits.REPORTS_PER_BATCH_MAX:
+            raise InvalidRequest(
+                "events",
+                f"has {numbers} items or more, above REPORTS_PER_BATCH_MAX "
+                f"({limits.REPORTS_PER_BATCH_MAX}): send them in several messages",
+            )
         if (report := decode_report(event)) is None:
             continue
-        number = event.sequence or event.output_batch.start_sequence
-        if number != (start := event.output_batch.start_sequence or number):
-            raise InvalidRequest(
-                "events.output_batch.start_sequence",
-                f"{start} is not the sequence of its event, which is {number}",
-            )
-        if number < 0:
-            raise InvalidRequest("events.sequence", f"{number} is below 0")
-        reports.append((number, report))
-        numbers += 1 if isinstance(report, OutputCut) else count_sequences(report)
+        reports.append((report_number(event), report))
         size += report.size if isinstance(report, Output) else 0
-    if numbers > limits.REPORTS_PER_BATCH_MAX:
-        raise InvalidRequest(
-            "events",
-            f"has {numbers} items, more than REPORTS_PER_BATCH_MAX "
-            f"({limits.REPORTS_PER_BATCH_MAX}): send them in several messages",
-        )
-    if size > limits.REPORT_BYTES_MAX:
-        raise InvalidRequest(
-            "events",
-            f"has {size} bytes of output, more than REPORT_BYTES_MAX "
-            f"({limits.REPORT_BYTES_MAX} bytes): send them in several messages",
-        )
+        if size > limits.REPORT_BYTES_MAX:
+            raise InvalidRequest(
+                "events",
+                f"has {size} bytes of output or more, above REPORT_BYTES_MAX "
+                f"({limits.REPORT_BYTES_MAX} bytes): send them in several messages",
+            )
     return reports
+
+
+def report_number(event: pb.JobEvent) -> int:
+    """The worker's number of a report, or of the first item of a batch; 0: not numbered."""
+    number = event.sequence or event.output_batch.start_sequence
+    if number != (start := event.output_batch.start_sequence or number):
+        raise InvalidRequest(
+            "events.output_batch.start_sequence",
+            f"{start} is not the sequence of its event, which is {number}",
+        )
+    if number < 0:
+        raise InvalidRequest("events.sequence", f"{number} is below 0")
+    return number
 
 
 # Encoders
@@ -243,30 +268,41 @@ def _encode_clone(
 # Decoders
 
 
-def _decode_output(event: pb.JobEvent) -> Output:
-    at = decode_report_time(event.timestamp, event, "events.timestamp")
+def _decode_output(event: pb.JobEvent, otherwise: Timestamp) -> Output:
+    at = decode_instant(otherwise, "events.timestamp") or Instant(0)
     return Output((Chunk(Stream.STDOUT, event.output.output, at),))
 
 
-def _decode_batch(event: pb.JobEvent) -> Output | None:
-    batch = event.output_batch
-    if not 0 <= batch.first_timestamp_ms <= MILLIS_MAX:
+def _decode_batch(event: pb.JobEvent, otherwise: Timestamp) -> Output | None:
+    chunks = decode_chunks(event.output_batch.outputs, batch_begin(event, otherwise))
+    return Output(chunks, decode_output_step(event.output_batch)) if chunks else None
+
+
+def batch_begin(event: pb.JobEvent, otherwise: Timestamp) -> int:
+    """The time from which the times of a batch count."""
+    begin = event.output_batch.first_timestamp_ms
+    if not 0 <= begin <= MILLIS_MAX:
         raise InvalidRequest("output_batch.first_timestamp_ms", "is not a time up to the year 9999")
-    begin = batch.first_timestamp_ms or decode_report_time(
-        event.timestamp, event, "events.timestamp"
-    )
-    chunks = tuple(
+    return begin or decode_instant(otherwise, "events.timestamp") or 0
+
+
+def decode_chunks(items: Sequence[pb.OutputItem], begin: int) -> tuple[Chunk, ...]:
+    """The chunks of a batch. Their times are within the range that _fill_output() can encode."""
+    if not items:
+        return ()
+    first = min(max(0, begin + items[0].timestamp_delta_ms), MILLIS_MAX)
+    low, high = max(0, first - _DELTA_MAX), min(first + _DELTA_MAX, MILLIS_MAX)
+    return tuple(
         Chunk(
             STREAMS.decode(item.stream_type, "output_batch.outputs.stream_type"),
             item.output,
-            Instant(max(0, begin + item.timestamp_delta_ms)),
+            Instant(min(max(low, begin + item.timestamp_delta_ms), high)),
         )
-        for item in batch.outputs
+        for item in items
     )
-    return Output(chunks, decode_output_step(batch)) if chunks else None
 
 
-def _decode_cut(event: pb.JobEvent) -> OutputCut:
+def _decode_cut(event: pb.JobEvent, otherwise: Timestamp) -> OutputCut:
     cut = event.output_cut
     items = cut.end_sequence - event.sequence + 1
     if event.sequence < 1 or items < 1 or cut.bytes < 0:
@@ -274,45 +310,46 @@ def _decode_cut(event: pb.JobEvent) -> OutputCut:
     return OutputCut(items, cut.bytes)
 
 
-def _decode_process_start(event: pb.JobEvent) -> ProcessStarted:
+def _decode_process_start(event: pb.JobEvent, otherwise: Timestamp) -> ProcessStarted:
     data = event.process_start
     return ProcessStarted(
-        data.pid, decode_report_time(data.started_at, event, "process_start.started_at")
+        data.pid, decode_report_time(data.started_at, otherwise, "process_start.started_at")
     )
 
 
-def _decode_process_end(event: pb.JobEvent) -> ProcessEnded:
+def _decode_process_end(event: pb.JobEvent, otherwise: Timestamp) -> ProcessEnded:
     data = event.process_end
     duration = decode_millis(data.run_duration, "process_end.run_duration")
     return ProcessEnded(data.pid, data.exit_code, duration)
 
 
-def _decode_heartbeat(event: pb.JobEvent) -> Alive:
+def _decode_heartbeat(event: pb.JobEvent, otherwise: Timestamp) -> Alive:
     data = event.heartbeat
     return Alive(decode_millis(data.elapsed_time, "heartbeat.elapsed_time"), data.process_alive)
 
 
-def _decode_resize(event: pb.JobEvent) -> TerminalResized:
+def _decode_resize(event: pb.JobEvent, otherwise: Timestamp) -> TerminalResized:
     data = event.terminal_resize
     return TerminalResized(data.cols, data.rows, data.width_pixels, data.height_pixels)
 
 
-def _decode_clone_start(event: pb.JobEvent) -> CloneStarted:
+def _decode_clone_start(event: pb.JobEvent, otherwise: Timestamp) -> CloneStarted:
     data = event.git_clone_start
-    started_at = decode_report_time(data.started_at, event, "git_clone_start.started_at")
+    started_at = decode_report_time(data.started_at, otherwise, "git_clone_start.started_at")
     return CloneStarted(data.repository, data.commit, data.branch, started_at)
 
 
-def _decode_clone_end(event: pb.JobEvent) -> CloneEnded:
+def _decode_clone_end(event: pb.JobEvent, otherwise: Timestamp) -> CloneEnded:
     data = event.git_clone_end
     duration = decode_millis(data.clone_duration, "git_clone_end.clone_duration")
     return CloneEnded(data.commit_sha, duration, data.working_directory)
 
 
-_DECODERS: Final[dict[str | None, Callable[[pb.JobEvent], Report | None]]] = {
+Decoder: TypeAlias = Callable[[pb.JobEvent, Timestamp], Report | None]
+_DECODERS: Final[dict[str | None, Decoder]] = {
     "process_start": _decode_process_start,
     "process_end": _decode_process_end,
-    "process_error": lambda event: ProcessFailed(event.process_error.error_message),
+    "process_error": lambda event, _: ProcessFailed(event.process_error.error_message),
     "heartbeat": _decode_heartbeat,
     "output": _decode_output,
     "terminal_resize": _decode_resize,
@@ -323,13 +360,13 @@ _DECODERS: Final[dict[str | None, Callable[[pb.JobEvent], Report | None]]] = {
     "image_pull_progress": decode_pull_progress,
     "image_pull_complete": decode_pull_complete,
     "git_clone_start": _decode_clone_start,
-    "git_clone_progress": lambda event: CloneProgressed(event.git_clone_progress.message),
+    "git_clone_progress": lambda event, _: CloneProgressed(event.git_clone_progress.message),
     "git_clone_end": _decode_clone_end,
-    "remark": lambda event: Remark(event.remark.message),
-    "git_clone_error": lambda event: CloneFailed(
+    "remark": lambda event, _: Remark(event.remark.message),
+    "git_clone_error": lambda event, _: CloneFailed(
         event.git_clone_error.error_message, event.git_clone_error.stderr_output
     ),
     "output_cut": _decode_cut,
-    "step_start": decode_step_start,
-    "step_end": decode_step_end,
+    "step_start": lambda event, _: decode_step_start(event),
+    "step_end": lambda event, _: decode_step_end(event),
 }

@@ -86,7 +86,7 @@ def decode_spec(params: pb.JobParams, queue: str) -> JobSpec:
         repository=params.repository,
         commit=params.commit,
         branch=params.branch,
-        checkout=_decode_checkout(params.git_clone) if params.HasField("git_clone") else _CHECKOUT,
+        checkout=_decode_checkout(params),
         working_directory=params.working_directory,
         environment=_dict(params.environment),
         metadata=_dict(params.metadata),
@@ -139,13 +139,20 @@ def _encode_checkout(checkout: Checkout | None) -> pb.GitCloneConfig:
         return pb.GitCloneConfig(enabled=False)
     return pb.GitCloneConfig(
         enabled=True,
-        depth=checkout.depth or -1,
+        depth=checkout.depth,
         single_branch=checkout.single_branch,
         submodules=checkout.submodules,
     )
 
 
-def _decode_checkout(config: pb.GitCloneConfig) -> Checkout | None:
+def _decode_checkout(params: pb.JobParams) -> Checkout | None:
+    """Decode the checkout; None without a git_clone that is enabled: nothing is cloned.
+
+    A job without a repository has the default checkout, which encode_spec() omits.
+    """
+    config = params.git_clone
+    if not params.HasField("git_clone") and not params.repository:
+        return _CHECKOUT
     if not config.enabled:
         return None
     if config.submodules not in _SUBMODULES:
@@ -153,7 +160,7 @@ def _decode_checkout(config: pb.GitCloneConfig) -> Checkout | None:
             "git_clone.submodules", f"{config.submodules!r} is not one of none, true, recursive"
         )
     return Checkout(
-        depth=max(0, config.depth or 1),  # on the wire 0 is the default, negative the whole history
+        depth=max(0, config.depth),  # 0 and below: the whole history
         single_branch=config.single_branch,
         submodules=_SUBMODULES[config.submodules],
     )

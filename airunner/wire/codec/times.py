@@ -8,7 +8,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from airunner.model.errors import InvalidRequest
 from airunner.model.jobs import Instant, Millis
-from airunner.wire.job.v1 import job_pb2 as pb
 
 _SECONDS_MAX = 253_402_300_799  # the end of the year 9999, protobuf's largest Timestamp
 MILLIS_MAX = _SECONDS_MAX * 1000  # latest instant, the end of the year 9999
@@ -48,7 +47,7 @@ def decode_millis(span: Duration, field: str) -> Millis:
     return Millis(max(0, span.seconds * 1000 + span.nanos // 1_000_000))
 
 
-def decode_report_time(stamp: Timestamp, event: pb.JobEvent, field: str) -> Instant:
-    """Decode a time in a worker's report; if it is not set, the time of the report's event."""
+def decode_report_time(stamp: Timestamp, otherwise: Timestamp, field: str) -> Instant:
+    """Decode a time in a report; if it is not set, `otherwise`; 0 if neither is."""
     reported = decode_instant(stamp, field)
-    return reported or decode_instant(event.timestamp, "events.timestamp") or Instant(0)
+    return reported or decode_instant(otherwise, "events.timestamp") or Instant(0)

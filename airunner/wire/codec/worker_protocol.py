@@ -152,6 +152,9 @@ def _fill_from_server(envelope: pb.FromServer, message: FromServer) -> None:
         case Assignment():
             assignment = envelope.assignment
             fill_job(assignment.job, message.job)
+            checkout = message.job.spec.checkout
+            if checkout and not checkout.depth:  # which the first workers read as 1
+                assignment.job.job_params.git_clone.depth = -1
             assignment.task_token = message.token
             assignment.span_millis = message.span
             assignment.output_bytes_max = message.output_bytes_max

@@ -3,8 +3,9 @@
 So git's whole process tree ends with the attempt.
 
 A clone without a commit is one `git clone`. For a commit, an empty repository fetches just
-that commit at the requested depth. If the server does not serve single commits, or the commit id
-is abbreviated, the client fetches all branches and tags instead.
+that commit at the requested depth, by its id or by the name of a ref. If the server does not serve
+single commits, the commit id is abbreviated, or the name is a revision such as `main~2`, the client
+fetches all branches and tags instead.
 
 A path on this machine is cloned like a remote repository (`--no-local`): the depth applies, and
 the checkout shares no files with its origin, which a job might change. Submodules are cloned with
@@ -17,10 +18,12 @@ alive. The other lines of its standard error are kept for the message of a failu
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from airunner.model.reports import Stream
+from airunner.model.repositories import is_commit_id
 from airunner.model.spec import Checkout, JobSpec, ProcessType, Submodules, TerminalSize
 from airunner.worker.process import Command, Launcher, LaunchError
 
@@ -87,6 +90,9 @@ class Git:
         await self._run("clone", *options, "--", spec.repository, ".")
 
     async def _fetch_commit(self, spec: JobSpec, checkout: Checkout) -> None:
+        if not is_commit_id(spec.commit):
+            await self._fetch_revision(spec, checkout)
+            return
         commit = spec.commit.lower()
         form = "sha256" if len(commit) == max(_FULL_IDS) else "sha1"
         await self._run("init", "--quiet", f"--object-format={form}")
@@ -99,6 +105,27 @@ class Git:
         if not full.startswith(commit):  # a tag can be called like an abbreviated id
             raise GitFailed(f"no commit {commit}", f"{commit} names something other than a commit")
         await self._run("checkout", "--quiet", "--detach", full, "--")
+
+    async def _fetch_revision(self, spec: JobSpec, checkout: Checkout) -> None:
+        """Fetches and checks out a commit by the name of a branch, a tag, a ref or a revision."""
+        await self._run("init", "--quiet")
+        await self._run("remote", "add", "--", "origin", spec.repository)
+        names = ["FETCH_HEAD"]
+        if not await self._fetched(spec.commit, checkout.depth):
+            every = "+refs/heads/*:refs/remotes/origin/*"
+            await self._run("fetch", "--progress", "--tags", "--", "origin", every)
+            with suppress(GitFailed):  # the repository may have no HEAD
+                await self._run("remote", "set-head", "origin", "--auto")
+            names = [f"origin/{spec.commit}", spec.commit]
+        full = await self._first_commit_of(names, f"the repository has no commit {spec.commit}")
+        await self._run("checkout", "--quiet", "--detach", full, "--")
+
+    async def _first_commit_of(self, names: Sequence[str], message: str) -> str:
+        """Returns the full id of the first of the names that is a commit. Raises GitFailed."""
+        for name in names[:-1]:
+            with suppress(GitFailed):
+                return await self._commit_of(name, message)
+        return await self._commit_of(names[-1], message)
 
     async def _fetched(self, commit: str, depth: int) -> bool:
         options = [f"--depth={depth}"] if depth else []

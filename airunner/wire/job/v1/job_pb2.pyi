@@ -2074,16 +2074,20 @@ class QueueStatsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     QUEUE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     queue: _builtins.str
     """empty: all"""
+    page_token: _builtins.str
+    """next_page_token of the response before; empty: from the first"""
     def __init__(
         self,
         *,
         queue: _builtins.str = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["queue", b"queue"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_token", b"page_token", "queue", b"queue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2094,6 +2098,9 @@ class QueueStatsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     QUEUES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """empty: there are no more queues"""
     @_builtins.property
     def queues(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueueStatistics]:
         """by name"""
@@ -2102,10 +2109,11 @@ class QueueStatsResponse(_message.Message):
         self,
         *,
         queues: _abc.Iterable[Global___QueueStatistics] | None = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["queues", b"queues"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "queues", b"queues"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2223,7 +2231,7 @@ class GitCloneConfig(_message.Message):
     enabled: _builtins.bool
     """false in a GitCloneConfig that is set: no checkout"""
     depth: _builtins.int
-    """commits; 0 means 1, negative means the whole history"""
+    """commits; 0 or below: the whole history"""
     single_branch: _builtins.bool
     submodules: _builtins.str
     """"" or "none", "true", "recursive" """
@@ -2373,7 +2381,7 @@ class JobParams(_message.Message):
     def container(self) -> Global___ContainerConfig: ...
     @_builtins.property
     def git_clone(self) -> Global___GitCloneConfig:
-        """unset: the repository is cloned with depth 1"""
+        """unset or not enabled: nothing is cloned"""
 
     @_builtins.property
     def terminal(self) -> Global___TerminalSize:
@@ -2536,6 +2544,7 @@ class Job(_message.Message):
     SEAL_FIELD_NUMBER: _builtins.int
     ARTIFACTS_FIELD_NUMBER: _builtins.int
     ARTIFACT_BYTES_FIELD_NUMBER: _builtins.int
+    SHORTENED_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     state: Global___JobState.ValueType
     queue: _builtins.str
@@ -2590,6 +2599,10 @@ class Job(_message.Message):
     def seal(self) -> Global___Seal:
         """set once the job has ended"""
 
+    @_builtins.property
+    def shortened(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """in a list: fields of job_params that are not whole here"""
+
     def __init__(
         self,
         *,
@@ -2618,10 +2631,11 @@ class Job(_message.Message):
         seal: Global___Seal | None = ...,
         artifacts: _builtins.int = ...,
         artifact_bytes: _builtins.int = ...,
+        shortened: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_requested_at", b"cancel_requested_at", "created_at", b"created_at", "execution_config", b"execution_config", "finished_at", b"finished_at", "job_params", b"job_params", "lease_until", b"lease_until", "leased_at", b"leased_at", "result", b"result", "seal", b"seal", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_bytes", b"artifact_bytes", "artifacts", b"artifacts", "attempt", b"attempt", "attempts", b"attempts", "cancel_requested_at", b"cancel_requested_at", "created_at", b"created_at", "execution_config", b"execution_config", "failures", b"failures", "finished_at", b"finished_at", "job_id", b"job_id", "job_params", b"job_params", "last_sequence", b"last_sequence", "lease_until", b"lease_until", "leased_at", b"leased_at", "output_bytes", b"output_bytes", "output_bytes_cut", b"output_bytes_cut", "queue", b"queue", "request_id", b"request_id", "result", b"result", "retry_of", b"retry_of", "seal", b"seal", "state", b"state", "submitter", b"submitter", "updated_at", b"updated_at", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_bytes", b"artifact_bytes", "artifacts", b"artifacts", "attempt", b"attempt", "attempts", b"attempts", "cancel_requested_at", b"cancel_requested_at", "created_at", b"created_at", "execution_config", b"execution_config", "failures", b"failures", "finished_at", b"finished_at", "job_id", b"job_id", "job_params", b"job_params", "last_sequence", b"last_sequence", "lease_until", b"lease_until", "leased_at", b"leased_at", "output_bytes", b"output_bytes", "output_bytes_cut", b"output_bytes_cut", "queue", b"queue", "request_id", b"request_id", "result", b"result", "retry_of", b"retry_of", "seal", b"seal", "shortened", b"shortened", "state", b"state", "submitter", b"submitter", "updated_at", b"updated_at", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2952,6 +2966,7 @@ class Hello(_message.Message):
     CREDIT_FIELD_NUMBER: _builtins.int
     HOLDING_FIELD_NUMBER: _builtins.int
     CONNECTION_FIELD_NUMBER: _builtins.int
+    SECRET_FIELD_NUMBER: _builtins.int
     worker: _builtins.str
     """id of this worker process"""
     name: _builtins.str
@@ -2961,6 +2976,8 @@ class Hello(_message.Message):
     credit: _builtins.int
     connection: _builtins.int
     """1, 2, 3 ... of this process; a Hello of an earlier connection is void"""
+    secret: _builtins.bytes
+    """of this process; the id of a worker that has one ends with its digest"""
     @_builtins.property
     def queues(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """in order of preference: served if the earlier are empty"""
@@ -2980,10 +2997,11 @@ class Hello(_message.Message):
         credit: _builtins.int = ...,
         holding: _abc.Iterable[_builtins.str] | None = ...,
         connection: _builtins.int = ...,
+        secret: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection", b"connection", "credit", b"credit", "holding", b"holding", "name", b"name", "queues", b"queues", "slots", b"slots", "span_millis", b"span_millis", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection", b"connection", "credit", b"credit", "holding", b"holding", "name", b"name", "queues", b"queues", "secret", b"secret", "slots", b"slots", "span_millis", b"span_millis", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

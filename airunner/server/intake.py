@@ -1,0 +1,80 @@
+"""The intake of a worker's words: texts are cut to their limit, and large output is divided.
+
+The model takes any text and any size, because a log may have them already. A report that is too long is
+cut, not refused: a worker would repeat a refused report for ever.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields, replace
+from functools import cache
+from typing import Any, Final
+
+from msgspec.structs import replace as with_fields
+
+from airunner.model.jobs import Outcome
+from airunner.model.limits import MIB, OUTCOME_ERROR_BYTES_MAX, INTAKE_TEXT_BYTES_MAX
+from airunner.model.reports import Chunk, Output, OutputCut, Report
+
+CHUNK_BYTES_MAX: Final = 1 * MIB  # output in one sequence of a job
+
+
+def cut_text(text: str, size: int) -> str:
+    """The text, or its beginning and its end around a mark, in at most `size` bytes of UTF-8.
+
+    The end of an error has its cause as often as the beginning.
+    """
+    if len(text) * 4 <= size or len(data := text.encode()) <= size:
+        return text
+    mark = f" … [{len(data)} bytes, cut to {size}] … ".encode()
+    half = (size - len(mark)) // 2
+    whole = data[:half] + mark + data[len(data) - half :]
+    return whole.decode(errors="ignore")
+
+
+def bounded_report(report: Report) -> Report:
+    """The report, with its texts cut to INTAKE_TEXT_BYTES_MAX."""
+    if isinstance(report, Output | OutputCut):
+        return report
+    long: dict[str, Any] = {  # Any: the fields of any report
+        name: cut_text(text, INTAKE_TEXT_BYTES_MAX)
+        for name in _texts(type(report))
+        if len(text := getattr(report, name)) * 4 > INTAKE_TEXT_BYTES_MAX
+    }
+    return replace(report, **long) if long else report
+
+
+def bounded_outcome(outcome: Outcome) -> Outcome:
+    """The outcome, with its error cut to OUTCOME_ERROR_BYTES_MAX."""
+    error = cut_text(outcome.error, OUTCOME_ERROR_BYTES_MAX)
+    return outcome if error == outcome.error else with_fields(outcome, error=error)
+
+
+def divided(reports: Iterable[tuple[int, Report]], sent: int) -> Iterator[tuple[int, Report]]:
+    """The reports, with each chunk of more than CHUNK_BYTES_MAX in several chunks.
+
+    A worker numbers its chunks, so a piece has no number of its own: the last piece has the number
+    of the chunk. A chunk whose number is not above `sent` is stored already, and stays whole.
+    """
+    for number, report in reports:
+        if not isinstance(report, Output) or report.size <= CHUNK_BYTES_MAX:
+            yield number, report
+            continue
+        for index, chunk in enumerate(report.chunks):
+            own = number + index if number else 0
+            if own and own <= sent:
+                yield own, Output((chunk,), report.step)
+                continue
+            *others, last = _pieces(chunk)
+            yield from ((0, Output((piece,), report.step)) for piece in others)
+            yield own, Output((last,), report.step)
+
+
+def _pieces(chunk: Chunk) -> Sequence[Chunk]:
+    starts = range(0, max(1, len(chunk.data)), CHUNK_BYTES_MAX)
+    return [replace(chunk, data=chunk.data[at : at + CHUNK_BYTES_MAX]) for at in starts]
+
+
+@cache
+def _texts(kind: type[Report]) -> tuple[str, ...]:
+    """The fields of a report that are texts of any length."""
+    return tuple(each.name for each in fields(kind) if each.type is str)
