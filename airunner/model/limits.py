@@ -18,6 +18,20 @@ GIB: Final = 1024 * MIB
 # == One request. Beyond: INVALID_ARGUMENT ==
 # One gRPC message, in either direction. Beyond: RESOURCE_EXHAUSTED.
 MESSAGE_BYTES_MAX: Final = 16 * MIB
+# Request of a method that has no other limit.
+REQUEST_BYTES_MAX: Final = 64 * KIB
+# Request of EnqueueJob.
+ENQUEUE_BYTES_MAX: Final = 6 * MIB
+# Request of CompleteJob.
+RESULT_BYTES_MAX: Final = 1 * MIB
+# Message of a worker's stream.
+WORK_BYTES_MAX: Final = 8 * MIB
+# Message of an upload.
+UPLOAD_BYTES_MAX: Final = 512 * KIB
+# Fields of one request, at all depths, but for those of messages that hold plain values alone.
+REQUEST_FIELDS_MAX: Final = 50_000
+# Fields of one EnqueueJobs or PublishJobEvents, counted so too.
+BULK_REQUEST_FIELDS_MAX: Final = 400_000
 # Jobs in one EnqueueJobs.
 ENQUEUE_JOBS_MAX: Final = 1_000
 # Jobs in one DequeueJob.
@@ -238,11 +252,34 @@ FINISHED_SECONDS_SPARED: Final = 600
 SHUTDOWN_SECONDS_MAX: Final = 10
 # Concurrent calls: parked polls, monitors and worker streams included.
 CALLS_MAX: Final = 20_000
+# Concurrent calls of one subject.
+CALLS_PER_SUBJECT_MAX: Final = 10_000
+# Concurrent watches of the health service, which need no token.
+# Beyond: the oldest of the host that has the most ends.
+HEALTH_WATCHES_MAX: Final = 1_000
+# Requests that have begun to arrive, each of up to MESSAGE_BYTES_MAX.
+# Beyond: the oldest of the subject that has the most is refused.
+UNFINISHED_REQUESTS_MAX: Final = 32
+# Such requests of calls without a token. Beyond: as above, of the host that has the most.
+OPEN_REQUESTS_MAX: Final = 8
+# Time in which a request arrives whole. Beyond: the call ends.
+REQUEST_SECONDS_MAX: Final = 120
+# TCP connections that have not finished TLS and HTTP/2 after this time. Beyond: they end.
+HANDSHAKE_SECONDS_MAX: Final = 5
+# Connection without any call. Beyond: it ends; a client opens another for its next call.
+IDLE_CONNECTION_SECONDS_MAX: Final = 120
+# Concurrent calls of one connection. Beyond: the client waits.
+CALLS_PER_CONNECTION_MAX: Final = 10_000
+# Files that the server keeps for itself out of those that it may open.
+# Beyond: the others are the most connections; further connections end at once.
+FILES_RESERVED: Final = 128
 # Shortest time between two HTTP/2 pings of a client on a silent connection.
 # Beyond: after two shorter ones the connection ends (ENHANCE_YOUR_CALM).
 PING_MILLIS_MIN: Final = 1_000
 # Token of a caller. Beyond: UNAUTHENTICATED.
 TOKEN_BYTES_MAX: Final = 8 * KIB
+# Subject of a token. Beyond: UNAUTHENTICATED.
+SUBJECT_BYTES_MAX: Final = 1 * KIB
 # Verified tokens in memory, until they expire. Beyond: the oldest is verified again.
 TOKENS_CACHED_MAX: Final = 10_000
 # Workers whose latest stream is known. Beyond: the oldest is forgotten.

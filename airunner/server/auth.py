@@ -2,7 +2,7 @@
 
 A token is a JWT signed with ES256 (RFC 7518, section 3.4). Its claims:
 
-    sub   the caller, who becomes the submitter of the jobs that the token enqueues
+    sub   the caller, who becomes the submitter of the jobs that the token enqueues: a printable line
     exp   the end of its validity, in seconds since the epoch; required
     nbf   the begin of its validity; optional
     role  the roles of the caller: a string or a list of viewer, user, worker, admin
@@ -25,10 +25,13 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 
 from airunner.model.errors import InvalidRequest, Unauthenticated
 from airunner.model.jobs import Subject
-from airunner.model.limits import TOKEN_BYTES_MAX, TOKENS_CACHED_MAX
+from airunner.model.limits import SUBJECT_BYTES_MAX, TOKEN_BYTES_MAX, TOKENS_CACHED_MAX
+from airunner.model.validation import check_printable
 from airunner.server.policy import Caller, Role
 
 ALGORITHM: Final = "ES256"
+# What the parts of a malformed token raise, before its signature is checked.
+_MALFORMED: Final = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _TIME_MAX: Final = 253_402_300_799  # the end of the year 9999
 
 
@@ -106,7 +109,7 @@ class JwtAuthenticator:
             raise Unauthenticated(f"the token has no {error.claim} claim") from None
         except jwt.InvalidAudienceError:
             raise Unauthenticated("the token is for another audience than this server") from None
-        except jwt.InvalidTokenError:
+        except (jwt.InvalidTokenError, *_MALFORMED):
             raise Unauthenticated(
                 "the token was not signed by a key that this server trusts, or is not a token"
             ) from None
@@ -114,6 +117,10 @@ class JwtAuthenticator:
         expires, begins = _time(claims, "exp"), _time(claims, "nbf")
         if not isinstance(subject, str) or not subject or expires is None:
             raise Unauthenticated("the token's sub or exp claim is of the wrong type")
+        try:
+            check_printable("sub", subject, SUBJECT_BYTES_MAX, "SUBJECT_BYTES_MAX")
+        except InvalidRequest as error:
+            raise Unauthenticated(f"the token's sub claim {error.why}") from None
         if begins is not None and begins > self._now():
             raise Unauthenticated("the token is not valid yet: look at both clocks")
         return Caller(subject=Subject(subject), roles=self._roles(claims), expires=expires)
@@ -139,11 +146,12 @@ def sign_token(
 ) -> str:
     """A token for a subject, valid for `seconds`; `signing_key` is PEM text.
 
-    Raises InvalidRequest if the key is not the private half of a P-256 pair, if the subject is empty,
-    or if `seconds` is not above zero.
+    Raises InvalidRequest if the key is not the private half of a P-256 pair, if the subject is empty or
+    no printable line of text, or if `seconds` is not above zero.
     """
     if not subject:
         raise InvalidRequest("subject", "is empty: name the holder of the token")
+    check_printable("subject", subject, SUBJECT_BYTES_MAX, "SUBJECT_BYTES_MAX")
     if seconds <= 0:
         raise InvalidRequest("ttl", "must be greater than zero")
     begins = int(now())

@@ -6,8 +6,7 @@ cut, not refused: a worker would repeat a refused report for ever.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
-from functools import cache
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from msgspec.structs import replace as with_fields
 
@@ -16,6 +15,10 @@ from airunner.model.limits import MIB, OUTCOME_ERROR_BYTES_MAX, INTAKE_TEXT_BYTE
 from airunner.model.reports import Chunk, Output, OutputCut, Report
 
 CHUNK_BYTES_MAX: Final = 1 * MIB  # output in one sequence of a job
+# The fields of each class of reports that are texts of any length.
+_TEXTS: Final[dict[type, tuple[str, ...]]] = {
+    kind: tuple(each.name for each in fields(kind) if each.type is str) for kind in get_args(Report)
+}
 
 
 def cut_text(text: str, size: int) -> str:
@@ -37,7 +40,7 @@ def bounded_report(report: Report) -> Report:
         return report
     long: dict[str, Any] = {  # Any: the fields of any report
         name: cut_text(text, INTAKE_TEXT_BYTES_MAX)
-        for name in _texts(type(report))
+        for name in _TEXTS[type(report)]
         if len(text := getattr(report, name)) * 4 > INTAKE_TEXT_BYTES_MAX
     }
     return replace(report, **long) if long else report
@@ -72,9 +75,3 @@ def divided(reports: Iterable[tuple[int, Report]], sent: int) -> Iterator[tuple[
 def _pieces(chunk: Chunk) -> Sequence[Chunk]:
     starts = range(0, max(1, len(chunk.data)), CHUNK_BYTES_MAX)
     return [replace(chunk, data=chunk.data[at : at + CHUNK_BYTES_MAX]) for at in starts]
-
-
-@cache
-def _texts(kind: type[Report]) -> tuple[str, ...]:
-    """The fields of a report that are texts of any length."""
-    return tuple(each.name for each in fields(kind) if each.type is str)

@@ -32,6 +32,7 @@ from airunner.server.replay import replay
 from airunner.store.engine import Engine
 from airunner.store.retention import Retention
 from airunner.system.clock import LoopClock
+from airunner.system.open_files import raise_open_files
 
 # gc.set_threshold(): allocations before a collection of generation 0, of generation 1, of
 # generation 2. The server's state has no cycles, so frequent collections do not pay: Python's
@@ -80,6 +81,7 @@ async def _serve(
     journal: FilteringBoundLogger,
     stopping: asyncio.Event,
 ) -> None:
+    raise_open_files()
     engine = Engine(options.retention)
     began = time.monotonic()
     for note in store.notes:

@@ -3,8 +3,13 @@
 The guard authenticates each call except those of the health service, compares its action with the
 table of roles, and ends it with UNAUTHENTICATED when its token expires. A refusal becomes its gRPC
 status. Damaged events are DATA_LOSS to their reader and affect no other caller. Any other exception is
-a defect of the server: it is logged, and the caller learns only that. A broken invariant ends the
-server, because its answers can no longer be trusted.
+a defect of the server: it is logged and counted, it ends its call, and the caller learns only that. A
+broken invariant ends the server, because its answers can no longer be trusted.
+
+Every method is offered to gRPC as if it took a stream of bytes, and the guard reads and decodes the one
+request of a unary call itself. gRPC would receive the whole request before it looks for a handler;
+this way a call without a good token is answered before its request is read, and costs no more than
+HTTP/2's first window of 64 KiB. It takes as long as a unary call.
 
 Once the server stops, a new call gets UNAVAILABLE before any other check. gRPC itself would end it
 with CANCELLED, and a client does not repeat a cancelled call.
@@ -15,24 +20,47 @@ from __future__ import annotations  # classes are generic in the stubs only
 import asyncio
 import inspect
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from contextvars import ContextVar
-from typing import Final, NoReturn, TypeAlias, TypeVar
+from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 
 import grpc
 from structlog.typing import FilteringBoundLogger
 
 from airunner.log.log import LogDamaged
-from airunner.model.errors import DataLoss, NotAllowed, Refused, ShuttingDown, Unauthenticated
+from airunner.model.errors import (
+    DataLoss,
+    InvalidRequest,
+    LimitReached,
+    NotAllowed,
+    Refused,
+    ShuttingDown,
+    Unauthenticated,
+    Unreachable,
+)
+from airunner.model.jobs import Subject
+from airunner.model.limits import (
+    CALLS_PER_SUBJECT_MAX,
+    HEALTH_WATCHES_MAX,
+    OPEN_REQUESTS_MAX,
+    REQUEST_SECONDS_MAX,
+    UNFINISHED_REQUESTS_MAX,
+)
 from airunner.server.auth import Authenticator
+from airunner.server.fair_places import FairPlaces
 from airunner.server.grpc.actions import ACTIONS, OPEN
+from airunner.server.grpc.requests import RequestDecoder
 from airunner.server.policy import Caller, may
 from airunner.wire.codec.errors import REFUSAL_KEY, status_of
 
 Q = TypeVar("Q")
 A = TypeVar("A")
 Serve: TypeAlias = Callable[..., Awaitable[A | None]]
+Context: TypeAlias = (
+    "grpc.aio.ServicerContext[Any, Any]"  # Any: each method has messages of its own
+)
 
 DETAILS_CHARS_MAX: Final = 2_000  # error message, which travels in a header
 _DAMAGED: Final = "what the server has of this job is damaged; the server's log says where, and what to do about it"
@@ -64,33 +92,93 @@ class Guard:
         self._broken = broken
         self._stopping = stopping
         self._now = now
+        self.failures = 0  # calls that a defect of the server has ended
+        self._calls: Counter[Subject] = Counter()  # calls in progress
+        self._unfinished = FairPlaces(UNFINISHED_REQUESTS_MAX, "UNFINISHED_REQUESTS_MAX")
+        self._open = FairPlaces(OPEN_REQUESTS_MAX, "OPEN_REQUESTS_MAX")
+        self._watches = FairPlaces(HEALTH_WATCHES_MAX, "HEALTH_WATCHES_MAX")
+
+    def stop(self) -> None:
+        """Ends the watches of the server's health, which would hold up the server's end."""
+        self._watches.close()
 
     def wrap(
         self, method: str, handler: grpc.RpcMethodHandler[Q, A]
     ) -> grpc.RpcMethodHandler[Q, A]:
         """The handler, behind the guard."""
-        if method in OPEN:
-            return handler
         make, serve = _shape(handler)
-        if handler.request_streaming or handler.response_streaming:
+        decode = RequestDecoder(method, handler.request_deserializer)
+        if method in OPEN:
+            serve = self._watched(serve) if handler.response_streaming else serve
+        elif handler.request_streaming or handler.response_streaming:
             serve = self._until_expired(serve)
 
-        async def guarded(request: Q, context: grpc.aio.ServicerContext[Q, A]) -> A | None:
+        async def guarded(requests: AsyncIterator[bytes], context: Context) -> A | None:
             try:
-                self._admit(method, context)
-                return await serve(request, context)
+                with self._admitted(method, context):
+                    if handler.request_streaming:
+                        async with aclosing(decode.all(requests)) as decoded:
+                            return await serve(decoded, context)
+                    return await serve(decode(await self._whole(method, context)), context)
             except Exception as error:
                 await self._fail(method, context, error)
 
-        return make(guarded, handler.request_deserializer, handler.response_serializer)
+        return make(guarded, None, handler.response_serializer)
 
-    def _admit(self, method: str, context: grpc.aio.ServicerContext[Q, A]) -> None:
+    @contextmanager
+    def _admitted(self, method: str, context: Context) -> Iterator[None]:
+        """Lets an allowed caller in, and counts the caller's calls."""
+        if method in OPEN:
+            yield
+            return
         if self._stopping():
             raise ShuttingDown
         who = self._gate.authenticate(_token(context))
         if not may(ACTIONS.get(method), who.roles):
             raise NotAllowed(_not_allowed(method, who))
+        if self._calls[who.subject] >= CALLS_PER_SUBJECT_MAX:
+            raise LimitReached(
+                f"{who.subject} has CALLS_PER_SUBJECT_MAX ({CALLS_PER_SUBJECT_MAX}) calls already"
+            )
+        self._calls[who.subject] += 1
         _caller.set(who)
+        try:
+            yield
+        finally:
+            self._calls[who.subject] -= 1
+            if not self._calls[who.subject]:
+                del self._calls[who.subject]
+
+    async def _whole(self, method: str, context: Context) -> bytes:
+        """The request of a unary call, once it has arrived.
+
+        Raises LimitReached, and Unreachable if the request takes too long.
+        """
+        if method in OPEN:
+            place = self._open.hold(_host(context))
+        else:
+            place = self._unfinished.hold(caller().subject)
+        try:
+            async with place, asyncio.timeout(REQUEST_SECONDS_MAX) as term:
+                request = await context.read()
+        except TimeoutError:
+            if not term.expired():
+                raise
+            raise Unreachable(
+                f"the request did not arrive in REQUEST_SECONDS_MAX ({REQUEST_SECONDS_MAX} s)"
+            ) from None
+        if not isinstance(request, bytes):
+            raise InvalidRequest("request", "is missing")
+        return request
+
+    def _watched(self, serve: Serve[A]) -> Serve[A]:
+        """Serves one of the watches of the server's health, of which there is a bounded number."""
+
+        async def bounded(request: object, context: Context) -> A | None:
+            async with self._watches.hold(_host(context)):
+                return await serve(request, context)
+
+        return bounded
 
     def _until_expired(self, serve: Serve[A]) -> Serve[A]:
         """Serves a stream, and ends it when the caller's token expires.
@@ -98,7 +186,7 @@ class Guard:
         A unary call needs no such end: it waits for the log alone.
         """
 
-        async def bounded(request: Q, context: grpc.aio.ServicerContext[Q, A]) -> A | None:
+        async def bounded(request: object, context: Context) -> A | None:
             expires = caller().expires
             try:
                 left = None if expires is None else expires - self._now()
@@ -113,9 +201,7 @@ class Guard:
 
         return bounded
 
-    async def _fail(
-        self, method: str, context: grpc.aio.ServicerContext[Q, A], error: Exception
-    ) -> NoReturn:
+    async def _fail(self, method: str, context: Context, error: Exception) -> NoReturn:
         match error:
             case Refused():
                 await _refuse(context, error)
@@ -127,10 +213,9 @@ class Guard:
             case _:  # a defect of the server
                 await self._confess(method, context, error)
 
-    async def _confess(
-        self, method: str, context: grpc.aio.ServicerContext[Q, A], error: Exception
-    ) -> NoReturn:
-        self._journal.error("call_failed", method=method, exc_info=error)
+    async def _confess(self, method: str, context: Context, error: Exception) -> NoReturn:
+        self.failures += 1
+        self._journal.error("call_failed", method=method, failures=self.failures, exc_info=error)
         if isinstance(error, AssertionError):
             self._broken(error)
         await context.abort(
@@ -141,19 +226,17 @@ class Guard:
 def _shape(
     handler: grpc.RpcMethodHandler[Q, A],
 ) -> tuple[Callable[..., grpc.RpcMethodHandler[Q, A]], Serve[A]]:
-    """The constructor of handlers of this kind, and this handler as a coroutine."""
-    name = (
-        f"{'stream' if handler.request_streaming else 'unary'}_"
-        f"{'stream' if handler.response_streaming else 'unary'}"
-    )
-    serve = getattr(handler, name)
+    """The constructor of handlers that read a stream of requests, and this handler as a coroutine."""
+    asks = "stream" if handler.request_streaming else "unary"
+    answers = "stream" if handler.response_streaming else "unary"
+    serve = getattr(handler, f"{asks}_{answers}")
     if inspect.isasyncgenfunction(serve):
         serve = _writing(serve)
-    return getattr(grpc, f"{name}_rpc_method_handler"), serve
+    return getattr(grpc, f"stream_{answers}_rpc_method_handler"), serve
 
 
 def _writing(generate: Callable[..., AsyncGenerator[A, None]]) -> Serve[A]:
-    async def serve(request: Q, context: grpc.aio.ServicerContext[Q, A]) -> None:
+    async def serve(request: object, context: Context) -> None:
         async with aclosing(generate(request, context)) as answers:
             async for answer in answers:
                 await context.write(answer)
@@ -161,7 +244,12 @@ def _writing(generate: Callable[..., AsyncGenerator[A, None]]) -> Serve[A]:
     return serve
 
 
-def _token(context: grpc.aio.ServicerContext[Q, A]) -> str | None:
+def _host(context: Context) -> str:
+    """The address of the peer, without its port."""
+    return str(context.peer()).rpartition(":")[0]
+
+
+def _token(context: Context) -> str | None:
     for key, value in context.invocation_metadata() or ():
         if key == "authorization" and isinstance(value, str):
             scheme, _, token = value.partition(" ")
@@ -178,9 +266,10 @@ def _not_allowed(method: str, who: Caller) -> str:
     return f"the token of {who.subject} has the role {roles}, which may not call {name}"
 
 
-async def _refuse(context: grpc.aio.ServicerContext[Q, A], refusal: Refused) -> NoReturn:
+async def _refuse(context: Context, refusal: Refused) -> NoReturn:
+    details = str(refusal)[:DETAILS_CHARS_MAX]
     await context.abort(
         status_of(refusal),
-        str(refusal)[:DETAILS_CHARS_MAX],
+        details.encode(errors="backslashreplace").decode(),
         trailing_metadata=((REFUSAL_KEY, type(refusal).__name__),),
     )

@@ -16,6 +16,10 @@ from structlog.typing import FilteringBoundLogger
 from airunner.model.errors import InvalidRequest
 from airunner.model.limits import (
     CALLS_MAX,
+    CALLS_PER_CONNECTION_MAX,
+    FILES_RESERVED,
+    HANDSHAKE_SECONDS_MAX,
+    IDLE_CONNECTION_SECONDS_MAX,
     MESSAGE_BYTES_MAX,
     PING_MILLIS_MIN,
     SHUTDOWN_SECONDS_MAX,
@@ -29,9 +33,11 @@ from airunner.server.grpc.events import EventsServicer
 from airunner.server.grpc.guard import Guard
 from airunner.server.grpc.jobs import JobsServicer
 from airunner.server.grpc.methods import Methods
+from airunner.system.open_files import open_files
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1 import job_pb2_grpc
 
+_INT_MAX: Final = 2**31 - 1  # of an option of gRPC
 _HEALTH: Final = "grpc.health.v1.Health"
 _LINGER_SECONDS: Final = 0.1  # for which late callers get UNAVAILABLE
 _GRACE_SECONDS: Final = SHUTDOWN_SECONDS_MAX * 0.75  # the rest is for the log
@@ -40,6 +46,10 @@ _OPTIONS: Final = (
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_metadata_size", 2 * TOKEN_BYTES_MAX),
+    ("grpc.compression_enabled_algorithms_bitset", 1),  # none: 1 MiB may become 1 GiB
+    ("grpc.max_concurrent_streams", CALLS_PER_CONNECTION_MAX),
+    ("grpc.max_connection_idle_ms", IDLE_CONNECTION_SECONDS_MAX * 1000),
+    ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECONDS_MAX * 1000),
     ("grpc.keepalive_time_ms", 30_000),  # a silent peer is asked this often whether it lives
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.ping_timeout_ms", 10_000),  # the default is a minute
@@ -53,7 +63,8 @@ _SERVICES: Final = tuple(each.full_name for each in pb.DESCRIPTOR.services_by_na
 class GrpcServer:
     """A listening port over a broker and its artifacts: `async with GrpcServer(...) as server`.
 
-    `certificate` and `key` are PEM. Port 0 in `listen` asks the system for a free port, which `port`
+    Of the files that the process may open, FILES_RESERVED are not for connections, so that the log and
+    the artifacts always have theirs. `certificate` and `key` are PEM. Port 0 in `listen` asks the system for a free port, which `port`
     then names. The owner of the server runs the broker as well, and waits for broken().
     """
 
@@ -74,7 +85,9 @@ class GrpcServer:
         self._listen = listen
         self._credentials = grpc.ssl_server_credentials([(key, certificate)])
         self._broken: asyncio.Future[AssertionError] = asyncio.get_running_loop().create_future()
-        guard = Guard(gate, journal, broken=self._break, stopping=lambda: broker.stopping)
+        self._guard = guard = Guard(
+            gate, journal, broken=self._break, stopping=lambda: broker.stopping
+        )
         methods = Methods(guard.wrap)
         table = cast("grpc.aio.Server", methods)  # the part that the generated functions use
         self._health = health.HealthServicer()
@@ -86,8 +99,11 @@ class GrpcServer:
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(  # type: ignore[no-untyped-call]  # no types yet
             reflection.aio.ReflectionServicer(names), table
         )
+        connections = max(1, min(open_files(), _INT_MAX) - FILES_RESERVED)
         self._server = grpc.aio.server(
-            handlers=(methods,), options=_OPTIONS, maximum_concurrent_rpcs=CALLS_MAX
+            handlers=(methods,),
+            options=(*_OPTIONS, ("grpc.max_allowed_incoming_connections", connections)),
+            maximum_concurrent_rpcs=CALLS_MAX,
         )
         self.port = 0
 
@@ -114,6 +130,7 @@ class GrpcServer:
         await self._health.enter_graceful_shutdown()
         self._broker.stop()
         await asyncio.sleep(_LINGER_SECONDS)
+        self._guard.stop()
         await self._server.stop(_GRACE_SECONDS)
 
     async def broken(self) -> None:

@@ -85,6 +85,10 @@ def test_a_signed_token_says_who_is_calling(
         {"sub": None},
         {"sub": ""},
         {"sub": 7},
+        {"sub": "\ud800mallory"},
+        {"sub": "mal\0lory"},
+        {"sub": "mal\x1b[2Jlory"},
+        {"sub": "m" * 1_025},
         {"exp": "tomorrow"},
         {"exp": True},
         {"exp": float("inf")},
@@ -123,6 +127,35 @@ def test_another_key_opens_nothing(gate: JwtAuthenticator, clock: Clock) -> None
 
 def part(content: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(content).encode()).rstrip(b"=").decode()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        [],
+        7,
+        {"alg": ["ES256"]},
+        {"alg": {}},
+        {"alg": "ES256", "kid": 7},
+        {"alg": "ES256", "typ": []},
+        {"alg": "ES256", "crit": 7},
+        {"alg": "ES256", "b64": False},
+    ],
+    ids=str,
+)
+def test_a_token_with_a_strange_head_opens_nothing(gate: JwtAuthenticator, head: object) -> None:
+    for text in (
+        part(head),
+        _base64(b"[" * 5_000),
+        _base64(b"\xff"),
+        _base64(b'{"alg":"\\ud800"}'),
+    ):
+        with pytest.raises(Unauthenticated):
+            gate.authenticate(f"{text}.{part({})}.AAAA")
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def test_a_token_without_a_signature_opens_nothing(gate: JwtAuthenticator, clock: Clock) -> None:
@@ -209,6 +242,9 @@ def test_a_key_of_another_kind_is_refused_by_its_name(keys: Keys) -> None:
 def test_a_token_for_nobody_or_for_no_time_is_not_made(keys: Keys) -> None:
     with pytest.raises(InvalidRequest, match="subject"):
         sign_token(keys[0], "", roles=[], seconds=60)
+    for subject in ("J\udcf6rg", "a\nb", "m" * 1_025):
+        with pytest.raises(InvalidRequest, match="subject"):
+            sign_token(keys[0], subject, roles=[], seconds=60)
     with pytest.raises(InvalidRequest, match="ttl"):
         sign_token(keys[0], "ada", roles=[], seconds=0)
 

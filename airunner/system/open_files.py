@@ -1,0 +1,18 @@
+"""The number of files and sockets that this process may open."""
+
+import resource
+from contextlib import suppress
+
+
+def raise_open_files() -> None:
+    """Raises the limit of open files as far as the system lets this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(ValueError, OSError):  # some systems name a hard limit that they refuse
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def open_files() -> int:
+    """The most files that this process may have open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft if soft != resource.RLIM_INFINITY else 2**31
