@@ -10,7 +10,7 @@ from airunner.model.errors import InvalidRequest
 from airunner.model.jobs import Instant, Millis
 
 _SECONDS_MAX = 253_402_300_799  # the end of the year 9999, protobuf's largest Timestamp
-MILLIS_MAX = _SECONDS_MAX * 1000  # latest instant, the end of the year 9999
+MILLIS_MAX = _SECONDS_MAX * 1000 + 999  # latest instant, the end of the year 9999
 _DURATION_SECONDS_MAX = 315_576_000_000  # ten thousand years, protobuf's largest Duration
 
 

@@ -222,6 +222,35 @@ def test_a_single_commit_is_fetched_without_its_history(tmp_path: Path, origin: 
     play(tmp_path, scene)
 
 
+@pytest.mark.parametrize(
+    ("name", "revision"),
+    [
+        *(("main", "main"), ("other", "other"), ("v1", "v1"), ("HEAD", "main")),
+        *(("refs/pull/7/head", "main~2"), ("main~2", "main~2"), ("v1^{}", "v1")),
+        *(("other^", "other^"), ("HEAD^{/two}", "main~1"), ("refs/tags/v1~1", "main~2")),
+    ],
+)
+def test_any_revision_that_git_takes_is_a_commit(
+    tmp_path: Path, origin: Path, name: str, revision: str
+) -> None:
+    git(origin, "update-ref", "refs/pull/7/head", "main~2")
+
+    async def scene(bench: Bench) -> None:
+        folder = await bench.fetch(repository=str(origin), commit=name)
+        assert head(folder) == git(origin, "rev-parse", f"{revision}^{{commit}}")
+
+    play(tmp_path, scene)
+
+
+def test_a_ref_is_fetched_at_the_depth_that_was_asked_for(tmp_path: Path, origin: Path) -> None:
+    async def scene(bench: Bench) -> None:
+        assert depth(await bench.fetch(repository=str(origin), commit="main")) == 1
+        whole = Checkout(depth=0)
+        assert depth(await bench.fetch(repository=str(origin), commit="main", checkout=whole)) == 3
+
+    play(tmp_path, scene)
+
+
 def test_a_tag_that_looks_like_a_commit_is_not_taken_for_one(tmp_path: Path, origin: Path) -> None:
     git(origin, "tag", "beef")
 
@@ -239,6 +268,8 @@ def test_a_tag_that_looks_like_a_commit_is_not_taken_for_one(tmp_path: Path, ori
         {"branch": "no-such-branch"},
         {"commit": "0123456789abcdef0123456789abcdef01234567"},
         {"commit": "01234567"},
+        {"commit": "no-such-branch"},
+        {"commit": "main~99"},
     ],
 )
 def test_a_ref_that_does_not_exist_fails_with_what_git_said(
