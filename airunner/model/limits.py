@@ -40,6 +40,8 @@ DEQUEUE_JOBS_MAX: Final = 100
 PAGE_SIZE_DEFAULT: Final = 50
 # Jobs in one page of ListJobs.
 PAGE_SIZE_MAX: Final = 1_000
+# Queues in one response of QueueStats. Beyond: more pages.
+QUEUES_PAGE_MAX: Final = 1_000
 # A request id (idempotency key).
 REQUEST_ID_BYTES_MAX: Final = 256
 # Task tokens in one heartbeat, and held leases in one Hello of a worker.

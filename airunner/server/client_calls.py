@@ -3,14 +3,17 @@
 Each verb answers once the log has every event that the answer is based on.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
+from heapq import merge
+from itertools import groupby, islice, takewhile
 
 from airunner.model.errors import Refused
 from airunner.model.facts import Event, Fact
 from airunner.model.job_query import JobQuery, Page, QueueStatistics
 from airunner.model.jobs import Job, JobId, JobRequest, JobState, RequestId, Subject
-from airunner.model.namespaces import DEFAULT_NAMESPACE
+from airunner.model.limits import QUEUES_PAGE_MAX
+from airunner.model.namespaces import DEFAULT_NAMESPACE, LAST_NAMESPACE, QueueKey
 from airunner.model.wait_reason import WaitReason
 from airunner.server.broker import Broker
 from airunner.server.policy import check_new_job
@@ -57,16 +60,28 @@ class ClientCalls:
         return await self._broker.after_durable(page(self._engine.table, query))
 
     def queue_statistics(
-        self, queue: str | None = None, *, namespace: str | None = DEFAULT_NAMESPACE
+        self,
+        queue: str | None = None,
+        *,
+        namespace: str | None = DEFAULT_NAMESPACE,
+        after: str = "",
+        most: int = QUEUES_PAGE_MAX,
     ) -> tuple[QueueStatistics, ...]:
-        """The statistics of each queue that has jobs or workers, by name; None: of all."""
+        """The statistics of each queue that has jobs or workers, by name; None: of all.
+
+        At most `most` queues, whose names follow `after`.
+        """
         table, workers = self._engine.table, self._broker.connected_workers
-        known = {*table.lines.queues(), *workers.queues()}
-        return tuple(
-            workers.complete(statistics(table, key))
-            for key in sorted(known)
-            if queue in (None, key.name) and namespace in (None, key.namespace)
+        begin = QueueKey(after, LAST_NAMESPACE) if after else None
+        if queue is not None:
+            begin = QueueKey(queue, "")
+        known = merge(table.lines.queues(begin), workers.queues(begin))
+        found: Iterator[QueueKey] = (
+            key for key, _ in groupby(known) if namespace in (None, key.namespace)
         )
+        if queue is not None:
+            found = takewhile(lambda key: key.name == queue, found)
+        return tuple(workers.complete(statistics(table, key)) for key in islice(found, most))
 
     async def cancel(self, id: JobId, by: Subject) -> Job:
         self._broker.decide(self._engine.queue.cancel(id, by))

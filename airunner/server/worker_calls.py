@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from airunner.model.artifacts import Artifact
-from airunner.model.errors import InvalidRequest, StaleLease
+from airunner.model.errors import InvalidRequest
 from airunner.model.facts import JobFact
 from airunner.model.jobs import (
     AttemptEnd,
@@ -154,11 +154,11 @@ class WorkerCalls:
         facts, renewed, lost = list[JobFact](), list[TaskToken](), list[TaskToken]()
         now = self._broker.now()
         for token in dict.fromkeys(tokens):
-            try:
-                facts += self._queue.renew(digest(token), span=span, now=now, cancelling=True)
-                renewed.append(token)
-            except StaleLease:
+            if not self._table.is_held(key := digest(token)):
                 lost.append(token)
+                continue
+            facts += self._queue.renew(key, span=span, now=now, cancelling=True)
+            renewed.append(token)
         return facts, renewed, lost
 
     # Reports

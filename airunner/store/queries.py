@@ -9,15 +9,14 @@ from airunner.store.table import Table
 
 
 def page(table: Table, query: JobQuery) -> Page:
-    """One page of jobs, the newest first.
-
-    O(page_size log n) with `before`; by page number, the earlier pages are stepped over too.
-    """
+    """One page of jobs, the newest first; O(page_size log n)."""
     size = query.page_size
     total = table.lines.total(query.namespace, query.queue, query.state)
-    ids = table.lines.newest(query.namespace, query.queue, query.state, before=query.before)
     skip = 0 if query.before is not None else (query.page - 1) * size
-    jobs = [table.job(id) for id in islice(ids, skip, skip + size + 1)]
+    ids = table.lines.newest(
+        query.namespace, query.queue, query.state, before=query.before, skip=skip
+    )
+    jobs = [table.job(id) for id in islice(ids, size + 1)]
     return Page(
         jobs=tuple(jobs[:size]),
         last_page=max(1, -(-total // size)),

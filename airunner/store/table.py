@@ -80,6 +80,10 @@ class Table:
         id = self._requests.get((namespace, request))
         return None if id is None else self._jobs[id]
 
+    def is_held(self, token: TokenDigest) -> bool:
+        """True if a running lease has this token."""
+        return token in self._tokens
+
     def held_by(self, token: TokenDigest) -> Job:
         if token not in self._tokens:
             raise StaleLease
@@ -240,6 +244,7 @@ class Table:
         assert scripted == list(self.scripted)
         assert sum(job.spec.script_bytes for job in jobs) == self.script_bytes
         assert self.lines.total() == len(jobs)
+        self.lines.check()
         assert sum(job.output_bytes for job in jobs) == self.output_bytes
         assert sum(job.artifact_bytes for job in jobs) == self.artifact_bytes
 

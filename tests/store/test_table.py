@@ -187,9 +187,9 @@ def test_an_empty_line_leaves_no_trace() -> None:
     lines = JobIndex()
     job = engine().table.job(JobId("line"))
     lines.add(job)
-    assert lines.queues() == [QueueKey("b")]
+    assert list(lines.queues()) == [QueueKey("b")]
     lines.drop(job)
-    assert lines.queues() == []
+    assert list(lines.queues()) == []
     assert lines.first(QueueKey("b")) is None
     assert lines.total(None, None) == lines.count(QueueKey("b"), JobState.SCHEDULED) == 0
     assert job not in lines

@@ -14,6 +14,7 @@ from airunner.model.jobs import Job, JobId, JobRequest, TaskToken, WorkerId
 from airunner.model.limits import (
     ENQUEUE_JOBS_MAX,
     MESSAGE_BYTES_MAX,
+    QUEUES_PAGE_MAX,
 )
 from airunner.model.protocol.channel import Channel
 from airunner.model.protocol.worker_protocol import FromServer, FromWorker
@@ -31,6 +32,7 @@ from airunner.server.policy import (
     queue_or_default,
     visibility_timeout,
 )
+from airunner.server.time_slice import TimeSlice
 from airunner.server.worker_calls import WorkerCalls
 from airunner.server.workers.leased_job import LeasedJob
 from airunner.server.workers.worker_session import Session
@@ -78,12 +80,16 @@ class JobsServicer(JobServiceServicer):
                 "requests",
                 f"has {len(request.requests)} jobs; send 1 to ENQUEUE_JOBS_MAX ({ENQUEUE_JOBS_MAX})",
             )
-        tried = [_tried(each) for each in request.requests]
+        tried: list[JobRequest | Refused] = []
+        turn = TimeSlice()
+        for each in request.requests:
+            tried.append(_tried(each))
+            await turn.rest()
         wishes = [each for each in tried if isinstance(each, JobRequest)]
         answers = iter(await self._clients.enqueue_many(wishes))
         response = pb.EnqueueJobsResponse()
-        for each in tried:
-            answer = each if isinstance(each, Refused) else next(answers)
+        for wish in tried:
+            answer = wish if isinstance(wish, Refused) else next(answers)
             result = response.results.add()
             if isinstance(answer, Refused):
                 result.error.CopyFrom(encode_refusal(answer))
@@ -122,10 +128,16 @@ class JobsServicer(JobServiceServicer):
         request: pb.QueueStatsRequest,
         context: grpc.aio.ServicerContext[pb.QueueStatsRequest, pb.QueueStatsResponse],
     ) -> pb.QueueStatsResponse:
-        if request.queue:
-            check_queue(request.queue)
-        queues = self._clients.queue_statistics(request.queue or None, namespace=caller().namespace)
-        return pb.QueueStatsResponse(queues=[encode_statistics(each) for each in queues])
+        for name, field in ((request.queue, "queue"), (request.page_token, "page_token")):
+            if name:
+                check_queue(name, field)
+        queues = self._clients.queue_statistics(
+            request.queue or None, namespace=caller().namespace, after=request.page_token
+        )
+        return pb.QueueStatsResponse(
+            queues=[encode_statistics(each) for each in queues],
+            next_page_token=queues[-1].queue if len(queues) == QUEUES_PAGE_MAX else "",
+        )
 
     async def CancelJob(
         self,

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+from sortedcontainers import SortedDict
+
 from airunner.model.facts import CancelRequested
 from airunner.model.job_query import QueueStatistics
 from airunner.model.jobs import Job, WorkerId
@@ -34,7 +36,7 @@ class ConnectedWorkers:
     """Every connected worker, by queue and by worker."""
 
     def __init__(self) -> None:
-        self._serving: dict[QueueKey, dict[ConnectedWorker, None]] = {}
+        self._serving: SortedDict[QueueKey, dict[ConnectedWorker, None]] = SortedDict()
         self._workers: dict[WorkerId, ConnectedWorker] = {}
         self._connections: dict[
             WorkerId, int
@@ -93,8 +95,9 @@ class ConnectedWorkers:
             busy=sum(each.busy for each in serving),
         )
 
-    def queues(self) -> Sequence[QueueKey]:
-        return tuple(self._serving)
+    def queues(self, after: QueueKey | None = None) -> Iterator[QueueKey]:
+        """The queues that workers serve, by name; those after `after`."""
+        return self._serving.irange(minimum=after, inclusive=(False, True))
 
     def notify_cancel(self, fact: CancelRequested, job: Job) -> None:
         """Passes a cancel on to the worker that has the job, if that is connected."""

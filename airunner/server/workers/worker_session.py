@@ -18,7 +18,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import assert_never
+from typing import Final, assert_never
 
 from airunner.model.errors import (
     AlreadyFinished,
@@ -67,10 +67,12 @@ from airunner.model.spec import check_queue
 from airunner.model.validation import check_count, check_range, check_text_size
 from airunner.server.broker import Broker
 from airunner.server.parking_lot import ParkingLot
+from airunner.server.time_slice import TimeSlice
 from airunner.server.worker_calls import WorkerCalls
 from airunner.server.workers.connected_workers import ConnectedWorker
 from airunner.server.workers.leased_job import LeasedJob
 
+_TOKENS_MAX: Final = HEARTBEAT_TOKENS_MAX  # in answers to heartbeats that wait for a worker
 _CREDIT, _HEARD, _REPLIES, _ROOM, _END = "credit", "heard", "replies", "room", "end"
 
 
@@ -94,6 +96,7 @@ class Session:
         self._credit = 0
         self._heard_at = broker.now()
         self._replies: deque[tuple[Position, FromServer]] = deque()
+        self._tokens_unsent = 0  # in the answers to heartbeats that wait
         self._superseded = False
         self._drained = False  # the last reply was sent
         self._parking = ParkingLot()
@@ -160,12 +163,16 @@ class Session:
 
     async def _read(self) -> None:
         while True:
-            while len(self._replies) > PENDING_REPLIES_MAX:
-                await self._parking.park(_ROOM)
             messages = await self._channel.receive_all()
             self._heard_at = self._broker.now()
             self._parking.wake(_HEARD)
+            turn = TimeSlice()
             for message in messages:
+                while len(self._replies) > PENDING_REPLIES_MAX or self._tokens_unsent > _TOKENS_MAX:
+                    await self._parking.park(_ROOM)
+                await turn.rest()
+                if self._superseded:
+                    return
                 self._take(message)
 
     def _is_attentive(self) -> bool:
@@ -236,6 +243,7 @@ class Session:
 
     def _reply(self, place: Position, message: FromServer) -> None:
         self._replies.append((place, message))
+        self._tokens_unsent += _tokens_in(message)
         self._connected.busy = len(self._tokens)
         self._parking.wake(_REPLIES)
 
@@ -253,6 +261,7 @@ class Session:
         """The first reply, which is durable, and the durable replies after it."""
         while True:
             _, message = self._replies.popleft()
+            self._tokens_unsent -= _tokens_in(message)
             self._drained = isinstance(message, Drain)
             if not self._says_more_soon(message):
                 yield message
@@ -348,6 +357,10 @@ class Session:
         for _, message in self._replies:
             if isinstance(message, Assignment):
                 self._calls.return_undelivered(message.token)
+
+
+def _tokens_in(message: FromServer) -> int:
+    return len(message.renewed) + len(message.lost) if isinstance(message, Renewal) else 0
 
 
 def _check(hello: Hello) -> None:

@@ -116,8 +116,13 @@ class JobsClient(Connection):
     async def statistics(self, queue: str | None = None) -> tuple[QueueStatistics, ...]:
         """The statistics of all queues, by name; or of one queue."""
         request = pb.QueueStatsRequest(queue=queue or "")
-        response = await self._call(self._jobs.QueueStats, request)
-        return tuple(decode_statistics(each) for each in response.queues)
+        found: list[QueueStatistics] = []
+        while True:
+            response = await self._call(self._jobs.QueueStats, request)
+            found.extend(decode_statistics(each) for each in response.queues)
+            if not response.next_page_token:
+                return tuple(found)
+            request.page_token = response.next_page_token
 
     async def cancel(self, id: JobId) -> Job:
         """Request the cancellation of a job. Idempotent."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sized
 from itertools import islice
-from typing import assert_never
+from typing import Final, assert_never
 
 from airunner.model.errors import InvalidRequest
 from airunner.model.jobs import Millis, TaskToken, WorkerId
@@ -33,6 +33,8 @@ from airunner.wire.codec.jobs import decode_job, fill_job
 from airunner.wire.codec.outcomes import decode_outcome, encode_outcome
 from airunner.wire.codec.reports import decode_reports, fill_reports
 from airunner.wire.job.v1 import job_pb2 as pb
+
+TOKEN_CHARS_MAX: Final = 256  # of a task token; a server's have fewer
 
 
 def encode_from_worker(messages: Iterator[FromWorker]) -> pb.WorkRequest:
@@ -132,15 +134,15 @@ def _decode_from_worker(envelope: pb.FromWorker) -> FromWorker:
             return Heartbeat(_tokens(envelope.heartbeat.task_tokens))
         case "batch":
             reports = tuple(report for _, report in decode_reports(envelope.batch.events))
-            return Batch(TaskToken(envelope.batch.task_token), envelope.batch.first, reports)
+            return Batch(_token(envelope.batch.task_token), envelope.batch.first, reports)
         case "completion":
             completion = envelope.completion
             outcome = decode_outcome(completion.result)
-            return Completion(TaskToken(completion.task_token), completion.last, outcome)
+            return Completion(_token(completion.task_token), completion.last, outcome)
         case "give_back":
             back = envelope.give_back
             complete = not back.log_incomplete
-            return GiveBack(TaskToken(back.task_token), back.lost, complete, back.last)
+            return GiveBack(_token(back.task_token), back.lost, complete, back.last)
         case "farewell":
             return Farewell()
         case _:
@@ -234,4 +236,11 @@ def _decode_hello(hello: pb.Hello) -> Hello:
 
 
 def _tokens(texts: Iterable[str]) -> tuple[TaskToken, ...]:
-    return tuple(TaskToken(text) for text in texts)
+    return tuple(map(_token, texts))
+
+
+def _token(text: str) -> TaskToken:
+    """A task token, whose size is checked: the other end sends a token back with each refusal."""
+    if len(text) > TOKEN_CHARS_MAX:
+        raise InvalidRequest("task_token", f"has more than {TOKEN_CHARS_MAX} characters")
+    return TaskToken(text)

@@ -34,9 +34,9 @@ def test_a_worker_serves_its_queues_for_as_long_as_it_is_there() -> None:
         with connected_workers.connect(bob):
             assert connected_workers.serving(QueueKey("a")) == (ann,)
             assert connected_workers.serving(QueueKey("b")) == (ann, bob)
-            assert connected_workers.queues() == (QueueKey("a"), QueueKey("b"))
+            assert tuple(connected_workers.queues()) == (QueueKey("a"), QueueKey("b"))
         assert connected_workers.serving(QueueKey("b")) == (ann,)
-    assert connected_workers.queues() == ()
+    assert tuple(connected_workers.queues()) == ()
 
 
 def test_a_newer_presence_supersedes_the_older_which_then_leaves_in_peace() -> None:
@@ -49,10 +49,10 @@ def test_a_newer_presence_supersedes_the_older_which_then_leaves_in_peace() -> N
         staying = connected_workers.connect(newer)
         staying.__enter__()
         assert told == ["superseded"]
-        assert connected_workers.queues() == (QueueKey("a"),)
+        assert tuple(connected_workers.queues()) == (QueueKey("a"),)
     assert connected_workers.serving(QueueKey("a")) == (newer,)
     staying.__exit__(None, None, None)
-    assert connected_workers.queues() == ()
+    assert tuple(connected_workers.queues()) == ()
 
 
 def test_a_presence_that_nobody_asked_about_supersedes_and_cancels_in_silence() -> None:
