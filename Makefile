@@ -16,7 +16,7 @@ WORKERS ?= 1
 BENCH ?=
 TESTS ?= tests
 # The tests of the pure core: what they must cover is in tests/coverage.ini.
-CORE := tests/model/ tests/store/ tests/server/workers/ tests/server/test_*.py \
+CORE := tests/model/ tests/store/ tests/server/workers/ tests/server/fairness/ tests/server/test_*.py \
   tests/log/test_memory_log.py
 OTHERS := tests $(patsubst %,--deselect=%,$(subst *.py,,$(CORE)))
 # Test processes. More than cores: many tests wait for the programs that they start.

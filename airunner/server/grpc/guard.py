@@ -49,7 +49,7 @@ from airunner.model.limits import (
     UNFINISHED_REQUESTS_MAX,
 )
 from airunner.server.auth import Authenticator
-from airunner.server.fair_places import FairPlaces
+from airunner.server.fairness.fair_places import FairPlaces
 from airunner.server.grpc.actions import ACTIONS, OPEN
 from airunner.server.grpc.requests import RequestDecoder
 from airunner.server.policy import Caller, may

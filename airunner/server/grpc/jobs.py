@@ -21,6 +21,7 @@ from airunner.model.protocol.worker_protocol import FromServer, FromWorker
 from airunner.model.spec import check_queue
 from airunner.server.broker import Broker
 from airunner.server.client_calls import ClientCalls
+from airunner.server.fairness.time_slice import TimeSlice
 from airunner.server.grpc.delivery import deliver_first
 from airunner.server.grpc.guard import caller
 from airunner.server.grpc.work import WorkStream
@@ -32,7 +33,6 @@ from airunner.server.policy import (
     queue_or_default,
     visibility_timeout,
 )
-from airunner.server.time_slice import TimeSlice
 from airunner.server.worker_calls import WorkerCalls
 from airunner.server.workers.leased_job import LeasedJob
 from airunner.server.workers.worker_session import Session

@@ -66,8 +66,8 @@ from airunner.model.reports import count_sequences
 from airunner.model.spec import check_queue
 from airunner.model.validation import check_count, check_range, check_text_size
 from airunner.server.broker import Broker
+from airunner.server.fairness.time_slice import TimeSlice
 from airunner.server.parking_lot import ParkingLot
-from airunner.server.time_slice import TimeSlice
 from airunner.server.worker_calls import WorkerCalls
 from airunner.server.workers.connected_workers import ConnectedWorker
 from airunner.server.workers.leased_job import LeasedJob

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from airunner.model.errors import LimitReached, ShuttingDown
-from airunner.server.fair_places import FairPlaces
+from airunner.server.fairness.fair_places import FairPlaces
 
 
 def test_a_newcomer_takes_the_oldest_place_of_the_holder_with_the_most() -> None:
