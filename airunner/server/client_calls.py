@@ -111,14 +111,11 @@ class ClientCalls:
         broker, engine = self._broker, self._engine
         broker.check_open()
         broker.check_room()
-        known = request.request and engine.table.requested(request.spec.namespace, request.request)
-        if not known and request.retry_of is None:
+        if request.retry_of is None and engine.table.requested(request) is None:
             check_new_job(request.spec)
         id = broker.ids.job()
         broker.decide(engine.queue.enqueue(id, request, broker.now()))
-        job = engine.table.find(id) or engine.table.requested(
-            request.spec.namespace, request.request
-        )
+        job = engine.table.find(id) or engine.table.requested(request)
         assert job
         return job
 

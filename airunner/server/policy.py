@@ -15,6 +15,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from airunner.model.errors import NotAllowed
 from airunner.model.jobs import Job, JobRequest, Millis, RequestId, Subject
 from airunner.model.limits import (
     DEQUEUE_JOBS_MAX,
@@ -24,7 +25,7 @@ from airunner.model.limits import (
     VISIBILITY_SECONDS_MIN,
 )
 from airunner.model.namespaces import DEFAULT_NAMESPACE
-from airunner.model.repositories import check_no_secret
+from airunner.model.repositories import check_no_secret, redacted
 from airunner.model.spec import DEFAULT_QUEUE, JobSpec, check_queue
 from airunner.model.validation import check_range, check_text_size
 
@@ -85,6 +86,25 @@ def may(action: Action | None, roles: frozenset[Role]) -> bool:
 def may_see_environment(caller: Caller, job: Job) -> bool:
     """True if the caller may see the values of a job's environment: its submitter and an admin."""
     return Role.ADMIN in caller.roles or caller.subject == job.submitter
+
+
+def check_may_retry(caller: Caller, job: Job) -> None:
+    """Refuses a retry that would show or use another's secrets. Raises NotAllowed.
+
+    A retry has the parameters of the old job and the caller as its submitter, and a submitter sees the
+    values of the environment, and a repository with all that its URL has.
+    """
+    spec = job.spec
+    secret = (
+        spec.environment
+        or any(step.environment for step in spec.steps or ())
+        or redacted(spec.repository) != spec.repository
+    )
+    if secret and not may_see_environment(caller, job):
+        raise NotAllowed(
+            f"job {job.id} has values of its submitter that {caller.subject} may not see: "
+            "only the submitter or an admin may retry it"
+        )
 
 
 # The defaults and the limits of requests

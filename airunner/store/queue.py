@@ -124,9 +124,7 @@ class Queue:
         Raises IdempotencyConflict if the key stands for a different job, LimitReached if there is no
         room.
         """
-        if request.request and (
-            known := self._table.requested(request.spec.namespace, request.request)
-        ):
+        if known := self._table.requested(request):
             difference = first_difference(known.spec, request.spec)
             if difference is None and known.retry_of != request.retry_of:
                 difference = "retry_of"

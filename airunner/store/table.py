@@ -24,8 +24,10 @@ from airunner.model.jobs import (
     Instant,
     Job,
     JobId,
+    JobRequest,
     JobState,
     RequestId,
+    Subject,
     TokenDigest,
     WorkerId,
 )
@@ -40,7 +42,7 @@ class Table:
     def __init__(self) -> None:
         self._jobs: dict[JobId, Job] = {}
         # All other fields are indexes.
-        self._requests: dict[tuple[str, RequestId], JobId] = {}  # by namespace and key
+        self._requests: dict[tuple[str, Subject, RequestId], JobId] = {}  # see _request_key()
         self._tokens: dict[TokenDigest, JobId] = {}  # of running leases
         self._ended: dict[TokenDigest, JobId] = {}  # of ended leases
         self._holders: dict[WorkerId, dict[JobId, None]] = {}
@@ -75,9 +77,16 @@ class Table:
             raise UnknownJob(id)
         return self._jobs[id]
 
-    def requested(self, namespace: str, request: RequestId) -> Job | None:
-        """The job that an idempotency key of a namespace stands for."""
-        id = self._requests.get((namespace, request))
+    def requested(self, request: JobRequest) -> Job | None:
+        """The job that the request's idempotency key stands for; None if it has no key.
+
+        A submitter's keys are the submitter's own: no request hits the job of another, or learns
+        from a conflict that it exists.
+        """
+        if not request.request:
+            return None
+        key = (request.spec.namespace, request.submitter, request.request)
+        id = self._requests.get(key)
         return None if id is None else self._jobs[id]
 
     def is_held(self, token: TokenDigest) -> bool:
@@ -158,7 +167,7 @@ class Table:
     def _take(self, id: JobId) -> Job:
         """Takes a job out of every index that holds it."""
         job = self._jobs[id]
-        self._requests.pop((job.spec.namespace, job.request), None)
+        self._requests.pop(_request_key(job), None)
         self.lines.drop(job)
         self.deadlines.drop(id)
         if job.lease:
@@ -185,7 +194,7 @@ class Table:
         """Puts a job into every index that its state calls for."""
         self._jobs[job.id] = job
         if job.request:
-            self._requests[job.spec.namespace, job.request] = job.id
+            self._requests[_request_key(job)] = job.id
         self.lines.add(job)
         if (deadline := _deadline(job)) is not None:
             self.deadlines.put(job.id, deadline)
@@ -229,9 +238,7 @@ class Table:
         assert {a.token: job.id for job in jobs for a in job.attempts} == self._ended
         held = {(worker, id) for worker, ids in self._holders.items() for id in ids}
         assert held == {(job.lease.worker, job.id) for job in jobs if job.lease}
-        assert {
-            (job.spec.namespace, job.request): job.id for job in jobs if job.request
-        } == self._requests
+        assert {_request_key(job): job.id for job in jobs if job.request} == self._requests
         ends = [(job.finished_at, job.id) for job in jobs if job.finished_at is not None]
         assert sorted(ends) == list(self.finished)
         assert [end for end in sorted(ends) if self._jobs[end[1]].output_bytes] == list(
@@ -247,6 +254,10 @@ class Table:
         self.lines.check()
         assert sum(job.output_bytes for job in jobs) == self.output_bytes
         assert sum(job.artifact_bytes for job in jobs) == self.artifact_bytes
+
+
+def _request_key(job: Job) -> tuple[str, Subject, RequestId]:
+    return job.spec.namespace, job.submitter, job.request
 
 
 def _deadline(job: Job) -> Instant | None:

@@ -1,16 +1,19 @@
 """The rules at the edge: who may do what, who sees which values, and what a request leaves out."""
 
 import pytest
+from msgspec.structs import replace
 
-from airunner.model.errors import InvalidRequest
+from airunner.model.errors import InvalidRequest, NotAllowed
 from airunner.model.jobs import Instant, Job, JobId, JobState, Position, Subject
 from airunner.model.limits import DEQUEUE_JOBS_MAX, REQUEST_ID_BYTES_MAX, VISIBILITY_SECONDS_MAX
 from airunner.model.spec import JobSpec
+from airunner.model.steps import Step
 from airunner.server.policy import (
     ALLOWED,
     Action,
     Caller,
     Role,
+    check_may_retry,
     check_new_job,
     checked_request_id,
     job_request,
@@ -67,6 +70,27 @@ def test_the_values_of_an_environment_are_for_the_submitter_and_an_admin() -> No
     assert may_see_environment(caller("bob", Role.ADMIN), job)
     for role in (Role.USER, Role.VIEWER, Role.WORKER):
         assert not may_see_environment(caller("bob", role), job)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        SPEC,
+        JobSpec(steps=(Step(run="true", environment={"KEY": "value"}),)),
+        JobSpec(
+            command="true",
+            repository="https://ghp_0123456789abcdefghijABCDEFGHIJ012345@localhost/x.git",
+        ),
+    ],
+    ids=["environment", "environment of a step", "repository of an old job"],
+)
+def test_a_retry_of_anothers_job_with_secrets_is_refused(spec: JobSpec) -> None:
+    job = replace(job_of("ada"), spec=spec)
+    check_may_retry(caller("ada", Role.USER), job)
+    check_may_retry(caller("bob", Role.ADMIN), job)
+    with pytest.raises(NotAllowed, match="only the submitter or an admin may retry it"):
+        check_may_retry(caller("bob", Role.USER), job)
+    check_may_retry(caller("bob", Role.USER), replace(job, spec=JobSpec(command="true")))
 
 
 def test_a_request_is_made_in_the_name_of_its_caller() -> None:

@@ -26,9 +26,19 @@ from airunner.model.facts import (
     Returned,
     sequence_count,
 )
-from airunner.model.jobs import Instant, JobId, JobState, Position, RequestId, TokenDigest
+from airunner.model.jobs import (
+    Instant,
+    JobId,
+    JobRequest,
+    JobState,
+    Position,
+    RequestId,
+    Subject,
+    TokenDigest,
+)
 from airunner.model.namespaces import QueueKey
 from airunner.model.reports import Output, count_sequences
+from airunner.model.spec import JobSpec
 from airunner.store.engine import Engine
 from tests.promises import holds, promise
 
@@ -38,7 +48,7 @@ class History:
 
     def __init__(self) -> None:
         self.events: dict[JobId, list[Event]] = defaultdict(list)
-        self.keys: dict[tuple[str, RequestId], set[JobId]] = defaultdict(set)
+        self.keys: dict[tuple[str, Subject, RequestId], set[JobId]] = defaultdict(set)
         self.places: list[Position] = []
         self.passed_over: list[str] = []
         self.intruders: list[str] = []
@@ -79,11 +89,11 @@ class History:
         self.places.append(event.place)
         self.events[id].append(event)
         match fact:
-            case Enqueued(_, spec, request):
+            case Enqueued(_, spec, request, submitter):
                 self._queues[id] = spec.queue_key, event.place
                 self._waiting[spec.queue_key][id] = event.place
                 if request:
-                    self.keys[spec.namespace, request].add(id)
+                    self.keys[spec.namespace, submitter, request].add(id)
             case ArtifactKept(artifact=artifact):
                 self.left[id].append(artifact.size)
             case Returned():
@@ -258,14 +268,15 @@ def queues_are_first_in_first_out(history: History, engine: Engine, id: JobId) -
 
 @promise(
     "jobs/request-id-is-one-job",
-    "A request id identifies one job. A request with the same id and other parameters is refused, "
+    "A request id identifies one job of its submitter. A request with the same id and other parameters is refused, "
     "and the error names the first difference.",
 )
 def a_key_makes_one_job(history: History, engine: Engine, id: JobId) -> None:
-    """An idempotency key stands for one job for as long as that job is kept."""
-    for (namespace, request), ids in history.keys.items():
+    """A submitter's idempotency key stands for one job for as long as that job is kept."""
+    for (namespace, submitter, request), ids in history.keys.items():
         assert len(ids) <= 1
-        known = engine.table.requested(namespace, request)
+        spec = JobSpec(command="true", namespace=namespace)
+        known = engine.table.requested(JobRequest(spec=spec, request=request, submitter=submitter))
         assert ({known.id} if known else set()) == ids
 
 

@@ -2,7 +2,7 @@
 
 keep spared=600 age=3600 finished=2 jobs=3 job_bytes=9 total_bytes=99
      job_artifacts=9 total_artifacts=99 scripts=99   (first, if at all; in bytes)
-enqueue KEY queue=default attempts=3 wait=0 bytes=0 command=true        KEY - is none
+enqueue KEY queue=default attempts=3 wait=0 bytes=0 command=true by=SUBJECT  KEY - is none
 enqueue KEY script=BYTES                        a script of so many bytes, instead of a command
 lease WORKER queues=a,b span=300 as=TOKEN       the token is the worker's name, unless as=
 renew TOKEN | renew TOKEN cancelling
@@ -140,7 +140,8 @@ class Teller:
         )
         request = RequestId("" if words[0] == "-" else words[0])
         retry_of = JobId(given["retry_of"]) if "retry_of" in given else None
-        wish = JobRequest(spec=spec, request=request, retry_of=retry_of)
+        by = Subject(given.get("by", ""))
+        wish = JobRequest(spec=spec, request=request, submitter=by, retry_of=retry_of)
         id = JobId(f"job-{next(self._jobs)}")
         return self._engine.queue.enqueue(id, wish, self._now)
 

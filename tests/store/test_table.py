@@ -106,9 +106,11 @@ TAMPERED: dict[str, Callable[[Table], object]] = {
     "a worker with another's": lambda table: table._holders.update(
         {WorkerId("x"): {JobId("run"): None}}
     ),
-    "a key forgotten": lambda table: table._requests.pop(("default", RequestId("key of end"))),
+    "a key forgotten": lambda table: table._requests.pop(
+        ("default", Subject(""), RequestId("key of end"))
+    ),
     "a key of another": lambda table: table._requests.update(
-        {("default", RequestId("key of end")): JobId("run")}
+        {("default", Subject(""), RequestId("key of end")): JobId("run")}
     ),
     "an end that retention overlooks": lambda table: table.finished.clear(),
     "an end too many": lambda table: table.finished.add((NOW, JobId("run"))),

@@ -26,6 +26,7 @@ from airunner.server.grpc.delivery import deliver_first
 from airunner.server.grpc.guard import caller
 from airunner.server.grpc.work import WorkStream
 from airunner.server.policy import (
+    check_may_retry,
     checked_request_id,
     job_request,
     jobs_to_lease,
@@ -152,6 +153,7 @@ class JobsServicer(JobServiceServicer):
         request: pb.RetryJobRequest,
         context: grpc.aio.ServicerContext[pb.RetryJobRequest, pb.RetryJobResponse],
     ) -> pb.RetryJobResponse:
+        check_may_retry(caller(), self._clients.job(JobId(request.job_id)))
         job = await self._clients.retry(
             JobId(request.job_id), checked_request_id(request.request_id), caller().subject
         )

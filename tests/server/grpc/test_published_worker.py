@@ -14,7 +14,7 @@ from airunner.model.limits import (
     MIB,
     OUTCOME_ERROR_BYTES_MAX,
     PING_MILLIS_MIN,
-    REPORT_TEXT_BYTES_MAX,
+    INTAKE_TEXT_BYTES_MAX,
 )
 from airunner.model.proof.proof import LogVerifier, Whole
 from airunner.model.reports import Chunk, Output, ProcessStarted, Report, Stream
@@ -233,7 +233,7 @@ async def test_long_texts_are_cut_with_a_mark(site: Served) -> None:
     error = next(e.process_error for e in await watch(site, id) if e.HasField("process_error"))
     job = (await site.jobs().GetJob(pb.GetJobRequest(job_id=id))).job
     for text, most in (
-        (error.error_message, REPORT_TEXT_BYTES_MAX),
+        (error.error_message, INTAKE_TEXT_BYTES_MAX),
         (job.result.error_message, OUTCOME_ERROR_BYTES_MAX),
     ):
         assert most - 8 < len(text.encode()) <= most

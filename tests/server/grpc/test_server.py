@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 
 from airunner.model.errors import InvalidRequest, NotAllowed, Refused, Unauthenticated, UnknownJob
 from airunner.model.job_query import JobQuery, Page
-from airunner.model.jobs import Job, JobId, JobRequest
+from airunner.model.jobs import Job, JobId, JobRequest, RequestId
 from airunner.model.namespaces import QueueKey
 from airunner.model.spec import JobSpec
 from airunner.model.steps import Step
@@ -118,6 +118,27 @@ def test_environment_values_are_for_the_submitter_and_an_admin(
             assert await shown(site, id, Role.WORKER, "box") == ""
             assert await shown(site, id, Role.ADMIN, "root") == "hush"
             assert "hush" not in site.lines.getvalue()
+
+    asyncio.run(main())
+
+
+@holds("server/secrets-stay-private")
+def test_a_retry_and_a_request_id_show_nothing_of_anothers_job(site_keys: Keys) -> None:
+    async def main() -> None:
+        key = RequestId("nightly")
+        async with serving(site_keys, gate=guarded(site_keys)) as site:
+            async with JobsClient(site.endpoint(Role.USER, subject="ann")) as ann:
+                old = await ann.enqueue(SPEC, request=key)
+                assert (await ann.retry(old.id)).spec.environment["SECRET"] == "hush"
+                plain = await ann.enqueue(JobSpec(command="true"))
+            async with JobsClient(site.endpoint(Role.USER, subject="bob")) as bob:
+                with pytest.raises(NotAllowed, match="only the submitter or an admin"):
+                    await bob.retry(old.id)
+                guess = await bob.enqueue(JobSpec(command="guess"), request=key)
+                assert guess.id != old.id
+                assert (await bob.retry(plain.id)).submitter == "bob"
+            async with JobsClient(site.endpoint(Role.ADMIN, subject="root")) as root:
+                assert (await root.retry(old.id)).submitter == "root"
 
     asyncio.run(main())
 

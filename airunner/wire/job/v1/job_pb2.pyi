@@ -1573,7 +1573,7 @@ class EnqueueJobRequest(_message.Message):
     QUEUE_FIELD_NUMBER: _builtins.int
     JOB_PARAMS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """the idempotency key; empty: none"""
+    """the submitter's idempotency key; empty: none"""
     queue: _builtins.str
     """empty: "default"; a new name creates a queue"""
     @_builtins.property
