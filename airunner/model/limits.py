@@ -240,9 +240,13 @@ LINE_BYTES_MAX: Final = 1 * MIB
 # Jobs of every state. Beyond: finished jobs go, oldest first; then RESOURCE_EXHAUSTED.
 # Set by: `server --jobs-max`.
 JOBS_MAX: Final = 1_000_000
-# Scripts and steps of all jobs, in memory.
-# Beyond: finished jobs with scripts go, oldest first; then RESOURCE_EXHAUSTED.
-JOBS_SCRIPT_BYTES_MAX: Final = 1 * GIB
+# Scripts and steps of all jobs, and all other texts of jobs that have more than
+# SPEC_BYTES_SMALL of them, in memory.
+# Beyond: finished jobs of this kind go, oldest first; then RESOURCE_EXHAUSTED.
+JOBS_SPEC_BYTES_MAX: Final = 1 * GIB
+# Texts of a job besides its script and steps that count as nothing, with 64 B for each of them.
+# Beyond: they count as a whole.
+SPEC_BYTES_SMALL: Final = 2 * KIB
 # Finished jobs. Beyond: the oldest go. Set by: `server --finished-max`.
 FINISHED_JOBS_KEPT: Final = 100_000
 # Age of finished jobs. Beyond: the job goes. Set by: `server --finished-age`.
@@ -264,6 +268,9 @@ HEALTH_WATCHES_MAX: Final = 1_000
 UNFINISHED_REQUESTS_MAX: Final = 32
 # Such requests of calls without a token. Beyond: as above, of the host that has the most.
 OPEN_REQUESTS_MAX: Final = 8
+# Unary requests of more than REQUEST_BYTES_MAX that are decoded and answered at once.
+# Beyond: the others wait.
+LARGE_REQUESTS_MAX: Final = 8
 # Time in which a request arrives whole. Beyond: the call ends.
 REQUEST_SECONDS_MAX: Final = 120
 # TCP connections that have not finished TLS and HTTP/2 after this time. Beyond: they end.

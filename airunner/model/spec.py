@@ -16,7 +16,8 @@ from airunner.model import limits
 from airunner.model.errors import InvalidRequest
 from airunner.model.namespaces import DEFAULT_NAMESPACE, QueueKey
 from airunner.model.repositories import check_branch, check_commit, check_repository
-from airunner.model.steps import Step, check_steps, memory_bytes, text_bytes
+from airunner.model.steps import Step, check_steps, memory_bytes
+from airunner.model.units import PAIR_BYTES, TEXT_BYTES, text_bytes
 from airunner.model.validation import (
     check_count,
     check_environment,
@@ -154,9 +155,30 @@ class JobSpec(Struct, frozen=True, kw_only=True):
         check_range("output_bytes_max", self.output_bytes_max, 1, limits.OUTPUT_BYTES_MAX, "bytes")
 
     @property
-    def script_bytes(self) -> int:
-        """An upper bound of the memory of the script or the steps. The rest of a job is small."""
-        return memory_bytes(self.steps) if self.steps else text_bytes(self.script)
+    def spec_bytes(self) -> int:
+        """An upper bound of the memory of the script, the steps and all other texts.
+
+        Other texts of up to SPEC_BYTES_SMALL count as nothing: JOBS_MAX bounds small jobs.
+        """
+        work = memory_bytes(self.steps) if self.steps else text_bytes(self.script)
+        rest = self._text_bytes()
+        return work + rest if rest > limits.SPEC_BYTES_SMALL else work
+
+    def _text_bytes(self) -> int:
+        """An upper bound of the memory of all texts but the script and the steps."""
+        texts = [self.command, self.repository, self.working_directory, self.source, *self.args]
+        texts += self.artifacts
+        if self.container:
+            texts += (self.container.image, self.container.runtime)
+            for mount in self.container.mounts:
+                texts += (mount.source, mount.target)
+        pairs = 0
+        for variables in (self.environment, self.metadata):
+            if variables:
+                pairs += len(variables)
+                texts += variables
+                texts += variables.values()
+        return TEXT_BYTES * len(texts) + PAIR_BYTES * pairs + sum(map(text_bytes, texts))
 
     def _check_command(self) -> None:
         if self.script or self.steps is not None:

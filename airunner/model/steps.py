@@ -12,6 +12,7 @@ from msgspec import Struct, field
 
 from airunner.model import limits
 from airunner.model.errors import InvalidRequest
+from airunner.model.units import PAIR_BYTES, TEXT_BYTES, text_bytes
 from airunner.model.validation import (
     check_count,
     check_environment,
@@ -25,7 +26,6 @@ from airunner.model.validation import (
 IN_STEP: Final = "in step "  # prefix of an outcome's error that a step caused
 
 _STEP_BYTES: Final = 512  # memory of a step and its result, without its texts
-_VARIABLE_BYTES: Final = 192  # memory of an environment variable, without its texts
 _TITLE_CHARS = 100  # longest title made from a step's first line
 
 
@@ -80,13 +80,10 @@ def check_steps(field: str, steps: Sequence[Step]) -> None:
 
 def memory_bytes(steps: Sequence[Step]) -> int:
     """An upper bound of the memory that steps take."""
-    fixed = sum(_STEP_BYTES + _VARIABLE_BYTES * len(step.environment) for step in steps)
+    fixed = sum(
+        _STEP_BYTES + (PAIR_BYTES + 2 * TEXT_BYTES) * len(step.environment) for step in steps
+    )
     return fixed + sum(map(text_bytes, _texts(steps)))
-
-
-def text_bytes(text: str) -> int:
-    """An upper bound of the memory of a text's characters."""
-    return len(text) if text.isascii() else 4 * len(text)
 
 
 def _texts(steps: Sequence[Step]) -> Iterator[str]:

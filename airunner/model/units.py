@@ -14,6 +14,10 @@ _SECONDS: Final = (86_400, 3_600, 60, 1)
 _SIZE = re.compile(r"(\d+) ?([kmgt]?)(i?)b?", re.IGNORECASE | re.ASCII)
 _POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
+# Memory in CPython, at most:
+TEXT_BYTES: Final = 64  # of a text without its characters, and of the reference to it
+PAIR_BYTES: Final = 128  # of an entry of a map, without its texts
+
 
 def parse_duration(text: str) -> int:
     """Parse a duration into whole seconds. ValueError says which forms are valid."""
@@ -85,3 +89,8 @@ def show_time(milliseconds: int) -> str:
     seconds, rest = divmod(milliseconds, 1000)  # a float would round up, past the year 9999
     when = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1000)
     return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def text_bytes(text: str) -> int:
+    """An upper bound of the memory of a text's characters."""
+    return len(text) if text.isascii() else 4 * len(text)

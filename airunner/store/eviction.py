@@ -30,11 +30,11 @@ def make_job_room(
     table: Table, keep: Retention, spec: JobSpec, now: Instant, watched: Container[JobId]
 ) -> Sequence[JobFact]:
     """Evicts the jobs that stand in the way of one more. Raises LimitReached."""
-    size, crowded = spec.script_bytes, len(table) >= keep.jobs_max
+    size, crowded = spec.spec_bytes, len(table) >= keep.jobs_max
     if not size and not crowded:
         return ()
     facts: list[JobFact] = []
-    missing = table.script_bytes + size - keep.script_bytes_max if size else 0
+    missing = table.spec_bytes + size - keep.spec_bytes_max if size else 0
     first: JobId | None = None
     if crowded:
         first = next(evictable(table.finished, keep, now, watched), None)
@@ -44,18 +44,18 @@ def make_job_room(
                 f"finished for longer than {keep.spared // 1000} s: try again later"
             )
         facts.append(Forgotten(first))
-        missing -= table.job(first).spec.script_bytes
+        missing -= table.job(first).spec.spec_bytes
     if missing <= 0:
         return facts
-    for old in evictable(table.scripted, keep, now, watched):
+    for old in evictable(table.bulky, keep, now, watched):
         if old != first:
             facts.append(Forgotten(old))
-            missing -= table.job(old).spec.script_bytes
+            missing -= table.job(old).spec.spec_bytes
             if missing <= 0:
                 return facts
     raise LimitReached(
-        f"the scripts and steps of all jobs would take more than JOBS_SCRIPT_BYTES_MAX "
-        f"({keep.script_bytes_max} bytes), and too few of them are of jobs that have been finished "
+        f"the scripts and other texts of all jobs would take more than JOBS_SPEC_BYTES_MAX "
+        f"({keep.spec_bytes_max} bytes), and too few of them are of jobs that have been finished "
         f"for {keep.spared // 1000} s: try again later"
     )
 

@@ -55,8 +55,8 @@ class Table:
             SortedList()
         )  # finished, with artifacts
         self.artifact_bytes = 0  # kept, of all jobs
-        self.scripted: SortedList[tuple[Instant, JobId]] = SortedList()  # finished, with a script
-        self.script_bytes = 0  # of all jobs
+        self.bulky: SortedList[tuple[Instant, JobId]] = SortedList()  # finished, with a script
+        self.spec_bytes = 0  # of all jobs
         self._indexed = True
 
     # Questions
@@ -120,9 +120,9 @@ class Table:
         match event.fact:
             case Enqueued() as fact:
                 self._put(new_job(fact, event))
-                self.script_bytes += fact.spec.script_bytes
+                self.spec_bytes += fact.spec.spec_bytes
             case Forgotten(id):
-                self.script_bytes -= self._take(id).spec.script_bytes
+                self.spec_bytes -= self._take(id).spec.spec_bytes
                 del self._jobs[id]
             case Reported() | ReportTotals() as fact:  # frequent, and in no index
                 job = self._jobs[fact.id]
@@ -161,7 +161,7 @@ class Table:
         jobs, self._jobs = self._jobs, {}
         for job in jobs.values():
             self._put(job)
-            self.script_bytes += job.spec.script_bytes
+            self.spec_bytes += job.spec.spec_bytes
         self._indexed = True
 
     def _take(self, id: JobId) -> Job:
@@ -181,8 +181,8 @@ class Table:
         if job.finished_at is not None:
             self.finished.remove((job.finished_at, id))
             self.outputs.discard((job.finished_at, id))
-            if job.spec.script_bytes:
-                self.scripted.remove((job.finished_at, id))
+            if job.spec.spec_bytes:
+                self.bulky.remove((job.finished_at, id))
         self.output_bytes -= job.output_bytes
         if job.artifacts:
             self.artifact_bytes -= job.artifact_bytes
@@ -207,8 +207,8 @@ class Table:
             self.finished.add((job.finished_at, job.id))
             if job.output_bytes:
                 self.outputs.add((job.finished_at, job.id))
-            if job.spec.script_bytes:
-                self.scripted.add((job.finished_at, job.id))
+            if job.spec.spec_bytes:
+                self.bulky.add((job.finished_at, job.id))
         self.output_bytes += job.output_bytes
         if job.artifacts:
             self.artifact_bytes += job.artifact_bytes
@@ -247,9 +247,9 @@ class Table:
         assert [end for end in sorted(ends) if self._jobs[end[1]].artifacts] == list(
             self.artifact_owners
         )
-        scripted = [end for end in sorted(ends) if self._jobs[end[1]].spec.script_bytes]
-        assert scripted == list(self.scripted)
-        assert sum(job.spec.script_bytes for job in jobs) == self.script_bytes
+        bulky = [end for end in sorted(ends) if self._jobs[end[1]].spec.spec_bytes]
+        assert bulky == list(self.bulky)
+        assert sum(job.spec.spec_bytes for job in jobs) == self.spec_bytes
         assert self.lines.total() == len(jobs)
         self.lines.check()
         assert sum(job.output_bytes for job in jobs) == self.output_bytes

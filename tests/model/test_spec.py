@@ -1,9 +1,11 @@
 """Validation of job specs: a value at a limit is accepted, and one above it is refused by name."""
 
+import tracemalloc
 from collections.abc import Callable
 from typing import Literal
 
 import pytest
+from msgspec.structs import replace
 
 from airunner.model import limits
 from airunner.model.errors import InvalidRequest
@@ -19,6 +21,7 @@ from airunner.model.spec import (
     first_difference,
 )
 from airunner.model.validation import check_count, check_range, check_text_size, check_total_size
+from tests.promises import holds
 
 
 def named(count: int, size: int = 0) -> dict[str, str]:
@@ -229,3 +232,35 @@ def test_a_container_at_its_limits_is_fine() -> None:
     path = "p" * limits.PATH_BYTES_MAX
     mounts = (Mount(source=path, target=path),) * limits.MOUNTS_MAX
     assert Container(image=path, runtime=path, mounts=mounts).mounts == mounts
+
+
+@holds("server/memory-is-bounded")
+@pytest.mark.parametrize("letter", ["x", "☃"])
+def test_the_texts_of_a_large_job_count_as_no_less_than_they_take(letter: str) -> None:
+    size = 127 // len(letter.encode())
+    tracemalloc.start()
+    try:
+        spec = JobSpec(
+            command="true",
+            args=tuple(f"{number} {letter * (size - 5)}" for number in range(limits.ARGS_MAX)),
+            environment={f"NAME_{number}": letter * (size - 5) for number in range(1_000)},
+            metadata={f"key {number}": f"{letter * 20} {number}" for number in range(64)},
+            artifacts=tuple(f"{letter * 300}/{number}" for number in range(64)),
+            container=Container(
+                image="image",
+                mounts=tuple(
+                    Mount(source=f"{letter * 300}{number}", target=f"{letter * 300}")
+                    for number in range(64)
+                ),
+            ),
+        )
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < spec.spec_bytes + 64 * limits.KIB
+
+
+def test_the_texts_of_a_small_job_count_as_nothing() -> None:
+    small = JobSpec(command="make", args=("all",) * 8, environment={"CI": "true"})
+    assert small.spec_bytes == 0
+    assert replace(small, args=("x" * limits.SPEC_BYTES_SMALL,)).spec_bytes > 2_000

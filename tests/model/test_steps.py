@@ -231,7 +231,7 @@ def test_steps_count_as_no_less_than_they_take_in_memory_with_their_results(of: 
     finally:
         tracemalloc.stop()
     assert len(results) == limits.STEPS_MAX
-    assert taken < spec.script_bytes + SMALL_BYTES
+    assert taken < spec.spec_bytes + SMALL_BYTES
 
 
 @pytest.mark.parametrize(

@@ -344,7 +344,7 @@ def output_keeps_within_its_bounds(history: History, engine: Engine, id: JobId) 
 def scripts_keep_within_their_bounds(history: History, engine: Engine, id: JobId) -> None:
     """Of all jobs together."""
     jobs = engine.table.jobs()
-    assert sum(len(job.spec.script) for job in jobs) <= engine.queue.retention.script_bytes_max
+    assert sum(len(job.spec.script) for job in jobs) <= engine.queue.retention.spec_bytes_max
 
 
 @holds("results/artifacts-are-fenced")

@@ -70,7 +70,7 @@ KEPT = {
     "spared": "spared",
     "job_bytes": "output_bytes_per_job",
     "total_bytes": "output_bytes_total",
-    "scripts": "script_bytes_max",
+    "scripts": "spec_bytes_max",
     "job_artifacts": "artifact_bytes_per_job",
     "total_artifacts": "artifact_bytes_total",
 }

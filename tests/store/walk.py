@@ -41,7 +41,7 @@ from tests.store.invariants import INVARIANTS, History
 QUEUES = (QueueKey("fast"), QueueKey("slow"), QueueKey("slow", "other"))
 KEEP = Retention(
     jobs_max=30,
-    script_bytes_max=200,
+    spec_bytes_max=200,
     finished_max=8,
     finished_age=Millis(10_000),
     spared=Millis(1_000),

@@ -22,7 +22,7 @@ import inspect
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 
@@ -44,7 +44,9 @@ from airunner.model.jobs import Subject
 from airunner.model.limits import (
     CALLS_PER_SUBJECT_MAX,
     HEALTH_WATCHES_MAX,
+    LARGE_REQUESTS_MAX,
     OPEN_REQUESTS_MAX,
+    REQUEST_BYTES_MAX,
     REQUEST_SECONDS_MAX,
     UNFINISHED_REQUESTS_MAX,
 )
@@ -96,6 +98,7 @@ class Guard:
         self._calls: Counter[Subject] = Counter()  # calls in progress
         self._unfinished = FairPlaces(UNFINISHED_REQUESTS_MAX, "UNFINISHED_REQUESTS_MAX")
         self._open = FairPlaces(OPEN_REQUESTS_MAX, "OPEN_REQUESTS_MAX")
+        self._large = asyncio.Semaphore(LARGE_REQUESTS_MAX)
         self._watches = FairPlaces(HEALTH_WATCHES_MAX, "HEALTH_WATCHES_MAX")
 
     def stop(self) -> None:
@@ -119,7 +122,8 @@ class Guard:
                     if handler.request_streaming:
                         async with aclosing(decode.all(requests)) as decoded:
                             return await serve(decoded, context)
-                    return await serve(decode(await self._whole(method, context)), context)
+                    async with self._whole(method, context) as request:
+                        return await serve(decode(request), context)
             except Exception as error:
                 await self._fail(method, context, error)
 
@@ -149,27 +153,23 @@ class Guard:
             if not self._calls[who.subject]:
                 del self._calls[who.subject]
 
-    async def _whole(self, method: str, context: Context) -> bytes:
-        """The request of a unary call, once it has arrived.
+    @asynccontextmanager
+    async def _whole(self, method: str, context: Context) -> AsyncGenerator[bytes, None]:
+        """The request of a unary call, once it has arrived, for the block that answers it.
 
-        Raises LimitReached, and Unreachable if the request takes too long.
+        A large request waits for its turn, so that few of them are decoded at once. Raises
+        LimitReached, and Unreachable if the request takes too long.
         """
         if method in OPEN:
             place = self._open.hold(_host(context))
         else:
             place = self._unfinished.hold(caller().subject)
-        try:
-            async with place, asyncio.timeout(REQUEST_SECONDS_MAX) as term:
-                request = await context.read()
-        except TimeoutError:
-            if not term.expired():
-                raise
-            raise Unreachable(
-                f"the request did not arrive in REQUEST_SECONDS_MAX ({REQUEST_SECONDS_MAX} s)"
-            ) from None
-        if not isinstance(request, bytes):
-            raise InvalidRequest("request", "is missing")
-        return request
+        async with AsyncExitStack() as turn:
+            async with place:
+                request = await _read(context)
+                if len(request) > REQUEST_BYTES_MAX:
+                    await turn.enter_async_context(self._large)
+            yield request
 
     def _watched(self, serve: Serve[A]) -> Serve[A]:
         """Serves one of the watches of the server's health, of which there is a bounded number."""
@@ -242,6 +242,21 @@ def _writing(generate: Callable[..., AsyncGenerator[A, None]]) -> Serve[A]:
                 await context.write(answer)
 
     return serve
+
+
+async def _read(context: Context) -> bytes:
+    try:
+        async with asyncio.timeout(REQUEST_SECONDS_MAX) as term:
+            request = await context.read()
+    except TimeoutError:
+        if not term.expired():
+            raise
+        raise Unreachable(
+            f"the request did not arrive in REQUEST_SECONDS_MAX ({REQUEST_SECONDS_MAX} s)"
+        ) from None
+    if not isinstance(request, bytes):
+        raise InvalidRequest("request", "is missing")
+    return request
 
 
 def _host(context: Context) -> str:
