@@ -148,6 +148,12 @@ class WorkerCalls:
                 facts += self._queue.give_back(job.lease.token, heard=False)
         return Renewed(self._broker.decide(facts), tuple(renewed), tuple(lost))
 
+    def may_hold(self, worker: WorkerId, tokens: Iterable[TaskToken]) -> bool:
+        """True if the worker has no lease, or one that has one of these tokens."""
+        leased = self._table.leased_to(worker)
+        held = {digest(token) for token in tokens} if leased else set()
+        return not leased or any(job.lease and job.lease.token in held for job in leased)
+
     def _renewals(
         self, tokens: Iterable[TaskToken], span: Millis
     ) -> tuple[list[JobFact], list[TaskToken], list[TaskToken]]:

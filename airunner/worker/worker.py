@@ -22,8 +22,9 @@ from random import Random
 from typing import Final
 
 from airunner.model.errors import Refused, Unreachable
-from airunner.model.jobs import AttemptEnd, Millis, Outcome, Reason, WorkerId
+from airunner.model.jobs import AttemptEnd, Millis, Outcome, Reason
 from airunner.model.limits import WORKER_VISIBILITY_SECONDS_DEFAULT
+from airunner.model.protocol.incarnation import SECRET_BYTES, worker_id
 from airunner.model.protocol.worker_protocol import Hello
 from airunner.model.spec import DEFAULT_QUEUE
 from airunner.worker.attempt.execution import Execution
@@ -81,7 +82,8 @@ class Worker:
         self._crashed = 0  # attempts that a defect has ended
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()  # run() may have to return
-        self.id = WorkerId(f"{options.name}.{dice.getrandbits(64):016x}")
+        secret = dice.randbytes(SECRET_BYTES)
+        self.id = worker_id(options.name, secret)
         self._session = WorkerSession(
             connect,
             Hello(
@@ -91,6 +93,7 @@ class Worker:
                 span=options.span,
                 slots=self._asked,
                 credit=0,
+                secret=secret,
             ),
             dice=dice,
             on_lease=self._start,

@@ -277,6 +277,7 @@ FROM_WORKER: tuple[worker_protocol.FromWorker, ...] = (
         credit=3,
         holding=(_TOKEN, _OTHER),
         connection=7,
+        secret=b"\0s",
     ),
     worker_protocol.Credit(2),
     worker_protocol.Heartbeat((_TOKEN, _OTHER)),

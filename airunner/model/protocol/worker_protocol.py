@@ -30,8 +30,10 @@ Rules
    also while it holds no lease: a server leases no job to a worker that has been silent for
    two thirds of its span.
 6. A Hello sets the credit, a Credit adds to it, an Assignment takes one.
-7. A Hello that arrives after a Hello of a later connection is void: the network delayed it.
-8. Either side may put several messages into one network message. Their order and their
+7. A Hello proves its worker by a secret that only this process has. The id of a worker without
+   a secret belongs to the subject of its first stream, and is free again when that has ended.
+8. A Hello that arrives after a Hello of a later connection is void: the network delayed it.
+9. Either side may put several messages into one network message. Their order and their
    meaning do not change.
 """
 
@@ -54,6 +56,7 @@ class Hello(Struct, frozen=True, kw_only=True, gc=False):
     credit: int  # jobs that the worker can accept now
     holding: tuple[TaskToken, ...] = ()
     connection: int = 0  # 1, 2, 3 ... within this worker process; 0: not given
+    secret: bytes = b""  # of this worker process, see incarnation.py; older workers have none
 
 
 class Credit(Struct, frozen=True, gc=False):

@@ -228,7 +228,11 @@ class JobsServicer(JobServiceServicer):
     ) -> None:
         channel: Channel[FromServer, FromWorker] = WorkStream(request_iterator, context)
         await Session(
-            self._broker, channel, version=self._version, namespace=caller().namespace
+            self._broker,
+            channel,
+            version=self._version,
+            namespace=caller().namespace,
+            subject=caller().subject,
         ).run()
 
     async def _give_back(self, undelivered: list[LeasedJob]) -> None:

@@ -12,7 +12,7 @@ from sortedcontainers import SortedDict
 
 from airunner.model.facts import CancelRequested
 from airunner.model.job_query import QueueStatistics
-from airunner.model.jobs import Job, WorkerId
+from airunner.model.jobs import Job, Subject, WorkerId
 from airunner.model.limits import CONNECTIONS_REMEMBERED_MAX
 from airunner.model.namespaces import QueueKey
 from airunner.model.wait_reason import WaitReason
@@ -38,9 +38,8 @@ class ConnectedWorkers:
     def __init__(self) -> None:
         self._serving: SortedDict[QueueKey, dict[ConnectedWorker, None]] = SortedDict()
         self._workers: dict[WorkerId, ConnectedWorker] = {}
-        self._connections: dict[
-            WorkerId, int
-        ] = {}  # the latest number of each, in the order of the last use
+        # The latest number of each and its subject, in the order of the last use.
+        self._connections: dict[WorkerId, tuple[int, Subject]] = {}
 
     def __len__(self) -> int:
         """The number of connected workers."""
@@ -60,13 +59,21 @@ class ConnectedWorkers:
         finally:
             self._leave(connected)
 
-    def is_void(self, worker: WorkerId, connection: int) -> bool:
+    def owner(self, worker: WorkerId) -> Subject | None:
+        """The subject of the worker's latest connection; None if no connection is known."""
+        known = self._connections.get(worker)
+        return None if known is None else known[1]
+
+    def is_connected(self, worker: WorkerId) -> bool:
+        return worker in self._workers
+
+    def is_void(self, worker: WorkerId, connection: int, subject: Subject) -> bool:
         """True if the worker has opened a later connection; else this becomes the latest."""
-        latest = self._connections.get(worker, 0)
+        latest, _ = self._connections.get(worker, (0, subject))
         if 0 < connection < latest:
             return True
         self._connections.pop(worker, None)
-        self._connections[worker] = max(connection, latest)
+        self._connections[worker] = max(connection, latest), subject
         if len(self._connections) > CONNECTIONS_REMEMBERED_MAX:
             del self._connections[next(iter(self._connections))]
         return False

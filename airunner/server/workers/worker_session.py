@@ -28,16 +28,12 @@ from airunner.model.errors import (
     StaleLease,
     Stalled,
 )
-from airunner.model.jobs import Job, Position, TaskToken, TokenDigest, digest
+from airunner.model.jobs import Job, Position, Subject, TaskToken, TokenDigest, digest
 from airunner.model.limits import (
     DEQUEUE_JOBS_MAX,
     HEARTBEAT_TOKENS_MAX,
     PENDING_REPLIES_MAX,
     REPORTS_PER_BATCH_MAX,
-    VISIBILITY_SECONDS_MAX,
-    VISIBILITY_SECONDS_MIN,
-    WORKER_NAME_CHARS_MAX,
-    WORKER_QUEUES_MAX,
     WORKER_SLOTS_MAX,
 )
 from airunner.model.namespaces import DEFAULT_NAMESPACE, QueueKey
@@ -63,15 +59,16 @@ from airunner.model.protocol.worker_protocol import (
     Welcome,
 )
 from airunner.model.reports import count_sequences
-from airunner.model.spec import check_queue
-from airunner.model.validation import check_count, check_range, check_text_size
+from airunner.model.validation import check_count, check_range
 from airunner.server.broker import Broker
 from airunner.server.fairness.time_slice import TimeSlice
 from airunner.server.parking_lot import ParkingLot
 from airunner.server.worker_calls import WorkerCalls
+from airunner.server.workers.claim import check_hello, claim_worker
 from airunner.server.workers.connected_workers import ConnectedWorker
 from airunner.server.workers.leased_job import LeasedJob
 
+_NOBODY: Final = Subject("")  # the subject of a caller without authentication
 _TOKENS_MAX: Final = HEARTBEAT_TOKENS_MAX  # in answers to heartbeats that wait for a worker
 _CREDIT, _HEARD, _REPLIES, _ROOM, _END = "credit", "heard", "replies", "room", "end"
 
@@ -86,12 +83,14 @@ class Session:
         *,
         version: str,
         namespace: str = DEFAULT_NAMESPACE,
+        subject: Subject = _NOBODY,
     ) -> None:
         self._broker = broker
         self._calls = WorkerCalls(broker)
         self._channel = channel
         self._version = version
         self._namespace = namespace
+        self._subject = subject
         self._tokens: dict[TokenDigest, TaskToken] = {}  # of leases that the worker may hold
         self._credit = 0
         self._heard_at = broker.now()
@@ -122,9 +121,8 @@ class Session:
     async def _serve(self, hello: FromWorker) -> None:
         if not isinstance(hello, Hello):
             raise InvalidRequest("message", "the first one on the stream must be a Hello")
-        _check(hello)
-        if self._broker.connected_workers.is_void(hello.worker, hello.connection):
-            raise ChannelClosed("the worker has opened a later stream")
+        check_hello(hello)
+        claim_worker(self._broker, self._calls, hello, self._subject)
         self._hello = hello
         self._connected = ConnectedWorker(
             worker=hello.worker,
@@ -361,21 +359,3 @@ class Session:
 
 def _tokens_in(message: FromServer) -> int:
     return len(message.renewed) + len(message.lost) if isinstance(message, Renewal) else 0
-
-
-def _check(hello: Hello) -> None:
-    if not hello.worker:
-        raise InvalidRequest("hello.worker", "is empty")
-    check_text_size("hello.worker", hello.worker, 2 * WORKER_NAME_CHARS_MAX, "its limit")
-    check_text_size("hello.name", hello.name, WORKER_NAME_CHARS_MAX, "WORKER_NAME_CHARS_MAX")
-    check_count("hello.queues", hello.queues, WORKER_QUEUES_MAX, "WORKER_QUEUES_MAX")
-    if not hello.queues:
-        raise InvalidRequest("hello.queues", "is empty: name a queue to serve")
-    for queue in hello.queues:
-        check_queue(queue, "hello.queues")
-    low, high = VISIBILITY_SECONDS_MIN * 1000, VISIBILITY_SECONDS_MAX * 1000
-    check_range("hello.span_millis", hello.span, low, high, "ms")
-    check_range("hello.slots", hello.slots, 1, WORKER_SLOTS_MAX, "jobs")
-    check_range("hello.credit", hello.credit, 0, hello.slots, "jobs")
-    check_range("hello.connection", hello.connection, 0, 2**63 - 1, "connections")
-    check_count("hello.holding", hello.holding, HEARTBEAT_TOKENS_MAX, "HEARTBEAT_TOKENS_MAX")

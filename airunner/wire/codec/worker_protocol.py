@@ -117,7 +117,7 @@ def _fill_from_worker(envelope: pb.FromWorker, message: FromWorker) -> None:
             hello.span_millis = message.span
             hello.slots, hello.credit = message.slots, message.credit
             hello.holding.extend(message.holding)
-            hello.connection = message.connection
+            hello.connection, hello.secret = message.connection, message.secret
         case Farewell():
             envelope.farewell.SetInParent()
         case _:
@@ -232,6 +232,7 @@ def _decode_hello(hello: pb.Hello) -> Hello:
         credit=hello.credit,
         holding=_tokens(hello.holding),
         connection=hello.connection,
+        secret=hello.secret,
     )
 
 

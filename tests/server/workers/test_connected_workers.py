@@ -107,9 +107,9 @@ def test_statistics_and_explanations_add_up_who_is_there() -> None:
 
 def test_only_the_latest_workers_connections_are_remembered() -> None:
     connected_workers = ConnectedWorkers()
-    assert not connected_workers.is_void(WorkerId("first"), 2)
-    assert connected_workers.is_void(WorkerId("first"), 1)
+    assert not connected_workers.is_void(WorkerId("first"), 2, Subject("sue"))
+    assert connected_workers.is_void(WorkerId("first"), 1, Subject("sue"))
     for number in range(CONNECTIONS_REMEMBERED_MAX):
-        assert not connected_workers.is_void(WorkerId(f"worker {number}"), 1)
-    assert not connected_workers.is_void(WorkerId("first"), 1)
+        assert not connected_workers.is_void(WorkerId(f"worker {number}"), 1, Subject("sue"))
+    assert not connected_workers.is_void(WorkerId("first"), 1, Subject("sue"))
     assert len(connected_workers._connections) == CONNECTIONS_REMEMBERED_MAX

@@ -28,6 +28,7 @@ from airunner.model.limits import (
 )
 from airunner.model.namespaces import QueueKey
 from airunner.model.protocol.channel import ChannelClosed
+from airunner.model.protocol.incarnation import worker_id
 from airunner.model.protocol.worker_protocol import (
     Assignment,
     Batch,
@@ -81,9 +82,10 @@ def hello(
     credit: int = 4,
     name: str = "",
     connection: int = 0,
+    secret: bytes = b"",
 ) -> Hello:
     return Hello(
-        worker=WorkerId(worker),
+        worker=worker_id(worker, secret) if secret else WorkerId(worker),
         name=name,
         queues=queues,
         span=Millis(span),
@@ -91,6 +93,7 @@ def hello(
         credit=credit,
         holding=holding,
         connection=connection,
+        secret=secret,
     )
 
 
@@ -100,14 +103,16 @@ class Site:
     def __init__(self, broker: Broker, log: SlowLog, tasks: asyncio.TaskGroup) -> None:
         self.broker, self.log, self.tasks = broker, log, tasks
 
-    def connect(self, *, room: int = 1_000) -> tuple[Worker, asyncio.Task[Refused | None]]:
+    def connect(
+        self, *, room: int = 1_000, subject: Subject = SUE
+    ) -> tuple[Worker, asyncio.Task[Refused | None]]:
         """A worker's end, and the session that serves it; its result is what it refused."""
         mine: Worker
         mine, theirs = channel_pair(room)
 
         async def serve() -> Refused | None:
             try:
-                await Session(self.broker, theirs, version="1.2").run()
+                await Session(self.broker, theirs, version="1.2", subject=subject).run()
             except Refused as refusal:
                 return refusal
             return None
@@ -438,8 +443,8 @@ async def test_what_was_given_back_to_the_line_by_time_is_not_given_back_twice()
 @virtually
 async def test_a_newer_stream_of_the_worker_ends_the_older() -> None:
     async with site() as at:
-        old, session = await at.greet(hello())
-        new, _ = await at.greet(hello())
+        old, session = await at.greet(hello(secret=b"s"))
+        new, _ = await at.greet(hello(secret=b"s"))
         assert await session is None
         with pytest.raises(ChannelClosed):
             await old.receive()
@@ -451,8 +456,8 @@ async def test_a_newer_stream_of_the_worker_ends_the_older() -> None:
 async def test_of_two_streams_that_begin_at_once_one_is_left() -> None:
     async with site() as at:
         (one, first), (two, second) = at.connect(), at.connect()
-        await one.send(hello())
-        await two.send(hello())
+        await one.send(hello(secret=b"s"))
+        await two.send(hello(secret=b"s"))
         assert await first is None
         assert not second.done()
         assert [
