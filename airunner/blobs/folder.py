@@ -10,7 +10,8 @@ Rules
 - No file stays open between two calls. So a caller may be cancelled at any moment, a thread that
   still works for it does no harm, and the number of open files is independent of the callers.
 - A path is made of a job's id, a number and a digest, each validated: no text of a client becomes
-  a path here. Symbolic links are not followed.
+  a path here. Symbolic links are not followed below the folder; the folder itself, or one above it,
+  may be a link to another disk.
 - A folder is removed by a rename into the trash, which takes no time. A thread of its own deletes
   the files in the trash one by one; the next start deletes the rest. Only folders that are named
   like a job's id are ever removed.
@@ -94,6 +95,7 @@ class FolderBlobs:
         for each in (folder, folder / PARTIAL, folder / TRASH):
             each.mkdir(0o700, exist_ok=True)
             each.chmod(0o700)
+        folder = folder.resolve()  # sync_folder() opens no link
         _move_to_trash(folder, PARTIAL)
         (folder / PARTIAL).mkdir(0o700)
         if sync:
@@ -310,7 +312,7 @@ def _publish(partial: Path, path: Path, sync: bool) -> bool:
 
 
 def sync_folder(folder: Path) -> None:
-    """Sync a folder, so that the names in it survive a power cut."""
+    """Sync a folder, so that the names in it survive a power cut. Raises OSError for a link."""
     with _opened(folder, os.O_RDONLY | os.O_DIRECTORY) as file:
         os.fsync(file)
 

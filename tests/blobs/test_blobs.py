@@ -47,6 +47,25 @@ class TestFolderBlobsWithoutSync(BlobStoreContract):
         return FolderBlobs.open(folder, sync=False)
 
 
+@pytest.mark.parametrize("link", ["parent", "folder"])
+def test_a_blob_store_opens_in_a_folder_behind_a_link(tmp_path: Path, link: str) -> None:
+    (disk := tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(disk)
+    folder = tmp_path / "link" / "blobs" if link == "parent" else tmp_path / "link"
+
+    async def main() -> None:
+        blobs = FolderBlobs.open(folder)
+        try:
+            await put(blobs, ONE, b"1234")
+            assert await get(blobs, ONE, b"1234") == b"1234"
+        finally:
+            await blobs.close()
+
+    asyncio.run(main())
+    found = {stat.S_IMODE(each.stat().st_mode) for each in (folder, folder / PARTIAL)}
+    assert found == {0o700}
+
+
 def test_a_contract_says_how_its_blob_store_is_made(tmp_path: Path) -> None:
     with pytest.raises(NotImplementedError):
         BlobStoreContract().make(tmp_path)
