@@ -11,7 +11,7 @@ from typing import Any, Final, get_args
 from msgspec.structs import replace as with_fields
 
 from airunner.model.jobs import Outcome
-from airunner.model.limits import MIB, OUTCOME_ERROR_BYTES_MAX, INTAKE_TEXT_BYTES_MAX
+from airunner.model.limits import INTAKE_TEXT_BYTES_MAX, MIB, OUTCOME_ERROR_BYTES_MAX
 from airunner.model.reports import Chunk, Output, OutputCut, Report
 
 CHUNK_BYTES_MAX: Final = 1 * MIB  # output in one sequence of a job

@@ -11,10 +11,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from airunner.log.memory import MemoryLog
 from airunner.model.jobs import Instant, JobId, TaskToken
 from airunner.model.limits import (
+    INTAKE_TEXT_BYTES_MAX,
     MIB,
     OUTCOME_ERROR_BYTES_MAX,
     PING_MILLIS_MIN,
-    INTAKE_TEXT_BYTES_MAX,
 )
 from airunner.model.proof.proof import LogVerifier, Whole
 from airunner.model.reports import Chunk, Output, ProcessStarted, Report, Stream
