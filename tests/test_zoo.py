@@ -240,9 +240,42 @@ def test_one_that_reads_standard_input_finds_its_end_in_a_pipe() -> None:
     play("auto", scene)
 
 
-def test_one_that_reads_a_terminal_waits_for_input_that_never_comes() -> None:
+@pytest.mark.parametrize(
+    "line",
+    [
+        "cat; cat; echo ended",
+        "read -r answer || read -r answer || echo ended",
+        "bash -c 'read -rs answer </dev/tty || echo ended'",
+        "head -c 1; wc -c >/dev/null; echo ended",
+        "stty -echo; cat; stty echo; cat; echo ended",
+    ],
+)
+def test_one_that_reads_a_terminal_finds_the_end_of_input_each_time(line: str) -> None:
     async def scene(fixture: SupervisorFixture) -> None:
-        line = "test -t 0 && test -t 1 && test -t 2 && echo ready; cat"
+        line_on_terminal = f"test -t 0 && test -t 1 && test -t 2 || exit 9; {line}"
+        end, output = await fixture.run(*shell(line_on_terminal), kind=ProcessType.PTY)
+        assert (end, output) == (OK, b"ended\r\n")
+
+    play("auto", scene)
+
+
+def test_programs_that_ask_at_a_terminal_get_no_answer() -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
+        program = (
+            "import getpass\n"
+            "for ask in (input, getpass.getpass, input):\n"
+            "    try: ask('')\n"
+            "    except EOFError: print('ended')\n"
+        )
+        end, output = await fixture.run(*python(program), kind=ProcessType.PTY)
+        assert (end, output.count(b"ended")) == (OK, 3)
+
+    play("auto", scene)
+
+
+def test_one_that_waits_for_a_key_waits_for_ever() -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
+        line = "stty raw; echo ready; cat"
         process = await fixture.launch(*shell(line), kind=ProcessType.PTY)
         await read_until(process, b"ready")
         await process.terminate(30)

@@ -9,6 +9,13 @@ last process that holds a write end has closed it. A process can open its contro
 again at any time, so a terminal does not end before the process tree does; until then the worker
 keeps the slave open, and the master reports no end.
 
+No person sits at the terminal, so its input has ended: a read() of it returns no byte at once, as
+at the end of a file, as often as it is called. The line discipline does this without canonical mode
+and with VMIN 0. Rejected: Ctrl-D from the master, because one byte ends one read only, and because a
+program in raw mode reads the bytes and echoes them into the output; /dev/null as standard input,
+because `stty`, `tty` and `test -t 0` would find no terminal. A program that sets another mode, such
+as an editor or a shell with line editing, waits for a key as on any terminal.
+
 Once the tree is gone, each stream ends at the first read that would block. So a stream ends even
 if a process outside of the tree holds a descriptor of it.
 """
@@ -67,6 +74,7 @@ class Output:
         self._master, self._slave = os.openpty()
         self._streams[self._master] = Stream.STDOUT
         os.set_blocking(self._master, False)
+        _end_input(self._slave)
         self.resize(size)
 
     @property
@@ -156,6 +164,14 @@ class Output:
             del self._streams[descriptor]
             os.close(descriptor)
         self.finish()
+
+
+def _end_input(terminal: int) -> None:
+    """Lets each read() of a terminal return no byte at once, until a program sets another mode."""
+    mode = termios.tcgetattr(terminal)
+    mode[3] &= ~termios.ICANON
+    mode[6][termios.VMIN] = mode[6][termios.VTIME] = 0
+    termios.tcsetattr(terminal, termios.TCSANOW, mode)
 
 
 def _read(descriptor: int, size: int) -> bytes | None:
