@@ -141,6 +141,17 @@ def test_a_folder_that_is_not_of_a_run_is_never_replaced(shell: Shell, where: st
     assert os.listdir(shell.home / "results") == ["thesis"]
 
 
+@holds("processes/run-replaces-only-its-own")
+def test_a_link_in_the_place_of_results_is_never_replaced(shell: Shell) -> None:
+    (shell.home / "disk").mkdir()
+    (shell.home / "disk" / "step_0.log").write_text("of an earlier run")
+    (shell.home / "results").symlink_to("disk")
+    done = shell.run("run", write(shell, script="true"))
+    assert done.returncode == 125
+    assert "results would be replaced, and is a link: move it" in done.stderr
+    assert (shell.home / "results").is_symlink()
+
+
 def test_results_are_whole_after_a_run_that_was_killed(shell: Shell) -> None:
     job = write(shell, steps=["echo ready; sleep 600"])
     killed = shell.start("run", job)

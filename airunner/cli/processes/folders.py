@@ -6,14 +6,9 @@ jobs. Everything below a folder of workspaces is removed.
 """
 
 import os
-import re
 from pathlib import Path
-from typing import Final
 
 from airunner.cli.exit_codes import CommandFailed
-
-# Files in the results folder of every run, even a run that was killed.
-_RESULT: Final = re.compile(r"result\.json|step_\d+\.log")
 
 
 def work_folder(work_dir: Path | None) -> Path:
@@ -62,19 +57,16 @@ def check_worker(jobs_dir: Path | None, workspaces: Path, work: Path) -> None:
 
 def check_results(results: Path) -> None:
     """Raises CommandFailed if a run would replace a folder that is not the results of a run."""
+    from airunner.worker.workspace.results.earlier import NotReplaceable, check_replaceable
+
     if Path.cwd().is_relative_to(resolved(results)):
         raise CommandFailed(
             f"--results: a run would replace {results}, which contains the current folder: name "
             "another folder"
         )
-    if not os.path.lexists(results):
-        return
     try:
-        names = os.listdir(results)
-    except OSError:
-        names = [""]
-    if names and not any(_RESULT.fullmatch(name) for name in names):
+        check_replaceable(str(results))
+    except NotReplaceable as found:
         raise CommandFailed(
-            f"{results} would be replaced, and has no results of airunner: move it, or name another "
-            "folder with --results"
-        )
+            f"{results} would be replaced, and {found}: move it, or name another folder with --results"
+        ) from None

@@ -44,6 +44,7 @@ from airunner.worker.process import Launcher
 from airunner.worker.workspace.fingerprint import FOLDERS, Fingerprint
 from airunner.worker.workspace.git_clone import GitCloner
 from airunner.worker.workspace.results.collect import collect
+from airunner.worker.workspace.results.earlier import NotReplaceable
 from airunner.worker.workspace.results.patterns import Patterns
 from airunner.worker.workspace.results.results import FolderResults
 from airunner.worker.workspace.sources.job_json import JobJson
@@ -285,6 +286,11 @@ class FolderWorkspace:
             if self._open_results:
                 await self._open_results.make()
                 self.results = self._open_results
+        except NotReplaceable as found:
+            where = self._owner.results or f"results/ of the source {self._spec.source}"
+            raise SetupFailed(
+                f"{where} {found}, and the job's results would replace it: rename it"
+            ) from None
         except OSError as error:
             where = self._owner.results or f"the source {self._spec.source}"
             raise SetupFailed(f"cannot make results in {where}: {error.strerror}") from None

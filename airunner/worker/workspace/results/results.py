@@ -8,9 +8,9 @@
 
 Rules
 
-1. Each attempt creates the folder anew and opens it. An entry with its name is renamed first, of
-   any kind. All later calls use the descriptor: a frozen worker that has lost its lease writes
-   into the renamed folder.
+1. Each attempt creates the folder anew and opens it. The results of an earlier attempt are renamed
+   first; any other entry with the name is refused, and stays (earlier.py). All later calls use the
+   descriptor: a frozen worker that has lost its lease writes into the renamed folder.
 2. The renamed entries are removed once the new result.json is written. So a reader finds the
    results of one attempt at any time, and a crash loses no result.
 3. An attempt whose folder was renamed removes nothing.
@@ -33,13 +33,13 @@ from airunner.system.descent import FOLDER
 from airunner.system.lock import is_named
 from airunner.system.removal import remove_tree
 from airunner.system.serial_thread import SerialThread
+from airunner.worker.workspace.results.earlier import RESULT, check_replaceable
 from airunner.worker.workspace.results.folder_sink import FolderSink
 from airunner.worker.workspace.results.logs import STALLED, Logs
 from airunner.worker.workspace.results.manifest import manifest
 from airunner.worker.workspace.sources.source_names import RESULTS
 from airunner.worker.workspace.workspace import ArtifactSink, Summary
 
-RESULT: Final = "result.json"
 _TRIES: Final = 10  # while other processes create the folder again after each rename
 
 
@@ -60,7 +60,7 @@ class FolderResults:
         self._sink = FolderSink(self._thread)
 
     async def make(self) -> None:
-        """Creates the folder. Raises OSError; close() must be called in any case."""
+        """Creates the folder. Raises OSError and NotReplaceable; close() must be called in any case."""
         await self._thread.run(self._make)
 
     @property
@@ -94,6 +94,7 @@ class FolderResults:
 
     def _make(self) -> None:
         for _ in range(_TRIES):
+            check_replaceable(self._name, self._parent)
             with suppress(FileNotFoundError):
                 aside = f"{self._aside}{os.urandom(4).hex()}"
                 os.rename(self._name, aside, src_dir_fd=self._parent, dst_dir_fd=self._parent)

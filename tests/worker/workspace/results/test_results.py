@@ -24,6 +24,7 @@ from airunner.model.jobs import Instant, Job, JobId, Outcome, Position, Reason
 from airunner.model.limits import RESULTS_PENDING_BYTES_MAX, RESULTS_STALL_SECONDS_MAX
 from airunner.model.spec import JobSpec
 from airunner.model.steps import StepStatus
+from airunner.worker.workspace.results.earlier import NotReplaceable
 from airunner.worker.workspace.results.manifest import manifest
 from airunner.worker.workspace.results.results import FolderResults
 from airunner.worker.workspace.sources.source_names import is_reserved
@@ -239,6 +240,7 @@ def test_nothing_is_written_through_a_link_that_somebody_put_into_the_folder(
 def test_what_was_there_before_is_kept_until_there_is_a_new_result(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     (tmp_path / "results/old").write_bytes(b"old")
+    (tmp_path / "results/step_0.log").write_bytes(b"old")
 
     async def scene() -> None:
         async with opened(tmp_path) as results:
@@ -282,36 +284,56 @@ def test_results_of_other_names_in_one_folder_are_left_alone(tmp_path: Path) -> 
     assert aside.startswith(".one-")
 
 
+def make_entry(place: Path, kind: str, outside: Path) -> None:
+    match kind:
+        case "file":
+            place.write_bytes(b"x")
+        case "pipe":
+            os.mkfifo(place)
+        case "link to results":
+            (outside / "step_0.log").touch()
+            place.symlink_to(outside)
+        case "link to nothing":
+            place.symlink_to(outside / "new")
+        case _:
+            place.mkdir()
+            (place / "measured.csv").write_bytes(b"x")
+            if kind == "data with a result.json":
+                (place / "step_0.log").touch()
+                (place / "result.json").write_text('{"accuracy": 0.9}')
+            elif kind == "data with a folder result.json":
+                (place / "result.json").mkdir()
+
+
 @holds("results/stay-inside")
-@pytest.mark.parametrize("kind", ["file", "link", "dangling", "pipe"])
-def test_whatever_has_the_name_of_the_folder_is_moved_aside_as_it_is(
-    tmp_path: Path, kind: str
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("file", "is no folder"),
+        ("pipe", "is no folder"),
+        ("link to results", "is a link"),
+        ("link to nothing", "is a link"),
+        ("data", "has no results of airunner"),
+        ("data with a result.json", "has no results of airunner"),
+        ("data with a folder result.json", "cannot be read: Is a directory"),
+    ],
+)
+def test_an_entry_that_is_no_results_of_an_attempt_is_refused_and_stays(
+    tmp_path: Path, kind: str, why: str
 ) -> None:
     outside, parent = tmp_path / "outside", tmp_path / "parent"
     outside.mkdir()
     parent.mkdir()
-    (outside / "file").write_bytes(b"theirs")
-    place = parent / "results"
-    match kind:
-        case "file":
-            place.write_bytes(b"x")
-        case "link":
-            place.symlink_to(outside)
-        case "dangling":
-            place.symlink_to(outside / "new")
-        case "pipe":
-            os.mkfifo(place)
+    make_entry(parent / "results", kind, outside)
+    before = sorted(map(str, tmp_path.rglob("*")))
 
     async def scene() -> None:
-        async with opened(parent) as results:
-            await results.write(0, b"log")
-            assert len(names(parent)) == 2
-            await results.conclude(summary(ran()))
+        with pytest.raises(NotReplaceable, match=why):
+            async with opened(parent):
+                pass
 
     play(scene)
-    assert names(parent) == {"results"}
-    assert names(parent / "results") == {"step_0.log", "result.json"}
-    assert names(outside) == {"file"}
+    assert sorted(map(str, tmp_path.rglob("*"))) == before
 
 
 @holds("results/stay-inside")
@@ -321,6 +343,7 @@ def test_removing_old_results_follows_no_link_and_goes_to_any_depth(tmp_path: Pa
     (outside / "file").write_bytes(b"theirs")
     (parent / "results").mkdir(parents=True)
     (parent / "results/link").symlink_to(outside)
+    (parent / "results/step_0.log").touch()
     at = os.open(parent / "results", os.O_RDONLY)
     for _ in range(3_000):
         os.mkdir("d", dir_fd=at)

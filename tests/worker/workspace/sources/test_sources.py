@@ -91,6 +91,34 @@ async def conclude(folder: FolderWorkspace, collected: Collected | None = None) 
 
 
 @promise(
+    "sources/results-of-its-own",
+    "A `results` of a source that is a link, or that no attempt of airunner has written, is never "
+    "moved, replaced or removed: the job fails before anything is copied.",
+)
+@pytest.mark.parametrize("kind", ["data", "link"])
+def test_a_source_with_results_of_its_own_is_refused_and_stays(
+    tmp_path: Path, jobs: Path, source: Path, kind: str
+) -> None:
+    own = source / "results" if kind == "data" else tmp_path / "other disk"
+    own.mkdir()
+    (own / "measured.csv").write_text("three months of work")
+    if kind == "link":
+        (source / "results").symlink_to(own)
+    before = contents(own)
+
+    async def scene(bench: Bench) -> None:
+        folder = bench.make(command="", source="team/build")
+        with pytest.raises(SetupFailed, match=r"results/ of the source team/build .*: rename it"):
+            await folder.fetch(bench.report)
+        await folder.remove()
+        assert contents(own) == before
+        assert sorted(os.listdir(source)) == ["job.json", "results", "run.sh", "src"]
+        assert (source / "results").is_symlink() == (kind == "link")
+
+    play(tmp_path, scene, sources=jobs)
+
+
+@promise(
     "sources/private-copy",
     "A job on a source gets a complete private copy. Neither side can change the other, and the "
     "source stays unchanged apart from its results.",
@@ -371,6 +399,7 @@ def test_results_can_be_left_elsewhere_of_any_job(tmp_path: Path, jobs: Path, so
             collected = await make(bench, folder, "touch new old")
             assert "new" in [each.path for each in collected.artifacts]
             assert "new" in os.listdir(tmp_path / "here" / "results")
+            await conclude(folder, collected)
             await folder.remove()
         assert contents(source) == before
 
@@ -434,10 +463,9 @@ def test_links_that_a_job_leaves_lead_nobody_out(
     assert contents(outside) == before
 
 
-def test_results_that_are_a_link_are_not_followed(
+def test_earlier_results_that_are_a_link_are_not_followed(
     tmp_path: Path, jobs: Path, source: Path, outside: Path
 ) -> None:
-    (source / "results").symlink_to(outside)
     (source / ".results-00112233").symlink_to(outside)
     before = contents(outside)
 
