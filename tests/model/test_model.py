@@ -58,6 +58,7 @@ from airunner.model.reports import (
     Stream,
     TerminalResized,
     count_sequences,
+    text_size,
     without_first,
 )
 from airunner.model.spec import JobSpec
@@ -222,3 +223,8 @@ def test_why_a_job_waits_is_one_sentence(waiting: tuple[int, int, int, int], sen
     ahead, workers, slots, busy = waiting
     it = WaitReason(queue="gpu", ahead=ahead, workers=workers, slots=slots, busy=busy)
     assert it.explanation == sentence
+
+
+def test_the_texts_of_a_report_count_by_their_characters() -> None:
+    assert text_size(CloneFailed(error="no such branch", stderr="fatal: ä")) == 14 + 8
+    assert text_size(Alive(Millis(1), True)) == 0

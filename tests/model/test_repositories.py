@@ -3,7 +3,13 @@
 import pytest
 
 from airunner.model.errors import InvalidRequest
-from airunner.model.repositories import check_branch, check_commit, check_repository, is_local
+from airunner.model.repositories import (
+    check_branch,
+    check_commit,
+    check_repository,
+    is_commit_id,
+    is_local,
+)
 
 TAKEN = [
     "https://example.com/a/b.git",
@@ -148,3 +154,11 @@ def test_what_may_not_be_one(commit: str) -> None:
 def test_what_no_line_can_show_is_no_commit(commit: str) -> None:
     with pytest.raises(InvalidRequest, match="commit: "):
         check_commit(commit)
+
+
+@pytest.mark.parametrize(
+    ("commit", "is_one"),
+    [("abcd", True), ("F" * 40, True), ("main", False), ("v1.0", False), ("abc\n", False)],
+)
+def test_the_id_of_a_commit_has_hexadecimal_digits_alone(commit: str, is_one: bool) -> None:
+    assert is_commit_id(commit) is is_one

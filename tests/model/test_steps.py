@@ -293,3 +293,4 @@ def test_steps_elsewhere_in_a_file_have_their_own_place() -> None:
 def test_a_key_that_is_like_no_other_is_answered_with_all_there_are() -> None:
     assert suggestion("zzz", ["run", "name"]) == "; it may have run, name"
     assert suggestion("nmae", ["run", "name"]) == ": did you mean name?"
+    assert suggestion("name" * 1_000_000, ["run", "name"]) == "; it may have run, name"

@@ -704,3 +704,15 @@ async def test_a_restarted_server_gives_every_lease_its_whole_span_anew() -> Non
         await asyncio.sleep(59)
         assert (await WorkerCalls(after).renew(held.token, span=MINUTE)).state is JobState.RUNNING
         after.stop()
+
+
+@virtually
+async def test_a_completion_that_names_another_job_than_its_token_is_refused() -> None:
+    async with served() as (broker, _):
+        one, other = [await ClientCalls(broker).enqueue(wish()) for _ in range(2)]
+        held = await leased(broker)
+        assert held.job.id == one.id
+        with pytest.raises(InvalidRequest, match=f"the task token is of job {one.id}"):
+            await WorkerCalls(broker).complete(held.token, DONE, job=other.id)
+        done = await WorkerCalls(broker).complete(held.token, DONE, job=one.id)
+        assert done.state is JobState.COMPLETED

@@ -3,7 +3,8 @@
 import asyncio
 import functools
 import heapq
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import ParamSpec
 
 P = ParamSpec("P")
@@ -13,8 +14,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop in virtual time; a wait without a timer fails at once instead of hanging."""
 
     _now = 0.0
+    _work_seconds = 0.0
 
     def time(self) -> float:
+        self._now += self._work_seconds
         return self._now
 
     def _run_once(self) -> None:
@@ -45,6 +48,16 @@ def virtually(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
             runner.run(main())
 
     return run
+
+
+@contextmanager
+def work_takes(seconds: float) -> Iterator[None]:
+    """Lets this much time pass between two looks at the clock, as on a slow machine."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    loop._work_seconds = seconds
+    yield
+    loop._work_seconds = 0.0
 
 
 async def until_idle() -> None:

@@ -67,7 +67,7 @@ from tests.server.broker_fixture import (
 )
 from tests.server.test_full_log import tried
 from tests.support.channel import End, channel_pair
-from tests.support.loop import until_idle, virtually
+from tests.support.loop import until_idle, virtually, work_takes
 
 Worker = End[FromWorker, FromServer]
 SUE = Subject("sue")
@@ -463,6 +463,22 @@ async def test_of_two_streams_that_begin_at_once_one_is_left() -> None:
         assert [
             each.slots for each in at.broker.connected_workers.serving(QueueKey("default"))
         ] == [4]
+
+
+@virtually
+async def test_nothing_is_taken_from_a_stream_that_a_newer_one_has_ended() -> None:
+    async with site() as at:
+        job = await at.enqueue()
+        old, _ = await at.greet(hello(secret=b"s"))
+        task = await assigned(old)
+        new, _ = at.connect()
+        with work_takes(0.1):  # the older stream rests between a message and its effect
+            await old.send(Completion(task.token, 0, DONE))
+            await new.send(hello(secret=b"s"))
+            await until_idle()
+        assert isinstance(await new.receive(), Welcome)
+        assert (await assigned(new)).job.id == job.id
+        assert await at.state(job.id) == (JobState.RUNNING, 0)
 
 
 @virtually
