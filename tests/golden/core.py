@@ -8,7 +8,7 @@ from airunner.log.sqlite.log import SqliteLog
 from airunner.model.artifacts import Artifact
 from airunner.model.facts import ArtifactKept, Event, Leased, Returned
 from airunner.model.job_events import job_event
-from airunner.model.jobs import Job
+from airunner.model.jobs import Job, JobId, JobRequest
 from airunner.server.replay import replay
 from airunner.store.engine import Engine
 from airunner.store.retention import ON_DISK
@@ -32,6 +32,27 @@ async def replayed(path: Path) -> dict[str, Json]:
         return {"place": engine.tail, "now": engine.now, "jobs": jobs}
     finally:
         await log.close()
+
+
+async def requests(path: Path) -> dict[JobId, JobId | None]:
+    """The job that each job's request id stands for, if its submitter says it again."""
+    log, engine = SqliteLog.open(path), Engine(ON_DISK)
+    try:
+        await replay(log, engine)
+        jobs = [job for job in engine.table.jobs() if job.request]
+        return {
+            job.id: None if (known := engine.table.requested(asked(job))) is None else known.id
+            for job in jobs
+        }
+    finally:
+        await log.close()
+
+
+def asked(job: Job) -> JobRequest:
+    """The request that a job came from."""
+    return JobRequest(
+        spec=job.spec, request=job.request, submitter=job.submitter, retry_of=job.retry_of
+    )
 
 
 def _artifacts(job: Job, events: Sequence[Event]) -> list[Json]:

@@ -14,13 +14,13 @@ from airunner.server.policy import Role
 from airunner.wire.client.endpoint import dial
 from airunner.wire.client.jobs_client import NO_KEY, JobsClient
 from airunner.wire.job.v1 import job_pb2 as pb
-from tests.hostile.dose import DOSE
+from tests.hostile.dose import DOSE, patience
 from tests.hostile.server_site import Target, bystander, target
 from tests.server.grpc.server_fixture import Keys, make_keys
 
-# A submission, a look and a cancel of a bystander, while an attack's bytes are read too: a call that held
-# the server took 2 to 20 s.
-WAIT_SECONDS_MAX = 1.0
+# A submission, a look and a cancel of a bystander, while an attack's bytes are read too: a call
+# that held the server took 2 to 20 s.
+WAIT_SECONDS_MAX = patience(1.0)
 
 
 @pytest.fixture(scope="module")

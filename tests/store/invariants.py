@@ -341,10 +341,10 @@ def output_keeps_within_its_bounds(history: History, engine: Engine, id: JobId) 
 
 
 @holds("server/memory-is-bounded")
-def scripts_keep_within_their_bounds(history: History, engine: Engine, id: JobId) -> None:
+def specs_keep_within_their_bounds(history: History, engine: Engine, id: JobId) -> None:
     """Of all jobs together."""
     jobs = engine.table.jobs()
-    assert sum(len(job.spec.script) for job in jobs) <= engine.queue.retention.spec_bytes_max
+    assert sum(job.spec.spec_bytes for job in jobs) <= engine.queue.retention.spec_bytes_max
 
 
 @holds("results/artifacts-are-fenced")
@@ -409,7 +409,7 @@ INVARIANTS: tuple[Callable[[History, Engine, JobId], None], ...] = (
     attempt_numbers_are_never_reused,
     failures_are_bounded,
     output_keeps_within_its_bounds,
-    scripts_keep_within_their_bounds,
+    specs_keep_within_their_bounds,
     artifacts_are_those_of_the_latest_attempt,
     artifacts_keep_within_their_bounds,
     retention_spares_the_young_and_the_watched,

@@ -22,7 +22,9 @@ from tests.store.walk import KEEP, Walk
 
 NAME = "log"  # of the file
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # where a sync costs nothing
-RETENTION = replace(KEEP, output_bytes_per_job=20_000, output_bytes_total=30_000)
+RETENTION = replace(
+    KEEP, spec_bytes_max=200_000, output_bytes_per_job=20_000, output_bytes_total=30_000
+)
 
 
 class Torrent(Walk):
