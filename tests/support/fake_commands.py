@@ -150,6 +150,7 @@ class Stage:
         self.shells = {"bash", "sh"}  # the installed shells
         self.locked: set[str] = set()  # commands that cannot be executed
         self.unwatched: set[str] = set()  # commands whose shim dies before it reports their start
+        self.waiting: set[str] = set()  # commands that never start
         self.closed = False  # no command can be launched
         self.dead = asyncio.Event()  # the supervisor has ended, and the worker sees it
         self.actors: list[Actor] = []
@@ -167,6 +168,8 @@ class Stage:
             raise NotExecutable(f"{name} cannot be executed")
         if name in self.unwatched:
             raise LaunchLost("the shim that watches over this command was killed")
+        if name in self.waiting:
+            await asyncio.Event().wait()
         if name not in self.scripts:
             raise CommandNotFound(f"there is no command {name}")
         actor = Actor(next(self._pids), command)

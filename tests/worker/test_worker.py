@@ -258,6 +258,19 @@ async def test_a_cancel_during_set_up_ends_the_set_up() -> None:
 
 
 @virtually
+async def test_a_command_that_never_starts_ends_by_a_cancel_or_by_its_timeout() -> None:
+    async with worker_fixture() as it, working(it, slots=2):
+        it.stage.waiting.add("greet")
+        cancelled = await it.submit("greet")
+        slow = await it.submit("greet", timeout_seconds=60)
+        await it.until(lambda: len(it.rooms.open) == 2)
+        await ClientCalls(it.broker).cancel(cancelled, SUE)
+        assert (await it.ended(cancelled)).state is JobState.CANCELLED
+        assert (await it.outcome(slow)).reason is Reason.TIMEOUT
+        assert now() == pytest.approx(60, abs=1)
+
+
+@virtually
 async def test_an_exit_code_that_races_a_cancel_is_kept() -> None:
     async with worker_fixture() as it, working(it):
 

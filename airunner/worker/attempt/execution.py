@@ -8,8 +8,8 @@ Rules
 1. The final report is sent when no process of the attempt is left, and not before: a job that is
    reported as CANCELLED has stopped.
 2. Each request to stop the attempt goes to its StopRequest. During set-up, a request ends the
-   set-up, and a running git dies. Later it ends the tree of the running stage (stage_run.py), and
-   no further stage starts.
+   set-up, and a running git dies. Later it ends the tree of the running stage (stage_run.py), also
+   if its command does not start, and no further stage starts.
 3. The results of the stages decide the job's outcome (stage_results.py).
 4. A lost lease kills the tree at once, and no report is sent any more.
 5. A defect of airunner's own ends its attempt and no more: the job fails, and the worker's log has
@@ -197,6 +197,8 @@ class Execution:
                 if stage.step is not None:
                     await self._handle.report(StepStarted(stage.step, stage.title))
                 left = await self._run_stage(stage, stage_results, workspace, room)
+                if isinstance(left, Outcome):
+                    return stage_results.outcome(left)
                 if isinstance(left, AttemptEnd):
                     return left
                 room = left
@@ -206,12 +208,15 @@ class Execution:
 
     async def _run_stage(
         self, stage: Stage, stage_results: StageResults, workspace: Workspace, room: int
-    ) -> int | AttemptEnd:
-        """Runs a stage and records its result; returns the rest of `room`, in bytes of output."""
+    ) -> int | Outcome | AttemptEnd:
+        """Runs a stage and records its result; returns the rest of `room`, in bytes of output.
+
+        Returns the end of the attempt if it was stopped before the command had started.
+        """
         stage_run = StageRun(stage, self._handle, workspace, self._runtime)
         began = self._runtime.clock.now()
         process = await self._launch(stage_run)
-        if isinstance(process, AttemptEnd):
+        if isinstance(process, Outcome | AttemptEnd):
             return process
         if isinstance(process, StageNotStarted):
             result = stage_results.record(stage, process)
@@ -230,10 +235,21 @@ class Execution:
             )
         return room
 
-    async def _launch(self, stage_run: StageRun) -> Process | StageNotStarted | AttemptEnd:
-        """Starts the stage's command; returns it, or the reason why it does not run."""
+    async def _launch(
+        self, stage_run: StageRun
+    ) -> Process | StageNotStarted | Outcome | AttemptEnd:
+        """Starts the stage's command; returns it, or the reason why it does not run.
+
+        A command that stops its shim, or that is on a drive that hangs, may start never.
+        """
         try:
-            return await stage_run.launch()
+            async with asyncio.timeout(None) as limit:
+                with self._stop.on_stop(partial(_end_now, limit)):
+                    return await stage_run.launch()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return self._stopped()
         except CommandNotFound as error:
             failed = StageNotStarted(reason=Reason.NOT_FOUND, error=str(error), exit_code=127)
         except NotExecutable as error:
