@@ -2,8 +2,8 @@
 
 The worker starts the supervisor before it starts any thread, so the supervisor can fork safely. It
 reads orders from the control socket, reaps children, and kills the trees of a worker that has not
-renewed their deadlines; it does nothing else. It ignores the signals of the terminal and the signals
-that stop a worker, and no process of the same user may trace it. It ends for one reason: the end of
+renewed their deadlines; it does nothing else. It ignores every signal that
+can be ignored but the faults, and no process of the same user may trace it. It ends for one reason: the end of
 the control socket, by any death of the worker. Then it has every tree killed, waits until no process
 is left, and exits.
 
@@ -99,7 +99,7 @@ def main(kind: str) -> None:
     for number in signal.valid_signals():
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
-    for number in (*IGNORED_SIGNALS, signal.SIGPIPE):
+    for number in IGNORED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     gc.freeze()  # the present objects stay for ever: no child copies a page to look at them

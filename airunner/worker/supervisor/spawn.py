@@ -28,15 +28,23 @@ from airunner.worker.supervisor.protocol import (
 
 DEFAULT_PATH: Final = b"/usr/local/bin:/usr/bin:/bin"
 UMASK: Final = 0o022  # of a shim, and so of its commands
-# A supervisor ignores them, and so survives the signals that stop the worker or its terminal.
-IGNORED_SIGNALS: Final = (
-    signal.SIGHUP,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGTERM,
-    signal.SIGTSTP,
+_FAULTS: Final = {
+    signal.SIGABRT,
+    signal.SIGBUS,
+    signal.SIGFPE,
+    signal.SIGILL,
+    signal.SIGSEGV,
+    signal.SIGSYS,
+    signal.SIGTRAP,
+}
+# A supervisor ignores them: it survives the signals that stop the worker or its terminal, and those
+# that a command sends to its parent, such as the SIGUSR1 of an X server.
+IGNORED_SIGNALS: Final = tuple(
+    signal.valid_signals()
+    - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT, signal.SIGCHLD}
+    - _FAULTS
 )
-_NOT_DEFAULT: Final = (*IGNORED_SIGNALS, signal.SIGPIPE, signal.SIGCHLD)  # in a shim
+_NOT_DEFAULT: Final = (*IGNORED_SIGNALS, signal.SIGCHLD)  # in a shim
 
 _Actions = list[tuple[int, int, int] | tuple[int, int, bytes, int, int]]
 
