@@ -7,6 +7,7 @@ STAMP := .venv/.installed
 PEERS := .venv-peers/.installed
 SEEDS ?= 1000
 MINUTES ?= 10
+DOSE ?= 10
 DURATION ?= 1
 ROUNDS ?= 5
 KILLS ?= 200
@@ -24,7 +25,7 @@ PROCESSES ?= 5
 PYTEST = $(BIN)/python -m pytest -q --durations=25 -n $(PROCESSES) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-others cover lint types format proto docs lock fuzz mutate soak bench bench-peers start certs clean
+.PHONY: help demo test test-fast test-others cover lint types format proto docs lock fuzz hostile mutate soak bench bench-peers start certs clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -78,6 +79,9 @@ fuzz: $(STAMP) ## crash everything: the core, its log (SEEDS=n), processes (KILL
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 	$(BIN)/python -m tests.rounds --rounds $(KILLS)
 	$(BIN)/python -m tests.mutations $(BREAK)
+
+hostile: $(STAMP) ## attack servers and workers as jobs and callers do, DOSE=n times as long as in `make test`
+	AIRUNNER_HOSTILE=$(DOSE) $(BIN)/python -m pytest -q tests/hostile
 
 mutate: $(STAMP) ## break rules on purpose (BREAK=word: some), and see that a test notices each
 	$(BIN)/python -m tests.mutations $(BREAK)

@@ -108,6 +108,7 @@ class Worker:
         self._leaving = False
         self._abandoned = False  # run() returns at once, without giving back the rest
         self._failure: Refused | SupervisorLost | None = None  # why the worker cannot go on
+        self.may_start_again = False  # it ended for the loss of its supervisor alone
 
     async def run(self) -> Outcome | None:
         """Runs jobs until the worker leaves; returns the last job's outcome if `jobs_max` is set.
@@ -140,6 +141,7 @@ class Worker:
 
     def drain(self) -> None:
         """Takes no more jobs; run() returns when all have ended, `drain_timeout` being the limit."""
+        self.may_start_again = False
         if not self._leaving:
             self._leaving = True
             self._log.info("draining", running=len(self._jobs))
@@ -180,8 +182,10 @@ class Worker:
     def _lose_launcher(self, lost: SupervisorLost) -> None:
         if not self._failure:
             self._failure = lost
+            may_start_again = not self._leaving and self._options.jobs_max is None
             self._log.error("keeper_lost", why=str(lost))
             self.kill()
+            self.may_start_again = may_start_again
 
     async def _sweep(self) -> None:
         """Removes the workspaces of dead workers; what they hold must not end this worker."""

@@ -1,10 +1,18 @@
-"""The worker process: a supervisor and a session with a server, until a signal."""
+"""The worker process: a supervisor and a session with a server, until a signal.
+
+If the supervisor is killed, for example by a job of the same user, the worker starts again: it kills
+the remaining processes of its jobs, gives the jobs back, and replaces its program (execve) with the
+same command line and environment. A second supervisor for the same program was rejected: the process
+has threads by then, and a process with threads must not fork.
+"""
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import SystemRandom
+from typing import NoReturn
 
 from structlog.typing import FilteringBoundLogger
 
@@ -41,7 +49,7 @@ class WorkerSetup:
 async def work(options: WorkerOptions, setup: WorkerSetup) -> int:
     """Runs a worker until SIGTERM or SIGINT, or until the limits in the options are reached.
 
-    Returns the exit code of the last job.
+    Returns the exit code of the last job. Does not return if the worker starts again.
     """
     workspaces = WorkspaceOptions(
         folder=setup.workspaces,
@@ -50,6 +58,7 @@ async def work(options: WorkerOptions, setup: WorkerSetup) -> int:
         sources=setup.sources,
     )
     outcome: Outcome | None = None
+    worker: Worker | None = None
     try:
         async with open_runtime(
             setup.supervisor,
@@ -69,5 +78,13 @@ async def work(options: WorkerOptions, setup: WorkerSetup) -> int:
             f"{error}: name another folder with --workspaces-dir or --work-dir"
         ) from None
     except SupervisorLost as lost:
+        if worker and worker.may_start_again:
+            setup.log.warning("starting_again", worker=worker.id)
+            _start_again()
         raise CommandFailed(str(lost)) from None
     return exit_code(outcome.state, outcome) if outcome else 0
+
+
+def _start_again() -> NoReturn:
+    """Replaces this process by a new one with the same command line."""
+    os.execv(sys.executable, (sys.executable, *sys.orig_argv[1:]))  # noqa: S606 - our own command

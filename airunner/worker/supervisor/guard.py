@@ -11,8 +11,7 @@ A job runs as the worker's user, so it may stop or kill the supervisor and its o
    orphans of a killed supervisor become its children.
 
 Rejected: a second supervisor for the commands to come. The job that killed the first kills it too,
-and a worker that ends gives its jobs back at once and is started again by its own supervisor, such
-as systemd.
+and a worker that ends gives its jobs back at once and starts again (cli/processes/worker_process.py).
 """
 
 import asyncio

@@ -1,0 +1,181 @@
+"""Jobs that attack their worker and its guards, through real processes, beside a job that behaves."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests import zoo
+from tests.hostile.dose import DOSE
+from tests.promises import holds, promise
+from tests.support.installation import Site, site
+
+# The shim is the parent of a command, the supervisor that of the shim, the worker that of both.
+GUARDS: Final = """
+parent() { while read -r name value; do [ "$name" != PPid: ] || echo "$value"; done </proc/$1/status; }
+[ "$AIRUNNER_ATTEMPT" = 1 ] || { echo again; exit 0; }
+setsid sh -c 'trap "" TERM HUP; while :; do sleep 1; done' &
+shim=$PPID; supervisor=$(parent $shim); worker=$(parent $supervisor); echo ready
+"""
+FOR_EVER: Final = "\nwhile :; do sleep 1; done"
+LONG: Final = DOSE > 1
+BESIDE: Final = "for n in 1 2 3 4 5; do echo $n; sleep 0.2; done"
+BESIDE_OUTPUT: Final = b"1\n2\n3\n4\n5\n"
+
+CLOSES_ALL: Final = """
+import os, time
+os.write(1, b'ready\\n')
+os.closerange(0, 4096)
+time.sleep(0.2)
+os._exit(3)
+"""
+MANY_DAEMONS: Final = """
+import os, time
+for _ in range(40):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.closerange(0, 3)
+            time.sleep(1000)
+        os._exit(0)
+    os.wait()
+os.write(1, b'ready\\n')
+"""
+NO_NEWLINE: Final = "echo ready; head -c 20000000 /dev/zero | tr '\\0' x"
+CHAIN: Final = """
+import os, time
+os.write(1, b'ready\\n')
+for _ in range(300):  # each child outlives its parent for a moment
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+time.sleep(1000)
+"""
+SIGNALS_ALL: Final = """
+import os, signal
+os.write(1, b'ready\\n')
+faults = {4, 5, 6, 7, 8, 11, 31}
+for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP} - faults:
+    os.kill(os.getppid(), number)
+"""
+
+# Name: command, the exit code of its job, further flags. Each writes "ready".
+ATTACKS: Final[dict[str, tuple[tuple[str, ...], int, tuple[str, ...]]]] = {
+    "closes all descriptors": (zoo.python(CLOSES_ALL), 3, ()),
+    "many daemons": (zoo.python(MANY_DAEMONS), 0, ()),
+    "daemons in a chain": (zoo.python(CHAIN), 0, ()),
+    "a double fork": (zoo.python(zoo.DOUBLE_FORK), 0, ()),
+    "a daemon that ignores SIGTERM": (zoo.python(zoo.STUBBORN_DAEMON), 0, ()),
+    "20 MB without a newline": (zoo.shell(NO_NEWLINE), 0, ("--output-bytes-max", "1MiB")),
+    "20 MB in a terminal": (zoo.shell(NO_NEWLINE), 0, ("--pty", "--output-bytes-max", "1MiB")),
+    "signals to its shim": (zoo.python(SIGNALS_ALL), 0, ()),
+    "a fork bomb": (zoo.python(zoo.FORK_BOMB), 124, ("--timeout", "3s", "--grace", "1s")),
+    "kills itself": (zoo.shell("echo ready; kill -9 $$"), 137, ()),
+    "kills its group": (zoo.shell("echo ready; kill -9 0"), 137, ()),
+    "removes its folders": (
+        zoo.shell('echo ready; rm -rf "$PWD" "$HOME" "$TMPDIR" 2>/dev/null; exit 7'),
+        7,
+        (),
+    ),
+    "makes its folders unreadable": (
+        zoo.shell('echo ready; mkdir -p a/b; chmod 0 a/b a . "$HOME" "$TMPDIR"; exit 7'),
+        7,
+        ("--artifact", "**"),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with site(tmp_path_factory.mktemp("site")) as it:
+        (it.folder / "jobs").mkdir()
+        it.start_worker("--slots", "40", "--jobs-dir", "jobs")
+        yield it
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Site]:
+    with site(tmp_path / "site") as it:
+        yield it
+
+
+def assert_well_behaved(it: Site, id: str) -> None:
+    """The job that ran beside an attack has ended well, in its first attempt."""
+    assert it.run("monitor", id).returncode == 0
+    job = it.show(id)
+    assert (job["state"], job["attempt"]) == ("completed", 1)
+    assert it.run("logs", id, check=True).stdout == BESIDE_OUTPUT
+
+
+@promise(
+    "processes/hostile-job-harms-no-other",
+    "A job that forks, hides, floods its output, closes its descriptors or ruins its folders ends "
+    "as its own command does, leaves no process, and changes nothing for the jobs beside it.",
+)
+def test_attacks_end_as_their_own_commands_do_and_a_job_beside_them_runs_on(shared: Site) -> None:
+    for _ in range(DOSE):
+        tag = uuid.uuid4().hex
+        beside = shared.submit("--", *zoo.shell(BESIDE))
+        jobs = {
+            name: shared.submit("--env", f"ZOO={tag}", *flags, "--", *command)
+            for name, (command, _, flags) in ATTACKS.items()
+        }
+        ends = {name: shared.run("monitor", "--raw", id) for name, id in jobs.items()}
+        codes = {name: end.returncode for name, end in ends.items()}
+        assert codes == {name: code for name, (_, code, _) in ATTACKS.items()}
+        assert [name for name, end in ends.items() if not end.stdout.startswith(b"ready")] == []
+        assert_well_behaved(shared, beside)
+        assert zoo.tagged(tag) == []
+
+
+KILLS_SUPERVISOR: Final = "kill -9 $supervisor"
+KILLS_BOTH: Final = "kill -9 $supervisor $shim"
+STOPS_SUPERVISOR_KILLS_SHIM: Final = "kill -STOP $supervisor; kill -9 $shim"
+STOPS_BOTH: Final = "kill -STOP $shim $supervisor"
+KILLS_SHIM: Final = "kill -9 $shim"
+STOPS_SHIM: Final = "kill -STOP $shim"
+
+
+@holds("processes/none-outlives-worker-or-supervisor")
+@pytest.mark.parametrize("attack", [KILLS_BOTH, KILLS_SUPERVISOR][: 2 if LONG else 1])
+def test_a_job_that_kills_its_supervisor_is_lost_with_its_tree_and_its_worker_takes_the_next(
+    own: Site, attack: str
+) -> None:
+    worker = own.start_worker("--visibility-timeout", "600")
+    tag = uuid.uuid4().hex
+    id = own.submit("--env", f"ZOO={tag}", "--", *zoo.shell(GUARDS + attack + FOR_EVER))
+    worker.said("keeper_lost")
+    worker.said("starting_again")
+    assert own.run("monitor", id).returncode == 0
+    types = [(event["type"], event["attempt"]) for event in own.events(id)]
+    assert ("returned", 1) in types
+    assert types[-1] == ("finished", 2)
+    assert zoo.tagged(tag) == []
+    assert own.run("submit", "--", "echo", "next").stdout == b"next\n"
+    assert worker.stop() == 0
+
+
+@holds("processes/none-outlives-worker-or-supervisor")
+@pytest.mark.parametrize(
+    "attack", [STOPS_SUPERVISOR_KILLS_SHIM, STOPS_BOTH, STOPS_SHIM, KILLS_SHIM][: 4 if LONG else 1]
+)
+def test_a_job_that_stops_its_guards_ends_by_a_cancel_and_its_worker_takes_the_next(
+    own: Site, attack: str
+) -> None:
+    worker = own.start_worker("--visibility-timeout", "600", "--slots", "2")
+    tag = uuid.uuid4().hex
+    os.mkfifo(pipe := own.folder / "begun")
+    beside = own.submit("--", *zoo.shell(BESIDE))
+    flags = ("--grace", "1s", "--attempts-max", "1", "--env", f"ZOO={tag}")
+    script = f"{GUARDS} echo begun >{pipe}; {attack}; {FOR_EVER}"
+    id = own.submit(*flags, "--", *zoo.shell(script))
+    assert pipe.read_text() == "begun\n"  # the job's output may never be read
+    own.run("cancel", id)  # refused if the job is lost already
+    assert own.run("monitor", id).returncode in (125, 130)  # lost, or cancelled
+    assert zoo.tagged(tag) == []
+    assert_well_behaved(own, beside)
+    assert own.run("submit", "--", "echo", "next").stdout == b"next\n"
+    assert worker.stop() == 0
