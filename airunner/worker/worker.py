@@ -35,7 +35,9 @@ from airunner.worker.session.held_lease import HeldLease
 from airunner.worker.session.session import Connect, WorkerSession
 from airunner.worker.session.statistics import SessionStatistics
 from airunner.worker.spool.spools import SpoolStatistics
+from airunner.worker.workspace.workspace import NoRoom
 
+ROOM_SECONDS: Final = 2.0  # between two looks at a disk that was full
 KILL_SECONDS_MAX: Final = 3  # time to give jobs back after kill()
 DRAIN_SECONDS_DEFAULT: Final = 60.0
 SPAN_DEFAULT: Final = Millis(WORKER_VISIBILITY_SECONDS_DEFAULT * 1000)
@@ -105,6 +107,8 @@ class Worker:
         self._jobs: dict[HeldLease, asyncio.Task[None]] = {}
         self._outcome: Outcome | None = None
         self._idle: asyncio.TimerHandle | None = None
+        self._withheld = 0  # credit for jobs, until the disk has room
+        self._full = asyncio.Event()
         self._leaving = False
         self._abandoned = False  # run() returns at once, without giving back the rest
         self._failure: Refused | SupervisorLost | None = None  # why the worker cannot go on
@@ -122,6 +126,7 @@ class Worker:
             session = tasks.create_task(self._run_session())
             sweep = tasks.create_task(self._sweep())
             watch = tasks.create_task(self._watch_launcher())
+            room = tasks.create_task(self._wait_for_room())
             self._start_idle_timer()
             while not self._is_over():
                 self._changed.clear()
@@ -132,6 +137,7 @@ class Worker:
             session.cancel()
             sweep.cancel()
             watch.cancel()
+            room.cancel()
         self._runtime.workspaces.close()
         self._runtime.spools.close()
         self._log.info("stopped", worker=self.id)
@@ -208,7 +214,7 @@ class Worker:
             self._crashed += execution.crashed
             if execution.supervisor_lost:
                 self._lose_launcher(execution.supervisor_lost)
-            self._ask_for_another()
+            self._ask_when_room(execution.no_room)
             settled = await held_lease.over()
             self._log_end(held_lease, settled)
         finally:
@@ -216,6 +222,27 @@ class Worker:
         self._over += 1
         self._start_idle_timer()
         self._changed.set()
+
+    def _ask_when_room(self, no_room: NoRoom | None) -> None:
+        """Asks for another job, or withholds the request while the disk is full."""
+        if no_room or not self._runtime.workspaces.has_room():
+            if not self._withheld:
+                self._log.error("disk_full", why=str(no_room or "too little room for another job"))
+            self._withheld += 1
+            self._full.set()
+        else:
+            self._ask_for_another()
+
+    async def _wait_for_room(self) -> None:
+        """Asks for the withheld jobs as soon as the disk has room again."""
+        while await self._full.wait():
+            await asyncio.sleep(ROOM_SECONDS)
+            if self._runtime.workspaces.has_room():
+                self._log.info("disk_has_room")
+                self._full.clear()
+                withheld, self._withheld = self._withheld, 0
+                for _ in range(withheld):
+                    self._ask_for_another()
 
     def _ask_for_another(self) -> None:
         if self._options.jobs_max is None or self._asked < self._options.jobs_max:

@@ -27,6 +27,7 @@ from airunner.worker.process import (
 from airunner.worker.workspace.workspace import (
     ArtifactSink,
     Collected,
+    NoRoom,
     Results,
     Revision,
     SetupFailed,
@@ -204,13 +205,19 @@ class Rooms:
         self.results: Results | None = None  # the results of all jobs
         self.left: list[JobId] = []  # jobs that have released their sources
         self.full = False
+        self.locked = False  # no workspace can be made
 
     def make(self, job: Job) -> Workspace:
         if self.full:
-            raise SetupFailed("the worker cannot make a workspace: No space left on device")
+            raise NoRoom("the disk is full: No space left on device")
+        if self.locked:
+            raise SetupFailed("the worker cannot make a workspace: Permission denied")
         room = Room(self, job)
         self.open.append(room)
         return room
+
+    def has_room(self) -> bool:
+        return not self.full
 
     async def sweep(self) -> None:
         pass

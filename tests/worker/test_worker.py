@@ -27,6 +27,7 @@ from airunner.model.reports import (
     ProcessEnded,
     ProcessFailed,
     ProcessStarted,
+    Remark,
     Stream,
     count_sequences,
 )
@@ -177,10 +178,53 @@ async def test_what_is_wrong_with_a_workspace_fails_the_set_up() -> None:
         outcome = await it.outcome(await it.submit("greet", working_directory="nowhere"))
         assert outcome.reason is Reason.SETUP_FAILED
         assert "nowhere" in outcome.error
-        it.rooms.full = True
+        it.rooms.locked = True
         id = await it.submit("greet")
         assert (await it.outcome(id)).reason is Reason.SETUP_FAILED
         assert [type(report) for report in await it.reports(id)] == [ProcessFailed]
+
+
+@promise(
+    "jobs/full-disk-gives-jobs-back",
+    "A worker whose disk is full gives its jobs back without blame, says so in its log and in the "
+    "log of the job, and takes jobs again as soon as there is room.",
+)
+@virtually
+async def test_a_worker_whose_disk_is_full_gives_jobs_back_and_takes_them_when_there_is_room() -> (
+    None
+):
+    async with worker_fixture() as it, working(it, slots=2) as worker:
+        it.script("greet", greet)
+        it.rooms.full = True
+        ids = [await it.submit("greet") for _ in range(4)]
+        await it.until(lambda: it.logged("disk_full"))
+        await asyncio.sleep(600)
+        assert len(it.logged("job_leased")) == 2  # the two that it had asked for before
+        it.rooms.full = False
+        for id in ids:
+            job = await it.ended(id)
+            assert (job.state, job.failures) == (JobState.COMPLETED, 0)
+        await it.until(lambda: worker.statistics().jobs_over == 6)
+        reports = [each for id in ids for each in await it.reports(id)]
+        remarks = [each for each in reports if isinstance(each, Remark)]
+        assert len(remarks) == 2
+        assert "No space left" in remarks[0].message
+        assert [len(it.logged(event)) for event in ("disk_full", "disk_has_room")] == [1, 1]
+
+
+@virtually
+async def test_a_worker_without_room_for_another_job_finishes_its_own_and_drains() -> None:
+    async with worker_fixture() as it, working(it, slots=1):
+        it.script("sleep", sleep)
+        first = await it.submit("sleep")
+        await it.until(lambda: it.stage.alive)
+        it.rooms.full = True
+        assert (await it.outcome(first)).reason is Reason.EXITED
+        await it.until(lambda: it.logged("disk_full"))
+        second = await it.submit("sleep")
+        await asyncio.sleep(60)
+        assert (await ClientCalls(it.broker).get(second)).state is JobState.SCHEDULED
+        assert len(it.logged("job_leased")) == 1
 
 
 @virtually

@@ -103,6 +103,8 @@ async def run_locally(spec: JobSpec, setup: LocalSetup) -> int:
         raise CommandFailed(f"{error}: name another folder with --workspaces-dir") from None
     if run.supervisor_lost:
         raise CommandFailed(str(run.supervisor_lost))
+    if run.no_room:
+        raise CommandFailed(f"{run.no_room}: free space there, or name another folder")
     if not isinstance(attempt.verdict, Outcome):
         raise CommandFailed("the job was lost: the supervisor of its processes was killed")
     await listener.end(attempt.verdict)

@@ -12,10 +12,11 @@ Rules
    if its command does not start, and no further stage starts.
 3. The results of the stages decide the job's outcome (stage_results.py).
 4. A lost lease kills the tree at once, and no report is sent any more.
-5. A defect of airunner's own ends its attempt and no more: the job fails, and the worker's log has
+5. An attempt on a worker whose disk is full is given back before it has begun.
+6. A defect of airunner's own ends its attempt and no more: the job fails, and the worker's log has
    the traceback.
-6. A job that requires a container fails. It never runs on the host instead.
-7. Artifacts are collected after the last stage, also after a failed one, but not for a cancelled
+7. A job that requires a container fails. It never runs on the host instead.
+8. Artifacts are collected after the last stage, also after a failed one, but not for a cancelled
    job. A job that succeeded and whose artifacts cannot be stored has failed.
 """
 
@@ -54,6 +55,7 @@ from airunner.worker.process import (
 from airunner.worker.workspace.workspace import (
     CheckoutFailed,
     Collected,
+    NoRoom,
     SetupFailed,
     Summary,
     Workspace,
@@ -75,6 +77,7 @@ class Execution:
         self._runtime = runtime
         self._log = runtime.log.bind(job=handle.job.id, attempt=handle.job.attempt)
         self.supervisor_lost: SupervisorLost | None = None  # the worker can start no command
+        self.no_room: NoRoom | None = None  # the worker's disk is full
         self.crashed = False  # by a defect
 
     async def run(self) -> None:
@@ -86,6 +89,8 @@ class Execution:
                 workspace = self._runtime.workspaces.make(self._handle.job)
                 verdict = await self._attempt(workspace)
                 await workspace.release_folders()
+            except NoRoom as full:
+                verdict = await self._give_back(full)
             except SetupFailed as failure:
                 verdict = await self._fail(Reason.SETUP_FAILED, str(failure))
             self._handle.end(verdict)
@@ -97,6 +102,11 @@ class Execution:
         finally:
             if workspace:
                 await self._remove(workspace)
+
+    async def _give_back(self, full: NoRoom) -> AttemptEnd:
+        self.no_room = full
+        await self._handle.report(Remark(f"given back by a worker without room: {full}"))
+        return AttemptEnd.RELEASED
 
     async def _remove(self, workspace: Workspace) -> None:
         try:

@@ -41,6 +41,7 @@ from airunner.system.locked_folder import LockedFolder
 from airunner.system.removal import remove_tree
 from airunner.worker.environment import git_environment
 from airunner.worker.process import Launcher
+from airunner.worker.workspace.disk_room import NO_ROOM, missing_room
 from airunner.worker.workspace.fingerprint import FOLDERS, Fingerprint
 from airunner.worker.workspace.git_clone import GitCloner
 from airunner.worker.workspace.results.collect import collect
@@ -54,6 +55,7 @@ from airunner.worker.workspace.temporary import TemporaryFolder
 from airunner.worker.workspace.workspace import (
     ArtifactSink,
     Collected,
+    NoRoom,
     Results,
     Revision,
     SetupFailed,
@@ -97,14 +99,31 @@ class FolderWorkspaces:
         self.log = log
         self.keep = keep
         self._spare: list[str] = []  # paths of unchanged workspaces, for the next attempts
+        self._full = False  # the disk, when it was looked at last
 
     def make(self, job: Job) -> "FolderWorkspace":
         """Creates a workspace, or reuses an unchanged one; see Workspaces.make."""
+        if missing := missing_room(self.root):
+            self._full = True
+            raise NoRoom(missing)
         name = re.sub(r"[^A-Za-z0-9-]", "_", job.id)
         try:
             return FolderWorkspace(self, job, self._fresh(f"{name}.{job.attempt}-"))
         except OSError as error:
+            if error.errno in NO_ROOM:
+                self._full = True
+                raise NoRoom(f"the disk of {self.root} is full: {error.strerror}") from None
             raise SetupFailed(f"the worker cannot make a workspace: {error.strerror}") from None
+
+    def has_room(self) -> bool:
+        """Looks at the free space, and makes a spare workspace; see Workspaces.has_room."""
+        self._full = bool(missing_room(self.root, 2 if self._full else 1))
+        if not self._full and not self._spare:
+            try:
+                self.check()
+            except OSError as error:
+                self._full = error.errno in NO_ROOM
+        return not self._full
 
     def check(self) -> None:
         """Creates a spare workspace. Raises OSError if the root cannot hold workspaces."""

@@ -26,6 +26,10 @@ class CheckoutFailed(SetupFailed):
     """The repository could not be cloned; a CloneFailed report has already said so."""
 
 
+class NoRoom(Exception):
+    """The worker's disk is full, which is not the job's fault; a sentence with the folder."""
+
+
 class NotStored(Exception):
     """An artifact could not be stored; a sentence for the job's submitter, with the path."""
 
@@ -177,7 +181,11 @@ class Workspaces(Protocol):
     """The maker of a worker's workspaces."""
 
     def make(self, job: Job) -> Workspace:
-        """Creates an empty workspace. Raises SetupFailed."""
+        """Creates an empty workspace. Raises SetupFailed, and NoRoom if the disk is full."""
+        ...
+
+    def has_room(self) -> bool:
+        """Whether the disk has room for another job; a disk that was full needs more room."""
         ...
 
     async def sweep(self) -> None:
