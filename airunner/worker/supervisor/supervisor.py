@@ -51,7 +51,7 @@ from airunner.worker.supervisor.renewals import Renewals
 from airunner.worker.supervisor.shim_link import ShimLink
 from airunner.worker.supervisor.shim_process import ShimProcess
 from airunner.worker.supervisor.trees.cgroup import Cgroup
-from airunner.worker.supervisor.trees.prctl import set_subreaper
+from airunner.worker.supervisor.trees.prctl import forbid_tracing, set_subreaper
 from airunner.worker.supervisor.waits import remove_cgroup, writable
 
 Tree = Literal["auto", "cgroup", "subreaper"]
@@ -68,10 +68,11 @@ def start_supervisor(tree: Tree = "auto", lifeline: int | None = None) -> "Super
     """Starts a supervisor and waits until it is ready; call this before any thread exists.
 
     The supervisor and its shims keep the pipe `lifeline` open until they end; jobs do not get it.
-    This process becomes a subreaper. Raises LaunchFailed if the supervisor does not start, or if this
+    This process becomes a subreaper, and no process of the same user may trace it. Raises LaunchFailed if the supervisor does not start, or if this
     kind of tree is not available.
     """
     set_subreaper()
+    forbid_tracing()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs, contextlib.ExitStack() as undo:
         undo.callback(ours.close)
