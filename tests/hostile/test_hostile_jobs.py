@@ -179,3 +179,48 @@ def test_a_job_that_stops_its_guards_ends_by_a_cancel_and_its_worker_takes_the_n
     assert_well_behaved(own, beside)
     assert own.run("submit", "--", "echo", "next").stdout == b"next\n"
     assert worker.stop() == 0
+
+
+DIGITS: Final = "9" * 4299
+KEY: Final = "\ue000" * 300_000
+POISON: Final[dict[str, tuple[str, int]]] = {  # job.json, and the exit code of the job
+    "digits": (f'{{"steps": [{{"run": "true", "timeout": "{DIGITS}d"}}]}}', 125),
+    "a number of digits": (f'{{"steps": [{{"run": "true", "timeout": {DIGITS}}}]}}', 125),
+    "half a surrogate": ('{"steps": [{"run": "true", "\\ud800": 1}]}', 125),
+    "half a surrogate to run": ('{"steps": ["echo \\ud800"]}', 125),
+    "half a surrogate in a name": (
+        '{"steps": [{"run": "true", "environment": {"\\ud800": 1}}]}',
+        125,
+    ),
+    "a long key": (f'{{"steps": ["true"], "{KEY}": 1}}', 0),
+    "a long name": (f'{{"steps": [{{"run": "true", "environment": {{"{KEY} ": "x"}}}}]}}', 125),
+    "deep": ("[" * 50_000, 125),
+    "deep steps": ('{"steps": [{"run": ' * 5_000, 125),
+    "a long folder": (f'{{"steps": [{{"run": "true", "working_directory": "{"a" * 256}"}}]}}', 125),
+    "NUL": ('{"steps": ["echo \\u0000"]}', 125),
+    "a slow pattern": (
+        '{"steps": ["touch ' + "a" * 200 + '"], "artifacts": ["' + "*a" * 30 + '*b"]}',
+        0,
+    ),
+    "no steps": ('{"steps": {}}', 125),
+    "a control character": ('{"steps": [{"run": "true", "name": "\\u009b31m"}]}', 125),
+}
+
+
+@holds("processes/hostile-job-harms-no-other", "processes/an-attempt-s-defect-is-its-own")
+def test_a_job_json_of_any_shape_ends_its_own_job_in_a_sentence(shared: Site) -> None:
+    for number, (text, _) in enumerate(POISON.values()):
+        (folder := shared.folder / "jobs" / f"poison-{number}").mkdir()
+        (folder / "job.json").write_text(text)
+    beside = shared.submit("--", *zoo.shell(BESIDE))
+    ids = [shared.submit("--source", f"poison-{number}") for number in range(len(POISON))]
+    ends = {name: shared.run("monitor", id) for name, id in zip(POISON, ids, strict=True)}
+    codes = {name: end.returncode for name, end in ends.items()}
+    assert codes == {name: code for name, (_, code) in POISON.items()}
+    assert [name for name, end in ends.items() if len(end.stderr) > 16_384] == []
+    listed = shared.run("list", "--json", check=True).stdout
+    assert all(id.encode() in listed for id in ids)
+    assert b"defect of airunner" not in listed
+    said = {name: end.stderr.decode() for name, end in ends.items() if end.returncode}
+    assert [name for name, text in said.items() if "job.json" not in text] == []
+    assert_well_behaved(shared, beside)
