@@ -138,6 +138,12 @@ COLLECT_SECONDS_MAX: Final = 3_600
 TRANSFERS_MAX: Final = 32
 # Silence of the other end of a transfer. Beyond: the transfer ends, UNAVAILABLE.
 TRANSFER_SILENT_SECONDS_MAX: Final = 60
+# Wait for a transfer, after which slow transfers of others end.
+# Beyond: transfers below TRANSFER_BYTES_PER_SECOND_MIN end, UNAVAILABLE; if there are none, a
+# transfer of the caller that has the most ends for a caller that has none.
+TRANSFER_WAIT_SECONDS_MAX: Final = 10
+# Slowest transfer that goes on while others wait. Beyond: the transfer ends, UNAVAILABLE.
+TRANSFER_BYTES_PER_SECOND_MIN: Final = 4 * KIB
 # Logs in memory that a results folder has not taken yet. Beyond: the command waits.
 RESULTS_PENDING_BYTES_MAX: Final = 1 * MIB
 # Time in which a results folder takes nothing. Beyond: the logs there end, and the job fails.

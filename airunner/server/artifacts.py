@@ -11,7 +11,7 @@ a job, the eviction of artifacts.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Hashable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, closing
 from typing import Final, TypeVar
 
@@ -38,6 +38,7 @@ from airunner.model.jobs import Sequence as EventSequence
 from airunner.model.limits import TRANSFER_SILENT_SECONDS_MAX, TRANSFERS_MAX
 from airunner.server.broker import Broker
 from airunner.server.client_calls import ClientCalls
+from airunner.server.fairness.transfers import FairTransfers, Transfer
 from airunner.server.outbox import EventListener
 from airunner.server.worker_calls import WorkerCalls
 
@@ -58,8 +59,8 @@ class ArtifactService:
         self._calls = WorkerCalls(broker)
         self._blobs = blobs
         # Separate limits, so that a slow download blocks no upload of a worker.
-        self._bringing = asyncio.Semaphore(TRANSFERS_MAX)
-        self._fetching = asyncio.Semaphore(TRANSFERS_MAX)
+        self._bringing = FairTransfers(TRANSFERS_MAX)
+        self._fetching = FairTransfers(TRANSFERS_MAX)
         self._naming: Counter[Name] = Counter()  # files with a name and without a fact
         self._read: tuple[tuple[JobId, EventSequence], Left] | None = (
             None  # the last list of a job, and the sequence that it is of
@@ -71,21 +72,23 @@ class ArtifactService:
         artifact: Artifact,
         data: AsyncIterator[bytes],
         *,
+        holder: Hashable = None,
         again: bool = False,
     ) -> None:
         """Stores a file of the attempt that has this token; returns once the file is durable.
 
         `again` says that an earlier call, whose answer was lost, may have stored it. Raises
         StaleLease, LimitReached, InvalidRequest, ShuttingDown, and Unreachable if no byte arrives
-        for TRANSFER_SILENT_SECONDS_MAX.
+        for TRANSFER_SILENT_SECONDS_MAX, or too few while other holders wait.
         """
-        async with self._turn(self._bringing):
+        async with self._turn(self._bringing, holder) as transfer:
             job = self._calls.held_by(token)
             if again and artifact in await self.list(job.id):
                 return
             await self._calls.make_artifact_room(token, artifact.size)
             with closing(await self._blobs.create(job.id, job.attempt, artifact)) as deposit:
-                while chunk := await in_time(_next(data)):
+                while chunk := await in_time(_next(data), transfer):
+                    transfer.moved += len(chunk)
                     await deposit.write(chunk)
                 name = (job.id, job.attempt, artifact.sha256)
                 self._naming[name] += 1
@@ -102,17 +105,19 @@ class ArtifactService:
         return [left[path] for path in sorted(left)]
 
     @asynccontextmanager
-    async def opened(self, id: JobId, path: str) -> AsyncIterator["OpenArtifact"]:
+    async def opened(
+        self, id: JobId, path: str, *, holder: Hashable = None
+    ) -> AsyncIterator["OpenArtifact"]:
         """One artifact of a job's latest attempt; retention spares the job within the block.
 
         Raises UnknownJob, UnknownArtifact, ShuttingDown.
         """
-        async with self._turn(self._fetching):
+        async with self._turn(self._fetching, holder) as transfer:
             with self._broker.pins.pin(id):
                 attempt, left = await self._left(id)
                 if path not in left:
                     raise UnknownArtifact(id, path)
-                yield OpenArtifact(self._clients, self._blobs, id, attempt, left[path])
+                yield OpenArtifact(self._clients, self._blobs, id, attempt, left[path], transfer)
 
     async def _left(self, id: JobId) -> Left:
         """The latest attempt and its artifacts by path, the newest of each path.
@@ -140,13 +145,13 @@ class ArtifactService:
         return attempt, left
 
     @asynccontextmanager
-    async def _turn(self, turns: asyncio.Semaphore) -> AsyncIterator[None]:
+    async def _turn(self, turns: FairTransfers, holder: Hashable) -> AsyncIterator[Transfer]:
         """Holds one of TRANSFERS_MAX transfers; the block ends with ShuttingDown on a stop."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 ending = tasks.create_task(self._end_when_stopping())
-                async with turns:
-                    yield
+                async with turns.hold(holder) as transfer:
+                    yield transfer
                 ending.cancel()
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
@@ -170,13 +175,20 @@ class OpenArtifact:
     """An artifact that is open for reading."""
 
     def __init__(
-        self, clients: ClientCalls, blobs: BlobStore, id: JobId, attempt: int, artifact: Artifact
+        self,
+        clients: ClientCalls,
+        blobs: BlobStore,
+        id: JobId,
+        attempt: int,
+        artifact: Artifact,
+        transfer: Transfer,
     ) -> None:
         self.artifact = artifact
         self._clients = clients
         self._blobs = blobs
         self._id = id
         self._attempt = attempt
+        self.transfer = transfer
 
     async def read(self, offset: int = 0) -> AsyncGenerator[bytes, None]:
         """The bytes from an offset on.
@@ -193,6 +205,7 @@ class OpenArtifact:
             async with aclosing(chunks):
                 async for chunk in chunks:
                     yield chunk
+                    self.transfer.moved += len(chunk)
         except (BlobMissing, BlobCorrupted) as wrong:
             job = self._clients.find(self._id)
             if job is None or not job.artifacts or job.attempt != self._attempt:
@@ -222,12 +235,20 @@ async def _next(data: AsyncIterator[bytes]) -> bytes:
     return await anext(data, _END)
 
 
-async def in_time(step: Awaitable[T]) -> T:
+async def in_time(step: Awaitable[T], transfer: Transfer | None = None) -> T:
     """The next step of a transfer. Raises Unreachable if the other end is silent for too long."""
     try:
-        async with asyncio.timeout(TRANSFER_SILENT_SECONDS_MAX):
-            return await step
+        async with asyncio.timeout(TRANSFER_SILENT_SECONDS_MAX) as term:
+            if transfer is None:
+                return await step
+            transfer.waits = True
+            try:
+                return await step
+            finally:
+                transfer.waits = False
     except TimeoutError:
+        if not term.expired():
+            raise
         raise Unreachable(
             "the other end of the transfer was silent for TRANSFER_SILENT_SECONDS_MAX "
             f"({TRANSFER_SILENT_SECONDS_MAX} s), so it has ended: try again"

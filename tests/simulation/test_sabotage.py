@@ -6,7 +6,7 @@ one of a few seeds. All worlds run in virtual time.
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Sequence
 from contextlib import aclosing
 
 import pytest
@@ -141,10 +141,11 @@ class BoastfulArchive(ArtifactService):
         artifact: Artifact,
         data: AsyncIterator[bytes],
         *,
+        holder: Hashable = None,
         again: bool = False,
     ) -> None:
         if artifact.size < 10_000:
-            await super().store(token, artifact, data, again=again)
+            await super().store(token, artifact, data, holder=holder, again=again)
 
 
 class BoastfulServer(ServerLife):

@@ -14,6 +14,7 @@ from airunner.model.errors import InvalidRequest
 from airunner.model.jobs import JobId, TaskToken
 from airunner.model.limits import ARTIFACT_CHUNK_BYTES, MIB
 from airunner.server.artifacts import ArtifactService, in_time
+from airunner.server.grpc.guard import caller
 from airunner.wire.codec.artifacts import decode_artifact, encode_artifact
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1.job_pb2_grpc import JobArtifactsServiceServicer
@@ -39,6 +40,7 @@ class ArtifactsServicer(JobArtifactsServiceServicer):
                 TaskToken(first.head.task_token),
                 decode_artifact(first.head.artifact),
                 data,
+                holder=caller().subject,
                 again=first.head.again,
             )
         return pb.UploadArtifactResponse()
@@ -56,12 +58,15 @@ class ArtifactsServicer(JobArtifactsServiceServicer):
         request: pb.DownloadArtifactRequest,
         context: grpc.aio.ServicerContext[pb.DownloadArtifactRequest, pb.DownloadArtifactResponse],
     ) -> None:
-        async with self._archive.opened(JobId(request.job_id), request.path) as kept:
+        async with self._archive.opened(
+            JobId(request.job_id), request.path, holder=caller().subject
+        ) as kept:
             head = pb.DownloadArtifactResponse(artifact=encode_artifact(kept.artifact))
             async with aclosing(kept.read(request.offset)) as chunks:
-                await in_time(context.write(head))
+                await in_time(context.write(head), kept.transfer)
                 async for chunk in chunks:
-                    await in_time(context.write(pb.DownloadArtifactResponse(data=chunk)))
+                    part = pb.DownloadArtifactResponse(data=chunk)
+                    await in_time(context.write(part), kept.transfer)
 
 
 async def _first(
