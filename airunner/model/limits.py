@@ -40,6 +40,8 @@ DEQUEUE_JOBS_MAX: Final = 100
 PAGE_SIZE_DEFAULT: Final = 50
 # Jobs in one page of ListJobs.
 PAGE_SIZE_MAX: Final = 1_000
+# One job in a page of ListJobs. Beyond: long fields are cut, and `shortened` names them.
+LISTED_JOB_BYTES_MAX: Final = 12 * KIB
 # Queues in one response of QueueStats. Beyond: more pages.
 QUEUES_PAGE_MAX: Final = 1_000
 # A request id (idempotency key).

@@ -1,4 +1,4 @@
-"""Lists of jobs that are too large for one answer."""
+"""Lists of jobs that would be too large for one answer if no job was shortened."""
 
 import asyncio
 import json
@@ -25,12 +25,11 @@ async def submit_large(it: Site) -> list[JobId]:
             answers = await jobs.enqueue_many([(spec, RequestId(""))] * BATCH)
             ids += [each.id for each in answers if isinstance(each, EnqueuedJob)]
         page = await jobs.list(JobQuery(page_size=1000))
-        assert 0 < len(page.jobs) < JOBS
-        assert page.next is not None
+        assert len(page.jobs) == JOBS
     return ids
 
 
-def test_a_list_is_fetched_in_as_many_pages_as_it_needs(own: Site) -> None:
+def test_a_list_of_large_jobs_works(own: Site) -> None:
     ids = asyncio.run(submit_large(own))
     for words in ([], ["--page-size", "1000"], ["--limit", str(JOBS)]):
         done = own.run("list", "--json", *words)

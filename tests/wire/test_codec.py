@@ -1,5 +1,6 @@
 """Round trips of every codec, defaults of the published contract, refusals, and filters."""
 
+import asyncio
 from collections.abc import Iterable
 from enum import StrEnum
 
@@ -52,6 +53,7 @@ from airunner.model.reports import (
 from airunner.model.spec import JobSpec, ProcessType
 from airunner.model.steps import StepStatus
 from airunner.model.wait_reason import WaitReason
+from airunner.server.grpc.listed_jobs import encode_page
 from airunner.wire.codec.enums import (
     ATTEMPT_ENDS,
     JOB_STATES,
@@ -76,7 +78,6 @@ from airunner.wire.codec.jobs import (
     decode_wait_reason,
     encode_job,
     encode_job_query,
-    encode_page,
     encode_statistics,
     encode_wait_reason,
 )
@@ -212,7 +213,7 @@ def test_listings_pages_statistics_and_waiting_arrive() -> None:
         Page(jobs=(), last_page=1, next=None),
         Page(jobs=(), last_page=3, next=Position(5)),
     ):
-        assert decode_page(encode_page(page)) == page
+        assert decode_page(asyncio.run(encode_page(page))) == page
     counts = {state: number for number, state in enumerate(JobState)}
     statistics = QueueStatistics(queue="a", counts=counts, oldest=AT, workers=1, slots=2, busy=1)
     assert decode_statistics(encode_statistics(statistics)) == statistics
@@ -225,7 +226,10 @@ def test_listings_pages_statistics_and_waiting_arrive() -> None:
 
 def test_a_listed_job_has_the_names_of_its_environment_without_the_values() -> None:
     page = Page(jobs=(samples.job(samples.SPECS[1]),), last_page=1, next=None)
-    assert dict(encode_page(page).jobs[0].job_params.environment) == {"A": "", "EMPTY": ""}
+    assert dict(asyncio.run(encode_page(page)).jobs[0].job_params.environment) == {
+        "A": "",
+        "EMPTY": "",
+    }
 
 
 # Fields that a client of the published contract leaves out

@@ -1,7 +1,7 @@
 """A bounded number of transfers, which callers share.
 
 As long as nobody waits, a transfer may be as slow as its line. Once others wait for
-TRANSFER_WAIT_SECONDS_MAX, transfers whose other end was slower than TRANSFER_BYTES_PER_SECOND_MIN end. If
+TRANSFER_WAIT_SECONDS_MAX, transfers with less than TRANSFER_BYTES_PER_SECOND_MIN end. If
 none is slow, a caller that has no transfer at all gets the place of the slowest transfer of the caller
 that has the most. A free place goes to the waiting caller with the fewest transfers.
 """
@@ -100,7 +100,7 @@ class FairTransfers:
                 del self._waiting[holder]
 
     def _restart(self) -> None:
-        """Begins a period: what moves in it decides who loses a place."""
+        """Begins a period: the bytes of a period decide about places."""
         loop = asyncio.get_running_loop()
         for transfer in self._transfers:
             transfer.since, transfer.moved = loop.time(), 0

@@ -13,7 +13,6 @@ from airunner.model.errors import InvalidRequest, Refused, ShuttingDown
 from airunner.model.jobs import Job, JobId, JobRequest, TaskToken, WorkerId
 from airunner.model.limits import (
     ENQUEUE_JOBS_MAX,
-    MESSAGE_BYTES_MAX,
     QUEUES_PAGE_MAX,
 )
 from airunner.model.protocol.channel import Channel
@@ -24,6 +23,7 @@ from airunner.server.client_calls import ClientCalls
 from airunner.server.fairness.time_slice import TimeSlice
 from airunner.server.grpc.delivery import deliver_first
 from airunner.server.grpc.guard import caller
+from airunner.server.grpc.listed_jobs import encode_page
 from airunner.server.grpc.work import WorkStream
 from airunner.server.policy import (
     check_may_retry,
@@ -42,7 +42,6 @@ from airunner.wire.codec.errors import encode_refusal
 from airunner.wire.codec.jobs import (
     decode_job_query,
     encode_job,
-    encode_page,
     encode_statistics,
     encode_wait_reason,
 )
@@ -113,16 +112,8 @@ class JobsServicer(JobServiceServicer):
         request: pb.ListJobsRequest,
         context: grpc.aio.ServicerContext[pb.ListJobsRequest, pb.ListJobsResponse],
     ) -> pb.ListJobsResponse:
-        response = encode_page(
-            await self._clients.page(decode_job_query(request, caller().namespace))
-        )
-        if (size := response.ByteSize()) > MESSAGE_BYTES_MAX:
-            raise InvalidRequest(
-                "page_size",
-                f"{len(response.jobs)} of these jobs take {size} bytes, more than "
-                f"MESSAGE_BYTES_MAX ({MESSAGE_BYTES_MAX} bytes): ask for fewer",
-            )
-        return response
+        page = await self._clients.page(decode_job_query(request, caller().namespace))
+        return await encode_page(page)
 
     async def QueueStats(
         self,

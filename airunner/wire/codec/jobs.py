@@ -165,16 +165,6 @@ def decode_job_query(
     )
 
 
-def encode_page(page: Page) -> pb.ListJobsResponse:
-    """Encode a page: jobs without the values of variables, and with shortened scripts and steps."""
-    response = pb.ListJobsResponse(
-        last_page=page.last_page, next_page_token="" if page.next is None else str(page.next)
-    )
-    for job in page.jobs:
-        fill_job(response.jobs.add(), job, with_values=False, whole=False)
-    return response
-
-
 def decode_page(response: pb.ListJobsResponse) -> Page:
     return Page(
         jobs=tuple(decode_job(job) for job in response.jobs),
