@@ -29,7 +29,7 @@ WORK_BYTES_MAX: Final = 8 * MIB
 # Message of an upload.
 UPLOAD_BYTES_MAX: Final = 512 * KIB
 # Fields of one request, at all depths, but for those of messages that hold plain values alone.
-REQUEST_FIELDS_MAX: Final = 50_000
+REQUEST_FIELDS_MAX: Final = 32_000
 # Fields of one EnqueueJobs or PublishJobEvents, counted so too.
 BULK_REQUEST_FIELDS_MAX: Final = 400_000
 # Jobs in one EnqueueJobs.

@@ -93,6 +93,7 @@ STEPS = tuple(
     )
     for number in range(20)
 )
+MANY_STEPS = (Step(run="x", environment={f"N{n:03}": "v" for n in range(150)}),) * STEPS_MAX
 
 
 @holds("server/malformed-input-is-refused")
@@ -104,9 +105,10 @@ STEPS = tuple(
             "args artifacts command container environment metadata repository working_directory",
         ),
         (JobSpec(steps=STEPS, shell="bash " + "-x " * 80, source="s/" * 500 + "s"), "source steps"),
+        (JobSpec(steps=MANY_STEPS), "steps"),
         (JobSpec(script="x" * 300), ""),
     ],
-    ids=["command", "steps", "script"],
+    ids=["command", "steps", "many variables", "script"],
 )
 def test_the_largest_jobs_are_listed_with_cut_fields_that_are_named(
     spec: JobSpec, shortened: str

@@ -119,6 +119,10 @@ class Guard:
         async def guarded(requests: AsyncIterator[bytes], context: Context) -> A | None:
             try:
                 with self._admitted(method, context):
+                    if handler.response_streaming:
+                        # Else gRPC sends them with the first response, and if that is cancelled
+                        # once more with the status, which fails: the caller would wait for ever.
+                        await context.send_initial_metadata(())
                     if handler.request_streaming:
                         async with aclosing(decode.all(requests)) as decoded:
                             return await serve(decoded, context)

@@ -18,6 +18,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import chain
 from typing import Final, assert_never
 
 from airunner.model.errors import (
@@ -69,6 +70,7 @@ from airunner.server.workers.connected_workers import ConnectedWorker
 from airunner.server.workers.leased_job import LeasedJob
 
 _NOBODY: Final = Subject("")  # the subject of a caller without authentication
+_REPORTS_TOGETHER: Final = 1_000  # decided without a turn of other tasks
 _TOKENS_MAX: Final = HEARTBEAT_TOKENS_MAX  # in answers to heartbeats that wait for a worker
 _CREDIT, _HEARD, _REPLIES, _ROOM, _END = "credit", "heard", "replies", "room", "end"
 
@@ -165,7 +167,7 @@ class Session:
             self._heard_at = self._broker.now()
             self._parking.wake(_HEARD)
             turn = TimeSlice()
-            for message in messages:
+            for message in chain.from_iterable(map(_parts, messages)):
                 while len(self._replies) > PENDING_REPLIES_MAX or self._tokens_unsent > _TOKENS_MAX:
                     await self._parking.park(_ROOM)
                 await turn.rest()
@@ -355,6 +357,22 @@ class Session:
         for _, message in self._replies:
             if isinstance(message, Assignment):
                 self._calls.return_undelivered(message.token)
+
+
+def _parts(message: FromWorker) -> Iterator[FromWorker]:
+    """The message; a batch of many reports in several, so that none holds the server for long."""
+    if (
+        not isinstance(message, Batch)
+        or not _REPORTS_TOGETHER < len(message.reports) <= REPORTS_PER_BATCH_MAX
+        or message.first < 1
+    ):
+        yield message
+        return
+    token, first, reports = message.token, message.first, message.reports
+    for at in range(0, len(reports), _REPORTS_TOGETHER):
+        part = reports[at : at + _REPORTS_TOGETHER]
+        yield Batch(token, first, part)
+        first += sum(map(count_sequences, part))
 
 
 def _tokens_in(message: FromServer) -> int:

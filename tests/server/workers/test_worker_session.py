@@ -560,6 +560,23 @@ async def test_a_batch_that_is_sent_again_is_stored_once_and_acknowledged_twice(
 
 
 @virtually
+async def test_a_batch_of_many_reports_is_stored_in_parts_with_turns_of_others_between() -> None:
+    async with site() as at:
+        await at.enqueue()
+        worker, _ = await at.greet(hello())
+        task = await assigned(worker)
+        reports = (output("a", "b"), *(output("c") for _ in range(2_500)))
+        await worker.send(Batch(task.token, 1, reports))
+        stored = 0
+        while stored < 2_502:
+            message = await worker.receive()
+            assert isinstance(message, Stored)
+            assert message.sent > stored
+            stored = message.sent
+        assert at.broker.engine.table.job(task.job.id).output_bytes == 2_502
+
+
+@virtually
 async def test_a_gap_in_the_numbers_is_rejected_and_the_lease_goes_on() -> None:
     async with site() as at:
         await at.enqueue()
