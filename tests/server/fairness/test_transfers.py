@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from airunner.model.errors import Unreachable
 from airunner.model.limits import TRANSFER_BYTES_PER_SECOND_MIN, TRANSFER_WAIT_SECONDS_MAX
 from airunner.server.fairness.transfers import FairTransfers, Transfer
@@ -116,3 +118,12 @@ async def test_a_turn_that_comes_with_the_end_of_its_waiter_passes_on() -> None:
         await until_idle()
         assert sorted(crowd.running) == ["c1"]
         crowd.end()
+
+
+@virtually
+async def test_a_failure_of_a_transfers_own_is_told_as_it_is_and_frees_its_place() -> None:
+    places = FairTransfers(1)
+    for _ in range(2):
+        with pytest.raises(TimeoutError, match="of the disk"):
+            async with places.hold("ann"):
+                raise TimeoutError("of the disk")
