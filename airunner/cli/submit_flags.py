@@ -11,7 +11,7 @@ from airunner.jobfile.draft import JobDraft
 from airunner.jobfile.text import decode_text, shell_text
 from airunner.model import limits
 from airunner.model.errors import InvalidRequest
-from airunner.model.spec import JobSpec
+from airunner.model.spec import JobSpec, Submodules
 from airunner.model.steps import Step
 from airunner.model.units import parse_duration, parse_size
 
@@ -35,6 +35,7 @@ _FLAGS: Final = {
     "metadata": ("metadata", "--metadata"),
     "owner": ("owner", "--owner"),
     "merge_stderr": ("merge_stderr", "--merge-stderr"),
+    "strict": ("strict", "--strict"),
     "terminal.columns": ("columns", "--columns"),
     "terminal.rows": ("rows", "--rows"),
     "timeout_seconds": ("timeout", "--timeout"),
@@ -65,6 +66,13 @@ def duration_seconds(flag: str, text: str | None) -> int | None:
         return None if text is None else parse_duration(text)
     except ValueError as error:
         raise CommandFailed(f"{flag}: {error}", USAGE) from None
+
+
+def submodules_kind(flag: str, text: str | None) -> Submodules | None:
+    """The submodules to fetch. Raises CommandFailed, which names the flag."""
+    if text is not None and text not in list(Submodules):
+        raise CommandFailed(f"{flag}: {text!r} is not none, true or recursive")
+    return None if text is None else Submodules(text)
 
 
 def size_bytes(flag: str, text: str | None) -> int | None:

@@ -69,6 +69,7 @@ class JobDraft:
     owner: str | None = None
     process_type: ProcessType | None = None
     merge_stderr: bool | None = None
+    strict: bool | None = None  # None: a script or steps without a shell of their own are
     columns: int | None = None
     rows: int | None = None
     container: Container | None = None
@@ -98,8 +99,10 @@ class JobDraft:
             return any(getattr(self, each) is not None for each in _COMMAND_FIELDS)
         if name in _SOURCE_FIELDS and (self.source or (self.repository and defaults.source)):
             return True
-        if name == "shell" and self.command is not None:
+        if name in ("shell", "strict") and self.command is not None:
             return True  # a command runs without a shell
+        if name == "strict" and self.shell is not None:
+            return True  # a shell has its own options
         return getattr(self, name) is not None
 
     def spec(self) -> JobSpec:
@@ -135,6 +138,7 @@ class JobDraft:
                     columns=_value_or(self.columns, 80), rows=_value_or(self.rows, 24)
                 ),
                 merge_stderr=bool(self.merge_stderr),
+                strict=_value_or(self.strict, self._is_shell_text and self.shell is None),
                 container=self.container,
                 timeout_seconds=_value_or(self.timeout, 0),
                 queue_timeout_seconds=_value_or(self.queue_timeout, 0),
@@ -147,6 +151,10 @@ class JobDraft:
         except InvalidRequest as error:
             where = self.origins.get(error.field, error.field)
             raise JobFileError(f"{where}: {error.why}") from None
+
+    @property
+    def _is_shell_text(self) -> bool:
+        return self.script is not None or self.steps is not None
 
     def _check(self) -> None:
         """Refuse a field that is set but empty, and a ref without a repository.

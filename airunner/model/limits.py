@@ -168,6 +168,8 @@ WORKER_NAME_CHARS_MAX: Final = 128
 WORKER_QUEUES_MAX: Final = 64
 # Slots of one worker.
 WORKER_SLOTS_MAX: Final = 1_000
+# Features that one worker may list.
+WORKER_FEATURES_MAX: Final = 64
 
 # == Reports of a worker. Beyond: INVALID_ARGUMENT ==
 # Output that a worker gathers. Beyond: the worker sends a batch.

@@ -130,6 +130,7 @@ class JobSpec(Struct, frozen=True, kw_only=True):
     attempts_max: int = limits.ATTEMPTS_DEFAULT  # failures, not leases
     output_bytes_max: int = limits.OUTPUT_BYTES_DEFAULT  # further output is cut and counted
     merge_stderr: bool = False  # one pipe for both streams, in exact order, as standard output
+    strict: bool = False  # bash -e -o pipefail or sh -e, for a script or steps without a shebang
 
     @property
     def queue_key(self) -> QueueKey:
@@ -189,6 +190,13 @@ class JobSpec(Struct, frozen=True, kw_only=True):
             raise InvalidRequest("shell", "means nothing to a command: leave it out, or use script")
         if self.shell:
             self._check_shell()
+        if self.strict and (self.command or self.shell):
+            raise InvalidRequest(
+                "strict",
+                "means nothing to a command: leave it out, or use script"
+                if self.command
+                else "is for the default shell: leave it out, and give `shell` its options",
+            )
         if self.args and not self.command:
             raise InvalidRequest("args", "belong to a command, and there is none")
         if self.command:

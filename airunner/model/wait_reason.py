@@ -14,6 +14,7 @@ class WaitReason:
     workers: int  # connected workers that serve the queue
     slots: int  # of these workers, in total
     busy: int  # slots that run a job, of any queue
+    missing: tuple[str, ...] = ()  # features that the job needs and no worker of the queue has
 
     @property
     def explanation(self) -> str:
@@ -22,5 +23,9 @@ class WaitReason:
         line += f" in queue {self.queue}"
         if not self.workers:
             return f"{line}, and no worker polls queue {self.queue}"
+        if self.missing:
+            names = ", ".join(self.missing)
+            workers = show_count(self.workers, "worker")
+            return f"{line}, and {workers} of the queue cannot run it: it needs {names}"
         slots = f"{self.busy} of {show_count(self.slots, 'slot')} of {show_count(self.workers, 'worker')}"
         return f"{line}, {slots} busy"

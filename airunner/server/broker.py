@@ -7,7 +7,7 @@ the log has it.
 A full log stops everything: no request is decided, and no lease lapses. When the log has room again,
 every running lease gets its whole span anew, as after a restart.
 
-Every task that waits is parked: workers by the queues that they serve, watchers by their job, replies
+Every task that waits is parked: workers by the queues that they serve and their features, watchers by their job, replies
 by the position that the log must reach, the timer until the next deadline. An idle server does no
 work.
 
@@ -75,7 +75,7 @@ class Broker:
         self.log = log
         self.ids = ids
         self.check_room = room
-        self.idle = ParkingLot()  # workers without a job, by the queues that they serve
+        self.idle = ParkingLot()  # workers without a job, by each queue with their features
         self.connected_workers = ConnectedWorkers()
         self.pins = Pins(engine.watched, lambda: self._rearm(engine.next_deadline()))
         self.watchers = Watchers(engine, log, pins=self.pins, durable=self.durable)
@@ -181,7 +181,8 @@ class Broker:
     def _notify(self, fact: Fact) -> None:
         match fact:
             case Enqueued(id) | Returned(id) if job := self.engine.table.find(id):
-                self.idle.wake(job.spec.queue_key, 1)
+                for features in self.connected_workers.able(job):
+                    self.idle.wake((job.spec.queue_key, features), 1)
             case CancelRequested(id) if job := self.engine.table.find(id):
                 self.connected_workers.notify_cancel(fact, job)
 

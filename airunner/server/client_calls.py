@@ -14,6 +14,7 @@ from airunner.model.job_query import JobQuery, Page, QueueStatistics
 from airunner.model.jobs import Job, JobId, JobRequest, JobState, RequestId, Subject
 from airunner.model.limits import QUEUES_PAGE_MAX
 from airunner.model.namespaces import DEFAULT_NAMESPACE, LAST_NAMESPACE, QueueKey
+from airunner.model.protocol.features import needed
 from airunner.model.wait_reason import WaitReason
 from airunner.server.broker import Broker
 from airunner.server.policy import check_new_job
@@ -54,7 +55,9 @@ class ClientCalls:
         table = self._engine.table
         if job.state is not JobState.SCHEDULED or table.find(job.id) is not job:
             return None
-        return self._broker.connected_workers.explain(job.spec.queue_key, table.lines.ahead(job))
+        return self._broker.connected_workers.explain(
+            job.spec.queue_key, table.lines.ahead(job), needed(job.spec)
+        )
 
     async def page(self, query: JobQuery) -> Page:
         return await self._broker.after_durable(page(self._engine.table, query))

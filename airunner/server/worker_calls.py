@@ -26,6 +26,7 @@ from airunner.model.jobs import (
     digest,
 )
 from airunner.model.namespaces import DEFAULT_NAMESPACE, QueueKey
+from airunner.model.protocol.features import NONE
 from airunner.model.reports import Output, Report
 from airunner.server.broker import Broker
 from airunner.server.intake import bounded_outcome, bounded_report, divided
@@ -72,7 +73,9 @@ class WorkerCalls:
         If the caller goes away before the answer, its jobs return to their places in line.
         """
         keys = tuple(QueueKey(queue, namespace) for queue in queues)
-        connected = ConnectedWorker(worker=worker, queues=keys, slots=most, wanted=lambda: most)
+        connected = ConnectedWorker(
+            worker=worker, queues=keys, slots=most, features=NONE, wanted=lambda: most
+        )
         with self._broker.connected_workers.connect(connected):
             leased = await self.lease_decided(connected, span, wait)
         try:
@@ -99,13 +102,14 @@ class WorkerCalls:
                 left = None if give_up is None else give_up - loop.time()
                 if left is not None and left <= 0:
                     break
-                await self._broker.idle.park(*connected.queues, seconds=left)
+                keys = ((queue, connected.features) for queue in connected.queues)
+                await self._broker.idle.park(*keys, seconds=left)
                 self._broker.check_open()
             return leased
         finally:
             for queue in connected.queues:
-                if self._table.lines.first(queue) is not None:
-                    self._broker.idle.wake(queue, 1)
+                if self._table.lines.first(queue, connected.features) is not None:
+                    self._broker.idle.wake((queue, connected.features), 1)
 
     def lease_available(self, connected: ConnectedWorker, span: Millis) -> list[LeasedJob]:
         """As many jobs as the worker wants and as wait now."""
@@ -113,7 +117,12 @@ class WorkerCalls:
         for _ in range(connected.wanted()):
             token, now = self._broker.ids.token(), self._broker.now()
             facts = self._queue.lease(
-                connected.queues, token=digest(token), worker=connected.worker, span=span, now=now
+                connected.queues,
+                token=digest(token),
+                worker=connected.worker,
+                span=span,
+                now=now,
+                features=connected.features,
             )
             if not facts:
                 break

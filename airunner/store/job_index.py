@@ -4,6 +4,9 @@ The SCHEDULED jobs of a queue are its waiting line, and the same lines answer ev
 entry of a line has a rank, so "how many jobs are ahead of mine" needs no scan; a heap has no ranks.
 An empty line takes no memory: a queue exists as long as it has jobs.
 
+SCHEDULED jobs are in a second line, of the jobs of the queue that need the same features of a worker. So
+a worker finds the first job that it can run without a scan, however many jobs for others are ahead.
+
 Each job is in a line of its queue and in a line of its namespace. A list of all queues' jobs would
 otherwise have to merge as many lines as there are queues, and anybody may create 100,000.
 """
@@ -15,6 +18,7 @@ from sortedcontainers import SortedDict, SortedList
 
 from airunner.model.jobs import Job, JobId, JobState, Position
 from airunner.model.namespaces import QueueKey
+from airunner.model.protocol.features import ALL, NONE, Features, needed
 
 Line = SortedList[tuple[Position, JobId]]
 
@@ -24,6 +28,8 @@ class JobIndex:
 
     def __init__(self) -> None:
         self._lines: dict[tuple[QueueKey, JobState], Line] = {}
+        self._waiting: dict[tuple[QueueKey, Features], Line] = {}
+        self._needs: dict[Features, None] = {NONE: None}  # every set that a job has needed
         self._namespaces: dict[tuple[str, JobState], Line] = {}
         self._queues: SortedDict[QueueKey, int] = SortedDict()  # the number of lines of each
 
@@ -36,6 +42,12 @@ class JobIndex:
         if (line := self._namespaces.get((queue.namespace, job.state))) is None:
             line = self._namespaces[queue.namespace, job.state] = SortedList()
         line.add(entry)
+        if job.state is JobState.SCHEDULED:
+            needs = needed(job.spec)
+            if (line := self._waiting.get((queue, needs))) is None:
+                line = self._waiting[queue, needs] = SortedList()
+                self._needs[needs] = None
+            line.add(entry)
 
     def drop(self, job: Job) -> None:
         queue, entry = job.spec.queue_key, (job.place, job.id)
@@ -50,6 +62,11 @@ class JobIndex:
         line.remove(entry)
         if not line:
             del self._namespaces[queue.namespace, job.state]
+        if job.state is JobState.SCHEDULED:
+            key = queue, needed(job.spec)
+            self._waiting[key].remove(entry)
+            if not self._waiting[key]:
+                del self._waiting[key]
 
     def __contains__(self, job: Job) -> bool:
         queue, entry = job.spec.queue_key, (job.place, job.id)
@@ -57,10 +74,14 @@ class JobIndex:
             (queue.namespace, job.state), ()
         )
 
-    def first(self, queue: QueueKey) -> JobId | None:
-        """The job that has waited longest."""
-        line = self._lines.get((queue, JobState.SCHEDULED))
-        return line[0][1] if line else None
+    def first(self, queue: QueueKey, features: Features = ALL) -> JobId | None:
+        """The job that has waited longest, of those that a worker with these features can run."""
+        first: tuple[Position, JobId] | None = None
+        for needs in self._needs:
+            line = self._waiting.get((queue, needs))
+            if line and needs <= features and (first is None or line[0] < first):
+                first = line[0]
+        return first[1] if first else None
 
     def ahead(self, job: Job) -> int:
         """The number of jobs before this job in its line."""
@@ -113,6 +134,15 @@ class JobIndex:
         for queue, _ in self._lines:
             counts[queue] += 1
         assert counts == dict(self._queues)
+        waiting = sorted(
+            (queue, *entry) for (queue, _), line in self._waiting.items() for entry in line
+        )
+        assert waiting == sorted(
+            (queue, *entry)
+            for (queue, state), line in self._lines.items()
+            for entry in line
+            if state is JobState.SCHEDULED
+        )
 
     def _chosen(
         self, namespace: str | None, queue: str | None, state: JobState | None

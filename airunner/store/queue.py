@@ -76,6 +76,7 @@ from airunner.model.jobs import (
     WorkerId,
 )
 from airunner.model.namespaces import QueueKey
+from airunner.model.protocol.features import ALL, Features
 from airunner.model.reports import Output, Report
 from airunner.model.spec import first_difference
 from airunner.store.eviction import evictable, make_artifact_room, make_job_room
@@ -149,10 +150,14 @@ class Queue:
         worker: WorkerId,
         span: Millis,
         now: Instant,
+        features: Features = ALL,
     ) -> Sequence[JobFact]:
-        """Leases the job that has waited longest in the first queue that has a job."""
+        """Leases the job that has waited longest in the first queue that has a job.
+
+        Jobs that need a feature which the worker has not are left to other workers.
+        """
         for queue in queues:
-            if (id := self._table.lines.first(queue)) is not None:
+            if (id := self._table.lines.first(queue, features)) is not None:
                 lease = Lease(token=token, worker=worker, span=span, until=Instant(now + span))
                 return (Leased(id, self._table.job(id).attempt + 1, lease),)
         return ()

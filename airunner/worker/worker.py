@@ -24,6 +24,7 @@ from typing import Final
 from airunner.model.errors import Refused, Unreachable
 from airunner.model.jobs import AttemptEnd, Millis, Outcome, Reason
 from airunner.model.limits import WORKER_VISIBILITY_SECONDS_DEFAULT
+from airunner.model.protocol.features import Feature
 from airunner.model.protocol.incarnation import SECRET_BYTES, worker_id
 from airunner.model.protocol.worker_protocol import Hello
 from airunner.model.spec import DEFAULT_QUEUE
@@ -96,6 +97,7 @@ class Worker:
                 slots=self._asked,
                 credit=0,
                 secret=secret,
+                features=tuple(Feature),
             ),
             dice=dice,
             on_lease=self._start,

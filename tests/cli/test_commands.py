@@ -105,6 +105,36 @@ def test_merged_output_is_standard_output_in_exact_order(embedded: Shell) -> Non
     assert (apart.stdout, shown(embedded, apart.stderr.split()[2])["merge_stderr"]) == ("", False)
 
 
+@pytest.mark.parametrize("script", ["false\necho on", "false | true\necho on"])
+def test_a_script_ends_at_its_first_failing_command_unless_it_may_go_on(
+    embedded: Shell, script: str
+) -> None:
+    done = embedded.run("submit", "--script", script)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert shown(embedded, done.stderr.split()[2])["strict"] is True
+    assert embedded.run("submit", "--step", script, "--step", "echo 2").returncode == 1
+    for words in (["--no-strict"], ["--shell", "bash"]):
+        assert embedded.run("submit", *words, "--script", script).stdout == "on\n"
+    (embedded.home / "loose.yaml").write_text("strict: false\nscript: 'false; echo on'\n")
+    for command in (["submit", "--config", "loose.yaml"], ["run", "loose.yaml"]):
+        assert embedded.run(*command).stdout == "on\n"
+    refused = embedded.run("submit", "--strict", "--", "make")
+    assert refused.returncode == 125
+    assert "--strict: means nothing to a command" in refused.stderr
+
+
+def test_a_shebang_is_obeyed(embedded: Shell) -> None:
+    script = "#!/usr/bin/env python3\nimport sys\nprint(1 + 1, len(sys.argv))\n"
+    assert embedded.run("submit", "--script", script).stdout == "2 1\n"
+    assert embedded.run("submit", "--no-strict", "--step", script, "--step", "echo b").stdout == (
+        "2 1\nb\n"
+    )
+    done = embedded.run("submit", "--script", "#!/bin/sh\nfalse\necho on\n")
+    assert (done.returncode, done.stdout) == (0, "on\n")
+    done = embedded.run("submit", "--script", "#!/no/such thing\n")
+    assert (done.returncode, "there is no interpreter '/no/such'" in done.stderr) == (127, True)
+
+
 def test_a_script_is_read_from_standard_input_however_long(embedded: Shell) -> None:
     lines = "".join(f"echo line {number} of many >/dev/null\n" for number in range(40_000))
     (embedded.home / "long.sh").write_text(f"{lines}echo 'it''s done'\nexit 7\n")

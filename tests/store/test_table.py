@@ -28,6 +28,7 @@ from airunner.model.jobs import (
 )
 from airunner.model.namespaces import QueueKey
 from airunner.model.proof.seal import Link
+from airunner.model.protocol.features import NONE
 from airunner.model.reports import Chunk, Output, Stream
 from airunner.model.spec import JobSpec
 from airunner.store.deadlines import Deadlines
@@ -249,6 +250,23 @@ def test_every_page_of_a_random_table_is_what_a_sort_would_give() -> None:
         if before is None:
             break
     assert got == jobs
+
+
+def test_jobs_that_need_different_workers_are_one_line_of_one_queue() -> None:
+    it, queue = Engine(), QueueKey("default")
+    specs = {"a": True, "b": False, "c": True, "d": False}
+    for id, strict in specs.items():
+        request = JobRequest(spec=JobSpec(script="make", strict=strict))
+        it.record(it.queue.enqueue(JobId(id), request, NOW), NOW)
+    lines = it.table.lines
+    assert [lines.ahead(it.table.job(JobId(id))) for id in specs] == [0, 1, 2, 3]
+    assert (lines.first(queue), lines.first(queue, NONE)) == ("a", "b")
+    assert lines.count(queue, JobState.SCHEDULED) == lines.total() == 4
+    assert list(lines.newest()) == list(lines.newest(queue.namespace, queue.name)) == [*"dcba"]
+    assert list(lines.queues()) == [queue]
+    it.record(it.queue.cancel(JobId("b"), Subject("sue")), NOW)
+    assert (lines.first(queue), lines.first(queue, NONE)) == ("a", "d")
+    it.table.check()
 
 
 def test_statistics_count_every_state_and_know_who_waits_longest() -> None:

@@ -157,6 +157,7 @@ SPECS: tuple[JobSpec, ...] = (
     JobSpec(steps=()),
     JobSpec(source="some/folder"),
     JobSpec(command="x", merge_stderr=True),
+    JobSpec(script="x", strict=True),
 )
 
 OUTCOMES: tuple[Outcome, ...] = (
@@ -278,6 +279,15 @@ FROM_WORKER: tuple[worker_protocol.FromWorker, ...] = (
         holding=(_TOKEN, _OTHER),
         connection=7,
         secret=b"\0s",
+    ),
+    worker_protocol.Hello(
+        worker=WorkerId("w2"),
+        name="",
+        queues=("a",),
+        span=Millis(60_000),
+        slots=1,
+        credit=1,
+        features=("strict", "a-later-one"),
     ),
     worker_protocol.Credit(2),
     worker_protocol.Heartbeat((_TOKEN, _OTHER)),

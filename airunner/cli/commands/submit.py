@@ -127,6 +127,14 @@ def submit(
             rich_help_panel=_JOB,
         ),
     ] = None,
+    strict: Annotated[
+        bool | None,
+        typer.Option(
+            "--strict/--no-strict",
+            help="End a script or step at its first failing command, or go on (default: end).",
+            rich_help_panel=_JOB,
+        ),
+    ] = None,
     merge_stderr: Annotated[
         bool,
         typer.Option(
@@ -186,10 +194,8 @@ def submit(
     from airunner.cli import submit_flags
     from airunner.jobfile.draft import JobDraft
     from airunner.jobfile.reader import read_job_file
-    from airunner.model.spec import ProcessType, Submodules
+    from airunner.model.spec import ProcessType
 
-    if submodules is not None and submodules not in list(Submodules):
-        raise CommandFailed(f"--submodules: {submodules!r} is not none, true or recursive")
     repository, command = _split(words or [], context)
     flags = JobDraft(
         command=command[0] if command else None,
@@ -205,7 +211,7 @@ def submit(
         branch=branch,
         clone=False if no_checkout else True if depth is not None or submodules else None,
         depth=depth,
-        submodules=Submodules(submodules) if submodules is not None else None,
+        submodules=submit_flags.submodules_kind("--submodules", submodules),
         working_directory=working_directory,
         artifacts=tuple(artifact) if artifact else None,
         environment=submit_flags.name_values("--env", env),
@@ -213,6 +219,7 @@ def submit(
         owner=owner,
         process_type=None if pty is None else ProcessType.PTY if pty else ProcessType.PIPE,
         merge_stderr=True if merge_stderr else None,
+        strict=strict,
         columns=columns,
         rows=rows,
         timeout=submit_flags.duration_seconds("--timeout", timeout),

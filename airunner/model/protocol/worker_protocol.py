@@ -57,6 +57,7 @@ class Hello(Struct, frozen=True, kw_only=True, gc=False):
     holding: tuple[TaskToken, ...] = ()
     connection: int = 0  # 1, 2, 3 ... within this worker process; 0: not given
     secret: bytes = b""  # of this worker process, see incarnation.py; older workers have none
+    features: tuple[str, ...] = ()  # names of Features; a server ignores unknown ones
 
 
 class Credit(Struct, frozen=True, gc=False):

@@ -6,6 +6,7 @@ from airunner.model.limits import (
     HEARTBEAT_TOKENS_MAX,
     VISIBILITY_SECONDS_MAX,
     VISIBILITY_SECONDS_MIN,
+    WORKER_FEATURES_MAX,
     WORKER_NAME_CHARS_MAX,
     WORKER_QUEUES_MAX,
     WORKER_SLOTS_MAX,
@@ -35,6 +36,7 @@ def check_hello(hello: Hello) -> None:
     check_range("hello.slots", hello.slots, 1, WORKER_SLOTS_MAX, "jobs")
     check_range("hello.credit", hello.credit, 0, hello.slots, "jobs")
     check_range("hello.connection", hello.connection, 0, 2**63 - 1, "connections")
+    check_count("hello.features", hello.features, WORKER_FEATURES_MAX, "WORKER_FEATURES_MAX")
     check_count("hello.holding", hello.holding, HEARTBEAT_TOKENS_MAX, "HEARTBEAT_TOKENS_MAX")
     check_range("hello.secret", len(hello.secret), 0, SECRET_BYTES_MAX, "bytes")
 

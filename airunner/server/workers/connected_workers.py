@@ -4,6 +4,7 @@ No guarantee depends on this index: leases alone say which worker has a job. It 
 waiting?", and passes a cancel on to the worker's stream at once.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from airunner.model.job_query import QueueStatistics
 from airunner.model.jobs import Job, Subject, WorkerId
 from airunner.model.limits import CONNECTIONS_REMEMBERED_MAX
 from airunner.model.namespaces import QueueKey
+from airunner.model.protocol.features import ALL, NONE, Features, needed
 from airunner.model.wait_reason import WaitReason
 
 
@@ -25,6 +27,7 @@ class ConnectedWorker:
     worker: WorkerId
     queues: tuple[QueueKey, ...]
     slots: int
+    features: Features = ALL
     busy: int = 0
     attentive: Callable[[], bool] = field(default=lambda: True)  # True if it may be given a job now
     wanted: Callable[[], int] = field(default=lambda: 0)  # the number of jobs that it takes now
@@ -40,6 +43,7 @@ class ConnectedWorkers:
         self._workers: dict[WorkerId, ConnectedWorker] = {}
         # The latest number of each and its subject, in the order of the last use.
         self._connections: dict[WorkerId, tuple[int, Subject]] = {}
+        self._features: Counter[Features] = Counter()  # workers by the features that they have
 
     def __len__(self) -> int:
         """The number of connected workers."""
@@ -52,12 +56,16 @@ class ConnectedWorkers:
             self._leave(older)
             older.supersede()
         self._workers[connected.worker] = connected
+        self._features[connected.features] += 1
         for queue in connected.queues:
             self._serving.setdefault(queue, {})[connected] = None
         try:
             yield
         finally:
             self._leave(connected)
+            self._features[connected.features] -= 1
+            if not self._features[connected.features]:
+                del self._features[connected.features]
 
     def owner(self, worker: WorkerId) -> Subject | None:
         """The subject of the worker's latest connection; None if no connection is known."""
@@ -81,10 +89,21 @@ class ConnectedWorkers:
     def serving(self, queue: QueueKey) -> Sequence[ConnectedWorker]:
         return tuple(each for each in self._serving.get(queue, ()) if each.attentive())
 
-    def explain(self, queue: QueueKey, ahead: int) -> WaitReason:
-        """The reason for which a job with `ahead` jobs before it waits."""
+    def able(self, job: Job) -> Sequence[Features]:
+        """The sets of features that connected workers have and that are enough for a job."""
+        needs = needed(job.spec)
+        return [each for each in self._features if needs <= each]
+
+    def explain(self, queue: QueueKey, ahead: int, needs: Features = NONE) -> WaitReason:
+        """The reason for which a job with `ahead` jobs before it waits for a worker.
+
+        If no worker of the queue can run it, the reason names the features that one of them lacks,
+        as few as possible.
+        """
         serving = self.serving(queue)
+        missing = min((needs - each.features for each in serving), key=len, default=NONE)
         return WaitReason(
+            missing=tuple(sorted(missing)),
             queue=queue.name,
             ahead=ahead,
             workers=len(serving),

@@ -39,6 +39,7 @@ from airunner.model.limits import (
 )
 from airunner.model.namespaces import DEFAULT_NAMESPACE, QueueKey
 from airunner.model.protocol.channel import Channel, ChannelClosed
+from airunner.model.protocol.features import known
 from airunner.model.protocol.worker_protocol import (
     Assignment,
     Batch,
@@ -130,6 +131,7 @@ class Session:
             worker=hello.worker,
             queues=tuple(QueueKey(queue, self._namespace) for queue in hello.queues),
             slots=hello.slots,
+            features=known(hello.features),
             attentive=self._is_attentive,
             wanted=self._wanted,
             cancel=self._cancel,

@@ -126,6 +126,7 @@ def encode_wait_reason(waiting: WaitReason | None) -> pb.Waiting | None:
         slots=waiting.slots,
         busy=waiting.busy,
         explanation=waiting.explanation,
+        missing=waiting.missing,
     )
 
 
@@ -136,6 +137,7 @@ def decode_wait_reason(waiting: pb.Waiting, queue: str) -> WaitReason:
         workers=waiting.workers,
         slots=waiting.slots,
         busy=waiting.busy,
+        missing=tuple(waiting.missing),
     )
 
 

@@ -70,6 +70,8 @@ def encode_spec(spec: JobSpec, *, with_values: bool = True, whole: bool = True) 
         params.source = spec.source
     if spec.merge_stderr:
         params.merge_stderr = True
+    if spec.strict:
+        params.strict = True
     if spec.artifacts:
         params.artifacts.extend(spec.artifacts)
     if not spec.command:
@@ -110,6 +112,7 @@ def decode_spec(params: pb.JobParams, queue: str) -> JobSpec:
         source=params.source,
         artifacts=_tuple(params.artifacts),
         merge_stderr=params.merge_stderr,
+        strict=params.strict,
     )
 
 

@@ -118,6 +118,7 @@ def _fill_from_worker(envelope: pb.FromWorker, message: FromWorker) -> None:
             hello.slots, hello.credit = message.slots, message.credit
             hello.holding.extend(message.holding)
             hello.connection, hello.secret = message.connection, message.secret
+            hello.features.extend(message.features)
         case Farewell():
             envelope.farewell.SetInParent()
         case _:
@@ -233,6 +234,7 @@ def _decode_hello(hello: pb.Hello) -> Hello:
         holding=_tokens(hello.holding),
         connection=hello.connection,
         secret=hello.secret,
+        features=tuple(hello.features),
     )
 
 

@@ -19,7 +19,7 @@ from airunner.worker.attempt.batcher import Batcher
 from airunner.worker.attempt.handle import AttemptHandle
 from airunner.worker.attempt.runtime import Runtime
 from airunner.worker.attempt.stage_results import StageExit
-from airunner.worker.attempt.stages import Stage, shells
+from airunner.worker.attempt.stages import Stage, interpreters
 from airunner.worker.environment import job_environment
 from airunner.worker.process import Command, CommandNotFound, Exit, Process, ProcessLost
 from airunner.worker.workspace.workspace import Workspace
@@ -51,14 +51,15 @@ class StageRun:
             return await self._launcher.launch(self._command(stage.argv))
         directory = self._workspace.directory(stage.directory)
         path = await self._workspace.script(stage.text)
-        *others, last = shells(self._spec)
+        chosen = interpreters(self._spec, stage.text)
+        *others, last = chosen.candidates
         for shell in others:
             with suppress(CommandNotFound):
                 return await self._launcher.launch(self._command((*shell, path), directory))
         try:
             return await self._launcher.launch(self._command((*last, path), directory))
         except CommandNotFound:
-            raise CommandNotFound(f"there is no shell {last[0]!r} on this worker") from None
+            raise CommandNotFound(f"there is no {chosen.kind} {last[0]!r} on this worker") from None
 
     def _command(self, argv: tuple[str, ...], directory: str | None = None) -> Command:
         stage, job = self._stage, self._handle.job

@@ -13,7 +13,9 @@ from typing import Final
 from airunner.model.spec import JobSpec
 from airunner.model.steps import Step
 
-_SHELLS: Final = (("bash",), ("sh",))  # the first shell that exists runs the text
+# The first shell that exists runs the text.
+_SHELLS: Final = (("bash",), ("sh",))
+_STRICT_SHELLS: Final = (("bash", "-e", "-o", "pipefail"), ("sh", "-e"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,29 @@ def plan(spec: JobSpec, source_steps: Callable[[], tuple[Step, ...]]) -> tuple[S
     )
 
 
-def shells(spec: JobSpec) -> tuple[tuple[str, ...], ...]:
-    """The shells to try for a text, each with its options; the first that exists runs it."""
-    return (tuple(shlex.split(spec.shell)),) if spec.shell else _SHELLS
+@dataclass(frozen=True, slots=True)
+class Interpreters:
+    """The programs to try for a text, each with its options; the first that exists runs it."""
+
+    candidates: tuple[tuple[str, ...], ...]
+    kind: str = "shell"
+
+
+def interpreters(spec: JobSpec, text: str) -> Interpreters:
+    """The interpreters for a text: the job's shell, or else that of the shebang, or else a shell."""
+    if spec.shell:
+        return Interpreters((tuple(shlex.split(spec.shell)),))
+    if named := _shebang(text):
+        return Interpreters((named,), "interpreter")
+    return Interpreters(_STRICT_SHELLS if spec.strict else _SHELLS)
+
+
+def _shebang(text: str) -> tuple[str, ...]:
+    """The interpreter that the first line names, with its one argument as the kernel splits it.
+
+    The worker starts it, and not the kernel: the file of the text need not be executable, and may be
+    on a file system without execution.
+    """
+    if not text.startswith("#!"):
+        return ()
+    return tuple(text[2:].partition("\n")[0].strip().split(None, 1))

@@ -10,6 +10,7 @@ from airunner.model.errors import InvalidRequest, LimitReached, Refused, Stalled
 from airunner.model.jobs import (
     Job,
     JobId,
+    JobRequest,
     JobState,
     Millis,
     Outcome,
@@ -50,8 +51,10 @@ from airunner.model.protocol.worker_protocol import (
     Welcome,
 )
 from airunner.model.reports import Alive
+from airunner.model.spec import JobSpec
 from airunner.server.broker import Broker
 from airunner.server.client_calls import ClientCalls
+from airunner.server.worker_calls import WorkerCalls
 from airunner.server.workers.worker_session import Session
 from airunner.store.retention import Retention
 from tests.promises import holds, promise
@@ -83,6 +86,7 @@ def hello(
     name: str = "",
     connection: int = 0,
     secret: bytes = b"",
+    features: tuple[str, ...] = (),
 ) -> Hello:
     return Hello(
         worker=worker_id(worker, secret) if secret else WorkerId(worker),
@@ -94,6 +98,7 @@ def hello(
         holding=holding,
         connection=connection,
         secret=secret,
+        features=features,
     )
 
 
@@ -226,6 +231,55 @@ async def test_a_worker_that_falls_silent_gets_no_job_until_it_is_heard_of_again
         await silent.send(Heartbeat(()))
         assert await silent.receive() == Renewal((), ())
         assert (await assigned(silent)).job.id == job.id
+
+
+STRICT = JobRequest(spec=JobSpec(script="make", strict=True))
+
+
+@promise(
+    "jobs/features-match",
+    "A job never runs on a worker that would ignore a part of it. A worker lists the features that it "
+    "has, and a job that needs another one waits for another worker and says so.",
+)
+@virtually
+async def test_a_job_waits_for_a_worker_that_has_the_features_that_it_needs() -> None:
+    async with site() as at:
+        calls = ClientCalls(at.broker)
+        old, _ = await at.greet(hello(worker="old", credit=2))
+        strict = await calls.enqueue(STRICT)
+        await nothing_comes(old)
+        waiting = calls.explain(strict)
+        assert waiting is not None
+        assert waiting.explanation.endswith("1 worker of the queue cannot run it: it needs strict")
+        plain = await at.enqueue()
+        assert (await assigned(old)).job.id == plain.id
+        new, _ = await at.greet(hello(worker="new", credit=1, features=("strict", "unknown")))
+        assert (await assigned(new)).job.id == strict.id
+
+
+@virtually
+async def test_each_job_wakes_a_worker_that_can_run_it() -> None:
+    async with site() as at:
+        old, _ = await at.greet(hello(worker="old", credit=1))
+        new, _ = await at.greet(hello(worker="new", credit=1, features=("strict",)))
+        other, _ = await at.greet(hello(worker="other", credit=1))
+        first = await ClientCalls(at.broker).enqueue(STRICT)
+        assert (await assigned(new)).job.id == first.id
+        second, third = await at.enqueue(), await at.enqueue()
+        jobs = {(await assigned(each)).job.id for each in (old, other)}
+        assert jobs == {second.id, third.id}
+
+
+@virtually
+async def test_a_caller_of_the_published_dequeue_gets_no_job_that_needs_a_feature() -> None:
+    async with site() as at:
+        await ClientCalls(at.broker).enqueue(STRICT)
+        plain = await at.enqueue()
+        calls = WorkerCalls(at.broker)
+        got = await calls.lease(
+            ("default",), worker=WorkerId("w"), span=Millis(MINUTE), most=2, wait=1
+        )
+        assert [each.job.id for each in got] == [plain.id]
 
 
 @promise(

@@ -6,13 +6,18 @@ from airunner.model.jobs import Instant, JobState, Outcome, Reason
 from airunner.model.spec import JobSpec
 from airunner.model.steps import Step, StepStatus
 from airunner.worker.attempt.stage_results import StageExit, StageNotStarted, StageResults
-from airunner.worker.attempt.stages import plan, shells
+from airunner.worker.attempt.stages import interpreters, plan
 from airunner.worker.attempt.stop import StopReason
 from airunner.worker.process import Exit
 from tests.promises import holds
 
 SUCCESS, FAILED, SKIPPED = StepStatus.SUCCESS, StepStatus.FAILED, StepStatus.SKIPPED
 CANCELLED, TIMEOUT = StepStatus.CANCELLED, StepStatus.TIMEOUT
+
+
+def candidates(script: str, **fields: object) -> tuple[tuple[str, ...], ...]:
+    spec = JobSpec(script=script, **fields)  # type: ignore[arg-type]  # a test's
+    return interpreters(spec, script).candidates
 
 
 def course(*steps: Step, **fields: object) -> StageResults:
@@ -80,10 +85,18 @@ def test_steps_of_the_job_win_over_those_that_its_source_brings() -> None:
 
 
 def test_a_shell_is_what_the_job_says_or_the_first_that_there_is() -> None:
-    assert shells(JobSpec(script="x")) == (("bash",), ("sh",))
-    assert shells(JobSpec(script="x", shell="bash -eu -o 'pipefail'")) == (
-        ("bash", "-eu", "-o", "pipefail"),
-    )
+    assert candidates("x") == (("bash",), ("sh",))
+    assert candidates("x", shell="bash -eu -o 'pipefail'") == (("bash", "-eu", "-o", "pipefail"),)
+    assert candidates("x", strict=True) == (("bash", "-e", "-o", "pipefail"), ("sh", "-e"))
+
+
+def test_a_shebang_names_the_interpreter_with_one_argument_as_for_the_kernel() -> None:
+    assert candidates("#!/usr/bin/env  python3\nx", strict=True) == (("/usr/bin/env", "python3"),)
+    assert candidates("#! /bin/sed -n -e p \r\nx") == (("/bin/sed", "-n -e p"),)
+    assert candidates("#!/bin/sh") == (("/bin/sh",),)
+    assert candidates("#!/bin/sh\nx", shell="dash") == (("dash",),)
+    for text in ("#!\nx", "#! \n/bin/sh", " #!/bin/sh\nx", "# !/bin/sh"):
+        assert candidates(text) == (("bash",), ("sh",))
 
 
 def test_steps_that_all_succeed_are_a_success() -> None:

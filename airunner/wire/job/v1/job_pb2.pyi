@@ -1960,6 +1960,7 @@ class Waiting(_message.Message):
     SLOTS_FIELD_NUMBER: _builtins.int
     BUSY_FIELD_NUMBER: _builtins.int
     EXPLANATION_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
     ahead: _builtins.int
     """jobs before this job in line"""
     workers: _builtins.int
@@ -1970,6 +1971,10 @@ class Waiting(_message.Message):
     """slots that run a job"""
     explanation: _builtins.str
     """the numbers in a sentence"""
+    @_builtins.property
+    def missing(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """features that no connected worker of the queue has"""
+
     def __init__(
         self,
         *,
@@ -1978,10 +1983,11 @@ class Waiting(_message.Message):
         slots: _builtins.int = ...,
         busy: _builtins.int = ...,
         explanation: _builtins.str = ...,
+        missing: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ahead", b"ahead", "busy", b"busy", "explanation", b"explanation", "slots", b"slots", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ahead", b"ahead", "busy", b"busy", "explanation", b"explanation", "missing", b"missing", "slots", b"slots", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2342,6 +2348,7 @@ class JobParams(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     ARTIFACTS_FIELD_NUMBER: _builtins.int
     MERGE_STDERR_FIELD_NUMBER: _builtins.int
+    STRICT_FIELD_NUMBER: _builtins.int
     repository: _builtins.str
     commit: _builtins.str
     branch: _builtins.str
@@ -2371,6 +2378,8 @@ class JobParams(_message.Message):
     """a folder below the worker's root of sources, instead of a repository"""
     merge_stderr: _builtins.bool
     """one pipe for both streams; a worker that does not know it has two"""
+    strict: _builtins.bool
+    """bash -e -o pipefail, or sh -e, without a shell of the job's own"""
     @_builtins.property
     def environment(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
@@ -2423,10 +2432,11 @@ class JobParams(_message.Message):
         source: _builtins.str = ...,
         artifacts: _abc.Iterable[_builtins.str] | None = ...,
         merge_stderr: _builtins.bool = ...,
+        strict: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds", "container", b"container", "git_clone", b"git_clone", "grace_seconds", b"grace_seconds", "steps", b"steps", "terminal", b"terminal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds", "args", b"args", "artifacts", b"artifacts", "attempts_max", b"attempts_max", "branch", b"branch", "command", b"command", "commit", b"commit", "container", b"container", "environment", b"environment", "git_clone", b"git_clone", "grace_seconds", b"grace_seconds", "merge_stderr", b"merge_stderr", "metadata", b"metadata", "name", b"name", "output_bytes_max", b"output_bytes_max", "owner", b"owner", "process_type", b"process_type", "queue_timeout_seconds", b"queue_timeout_seconds", "repository", b"repository", "script", b"script", "shell", b"shell", "source", b"source", "steps", b"steps", "terminal", b"terminal", "timeout_seconds", b"timeout_seconds", "working_directory", b"working_directory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds", "args", b"args", "artifacts", b"artifacts", "attempts_max", b"attempts_max", "branch", b"branch", "command", b"command", "commit", b"commit", "container", b"container", "environment", b"environment", "git_clone", b"git_clone", "grace_seconds", b"grace_seconds", "merge_stderr", b"merge_stderr", "metadata", b"metadata", "name", b"name", "output_bytes_max", b"output_bytes_max", "owner", b"owner", "process_type", b"process_type", "queue_timeout_seconds", b"queue_timeout_seconds", "repository", b"repository", "script", b"script", "shell", b"shell", "source", b"source", "steps", b"steps", "strict", b"strict", "terminal", b"terminal", "timeout_seconds", b"timeout_seconds", "working_directory", b"working_directory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__grace_seconds: _TypeAlias = _typing.Literal["grace_seconds"]  # noqa: Y015
     _WhichOneofArgType__grace_seconds: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds"]  # noqa: Y015
@@ -2967,6 +2977,7 @@ class Hello(_message.Message):
     HOLDING_FIELD_NUMBER: _builtins.int
     CONNECTION_FIELD_NUMBER: _builtins.int
     SECRET_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
     worker: _builtins.str
     """id of this worker process"""
     name: _builtins.str
@@ -2986,6 +2997,10 @@ class Hello(_message.Message):
     def holding(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """task tokens"""
 
+    @_builtins.property
+    def features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """parts of JobParams that this worker obeys; see features.py"""
+
     def __init__(
         self,
         *,
@@ -2998,10 +3013,11 @@ class Hello(_message.Message):
         holding: _abc.Iterable[_builtins.str] | None = ...,
         connection: _builtins.int = ...,
         secret: _builtins.bytes = ...,
+        features: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection", b"connection", "credit", b"credit", "holding", b"holding", "name", b"name", "queues", b"queues", "secret", b"secret", "slots", b"slots", "span_millis", b"span_millis", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection", b"connection", "credit", b"credit", "features", b"features", "holding", b"holding", "name", b"name", "queues", b"queues", "secret", b"secret", "slots", b"slots", "span_millis", b"span_millis", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
