@@ -59,7 +59,7 @@ def test_the_job_files_are_some_and_have_every_key() -> None:
     assert command.command == "make"
     assert command.checkout == Checkout(submodules=Submodules.RECURSIVE)
     assert steps.steps
-    assert [each.title for each in steps.steps] == ["make", "test"]
+    assert [each.title for each in steps.steps] == ["make", "test", "./clean-up"]
     assert script.script == "cd src\nexec make check\n"
     assert merged.steps
     assert [(each.run, each.timeout_seconds) for each in merged.steps] == [

@@ -8,6 +8,8 @@
         workingDirectory: src
         timeout: 10m
         continueOnError: true
+      - run: ./clean-up
+        when: always
 
 An error names its place: `steps[1].timeout`. The YAML reader gives every scalar as its text, JSON
 gives numbers and booleans; both are accepted.
@@ -19,7 +21,7 @@ from typing import Final
 
 from airunner.jobfile.text import shell_text
 from airunner.model.errors import InvalidRequest
-from airunner.model.steps import Step, check_steps
+from airunner.model.steps import Step, check_steps, read_condition
 from airunner.model.units import parse_duration
 
 # Key of the file -> field of a Step
@@ -30,6 +32,7 @@ STEP_KEYS: Final[Mapping[str, str]] = {
     "workingDirectory": "working_directory",
     "timeout": "timeout_seconds",
     "continueOnError": "continue_on_error",
+    "when": "when",
 }
 TRUE: Final = ("true", "yes", "on")  # the true values of YAML, in lower case
 FALSE: Final = ("false", "no", "off")
@@ -86,6 +89,7 @@ def _step(value: object, place: str) -> Step:
             working_directory=text("workingDirectory"),
             timeout_seconds=_seconds(step.get("timeout"), f"{place}.timeout"),
             continue_on_error=_flag(step.get("continueOnError"), f"{place}.continueOnError"),
+            when=read_condition(f"{place}.when", text("when")),
         )
     except InvalidRequest as error:
         if error.field.startswith(place):

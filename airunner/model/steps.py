@@ -29,6 +29,14 @@ _STEP_BYTES: Final = 512  # memory of a step and its result, without its texts
 _TITLE_CHARS = 100  # longest title made from a step's first line
 
 
+class StepCondition(StrEnum):
+    """The state of a job in which a step runs. After a cancel or the job's timeout, no step runs."""
+
+    ON_SUCCESS = "on_success"  # no earlier step has failed the job
+    ON_FAILURE = "on_failure"  # an earlier step has failed the job
+    ALWAYS = "always"
+
+
 class Step(Struct, frozen=True, kw_only=True):
     """One step of a job: shell commands with their own environment, folder and timeout."""
 
@@ -38,6 +46,7 @@ class Step(Struct, frozen=True, kw_only=True):
     working_directory: str = ""  # relative to the workspace; "": the job's
     timeout_seconds: int = 0  # 0: none but the job's
     continue_on_error: bool = False  # the job goes on after a failure or timeout of the step
+    when: StepCondition = StepCondition.ON_SUCCESS
 
     def __post_init__(self) -> None:
         if not self.run.strip():
@@ -62,12 +71,19 @@ class Step(Struct, frozen=True, kw_only=True):
         return "".join(char if char.isprintable() else " " for char in first)
 
 
+def read_condition(field: str, name: str) -> StepCondition:
+    """The condition with this name; "" is the default. Raises InvalidRequest."""
+    if name and name not in list(StepCondition):
+        raise InvalidRequest(field, f"is not one of {', '.join(StepCondition)}")
+    return StepCondition(name or StepCondition.ON_SUCCESS)
+
+
 class StepStatus(StrEnum):
     """The final status of a step."""
 
     SUCCESS = "success"
     FAILED = "failed"  # the exit code was not 0, or the step could not be started
-    SKIPPED = "skipped"  # the job ended before the step started
+    SKIPPED = "skipped"  # the job ended before the step started, or its condition was not met
     CANCELLED = "cancelled"
     TIMEOUT = "timeout"  # the step's or the job's
 

@@ -123,6 +123,24 @@ def test_a_script_ends_at_its_first_failing_command_unless_it_may_go_on(
     assert "--strict: means nothing to a command" in refused.stderr
 
 
+def test_steps_run_after_a_failure_if_their_condition_says_so(embedded: Shell) -> None:
+    (embedded.home / "when.yaml").write_text(
+        "steps:\n- exit 3\n- echo 2\n- {run: echo 3, when: on_failure}\n- {run: echo 4, when: always}\n"
+    )
+    done = embedded.run("submit", "--config", "when.yaml")
+    assert (done.returncode, done.stdout) == (3, "3\n4\n")
+    assert "step 2 of 4 was skipped: echo 2" in done.stderr
+    steps = shown(embedded, done.stderr.split()[2])["step_results"]
+    assert isinstance(steps, list)
+    assert [each["status"] for each in steps] == ["failed", "skipped", "success", "success"]
+    here = embedded.run("run", "when.yaml")
+    assert (here.returncode, here.stdout) == (3, "3\n4\n")
+    (embedded.home / "never.yaml").write_text("steps: [{run: x, when: never}]")
+    refused = embedded.run("submit", "--config", "never.yaml").stderr
+    assert "never.yaml:1: step 1: when: " in refused
+    assert "is not one of on_success, on_failure, always" in refused
+
+
 def test_a_shebang_is_obeyed(embedded: Shell) -> None:
     script = "#!/usr/bin/env python3\nimport sys\nprint(1 + 1, len(sys.argv))\n"
     assert embedded.run("submit", "--script", script).stdout == "2 1\n"

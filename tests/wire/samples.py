@@ -71,7 +71,7 @@ from airunner.model.spec import (
     Submodules,
     TerminalSize,
 )
-from airunner.model.steps import Step, StepStatus
+from airunner.model.steps import Step, StepCondition, StepStatus
 
 AT = Instant(1_700_000_000_123)
 
@@ -158,6 +158,7 @@ SPECS: tuple[JobSpec, ...] = (
     JobSpec(source="some/folder"),
     JobSpec(command="x", merge_stderr=True),
     JobSpec(script="x", strict=True),
+    JobSpec(steps=tuple(Step(run="x", when=each) for each in StepCondition)),
 )
 
 OUTCOMES: tuple[Outcome, ...] = (

@@ -58,6 +58,8 @@ def skipped_line(steps: Sequence[StepResult], *, colour: bool) -> str | None:
     first, last, total = left[0] + 1, left[-1] + 1, len(steps)
     if first == last:
         which = f"step {first} of {total} was"
+    elif last - first >= len(left):  # a step between them ran
+        which = f"{len(left)} of {total} steps were"
     else:
         which = f"steps {first} {'and' if last == first + 1 else 'to'} {last} of {total} were"
     line = f"{which} skipped: {', '.join(names)}{more}"

@@ -9,22 +9,24 @@ Parts of a specification that are older than the list need no feature.
 
 from collections.abc import Iterable
 from enum import StrEnum
+from functools import cache
 from typing import Final
 
 from airunner.model.spec import JobSpec
+from airunner.model.steps import StepCondition
 
 
 class Feature(StrEnum):
     """A part of a job specification, by its name on the wire."""
 
     STRICT = "strict"  # scripts and steps end at the first failing command
+    WHEN = "when"  # steps that run after a failure
 
 
 Features = frozenset[Feature]
 
 NONE: Final[Features] = frozenset()
 ALL: Final[Features] = frozenset(Feature)
-_STRICT: Final = Features((Feature.STRICT,))
 
 
 def known(names: Iterable[str]) -> Features:
@@ -35,4 +37,17 @@ def known(names: Iterable[str]) -> Features:
 
 def needed(spec: JobSpec) -> Features:
     """The features that a worker needs for a job."""
-    return _STRICT if spec.strict else NONE
+    return _features_of(
+        spec.strict,
+        any(step.when is not StepCondition.ON_SUCCESS for step in spec.steps or ()),
+    )
+
+
+@cache
+def _features_of(strict: bool, when: bool) -> Features:
+    """The one set with these features: every waiting job has it as part of a key."""
+    return Features(
+        feature
+        for feature, is_needed in ((Feature.STRICT, strict), (Feature.WHEN, when))
+        if is_needed
+    )

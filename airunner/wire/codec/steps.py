@@ -7,7 +7,7 @@ from airunner.model.errors import InvalidRequest
 from airunner.model.jobs import StepResult
 from airunner.model.limits import STEPS_MAX, TITLE_BYTES_MAX
 from airunner.model.reports import StepEnded, StepStarted
-from airunner.model.steps import Step
+from airunner.model.steps import Step, StepCondition, read_condition
 from airunner.model.validation import check_text_size
 from airunner.wire.codec.enums import STEP_STATUSES
 from airunner.wire.codec.times import decode_instant, decode_millis, encode_instant, encode_millis
@@ -41,6 +41,7 @@ def encode_steps(
                 working_directory=each.working_directory,
                 timeout_seconds=each.timeout_seconds,
                 continue_on_error=each.continue_on_error,
+                when="" if each.when is StepCondition.ON_SUCCESS else each.when,
             )
             for each in steps
         ]
@@ -61,6 +62,7 @@ def _decode_step(step: pb.Step, place: str) -> Step:
             working_directory=step.working_directory,
             timeout_seconds=step.timeout_seconds,
             continue_on_error=step.continue_on_error,
+            when=read_condition("when", step.when),
         )
     except InvalidRequest as error:
         raise InvalidRequest(f"{place}.{error.field}", error.why) from None

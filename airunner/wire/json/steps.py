@@ -16,6 +16,7 @@ def steps_json(steps: Sequence[Step]) -> list[Json]:
             "working_directory": each.working_directory,
             "timeout_seconds": each.timeout_seconds,
             "continue_on_error": each.continue_on_error,
+            "when": each.when.value,
         }
         for each in steps
     ]

@@ -199,6 +199,11 @@ class Execution:
         room = self._handle.output_bytes_max
         with self._time_limit():
             for stage in stage_results.stages:
+                if stage_results.over:
+                    break
+                if not stage_results.admits(stage):
+                    stage_results.skip(stage)
+                    continue
                 if self._stop.why is not None:
                     stopped = self._stopped()
                     return (
@@ -212,8 +217,6 @@ class Execution:
                 if isinstance(left, AttemptEnd):
                     return left
                 room = left
-                if stage_results.over:
-                    break
         return stage_results.outcome()
 
     async def _run_stage(

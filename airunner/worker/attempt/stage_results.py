@@ -5,15 +5,16 @@ Rules
 1. The state at the command's end decides: an exit before a timeout or a drain counts as that exit.
    A cancel is the exception: every end after it is CANCELLED, and the exit code that raced it stays
    in the outcome.
-2. The first failing stage ends the job, with its exit code; later stages are skipped. A stage with
-   `continue_on_error` ends the job neither by a failure nor by its own timeout.
+2. The first failing stage fails the job, with its exit code; after it only stages run whose
+   condition says so, and none of them changes the outcome. A stage with `continue_on_error` fails
+   the job neither by a failure nor by its own timeout.
 3. A job without a stage has succeeded.
 """
 
 from dataclasses import dataclass
 
 from airunner.model.jobs import Instant, Outcome, Reason, StepResult
-from airunner.model.steps import IN_STEP, StepStatus
+from airunner.model.steps import IN_STEP, StepCondition, StepStatus
 from airunner.worker.attempt.stages import Stage
 from airunner.worker.attempt.stop import StopReason
 from airunner.worker.process import Exit
@@ -48,12 +49,23 @@ class StageResults:
         self.stages = stages
         self._timeout_seconds = timeout_seconds
         self._results: list[StepResult] = []
-        self._ended: Outcome | None = None
+        self._ended: Outcome | None = None  # of the first failure
+        self._stopped = False  # by a cancel or the job's timeout, while a stage ran
 
     @property
     def begun(self) -> bool:
-        """Whether a stage has a result."""
-        return bool(self._results)
+        """Whether a stage was started."""
+        return any(each.status is not StepStatus.SKIPPED for each in self._results)
+
+    def admits(self, stage: Stage) -> bool:
+        """Whether a stage runs, as the stages before it have ended."""
+        if stage.when is StepCondition.ALWAYS:
+            return True
+        return (self._ended is not None) == (stage.when is StepCondition.ON_FAILURE)
+
+    def skip(self, stage: Stage) -> None:
+        """Records that a stage does not run."""
+        self._results.append(StepResult(name=stage.title, status=StepStatus.SKIPPED))
 
     def record(self, stage: Stage, end: StageExit | StageNotStarted) -> StepResult:
         """Records the end of a stage and its consequence for the job."""
@@ -67,15 +79,17 @@ class StageResults:
             ended_at=ran.ended_at if ran else None,
         )
         self._results.append(result)
-        stopped = ran is not None and ran.why in (StopReason.CANCEL, StopReason.TIMEOUT)
-        if stopped or (status is not StepStatus.SUCCESS and not stage.continue_on_error):
+        self._stopped = ran is not None and ran.why in (StopReason.CANCEL, StopReason.TIMEOUT)
+        failed = status is not StepStatus.SUCCESS and not stage.continue_on_error
+        if (self._stopped or failed) and not self._ended:
             self._ended = outcome
         return result
 
     @property
     def over(self) -> bool:
         """Whether no further stage runs."""
-        return self._ended is not None or len(self._results) == len(self.stages)
+        left = self.stages[len(self._results) :]
+        return self._stopped or not any(map(self.admits, left))
 
     def outcome(self, stopped: Outcome | None = None) -> Outcome:
         """The job's outcome; `stopped` is the outcome if a stop prevented further stages."""

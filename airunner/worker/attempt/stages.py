@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from airunner.model.spec import JobSpec
-from airunner.model.steps import Step
+from airunner.model.steps import Step, StepCondition
 
 # The first shell that exists runs the text.
 _SHELLS: Final = (("bash",), ("sh",))
@@ -31,6 +31,7 @@ class Stage:
     directory: str = ""  # below the workspace
     timeout_seconds: int = 0  # 0: only the job's timeout applies
     continue_on_error: bool = False  # a failure of the stage does not end the job
+    when: StepCondition = StepCondition.ON_SUCCESS
 
     @property
     def command(self) -> str:
@@ -56,6 +57,7 @@ def plan(spec: JobSpec, source_steps: Callable[[], tuple[Step, ...]]) -> tuple[S
             directory=step.working_directory or spec.working_directory,
             timeout_seconds=step.timeout_seconds,
             continue_on_error=step.continue_on_error,
+            when=step.when,
         )
         for index, step in enumerate(steps)
     )

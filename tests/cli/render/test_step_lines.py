@@ -67,6 +67,7 @@ OK, NO, LEFT = StepStatus.SUCCESS, StepStatus.FAILED, StepStatus.SKIPPED
     [
         ((OK, NO), None),
         ((OK, NO, LEFT), "step 3 of 3 was skipped: n3"),
+        ((LEFT, NO, LEFT, OK), "2 of 4 steps were skipped: n1, n3"),
         ((NO, LEFT, LEFT), "steps 2 and 3 of 3 were skipped: n2, n3"),
         (
             (NO, *[LEFT] * 7),

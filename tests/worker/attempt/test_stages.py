@@ -20,7 +20,7 @@ from airunner.model.reports import (
     StepEnded,
     StepStarted,
 )
-from airunner.model.steps import Step, StepStatus
+from airunner.model.steps import Step, StepCondition, StepStatus
 from airunner.server.client_calls import ClientCalls
 from airunner.worker.workspace.workspace import ArtifactSink, Collected, Summary
 from tests.promises import holds, promise
@@ -31,6 +31,7 @@ from tests.worker.worker_fixture import WorkerFixture, worker_fixture, working
 SUE = Subject("sue")
 SUCCESS, FAILED, SKIPPED = StepStatus.SUCCESS, StepStatus.FAILED, StepStatus.SKIPPED
 CANCELLED, TIMEOUT = StepStatus.CANCELLED, StepStatus.TIMEOUT
+ON_FAILURE, ALWAYS = StepCondition.ON_FAILURE, StepCondition.ALWAYS
 
 
 def now() -> float:
@@ -165,6 +166,60 @@ async def test_steps_run_in_order_and_output_says_whose_it_is() -> None:
             ProcessEnded,
             (StepEnded, 1, FAILED, 3),
         ]
+
+
+@pytest.mark.parametrize(
+    ("first", "code", "expected"),
+    [
+        ("greet", 0, [SUCCESS, SUCCESS, SKIPPED, SUCCESS]),
+        ("fail", 3, [FAILED, SKIPPED, SUCCESS, SUCCESS]),
+    ],
+)
+@virtually
+async def test_a_step_runs_when_its_condition_says_so(
+    first: str, code: int, expected: list[StepStatus]
+) -> None:
+    async with worker_fixture() as it, working(it):
+        open_all(it)
+        id = await steps(
+            it, first, "greet", Step(run="greet", when=ON_FAILURE), Step(run="greet", when=ALWAYS)
+        )
+        outcome = await it.outcome(id)
+        assert (outcome.exit_code, statuses(outcome)) == (code, expected)
+        started = [each.index for each in await it.reports(id) if isinstance(each, StepStarted)]
+        assert started == [n for n, each in enumerate(expected) if each is not SKIPPED]
+
+
+@virtually
+async def test_the_first_failure_stays_the_outcome_however_the_later_steps_end() -> None:
+    async with worker_fixture() as it, working(it):
+        open_all(it)
+        late = Step(run="sleep", when=ALWAYS, timeout_seconds=1)
+        failing = Step(run="fail", when=ON_FAILURE)
+        outcome = await it.outcome(await steps(it, "missing", late, failing, failing))
+        assert (outcome.reason, outcome.exit_code) == (Reason.NOT_FOUND, 127)
+        assert statuses(outcome) == [FAILED, TIMEOUT, FAILED, FAILED]
+        assert outcome.error.startswith("in step 1 of 4")
+        forgiven = Step(run="fail", continue_on_error=True)
+        outcome = await it.outcome(
+            await steps(it, forgiven, failing, Step(run="fail", when=ALWAYS))
+        )
+        assert (outcome.exit_code, statuses(outcome)) == (3, [FAILED, SKIPPED, FAILED])
+
+
+@virtually
+async def test_no_step_runs_after_a_cancel_or_the_jobs_timeout() -> None:
+    async with worker_fixture() as it, working(it):
+        open_all(it)
+        always = Step(run="greet", when=ALWAYS)
+        outcome = await it.outcome(await steps(it, "sleep", always, timeout_seconds=5))
+        assert (outcome.reason, statuses(outcome)) == (Reason.TIMEOUT, [TIMEOUT, SKIPPED])
+        id = await steps(it, "fail", Step(run="sleep", when=ALWAYS), always)
+        await asyncio.sleep(1)
+        await ClientCalls(it.broker).cancel(id, SUE)
+        outcome = await it.outcome(id)
+        assert outcome.state is JobState.CANCELLED
+        assert statuses(outcome) == [FAILED, CANCELLED, SKIPPED]
 
 
 def _short(report: Report) -> object:

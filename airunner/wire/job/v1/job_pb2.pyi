@@ -213,7 +213,7 @@ class _StepStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StepStatus
     STEP_STATUS_SUCCESS: _StepStatus.ValueType  # 1
     STEP_STATUS_FAILED: _StepStatus.ValueType  # 2
     STEP_STATUS_SKIPPED: _StepStatus.ValueType  # 3
-    """the job ended before the step started"""
+    """the job ended before the step started, or Step.when was not met"""
     STEP_STATUS_CANCELLED: _StepStatus.ValueType  # 4
     STEP_STATUS_TIMEOUT: _StepStatus.ValueType  # 5
 
@@ -224,7 +224,7 @@ STEP_STATUS_UNSPECIFIED: StepStatus.ValueType  # 0
 STEP_STATUS_SUCCESS: StepStatus.ValueType  # 1
 STEP_STATUS_FAILED: StepStatus.ValueType  # 2
 STEP_STATUS_SKIPPED: StepStatus.ValueType  # 3
-"""the job ended before the step started"""
+"""the job ended before the step started, or Step.when was not met"""
 STEP_STATUS_CANCELLED: StepStatus.ValueType  # 4
 STEP_STATUS_TIMEOUT: StepStatus.ValueType  # 5
 Global___StepStatus: _TypeAlias = StepStatus  # noqa: Y015
@@ -2496,6 +2496,7 @@ class Step(_message.Message):
     WORKING_DIRECTORY_FIELD_NUMBER: _builtins.int
     TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
     CONTINUE_ON_ERROR_FIELD_NUMBER: _builtins.int
+    WHEN_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     name: _builtins.str
     working_directory: _builtins.str
@@ -2503,6 +2504,8 @@ class Step(_message.Message):
     timeout_seconds: _builtins.int
     """0: none"""
     continue_on_error: _builtins.bool
+    when: _builtins.str
+    """"" or "on_success", "on_failure", "always" """
     @_builtins.property
     def environment(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """overrides the job's variables"""
@@ -2516,10 +2519,11 @@ class Step(_message.Message):
         working_directory: _builtins.str = ...,
         timeout_seconds: _builtins.int = ...,
         continue_on_error: _builtins.bool = ...,
+        when: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["continue_on_error", b"continue_on_error", "environment", b"environment", "name", b"name", "run", b"run", "timeout_seconds", b"timeout_seconds", "working_directory", b"working_directory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["continue_on_error", b"continue_on_error", "environment", b"environment", "name", b"name", "run", b"run", "timeout_seconds", b"timeout_seconds", "when", b"when", "working_directory", b"working_directory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
