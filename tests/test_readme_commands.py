@@ -148,6 +148,7 @@ def test_every_block_is_run_by_a_test_here() -> None:
         "Without a server": {""},
         "Workers that live for one job": {"start"},
         "Working on it": {"make"},
+        "Job files": {""},
         "Sources": {"up", ""},
         "Artifacts": {""},
     }
@@ -235,6 +236,7 @@ def test_sources_are_run_as_described(tmp_path: Path, environment: Mapping[str, 
 def test_artifacts_are_fetched_as_described(tmp_path: Path, environment: Mapping[str, str]) -> None:
     with running(f"airunner up --listen 127.0.0.1:0 {JSON}", tmp_path, environment) as site:
         site.said("connected")
+        assert shell(script("Job files"), tmp_path, environment) == ["built 1.2"]
         said = shell(script("Artifacts"), tmp_path, environment)
     assert said == ["SIZE  PATH", "5 B   dist/shop.txt"]
     assert (tmp_path / "built/dist/shop.txt").read_text() == "shop\n"

@@ -13,6 +13,7 @@ from typing import Final
 from airunner.model.jobs import Job
 from airunner.model.repositories import redacted
 from airunner.model.spec import ProcessType
+from airunner.worker.workspace.variables import NAME as ENV
 from airunner.worker.workspace.workspace import Workspace
 
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -63,8 +64,8 @@ def job_environment(
 ) -> dict[str, str]:
     """The complete environment of a job's command.
 
-    The base overrides the variables of the workspace, the job's variables override the base, and
-    `overrides` override them all. `step` is the index of the step, if the command is a step.
+    The base overrides the variables of the workspace, the job's variables override the base, those of
+    earlier steps override the job's, and `overrides` override them all. `step` is the index of the step, if the command is a step.
     """
     terminal = job.spec.process_type is ProcessType.PTY
     checkout = {
@@ -79,11 +80,12 @@ def job_environment(
         **{name: value for name, value in checkout.items() if value},
         **base,
         **job.spec.environment,
+        **workspace.variables,
         **(overrides or {}),
         "AIRUNNER_JOB_ID": job.id,
         "AIRUNNER_ATTEMPT": str(job.attempt),
         "AIRUNNER_QUEUE": job.spec.queue,
-        **({} if step is None else {"AIRUNNER_STEP": str(step)}),
+        **({} if step is None else {"AIRUNNER_STEP": str(step), ENV: workspace.variables_file}),
     }
 
 

@@ -141,6 +141,24 @@ def test_steps_run_after_a_failure_if_their_condition_says_so(embedded: Shell) -
     assert "is not one of on_success, on_failure, always" in refused
 
 
+def test_a_step_gives_variables_to_the_steps_after_it(embedded: Shell) -> None:
+    (embedded.home / "give.yaml").write_text(
+        "environment: {A: job, B: job}\n"
+        "steps:\n"
+        "- printf 'A=1\\nC=x y\\n' >>\"$AIRUNNER_ENV\"; echo $A\n"
+        '- {run: echo $A $B "$C", environment: {B: step}}\n'
+        "- {run: echo A=2 >>$AIRUNNER_ENV; exit 3, continueOnError: true}\n"
+        "- echo $A $B; echo AIRUNNER_JOB_ID=forged >>$AIRUNNER_ENV\n"
+        "- {run: echo never}\n"
+        "- {run: echo $A, when: always}\n"
+    )
+    for command in (["submit", "--config", "give.yaml"], ["run", "give.yaml"]):
+        done = embedded.run(*command)
+        assert (done.returncode, done.stdout) == (125, "job\n1 step x y\n2 job\n2\n")
+        assert "line 1: 'AIRUNNER_JOB_ID' is a name of airunner's own" in done.stderr
+    assert embedded.run("submit", "--script", "echo ${AIRUNNER_ENV-none}").stdout == "none\n"
+
+
 def test_a_shebang_is_obeyed(embedded: Shell) -> None:
     script = "#!/usr/bin/env python3\nimport sys\nprint(1 + 1, len(sys.argv))\n"
     assert embedded.run("submit", "--script", script).stdout == "2 1\n"

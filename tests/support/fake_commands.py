@@ -7,7 +7,7 @@ SIGTERM ends the command unless the script traps SIGTERM; SIGKILL always ends it
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
 
 from airunner.model.jobs import Job, JobId
@@ -199,6 +199,7 @@ class Rooms:
 
     def __init__(self) -> None:
         self.open: list[Room] = []
+        self.refused = ""  # a sentence about the variables of each step
         self.fetching: Callable[[], Awaitable[None]] | None = None
         self.collecting: Callable[[ArtifactSink], Awaitable[Collected]] | None = None
         self.brought: tuple[Step, ...] | None = None  # the steps from the jobs' sources
@@ -252,6 +253,21 @@ class Room:
         if self._rooms.brought is None:
             raise SetupFailed("there is no job.json in the source")
         return self._rooms.brought
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        return {}
+
+    @property
+    def variables_file(self) -> str:
+        return "/room/variables"
+
+    def open_variables(self) -> None:
+        pass
+
+    def take_variables(self) -> None:
+        if self._rooms.refused:
+            raise ValueError(self._rooms.refused)
 
     async def script(self, text: str) -> str:
         return f"{SCRIPTS}{text}"

@@ -21,6 +21,7 @@ Rules
 """
 
 import asyncio
+import dataclasses
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,7 +41,7 @@ from airunner.worker.attempt.bounded_handle import BoundedHandle
 from airunner.worker.attempt.bounded_text import bounded_text
 from airunner.worker.attempt.handle import AttemptHandle, LeaseLost
 from airunner.worker.attempt.runtime import Runtime
-from airunner.worker.attempt.stage_results import StageNotStarted, StageResults
+from airunner.worker.attempt.stage_results import StageExit, StageNotStarted, StageResults
 from airunner.worker.attempt.stage_run import StageRun
 from airunner.worker.attempt.stages import Stage, plan
 from airunner.worker.attempt.stop import StopReason
@@ -164,6 +165,8 @@ class Execution:
         try:
             await workspace.fetch(self._handle.report)
             stages = plan(self._spec, workspace.steps)
+            if any(stage.step is not None for stage in stages):
+                workspace.open_variables()
         except CheckoutFailed as failure:
             return Outcome(reason=Reason.SETUP_FAILED, error=str(failure))
         except SetupFailed as failure:
@@ -240,6 +243,7 @@ class Execution:
                 return AttemptEnd.LOST
             if ran.why is StopReason.DRAIN:
                 return AttemptEnd.RELEASED
+            ran = await self._take_variables(ran, workspace)
             result = stage_results.record(stage, ran)
         if stage.step is not None:
             took = Millis(self._runtime.clock.now() - began)
@@ -247,6 +251,15 @@ class Execution:
                 StepEnded(stage.step, stage.title, result.status, result.exit_code, took)
             )
         return room
+
+    async def _take_variables(self, ran: StageExit, workspace: Workspace) -> StageExit:
+        """Takes the variables that a stage gives to the later ones; a refusal is in the log."""
+        try:
+            workspace.take_variables()
+        except ValueError as error:
+            await self._handle.report(Remark(str(error)))
+            return dataclasses.replace(ran, refused=str(error))
+        return ran
 
     async def _launch(
         self, stage_run: StageRun

@@ -30,6 +30,7 @@ class StageExit:
     overdue: bool  # the stage ran longer than its own timeout
     started_at: Instant
     ended_at: Instant
+    refused: str = ""  # a sentence about the variables that the stage gave
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +144,9 @@ class StageResults:
             error = f"the step ran longer than its timeout of {stage.timeout_seconds} s"
         elif end.exit.signal is not None:
             reason = Reason.SIGNALED
+        elif end.exit.code == 0 and end.refused:
+            error = self._placed(stage, end.refused)
+            return status, Outcome(reason=Reason.FAILED, error=error)
         elif end.exit.code == 0:
             status = StepStatus.SUCCESS
         return status, Outcome(

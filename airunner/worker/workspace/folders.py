@@ -24,8 +24,8 @@ import asyncio
 import os
 import re
 import shutil
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -52,6 +52,8 @@ from airunner.worker.workspace.sources.job_json import JobJson
 from airunner.worker.workspace.sources.snapshot import StagedSnapshot
 from airunner.worker.workspace.sources.source import Source
 from airunner.worker.workspace.temporary import TemporaryFolder
+from airunner.worker.workspace.variables import NAME as ENV
+from airunner.worker.workspace.variables import VariablesFile
 from airunner.worker.workspace.workspace import (
     ArtifactSink,
     Collected,
@@ -177,7 +179,8 @@ class FolderWorkspace:
         self.results: Results | None = None
         self._checkout = self.path / "checkout"
         self._fingerprint = Fingerprint(path)
-        self._scripts: list[str] = []
+        self._own_files: list[str] = []  # scripts and the file of variables
+        self._variables: VariablesFile | None = None
         self._top: int | None = None  # a descriptor of the checkout, if it can hold artifacts
         self._source: Source | None = None
         self._open_results: FolderResults | None = None  # until release_folders()
@@ -213,22 +216,47 @@ class FolderWorkspace:
             raise SetupFailed("the job has nothing to run")
         return self._job_json.steps
 
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """The variables from the steps so far; see Workspace.variables."""
+        return self._variables.variables if self._variables else {}
+
+    @property
+    def variables_file(self) -> str:
+        """The path of the file AIRUNNER_ENV; see Workspace.variables_file."""
+        return self._variables.path if self._variables else ""
+
+    def open_variables(self) -> None:
+        """Makes the file AIRUNNER_ENV beside the checkout; see Workspace.open_variables."""
+        with self._own_file("variables", f"the file {ENV}") as path:
+            self._variables = VariablesFile(path)
+
+    def take_variables(self) -> None:
+        """Adds the variables in the file AIRUNNER_ENV; see Workspace.take_variables."""
+        if self._variables:
+            self._variables.take()
+
     async def script(self, text: str) -> str:
         """Writes a script beside the checkout; see Workspace.script."""
         data = text.encode()
-        path = f"{self.path}/script-{len(self._scripts) + 1}"
-        unchanged = self._fingerprint.same()
-        try:
+        with self._own_file(f"script-{len(self._own_files) + 1}", "the script") as path:
             if len(data) <= _SMALL_BYTES:
                 _write(path, data)
             else:
                 await asyncio.to_thread(_write, path, data)
+        return path
+
+    @contextmanager
+    def _own_file(self, name: str, kind: str) -> Iterator[str]:
+        """The path at which the block makes a file beside the checkout; no change by the job."""
+        path, unchanged = f"{self.path}/{name}", self._fingerprint.same()
+        try:
+            yield path
             if unchanged:
                 self._fingerprint.renew()
         except OSError as error:
-            raise SetupFailed(f"the worker cannot write the script: {error.strerror}") from None
-        self._scripts.append(path)
-        return path
+            raise SetupFailed(f"the worker cannot write {kind}: {error.strerror}") from None
+        self._own_files.append(path)
 
     async def collect(self, sink: ArtifactSink) -> Collected:
         """Stores the artifacts in the checkout; see Workspace.collect."""
@@ -276,7 +304,7 @@ class FolderWorkspace:
         self._tmp.remove_link()
         if self._owner.keep:
             self._owner.log.info("workspace_kept", path=str(self.path))
-        elif self._fingerprint.same() and _unlink_all(self._scripts):
+        elif self._fingerprint.same() and _unlink_all(self._own_files):
             self._owner.keep_for_next(str(self.path))
         else:
             await self._owner.remove(self.path)

@@ -8,7 +8,7 @@ implements workspaces on disk; the tests' simulation implements the same rules.
 The artifacts of an attempt go to an ArtifactSink: the results folder of its source, or the server.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
@@ -154,6 +154,27 @@ class Workspace(Protocol):
 
     def directory(self, wanted: str = "") -> str:
         """The path of a working directory in the checkout; "" is its top. Raises SetupFailed."""
+        ...
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """The variables that the steps so far have given to the later steps."""
+        ...
+
+    @property
+    def variables_file(self) -> str:
+        """The path of the file AIRUNNER_ENV; "" before open_variables()."""
+        ...
+
+    def open_variables(self) -> None:
+        """Makes the file AIRUNNER_ENV, for a job of steps. Raises SetupFailed."""
+        ...
+
+    def take_variables(self) -> None:
+        """Adds the variables in the file AIRUNNER_ENV, and empties it.
+
+        Raises ValueError with a sentence for the job's submitter.
+        """
         ...
 
     async def script(self, text: str) -> str:

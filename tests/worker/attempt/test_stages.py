@@ -222,6 +222,21 @@ async def test_no_step_runs_after_a_cancel_or_the_jobs_timeout() -> None:
         assert statuses(outcome) == [FAILED, CANCELLED, SKIPPED]
 
 
+@virtually
+async def test_a_step_whose_variables_are_refused_has_failed() -> None:
+    async with worker_fixture() as it, working(it):
+        open_all(it)
+        it.rooms.refused = "AIRUNNER_ENV: line 1 is not NAME=VALUE"
+        id = await steps(it, "greet", "greet")
+        outcome = await it.outcome(id)
+        assert (outcome.reason, outcome.exit_code) == (Reason.FAILED, None)
+        assert outcome.error == f"in step 1 of 2 (greet): {it.rooms.refused}"
+        assert statuses(outcome) == [FAILED, SKIPPED]
+        assert Remark(it.rooms.refused) in await it.reports(id)
+        outcome = await it.outcome(await steps(it, "fail"))
+        assert (outcome.reason, outcome.exit_code) == (Reason.EXITED, 3)
+
+
 def _short(report: Report) -> object:
     match report:
         case Output((Chunk(data=data),), step):
