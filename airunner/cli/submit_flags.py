@@ -36,6 +36,7 @@ _FLAGS: Final = {
     "owner": ("owner", "--owner"),
     "merge_stderr": ("merge_stderr", "--merge-stderr"),
     "strict": ("strict", "--strict"),
+    "artifacts_on_cancel": ("artifacts_on_cancel", "--artifacts-on-cancel"),
     "terminal.columns": ("columns", "--columns"),
     "terminal.rows": ("rows", "--rows"),
     "timeout_seconds": ("timeout", "--timeout"),

@@ -69,6 +69,7 @@ class JobDraft:
     owner: str | None = None
     process_type: ProcessType | None = None
     merge_stderr: bool | None = None
+    artifacts_on_cancel: bool | None = None
     strict: bool | None = None  # None: a script or steps without a shell of their own are
     columns: int | None = None
     rows: int | None = None
@@ -138,6 +139,7 @@ class JobDraft:
                     columns=_value_or(self.columns, 80), rows=_value_or(self.rows, 24)
                 ),
                 merge_stderr=bool(self.merge_stderr),
+                artifacts_on_cancel=bool(self.artifacts_on_cancel),
                 strict=_value_or(self.strict, self._is_shell_text and self.shell is None),
                 container=self.container,
                 timeout_seconds=_value_or(self.timeout, 0),

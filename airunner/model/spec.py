@@ -130,6 +130,7 @@ class JobSpec(Struct, frozen=True, kw_only=True):
     attempts_max: int = limits.ATTEMPTS_DEFAULT  # failures, not leases
     output_bytes_max: int = limits.OUTPUT_BYTES_DEFAULT  # further output is cut and counted
     merge_stderr: bool = False  # one pipe for both streams, in exact order, as standard output
+    artifacts_on_cancel: bool = False  # artifacts are stored although the job was cancelled
     strict: bool = False  # bash -e -o pipefail or sh -e, for a script or steps without a shebang
 
     @property

@@ -159,6 +159,26 @@ def test_a_step_gives_variables_to_the_steps_after_it(embedded: Shell) -> None:
     assert embedded.run("submit", "--script", "echo ${AIRUNNER_ENV-none}").stdout == "none\n"
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_artifacts_of_a_cancelled_job_are_stored_if_the_job_asks_for_them(
+    embedded: Shell, wanted: bool
+) -> None:
+    (embedded.home / "slow.yaml").write_text(
+        f"artifacts: [made]\nartifactsOnCancel: {wanted}\n"
+        "steps: ['echo 1 >made; echo ready; sleep 1000', 'echo 2 >made']\n"
+    )
+    id = embedded.submit("--config", "slow.yaml")
+    until(embedded.start("monitor", id), b"ready")
+    embedded.run("cancel", id)
+    assert embedded.run("monitor", id).returncode == 130
+    assert shown(embedded, id)["artifacts_kept"] == int(wanted)
+    if wanted:
+        assert embedded.run("artifacts", "get", id, "--output", "kept").returncode == 0
+        assert (embedded.home / "kept/made").read_text() == "1\n"
+    flagged = embedded.submit("--artifacts-on-cancel", "--artifact", "x", "--", "true")
+    assert shown(embedded, flagged)["artifacts_on_cancel"] is True
+
+
 def test_a_shebang_is_obeyed(embedded: Shell) -> None:
     script = "#!/usr/bin/env python3\nimport sys\nprint(1 + 1, len(sys.argv))\n"
     assert embedded.run("submit", "--script", script).stdout == "2 1\n"

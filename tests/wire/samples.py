@@ -159,6 +159,7 @@ SPECS: tuple[JobSpec, ...] = (
     JobSpec(command="x", merge_stderr=True),
     JobSpec(script="x", strict=True),
     JobSpec(steps=tuple(Step(run="x", when=each) for each in StepCondition)),
+    JobSpec(command="x", artifacts=("y",), artifacts_on_cancel=True),
 )
 
 OUTCOMES: tuple[Outcome, ...] = (

@@ -110,6 +110,14 @@ def submit(
             "--artifact", "Files to store, a pattern as in .gitignore; repeatable.", "PATTERN"
         ),
     ] = None,
+    artifacts_on_cancel: Annotated[
+        bool,
+        typer.Option(
+            "--artifacts-on-cancel",
+            help="Store the artifacts even if the job is cancelled while it runs.",
+            rich_help_panel=_JOB,
+        ),
+    ] = False,
     env: Annotated[
         list[str] | None,
         _job_option("--env", "Environment variable of the command; repeatable.", "NAME=VALUE"),
@@ -220,6 +228,7 @@ def submit(
         process_type=None if pty is None else ProcessType.PTY if pty else ProcessType.PIPE,
         merge_stderr=True if merge_stderr else None,
         strict=strict,
+        artifacts_on_cancel=True if artifacts_on_cancel else None,
         columns=columns,
         rows=rows,
         timeout=submit_flags.duration_seconds("--timeout", timeout),

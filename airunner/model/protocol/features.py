@@ -10,6 +10,7 @@ Parts of a specification that are older than the list need no feature.
 from collections.abc import Iterable
 from enum import StrEnum
 from functools import cache
+from itertools import compress
 from typing import Final
 
 from airunner.model.spec import JobSpec
@@ -21,6 +22,7 @@ class Feature(StrEnum):
 
     STRICT = "strict"  # scripts and steps end at the first failing command
     WHEN = "when"  # steps that run after a failure
+    ARTIFACTS_ON_CANCEL = "artifacts-on-cancel"  # artifacts of a cancelled job
 
 
 Features = frozenset[Feature]
@@ -37,17 +39,20 @@ def known(names: Iterable[str]) -> Features:
 
 def needed(spec: JobSpec) -> Features:
     """The features that a worker needs for a job."""
+    steps = spec.steps or ()
     return _features_of(
-        spec.strict,
-        any(step.when is not StepCondition.ON_SUCCESS for step in spec.steps or ()),
+        (
+            spec.strict,
+            any(step.when is not StepCondition.ON_SUCCESS for step in steps),
+            spec.artifacts_on_cancel,
+        )
     )
 
 
 @cache
-def _features_of(strict: bool, when: bool) -> Features:
-    """The one set with these features: every waiting job has it as part of a key."""
-    return Features(
-        feature
-        for feature, is_needed in ((Feature.STRICT, strict), (Feature.WHEN, when))
-        if is_needed
-    )
+def _features_of(needs: tuple[bool, ...]) -> Features:
+    """The set with the features that are needed, in the order of Feature.
+
+    Cached, because every waiting job has its set as part of a key.
+    """
+    return Features(compress(Feature, needs))

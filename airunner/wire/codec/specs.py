@@ -72,6 +72,8 @@ def encode_spec(spec: JobSpec, *, with_values: bool = True, whole: bool = True) 
         params.merge_stderr = True
     if spec.strict:
         params.strict = True
+    if spec.artifacts_on_cancel:
+        params.artifacts_on_cancel = True
     if spec.artifacts:
         params.artifacts.extend(spec.artifacts)
     if not spec.command:
@@ -113,6 +115,7 @@ def decode_spec(params: pb.JobParams, queue: str) -> JobSpec:
         artifacts=_tuple(params.artifacts),
         merge_stderr=params.merge_stderr,
         strict=params.strict,
+        artifacts_on_cancel=params.artifacts_on_cancel,
     )
 
 

@@ -54,6 +54,7 @@ def job_details_json(job: Job, waiting: WaitReason | None) -> Json:
         "process_type": spec.process_type.value,
         "merge_stderr": spec.merge_stderr,
         "strict": spec.strict,
+        "artifacts_on_cancel": spec.artifacts_on_cancel,
         "terminal": to_builtins(spec.terminal),
         "container": to_builtins(spec.container),
         "timeout_seconds": spec.timeout_seconds,

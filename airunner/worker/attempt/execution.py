@@ -16,8 +16,8 @@ Rules
 6. A defect of airunner's own ends its attempt and no more: the job fails, and the worker's log has
    the traceback.
 7. A job that requires a container fails. It never runs on the host instead.
-8. Artifacts are collected after the last stage, also after a failed one, but not for a cancelled
-   job. A job that succeeded and whose artifacts cannot be stored has failed.
+8. Artifacts are collected after the last stage, also after a failed one; for a cancelled job only
+   if its spec asks for them. A job that succeeded and whose artifacts cannot be stored has failed.
 """
 
 import asyncio
@@ -310,7 +310,7 @@ class Execution:
     ) -> Outcome | AttemptEnd:
         """Collects the artifacts, writes the results, and returns the outcome with their errors."""
         results, collected = workspace.results, Collected()
-        if stage_results.begun and self._stop.why is not StopReason.CANCEL:
+        if stage_results.begun and not self._is_given_up:
             collection = await self._collect(workspace)
             if isinstance(collection, AttemptEnd):
                 return collection
@@ -354,15 +354,20 @@ class Execution:
                 raise
         if self._stop.why is StopReason.LOST:
             raise LeaseLost
-        if self._stop.why is StopReason.CANCEL:
+        if self._is_given_up:
             return Collected()
         if self._stop.is_urgent:
             return AttemptEnd.RELEASED
         limit_name = f"COLLECT_SECONDS_MAX ({COLLECT_SECONDS_MAX} s)"
         return Collected(errors=(f"storing the artifacts took longer than {limit_name}",))
 
+    @property
+    def _is_given_up(self) -> bool:
+        """Whether the job was cancelled and its artifacts are not wanted any more."""
+        return self._stop.why is StopReason.CANCEL and not self._spec.artifacts_on_cancel
+
     def _end_if_final(self, limit: asyncio.Timeout) -> None:
-        if self._stop.why in (StopReason.CANCEL, StopReason.LOST) or self._stop.is_urgent:
+        if self._is_given_up or self._stop.why is StopReason.LOST or self._stop.is_urgent:
             _end_now(limit)
 
     async def _with_errors(self, verdict: Outcome, errors: tuple[str, ...]) -> Outcome:

@@ -512,6 +512,30 @@ async def test_a_cancel_ends_the_collecting_and_is_the_end() -> None:
 
 
 @virtually
+async def test_a_cancelled_job_that_asks_for_its_artifacts_is_collected() -> None:
+    async with worker_fixture() as it, working(it):
+        open_all(it)
+        it.rooms.results = notes = Notes()
+        wanted = {"artifacts_on_cancel": True, "artifacts": ("made",)}
+        for early in (True, False):  # before the collecting, and during it
+            release = asyncio.Event()
+
+            async def wait(sink: ArtifactSink, release: asyncio.Event = release) -> Collected:
+                await release.wait()
+                return await bring_one(sink)
+
+            it.rooms.collecting = wait
+            id = await it.submit("sleep" if early else "greet", **wanted)
+            await asyncio.sleep(1)
+            await ClientCalls(it.broker).cancel(id, SUE)
+            await asyncio.sleep(1)
+            release.set()
+            assert (await it.outcome(id)).reason is Reason.CANCELLED
+            assert notes.summaries[-1].collected.artifacts == (MADE,)
+            assert notes.summaries[-1].outcome.reason is Reason.CANCELLED
+
+
+@virtually
 async def test_a_drain_lets_artifacts_be_collected_and_a_kill_does_not() -> None:
     async with worker_fixture() as it:
         open_all(it)

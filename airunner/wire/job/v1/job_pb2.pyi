@@ -2348,6 +2348,7 @@ class JobParams(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     ARTIFACTS_FIELD_NUMBER: _builtins.int
     MERGE_STDERR_FIELD_NUMBER: _builtins.int
+    ARTIFACTS_ON_CANCEL_FIELD_NUMBER: _builtins.int
     STRICT_FIELD_NUMBER: _builtins.int
     repository: _builtins.str
     commit: _builtins.str
@@ -2378,6 +2379,8 @@ class JobParams(_message.Message):
     """a folder below the worker's root of sources, instead of a repository"""
     merge_stderr: _builtins.bool
     """one pipe for both streams; a worker that does not know it has two"""
+    artifacts_on_cancel: _builtins.bool
+    """artifacts are stored although the job was cancelled"""
     strict: _builtins.bool
     """bash -e -o pipefail, or sh -e, without a shell of the job's own"""
     @_builtins.property
@@ -2432,11 +2435,12 @@ class JobParams(_message.Message):
         source: _builtins.str = ...,
         artifacts: _abc.Iterable[_builtins.str] | None = ...,
         merge_stderr: _builtins.bool = ...,
+        artifacts_on_cancel: _builtins.bool = ...,
         strict: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds", "container", b"container", "git_clone", b"git_clone", "grace_seconds", b"grace_seconds", "steps", b"steps", "terminal", b"terminal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds", "args", b"args", "artifacts", b"artifacts", "attempts_max", b"attempts_max", "branch", b"branch", "command", b"command", "commit", b"commit", "container", b"container", "environment", b"environment", "git_clone", b"git_clone", "grace_seconds", b"grace_seconds", "merge_stderr", b"merge_stderr", "metadata", b"metadata", "name", b"name", "output_bytes_max", b"output_bytes_max", "owner", b"owner", "process_type", b"process_type", "queue_timeout_seconds", b"queue_timeout_seconds", "repository", b"repository", "script", b"script", "shell", b"shell", "source", b"source", "steps", b"steps", "strict", b"strict", "terminal", b"terminal", "timeout_seconds", b"timeout_seconds", "working_directory", b"working_directory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds", "args", b"args", "artifacts", b"artifacts", "artifacts_on_cancel", b"artifacts_on_cancel", "attempts_max", b"attempts_max", "branch", b"branch", "command", b"command", "commit", b"commit", "container", b"container", "environment", b"environment", "git_clone", b"git_clone", "grace_seconds", b"grace_seconds", "merge_stderr", b"merge_stderr", "metadata", b"metadata", "name", b"name", "output_bytes_max", b"output_bytes_max", "owner", b"owner", "process_type", b"process_type", "queue_timeout_seconds", b"queue_timeout_seconds", "repository", b"repository", "script", b"script", "shell", b"shell", "source", b"source", "steps", b"steps", "strict", b"strict", "terminal", b"terminal", "timeout_seconds", b"timeout_seconds", "working_directory", b"working_directory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__grace_seconds: _TypeAlias = _typing.Literal["grace_seconds"]  # noqa: Y015
     _WhichOneofArgType__grace_seconds: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds"]  # noqa: Y015
