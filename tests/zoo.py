@@ -113,6 +113,7 @@ class SupervisorFixture:
         directory: str = "/",
         environment: Mapping[str, str] | None = None,
         merge_stderr: bool = False,
+        keep_tree: bool = False,
         deadline: Deadline | None = None,
     ) -> Process:
         """Starts a command."""
@@ -123,6 +124,7 @@ class SupervisorFixture:
             process_type=kind,
             terminal=TerminalSize(columns=100, rows=30),
             merge_stderr=merge_stderr,
+            keep_tree=keep_tree,
             deadline=deadline or Deadline(),
         )
         launcher: Launcher = self.supervisor

@@ -33,6 +33,7 @@ STEP_KEYS: Final[Mapping[str, str]] = {
     "timeout": "timeout_seconds",
     "continueOnError": "continue_on_error",
     "when": "when",
+    "background": "background",
 }
 TRUE: Final = ("true", "yes", "on")  # the true values of YAML, in lower case
 FALSE: Final = ("false", "no", "off")
@@ -90,6 +91,7 @@ def _step(value: object, place: str) -> Step:
             timeout_seconds=_seconds(step.get("timeout"), f"{place}.timeout"),
             continue_on_error=_flag(step.get("continueOnError"), f"{place}.continueOnError"),
             when=read_condition(f"{place}.when", text("when")),
+            background=_flag(step.get("background"), f"{place}.background"),
         )
     except InvalidRequest as error:
         if error.field.startswith(place):

@@ -168,6 +168,8 @@ WORKER_NAME_CHARS_MAX: Final = 128
 WORKER_QUEUES_MAX: Final = 64
 # Slots of one worker.
 WORKER_SLOTS_MAX: Final = 1_000
+# Time for which the start of a background step is watched. Beyond: the next step starts beside it.
+BACKGROUND_START_SECONDS: Final = 1
 # Features that one worker may list.
 WORKER_FEATURES_MAX: Final = 64
 

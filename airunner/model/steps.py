@@ -47,6 +47,7 @@ class Step(Struct, frozen=True, kw_only=True):
     timeout_seconds: int = 0  # 0: none but the job's
     continue_on_error: bool = False  # the job goes on after a failure or timeout of the step
     when: StepCondition = StepCondition.ON_SUCCESS
+    background: bool = False  # processes of the step may live until the job ends
 
     def __post_init__(self) -> None:
         if not self.run.strip():

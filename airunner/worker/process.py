@@ -95,6 +95,7 @@ class Command:
     process_type: ProcessType
     terminal: TerminalSize  # of a PTY
     merge_stderr: bool = False  # one pipe for both streams
+    keep_tree: bool = False  # the rest of the tree lives on after the command, until terminate()
     deadline: Deadline = field(default_factory=Deadline, compare=False)
 
 

@@ -179,6 +179,30 @@ def test_the_artifacts_of_a_cancelled_job_are_stored_if_the_job_asks_for_them(
     assert shown(embedded, flagged)["artifacts_on_cancel"] is True
 
 
+def test_processes_of_a_background_step_live_until_the_job_ends(embedded: Shell) -> None:
+    (embedded.home / "back.yaml").write_text(
+        "steps:\n"
+        "- {run: 'sleep 1000 & echo $! >left', background: true}\n"
+        "- {run: 'echo $$ >server; echo listening; exec sleep 1000', background: true}\n"
+        "- {run: 'sleep 1000 >/dev/null 2>&1 & echo $! >silent', background: true}\n"
+        "- kill -0 $(cat left server silent); cat left server silent\n"
+        "- {run: 'kill -0 $(cat left server silent)', when: always}\n"
+        "- exit 3\n"
+    )
+    for command in (["submit", "--config", "back.yaml"], ["run", "back.yaml"]):
+        done = embedded.run(*command)
+        assert done.returncode == 3, done.stderr
+        first, *pids = done.stdout.split()
+        assert (first, len(pids)) == ("listening", 3)
+        assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    (embedded.home / "fails.yaml").write_text(
+        "steps:\n- {run: 'sleep 1000 & echo $!; exit 4', background: true}\n- echo never\n"
+    )
+    done = embedded.run("submit", "--config", "fails.yaml")
+    assert (done.returncode, len(done.stdout.split())) == (4, 1)
+    assert not Path(f"/proc/{done.stdout.strip()}").exists()
+
+
 def test_a_shebang_is_obeyed(embedded: Shell) -> None:
     script = "#!/usr/bin/env python3\nimport sys\nprint(1 + 1, len(sys.argv))\n"
     assert embedded.run("submit", "--script", script).stdout == "2 1\n"

@@ -160,6 +160,7 @@ SPECS: tuple[JobSpec, ...] = (
     JobSpec(script="x", strict=True),
     JobSpec(steps=tuple(Step(run="x", when=each) for each in StepCondition)),
     JobSpec(command="x", artifacts=("y",), artifacts_on_cancel=True),
+    JobSpec(steps=(Step(run="x", background=True),)),
 )
 
 OUTCOMES: tuple[Outcome, ...] = (

@@ -23,6 +23,7 @@ class Feature(StrEnum):
     STRICT = "strict"  # scripts and steps end at the first failing command
     WHEN = "when"  # steps that run after a failure
     ARTIFACTS_ON_CANCEL = "artifacts-on-cancel"  # artifacts of a cancelled job
+    BACKGROUND = "background"  # steps whose processes live until the job ends
 
 
 Features = frozenset[Feature]
@@ -45,6 +46,7 @@ def needed(spec: JobSpec) -> Features:
             spec.strict,
             any(step.when is not StepCondition.ON_SUCCESS for step in steps),
             spec.artifacts_on_cancel,
+            any(step.background for step in steps),
         )
     )
 

@@ -41,6 +41,7 @@ def encode_steps(
                 working_directory=each.working_directory,
                 timeout_seconds=each.timeout_seconds,
                 continue_on_error=each.continue_on_error,
+                background=each.background,
                 when="" if each.when is StepCondition.ON_SUCCESS else each.when,
             )
             for each in steps
@@ -63,6 +64,7 @@ def _decode_step(step: pb.Step, place: str) -> Step:
             timeout_seconds=step.timeout_seconds,
             continue_on_error=step.continue_on_error,
             when=read_condition("when", step.when),
+            background=step.background,
         )
     except InvalidRequest as error:
         raise InvalidRequest(f"{place}.{error.field}", error.why) from None

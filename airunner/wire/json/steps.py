@@ -17,6 +17,7 @@ def steps_json(steps: Sequence[Step]) -> list[Json]:
             "timeout_seconds": each.timeout_seconds,
             "continue_on_error": each.continue_on_error,
             "when": each.when.value,
+            "background": each.background,
         }
         for each in steps
     ]

@@ -14,7 +14,7 @@ Rules
 4. A million short lines must not cost a million wake-ups either: after READS_EAGER reads, the short
    reads of a batch are PAUSE_MILLIS apart. 100,000 lines a second took half a processor without
    this rule, and take a tenth of one with it.
-5. The batcher keeps at most `limit` bytes. It reads and counts further bytes, so that the command
+5. All batchers of an attempt together keep at most the bytes of its OutputRoom. A batcher reads and counts further bytes, so that the command
    does not block for ever, and drops them.
 
 Rejected: cuts at the ends of lines or of characters. A chunk is bytes; its reader joins the pieces
@@ -50,6 +50,15 @@ class _OpenChunk:
         self.stream, self.at, self.blocks = stream, at, [block]
 
 
+class OutputRoom:
+    """The bytes of output that an attempt may still report, of all of its commands."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+
 class Batcher:
     """Reads the output of one process and sends it as reports."""
 
@@ -57,7 +66,7 @@ class Batcher:
         self,
         report: Send,
         clock: Clock,
-        limit: int,
+        room: OutputRoom,
         *,
         step: int | None = None,
         tap: Callable[[bytes], Awaitable[None]] | None = None,
@@ -67,7 +76,7 @@ class Batcher:
         self._clock = clock
         self._step = step
         self._tap = tap
-        self.room = limit  # bytes that may still be kept
+        self._room = room
         self.cut = 0  # bytes that were dropped
         self._chunks: list[_OpenChunk] = []  # the batch that gathers
         self._size = 0
@@ -103,9 +112,9 @@ class Batcher:
 
     def _add(self, stream: Stream, data: bytes) -> bytes:
         """Adds the bytes of a read to the batch; returns the bytes that are kept."""
-        kept = data[: self.room]
+        kept = data[: self._room.left]
         self.cut += len(data) - len(kept)
-        self.room -= len(kept)
+        self._room.left -= len(kept)
         if not kept:
             return kept
         now = self._clock.now()

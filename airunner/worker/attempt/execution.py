@@ -37,11 +37,13 @@ from airunner.model.limits import (
     SETUP_TIMEOUT_SECONDS,
 )
 from airunner.model.reports import ProcessFailed, Remark, StepEnded, StepStarted
+from airunner.worker.attempt.background import BackgroundSteps
+from airunner.worker.attempt.batcher import OutputRoom
 from airunner.worker.attempt.bounded_handle import BoundedHandle
 from airunner.worker.attempt.bounded_text import bounded_text
 from airunner.worker.attempt.handle import AttemptHandle, LeaseLost
 from airunner.worker.attempt.runtime import Runtime
-from airunner.worker.attempt.stage_results import StageExit, StageNotStarted, StageResults
+from airunner.worker.attempt.stage_results import StageNotStarted, StageResults
 from airunner.worker.attempt.stage_run import StageRun
 from airunner.worker.attempt.stages import Stage, plan
 from airunner.worker.attempt.stop import StopReason
@@ -198,38 +200,45 @@ class Execution:
     # The stages
 
     async def _run(self, stage_results: StageResults, workspace: Workspace) -> Outcome | AttemptEnd:
-        """Runs the stages in order until one of them ends the job."""
-        room = self._handle.output_bytes_max
-        with self._time_limit():
-            for stage in stage_results.stages:
-                if stage_results.over:
-                    break
-                if not stage_results.admits(stage):
-                    stage_results.skip(stage)
-                    continue
-                if self._stop.why is not None:
-                    stopped = self._stopped()
-                    return (
-                        stage_results.outcome(stopped) if isinstance(stopped, Outcome) else stopped
-                    )
-                if stage.step is not None:
-                    await self._handle.report(StepStarted(stage.step, stage.title))
-                left = await self._run_stage(stage, stage_results, workspace, room)
-                if isinstance(left, Outcome):
-                    return stage_results.outcome(left)
-                if isinstance(left, AttemptEnd):
-                    return left
-                room = left
-        return stage_results.outcome()
+        """Runs the stages, and ends those in the background after the last one."""
+        async with asyncio.TaskGroup() as tasks:
+            background = BackgroundSteps(tasks, self._handle, stage_results, self._runtime.clock)
+            with self._time_limit():
+                stopped = await self._run_stages(stage_results, workspace, background)
+            background.end()
+        if background.lost:
+            return AttemptEnd.LOST
+        return stopped if isinstance(stopped, AttemptEnd) else stage_results.outcome(stopped)
+
+    async def _run_stages(
+        self, stage_results: StageResults, workspace: Workspace, background: BackgroundSteps
+    ) -> Outcome | AttemptEnd | None:
+        """Runs the stages in order until one of them ends the job; the end of a stopped attempt."""
+        room = OutputRoom(self._handle.output_bytes_max)
+        for stage in stage_results.stages:
+            if stage_results.over:
+                break
+            if not stage_results.admits(stage):
+                stage_results.skip(stage)
+                continue
+            if self._stop.why is not None:
+                return self._stopped()
+            if stage.step is not None:
+                await self._handle.report(StepStarted(stage.step, stage.title))
+            stage_run = StageRun(stage, self._handle, workspace, self._runtime, room)
+            if stopped := await self._run_stage(stage_run, stage_results, workspace, background):
+                return stopped
+        return None
 
     async def _run_stage(
-        self, stage: Stage, stage_results: StageResults, workspace: Workspace, room: int
-    ) -> int | Outcome | AttemptEnd:
-        """Runs a stage and records its result; returns the rest of `room`, in bytes of output.
-
-        Returns the end of the attempt if it was stopped before the command had started.
-        """
-        stage_run = StageRun(stage, self._handle, workspace, self._runtime)
+        self,
+        stage_run: StageRun,
+        stage_results: StageResults,
+        workspace: Workspace,
+        background: BackgroundSteps,
+    ) -> Outcome | AttemptEnd | None:
+        """Runs a stage and records its result; the end of the attempt if it was stopped."""
+        stage = stage_run.stage
         began = self._runtime.clock.now()
         process = await self._launch(stage_run)
         if isinstance(process, Outcome | AttemptEnd):
@@ -238,28 +247,32 @@ class Execution:
             result = stage_results.record(stage, process)
         else:
             self._log.info("job_started", pid=process.pid)
-            ran, room = await stage_run.follow(process, room)
-            if ran is None:
+            if not stage.background:
+                await stage_run.follow(process)
+            elif await background.start(stage_run, process, began):
+                await self._take_variables(workspace)
+                return None
+            if (ran := stage_run.exited.result()) is None:
                 return AttemptEnd.LOST
             if ran.why is StopReason.DRAIN:
                 return AttemptEnd.RELEASED
-            ran = await self._take_variables(ran, workspace)
-            result = stage_results.record(stage, ran)
+            refused = await self._take_variables(workspace)
+            result = stage_results.record(stage, dataclasses.replace(ran, refused=refused))
         if stage.step is not None:
             took = Millis(self._runtime.clock.now() - began)
             await self._handle.report(
                 StepEnded(stage.step, stage.title, result.status, result.exit_code, took)
             )
-        return room
+        return None
 
-    async def _take_variables(self, ran: StageExit, workspace: Workspace) -> StageExit:
-        """Takes the variables that a stage gives to the later ones; a refusal is in the log."""
+    async def _take_variables(self, workspace: Workspace) -> str:
+        """Takes the variables that a stage gives to the later ones; returns a refusal, or ""."""
         try:
             workspace.take_variables()
         except ValueError as error:
             await self._handle.report(Remark(str(error)))
-            return dataclasses.replace(ran, refused=str(error))
-        return ran
+            return str(error)
+        return ""
 
     async def _launch(
         self, stage_run: StageRun

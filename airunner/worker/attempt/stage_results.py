@@ -28,6 +28,7 @@ class StageExit:
     exit: Exit
     why: StopReason | None  # a stop of the attempt was requested
     overdue: bool  # the stage ran longer than its own timeout
+    dismissed: bool = False  # a background step, ended because the job was over
     started_at: Instant
     ended_at: Instant
     refused: str = ""  # a sentence about the variables that the stage gave
@@ -51,6 +52,7 @@ class StageResults:
         self._timeout_seconds = timeout_seconds
         self._results: list[StepResult] = []
         self._ended: Outcome | None = None  # of the first failure
+        self._held: dict[int | None, int] = {}  # steps that run on, with the place of their result
         self._stopped = False  # by a cancel or the job's timeout, while a stage ran
 
     @property
@@ -72,18 +74,25 @@ class StageResults:
         """Records the end of a stage and its consequence for the job."""
         status, outcome = self._judge(stage, end)
         ran = end if isinstance(end, StageExit) else None
-        result = StepResult(
-            name=stage.title,
-            status=status,
-            exit_code=end.exit.code if isinstance(end, StageExit) else end.exit_code,
-            started_at=ran.started_at if ran else None,
-            ended_at=ran.ended_at if ran else None,
-        )
+        result = _result(stage, status, end)
         self._results.append(result)
         self._stopped = ran is not None and ran.why in (StopReason.CANCEL, StopReason.TIMEOUT)
         failed = status is not StepStatus.SUCCESS and not stage.continue_on_error
         if (self._stopped or failed) and not self._ended:
             self._ended = outcome
+        return result
+
+    def hold(self, stage: Stage, started_at: Instant) -> None:
+        """Records that a background stage runs on; settle() records its end."""
+        self._held[stage.step] = len(self._results)
+        self._results.append(
+            StepResult(name=stage.title, status=StepStatus.SUCCESS, started_at=started_at)
+        )
+
+    def settle(self, stage: Stage, end: StageExit) -> StepResult:
+        """Records the end of a background stage, which has no consequence for the job."""
+        result = _result(stage, self._judge(stage, end)[0], end)
+        self._results[self._held[stage.step]] = result
         return result
 
     @property
@@ -142,6 +151,8 @@ class StageResults:
         elif end.overdue:
             status, reason = StepStatus.TIMEOUT, Reason.TIMEOUT
             error = f"the step ran longer than its timeout of {stage.timeout_seconds} s"
+        elif end.dismissed:
+            status = StepStatus.SUCCESS
         elif end.exit.signal is not None:
             reason = Reason.SIGNALED
         elif end.exit.code == 0 and end.refused:
@@ -162,3 +173,15 @@ class StageResults:
             return error
         place = f"{IN_STEP}{stage.step + 1} of {len(self.stages)} ({stage.title})"
         return f"{place}: {error}" if error else place
+
+
+def _result(stage: Stage, status: StepStatus, end: StageExit | StageNotStarted) -> StepResult:
+    if isinstance(end, StageNotStarted):
+        return StepResult(name=stage.title, status=status, exit_code=end.exit_code)
+    return StepResult(
+        name=stage.title,
+        status=status,
+        exit_code=None if end.dismissed else end.exit.code,
+        started_at=end.started_at,
+        ended_at=end.ended_at,
+    )

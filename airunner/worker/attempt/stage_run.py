@@ -5,6 +5,7 @@ Rules
 1. When a stop of the attempt is requested, or the stage's timeout has passed, the tree gets
    SIGTERM, the job's grace period, and SIGKILL.
 2. The run ends when no process of the tree is left and its whole output is reported.
+3. The tree of a background step lives until `job_over` is set, or until rule 1 ends it.
 """
 
 import asyncio
@@ -13,9 +14,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from airunner.model.jobs import Millis
+from airunner.model.jobs import Instant, Millis
 from airunner.model.reports import ProcessEnded, ProcessStarted
-from airunner.worker.attempt.batcher import Batcher
+from airunner.worker.attempt.batcher import Batcher, OutputRoom
 from airunner.worker.attempt.handle import AttemptHandle
 from airunner.worker.attempt.runtime import Runtime
 from airunner.worker.attempt.stage_results import StageExit
@@ -31,12 +32,21 @@ class StageRun:
     """The run of one stage."""
 
     def __init__(
-        self, stage: Stage, handle: AttemptHandle, workspace: Workspace, runtime: Runtime
+        self,
+        stage: Stage,
+        handle: AttemptHandle,
+        workspace: Workspace,
+        runtime: Runtime,
+        room: OutputRoom,
     ) -> None:
-        self._stage = stage
+        self.stage = self._stage = stage
+        self.exited: asyncio.Future[StageExit | None] = asyncio.get_running_loop().create_future()
+        self.job_over = asyncio.Event()  # of a background step
+        self._dismissed = False  # the command still ran at the end of the job
         self._handle = handle
         self._spec = handle.job.spec
         self._stop_request = handle.stop
+        self._room = room
         self._workspace = workspace
         self._launcher = runtime.launcher
         self._environment = runtime.environment
@@ -78,18 +88,19 @@ class StageRun:
             process_type=self._spec.process_type,
             terminal=self._spec.terminal,
             merge_stderr=self._spec.merge_stderr,
+            keep_tree=stage.background,
             deadline=self._handle.deadline,
         )
 
-    async def follow(self, process: Process, room: int) -> tuple[StageExit | None, int]:
-        """Reports on the command until the end of its tree; returns its end and the rest of `room`.
+    async def follow(self, process: Process) -> StageExit | None:
+        """Reports on the command until the end of its tree; returns the end of the command.
 
-        `room` is the number of output bytes that may still be kept. The end is None if the shim or
-        the supervisor died, and the command with it.
+        The end is None if the shim or the supervisor died, and the command with it. `exited` has it
+        as soon as it is known.
         """
         clock, report = self._clock, self._handle.report
         tap = self._tap()
-        batcher = Batcher(report, clock, room, step=self._stage.step, tap=tap)
+        batcher = Batcher(report, clock, self._room, step=self._stage.step, tap=tap)
         try:
             started_at = clock.now()
             await report(ProcessStarted(process.pid, started_at))
@@ -100,25 +111,42 @@ class StageRun:
                 if self._stage.timeout_seconds:
                     stopping.append(tasks.create_task(self._end_in_time(process)))
                 output = tasks.create_task(batcher.pump(process))
+                if self._stage.background:
+                    stopping.append(ending := tasks.create_task(self._end_with_job(process)))
                 end = await self._wait(process)
-                why, overdue, ended_at = self._stop_request.why, self._overdue, clock.now()
+                ran = self._ran(end, started_at)
+                self.exited.set_result(ran)
+                if self._stage.background:
+                    await asyncio.wait([ending])
                 await asyncio.wait([output])
                 if tap and batcher.cut:
                     await tap(_CUT % batcher.cut)
-                if why is not None or overdue:  # the rest of the tree has the same grace period
+                if ran and (
+                    ran.why is not None or ran.overdue
+                ):  # the rest of the tree has the same grace period
                     await process.terminate(self._spec.grace_seconds)
                 for task in stopping:
                     task.cancel()
             await process.close()
-            if end is None:
-                return None, batcher.room
-            await report(ProcessEnded(process.pid, end.code, Millis(ended_at - started_at)))
+            if ran:
+                took = Millis(ran.ended_at - started_at)
+                await report(ProcessEnded(process.pid, ran.exit.code, took))
         finally:
             await process.close()
-        ran = StageExit(
-            exit=end, why=why, overdue=overdue, started_at=started_at, ended_at=ended_at
+        return ran
+
+    def _ran(self, end: Exit | None, started_at: Instant) -> StageExit | None:
+        """The end of the command, which is now, and the reasons for it."""
+        if end is None:
+            return None
+        return StageExit(
+            exit=end,
+            why=self._stop_request.why,
+            overdue=self._overdue,
+            dismissed=self._dismissed,
+            started_at=started_at,
+            ended_at=self._clock.now(),
         )
-        return ran, batcher.room
 
     async def _wait(self, process: Process) -> Exit | None:
         """The command's end; None if its shim or the supervisor died, which counts as a failure."""
@@ -144,6 +172,12 @@ class StageRun:
         """Ends the tree when the stage's timeout has passed."""
         await asyncio.sleep(self._stage.timeout_seconds)
         self._overdue = True
+        await process.terminate(self._spec.grace_seconds)
+
+    async def _end_with_job(self, process: Process) -> None:
+        """Ends the tree of a background step when the job is over."""
+        await self.job_over.wait()
+        self._dismissed = not self.exited.done()
         await process.terminate(self._spec.grace_seconds)
 
     def _tap(self) -> Callable[[bytes], Awaitable[None]] | None:

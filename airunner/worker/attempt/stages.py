@@ -32,6 +32,7 @@ class Stage:
     timeout_seconds: int = 0  # 0: only the job's timeout applies
     continue_on_error: bool = False  # a failure of the stage does not end the job
     when: StepCondition = StepCondition.ON_SUCCESS
+    background: bool = False  # its processes may live until the job ends
 
     @property
     def command(self) -> str:
@@ -58,6 +59,7 @@ def plan(spec: JobSpec, source_steps: Callable[[], tuple[Step, ...]]) -> tuple[S
             timeout_seconds=step.timeout_seconds,
             continue_on_error=step.continue_on_error,
             when=step.when,
+            background=step.background,
         )
         for index, step in enumerate(steps)
     )

@@ -154,7 +154,9 @@ class ShimProcess:
 
     def _plan_kill(self) -> None:
         """Gives the rest of the tree LINGER after the command's end, or no time without output."""
-        if self._ended.is_set() and not self._tree_gone.is_set() and not self._terminating:
+        if self._terminating or (self._command.keep_tree and self._exit):
+            return
+        if self._ended.is_set() and not self._tree_gone.is_set():
             self._kill_after(0 if self._output.at_end else LINGER)
 
     def _kill_after(self, seconds: float) -> None:

@@ -12,6 +12,7 @@ from airunner.worker.attempt.batcher import (
     GATHER_MILLIS,
     MERGE_MILLIS,
     Batcher,
+    OutputRoom,
 )
 from airunner.worker.process import Command
 from tests.promises import holds, promise
@@ -56,7 +57,7 @@ async def pumped(script: Script, *, limit: int = PLENTY, seconds: float = 0) -> 
         stage = Stage(tasks)
         stage.scripts["x"] = script
         actor = await stage.launch(COMMAND)
-        await Batcher(desk.take, LoopClock(epoch=Instant(0)), limit).pump(actor)
+        await Batcher(desk.take, LoopClock(epoch=Instant(0)), OutputRoom(limit)).pump(actor)
     return desk, actor
 
 
@@ -195,7 +196,7 @@ async def test_nothing_is_read_while_what_was_read_is_not_taken() -> None:
         stage.scripts["x"] = script
         actor = await stage.launch(COMMAND)
         pump = tasks.create_task(
-            Batcher(desk.take, LoopClock(epoch=Instant(0)), PLENTY).pump(actor)
+            Batcher(desk.take, LoopClock(epoch=Instant(0)), OutputRoom(PLENTY)).pump(actor)
         )
         await asyncio.sleep(59)
         assert len(desk.reports) == 1

@@ -237,6 +237,102 @@ async def test_a_step_whose_variables_are_refused_has_failed() -> None:
         assert (outcome.reason, outcome.exit_code) == (Reason.EXITED, 3)
 
 
+async def serve(actor: Actor) -> int:
+    await actor.write(b"ready\n")
+    await asyncio.sleep(10_000)
+    return 0
+
+
+@virtually
+async def test_a_background_step_runs_beside_the_later_ones_and_ends_with_the_job() -> None:
+    async with worker_fixture() as it, working(it):
+        open_all(it)
+        it.script("serve", serve)
+        begin = now()
+        id = await steps(it, Step(run="serve", background=True), "greet", "greet")
+        outcome = await it.outcome(id)
+        assert (outcome.exit_code, statuses(outcome)) == (0, [SUCCESS] * 3)
+        assert outcome.steps[0].exit_code is None
+        assert now() - begin < 10
+        server = it.stage.actors[0]
+        assert server.terminated.is_set()
+        assert server.command.keep_tree
+        assert not it.stage.alive
+        ended = [each.index for each in await it.reports(id) if isinstance(each, StepEnded)]
+        assert ended == [1, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("first", "expected", "code"),
+    [
+        (Step(run="fail", background=True), [FAILED, SKIPPED], 3),
+        (Step(run="greet", background=True), [SUCCESS, SUCCESS], 0),
+        (Step(run="missing", background=True), [FAILED, SKIPPED], 127),
+        (Step(run="late", background=True), [FAILED, SUCCESS], 0),
+        (Step(run="serve", background=True, timeout_seconds=5), [TIMEOUT, SUCCESS], 0),
+    ],
+)
+@virtually
+async def test_a_background_step_fails_the_job_only_at_its_start(
+    first: Step, expected: list[StepStatus], code: int
+) -> None:
+    async def fail_late(actor: Actor) -> int:
+        await asyncio.sleep(5)
+        return 4
+
+    async def work(actor: Actor) -> int:
+        await asyncio.sleep(10)
+        return 0
+
+    async with worker_fixture() as it, working(it):
+        open_all(it)
+        for name, script in (("serve", serve), ("late", fail_late), ("work", work)):
+            it.script(name, script)
+        outcome = await it.outcome(await steps(it, first, "work"))
+        assert (statuses(outcome), outcome.exit_code) == (expected, code)
+
+
+@virtually
+async def test_a_cancel_ends_background_steps_too() -> None:
+    async with worker_fixture() as it, working(it):
+        open_all(it)
+        it.script("serve", serve)
+        id = await steps(it, Step(run="serve", background=True), "sleep", "greet")
+        await asyncio.sleep(10)
+        assert len(it.stage.alive) == 2
+        await ClientCalls(it.broker).cancel(id, SUE)
+        outcome = await it.outcome(id)
+        assert outcome.reason is Reason.CANCELLED
+        assert statuses(outcome) == [CANCELLED, CANCELLED, SKIPPED]
+        assert not it.stage.alive
+
+
+@virtually
+async def test_the_output_of_background_steps_has_the_jobs_limit_too() -> None:
+    async with worker_fixture() as it, working(it):
+        open_all(it)
+        it.script("serve", serve)
+        id = await steps(it, Step(run="serve", background=True), "greet", output_bytes_max=8)
+        await it.ended(id)
+        job = await ClientCalls(it.broker).get(id)
+        assert (job.output_bytes, job.output_bytes_cut) == (8, 4)
+
+
+@virtually
+async def test_a_drain_gives_a_job_with_background_steps_back() -> None:
+    async with worker_fixture() as it:
+        open_all(it)
+        it.script("serve", serve)
+        worker = it.worker(drain_timeout=5.0)
+        running = it.tasks.create_task(worker.run())
+        id = await steps(it, Step(run="serve", background=True), "sleep")
+        await asyncio.sleep(10)
+        worker.drain()
+        await running
+        assert (await ClientCalls(it.broker).get(id)).attempts[-1].ending is AttemptEnd.RELEASED
+        assert not it.stage.alive
+
+
 def _short(report: Report) -> object:
     match report:
         case Output((Chunk(data=data),), step):

@@ -368,3 +368,34 @@ def test_merged_streams_of_a_large_command_arrive_too(tree: Tree) -> None:
         await process.close()
 
     play(tree, scene)
+
+
+LEAVES_BEHIND = "trap '' TERM; sleep 1000 >/dev/null 2>&1 & exec >&- 2>&-; exit 3"
+
+
+@trees
+def test_a_tree_that_is_kept_outlives_its_command_until_it_is_terminated(tree: Tree) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
+        process = await fixture.launch("sh", "-c", LEAVES_BEHIND, keep_tree=True)
+        assert await process.wait() == Exit(3)
+        assert await read_all(process) == []  # else the end of the output would end the tree
+        follower = await fixture.launch("true")
+        await follower.wait()
+        await follower.close()
+        (left,) = tagged(fixture.tag)
+        await process.terminate(0.01)
+        assert left not in tagged(fixture.tag)
+        await process.close()
+
+    play(tree, scene)
+
+
+@trees
+def test_a_tree_that_is_kept_ends_with_the_supervisor(tree: Tree) -> None:
+    async def scene(fixture: SupervisorFixture) -> None:
+        process = await fixture.launch("sh", "-c", LEAVES_BEHIND, keep_tree=True)
+        await process.wait()
+        await fixture.supervisor.close()
+        assert tagged(fixture.tag) == []
+
+    play(tree, scene)

@@ -967,7 +967,9 @@ Global___StepStartEvent: _TypeAlias = StepStartEvent  # noqa: Y015
 
 @_typing.final
 class StepEndEvent(_message.Message):
-    """A step ended, and none of its processes is left."""
+    """A step ended, and none of its processes is left, unless it is a background step. The end of a
+    background step may come after the end of later steps.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2501,6 +2503,7 @@ class Step(_message.Message):
     TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
     CONTINUE_ON_ERROR_FIELD_NUMBER: _builtins.int
     WHEN_FIELD_NUMBER: _builtins.int
+    BACKGROUND_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     name: _builtins.str
     working_directory: _builtins.str
@@ -2510,6 +2513,8 @@ class Step(_message.Message):
     continue_on_error: _builtins.bool
     when: _builtins.str
     """"" or "on_success", "on_failure", "always" """
+    background: _builtins.bool
+    """processes of the step may live until the job ends"""
     @_builtins.property
     def environment(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """overrides the job's variables"""
@@ -2524,10 +2529,11 @@ class Step(_message.Message):
         timeout_seconds: _builtins.int = ...,
         continue_on_error: _builtins.bool = ...,
         when: _builtins.str = ...,
+        background: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["continue_on_error", b"continue_on_error", "environment", b"environment", "name", b"name", "run", b"run", "timeout_seconds", b"timeout_seconds", "when", b"when", "working_directory", b"working_directory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["background", b"background", "continue_on_error", b"continue_on_error", "environment", b"environment", "name", b"name", "run", b"run", "timeout_seconds", b"timeout_seconds", "when", b"when", "working_directory", b"working_directory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

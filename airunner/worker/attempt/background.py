@@ -1,0 +1,80 @@
+"""The background steps of an attempt, whose processes may live until the job ends.
+
+Rules
+
+1. The next step starts once the command of a background step has ended, or after
+   BACKGROUND_START_SECONDS if it still runs. So `./server &` and `./server` both work, and a command
+   that fails at its start fails the job as that of any step.
+2. At the end of the job, after its last step, each background step gets SIGTERM, the grace period and
+   SIGKILL. Such an end is a success.
+3. A command that fails later than that has failed its step, but not the job: the steps that needed it
+   decide.
+4. A stop of the attempt ends background steps as it ends the others.
+"""
+
+import asyncio
+
+from airunner.model.jobs import Instant, Millis
+from airunner.model.limits import BACKGROUND_START_SECONDS
+from airunner.model.reports import StepEnded
+from airunner.system.clock import Clock
+from airunner.worker.attempt.handle import AttemptHandle
+from airunner.worker.attempt.stage_results import StageExit, StageResults
+from airunner.worker.attempt.stage_run import StageRun
+from airunner.worker.attempt.stop import StopReason
+from airunner.worker.process import Process
+
+
+class BackgroundSteps:
+    """The background steps of one attempt that have started."""
+
+    def __init__(
+        self,
+        tasks: asyncio.TaskGroup,
+        handle: AttemptHandle,
+        stage_results: StageResults,
+        clock: Clock,
+    ) -> None:
+        """`tasks` ends when every background step has."""
+        self._tasks = tasks
+        self._handle = handle
+        self._stage_results = stage_results
+        self._clock = clock
+        self._runs: list[StageRun] = []
+        self.lost = False  # a command's shim or the supervisor died
+
+    async def start(self, stage_run: StageRun, process: Process, began: Instant) -> bool:
+        """Follows a step in the background; returns whether its command goes on running."""
+        self._runs.append(stage_run)
+        running = asyncio.Event()
+        self._tasks.create_task(self._follow(stage_run, process, began, running))
+        await asyncio.wait([stage_run.exited], timeout=BACKGROUND_START_SECONDS)
+        if stage_run.exited.done():
+            return False
+        running.set()
+        self._stage_results.hold(stage_run.stage, began)
+        return True
+
+    def end(self) -> None:
+        """Ends all of them, since the job is over."""
+        for each in self._runs:
+            each.job_over.set()
+
+    async def _follow(
+        self,
+        stage_run: StageRun,
+        process: Process,
+        began: Instant,
+        running: asyncio.Event,
+    ) -> None:
+        ran: StageExit | None = await stage_run.follow(process)
+        if ran is None:
+            self.lost = True
+        elif running.is_set() and ran.why is not StopReason.DRAIN:
+            stage = stage_run.stage
+            result = self._stage_results.settle(stage, ran)
+            assert stage.step is not None
+            took = Millis(self._clock.now() - began)
+            await self._handle.report(
+                StepEnded(stage.step, stage.title, result.status, result.exit_code, took)
+            )
