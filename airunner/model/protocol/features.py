@@ -40,15 +40,11 @@ def known(names: Iterable[str]) -> Features:
 
 def needed(spec: JobSpec) -> Features:
     """The features that a worker needs for a job."""
-    steps = spec.steps or ()
-    return _features_of(
-        (
-            spec.strict,
-            any(step.when is not StepCondition.ON_SUCCESS for step in steps),
-            spec.artifacts_on_cancel,
-            any(step.background for step in steps),
-        )
-    )
+    when = background = False
+    for step in spec.steps or ():
+        when = when or step.when is not StepCondition.ON_SUCCESS
+        background = background or step.background
+    return _features_of((spec.strict, when, spec.artifacts_on_cancel, background))
 
 
 @cache
