@@ -23,8 +23,6 @@ Rules
 import asyncio
 import dataclasses
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 
 from msgspec.structs import replace
@@ -46,7 +44,7 @@ from airunner.worker.attempt.runtime import Runtime
 from airunner.worker.attempt.stage_results import StageNotStarted, StageResults
 from airunner.worker.attempt.stage_run import StageRun
 from airunner.worker.attempt.stages import Stage, plan
-from airunner.worker.attempt.stop import StopReason
+from airunner.worker.attempt.stop import StopReason, time_limit
 from airunner.worker.process import (
     CommandNotFound,
     LaunchError,
@@ -203,7 +201,7 @@ class Execution:
         """Runs the stages, and ends those in the background after the last one."""
         async with asyncio.TaskGroup() as tasks:
             background = BackgroundSteps(tasks, self._handle, stage_results, self._runtime.clock)
-            with self._time_limit():
+            with time_limit(self._stop, self._spec.timeout_seconds):
                 stopped = await self._run_stages(stage_results, workspace, background)
             background.end()
         if background.lost:
@@ -303,18 +301,6 @@ class Execution:
             failed = StageNotStarted(reason=Reason.SETUP_FAILED, error=str(error), exit_code=None)
         await self._handle.report(ProcessFailed(failed.error))
         return failed
-
-    @contextmanager
-    def _time_limit(self) -> Iterator[None]:
-        """Requests a stop when the job's timeout has passed."""
-        if not (seconds := self._spec.timeout_seconds):
-            yield
-            return
-        timer = asyncio.get_running_loop().call_later(seconds, self._stop.ask, StopReason.TIMEOUT)
-        try:
-            yield
-        finally:
-            timer.cancel()
 
     # Artifacts and results
 

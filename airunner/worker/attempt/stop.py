@@ -65,3 +65,16 @@ class StopRequest:
     def _make_call(self) -> None:
         if self._call:
             self._call()
+
+
+@contextmanager
+def time_limit(stop: StopRequest, seconds: int) -> Iterator[None]:
+    """Requests a stop once the job's timeout has passed within the block; 0: there is none."""
+    if not seconds:
+        yield
+        return
+    timer = asyncio.get_running_loop().call_later(seconds, stop.ask, StopReason.TIMEOUT)
+    try:
+        yield
+    finally:
+        timer.cancel()

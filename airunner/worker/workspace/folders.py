@@ -24,8 +24,8 @@ import asyncio
 import os
 import re
 import shutil
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -44,6 +44,7 @@ from airunner.worker.process import Launcher
 from airunner.worker.workspace.disk_room import NO_ROOM, missing_room
 from airunner.worker.workspace.fingerprint import FOLDERS, Fingerprint
 from airunner.worker.workspace.git_clone import GitCloner
+from airunner.worker.workspace.own_files import OwnFiles, write_new
 from airunner.worker.workspace.results.collect import collect
 from airunner.worker.workspace.results.earlier import NotReplaceable
 from airunner.worker.workspace.results.patterns import Patterns
@@ -179,7 +180,7 @@ class FolderWorkspace:
         self.results: Results | None = None
         self._checkout = self.path / "checkout"
         self._fingerprint = Fingerprint(path)
-        self._own_files: list[str] = []  # scripts and the file of variables
+        self._own_files = OwnFiles(path, self._fingerprint)
         self._variables: VariablesFile | None = None
         self._top: int | None = None  # a descriptor of the checkout, if it can hold artifacts
         self._source: Source | None = None
@@ -228,7 +229,7 @@ class FolderWorkspace:
 
     def open_variables(self) -> None:
         """Makes the file AIRUNNER_ENV beside the checkout; see Workspace.open_variables."""
-        with self._own_file("variables", f"the file {ENV}") as path:
+        with self._own_files.make("variables", f"the file {ENV}") as path:
             self._variables = VariablesFile(path)
 
     def take_variables(self) -> None:
@@ -239,24 +240,12 @@ class FolderWorkspace:
     async def script(self, text: str) -> str:
         """Writes a script beside the checkout; see Workspace.script."""
         data = text.encode()
-        with self._own_file(f"script-{len(self._own_files) + 1}", "the script") as path:
+        with self._own_files.make(f"script-{len(self._own_files) + 1}", "the script") as path:
             if len(data) <= _SMALL_BYTES:
-                _write(path, data)
+                write_new(path, data)
             else:
-                await asyncio.to_thread(_write, path, data)
+                await asyncio.to_thread(write_new, path, data)
         return path
-
-    @contextmanager
-    def _own_file(self, name: str, kind: str) -> Iterator[str]:
-        """The path at which the block makes a file beside the checkout; no change by the job."""
-        path, unchanged = f"{self.path}/{name}", self._fingerprint.same()
-        try:
-            yield path
-            if unchanged:
-                self._fingerprint.renew()
-        except OSError as error:
-            raise SetupFailed(f"the worker cannot write {kind}: {error.strerror}") from None
-        self._own_files.append(path)
 
     async def collect(self, sink: ArtifactSink) -> Collected:
         """Stores the artifacts in the checkout; see Workspace.collect."""
@@ -304,7 +293,7 @@ class FolderWorkspace:
         self._tmp.remove_link()
         if self._owner.keep:
             self._owner.log.info("workspace_kept", path=str(self.path))
-        elif self._fingerprint.same() and _unlink_all(self._own_files):
+        elif self._fingerprint.same() and self._own_files.unlink_all():
             self._owner.keep_for_next(str(self.path))
         else:
             await self._owner.remove(self.path)
@@ -361,22 +350,6 @@ def _open(folder: str) -> int:
 def _open_made(folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-
-
-def _write(path: str, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-
-
-def _unlink_all(paths: list[str]) -> bool:
-    """Removes the files; returns False if one of them was missing or could not be removed."""
-    try:
-        for path in paths:
-            os.unlink(path)
-    except OSError:
-        return False
-    return True
 
 
 def _remove_empty(path: str) -> None:
