@@ -37,6 +37,7 @@ from airunner.model.jobs import (
     TokenDigest,
 )
 from airunner.model.namespaces import QueueKey
+from airunner.model.protocol.features import Features, needed
 from airunner.model.reports import Output, count_sequences
 from airunner.model.spec import JobSpec
 from airunner.store.engine import Engine
@@ -60,6 +61,7 @@ class History:
         self._tokens: dict[JobId, TokenDigest] = {}
         self._waiting: dict[QueueKey, dict[JobId, Position]] = defaultdict(dict)
         self._queues: dict[JobId, tuple[QueueKey, Position]] = {}
+        self._needs: dict[JobId, Features] = {}
         self._ended: dict[JobId, Instant] = {}
 
     def spoke(self, token: TokenDigest, facts: Iterable[JobFact], *, gaps: bool = False) -> None:
@@ -80,8 +82,9 @@ class History:
         watched: Iterable[JobId] = (),
         spared: int = 0,
         asked: Sequence[QueueKey] = (),
+        features: Features | None = None,
     ) -> None:
-        """Remember an event; `asked`: the queues that a worker named, if that is known.
+        """Remember an event; `asked`: the queues that a worker named, and its `features`, if known.
 
         `spared` 0: nor is it known who was watched.
         """
@@ -91,6 +94,7 @@ class History:
         match fact:
             case Enqueued(_, spec, request, submitter):
                 self._queues[id] = spec.queue_key, event.place
+                self._needs[id] = needed(spec)
                 self._waiting[spec.queue_key][id] = event.place
                 if request:
                     self.keys[spec.namespace, submitter, request].add(id)
@@ -102,7 +106,7 @@ class History:
                 queue, place = self._queues[id]
                 self._waiting[queue][id] = place
             case Leased(_, attempt, lease):
-                self._lease(id, asked)
+                self._lease(id, asked, features)
                 self._holders[lease.token] = id, attempt
                 self._tokens[id] = lease.token
             case Finished():
@@ -121,13 +125,15 @@ class History:
     def forgotten(self, id: JobId) -> bool:
         return isinstance(self.events[id][-1].fact, Forgotten)
 
-    def _lease(self, id: JobId, asked: Sequence[QueueKey]) -> None:
+    def _lease(self, id: JobId, asked: Sequence[QueueKey], features: Features | None) -> None:
         queue, place = self._queues[id]
+        able = self._needs[id] if features is None else features
+        before = [other for other, at in self._waiting[queue].items() if at < place]
         for better in asked[: asked.index(queue)] if asked else ():
-            self.passed_over += [f"{other} before {id}" for other in self._waiting[better]]
-        line = self._waiting[queue]
-        self.passed_over += [f"{other} before {id}" for other, at in line.items() if at < place]
-        line.pop(id)
+            before += self._waiting[better]
+        wrong = [f"{other} before {id}" for other in before if self._needs[other] <= able]
+        self.passed_over += wrong if self._needs[id] <= able else [f"a worker that cannot run {id}"]
+        self._waiting[queue].pop(id)
 
     def _take(self, event: Event, watched: Iterable[JobId], spared: int) -> None:
         """Retention has taken something of a job."""
@@ -262,7 +268,7 @@ def reports_are_stored_once_and_in_order(history: History, engine: Engine, id: J
     "them. Waiting workers are served in the order in which they came.",
 )
 def queues_are_first_in_first_out(history: History, engine: Engine, id: JobId) -> None:
-    """Whoever is leased has the lowest place in the first queue that has a job."""
+    """Whoever is leased has the lowest place in the first queue that has a job for the worker."""
     assert not history.passed_over
 
 

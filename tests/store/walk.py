@@ -24,6 +24,7 @@ from airunner.model.jobs import (
     digest,
 )
 from airunner.model.namespaces import QueueKey
+from airunner.model.protocol.features import ALL, NONE, Features
 from airunner.model.reports import (
     Chunk,
     Output,
@@ -90,22 +91,32 @@ class Walk:
             with suppress(Refused):
                 self.dice.choice(self._verbs)()
 
-    def note(self, events: Sequence[Event], asked: Sequence[QueueKey] = ()) -> None:
+    def note(
+        self, events: Sequence[Event], asked: Sequence[QueueKey] = (), features: Features = ALL
+    ) -> None:
         """Remember what has happened, and hold it against every promise."""
         self.log += events
         if not events:
             return
         self.engine.check()
         for event in events:
-            self.history.note(event, watched=self.engine.watched, spared=KEEP.spared, asked=asked)
+            self.history.note(
+                event,
+                watched=self.engine.watched,
+                spared=KEEP.spared,
+                asked=asked,
+                features=features,
+            )
         for id in {event.job for event in events}:
             for invariant in INVARIANTS:
                 invariant(self.history, self.engine, id)
 
     # The verbs
 
-    def _record(self, facts: Sequence[JobFact], asked: Sequence[QueueKey] = ()) -> None:
-        self.note(self.engine.record(facts, self.now), asked)
+    def _record(
+        self, facts: Sequence[JobFact], asked: Sequence[QueueKey] = (), features: Features = ALL
+    ) -> None:
+        self.note(self.engine.record(facts, self.now), asked, features)
 
     def _say(self, token: TokenDigest, facts: Sequence[JobFact], *, gaps: bool = False) -> None:
         self.history.spoke(token, facts, gaps=gaps)
@@ -129,6 +140,7 @@ class Walk:
             attempts_max=self.dice.choice([1, 2, 2, 3]),
             queue_timeout_seconds=self.dice.choice([0, 0, 5]),
             output_bytes_max=self.dice.choice([40, 10_000]),
+            artifacts_on_cancel=not key and self.dice.random() < 0.3,  # needs a feature
         )
         self._ids.append(JobId(f"job {len(self._ids)}"))
         wish = JobRequest(spec=spec, request=RequestId(key))
@@ -137,15 +149,17 @@ class Walk:
     def _lease(self) -> None:
         token = digest(TaskToken(f"token {len(self._tokens)}"))
         queues = self.dice.sample(QUEUES, self.dice.choice([1, 2]))
+        features = self.dice.choice([ALL, ALL, NONE])
         facts = self.engine.queue.lease(
             queues,
             token=token,
             worker=WorkerId(self.dice.choice("abc")),
             span=Millis(self.dice.choice([900, 5_000, 20_000])),
             now=self.now,
+            features=features,
         )
         self._tokens.append(token)
-        self._record(facts, queues)
+        self._record(facts, queues, features)
 
     def _renew(self) -> None:
         token, cancelling = self._token(), self.dice.random() < 0.5
