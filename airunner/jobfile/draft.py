@@ -18,7 +18,7 @@ from airunner.jobfile.error import JobFileError
 from airunner.jobfile.patterns import usable_patterns
 from airunner.model.errors import InvalidRequest
 from airunner.model.limits import ATTEMPTS_DEFAULT, GRACE_SECONDS_DEFAULT, OUTPUT_BYTES_DEFAULT
-from airunner.model.repositories import check_no_secret
+from airunner.model.repositories import check_no_secret, local_address
 from airunner.model.spec import (
     DEFAULT_QUEUE,
     Checkout,
@@ -217,7 +217,7 @@ def resolve_repository(repository: str, folder: Path) -> str:
             f"there is no folder {shortened(str(folder / path))}: give a repository's URL or path"
         )
     try:
-        return str((folder.absolute() / path).resolve())
+        return local_address(str((folder.absolute() / path).resolve()))
     except (OSError, RuntimeError, ValueError):  # RuntimeError: a link that leads to itself
         raise JobFileError(f"cannot use the folder {shortened(repository)!r}") from None
 

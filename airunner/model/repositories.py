@@ -18,7 +18,7 @@ check_repository() accepts it, because a log may have such jobs; redacted() hide
 """
 
 import re
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from airunner.model.errors import InvalidRequest
 from airunner.model.limits import REF_BYTES_MAX, REPOSITORY_BYTES_MAX
@@ -56,6 +56,13 @@ def is_local(repository: str) -> bool:
     return repository.startswith("/") or repository.lower().startswith("file:")
 
 
+def local_address(path: str) -> str:
+    """The address of an absolute path: itself, or a file: URL if it has a space or the like in it."""
+    if path.isprintable() and not _UNPRINTABLE.search(path):
+        return path
+    return f"file://{quote(path, errors='surrogateescape')}"
+
+
 def check_repository(repository: str, field: str = "repository") -> None:
     """Raise InvalidRequest unless the repository has one of the accepted forms."""
 
@@ -64,7 +71,10 @@ def check_repository(repository: str, field: str = "repository") -> None:
 
     check_text_size(field, repository, REPOSITORY_BYTES_MAX, "REPOSITORY_BYTES_MAX")
     if _UNPRINTABLE.search(repository):
-        raise refuse("has a space or a control character in it")
+        raise refuse(
+            "has a space or a control character in it: write %20 for a space, as in "
+            "file:///srv/my%20project"
+        )
     if repository.startswith("-"):
         raise refuse("starts with a dash, so git would take it for an option")
     if "::" in repository.split("/", 1)[0] and "[" not in repository.split("/", 1)[0]:

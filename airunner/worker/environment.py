@@ -71,7 +71,7 @@ def job_environment(
     checkout = {
         "AIRUNNER_REPOSITORY": redacted(job.spec.repository),
         "AIRUNNER_COMMIT": workspace.revision.commit,
-        "AIRUNNER_BRANCH": job.spec.branch or workspace.revision.branch,
+        "AIRUNNER_BRANCH": workspace.revision.branch or job.spec.branch,
     }
     return {
         "HOME": workspace.home,

@@ -15,7 +15,7 @@ class Checkout(Room):
 
     @property
     def revision(self) -> Revision:
-        return Revision("0123456789", "main")
+        return Revision("0123456789", "" if self._job.spec.branch == "v1" else "main")
 
 
 def environment(
@@ -32,6 +32,8 @@ def test_a_job_learns_the_revision_of_its_checkout() -> None:
     assert (found["AIRUNNER_COMMIT"], found["AIRUNNER_BRANCH"]) == ("0123456789", "main")
     tag = JobSpec(command="x", repository="https://host/x.git", branch="v1")
     assert environment(tag)["AIRUNNER_BRANCH"] == "v1"
+    full = JobSpec(command="x", repository="https://host/x.git", branch="refs/heads/main")
+    assert environment(full)["AIRUNNER_BRANCH"] == "main"
     job = asked(JobSpec(command="x"))
     bare = job_environment(job, BASE, Room(Rooms(), job))
     assert not {"AIRUNNER_REPOSITORY", "AIRUNNER_COMMIT", "AIRUNNER_BRANCH"} & bare.keys()

@@ -2,10 +2,8 @@
 
 Rules
 
-1. printable() is the only rule: every character that str.isprintable() refuses becomes an escape.
-   These are the control characters (C0, and C1 with U+009B, the 8-bit form of ESC [), the
-   characters that reorder a line (U+202E and the other bidirectional controls), invisible
-   characters, and lone surrogates.
+1. printable() is the only rule: every character that str.isprintable() refuses becomes an escape
+   (system/printable_text.py, which the worker needs too).
 2. say() and note() apply it to every text, the logs of server and worker to every field, and tables
    to every cell before it is measured. A caller need not escape.
 3. Escape sequences of airunner's own (colours, `list --watch`) are TerminalText, which printable()
@@ -21,22 +19,11 @@ from re import Match
 from re import compile as pattern
 from typing import Final
 
+from airunner.system.printable_text import TerminalText, printable
+
+__all__ = ["TerminalText", "coloured", "json_line", "printable"]
+
 _BEYOND_ASCII: Final = pattern(r"[^ -~]")
-
-
-class TerminalText(str):
-    """Text with escape sequences of airunner's own; the rest of it has been escaped already."""
-
-    __slots__ = ()
-
-
-def printable(text: str) -> str:
-    """The text with each character that is not printable as an escape, such as \\x9b or \\u202e."""
-    if isinstance(text, TerminalText) or text.isprintable():
-        return text
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
-    )
 
 
 def coloured(text: str, colour: str) -> TerminalText:

@@ -1,77 +1,56 @@
-"""The worker's git client, which runs git through the launcher.
+"""The checkout of a job's repository by git.
 
-So git's whole process tree ends with the attempt.
-
-A clone without a commit is one `git clone`. For a commit, an empty repository fetches just
-that commit at the requested depth, by its id or by the name of a ref. If the server does not serve
-single commits, the commit id is abbreviated, or the name is a revision such as `main~2`, the client
-fetches all branches and tags instead.
+A clone of a branch or a tag is one `git clone`. For a commit, an empty repository fetches just
+that commit at the requested depth, by its id or by the name of a ref. All branches and tags are fetched
+instead if the server does not serve single commits, the id is abbreviated, the name is a revision such
+as `main~2`, or the whole history is requested (depth 0). A branch with the full name of a ref, such as
+refs/pull/7/head, is fetched by that name, since `git clone` takes only names of branches and tags.
 
 A path on this machine is cloned like a remote repository (`--no-local`): the depth applies, and
 the checkout shares no files with its origin, which a job might change. Submodules are cloned with
 their whole history: the commit that a repository pins is seldom the tip of a branch of the
 submodule, and not every server serves other commits.
-
-git's progress lines are reported, at most one a second, so that a reader sees that a slow clone is
-alive. The other lines of its standard error are kept for the message of a failure.
 """
 
-import asyncio
-import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
-from airunner.model.reports import Stream
 from airunner.model.repositories import is_commit_id
-from airunner.model.spec import Checkout, JobSpec, ProcessType, Submodules, TerminalSize
-from airunner.worker.process import Command, Launcher, LaunchError
-
-STDERR_BYTES_MAX: Final = 16 * 1024  # last part of git's standard error, for an error message
-STDOUT_BYTES_MAX: Final = 1024  # git's standard output, which is a commit id and no more
-
-PROGRESS_SECONDS: Final = 1.0  # between two reported progress lines, and before the first
+from airunner.model.spec import Checkout, JobSpec, Submodules
+from airunner.model.units import shortened
+from airunner.system.printable_text import printable
+from airunner.worker.workspace.git_command import GitCommands, GitFailed
 
 _FULL_IDS: Final = (40, 64)  # hexadecimal digits of SHA-1 and SHA-256
 
-_PROGRESS: Final = re.compile(r"(remote: )?[A-Z][a-z ]+: +\d+(% |, done|$)")
-_NOISE: Final = ("Cloning into ", "From ", "Submodule ")
-
-
-class GitFailed(Exception):
-    """A git command failed; `stderr` is the kept end of its standard error."""
-
-    def __init__(self, message: str, stderr: str) -> None:
-        super().__init__(message)
-        self.stderr = stderr
+_FULL_NAME: Final = "refs/"
+_BRANCH: Final = "refs/heads/"
+_ALL_BRANCHES: Final = "+refs/heads/*:refs/remotes/origin/*"
+_BRANCHES_NAMED: Final = 20  # in an error message
+_NO_BRANCH: Final = "not found in upstream"  # in git's error for --branch
+_NO_HEAD: Final = "HEAD of the repository names a branch that is not there"
 
 
 class Git:
-    """Clones one repository into one empty folder."""
+    """Clones one job's repository into one empty folder."""
 
-    def __init__(
-        self,
-        launcher: Launcher,
-        environment: Mapping[str, str],
-        folder: str,
-        progress: Callable[[str], Awaitable[None]],
-    ) -> None:
-        self._launcher = launcher
-        self._progress = progress
-        self._environment = environment
-        self._folder = folder
+    def __init__(self, commands: GitCommands, spec: JobSpec, checkout: Checkout) -> None:
+        self._run = commands.run
+        self._spec = spec
+        self._checkout = checkout
 
-    async def clone(self, spec: JobSpec) -> str:
+    async def clone(self) -> str:
         """Clones and checks out the job's repository; returns the commit's full id.
 
         Raises GitFailed.
         """
-        assert spec.checkout
-        if spec.commit:
-            await self._fetch_commit(spec, spec.checkout)
+        if self._spec.commit:
+            await self._fetch_commit(self._spec.commit)
+        elif self._spec.branch.startswith(_FULL_NAME):
+            await self._fetch_ref(self._spec.branch)
         else:
-            await self._clone(spec, spec.checkout)
-        match spec.checkout.submodules:
+            await self._clone()
+        match self._checkout.submodules:
             case Submodules.NONE:
                 pass
             case Submodules.TOP:
@@ -80,57 +59,98 @@ class Git:
                 await self._run("submodule", "update", "--init", "--progress", "--recursive")
         return await self._commit_of("HEAD", "the repository has no commit yet")
 
-    async def _clone(self, spec: JobSpec, checkout: Checkout) -> None:
-        options = ["--progress", "--no-local"]
-        if checkout.depth:
-            options.append(f"--depth={checkout.depth}")
-        options.append("--single-branch" if checkout.single_branch else "--no-single-branch")
-        if spec.branch:
-            options.append(f"--branch={spec.branch}")
-        await self._run("clone", *options, "--", spec.repository, ".")
-
-    async def _fetch_commit(self, spec: JobSpec, checkout: Checkout) -> None:
-        if not is_commit_id(spec.commit):
-            await self._fetch_revision(spec, checkout)
-            return
-        commit = spec.commit.lower()
-        form = "sha256" if len(commit) == max(_FULL_IDS) else "sha1"
-        await self._run("init", "--quiet", f"--object-format={form}")
-        await self._run("remote", "add", "--", "origin", spec.repository)
-        found = len(commit) in _FULL_IDS and await self._fetched(commit, checkout.depth)
-        if not found:
-            every = "+refs/heads/*:refs/remotes/origin/*"
-            await self._run("fetch", "--progress", "--tags", "--", "origin", every)
-        full = await self._commit_of(commit, f"the repository has no commit {commit}")
-        if not full.startswith(commit):  # a tag can be called like an abbreviated id
-            raise GitFailed(f"no commit {commit}", f"{commit} names something other than a commit")
-        await self._run("checkout", "--quiet", "--detach", full, "--")
-
-    async def _fetch_revision(self, spec: JobSpec, checkout: Checkout) -> None:
-        """Fetches and checks out a commit by the name of a branch, a tag, a ref or a revision."""
-        await self._run("init", "--quiet")
-        await self._run("remote", "add", "--", "origin", spec.repository)
-        names = ["FETCH_HEAD"]
-        if not await self._fetched(spec.commit, checkout.depth):
-            every = "+refs/heads/*:refs/remotes/origin/*"
-            await self._run("fetch", "--progress", "--tags", "--", "origin", every)
-            with suppress(GitFailed):  # the repository may have no HEAD
-                await self._run("remote", "set-head", "origin", "--auto")
-            names = [f"origin/{spec.commit}", spec.commit]
-        full = await self._first_commit_of(names, f"the repository has no commit {spec.commit}")
-        await self._run("checkout", "--quiet", "--detach", full, "--")
-
-    async def _first_commit_of(self, names: Sequence[str], message: str) -> str:
-        """Returns the full id of the first of the names that is a commit. Raises GitFailed."""
-        for name in names[:-1]:
-            with suppress(GitFailed):
-                return await self._commit_of(name, message)
-        return await self._commit_of(names[-1], message)
-
-    async def _fetched(self, commit: str, depth: int) -> bool:
-        options = [f"--depth={depth}"] if depth else []
+    async def _clone(self) -> None:
+        options = ["--progress", "--no-local", *self._depth()]
+        single = self._checkout.single_branch
+        options.append("--single-branch" if single else "--no-single-branch")
+        if branch := self._spec.branch:
+            options.append(f"--branch={branch}")
         try:
-            await self._run("fetch", "--progress", "--no-tags", *options, "--", "origin", commit)
+            await self._run("clone", *options, "--", self._spec.repository, ".")
+        except GitFailed as failure:
+            if branch and _NO_BRANCH in failure.stderr:
+                why = f"the repository has no branch and no tag {branch}"
+                raise await self._no_branch(why, failure.stderr) from None
+            raise
+        try:
+            await self._run("rev-parse", "--quiet", "--verify", "HEAD^{commit}")
+        except GitFailed:
+            raise await self._no_branch(_NO_HEAD, "") from None
+
+    async def _fetch_commit(self, commit: str) -> None:
+        message = f"the repository has no commit {commit}"
+        if is_commit_id(commit):
+            found = await self._fetch_id(commit.lower(), message)
+        else:
+            found = await self._fetch_revision(commit, message)
+        await self._run("checkout", "--quiet", "--detach", found, "--")
+
+    async def _fetch_id(self, commit: str, message: str) -> str:
+        """Fetches a commit by its id, whole or abbreviated; returns the whole id."""
+        await self._init("sha256" if len(commit) == max(_FULL_IDS) else "sha1")
+        full = len(commit) in _FULL_IDS
+        if not (full and self._checkout.depth and await self._fetched(commit)):
+            await self._fetch_all()
+            if full and not self._checkout.depth and not await self._has(commit):
+                await self._fetched(commit)  # no branch has the commit
+        found = await self._commit_of(commit, message)
+        if not found.startswith(commit):  # a tag can be called like an abbreviated id
+            raise GitFailed(f"no commit {commit}", f"{commit} names something other than a commit")
+        return found
+
+    async def _fetch_revision(self, name: str, message: str) -> str:
+        """Fetches a commit by the name of a branch, a tag, a ref or a revision; returns its id."""
+        await self._init(await self._object_format(name))
+        if self._checkout.depth and await self._fetched(name):
+            return await self._commit_of("FETCH_HEAD", message)
+        await self._fetch_all()
+        with suppress(GitFailed):  # the repository may have no HEAD
+            await self._run("remote", "set-head", "origin", "--auto")
+        with suppress(GitFailed):
+            return await self._commit_of(f"origin/{name}", message)
+        if not self._checkout.depth and not await self._has(name) and await self._fetched(name):
+            return await self._commit_of("FETCH_HEAD", message)  # a ref that is no branch
+        return await self._commit_of(name, message)
+
+    async def _fetch_all(self) -> None:
+        await self._run("fetch", "--progress", "--tags", "--", "origin", _ALL_BRANCHES)
+
+    async def _fetch_ref(self, ref: str) -> None:
+        """Fetches and checks out the ref of a full name. HEAD is a branch only for refs/heads/."""
+        await self._init(await self._object_format(ref))
+        branch = ref.removeprefix(_BRANCH) if ref.startswith(_BRANCH) else ""
+        tracking = f"refs/remotes/origin/{branch}" if branch else ref
+        fetch = ("fetch", "--progress", *self._depth())
+        await self._run(*fetch, "--", "origin", f"+{ref}:{tracking}")
+        commit = await self._commit_of(tracking, f"{ref} is not a commit")
+        if not self._checkout.single_branch:
+            await self._run(*fetch, "--tags", "--", "origin", _ALL_BRANCHES)
+        onto = ("-B", branch) if branch else ("--detach",)
+        await self._run("checkout", "--quiet", *onto, commit, "--")
+
+    async def _init(self, object_format: str) -> None:
+        await self._run("init", "--quiet", f"--object-format={object_format}")
+        await self._run("remote", "add", "--", "origin", self._spec.repository)
+
+    async def _object_format(self, name: str) -> str:
+        """The repository's object format, by the length of the ids that it lists for a name."""
+        ids = await self._run("ls-remote", "--", self._spec.repository, name)
+        return "sha256" if len(ids.partition("\t")[0]) == max(_FULL_IDS) else "sha1"
+
+    async def _fetched(self, commit: str) -> bool:
+        options = ("--progress", "--no-tags", *self._depth())
+        try:
+            await self._run("fetch", *options, "--", "origin", commit)
+        except GitFailed:
+            return False
+        return True
+
+    def _depth(self) -> tuple[str, ...]:
+        return (f"--depth={self._checkout.depth}",) if self._checkout.depth else ()
+
+    async def _has(self, commit: str) -> bool:
+        try:
+            await self._commit_of(commit, "")
         except GitFailed:
             return False
         return True
@@ -143,67 +163,15 @@ class Git:
         except GitFailed as failure:  # git's own message is "Needed a single revision"
             raise GitFailed(message, failure.stderr) from None
 
-    async def _run(self, *arguments: str) -> str:
-        """Runs git to its end and returns its standard output. Raises GitFailed."""
-        command = Command(
-            argv=("git", "-c", "advice.detachedHead=false", *arguments),
-            environment=self._environment,
-            directory=self._folder,
-            process_type=ProcessType.PIPE,
-            terminal=TerminalSize(),
+    async def _no_branch(self, message: str, stderr: str) -> GitFailed:
+        """The failure of a clone whose branch is not there: names the branches that are there."""
+        listed = await self._run("ls-remote", "--heads", "--", self._spec.repository)
+        refs = [line.partition("\t")[2] for line in listed.splitlines()]
+        names = [ref.removeprefix(_BRANCH) for ref in refs if ref.startswith(_BRANCH)]
+        if not names:
+            return GitFailed("the repository has no commit yet", stderr)
+        more = ", and more" if len(names) > _BRANCHES_NAMED else ""
+        branches = printable(", ".join(map(shortened, names[:_BRANCHES_NAMED])))
+        return GitFailed(
+            f"{message}: ask for one of its branches by name ({branches}{more})", stderr
         )
-        try:
-            process = await self._launcher.launch(command)
-        except LaunchError as error:
-            raise GitFailed("git could not be started on this worker", str(error)) from None
-        stdout, stderr = b"", _Stderr()
-        try:
-            while read := await process.read():
-                stream, data = read
-                if stream is Stream.STDOUT:
-                    stdout = (stdout + data)[-STDOUT_BYTES_MAX:]
-                elif line := stderr.feed(data):
-                    await self._progress(line)
-            end = await process.wait()
-        finally:
-            await process.close()
-        if end.code:
-            raise GitFailed(f"git {arguments[0]} ended with {end.code}", stderr.text)
-        return stdout.decode(errors="replace")
-
-
-class _Stderr:
-    """A filter of git's standard error: progress lines pass at a limited rate, others are kept."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._progress_at = self._loop.time()  # the time of the last progress line that passed
-        self._kept = ""
-        self._rest = b""  # the beginning of a line
-
-    def feed(self, data: bytes) -> str | None:
-        """Adds bytes, and returns the latest progress line if PROGRESS_SECONDS have passed."""
-        *lines, rest = re.split(rb"[\r\n]", self._rest + data)
-        self._rest = rest[-STDERR_BYTES_MAX:]
-        latest = None
-        for line in lines:
-            text = line.decode(errors="replace").rstrip()
-            if _PROGRESS.match(text):
-                latest = text
-            else:
-                self._keep(text)
-        if latest is None or self._loop.time() < self._progress_at + PROGRESS_SECONDS:
-            return None
-        self._progress_at = self._loop.time()
-        return latest
-
-    def _keep(self, text: str) -> None:
-        if text and not text.startswith(_NOISE):
-            self._kept = f"{self._kept}{text}\n"[-STDERR_BYTES_MAX:]
-
-    @property
-    def text(self) -> str:
-        """The kept lines."""
-        self._keep(self._rest.decode(errors="replace").rstrip())
-        self._rest = b""
-        return self._kept.strip()

@@ -5,12 +5,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from airunner.model.jobs import Millis
+from airunner.model.limits import KIB
 from airunner.model.reports import CloneEnded, CloneFailed, CloneProgressed, CloneStarted, Report
 from airunner.model.repositories import is_local
 from airunner.model.spec import JobSpec
 from airunner.system.clock import Clock
 from airunner.worker.process import Launcher
-from airunner.worker.workspace.git import Git, GitFailed
+from airunner.worker.workspace.git import Git
+from airunner.worker.workspace.git_command import GitCommands, GitFailed
 from airunner.worker.workspace.workspace import CheckoutFailed, Revision
 
 LOCAL_REFUSED = (
@@ -18,7 +20,7 @@ LOCAL_REFUSED = (
     "start it with --allow-local-repositories, or name a remote repository"
 )
 
-
+_STDERR_CHARS_MAX: Final = 3 * KIB  # of git's standard error, in the error of the job
 _BRANCHES: Final = "ref: refs/heads/"  # begins the HEAD of a branch
 _HEAD_BYTES_MAX: Final = 4096
 
@@ -48,17 +50,22 @@ class GitCloner:
         async def progress(message: str) -> None:
             await report(CloneProgressed(message))
 
-        git = Git(self._launcher, self._environment, folder, progress)
+        assert spec.checkout
+        commands = GitCommands(self._launcher, self._environment, folder, progress)
         try:
             if is_local(spec.repository) and not self._allow_local:
                 raise GitFailed(LOCAL_REFUSED, "")
-            commit = await git.clone(spec)
+            commit = await Git(commands, spec, spec.checkout).clone()
         except GitFailed as failure:
             await report(CloneFailed(str(failure), failure.stderr))
-            stderr = f": {failure.stderr}" if failure.stderr else ""
+            stderr = f": {_cut(failure.stderr)}" if failure.stderr else ""
             raise CheckoutFailed(f"checkout failed: {failure}{stderr}") from None
         await report(CloneEnded(commit, Millis(self._clock.now() - began), folder))
         return Revision(commit, _branch_of_head(folder))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _STDERR_CHARS_MAX else f"{text[:_STDERR_CHARS_MAX]} [cut]"
 
 
 def _branch_of_head(folder: str) -> str:

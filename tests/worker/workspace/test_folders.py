@@ -13,61 +13,19 @@ from msgspec import structs
 from airunner.model.reports import CloneEnded, CloneProgressed, CloneStarted
 from airunner.model.spec import Checkout, Submodules
 from airunner.worker.environment import git_environment
-from airunner.worker.workspace.folders import FolderWorkspace
 from airunner.worker.workspace.git_clone import GitCloner
 from airunner.worker.workspace.workspace import CheckoutFailed, SetupFailed
 from tests.promises import holds
 from tests.support.descriptors import deep_tree
+from tests.worker.workspace.origins import commit, depth, git, head, make_origin, text
 from tests.worker.workspace.workbench import Bench, play
 
-IDENTITY = ("-c", "user.name=ann", "-c", "user.email=ann@example.org")
-LENIENT = ("-c", "protocol.file.allow=always")
 DEFAULT = Checkout()
-
-
-def git(folder: Path, *words: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(folder), *IDENTITY, *LENIENT, *words],
-        check=True,
-        capture_output=True,
-        text=True,
-        env={"PATH": os.environ["PATH"], "HOME": str(folder), "GIT_CONFIG_NOSYSTEM": "1"},
-    )
-    return done.stdout.strip()
-
-
-def commit(folder: Path, text: str) -> str:
-    (folder / "file").write_text(text)
-    git(folder, "add", ".")
-    git(folder, "commit", "-qm", text)
-    return git(folder, "rev-parse", "HEAD")
 
 
 @pytest.fixture
 def origin(tmp_path: Path) -> Path:
-    """A repository with three commits on main and one commit on the branch other."""
-    folder = tmp_path / "origin"
-    folder.mkdir()
-    git(folder, "init", "-q", "-b", "main")
-    for text in ("one", "two", "three"):
-        commit(folder, text)
-    git(folder, "tag", "v1", "HEAD~1")
-    git(folder, "checkout", "-qb", "other")
-    commit(folder, "elsewhere")
-    git(folder, "checkout", "-q", "main")
-    return folder
-
-
-def head(folder: FolderWorkspace) -> str:
-    return git(Path(folder.directory()), "rev-parse", "HEAD")
-
-
-def depth(folder: FolderWorkspace) -> int:
-    return int(git(Path(folder.directory()), "rev-list", "--count", "HEAD"))
-
-
-def text(folder: FolderWorkspace) -> str:
-    return (Path(folder.directory()) / "file").read_text()
+    return make_origin(tmp_path / "origin")
 
 
 def test_a_workspace_without_a_repository_is_empty_and_private(tmp_path: Path) -> None:
