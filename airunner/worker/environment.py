@@ -25,13 +25,17 @@ _GIT_REDIRECTIONS: Final = frozenset(  # variables that would send git to anothe
         "GIT_ALTERNATE_OBJECT_DIRECTORIES",
         "GIT_COMMON_DIR",
         "GIT_DIR",
+        "GIT_GRAFT_FILE",
         "GIT_INDEX_FILE",
         "GIT_NAMESPACE",
         "GIT_OBJECT_DIRECTORY",
         "GIT_PREFIX",
+        "GIT_QUARANTINE_PATH",
+        "GIT_SHALLOW_FILE",
         "GIT_WORK_TREE",
     )
 )
+_PROMPTS: Final = frozenset(("DISPLAY", "WAYLAND_DISPLAY", "SSH_ASKPASS"))  # windows for a password
 
 
 def base_environment(
@@ -94,16 +98,28 @@ def git_environment(own: Mapping[str, str], *, allow_local: bool) -> dict[str, s
 
     GIT_ALLOW_PROTOCOL is a closed list, which overrides any git configuration and applies to
     submodules too: `ext::` runs no command, and file:// opens no repository unless `allow_local`.
+
+    Nothing asks for a password: no terminal, no window, and no credential manager. GIT_ASKPASS stays,
+    since operators name a program there that prints a token. Relative folders of PATH are left out:
+    git runs in the checkout, where they would be folders of the repository.
     """
     inherited = {
         name: value
         for name, value in own.items()
-        if not name.startswith(_AIRUNNER_PREFIXES) and name not in _GIT_REDIRECTIONS
+        if not name.startswith(_AIRUNNER_PREFIXES)
+        and name not in _GIT_REDIRECTIONS
+        and name not in _PROMPTS
     }
     return {
-        "PATH": PATH,
         **inherited,
+        "PATH": _absolute_folders(own.get("PATH", "")) or PATH,
         "LC_ALL": "C.UTF-8",  # git's messages go to readers who need not share the worker's locale
         "GIT_TERMINAL_PROMPT": "0",  # a worker cannot answer a prompt
+        "SSH_ASKPASS_REQUIRE": "never",
+        "GCM_INTERACTIVE": "never",
         "GIT_ALLOW_PROTOCOL": "https:http:ssh:git" + (":file" if allow_local else ""),
     }
+
+
+def _absolute_folders(path: str) -> str:
+    return ":".join(folder for folder in path.split(":") if folder.startswith("/"))

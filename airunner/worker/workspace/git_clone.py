@@ -12,6 +12,7 @@ from airunner.model.spec import JobSpec
 from airunner.system.clock import Clock
 from airunner.worker.process import Launcher
 from airunner.worker.workspace.git import Git
+from airunner.worker.workspace.git_advice import remedy_for
 from airunner.worker.workspace.git_command import GitCommands, GitFailed
 from airunner.worker.workspace.workspace import CheckoutFailed, Revision
 
@@ -58,8 +59,8 @@ class GitCloner:
             commit = await Git(commands, spec, spec.checkout).clone()
         except GitFailed as failure:
             await report(CloneFailed(str(failure), failure.stderr))
-            stderr = f": {_cut(failure.stderr)}" if failure.stderr else ""
-            raise CheckoutFailed(f"checkout failed: {failure}{stderr}") from None
+            parts = (str(failure), remedy_for(failure.stderr), _cut(failure.stderr))
+            raise CheckoutFailed(f"checkout failed: {': '.join(filter(None, parts))}") from None
         await report(CloneEnded(commit, Millis(self._clock.now() - began), folder))
         return Revision(commit, _branch_of_head(folder))
 

@@ -7,6 +7,13 @@ alive. The other lines of its standard error are kept for the message of a failu
 Passwords and tokens in the lines are hidden: git names addresses that the worker's own configuration
 may have changed. They are hidden before a line is escaped or cut, since a part of a token looks like
 no token. A line that is too long ends at a space, since no token has a space in it.
+
+A clone runs nothing of the repository. git's own rules refuse commands in .gitmodules, names such as
+.git/hooks in a tree, and files behind links. The settings below cover configurations of a worker's
+user that would run a file of the checkout: a relative core.hooksPath (.githooks), a relative
+core.fsmonitor, or submodules that no job has asked for. A filter of that configuration still runs,
+such as Git LFS: its commands are the operator's, and must not be relative paths. Prompts are off in
+the environment (worker/environment.py), and standard input is empty.
 """
 
 import asyncio
@@ -26,6 +33,20 @@ FATAL_BYTES_MAX: Final = 2 * 1024  # the `fatal:` lines that come first
 STDOUT_BYTES_MAX: Final = 64 * 1024  # last part of git's standard output: an id, or names
 
 PROGRESS_SECONDS: Final = 1.0  # between two reported progress lines, and before the first
+
+_SETTINGS: Final = (
+    "advice.detachedHead=false",
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.protectHFS=true",
+    "core.protectNTFS=true",
+    "submodule.recurse=false",
+    "fetch.recurseSubmodules=false",
+    "clone.defaultRemoteName=origin",
+    "gc.auto=0",
+    "maintenance.auto=false",
+)
+_OPTIONS: Final = tuple(word for setting in _SETTINGS for word in ("-c", setting))
 
 _PROGRESS: Final = re.compile(rb"(remote: )?[A-Z][a-z ]+: +\d+(% |, done|$)")
 _NOISE: Final = (b"Cloning into ", b"From ", b"Submodule ")
@@ -60,7 +81,7 @@ class GitCommands:
     async def run(self, *arguments: str) -> str:
         """Runs git to its end and returns the end of its standard output. Raises GitFailed."""
         command = Command(
-            argv=("git", "-c", "advice.detachedHead=false", *arguments),
+            argv=("git", *_OPTIONS, *arguments),
             environment=self._environment,
             directory=self._folder,
             process_type=ProcessType.PIPE,

@@ -374,6 +374,9 @@ def test_the_worker_gives_git_its_credentials_but_not_its_own_secrets() -> None:
         "JWT_SIGNING_KEY": "secret",
         "GIT_DIR": "/elsewhere",
         "GIT_ALLOW_PROTOCOL": "ext",
+        "SSH_ASKPASS": "/usr/bin/ssh-askpass",
+        "GIT_ASKPASS": "/opt/print-token",
+        "PATH": "bin:/usr/bin::.:/bin:",
     }
     environment = git_environment(own, allow_local=False)
     assert environment["HOME"] == "/home/ann"
@@ -381,7 +384,9 @@ def test_the_worker_gives_git_its_credentials_but_not_its_own_secrets() -> None:
     assert environment["GIT_TERMINAL_PROMPT"] == "0"
     assert environment["GIT_ALLOW_PROTOCOL"] == "https:http:ssh:git"
     assert "secret" not in environment.values()
-    assert "GIT_DIR" not in environment
+    assert not {"GIT_DIR", "SSH_ASKPASS"} & environment.keys()
+    assert environment["GIT_ASKPASS"] == "/opt/print-token"
+    assert environment["PATH"] == "/usr/bin:/bin"
 
 
 def test_a_checkout_shares_no_file_with_its_origin(tmp_path: Path, origin: Path) -> None:
