@@ -106,7 +106,7 @@ GRACE_SECONDS_DEFAULT: Final = 10
 # Longest time from SIGTERM to SIGKILL.
 GRACE_SECONDS_MAX: Final = 3600
 # Set-up, checkout included, from the lease to the start of the process.
-# Beyond: the attempt ends as `setup_failed`.
+# Beyond: the attempt ends as `setup_failed`. Set by: `worker --setup-timeout`.
 SETUP_TIMEOUT_SECONDS: Final = 600
 # Failures (lost workers, not leases), unless the job names another number.
 # Beyond: the job is FAILED as `lost`. Set by: `submit --attempts-max`.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from structlog.typing import FilteringBoundLogger
 
+from airunner.model.limits import SETUP_TIMEOUT_SECONDS
 from airunner.system.clock import LoopClock
 from airunner.worker.attempt.runtime import Runtime
 from airunner.worker.environment import PATH, base_environment
@@ -63,6 +64,7 @@ async def open_runtime(
     job_environment: Mapping[str, str] | None = None,
     spools: Spools | None = None,
     uploads: "Uploads | None" = None,
+    setup_seconds: float = SETUP_TIMEOUT_SECONDS,
 ) -> AsyncIterator[Runtime]:
     """Opens a Runtime for the length of a block, and owns its parts.
 
@@ -103,5 +105,6 @@ async def open_runtime(
             log=log,
             environment=host_environment() if job_environment is None else job_environment,
             spools=spools,
+            setup_seconds=setup_seconds,
             uploads=uploads,
         )

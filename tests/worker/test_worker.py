@@ -273,6 +273,18 @@ async def test_a_set_up_that_takes_too_long_fails() -> None:
         assert now() == pytest.approx(SETUP_TIMEOUT_SECONDS, abs=1)
 
 
+@virtually
+async def test_the_limit_of_the_set_up_is_the_workers() -> None:
+    async with worker_fixture() as it:
+        it.setup_seconds = 30
+        async with working(it):
+            it.rooms.fetching = for_ever
+            outcome = await it.outcome(await it.submit("greet"))
+            assert outcome.reason is Reason.SETUP_FAILED
+            assert "set-up took longer than 30 s" in outcome.error
+            assert now() == pytest.approx(30, abs=1)
+
+
 @holds("jobs/cancelled-is-the-only-end")
 @virtually
 async def test_a_cancel_is_confirmed_when_no_process_is_left() -> None:

@@ -12,6 +12,7 @@ from structlog.typing import EventDict
 from airunner.model.errors import Refused
 from airunner.model.facts import Reported
 from airunner.model.jobs import Instant, Job, JobId, JobRequest, Millis, Outcome, Subject
+from airunner.model.limits import SETUP_TIMEOUT_SECONDS
 from airunner.model.protocol.channel import ChannelClosed
 from airunner.model.protocol.worker_protocol import FromServer, FromWorker
 from airunner.model.reports import Output, Report
@@ -70,6 +71,7 @@ class WorkerFixture:
             None  # selects the message that breaks the stream
         )
         self.refuses: Refused | None = None
+        self.setup_seconds: float = SETUP_TIMEOUT_SECONDS  # of the workers that are made next
         self.away = False  # the server cannot be reached
         self.deaf = False  # the server does not read
         self.hearing = asyncio.Event()
@@ -89,6 +91,7 @@ class WorkerFixture:
             clock=LoopClock(epoch=Instant(0)),
             log=log,
             spools=MemoryDiskSpools(self.disk),
+            setup_seconds=self.setup_seconds,
         )
         return Worker(chosen, self.connect, place, Random(1))
 

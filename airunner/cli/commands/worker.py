@@ -20,6 +20,7 @@ from airunner.cli.options import (
     WorkspacesDir,
 )
 from airunner.model.limits import (
+    SETUP_TIMEOUT_SECONDS,
     SPOOL_BYTES_DEFAULT,
     SPOOL_BYTES_MAX,
     SPOOL_BYTES_MIN,
@@ -118,6 +119,16 @@ def worker(
             help="Time that running jobs get to finish after the first signal.",
         ),
     ] = 60.0,
+    setup_timeout: Annotated[
+        float,
+        typer.Option(
+            "--setup-timeout",
+            min=1.0,
+            metavar="SECONDS",
+            help="Time for the set-up of a job: the clone of its repository, or the copy of its "
+            "source.",
+        ),
+    ] = float(SETUP_TIMEOUT_SECONDS),
     work_dir: Annotated[
         Path | None,
         typer.Option(
@@ -204,7 +215,6 @@ def worker(
     except LaunchError as error:
         spools.close()
         raise CommandFailed(str(error)) from None
-
     import asyncio
 
     from airunner.cli.processes.worker_process import WorkerSetup, work
@@ -230,6 +240,7 @@ def worker(
         log=log,
         job_environment=job_environment,
         spools=spools,
+        setup_seconds=setup_timeout,
         lifeline=lifeline_fd,
     )
     code = asyncio.run(work(options, setup))

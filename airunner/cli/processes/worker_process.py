@@ -43,6 +43,7 @@ class WorkerSetup:
     log: FilteringBoundLogger
     job_environment: Mapping[str, str]  # the variables of all jobs
     spools: DiskSpools
+    setup_seconds: float  # for the set-up of an attempt
     lifeline: int | None = None  # a pipe: its end drains the worker, as a signal does
 
 
@@ -67,6 +68,7 @@ async def work(options: WorkerOptions, setup: WorkerSetup) -> int:
             log=setup.log,
             job_environment=setup.job_environment,
             spools=setup.spools,
+            setup_seconds=setup.setup_seconds,
             uploads=Uploads(setup.endpoint),
         ) as runtime:
             worker = Worker(options, lambda: connect(setup.endpoint), runtime, SystemRandom())

@@ -32,7 +32,6 @@ from airunner.model.limits import (
     COLLECT_SECONDS_MAX,
     REPORT_STDERR_BYTES_MAX,
     REPORT_TEXT_BYTES_MAX,
-    SETUP_TIMEOUT_SECONDS,
 )
 from airunner.model.reports import ProcessFailed, Remark, StepEnded, StepStarted
 from airunner.worker.attempt.background import BackgroundSteps
@@ -64,6 +63,10 @@ from airunner.worker.workspace.workspace import (
 
 NO_CONTAINERS = "this worker cannot run containers: leave `container` out, or use one that can"
 DEFECT = "the attempt failed by a defect of airunner's own ({}): see the log of its worker"
+SETUP_TIMED_OUT = (
+    "set-up took longer than {:g} s, checkout included: check that the server of the repository "
+    "answers, or start the worker with a longer --setup-timeout"
+)
 NO_UPLOADS = "this worker cannot upload artifacts to its server"
 _REMARKS = 20  # on artifacts that were not stored, at most
 
@@ -151,7 +154,7 @@ class Execution:
     async def _set_up(self, workspace: Workspace) -> tuple[Stage, ...] | Outcome | AttemptEnd:
         """Prepares the workspace; returns the stages, or the attempt's end if the set-up failed."""
         try:
-            async with asyncio.timeout(SETUP_TIMEOUT_SECONDS) as limit:
+            async with asyncio.timeout(self._runtime.setup_seconds) as limit:
                 with self._stop.on_stop(partial(_end_now, limit)):
                     return await self._prepare(workspace)
         except TimeoutError:
@@ -184,7 +187,7 @@ class Execution:
                 error = f"the job ran longer than its timeout of {limit} s"
                 return Outcome(reason=Reason.TIMEOUT, error=error)
             case StopReason.SETUP_TIMEOUT:
-                error = f"set-up took longer than SETUP_TIMEOUT_SECONDS ({SETUP_TIMEOUT_SECONDS} s)"
+                error = SETUP_TIMED_OUT.format(self._runtime.setup_seconds)
                 return Outcome(reason=Reason.SETUP_FAILED, error=error)
             case StopReason.LOST:
                 raise LeaseLost

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from structlog.typing import FilteringBoundLogger
 
 from airunner.model.jobs import TaskToken
+from airunner.model.limits import SETUP_TIMEOUT_SECONDS
 from airunner.system.clock import Clock
 from airunner.worker.environment import base_environment
 from airunner.worker.process import Launcher
@@ -25,6 +26,7 @@ class Runtime:
         default_factory=lambda: base_environment(user="nobody", login_shell="/bin/sh")
     )
     spools: Spools = field(default_factory=MemorySpools)
+    setup_seconds: float = SETUP_TIMEOUT_SECONDS  # for the set-up of an attempt, checkout included
     uploads: Callable[[TaskToken], ArtifactSink] | None = (
         None  # artifacts of a lease, to its server
     )

@@ -1,6 +1,8 @@
 """Repositories and servers that mean harm: a clone runs nothing of them, asks nothing and ends."""
 
+import asyncio
 import os
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -12,7 +14,11 @@ from typing import Any, Final
 
 import pytest
 
+from airunner.model.jobs import Outcome, Reason
 from airunner.model.spec import Checkout, Submodules
+from airunner.worker.attempt.execution import Execution
+from airunner.worker.attempt.local_attempt import LocalAttempt
+from airunner.worker.attempt.runtime import Runtime
 from airunner.worker.environment import git_environment
 from airunner.worker.workspace.git_clone import GitCloner
 from airunner.worker.workspace.workspace import CheckoutFailed
@@ -279,6 +285,38 @@ def test_a_redirect_leads_to_no_other_kind_of_address(
 
     with serve(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as url:
         play(tmp_path, scene)
+
+
+@pytest.mark.parametrize("says", [b"", b"0032want", b"HTTP/1.1 200 OK\r\n\r\n"])
+def test_a_server_that_hangs_fails_the_set_up_at_its_limit(tmp_path: Path, says: bytes) -> None:
+    """The server takes connections, sends a beginning at most, and never more."""
+
+    async def scene(bench: Bench) -> None:
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.setblocking(False)
+            scheme = "http" if says.startswith(b"HTTP") else "git"
+            url = f"{scheme}://127.0.0.1:{server.getsockname()[1]}/x.git"
+            attempt = LocalAttempt(bench.make(repository=url)._job, bench.report)
+            runtime = Runtime(
+                launcher=bench.fixture.supervisor,
+                workspaces=bench.folders,
+                clock=bench.folders.clock,
+                log=bench.folders.log,
+                setup_seconds=0.5,
+            )
+            async with asyncio.TaskGroup() as tasks:
+                running = tasks.create_task(Execution(attempt, runtime).run())
+                connection, _ = await loop.sock_accept(server)
+                with connection:
+                    await loop.sock_sendall(connection, says)
+                    await running
+            assert isinstance(attempt.verdict, Outcome)
+            assert attempt.verdict.reason is Reason.SETUP_FAILED
+            assert "set-up took longer than 0.5 s" in attempt.verdict.error
+            assert "--setup-timeout" in attempt.verdict.error
+
+    play(tmp_path, scene)
 
 
 def test_a_repository_with_very_many_refs_is_cloned_and_listed_in_bounds(
