@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any, Final
 
@@ -78,8 +78,8 @@ def point_main_at(origin: Path, top: str) -> None:
 
 
 @contextmanager
-def serve(server: ThreadingHTTPServer) -> Iterator[str]:
-    """The URL of an HTTP server in a thread."""
+def serve(server: HTTPServer) -> Iterator[str]:
+    """The URL of an HTTP server in a thread, which starts after the supervisor was forked."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
@@ -210,11 +210,11 @@ def test_a_submodule_names_no_repository_of_the_workers_disks(tmp_path: Path, or
 
     async def scene(bench: Bench) -> None:
         checkout = Checkout(depth=0, submodules=Submodules.TOP)
-        why, _ = await bench.refused(repository=f"{url}/bare.git", checkout=checkout)
+        with serve(HTTPServer(("127.0.0.1", 0), handler)) as url:
+            why, _ = await bench.refused(repository=f"{url}/bare.git", checkout=checkout)
         assert "--allow-local-repositories" in why
 
-    with serve(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as url:
-        play(tmp_path, scene, allow_local=False)
+    play(tmp_path, scene, allow_local=False)
 
 
 @pytest.mark.parametrize("name", [".git", ".GIT", "git~1", ".g\u200cit", ".."])
@@ -264,13 +264,13 @@ def test_a_login_is_never_asked_for_and_the_error_says_so(tmp_path: Path, marker
         bench.folders.cloner = GitCloner(
             bench.fixture.supervisor, bench.folders.clock, environment, allow_local=False
         )
-        for fields in ({}, {"commit": "0" * 40}, {"branch": "refs/pull/1/head"}):
-            why, said = await bench.refused(repository=f"{url}/x.git", **fields)
-            assert said.startswith("fatal: could not read Username")
-            assert "give the worker's git a credential helper" in why
+        with serve(HTTPServer(("127.0.0.1", 0), Asking)) as url:
+            for fields in ({}, {"commit": "0" * 40}, {"branch": "refs/pull/1/head"}):
+                why, said = await bench.refused(repository=f"{url}/x.git", **fields)
+                assert said.startswith("fatal: could not read Username")
+                assert "give the worker's git a credential helper" in why
 
-    with serve(ThreadingHTTPServer(("127.0.0.1", 0), Asking)) as url:
-        play(tmp_path, scene, allow_local=False)
+    play(tmp_path, scene, allow_local=False)
 
 
 @pytest.mark.parametrize("scheme", ["file://", "ftp://127.0.0.1:1", "ext::cat "])
@@ -280,11 +280,11 @@ def test_a_redirect_leads_to_no_other_kind_of_address(
     handler = type("To", (Leading,), {"target": f"{scheme}{origin}/.git"})
 
     async def scene(bench: Bench) -> None:
-        _, said = await bench.refused(repository=f"{url}/x", checkout=WHOLE)
+        with serve(HTTPServer(("127.0.0.1", 0), handler)) as url:
+            _, said = await bench.refused(repository=f"{url}/x", checkout=WHOLE)
         assert said
 
-    with serve(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as url:
-        play(tmp_path, scene)
+    play(tmp_path, scene)
 
 
 @pytest.mark.parametrize("says", [b"", b"0032want", b"HTTP/1.1 200 OK\r\n\r\n"])
