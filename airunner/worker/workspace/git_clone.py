@@ -6,7 +6,14 @@ from typing import Final
 
 from airunner.model.jobs import Millis
 from airunner.model.limits import KIB
-from airunner.model.reports import CloneEnded, CloneFailed, CloneProgressed, CloneStarted, Report
+from airunner.model.reports import (
+    CloneEnded,
+    CloneFailed,
+    CloneProgressed,
+    CloneStarted,
+    Remark,
+    Report,
+)
 from airunner.model.repositories import is_local
 from airunner.model.spec import JobSpec
 from airunner.system.clock import Clock
@@ -14,6 +21,7 @@ from airunner.worker.process import Launcher
 from airunner.worker.workspace.git import Git
 from airunner.worker.workspace.git_advice import remedy_for
 from airunner.worker.workspace.git_command import GitCommands, GitFailed
+from airunner.worker.workspace.lfs_pointers import lfs_remark
 from airunner.worker.workspace.workspace import CheckoutFailed, Revision
 
 LOCAL_REFUSED = (
@@ -57,11 +65,14 @@ class GitCloner:
             if is_local(spec.repository) and not self._allow_local:
                 raise GitFailed(LOCAL_REFUSED, "")
             commit = await Git(commands, spec, spec.checkout).clone()
+            remark = await lfs_remark(commands, folder)
         except GitFailed as failure:
             await report(CloneFailed(str(failure), failure.stderr))
             parts = (str(failure), remedy_for(failure.stderr), _cut(failure.stderr))
             raise CheckoutFailed(f"checkout failed: {': '.join(filter(None, parts))}") from None
         await report(CloneEnded(commit, Millis(self._clock.now() - began), folder))
+        if remark:
+            await report(Remark(remark))
         return Revision(commit, _branch_of_head(folder))
 
 

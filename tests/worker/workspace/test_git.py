@@ -6,6 +6,7 @@ from typing import Final
 import pytest
 
 from airunner.jobfile.draft import resolve_repository
+from airunner.model.reports import Remark
 from airunner.model.spec import Checkout
 from airunner.worker.workspace.git_command import STDERR_BYTES_MAX
 from tests.worker.workspace.origins import commit, depth, git, head, make_origin, text
@@ -139,6 +140,33 @@ def test_a_folder_of_any_name_is_cloned(tmp_path: Path, name: str) -> None:
 
     async def scene(bench: Bench) -> None:
         assert text(await bench.fetch(repository=address)) == "three"
+
+    play(tmp_path, scene)
+
+
+# Git LFS
+
+
+def test_a_checkout_with_lfs_pointers_gets_a_remark(tmp_path: Path, origin: Path) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12345\n"
+    (origin / ".gitattributes").write_text("*.bin filter=lfs diff=lfs merge=lfs -text\n")
+    (origin / "fetched.bin").write_text("the file itself")
+    (origin / "link.bin").symlink_to("/dev/stdin")
+    commit(origin, "no pointer")
+    (origin / "dir").mkdir()
+    (origin / "dir" / "big\u202e é.bin").write_text(pointer)
+    (origin / "plain.txt").write_text(pointer)
+    git(origin, "checkout", "-qb", "pointers")
+    commit(origin, "a pointer")
+
+    async def scene(bench: Bench) -> None:
+        await bench.fetch(repository=str(origin), branch="main")
+        assert not [each for each in bench.reports if isinstance(each, Remark)]
+        await bench.fetch(repository=str(origin), branch="pointers")
+        remark = bench.reports[-1]
+        assert isinstance(remark, Remark)
+        assert remark.message.startswith("dir/big\\u202e é.bin is a pointer of Git LFS")
+        assert "git lfs install" in remark.message
 
     play(tmp_path, scene)
 
