@@ -1,9 +1,9 @@
 """Printable text: no character of a job, a server, a file or a program acts on a terminal.
 
-Every character that str.isprintable() refuses becomes an escape: the control characters (C0, and C1
-with U+009B, the 8-bit form of ESC [), the characters that reorder a line (U+202E and the other
-bidirectional controls), invisible characters, and lone surrogates. cli/render/terminal_text.py has the
-rules of the command line.
+Every character that str.isprintable() refuses becomes an escape: the control characters (C0, and
+C1 with U+009B, the 8-bit form of ESC [), the characters that reorder a line (U+202E and the other
+bidirectional controls), invisible characters, and lone surrogates. cli/render/terminal_text.py has
+the rules of the command line.
 """
 
 

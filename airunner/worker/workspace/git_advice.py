@@ -1,4 +1,4 @@
-"""The remedies for failures of git: one sentence each for the worker's operator or the submitter."""
+"""The remedies for failures of git: a sentence each for the worker's operator or the submitter."""
 
 import re
 from typing import Final

@@ -4,13 +4,13 @@ git's progress lines are reported, at most one a second, so that a reader sees t
 alive. The other lines of its standard error are kept for the message of a failure: the lines with
 `fatal:` first, because banners and hints of a server would hide them, then the last of the others.
 
-Passwords and tokens in the lines are hidden: git names addresses that the worker's own configuration
-may have changed. They are hidden before a line is escaped or cut, since a part of a token looks like
-no token. A line that is too long ends at a space, since no token has a space in it.
+Passwords and tokens in the lines are hidden: git names addresses that the worker's own
+configuration may have changed. They are hidden before a line is escaped or cut, since a part of a
+token looks like no token. A line that is too long ends at a space, since no token has a space.
 
-A clone runs nothing of the repository. git's own rules refuse commands in .gitmodules, names such as
-.git/hooks in a tree, and files behind links. The settings below cover configurations of a worker's
-user that would run a file of the checkout: a relative core.hooksPath (.githooks), a relative
+A clone runs nothing of the repository. git's own rules refuse commands in .gitmodules, names such
+as .git/hooks in a tree, and files behind links. The settings below cover configurations of a
+worker's user that would run a file of the checkout: a relative core.hooksPath (.githooks), a relative
 core.fsmonitor, or submodules that no job has asked for. A filter of that configuration still runs,
 such as Git LFS: its commands are the operator's, and must not be relative paths. Prompts are off in
 the environment (worker/environment.py), and standard input is empty.

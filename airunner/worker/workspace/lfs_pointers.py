@@ -1,9 +1,9 @@
 """Git LFS pointers in a checkout: files that stand for larger files, which nobody has fetched.
 
-Where the git configuration of the worker's user has Git LFS (`git lfs install`), a clone fetches the
-files. Elsewhere git checks the pointers out without a word, and a job fails much later. So the log of
-the job gets a remark. Only a repository whose top .gitattributes names the filter is searched: it costs
-one more command of git.
+Where the git configuration of the worker's user has Git LFS (`git lfs install`), a clone fetches
+the files. Elsewhere git checks the pointers out without a word, and a job fails much later. So the
+log of the job gets a remark. Only a repository whose top .gitattributes names the filter is
+searched: it costs one more command of git.
 """
 
 import os

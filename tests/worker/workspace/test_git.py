@@ -103,9 +103,9 @@ def test_the_whole_history_of_a_commit_has_the_tags_and_the_branches(
     wanted = git(origin, "rev-parse", "HEAD")
 
     async def scene(bench: Bench) -> None:
-        for digits in (40, 8):
+        for name in (wanted, wanted[:8], "main", "other~1", "refs/heads/main"):
             folder = await bench.fetch(
-                repository=str(origin), commit=wanted[:digits], checkout=Checkout(depth=0)
+                repository=str(origin), commit=name, checkout=Checkout(depth=0)
             )
             checkout = Path(folder.directory())
             assert git(checkout, "describe", "--tags").startswith("v2-1-g")
