@@ -1,10 +1,11 @@
 """The checkout of a job's repository by git.
 
 A clone of a branch or a tag is one `git clone`. For a commit, an empty repository fetches just
-that commit at the requested depth, by its id or by the name of a ref. All branches and tags are fetched
-instead if the server does not serve single commits, the id is abbreviated, the name is a revision such
-as `main~2`, or the whole history is requested (depth 0). A branch with the full name of a ref, such as
-refs/pull/7/head, is fetched by that name, since `git clone` takes only names of branches and tags.
+that commit at the requested depth, by its id or by the name of a ref. All branches and tags are
+fetched instead if the server does not serve single commits, the id is abbreviated, the name is a
+revision such as `main~2`, or the whole history is requested (depth 0). A branch with the full name
+of a ref, such as refs/pull/7/head, is fetched by that name, since `git clone` takes only names of
+branches and tags.
 
 A path on this machine is cloned like a remote repository (`--no-local`): the depth applies, and
 the checkout shares no files with its origin, which a job might change. Submodules are cloned with
