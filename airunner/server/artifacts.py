@@ -235,21 +235,16 @@ async def _next(data: AsyncIterator[bytes]) -> bytes:
     return await anext(data, _END)
 
 
-async def in_time(step: Awaitable[T], transfer: Transfer | None = None) -> T:
+async def in_time(step: Awaitable[T], transfer: Transfer) -> T:
     """The next step of a transfer. Raises Unreachable if the other end is silent for too long."""
+    transfer.waits = True
     try:
-        async with asyncio.timeout(TRANSFER_SILENT_SECONDS_MAX) as term:
-            if transfer is None:
-                return await step
-            transfer.waits = True
-            try:
-                return await step
-            finally:
-                transfer.waits = False
+        async with asyncio.timeout(TRANSFER_SILENT_SECONDS_MAX):
+            return await step
     except TimeoutError:
-        if not term.expired():
-            raise
         raise Unreachable(
             "the other end of the transfer was silent for TRANSFER_SILENT_SECONDS_MAX "
             f"({TRANSFER_SILENT_SECONDS_MAX} s), so it has ended: try again"
         ) from None
+    finally:
+        transfer.waits = False

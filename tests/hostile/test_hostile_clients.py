@@ -5,7 +5,7 @@ import base64
 import json
 import random
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from hashlib import sha256
 
 import grpc
@@ -18,7 +18,13 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from airunner.model.errors import NotAllowed
 from airunner.model.job_query import JobQuery
 from airunner.model.jobs import JobState, RequestId
-from airunner.model.limits import GIB, JOBS_SPEC_BYTES_MAX, MIB, TRANSFERS_MAX
+from airunner.model.limits import (
+    GIB,
+    JOBS_SPEC_BYTES_MAX,
+    MIB,
+    TRANSFERS_MAX,
+    UNFINISHED_REQUESTS_MAX,
+)
 from airunner.model.spec import JobSpec
 from airunner.model.steps import Step
 from airunner.server.policy import Role
@@ -26,6 +32,7 @@ from airunner.wire.client.endpoint import Endpoint, dial
 from airunner.wire.client.jobs_client import JobsClient
 from airunner.wire.job.v1 import job_pb2 as pb
 from tests.hostile.dose import DOSE
+from tests.hostile.raw_http2 import RawConnection, message
 from tests.hostile.server_site import Target, bystander, target
 from tests.server.grpc.server_fixture import Keys, make_keys
 
@@ -295,6 +302,30 @@ def test_uploads_that_drip_keep_nobody_out(attacked: Target) -> None:
             assert code is OK, details
             for call in dripping:
                 call.cancel()
+
+    asyncio.run(main())
+
+
+def test_the_first_requests_of_uploads_take_bounded_memory(attacked: Target) -> None:
+    """A token of role worker, and heads of 15 MiB each of which the last byte never comes."""
+    metadata = attacked.endpoint(Role.WORKER, subject="eve").metadata()
+    headers = [(str(name), str(value)) for name, value in metadata]
+
+    async def attack(connection: RawConnection) -> None:
+        stream = await connection.call("/job.v1.JobArtifactsService/UploadArtifact", headers)
+        await connection.send(stream, message(bytes(14 * MIB), size=15 * MIB))
+
+    async def main() -> None:
+        before = attacked.memory()
+        async with bystander(attacked) as seen, AsyncExitStack() as stack:
+            raws = [await stack.enter_async_context(attacked.raw()) for _ in range(8)]
+            async with asyncio.TaskGroup() as tasks:
+                attacks = [tasks.create_task(attack(each)) for each in raws * 10 * DOSE]
+                await asyncio.wait(attacks, timeout=3 * DOSE)
+                for each in attacks:
+                    each.cancel()
+            assert attacked.memory() - before < (UNFINISHED_REQUESTS_MAX * 16 + 100) * MIB
+        assert seen.slowest < 3
 
     asyncio.run(main())
 

@@ -12,8 +12,9 @@ import grpc
 from airunner.model.artifacts import Artifact
 from airunner.model.errors import InvalidRequest
 from airunner.model.jobs import JobId, TaskToken
-from airunner.model.limits import ARTIFACT_CHUNK_BYTES, MIB
+from airunner.model.limits import ARTIFACT_CHUNK_BYTES, MIB, UNFINISHED_REQUESTS_MAX
 from airunner.server.artifacts import ArtifactService, in_time
+from airunner.server.fairness.transfers import FairTransfers
 from airunner.server.grpc.guard import caller
 from airunner.wire.codec.artifacts import decode_artifact, encode_artifact
 from airunner.wire.job.v1 import job_pb2 as pb
@@ -26,13 +27,15 @@ _EACH_BYTES: Final = 128  # of an artifact besides its path, about
 class ArtifactsServicer(JobArtifactsServiceServicer):
     def __init__(self, archive: ArtifactService) -> None:
         self._archive = archive
+        self._heads = FairTransfers(UNFINISHED_REQUESTS_MAX)  # first requests, while they arrive
 
     async def UploadArtifact(
         self,
         request_iterator: AsyncIterator[pb.UploadArtifactRequest],
         context: grpc.aio.ServicerContext[pb.UploadArtifactRequest, pb.UploadArtifactResponse],
     ) -> pb.UploadArtifactResponse:
-        first = await in_time(_first(request_iterator))
+        async with self._heads.hold(caller().subject) as transfer:
+            first = await in_time(_first(request_iterator), transfer)
         if first is None or not first.HasField("head"):
             raise InvalidRequest("head", "is missing: the first request says which file it is")
         async with aclosing(_chunks(request_iterator)) as data:

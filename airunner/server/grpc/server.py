@@ -47,6 +47,8 @@ _OPTIONS: Final = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_metadata_size", 2 * TOKEN_BYTES_MAX),
     ("grpc.compression_enabled_algorithms_bitset", 1),  # none: 1 MiB may become 1 GiB
+    # A window of 64 KiB until a call reads its message: the probe makes it 16 MiB for every call.
+    ("grpc.http2.bdp_probe", 0),
     ("grpc.max_concurrent_streams", CALLS_PER_CONNECTION_MAX),
     ("grpc.max_connection_idle_ms", IDLE_CONNECTION_SECONDS_MAX * 1000),
     ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECONDS_MAX * 1000),

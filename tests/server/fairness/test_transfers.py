@@ -107,6 +107,14 @@ async def test_a_free_place_goes_to_the_caller_with_the_fewest() -> None:
 
 
 @virtually
+async def test_a_timeout_of_the_block_is_its_own() -> None:
+    places = FairTransfers(1)
+    with pytest.raises(TimeoutError):
+        async with places.hold("ann"), asyncio.timeout(1):
+            await asyncio.sleep(2)
+
+
+@virtually
 async def test_a_turn_that_comes_with_the_end_of_its_waiter_passes_on() -> None:
     async with asyncio.TaskGroup() as tasks:
         crowd = Crowd(1, tasks)
