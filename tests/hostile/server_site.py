@@ -60,9 +60,11 @@ class Target:
 
 
 @contextmanager
-def target(folder: Path, keys: Keys, *, files: int | None = None) -> Iterator[Target]:
-    """A server in memory with tokens; `files`: the most files that it may open."""
-    it = Site(folder, auth=True, store="memory")
+def target(
+    folder: Path, keys: Keys, *, files: int | None = None, store: str = "memory"
+) -> Iterator[Target]:
+    """A server with tokens; `files`: the most files that it may open."""
+    it = Site(folder, auth=True, store=store)
     it.certs = keys.certs
     (folder / "public.pem").write_text(keys.public, encoding="ascii")
     command = [*AIRUNNER, *it.server_command()]

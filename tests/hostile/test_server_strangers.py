@@ -2,22 +2,28 @@
 
 import asyncio
 import gzip
+import io
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, ExitStack, suppress
+from contextlib import AsyncExitStack, suppress
+from hashlib import sha256
 from pathlib import Path
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2
 
-from airunner.model.jobs import JobId, RequestId
+from airunner.model.artifacts import Artifact
+from airunner.model.jobs import JobId, RequestId, TaskToken
 from airunner.model.limits import HEALTH_WATCHES_MAX, MIB, OPEN_REQUESTS_MAX
 from airunner.model.spec import JobSpec
 from airunner.server.policy import Role
+from airunner.wire.client.artifacts_client import ArtifactsClient
 from airunner.wire.client.endpoint import dial
 from airunner.wire.client.jobs_client import JobsClient
+from airunner.wire.job.v1 import job_pb2 as pb
+from airunner.wire.job.v1.job_pb2_grpc import JobServiceStub
 from tests.hostile.dose import DOSE, patience
 from tests.hostile.raw_http2 import RawConnection, message
 from tests.hostile.server_site import Target, bystander, target
@@ -103,9 +109,24 @@ def test_a_compressed_message_is_refused_before_it_grows(attacked: Target) -> No
 def test_silent_connections_keep_nobody_out(tmp_path: Path, keys: Keys) -> None:
     async def main(it: Target) -> None:
         host, _, port = it.address.rpartition(":")
-        with ExitStack() as stack:
+        async with AsyncExitStack() as stack:
+            ada = await stack.enter_async_context(JobsClient(it.endpoint(Role.USER)))
+            await ada.enqueue(JobSpec(command="true", queue="upload"))
+            worker = it.endpoint(Role.WORKER)
+            channel = await stack.enter_async_context(dial(worker))
+            poll = JobServiceStub(channel).DequeueJob(
+                pb.DequeueJobRequest(queue="upload"), metadata=worker.metadata()
+            )
+            (token,) = [each.task_token async for each in poll]
+            uploads = await stack.enter_async_context(ArtifactsClient(worker))
+            assert not await uploads.list(JobId((await ada.list()).jobs[0].id))
             for _ in range(1_012):
                 stack.enter_context(socket.create_connection((host, int(port))))
+            for number in range(50):
+                data = b"%d" % number
+                digest = sha256(data).hexdigest()
+                file = Artifact(path=digest, size=len(data), sha256=digest)
+                await uploads.upload(TaskToken(token), file, io.BytesIO(data))
             began = time.monotonic()
             async with JobsClient(it.endpoint(Role.USER), pauses=(0.5,) * 40) as jobs:
                 request = RequestId("once")  # so that the client tries again
@@ -113,7 +134,8 @@ def test_silent_connections_keep_nobody_out(tmp_path: Path, keys: Keys) -> None:
                 assert (await jobs.get(id))[0].id == id
             assert time.monotonic() - began < 15
 
-    with target(tmp_path / "site", keys, files=512) as it:
+    store = f"sqlite:{tmp_path / 'jobs.db'}"
+    with target(tmp_path / "site", keys, files=512, store=store) as it:
         asyncio.run(main(it))
 
 
