@@ -24,7 +24,7 @@ from airunner.model.errors import (
 from airunner.model.facts import ArtifactKept, ArtifactsDropped, Event
 from airunner.model.jobs import JobId, Millis, Subject, TaskToken
 from airunner.model.limits import ARTIFACT_CHUNK_BYTES, TRANSFERS_MAX
-from airunner.server.artifacts import ArtifactService, blob_remover, in_time
+from airunner.server.artifacts import ArtifactService, blob_remover
 from airunner.server.broker import Broker
 from airunner.server.client_calls import ClientCalls
 from airunner.server.worker_calls import WorkerCalls
@@ -428,15 +428,3 @@ async def test_a_file_that_is_lost_is_damage() -> None:
             await it.get(granted.job.id, "it")
         with pytest.raises(BlobMissing):
             await anext(it.blobs.read(granted.job.id, 1, artifact("it", b"data")))
-
-
-@virtually
-async def test_a_step_without_a_place_is_timed_and_its_own_failure_is_told_as_it_is() -> None:
-    async def fails() -> None:
-        raise TimeoutError("of the disk")
-
-    with pytest.raises(TimeoutError, match="of the disk"):
-        await in_time(fails())
-    with pytest.raises(Unreachable, match="TRANSFER_SILENT_SECONDS_MAX"):
-        await in_time(asyncio.Event().wait())
-    assert await in_time(asyncio.sleep(1, "soon")) == "soon"

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -215,8 +215,9 @@ class Site:
 
     def close(self) -> None:
         """Stops the workers and other commands, then the server."""
-        for process in reversed(self._processes):
-            process.stop()
+        with ExitStack() as stops:  # all of them, even if one does not stop in time
+            for process in self._processes:
+                stops.callback(process.stop)
 
 
 @contextmanager
