@@ -1,6 +1,7 @@
 """Jobs that attack their worker and its guards, through real processes, beside a job that behaves."""
 
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 from tests import zoo
 from tests.hostile.dose import DOSE
 from tests.promises import holds, promise
-from tests.support.installation import Site, site
+from tests.support.installation import PATIENCE, Site, site
+from tests.worker.supervisor.supervisors import needs
 
 # The shim is the parent of a command, the supervisor that of the shim, the worker that of both.
 GUARDS: Final = """
@@ -224,3 +226,23 @@ def test_a_job_json_of_any_shape_ends_its_own_job_in_a_sentence(shared: Site) ->
     said = {name: end.stderr.decode() for name, end in ends.items() if end.returncode}
     assert [name for name, text in said.items() if "job.json" not in text] == []
     assert_well_behaved(shared, beside)
+
+
+@holds("processes/none-outlives-worker-or-supervisor")
+@pytest.mark.parametrize("victims", ["$worker $supervisor $shim", "$worker"][: 2 if LONG else 1])
+def test_a_job_that_kills_its_worker_is_dead_before_the_next_worker_runs_it_again(
+    own: Site, victims: str
+) -> None:
+    needs("cgroup")  # without one, nobody finds the processes of three that die at once
+    options = ("--visibility-timeout", "600")
+    worker = own.start_worker(*options)
+    tag = uuid.uuid4().hex
+    attack = f"{GUARDS} kill -9 {victims}; {FOR_EVER}"
+    id = own.submit("--env", f"ZOO={tag}", "--", *zoo.shell(attack))
+    assert worker.popen.wait(PATIENCE) == -signal.SIGKILL
+    next_worker = own.start_worker(*options)
+    assert own.run("monitor", id).returncode == 0
+    assert own.run("logs", id, check=True).stdout.endswith(b"again\n")
+    assert zoo.tagged(tag) == []
+    assert next_worker.stop() == 0
+    assert own.show(id)["attempt"] == 2
