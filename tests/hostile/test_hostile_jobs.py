@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from airunner.worker.supervisor.trees.subreaper_tree import children
 from tests import zoo
 from tests.hostile.dose import DOSE
 from tests.promises import holds, promise
@@ -246,3 +247,16 @@ def test_a_job_that_kills_its_worker_is_dead_before_the_next_worker_runs_it_agai
     assert zoo.tagged(tag) == []
     assert next_worker.stop() == 0
     assert own.show(id)["attempt"] == 2
+
+
+@holds("processes/none-outlives-worker-or-supervisor")
+def test_an_idle_worker_whose_supervisor_is_killed_has_another_before_its_next_job(
+    own: Site,
+) -> None:
+    worker = own.start_worker()
+    for _ in range(2):
+        (supervisor,) = children(worker.pid)
+        os.kill(supervisor, signal.SIGKILL)
+        assert own.run("submit", "--", "echo", "next").stdout == b"next\n"
+    worker.heard('"starting_again"', times=2)
+    assert worker.stop() == 0
