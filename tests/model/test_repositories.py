@@ -9,6 +9,7 @@ from airunner.model.repositories import (
     check_repository,
     is_commit_id,
     is_local,
+    local_address,
 )
 
 TAKEN = [
@@ -162,3 +163,18 @@ def test_what_no_line_can_show_is_no_commit(commit: str) -> None:
 )
 def test_the_id_of_a_commit_has_hexadecimal_digits_alone(commit: str, is_one: bool) -> None:
     assert is_commit_id(commit) is is_one
+
+
+@pytest.mark.parametrize(
+    ("path", "address"),
+    [
+        ("/srv/git/x.git", "/srv/git/x.git"),
+        ("/srv/my project", "file:///srv/my%20project"),
+        ("/srv/50% \u202e", "file:///srv/50%25%20%E2%80%AE"),
+        ("/srv/\udcff", "file:///srv/%FF"),
+    ],
+)
+def test_the_address_of_a_path_is_valid_for_every_name(path: str, address: str) -> None:
+    assert local_address(path) == address
+    check_repository(address)
+    assert is_local(address)

@@ -278,6 +278,10 @@ def test_steps_count_as_no_less_than_they_take_in_memory_with_their_results(of: 
         ),
         (["x"] * 257, "steps: has 257 entries, more than STEPS_MAX (256)"),
         (["x" * 2**21] * 3, "steps: takes 6291456 bytes, more than STEPS_BYTES_MAX"),
+        (
+            [{"run": "x", "when": "sometimes"}],
+            "steps[0].when: is not one of on_success, on_failure, always",
+        ),
     ],
 )
 def test_a_mistake_in_a_file_of_steps_is_named_with_its_place(said: object, sentence: str) -> None:
