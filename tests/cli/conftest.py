@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.installation import Process
+
 PATIENCE = 120.0  # seconds to wait for an event before the test fails
 AIRUNNER = str(Path(sys.executable).with_name("airunner"))
 
@@ -105,10 +107,9 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """A shell beside a running `airunner up`; commands with the same home find its server."""
     it = Shell(tmp_path_factory.mktemp("home"))
-    up = it.start("up", "--listen", "127.0.0.1:0", "--slots", "4")
-    assert up.stderr
-    for line in up.stderr:
-        if b"ready at" in line:
-            break
+    # A pipe with a log that nobody reads is full after some hundred jobs, and holds the server up.
+    up = Process(it.start("up", "--listen", "127.0.0.1:0", "--slots", "4"))
+    up.heard("ready at")
     yield it
+    up.stop()
     it.close()
