@@ -40,8 +40,8 @@ OF_THE_STORE: Final = (
         name="the newest job of a queue is leased first",
         promise="jobs/first-in-first-out",
         at=f"{STORE}.job_index:JobIndex.first",
-        old="line[0][1]",
-        new="line[-1][1]",
+        old="first = line[0]",
+        new="first = line[-1]",
         test=f"{STORIES}[queues]",
     ),
     Mutation(
