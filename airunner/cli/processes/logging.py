@@ -1,19 +1,14 @@
 """The logs of the server and the worker: lines on standard error, for people or as JSON.
 
-The name of an event has underscores, so it is a single word in both formats. A line that cannot be
-written, because the reader has closed its end or the disk is full, is dropped: a failing log ends no
-job and no server. In lines for people, each field is escaped (render/terminal_text.py): the name of a
+The name of an event has underscores, so it is a single word in both formats. A log that nobody reads
+holds up no job and no server (stderr_lines.py). In lines for people, each field is escaped (render/terminal_text.py): the name of a
 worker or a path may hold characters that act on a terminal. JSON is ASCII.
 """
 
-import asyncio
-import atexit
-import contextlib
 import json
 import logging
 import os
-import select
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import Final, TextIO
 
@@ -21,58 +16,16 @@ import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
 from airunner.cli.exit_codes import USAGE, CommandFailed
-from airunner.cli.render.streams import STDERR, before_notes, write
+from airunner.cli.processes.stderr_lines import StderrLines, pipe_sized
+from airunner.cli.render.streams import STDERR
 from airunner.cli.render.terminal_text import printable
 
-GATHER_SECONDS: Final = 0.01  # a line waits so long for further lines
+DROPPED: Final = "log_lines_dropped"  # the event that counts lines for which there was no room
 
 
 class LogFormat(StrEnum):
     CONSOLE = "console"
     JSON = "json"
-
-
-class _StderrLines:
-    """Writes lines to standard error, and drops lines that cannot be written.
-
-    Each write wakes the reader, which then takes the processor: four lines took 0.3 of the 1.7 ms
-    that a worker needs for a /bin/true job. So within an event loop, lines are gathered for
-    GATHER_SECONDS. A warning or worse is written at once.
-    """
-
-    def __init__(self) -> None:
-        self._pending: list[str] = []
-        self._loop: asyncio.AbstractEventLoop | None = None  # that will write the pending lines
-        atexit.register(self._flush)
-        before_notes(self._flush)
-
-    def info(self, line: str) -> None:
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # no loop in this thread; the loop's thread writes the pending lines
-            if self._loop and self._loop.is_closed():
-                self._flush()
-            self._write([line])
-            return
-        self._pending.append(line)
-        if self._loop is not loop:
-            self._loop = loop
-            loop.call_later(GATHER_SECONDS, self._flush)
-
-    def warning(self, line: str) -> None:
-        self._flush()
-        self._write([line])
-
-    error = critical = warning
-
-    def _flush(self) -> None:
-        lines, self._pending, self._loop = self._pending, [], None
-        self._write(lines)
-
-    def _write(self, lines: Iterable[str]) -> None:
-        with contextlib.suppress(OSError):
-            for piece in _pipe_sized(lines):
-                write(STDERR, f"{piece}\n".encode(errors="backslashreplace"))
 
 
 def open_journal(
@@ -90,11 +43,13 @@ def open_journal(
         ]
     else:
         processors += [structlog.processors.format_exc_info, _escaped, _console_renderer()]
+    lines = StderrLines()
     journal: FilteringBoundLogger = structlog.wrap_logger(
-        structlog.WriteLogger(stream) if stream else _StderrLines(),
+        structlog.WriteLogger(stream) if stream else lines,
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(level),
     )
+    lines.on_dropped = lambda count: journal.warning(DROPPED, count=count)
     return journal
 
 
@@ -104,19 +59,26 @@ def open_lines(
     """A function that writes many events, each as a line like info() of open_journal()."""
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
     show = _console_renderer()
-    out = structlog.WriteLogger(stream) if stream else _StderrLines()
+    to_stderr = StderrLines()
+    out = structlog.WriteLogger(stream) if stream else to_stderr
 
     def render(event: EventDict) -> str:
         if format is LogFormat.JSON:
             return json.dumps(event)
         return show(None, "info", _escaped(None, "info", event))
 
+    def tell_dropped(count: int) -> None:
+        fields = {"count": count, "event": DROPPED, "level": "warning"}
+        out.warning(render({**fields, **stamp(None, "warning", {})}))
+
+    to_stderr.on_dropped = tell_dropped
+
     def write(events: Iterable[tuple[str, Mapping[str, object]]]) -> None:
         now = stamp(None, "info", {})
         lines = [
             render({**fields, "event": name, "level": "info", **now}) for name, fields in events
         ]
-        for piece in _pipe_sized(lines):
+        for piece in pipe_sized(lines):
             out.info(piece)
 
     return write
@@ -135,20 +97,6 @@ def _escaped(logger: object, method: str, event: EventDict) -> EventDict:
             lines = value.split("\n") if name == "exception" else [value]
             event[name] = "\n".join(map(printable, lines))
     return event
-
-
-def _pipe_sized(lines: Iterable[str]) -> Iterator[str]:
-    """Joins lines into pieces of at most PIPE_BUF bytes, which a shared pipe keeps together."""
-    piece, size = list[str](), 0
-    for line in lines:
-        more = len(line.encode(errors="backslashreplace")) + 1
-        if piece and size + more > select.PIPE_BUF:
-            yield "\n".join(piece)
-            piece, size = [], 0
-        piece.append(line)
-        size += more
-    if piece:
-        yield "\n".join(piece)
 
 
 def log_format_named(name: str) -> LogFormat:
