@@ -21,7 +21,7 @@ from airunner.model.limits import (
     REPORT_TEXT_BYTES_MAX,
 )
 from airunner.model.reports import TEXTS, CloneProgressed, Output, Remark, Report
-from airunner.worker.attempt.bounded_text import bounded_text
+from airunner.system.bounded_text import bounded_text
 from airunner.worker.attempt.handle import AttemptHandle
 from airunner.worker.attempt.stop import StopRequest
 from airunner.worker.process import Deadline

@@ -34,10 +34,10 @@ from airunner.model.limits import (
     REPORT_TEXT_BYTES_MAX,
 )
 from airunner.model.reports import ProcessFailed, Remark, StepEnded, StepStarted
+from airunner.system.bounded_text import bounded_text
 from airunner.worker.attempt.background import BackgroundSteps
 from airunner.worker.attempt.batcher import OutputRoom
 from airunner.worker.attempt.bounded_handle import BoundedHandle
-from airunner.worker.attempt.bounded_text import bounded_text
 from airunner.worker.attempt.handle import AttemptHandle, LeaseLost
 from airunner.worker.attempt.runtime import Runtime
 from airunner.worker.attempt.stage_results import StageNotStarted, StageResults

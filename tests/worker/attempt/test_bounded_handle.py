@@ -34,8 +34,8 @@ from airunner.model.reports import (
 )
 from airunner.model.spec import JobSpec
 from airunner.model.steps import StepStatus
+from airunner.system.bounded_text import bounded_text
 from airunner.worker.attempt.bounded_handle import BoundedHandle, bounded_outcome, bounded_report
-from airunner.worker.attempt.bounded_text import bounded_text
 from airunner.worker.attempt.local_attempt import LocalAttempt
 
 HUGE = "a" * 5_000_000 + "the end"

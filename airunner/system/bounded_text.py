@@ -15,13 +15,10 @@ def bounded_text(text: str, bytes_max: int) -> str:
     """The text with its middle cut out beyond the limit, and with escapes for characters that are no text."""
     if len(text) <= bytes_max and text.isascii() and "\0" not in text:
         return text
-    size = len(text)
-    if size > bytes_max:  # so that a text of any size is encoded in little memory
-        text = text[:bytes_max] + text[-bytes_max:]
     data = text.encode(errors="backslashreplace").replace(b"\0", b"\\x00")
     if len(data) <= bytes_max:
         return data.decode()
     half = (bytes_max - _MARK_BYTES_MAX) // 2
-    cut = max(size, len(data)) - 2 * half
+    cut = len(data) - 2 * half
     head, tail = data[:half].decode(errors="ignore"), data[-half:].decode(errors="ignore")
     return f"{head}{_MARK.format(cut)}{tail}"
