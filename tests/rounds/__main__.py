@@ -5,12 +5,14 @@ import asyncio
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from random import SystemRandom
 from time import monotonic
 from typing import Final
 
-from tests.rounds.campaign import Campaign
+from airunner.model.job_events import JobReturned
+from tests.rounds.campaign import DEEDS, Campaign
 from tests.rounds.checker import complaints
 from tests.support.installation import Site
 
@@ -19,10 +21,12 @@ ROUNDS_MIN: Final = 3  # of a campaign that ends with its minutes
 ROUNDS_PER_SITE: Final = 25  # then a new campaign begins, so that a complaint has a short history
 
 
-def fight(folder: Path, seed: str, rounds: int, *, durable: bool) -> tuple[Counter[str], list[str]]:
+def fight(
+    folder: Path, seed: str, rounds: int, *, durable: bool, only: Collection[str] = ()
+) -> tuple[Counter[str], list[str]]:
     """Runs one campaign on a server of its own; returns its actions, records and complaints."""
     site = Site(folder, store=None if durable else "memory")
-    campaign = Campaign(site, seed, durable=durable)
+    campaign = Campaign(site, seed, durable=durable, only=only)
     try:
         seen = asyncio.run(campaign.run(rounds))
         wrong = complaints(seen)
@@ -41,6 +45,11 @@ def fight(folder: Path, seed: str, rounds: int, *, durable: bool) -> tuple[Count
     for view in seen.audits.values():
         counts.update(f"as {end.outcome.reason.value}" for end in view.ends)
         counts["attempts"] += view.entries[-1].attempt if view.entries else 0
+        counts.update(
+            f"returned as {entry.body.ending.value}"
+            for entry in view.entries
+            if isinstance(entry.body, JobReturned)
+        )
     return counts, wrong
 
 
@@ -49,6 +58,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--minutes", type=float, help="instead of so many rounds")
     parser.add_argument("--seed", type=int, default=SystemRandom().randrange(10**6))
+    parser.add_argument("--only", action="append", choices=DEEDS, default=[], help="this attack")
     parser.add_argument("--memory", action="store_true", help="kill workers alone")
     parser.add_argument("--keep", action="store_true", help="keep the folder of what is wrong")
     options = parser.parse_args()
@@ -62,7 +72,11 @@ def main() -> int:
         if options.keep:
             folder._finalizer.detach()  # type: ignore[attr-defined]  # until Python 3.12 has delete=False
         counts, wrong = fight(
-            Path(folder.name) / "site", str(number), rounds, durable=not options.memory
+            Path(folder.name) / "site",
+            str(number),
+            rounds,
+            durable=not options.memory,
+            only=options.only,
         )
         total += counts
         done += rounds

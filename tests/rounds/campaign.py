@@ -11,6 +11,7 @@ on the seed: the same seed gives the same attacks, but not the same sequence of 
 import asyncio
 import signal
 from collections import Counter
+from collections.abc import Collection
 from contextlib import aclosing
 from random import Random
 from typing import Final
@@ -41,7 +42,7 @@ DEEDS: Final = {
     STOP: 2,
     DRAIN: 2,
     FREEZE_SERVER: 2,
-    FREEZE_WORKER: 3,
+    FREEZE_WORKER: 4,
 }
 OF_WORKERS: Final = (WORKER, DRAIN, FREEZE_WORKER)
 
@@ -49,20 +50,26 @@ OF_WORKERS: Final = (WORKER, DRAIN, FREEZE_WORKER)
 class Campaign:
     """A server with its workers and clients, and the attacks on them."""
 
-    def __init__(self, site: Site, seed: str, *, durable: bool = True) -> None:
-        """`durable`: the server's log survives its death; otherwise only workers are killed."""
+    def __init__(
+        self, site: Site, seed: str, *, durable: bool = True, only: Collection[str] = ()
+    ) -> None:
+        """`durable`: the server's log survives its death; otherwise only workers are killed.
+
+        `only`: the kinds of attack; none: all of them.
+        """
         self.site = site
         self._dice = Random(f"{seed} campaign")
         self._durable = durable
         self._marks = site.folder / "marks"
         self._marks.mkdir()
         self._deeds = {
-            deed: weight for deed, weight in DEEDS.items() if durable or deed in OF_WORKERS
+            deed: weight
+            for deed, weight in DEEDS.items()
+            if (durable or deed in OF_WORKERS) and (not only or deed in only)
         }
         self.clients = Clients(site, self._marks, seed)
         self._workers: list[Process | None] = [None] * WORKERS
         self._hired = 0
-        self._names: dict[Process, str] = {}
         self._tasks: asyncio.TaskGroup
         self.deeds: Counter[str] = Counter()
 
@@ -99,7 +106,7 @@ class Campaign:
             index = dice.randrange(WORKERS)
             away = dice.choice((0.0, 0.0, 0.5, 1.5, LEASE_SECONDS + 1.0))
             number = signal.SIGTERM if deed == DRAIN else signal.SIGKILL
-            treat = self._freeze(index) if deed == FREEZE_WORKER else None
+            treat = self._freeze(index, away) if deed == FREEZE_WORKER else None
             self._tasks.create_task(treat or self._replace(index, number, away))
         assert self.site.server
         if deed in (SERVER, BOTH, STOP):
@@ -125,27 +132,28 @@ class Campaign:
         await self.clients.pause(away)
         self._hire(index)
 
-    async def _freeze(self, index: int) -> None:
-        """Stops a worker for longer than its leases last, and resumes it."""
+    async def _freeze(self, index: int, more: float) -> None:
+        """Stops a worker process alone for longer than its leases last, and resumes it.
+
+        Its supervisor and shims go on, and must kill its jobs when the leases end.
+        """
         worker, self._workers[index] = self._workers[index], None
         if worker is None:
             return
-        self.clients.seen.frozen.add(self._names[worker])
         worker.signal(signal.SIGSTOP)
-        await self.clients.pause(LEASE_SECONDS + 1.5)
+        await self.clients.pause(LEASE_SECONDS + 1.5 + more)
         worker.signal(signal.SIGCONT)
         self._workers[index] = worker
 
     def _hire(self, index: int) -> None:
         self._hired += 1
         name = f"worker-{index}-{self._hired}"
-        self._workers[index] = worker = self.site.start(
+        self._workers[index] = self.site.start(
             "worker",
             *("--name", name, "--slots", "3", "--drain-timeout", "0.5"),
             *("--work-dir", str(self.site.folder / f"work-{index}"), "--log-format", "json"),
             *("--visibility-timeout", str(LEASE_SECONDS)),
         )
-        self._names[worker] = name
 
     async def _audit(self, jobs: JobsClient, id: JobId) -> None:
         """Reads a job's events from the first to the end, after the last round."""

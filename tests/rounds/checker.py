@@ -142,15 +142,12 @@ def a_key_made_one_job(seen: Sightings) -> Iterator[str]:
 
 @holds("jobs/one-worker-at-a-time")
 def no_two_attempts_ran_at_once(seen: Sightings) -> Iterator[str]:
-    """The jobs' own locks show no overlap of attempts, and no attempt that ran twice.
-
-    Exception: a frozen worker cannot stop its job's processes before it resumes.
-    """
+    """The jobs' own locks show no overlap of attempts, and no attempt that ran twice."""
     for path in seen.marks.glob("*[!k]"):
         begun = Counter[int]()
         for mark in seen.marked(JobId(path.name)):
             begun[mark.attempt] += mark.what == "begin"
-            if mark.what == "overlap" and not seen.was_frozen(JobId(path.name)):
+            if mark.what == "overlap":
                 yield f"{path.name}: attempt {mark.attempt} began while another one lived"
         for attempt, times in begun.items():
             if times > 1:
@@ -160,8 +157,7 @@ def no_two_attempts_ran_at_once(seen: Sightings) -> Iterator[str]:
 @holds("processes/none-outlives-its-job")
 def no_process_outlives_its_job(seen: Sightings) -> Iterator[str]:
     for id in seen.lingering:
-        if not seen.was_frozen(id):
-            yield f"{id} had ended, and a process of it lived"
+        yield f"{id} had ended, and a process of it lived"
 
 
 @holds("jobs/end-is-true")

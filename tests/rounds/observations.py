@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from airunner.model.job_events import JobEvent, JobEventBody, JobFinished, JobLeased
+from airunner.model.job_events import JobEvent, JobEventBody, JobFinished
 from airunner.model.jobs import Instant, JobId
 from airunner.model.reports import Chunk, Output
 from tests.rounds.expectations import Mark, Wish, marks_of
@@ -87,7 +87,6 @@ class Sightings:
     views: list[View] = field(default_factory=list)
     audits: dict[JobId, View] = field(default_factory=dict)  # from sequence 1, at the end
     exits: list[Exit] = field(default_factory=list)
-    frozen: set[str] = field(default_factory=set)  # names of workers stopped beyond their leases
     lingering: set[JobId] = field(default_factory=set)  # jobs with a live process after their end
     alarms: list[str] = field(default_factory=list)  # answers and events that must never occur
 
@@ -95,16 +94,6 @@ class Sightings:
     def ids(self) -> dict[JobId, str]:
         """The tag of every acknowledged job."""
         return {each.id: each.tag for each in self.accepted}
-
-    def was_frozen(self, id: JobId) -> bool:
-        """True if a worker of this job was frozen, and could not see the end of its lease."""
-        if id not in self.audits:  # no client has read the job, so its workers are unknown
-            return bool(self.frozen)
-        takers = [each.body for each in self.audits[id].entries]
-        return any(
-            isinstance(what, JobLeased) and what.worker.rpartition(".")[0] in self.frozen
-            for what in takers
-        )
 
     def marked(self, id: JobId) -> list[Mark]:
         return list(marks_of(self.marks, id))

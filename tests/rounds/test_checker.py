@@ -176,12 +176,5 @@ def test_each_check_finds_what_it_is_there_for(
     assert check in {complaint.split(":")[0] for complaint in complaints(seen)}
 
 
-def test_a_worker_that_was_frozen_could_not_stop_its_job(seen: Sightings) -> None:
-    say("overlap 2")(seen)
-    seen.lingering.add(ID)
-    seen.frozen.add("w")
-    assert not complaints(seen)
-
-
 def test_every_check_is_sabotaged() -> None:
     assert set(SABOTAGES) == {check.__name__ for check in CHECKS}
