@@ -57,7 +57,9 @@ from airunner.worker.supervisor.waits import remove_cgroup, writable
 Tree = Literal["auto", "cgroup", "subreaper"]
 
 START_SECONDS_MAX: Final = 15  # time in which a supervisor must start
+STARTS_MAX: Final = 3  # of supervisors that a signal ends while they start
 IDLE_SHIMS_MAX: Final = 16  # idle shims that stay for the next command
+_NOT_STARTED: Final = "the supervisor of this worker's processes did not start"
 _BOOT: Final = (
     "import sys; sys.path.append(sys.argv[1]); "
     "from airunner.worker.supervisor.main import main; main(sys.argv[2])"
@@ -68,11 +70,24 @@ def start_supervisor(tree: Tree = "auto", lifeline: int | None = None) -> "Super
     """Starts a supervisor and waits until it is ready; call this before any thread exists.
 
     The supervisor and its shims keep the pipe `lifeline` open until they end; jobs do not get it.
-    This process becomes a subreaper, and no process of the same user may trace it. Raises LaunchFailed if the supervisor does not start, or if this
+    This process becomes a subreaper, and no process of the same user may trace it. A supervisor that
+    a signal ends while it starts is started again. Raises LaunchFailed if none starts, or if this
     kind of tree is not available.
     """
     set_subreaper()
     forbid_tracing()
+    for _ in range(STARTS_MAX - 1):
+        with contextlib.suppress(_EndedBySignal):
+            return _start(tree, lifeline)
+    return _start(tree, lifeline)
+
+
+class _EndedBySignal(LaunchFailed):
+    """A signal has ended the supervisor before it was ready."""
+
+
+def _start(tree: Tree, lifeline: int | None) -> "Supervisor":
+    """Starts a supervisor and waits until it is ready. Raises LaunchFailed."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs, contextlib.ExitStack() as undo:
         undo.callback(ours.close)
@@ -92,12 +107,17 @@ def start_supervisor(tree: Tree = "auto", lifeline: int | None = None) -> "Super
         ours.settimeout(START_SECONDS_MAX)
         try:
             message, _, text = ours.recv(protocol.MESSAGE_BYTES_MAX).partition(b" ")
+        except TimeoutError:
+            message, text = b"", b"it took too long"
         except OSError:
             message, text = b"", b""
         if message != protocol.READY:
-            process.kill()
             why = text.decode(errors="replace") or "see standard error"
-            raise LaunchFailed(f"the supervisor of this worker's processes did not start: {why}")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                if not text and (code := process.wait(START_SECONDS_MAX)) < 0:
+                    raise _EndedBySignal(f"{_NOT_STARTED}: signal {-code} has ended it")
+            process.kill()
+            raise LaunchFailed(f"{_NOT_STARTED}: {why}")
         ours.setblocking(False)
         undo.pop_all()
     _, _, path = text.decode().partition(" ")

@@ -18,13 +18,14 @@ from airunner.model.spec import ProcessType
 from airunner.worker.process import (
     CommandNotFound,
     Exit,
+    LaunchFailed,
     LaunchLost,
     ProcessLost,
     SupervisorLost,
     SupervisorStatistics,
 )
 from airunner.worker.supervisor.protocol import pack, unpack
-from airunner.worker.supervisor.supervisor import Tree, start_supervisor
+from airunner.worker.supervisor.supervisor import STARTS_MAX, Tree, start_supervisor
 from airunner.worker.supervisor.trees.cgroup import (
     PREFIX,
     Cgroup,
@@ -505,6 +506,26 @@ def test_a_supervisor_that_was_never_used_can_be_closed_twice() -> None:
         await supervisor.close()
 
     asyncio.run(close())
+
+
+@pytest.mark.parametrize("kills", [1, STARTS_MAX - 1, STARTS_MAX])
+def test_a_supervisor_that_is_killed_while_it_starts_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: int
+) -> None:
+    """An interpreter that dies by SIGKILL at its first starts."""
+    starts, interpreter = tmp_path / "starts", tmp_path / "python"
+    interpreter.write_text(
+        f"#!/bin/sh\necho >>{starts}\n[ $(wc -l <{starts}) -gt {kills} ] || kill -9 $$\n"
+        f'exec {sys.executable} "$@"\n'
+    )
+    interpreter.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(interpreter))
+    if kills < STARTS_MAX:
+        asyncio.run(start_supervisor().close())
+    else:
+        with pytest.raises(LaunchFailed, match="did not start: signal 9 has ended it"):
+            start_supervisor()
+    assert len(starts.read_text()) == min(kills + 1, STARTS_MAX)
 
 
 def test_a_command_survives_its_packing() -> None:
