@@ -9,10 +9,11 @@ on the seed: the same seed gives the same attacks, but not the same sequence of 
 """
 
 import asyncio
+import os
 import signal
 from collections import Counter
 from collections.abc import Collection
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from random import Random
 from typing import Final
 
@@ -21,6 +22,7 @@ from airunner.model.job_events import JobFinished
 from airunner.model.jobs import JobId
 from airunner.wire.client.follow import follow
 from airunner.wire.client.jobs_client import JobsClient
+from airunner.worker.supervisor.trees.subreaper_tree import children
 from tests.rounds.clients import Clients
 from tests.rounds.expectations import is_alive
 from tests.rounds.observations import Sightings, View
@@ -35,6 +37,7 @@ MOMENT_SECONDS_MAX: Final = 1.5  # the longest wait of a round for the clients' 
 
 SERVER, WORKER, BOTH, STOP, DRAIN = "server", "worker", "both", "stop", "drain"
 FREEZE_SERVER, FREEZE_WORKER = "frozen server", "frozen worker"
+SUPERVISOR = "supervisor"
 DEEDS: Final = {
     SERVER: 10,
     WORKER: 10,
@@ -43,8 +46,9 @@ DEEDS: Final = {
     DRAIN: 2,
     FREEZE_SERVER: 2,
     FREEZE_WORKER: 4,
+    SUPERVISOR: 4,
 }
-OF_WORKERS: Final = (WORKER, DRAIN, FREEZE_WORKER)
+OF_WORKERS: Final = (WORKER, DRAIN, FREEZE_WORKER, SUPERVISOR)
 
 
 class Campaign:
@@ -108,6 +112,8 @@ class Campaign:
             number = signal.SIGTERM if deed == DRAIN else signal.SIGKILL
             treat = self._freeze(index, away) if deed == FREEZE_WORKER else None
             self._tasks.create_task(treat or self._replace(index, number, away))
+        if deed == SUPERVISOR:
+            self._kill_guards(dice.randrange(WORKERS), dice.choice((True, False)))
         assert self.site.server
         if deed in (SERVER, BOTH, STOP):
             self.site.server.signal(signal.SIGTERM if deed == STOP else signal.SIGKILL)
@@ -144,6 +150,17 @@ class Campaign:
         await self.clients.pause(LEASE_SECONDS + 1.5 + more)
         worker.signal(signal.SIGCONT)
         self._workers[index] = worker
+
+    def _kill_guards(self, index: int, shims: bool) -> None:
+        """Kills the supervisor of a worker, and with `shims` the shims too; the worker goes on."""
+        worker = self._workers[index]
+        if worker is None:
+            return
+        for supervisor in children(worker.pid):
+            below = children(supervisor) if shims else ()
+            for pid in (supervisor, *below):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def _hire(self, index: int) -> None:
         self._hired += 1
