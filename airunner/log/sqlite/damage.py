@@ -1,14 +1,19 @@
 """Errors of SQLite and of the disk as errors of the log (log.py): damage, and every other failure."""
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import apsw
 
 from airunner.log.log import LogDamaged, LogFailed
 from airunner.log.sqlite.rows import DamagedRow
 from airunner.model.jobs import JobId
+
+_DISK_GONE: Final = (errno.EIO, errno.ENXIO, errno.ENODEV, errno.EROFS, errno.ESTALE)
 
 
 def is_damage(error: Exception) -> bool:
@@ -25,12 +30,18 @@ def extended(error: apsw.Error) -> int:
 
 @contextmanager
 def reported_as_damage(path: Path, doing: str) -> Iterator[None]:
-    """Raises LogDamaged for damage found in the block; says where, during which work, and the remedy."""
+    """Raises LogDamaged for damage found in the block; says where, during which work, and the remedy.
+
+    SQLite reports a disk that is gone as an unreadable sector or as a malformed file. That is no
+    damage, and raises LogFailed: the events are whole once the disk is back.
+    """
     try:
         yield
     except (apsw.Error, UnicodeDecodeError, DamagedRow) as error:
         if not is_damage(error):
             raise
+        if _disk_fails(path):
+            raise LogFailed(f"{path}: its disk reports errors, met while {doing}") from error
         why = str(error) if isinstance(error, DamagedRow) else f"SQLite reports {error}"
         raise LogDamaged(f"{path}: {why}, found while {doing}: {_remedy(path)}") from error
 
@@ -52,6 +63,22 @@ def reported_as_failure(doing: str = "") -> Iterator[None]:
 def missing_events(path: Path, id: JobId, first: int, last: int) -> str:
     """The message for events that are missing although later ones are there."""
     return f"{path}: job {id} has no sequences {first} to {last}, but later ones: {_remedy(path)}"
+
+
+def _disk_fails(path: Path) -> bool:
+    """True if the whole disk of the log fails, as a sync of the log's folder then does.
+
+    The log itself must not be opened here: its close would drop the locks of SQLite.
+    """
+    try:
+        folder = os.open(path.absolute().parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as failure:
+        return failure.errno in _DISK_GONE
+    return False
 
 
 def _failure(doing: str, why: str) -> str:

@@ -2,7 +2,8 @@
 
 The guard authenticates each call except those of the health service, compares its action with the
 table of roles, and ends it with UNAUTHENTICATED when its token expires. A refusal becomes its gRPC
-status. Damaged events are DATA_LOSS to their reader and affect no other caller. Any other exception is
+status. Damaged events are DATA_LOSS to their reader and affect no other caller. A log that cannot be
+read, because its disk fails, is UNAVAILABLE: its events are not lost. Any other exception is
 a defect of the server: it is logged and counted, it ends its call, and the caller learns only that. A
 broken invariant ends the server, because its answers can no longer be trusted.
 
@@ -29,7 +30,7 @@ from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 import grpc
 from structlog.typing import FilteringBoundLogger
 
-from airunner.log.log import LogDamaged
+from airunner.log.log import LogDamaged, LogFailed
 from airunner.model.errors import (
     DataLoss,
     InvalidRequest,
@@ -37,6 +38,7 @@ from airunner.model.errors import (
     NotAllowed,
     Refused,
     ShuttingDown,
+    Stalled,
     Unauthenticated,
     Unreachable,
 )
@@ -66,6 +68,7 @@ Context: TypeAlias = (
 
 DETAILS_CHARS_MAX: Final = 2_000  # error message, which travels in a header
 _DAMAGED: Final = "what the server has of this job is damaged; the server's log says where, and what to do about it"
+_DISK_FAILS: Final = "the server cannot read its log, because its disk reports errors"
 _caller: ContextVar[Caller] = ContextVar("caller")
 
 
@@ -212,6 +215,9 @@ class Guard:
             case LogDamaged():
                 self._journal.error("log_damaged", method=method, error=str(error))
                 await _refuse(context, DataLoss(_DAMAGED))
+            case LogFailed():
+                self._journal.error("log_unreadable", method=method, error=str(error))
+                await _refuse(context, Stalled(_DISK_FAILS))
             case grpc.aio.AbortError():
                 raise error
             case _:  # a defect of the server

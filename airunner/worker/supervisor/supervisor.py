@@ -57,7 +57,7 @@ from airunner.worker.supervisor.waits import remove_cgroup, writable
 Tree = Literal["auto", "cgroup", "subreaper"]
 
 START_SECONDS_MAX: Final = 15  # time in which a supervisor must start
-STARTS_MAX: Final = 3  # of supervisors that a signal ends while they start
+STARTS_MAX: Final = 3  # supervisors in a row that signals may end while they start
 IDLE_SHIMS_MAX: Final = 16  # idle shims that stay for the next command
 _NOT_STARTED: Final = "the supervisor of this worker's processes did not start"
 _BOOT: Final = (
