@@ -28,10 +28,19 @@ check, and a test compares the page with the markers.
 - `tests/simulation/checker.py` judges simulated worlds: the real server and real workers over a
   clock, a network, a disk and processes that fail as the random numbers of a seed say.
   `python -m tests.simulation --seed n` prints the story of one world.
-- `tests/rounds/checker.py` judges real processes. Clients of every kind use a server while the
-  server and its workers are killed and frozen, round after round (`make fuzz KILLS=n`), and locks
-  that the jobs hold tell if two attempts ever ran at once. `tests/end/test_rounds.py` runs a few
-  rounds.
+- `tests/rounds/checker.py` judges real processes. Clients of every kind use a server while
+  processes and the server's disk are attacked, round after round (`make fuzz KILLS=n`, or
+  `make soak MINUTES=n`), and locks that the jobs hold tell if two attempts ever ran at once. The
+  attacks: SIGKILL and SIGTERM of the server, of workers and of both; SIGSTOP of the server, and of a
+  worker process alone for longer than its leases; SIGKILL of a worker's supervisor, with and without
+  its shims; a disk that fills up for a while, that dies (all reads and writes fail), or whose writes
+  of new blocks fail. `python -m tests.rounds --only "full disk" --seed n` runs rounds of
+  a kind. `tests/end/test_rounds.py` runs a few rounds.
+- The disk of these rounds is an ext4 file system on a loop device, which dies by
+  FS_IOC_SHUTDOWN. That needs root and the right to mount; elsewhere
+  the rounds say so, and skip the attacks on the disk. Power cuts are
+  simulated: `tests/log/sqlite/test_crash_points.py` opens a log in each state that
+  a crash may leave of its writes and syncs.
 - `make mutate` breaks rules on purpose, one at a time, and a test must notice each. Every mutation
   in `tests/mutations` names the promise that it breaks.
 """

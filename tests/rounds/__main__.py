@@ -6,14 +6,17 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Collection
+from contextlib import ExitStack, closing
 from pathlib import Path
 from random import SystemRandom
+from shutil import copytree
 from time import monotonic
 from typing import Final
 
 from airunner.model.job_events import JobReturned
 from tests.rounds.campaign import DEEDS, Campaign
 from tests.rounds.checker import complaints
+from tests.support.disk import Disk, hide_mounts, obstacle
 from tests.support.installation import Site
 
 ROUND_SECONDS: Final = 2  # about
@@ -22,18 +25,28 @@ ROUNDS_PER_SITE: Final = 25  # then a new campaign begins, so that a complaint h
 
 
 def fight(
-    folder: Path, seed: str, rounds: int, *, durable: bool, only: Collection[str] = ()
+    folder: Path,
+    seed: str,
+    rounds: int,
+    *,
+    durable: bool,
+    disk: Disk | None = None,
+    only: Collection[str] = (),
 ) -> tuple[Counter[str], list[str]]:
-    """Runs one campaign on a server of its own; returns its actions, records and complaints."""
-    site = Site(folder, store=None if durable else "memory")
-    campaign = Campaign(site, seed, durable=durable, only=only)
+    """Runs one campaign on a server of its own, with its log on `disk`, if there is one.
+
+    Returns its actions, records and complaints.
+    """
+    store = f"sqlite:{disk.path / 'jobs.db'}" if disk else None
+    site = Site(folder, store=store if durable else "memory")
+    campaign = Campaign(site, seed, durable=durable, disk=disk, only=only)
     try:
         seen = asyncio.run(campaign.run(rounds))
         wrong = complaints(seen)
     finally:
         site.close()
     if durable:
-        checked = site.run("log", "check", str(folder / "jobs.db"))
+        checked = site.run("log", "check", site.store)
         if checked.returncode:
             wrong.append(f"`airunner log check` says {checked.stdout!r} {checked.stderr!r}")
     counts = campaign.deeds
@@ -54,7 +67,9 @@ def fight(
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Kill servers and workers while they work.")
+    parser = argparse.ArgumentParser(
+        description="Attack servers, workers and the server's disk while they work."
+    )
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--minutes", type=float, help="instead of so many rounds")
     parser.add_argument("--seed", type=int, default=SystemRandom().randrange(10**6))
@@ -62,6 +77,9 @@ def main() -> int:
     parser.add_argument("--memory", action="store_true", help="kill workers alone")
     parser.add_argument("--keep", action="store_true", help="keep the folder of what is wrong")
     options = parser.parse_args()
+    hide_mounts()
+    if reason := obstacle():
+        print(f"skipped: attacks on the disk of the server, since none can be made here: {reason}")
     began, done, bad, number, total = monotonic(), 0, 0, options.seed, Counter[str]()
     end = began + options.minutes * 60 if options.minutes else None
     while monotonic() < end if end else done < options.rounds:
@@ -71,13 +89,20 @@ def main() -> int:
         folder = tempfile.TemporaryDirectory(prefix="rounds-", ignore_cleanup_errors=True)
         if options.keep:
             folder._finalizer.detach()  # type: ignore[attr-defined]  # until Python 3.12 has delete=False
-        counts, wrong = fight(
-            Path(folder.name) / "site",
-            str(number),
-            rounds,
-            durable=not options.memory,
-            only=options.only,
-        )
+        with ExitStack() as mounts:
+            disk = None
+            if not options.memory and not reason:
+                disk = mounts.enter_context(closing(Disk(Path(folder.name))))
+            counts, wrong = fight(
+                Path(folder.name) / "site",
+                str(number),
+                rounds,
+                durable=not options.memory,
+                disk=disk,
+                only=options.only,
+            )
+            if wrong and disk and options.keep:
+                copytree(disk.path, Path(folder.name) / "kept")
         total += counts
         done += rounds
         bad += bool(wrong)

@@ -1,7 +1,7 @@
-"""Campaigns of the crash test: under load, a server or worker is killed at random and restarts.
+"""Campaigns of the crash test: under load, a process or the server's disk is attacked at random.
 
-    round     clients receive a random number of events -> SIGKILL, SIGTERM or SIGSTOP -> a restart
-              after a random time
+    round     clients receive a random number of events -> a signal, or an attack on the disk -> a
+              restart after a random time
     campaign  rounds; then every process restarts, every open job ends, and every job is read again
 
 The seed decides the moments and the victims. The timing of the machine in between does not depend
@@ -24,8 +24,10 @@ from airunner.wire.client.follow import follow
 from airunner.wire.client.jobs_client import JobsClient
 from airunner.worker.supervisor.trees.subreaper_tree import children
 from tests.rounds.clients import Clients
+from tests.rounds.disk_attacks import DISK_DEEDS, DiskAttacks
 from tests.rounds.expectations import is_alive
 from tests.rounds.observations import Sightings, View
+from tests.support.disk import Disk
 from tests.support.installation import Process, Site
 
 LEASE_SECONDS: Final = 3
@@ -47,6 +49,7 @@ DEEDS: Final = {
     FREEZE_SERVER: 2,
     FREEZE_WORKER: 4,
     SUPERVISOR: 4,
+    **DISK_DEEDS,
 }
 OF_WORKERS: Final = (WORKER, DRAIN, FREEZE_WORKER, SUPERVISOR)
 
@@ -55,10 +58,17 @@ class Campaign:
     """A server with its workers and clients, and the attacks on them."""
 
     def __init__(
-        self, site: Site, seed: str, *, durable: bool = True, only: Collection[str] = ()
+        self,
+        site: Site,
+        seed: str,
+        *,
+        durable: bool = True,
+        disk: Disk | None = None,
+        only: Collection[str] = (),
     ) -> None:
         """`durable`: the server's log survives its death; otherwise only workers are killed.
 
+        `disk`: the disk of the log; without one, the attacks on it are counted as skipped.
         `only`: the kinds of attack; none: all of them.
         """
         self.site = site
@@ -76,6 +86,9 @@ class Campaign:
         self._hired = 0
         self._tasks: asyncio.TaskGroup
         self.deeds: Counter[str] = Counter()
+        self._disk: DiskAttacks | None = None
+        if disk:
+            self._disk = DiskAttacks(site, disk, self.clients, self._start_server, self.deeds)
 
     async def run(self, rounds: int) -> Sightings:
         """Runs the whole campaign; returns the clients' records."""
@@ -105,7 +118,7 @@ class Campaign:
         await self.clients.pause(dice.choice((0.0, 0.0, 0.05, 0.3)))
         self._check_who_lives()
         deed = dice.choices(list(self._deeds), list(self._deeds.values()))[0]
-        self.deeds[deed] += 1
+        self.deeds[deed if self._disk or deed not in DISK_DEEDS else f"skipped {deed}"] += 1
         if deed in (WORKER, BOTH, DRAIN, FREEZE_WORKER):
             index = dice.randrange(WORKERS)
             away = dice.choice((0.0, 0.0, 0.5, 1.5, LEASE_SECONDS + 1.0))
@@ -114,6 +127,11 @@ class Campaign:
             self._tasks.create_task(treat or self._replace(index, number, away))
         if deed == SUPERVISOR:
             self._kill_guards(dice.randrange(WORKERS), dice.choice((True, False)))
+        if deed in DISK_DEEDS:
+            dice = Random(dice.random())  # the same dice for later rounds, with a disk or without
+            if self._disk:
+                await self._disk.run(deed, dice)
+            return
         assert self.site.server
         if deed in (SERVER, BOTH, STOP):
             self.site.server.signal(signal.SIGTERM if deed == STOP else signal.SIGKILL)
@@ -191,7 +209,7 @@ class Campaign:
             ("verify", id) for id in self._dice.sample(ids, min(len(ids), PROVED))
         ]
         if self._durable:
-            commands.append(("log", "check", str(self.site.folder / "jobs.db")))
+            commands.append(("log", "check", self.site.store))
         for words in commands:
             done = await asyncio.to_thread(self.site.run, *words)
             if done.returncode:

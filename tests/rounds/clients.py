@@ -15,7 +15,14 @@ from random import Random
 from typing import Final
 
 from airunner.cli.exit_codes import OURS
-from airunner.model.errors import AlreadyFinished, Refused, ShuttingDown, Stalled, Unreachable
+from airunner.model.errors import (
+    AlreadyFinished,
+    LimitReached,
+    Refused,
+    ShuttingDown,
+    Stalled,
+    Unreachable,
+)
 from airunner.model.job_events import JobEvent, JobFinished
 from airunner.model.jobs import JobId, RequestId
 from airunner.wire.client.endpoint import Endpoint
@@ -29,7 +36,7 @@ OPEN_MAX: Final = 24  # open jobs with a watcher, over all clients
 CATCH_UP_SECONDS_MAX: Final = 60.0  # until the follower of all jobs has every end
 PAUSES: Final = (0.0, 0.05, 0.1, 0.3)  # seconds between two actions of a client
 
-Away = (Unreachable, ShuttingDown, Stalled)
+Away = (Unreachable, ShuttingDown, Stalled, LimitReached)  # the last: of a full disk
 
 
 class Clients:
@@ -105,10 +112,15 @@ class Listener:
 
     async def live(self) -> None:
         """Follows all jobs until cancelled."""
-        async with self._clients.connection() as jobs, aclosing(follow_all(jobs)) as stream:
+        lost = list[Refused]()
+        jobs = self._clients.connection()
+        async with jobs, aclosing(follow_all(jobs, lost=lost.append)) as stream:
             async for heard in stream:
                 if heard.restarted and self.begun.is_set():
-                    self._clients.alarm("whoever followed all jobs had to begin anew")
+                    told = next(
+                        (each for each in reversed(lost) if each.status == "DATA_LOSS"), None
+                    )
+                    self._clients.alarm(f"whoever followed all jobs had to begin anew: {told}")
                 self.begun.set()
                 for id, entry in heard.events:
                     self._note(id, entry)
