@@ -34,12 +34,12 @@ check, and a test compares the page with the markers.
   attacks: SIGKILL and SIGTERM of the server, of workers and of both; SIGSTOP of the server, and of a
   worker process alone for longer than its leases; SIGKILL of a worker's supervisor, with and without
   its shims; a disk that fills up for a while, that dies (all reads and writes fail), or whose writes
-  of new blocks fail. `python -m tests.rounds --only "full disk" --seed n` runs rounds of
+  of new blocks fail; a power cut. `python -m tests.rounds --only "power cut" --seed n` runs rounds of
   a kind. `tests/end/test_rounds.py` runs a few rounds.
-- The disk of these rounds is an ext4 file system on a loop device, which dies by
-  FS_IOC_SHUTDOWN. That needs root and the right to mount; elsewhere
-  the rounds say so, and skip the attacks on the disk. Power cuts are
-  simulated: `tests/log/sqlite/test_crash_points.py` opens a log in each state that
+- The disk of these rounds is an ext4 file system on a loop device, whose power is cut by
+  FS_IOC_SHUTDOWN without a flush of its journal. That needs root and the right to mount; elsewhere
+  the rounds say so, and skip the attacks on the disk. A cut that tears or reorders writes is
+  simulated, on every machine: `tests/log/sqlite/test_crash_points.py` opens a log in each state that
   a crash may leave of its writes and syncs.
 - `make mutate` breaks rules on purpose, one at a time, and a test must notice each. Every mutation
   in `tests/mutations` names the promise that it breaks.

@@ -1,4 +1,4 @@
-"""Attacks on the disk of the server: it fills up for a while, fails or dies.
+"""Attacks on the disk of the server: it fills up for a while, fails, dies, or loses its power.
 
 A server must answer nothing that is not on the disk. On a full disk it waits; after any other error
 it stops by itself, since the state of a file after a failed fsync is unknown.
@@ -18,8 +18,9 @@ from tests.rounds.clients import Clients
 from tests.support.disk import Disk
 from tests.support.installation import Site
 
-FULL_DISK, DEAD_DISK, FAILING_DISK = "full disk", "dead disk", "failing disk"
-DISK_DEEDS: Final = {FULL_DISK: 3, DEAD_DISK: 2, FAILING_DISK: 2}
+FULL_DISK, POWER_CUT = "full disk", "power cut"
+DEAD_DISK, FAILING_DISK = "dead disk", "failing disk"
+DISK_DEEDS: Final = {FULL_DISK: 3, POWER_CUT: 4, DEAD_DISK: 2, FAILING_DISK: 2}
 
 END_SECONDS_MAX: Final = (
     10.0  # from a disk's failure to the server's end; an idle server notices none
@@ -54,8 +55,8 @@ class DiskAttacks:
         if deed == FAILING_DISK:
             self._disk.lose_medium()
         else:
-            self._disk.cut(flush=second)
-        await self._end_server(kill=False)
+            self._disk.cut(flush=deed == DEAD_DISK and second)
+        await self._end_server(kill=deed == POWER_CUT)
         await asyncio.to_thread(self._disk.renew)
         await self._clients.pause(away)
         await self._start_server()
