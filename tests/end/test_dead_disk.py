@@ -1,4 +1,4 @@
-"""A server whose disk dies: reads and writes of its log fail, and are whole once the disk is back."""
+"""Servers and workers whose disk dies: all reads and writes fail until the disk is back."""
 
 import asyncio
 from collections.abc import Iterator
@@ -51,6 +51,25 @@ def test_events_on_a_dead_disk_are_told_as_unavailable_and_are_whole_when_it_is_
         assert [entry.first for entry in asyncio.run(read(it, JobId(id)))] == [1]
         it.run("cancel", id, check=True)
         assert it.run("verify", id).returncode == 0
+
+
+@holds("jobs/full-disk-gives-jobs-back")
+def test_worker_on_a_dead_disk_gives_its_jobs_back_instead_of_failing_each(
+    own: Site, disk: Disk
+) -> None:
+    flags = ("--slots", "2", "--name")
+    broken = own.start_worker("--work-dir", str(disk.path / "work"), *flags, "broken")
+    assert own.run("submit", "--", "echo", "well").stdout == b"well\n"
+    disk.cut()
+    ids = [own.submit("--", "echo", str(n)) for n in range(4)]
+    broken.said("disk_full")
+    own.start_worker(*flags, "sound")
+    for n, id in enumerate(ids):
+        assert own.run("monitor", id).returncode == 0
+        assert own.run("logs", id).stdout == b"%d\n" % n
+        job = own.show(id)
+        assert (job["state"], job["failures"]) == ("completed", 0)
+    own.stop_all_but_server()
 
 
 def connection(it: Site) -> JobsClient:

@@ -206,13 +206,10 @@ class Rooms:
         self.results: Results | None = None  # the results of all jobs
         self.left: list[JobId] = []  # jobs that have released their sources
         self.full = False
-        self.locked = False  # no workspace can be made
 
     def make(self, job: Job) -> Workspace:
         if self.full:
             raise NoRoom("the disk is full: No space left on device")
-        if self.locked:
-            raise SetupFailed("the worker cannot make a workspace: Permission denied")
         room = Room(self, job)
         self.open.append(room)
         return room

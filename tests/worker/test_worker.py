@@ -175,19 +175,17 @@ async def test_a_job_that_asks_for_a_container_never_runs_on_the_host() -> None:
 async def test_what_is_wrong_with_a_workspace_fails_the_set_up() -> None:
     async with worker_fixture() as it, working(it):
         it.script("greet", greet)
-        outcome = await it.outcome(await it.submit("greet", working_directory="nowhere"))
+        id = await it.submit("greet", working_directory="nowhere")
+        outcome = await it.outcome(id)
         assert outcome.reason is Reason.SETUP_FAILED
         assert "nowhere" in outcome.error
-        it.rooms.locked = True
-        id = await it.submit("greet")
-        assert (await it.outcome(id)).reason is Reason.SETUP_FAILED
         assert [type(report) for report in await it.reports(id)] == [ProcessFailed]
 
 
 @promise(
     "jobs/full-disk-gives-jobs-back",
-    "A worker whose disk is full gives its jobs back without blame, says so in its log and in the "
-    "log of the job, and takes jobs again as soon as there is room.",
+    "A worker whose disk is full or fails gives its jobs back without blame, says so in its log and "
+    "in the log of the job, and takes jobs again as soon as there is room.",
 )
 @virtually
 async def test_a_worker_whose_disk_is_full_gives_jobs_back_and_takes_them_when_there_is_room() -> (

@@ -1,7 +1,8 @@
 """The room that a worker needs on the disk of its workspaces before it takes a job.
 
-A worker without room gives its next jobs back and asks for no other job until there is room. The
-alternative was that each job fails: one full disk then fails a whole queue within seconds.
+A worker without room, or on a disk that fails, gives its next jobs back and asks for no other job
+until it can make a workspace again. The alternative was that each job fails: one full disk then
+fails a whole queue within seconds.
 """
 
 import errno

@@ -102,7 +102,7 @@ class FolderWorkspaces:
         self.log = log
         self.keep = keep
         self._spare: list[str] = []  # paths of unchanged workspaces, for the next attempts
-        self._full = False  # the disk, when it was looked at last
+        self._full = False  # the disk, or it failed, when it was looked at last
 
     def make(self, job: Job) -> "FolderWorkspace":
         """Creates a workspace, or reuses an unchanged one; see Workspaces.make."""
@@ -113,10 +113,9 @@ class FolderWorkspaces:
         try:
             return FolderWorkspace(self, job, self._fresh(f"{name}.{job.attempt}-"))
         except OSError as error:
-            if error.errno in NO_ROOM:
-                self._full = True
-                raise NoRoom(f"the disk of {self.root} is full: {error.strerror}") from None
-            raise SetupFailed(f"the worker cannot make a workspace: {error.strerror}") from None
+            self._full = True
+            what = "the disk of {} is full" if error.errno in NO_ROOM else "no workspace fits in {}"
+            raise NoRoom(f"{what.format(self.root)}: {error.strerror}") from None
 
     def has_room(self) -> bool:
         """Looks at the free space, and makes a spare workspace; see Workspaces.has_room."""
@@ -124,8 +123,8 @@ class FolderWorkspaces:
         if not self._full and not self._spare:
             try:
                 self.check()
-            except OSError as error:
-                self._full = error.errno in NO_ROOM
+            except OSError:
+                self._full = True
         return not self._full
 
     def check(self) -> None:

@@ -27,7 +27,7 @@ class CheckoutFailed(SetupFailed):
 
 
 class NoRoom(Exception):
-    """The worker's disk is full, which is not the job's fault; a sentence with the folder."""
+    """The worker's disk is full or fails, which is not the job's fault; a sentence with the folder."""
 
 
 class NotStored(Exception):
@@ -202,11 +202,11 @@ class Workspaces(Protocol):
     """The maker of a worker's workspaces."""
 
     def make(self, job: Job) -> Workspace:
-        """Creates an empty workspace. Raises SetupFailed, and NoRoom if the disk is full."""
+        """Creates an empty workspace. Raises NoRoom if the disk is full or fails."""
         ...
 
     def has_room(self) -> bool:
-        """Whether the disk has room for another job; a disk that was full needs more room."""
+        """Whether the disk works and has room for another job; one that was full needs more room."""
         ...
 
     async def sweep(self) -> None:

@@ -14,7 +14,7 @@ from airunner.model.reports import CloneEnded, CloneProgressed, CloneStarted
 from airunner.model.spec import Checkout, Submodules
 from airunner.worker.environment import git_environment
 from airunner.worker.workspace.git_clone import GitCloner
-from airunner.worker.workspace.workspace import CheckoutFailed, SetupFailed
+from airunner.worker.workspace.workspace import CheckoutFailed, NoRoom, SetupFailed
 from tests.promises import holds
 from tests.support.descriptors import deep_tree
 from tests.worker.workspace.origins import commit, depth, git, head, make_origin, text
@@ -510,12 +510,18 @@ def test_a_kept_workspace_stays_and_is_named_in_the_log(tmp_path: Path) -> None:
     play(tmp_path, scene, keep=True)
 
 
-def test_a_work_root_that_cannot_be_made_fails_the_set_up(tmp_path: Path) -> None:
+def test_a_work_root_that_cannot_be_made_has_no_room_for_a_job_until_it_can(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "work").write_text("a file")
 
     async def scene(bench: Bench) -> None:
-        with pytest.raises(SetupFailed, match="cannot make a workspace"):
+        with pytest.raises(NoRoom, match=f"no workspace fits in {tmp_path}/work: "):
             bench.make()
+        assert not bench.folders.has_room()
+        (tmp_path / "work").unlink()
+        assert bench.folders.has_room()
+        assert bench.make().path.is_dir()
 
     play(tmp_path, scene)
 
