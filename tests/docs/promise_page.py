@@ -29,16 +29,17 @@ check, and a test compares the page with the markers.
   clock, a network, a disk and processes that fail as the random numbers of a seed say.
   `python -m tests.simulation --seed n` prints the story of one world.
 - `tests/rounds/checker.py` judges real processes. Clients of every kind use a server while
-  processes and the server's disk are attacked, round after round (`make fuzz KILLS=n`, or
+  processes and disks are attacked, round after round (`make fuzz KILLS=n`, or
   `make soak MINUTES=n`), and locks that the jobs hold tell if two attempts ever ran at once. The
   attacks: SIGKILL and SIGTERM of the server, of workers and of both; SIGSTOP of the server, and of a
   worker process alone for longer than its leases; SIGKILL of a worker's supervisor, with and without
   its shims; a disk that fills up for a while, that dies (all reads and writes fail), or whose writes
-  of new blocks fail; a power cut. `python -m tests.rounds --only "power cut" --seed n` runs rounds of
-  a kind. `tests/end/test_rounds.py` runs a few rounds.
-- The disk of these rounds is an ext4 file system on a loop device, whose power is cut by
+  of new blocks fail; a power cut; a worker's disk that fills up, dies or loses its power.
+  `python -m tests.rounds --only "power cut" --seed n` runs rounds of a kind.
+  `tests/end/test_rounds.py` runs a few rounds.
+- A disk of these rounds is an ext4 file system on a loop device, whose power is cut by
   FS_IOC_SHUTDOWN without a flush of its journal. That needs root and the right to mount; elsewhere
-  the rounds say so, and skip the attacks on the disk. A cut that tears or reorders writes is
+  the rounds say so, and skip the attacks on disks. A cut that tears or reorders writes is
   simulated, on every machine: `tests/log/sqlite/test_crash_points.py` opens a log in each state that
   a crash may leave of its writes and syncs.
 - `make mutate` breaks rules on purpose, one at a time, and a test must notice each. Every mutation

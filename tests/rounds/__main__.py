@@ -30,16 +30,16 @@ def fight(
     rounds: int,
     *,
     durable: bool,
-    disk: Disk | None = None,
+    disks: tuple[Disk, Disk] | None = None,
     only: Collection[str] = (),
 ) -> tuple[Counter[str], list[str]]:
-    """Runs one campaign on a server of its own, with its log on `disk`, if there is one.
+    """Runs one campaign on a server of its own, on `disks`, if there are any.
 
     Returns its actions, records and complaints.
     """
-    store = f"sqlite:{disk.path / 'jobs.db'}" if disk else None
+    store = f"sqlite:{disks[0].path / 'jobs.db'}" if disks else None
     site = Site(folder, store=store if durable else "memory")
-    campaign = Campaign(site, seed, durable=durable, disk=disk, only=only)
+    campaign = Campaign(site, seed, durable=durable, disks=disks, only=only)
     try:
         seen = asyncio.run(campaign.run(rounds))
         wrong = complaints(seen)
@@ -68,7 +68,7 @@ def fight(
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        description="Attack servers, workers and the server's disk while they work."
+        description="Attack servers, workers and their disks while they work."
     )
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--minutes", type=float, help="instead of so many rounds")
@@ -79,7 +79,7 @@ def main() -> int:
     options = parser.parse_args()
     hide_mounts()
     if reason := obstacle():
-        print(f"skipped: attacks on the disk of the server, since none can be made here: {reason}")
+        print(f"skipped: attacks on disks, since none can be made here: {reason}")
     began, done, bad, number, total = monotonic(), 0, 0, options.seed, Counter[str]()
     end = began + options.minutes * 60 if options.minutes else None
     while monotonic() < end if end else done < options.rounds:
@@ -90,19 +90,23 @@ def main() -> int:
         if options.keep:
             folder._finalizer.detach()  # type: ignore[attr-defined]  # until Python 3.12 has delete=False
         with ExitStack() as mounts:
-            disk = None
-            if not options.memory and not reason:
-                disk = mounts.enter_context(closing(Disk(Path(folder.name))))
+            disks = None
+            if not reason:
+                one, two = (Path(folder.name) / name for name in ("server", "worker"))
+                disks = (
+                    mounts.enter_context(closing(Disk(one))),
+                    mounts.enter_context(closing(Disk(two))),
+                )
             counts, wrong = fight(
                 Path(folder.name) / "site",
                 str(number),
                 rounds,
                 durable=not options.memory,
-                disk=disk,
+                disks=disks,
                 only=options.only,
             )
-            if wrong and disk and options.keep:
-                copytree(disk.path, Path(folder.name) / "kept")
+            if wrong and disks and options.keep:
+                copytree(disks[0].path, Path(folder.name) / "kept")
         total += counts
         done += rounds
         bad += bool(wrong)

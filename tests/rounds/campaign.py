@@ -27,6 +27,7 @@ from tests.rounds.clients import Clients
 from tests.rounds.disk_attacks import DISK_DEEDS, DiskAttacks
 from tests.rounds.expectations import is_alive
 from tests.rounds.observations import Sightings, View
+from tests.rounds.worker_disk_attacks import WORKER_DISK_DEEDS, WorkerDiskAttacks
 from tests.support.disk import Disk
 from tests.support.installation import Process, Site
 
@@ -50,8 +51,9 @@ DEEDS: Final = {
     FREEZE_WORKER: 4,
     SUPERVISOR: 4,
     **DISK_DEEDS,
+    **WORKER_DISK_DEEDS,
 }
-OF_WORKERS: Final = (WORKER, DRAIN, FREEZE_WORKER, SUPERVISOR)
+OF_WORKERS: Final = (WORKER, DRAIN, FREEZE_WORKER, SUPERVISOR, *WORKER_DISK_DEEDS)
 
 
 class Campaign:
@@ -63,12 +65,13 @@ class Campaign:
         seed: str,
         *,
         durable: bool = True,
-        disk: Disk | None = None,
+        disks: tuple[Disk, Disk] | None = None,
         only: Collection[str] = (),
     ) -> None:
         """`durable`: the server's log survives its death; otherwise only workers are killed.
 
-        `disk`: the disk of the log; without one, the attacks on it are counted as skipped.
+        `disks`: those of the log and of the first worker; without them, the attacks on them are
+        counted as skipped.
         `only`: the kinds of attack; none: all of them.
         """
         self.site = site
@@ -87,8 +90,13 @@ class Campaign:
         self._tasks: asyncio.TaskGroup
         self.deeds: Counter[str] = Counter()
         self._disk: DiskAttacks | None = None
-        if disk:
+        self._worker_disk: WorkerDiskAttacks | None = None
+        self._work = {index: site.folder / f"work-{index}" for index in range(WORKERS)}
+        if disks:
+            disk, of_worker = disks
+            self._work[0] = of_worker.path / "work"
             self._disk = DiskAttacks(site, disk, self.clients, self._start_server, self.deeds)
+            self._worker_disk = WorkerDiskAttacks(of_worker, self.clients, lambda: self._hire(0))
 
     async def run(self, rounds: int) -> Sightings:
         """Runs the whole campaign; returns the clients' records."""
@@ -118,7 +126,8 @@ class Campaign:
         await self.clients.pause(dice.choice((0.0, 0.0, 0.05, 0.3)))
         self._check_who_lives()
         deed = dice.choices(list(self._deeds), list(self._deeds.values()))[0]
-        self.deeds[deed if self._disk or deed not in DISK_DEEDS else f"skipped {deed}"] += 1
+        on_disk = deed in DISK_DEEDS or deed in WORKER_DISK_DEEDS
+        self.deeds[deed if self._disk or not on_disk else f"skipped {deed}"] += 1
         if deed in (WORKER, BOTH, DRAIN, FREEZE_WORKER):
             index = dice.randrange(WORKERS)
             away = dice.choice((0.0, 0.0, 0.5, 1.5, LEASE_SECONDS + 1.0))
@@ -127,10 +136,8 @@ class Campaign:
             self._tasks.create_task(treat or self._replace(index, number, away))
         if deed == SUPERVISOR:
             self._kill_guards(dice.randrange(WORKERS), dice.choice((True, False)))
-        if deed in DISK_DEEDS:
-            dice = Random(dice.random())  # the same dice for later rounds, with a disk or without
-            if self._disk:
-                await self._disk.run(deed, dice)
+        if on_disk:
+            await self._attack_disk(deed, Random(dice.random()))
             return
         assert self.site.server
         if deed in (SERVER, BOTH, STOP):
@@ -145,6 +152,20 @@ class Campaign:
 
     async def _start_server(self) -> None:
         await asyncio.to_thread(self.site.start_server)
+
+    async def _attack_disk(self, deed: str, dice: Random) -> None:
+        """Attacks a disk, if there are any, with dice of its own: later rounds are then the same."""
+        if self._disk and deed in DISK_DEEDS:
+            await self._disk.run(deed, dice)
+        elif self._worker_disk:
+            self._tasks.create_task(self._attack_worker_disk(self._worker_disk, deed, dice))
+
+    async def _attack_worker_disk(
+        self, attacks: WorkerDiskAttacks, deed: str, dice: Random
+    ) -> None:
+        worker, self._workers[0] = self._workers[0], None
+        if worker:
+            self._workers[0] = await attacks.run(deed, worker, dice)
 
     async def _replace(self, index: int, number: signal.Signals, away: float) -> None:
         """Ends a worker; after `away` seconds a new worker starts in its folder."""
@@ -180,15 +201,16 @@ class Campaign:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
-    def _hire(self, index: int) -> None:
+    def _hire(self, index: int) -> Process:
         self._hired += 1
         name = f"worker-{index}-{self._hired}"
-        self._workers[index] = self.site.start(
+        self._workers[index] = worker = self.site.start(
             "worker",
             *("--name", name, "--slots", "3", "--drain-timeout", "0.5"),
-            *("--work-dir", str(self.site.folder / f"work-{index}"), "--log-format", "json"),
+            *("--work-dir", str(self._work[index]), "--log-format", "json"),
             *("--visibility-timeout", str(LEASE_SECONDS)),
         )
+        return worker
 
     async def _audit(self, jobs: JobsClient, id: JobId) -> None:
         """Reads a job's events from the first to the end, after the last round."""
