@@ -37,7 +37,7 @@ Value = TypeVar("Value")
 _COMMAND_FIELDS: Final = ("command", "args", "script", "steps")
 _SOURCE_FIELDS: Final = (
     "source",
-    *("repository", "commit", "branch", "clone", "depth", "single_branch", "submodules"),
+    *("repository", "commit", "branch", "clone", "depth", "single_branch", "submodules", "lfs"),
 )
 
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.*|[^/]+:.*")
@@ -62,6 +62,7 @@ class JobDraft:
     depth: int | None = None
     single_branch: bool | None = None
     submodules: Submodules | None = None
+    lfs: bool | None = None
     working_directory: str | None = None
     artifacts: tuple[str, ...] | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -184,6 +185,7 @@ class JobDraft:
             depth=_value_or(self.depth, 1),
             single_branch=_value_or(self.single_branch, True),
             submodules=_value_or(self.submodules, Submodules.NONE),
+            lfs=bool(self.lfs),
         )
 
 

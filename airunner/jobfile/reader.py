@@ -54,6 +54,7 @@ Choice = TypeVar("Choice", bound=Enum)
 _EXTENSION: Final = "x-"  # begins a key that is ignored
 _TAG: Final = "tag:yaml.org,2002:"
 _NOT_ASCII: Final = re.compile(r"[^\r\n -~]")
+_CLONE: Final = ("enabled", "depth", "singleBranch", "submodules", "lfs")
 _STEP: Final = tuple(STEP_KEYS)
 _PLACE: Final = re.compile(r"steps\[(\d+)\](.*)", re.DOTALL)
 _STEPS_DEPTH: Final = 3  # nesting: list of steps, step, environment
@@ -134,7 +135,7 @@ class _File:
 
     def draft(self, root: yaml.Node) -> JobDraft:
         top = self.entries(root, "the file", KEYS)
-        clone = self.section(top, "gitClone", ("enabled", "depth", "singleBranch", "submodules"))
+        clone = self.section(top, "gitClone", _CLONE)
         terminal = self.section(top, "terminal", ("columns", "rows"))
         origins = {_WIRE[key]: f"{self.name}:{line}: {key}" for key, (line, _) in top.items()}
         for prefix, entries in (("git_clone", clone), ("terminal", terminal)):
@@ -158,6 +159,7 @@ class _File:
             depth=self.take(clone, "depth", self.number),
             single_branch=self.take(clone, "singleBranch", self.flag),
             submodules=self.take(clone, "submodules", self.submodules),
+            lfs=self.take(clone, "lfs", self.flag),
             working_directory=self.take(top, "workingDirectory", self.text),
             artifacts=self.take(top, "artifacts", self.texts),
             environment=self.take(top, "environment", self.pairs) or {},

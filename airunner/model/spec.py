@@ -56,6 +56,7 @@ class Checkout(Struct, frozen=True, kw_only=True):
     depth: int = 1  # commits of history; 0: the whole history
     single_branch: bool = True
     submodules: Submodules = Submodules.NONE
+    lfs: bool = False  # files of Git LFS; False: as the git configuration of the worker's user says
 
     def __post_init__(self) -> None:
         check_range("git_clone.depth", self.depth, 0, 2**31 - 1, "commits")

@@ -315,6 +315,14 @@ def test_a_local_repository_is_cloned_from_where_the_caller_stands(embedded: She
     assert empty.stdout == ""
 
 
+def test_the_flags_of_a_clone_reach_the_job(embedded: Shell) -> None:
+    (embedded.home / "clone.yaml").write_text("repository: /none\ngitClone: {enabled: false}\n")
+    id = embedded.submit("--config", "clone.yaml", "--lfs", "--", "true")
+    checkout = shown(embedded, id)["checkout"]
+    assert isinstance(checkout, dict)
+    assert checkout["lfs"] is True
+
+
 def test_monitor_shows_a_finished_job_from_its_first_line(embedded: Shell) -> None:
     id = embedded.submit("--", "sh", "-c", "echo one; echo two >&2; exit 5")
     embedded.run("monitor", id)

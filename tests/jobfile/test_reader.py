@@ -47,6 +47,7 @@ gitClone:
   depth: 5
   singleBranch: false
   submodules: recursive
+  lfs: true
 container:
   enabled: true
   image: debian:12
@@ -72,7 +73,9 @@ def test_every_key_of_a_job_file_reaches_the_job() -> None:
     assert (spec.branch, spec.owner, spec.queue) == ("main", "ann", "gpu")
     assert (spec.attempts_max, spec.output_bytes_max) == (5, 10 * 1024 * 1024)
     assert spec.terminal == TerminalSize(columns=120, rows=40)
-    assert spec.checkout == Checkout(depth=5, single_branch=False, submodules=Submodules.RECURSIVE)
+    assert spec.checkout == Checkout(
+        depth=5, single_branch=False, submodules=Submodules.RECURSIVE, lfs=True
+    )
     mount = Mount(source="/cache", target="/var/cache", read_only=True)
     assert spec.container == Container(image="debian:12", runtime="podman", mounts=(mount,))
 

@@ -4,10 +4,11 @@ import pytest
 
 from airunner.model.errors import InvalidRequest
 from airunner.model.protocol.features import ALL, NONE, Feature, Features, known, needed
-from airunner.model.spec import JobSpec
+from airunner.model.spec import Checkout, JobSpec
 from airunner.model.steps import Step, StepCondition
 
 PLAIN = Step(run="x")
+REPOSITORY = "https://example.org/repo"
 CASES: tuple[tuple[JobSpec, set[Feature]], ...] = (
     (JobSpec(command="x", merge_stderr=True), set()),
     (JobSpec(source="x"), set()),
@@ -18,6 +19,9 @@ CASES: tuple[tuple[JobSpec, set[Feature]], ...] = (
     (JobSpec(steps=(PLAIN, Step(run="x", when=StepCondition.ALWAYS))), {Feature.WHEN}),
     (JobSpec(command="x", artifacts_on_cancel=True), {Feature.ARTIFACTS_ON_CANCEL}),
     (JobSpec(steps=(Step(run="x", background=True), PLAIN)), {Feature.BACKGROUND}),
+    (JobSpec(command="x", repository=REPOSITORY, checkout=Checkout(lfs=True)), {Feature.LFS}),
+    (JobSpec(command="x", checkout=Checkout(lfs=True)), set()),
+    (JobSpec(command="x", repository=REPOSITORY, checkout=None), set()),
     (
         JobSpec(
             steps=(
@@ -26,6 +30,8 @@ CASES: tuple[tuple[JobSpec, set[Feature]], ...] = (
             ),
             strict=True,
             artifacts_on_cancel=True,
+            repository=REPOSITORY,
+            checkout=Checkout(lfs=True),
         ),
         set(Feature),
     ),

@@ -161,6 +161,7 @@ SPECS: tuple[JobSpec, ...] = (
     JobSpec(steps=tuple(Step(run="x", when=each) for each in StepCondition)),
     JobSpec(command="x", artifacts=("y",), artifacts_on_cancel=True),
     JobSpec(steps=(Step(run="x", background=True),)),
+    JobSpec(command="x", repository="https://example.org/repo", checkout=Checkout(lfs=True)),
 )
 
 OUTCOMES: tuple[Outcome, ...] = (

@@ -1,6 +1,7 @@
 """`airunner submit`: submits a job, shows its output, and exits with its exit code."""
 
 import shlex
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -94,6 +95,10 @@ def submit(
             "--submodules", "Submodules to fetch: none, true (top level) or recursive.", "WHICH"
         ),
     ] = None,
+    lfs: Annotated[
+        bool,
+        typer.Option("--lfs", help="Fetch the files of Git LFS.", rich_help_panel=_JOB),
+    ] = False,
     no_checkout: Annotated[
         bool,
         typer.Option(
@@ -217,9 +222,10 @@ def submit(
         repository=repository,
         commit=commit,
         branch=branch,
-        clone=False if no_checkout else True if depth is not None or submodules else None,
+        clone=False if no_checkout else True if depth is not None or submodules or lfs else None,
         depth=depth,
         submodules=submit_flags.submodules_kind("--submodules", submodules),
+        lfs=lfs or None,
         working_directory=working_directory,
         artifacts=tuple(artifact) if artifact else None,
         environment=submit_flags.name_values("--env", env),
@@ -243,14 +249,7 @@ def submit(
     submit_flags.check_patterns(spec, draft.origins.get("artifacts", "artifacts"))
     connection = settings(server, token, token_file, ca_cert)
     request = _request(request_id)
-    run_client(
-        connection,
-        lambda jobs: (
-            _detached(jobs, spec, request)
-            if detach
-            else _watched(jobs, spec, request, group_markers)
-        ),
-    )
+    run_client(connection, _work(spec, request, detach=detach, group_markers=group_markers))
 
 
 def _split(words: list[str], context: typer.Context) -> tuple[str | None, list[str]]:
@@ -278,6 +277,15 @@ def _request(request_id: str | None) -> "RequestId":
     if request_id is not None and not request_id:
         raise CommandFailed("--request-id is empty: give a key, or leave the flag out", 2)
     return RequestId(request_id or f"submit-{uuid4()}")
+
+
+def _work(
+    spec: "JobSpec", request: "RequestId", *, detach: bool, group_markers: bool
+) -> Callable[["JobsClient"], Awaitable[int]]:
+    """The work of the command, once it is connected to the server."""
+    if detach:
+        return lambda jobs: _detached(jobs, spec, request)
+    return lambda jobs: _watched(jobs, spec, request, group_markers)
 
 
 async def _detached(jobs: "JobsClient", spec: "JobSpec", request: "RequestId") -> int:

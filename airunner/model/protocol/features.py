@@ -24,6 +24,7 @@ class Feature(StrEnum):
     WHEN = "when"  # steps that run after a failure
     ARTIFACTS_ON_CANCEL = "artifacts-on-cancel"  # artifacts of a cancelled job
     BACKGROUND = "background"  # steps whose processes live until the job ends
+    LFS = "lfs"  # files of Git LFS in a checkout
 
 
 Features = frozenset[Feature]
@@ -44,7 +45,9 @@ def needed(spec: JobSpec) -> Features:
     for step in spec.steps or ():
         when = when or step.when is not StepCondition.ON_SUCCESS
         background = background or step.background
-    return _features_of((spec.strict, when, spec.artifacts_on_cancel, background))
+    checkout = spec.checkout if spec.repository else None
+    lfs = checkout is not None and checkout.lfs
+    return _features_of((spec.strict, when, spec.artifacts_on_cancel, background, lfs))
 
 
 @cache

@@ -148,6 +148,7 @@ def _encode_checkout(checkout: Checkout | None) -> pb.GitCloneConfig:
         depth=checkout.depth,
         single_branch=checkout.single_branch,
         submodules=checkout.submodules,
+        lfs=checkout.lfs,
     )
 
 
@@ -169,6 +170,7 @@ def _decode_checkout(params: pb.JobParams) -> Checkout | None:
         depth=max(0, config.depth),  # 0 and below: the whole history
         single_branch=config.single_branch,
         submodules=_SUBMODULES[config.submodules],
+        lfs=config.lfs,
     )
 
 

@@ -84,7 +84,7 @@ class Git:
             found = await self._fetch_id(commit.lower(), message)
         else:
             found = await self._fetch_revision(commit, message)
-        await self._run("checkout", "--quiet", "--detach", found, "--")
+        await self._run("checkout", "--quiet", "--progress", "--detach", found, "--")
 
     async def _fetch_id(self, commit: str, message: str) -> str:
         """Fetches a commit by its id, whole or abbreviated; returns the whole id."""
@@ -127,7 +127,7 @@ class Git:
         if not self._checkout.single_branch:
             await self._run(*fetch, "--tags", "--", "origin", _ALL_BRANCHES)
         onto = ("-B", branch) if branch else ("--detach",)
-        await self._run("checkout", "--quiet", *onto, commit, "--")
+        await self._run("checkout", "--quiet", "--progress", *onto, commit, "--")
 
     async def _init(self, object_format: str) -> None:
         await self._run("init", "--quiet", f"--object-format={object_format}")

@@ -25,6 +25,10 @@ _NO_HOST: Final = (
 _CERTIFICATE: Final = (
     "the worker does not trust the host's certificate: set http.sslCAInfo in its git configuration"
 )
+_LFS: Final = (
+    "Git LFS could not fetch a file: check that its server has the file and lets the worker's git in; "
+    "files of the worker's own disks need --allow-local-repositories"
+)
 
 _REMEDIES: Final = (
     (
@@ -45,6 +49,7 @@ _REMEDIES: Final = (
     (re.compile(r"No space left on device|Disk quota exceeded"), _DISK),
     (re.compile(r"Could not resolve host|Name or service not known"), _NO_HOST),
     (re.compile(r"certificate verification failed|SSL certificate problem"), _CERTIFICATE),
+    (re.compile(r"smudge filter lfs failed"), _LFS),
 )
 
 

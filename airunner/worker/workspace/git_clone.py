@@ -21,7 +21,13 @@ from airunner.worker.process import Launcher
 from airunner.worker.workspace.git import Git
 from airunner.worker.workspace.git_advice import remedy_for
 from airunner.worker.workspace.git_command import GitCommands, GitFailed
-from airunner.worker.workspace.lfs_pointers import lfs_remark
+from airunner.worker.workspace.lfs import (
+    check_lfs,
+    install_lfs,
+    lfs_environment,
+    lfs_remark,
+    lfs_settings,
+)
 from airunner.worker.workspace.workspace import CheckoutFailed, Revision
 
 LOCAL_REFUSED = (
@@ -60,12 +66,23 @@ class GitCloner:
             await report(CloneProgressed(message))
 
         assert spec.checkout
-        commands = GitCommands(self._launcher, self._environment, folder, progress)
+        lfs = spec.checkout.lfs
+        commands = GitCommands(
+            self._launcher,
+            lfs_environment(self._environment) if lfs else self._environment,
+            folder,
+            progress,
+            settings=lfs_settings(fetches=lfs, allow_local=self._allow_local),
+        )
         try:
             if is_local(spec.repository) and not self._allow_local:
                 raise GitFailed(LOCAL_REFUSED, "")
+            if lfs:
+                await check_lfs(commands)
             commit = await Git(commands, spec, spec.checkout).clone()
-            remark = await lfs_remark(commands, folder)
+            if lfs:
+                await install_lfs(commands)
+            remark = await lfs_remark(commands, folder, fetches=lfs)
         except GitFailed as failure:
             await report(CloneFailed(str(failure), failure.stderr))
             parts = (str(failure), remedy_for(failure.stderr), _cut(failure.stderr))

@@ -12,14 +12,14 @@ A clone runs nothing of the repository. git's own rules refuse commands in .gitm
 as .git/hooks in a tree, and files behind links. The settings below cover configurations of a
 worker's user that would run a file of the checkout: a relative core.hooksPath (.githooks), a relative
 core.fsmonitor, or submodules that no job has asked for. A filter of that configuration still runs,
-such as Git LFS: its commands are the operator's, and must not be relative paths. Prompts are off in
+such as Git LFS (lfs.py): its commands are the operator's, and must not be relative paths. Prompts are off in
 the environment (worker/environment.py), and standard input is empty.
 """
 
 import asyncio
 import re
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from airunner.model.reports import Stream
@@ -46,8 +46,6 @@ _SETTINGS: Final = (
     "gc.auto=0",
     "maintenance.auto=false",
 )
-_OPTIONS: Final = tuple(word for setting in _SETTINGS for word in ("-c", setting))
-
 _PROGRESS: Final = re.compile(rb"(remote: )?[A-Z][a-z ]+: +\d+(% |, done|$)")
 _NOISE: Final = (b"Cloning into ", b"From ", b"Submodule ")
 _FATAL: Final = re.compile(rb"(remote: )?fatal: ")
@@ -72,7 +70,11 @@ class GitCommands:
         environment: Mapping[str, str],
         folder: str,
         progress: Callable[[str], Awaitable[None]],
+        *,
+        settings: Sequence[str] = (),
     ) -> None:
+        """`settings` are settings of git besides _SETTINGS."""
+        self._options = _options((*_SETTINGS, *settings))
         self._launcher = launcher
         self._progress = progress
         self._environment = environment
@@ -81,7 +83,7 @@ class GitCommands:
     async def run(self, *arguments: str) -> str:
         """Runs git to its end and returns the end of its standard output. Raises GitFailed."""
         command = Command(
-            argv=("git", *_OPTIONS, *arguments),
+            argv=("git", *self._options, *arguments),
             environment=self._environment,
             directory=self._folder,
             process_type=ProcessType.PIPE,
@@ -168,6 +170,10 @@ class _Stderr:
         room = STDERR_BYTES_MAX - len(fatal) - 1
         shown = (each.decode(errors="ignore").strip() for each in (fatal, others[-room:]))
         return "\n".join(filter(None, shown))
+
+
+def _options(settings: Sequence[str]) -> tuple[str, ...]:
+    return tuple(word for setting in settings for word in ("-c", setting))
 
 
 def _shown(line: bytes) -> str:

@@ -166,7 +166,7 @@ def test_a_checkout_with_lfs_pointers_gets_a_remark(tmp_path: Path, origin: Path
         remark = bench.reports[-1]
         assert isinstance(remark, Remark)
         assert remark.message.startswith("dir/big\\u202e é.bin is a pointer of Git LFS")
-        assert "git lfs install" in remark.message
+        assert "`lfs: true`" in remark.message
 
     play(tmp_path, scene)
 

@@ -4,11 +4,10 @@ import asyncio
 import os
 import socket
 import subprocess
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
-from http.server import BaseHTTPRequestHandler, HTTPServer, SimpleHTTPRequestHandler
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +21,7 @@ from airunner.worker.attempt.runtime import Runtime
 from airunner.worker.environment import git_environment
 from airunner.worker.workspace.git_clone import GitCloner
 from airunner.worker.workspace.workspace import CheckoutFailed
+from tests.worker.workspace.http_server import Silent, serve
 from tests.worker.workspace.origins import commit, git, make_origin, text
 from tests.worker.workspace.workbench import Bench, play
 from tests.zoo import PATH
@@ -75,24 +75,6 @@ def tree(origin: Path, *entries: str) -> str:
 def point_main_at(origin: Path, top: str) -> None:
     made = git(origin, "commit-tree", "-m", "hostile", top)
     git(origin, "update-ref", "refs/heads/main", made)
-
-
-@contextmanager
-def serve(server: HTTPServer) -> Iterator[str]:
-    """The URL of an HTTP server in a thread, which starts after the supervisor was forked."""
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-class Silent(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
 
 
 class Asking(BaseHTTPRequestHandler):

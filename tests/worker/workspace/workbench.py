@@ -29,7 +29,9 @@ class Bench:
         allow_local: bool = True,
         sources: Path | None = None,
         results: Path | None = None,
+        variables: Mapping[str, str] = {},
     ) -> None:
+        """`variables` are variables of the worker, which its git sees."""
         self.fixture = fixture
         self.root = root
         self.reports: list[Report] = []
@@ -38,7 +40,13 @@ class Bench:
             root,
             fixture.supervisor,
             LoopClock(epoch=Instant(0)),
-            environment={"PATH": PATH, "HOME": str(root.parent), "ZOO": fixture.tag},
+            environment={
+                "PATH": PATH,
+                "HOME": str(root.parent),
+                "GIT_CONFIG_NOSYSTEM": "1",
+                **variables,
+                "ZOO": fixture.tag,
+            },
             log=structlog.wrap_logger(None, processors=[self._note]),
             keep=keep,
             allow_local=allow_local,
@@ -93,6 +101,7 @@ def play(
     allow_local: bool = True,
     sources: Path | None = None,
     results: Path | None = None,
+    variables: Mapping[str, str] = {},
 ) -> None:
     """Runs a scene with workspaces below `root`; fails if a process is left."""
 
@@ -105,6 +114,7 @@ def play(
                 allow_local=allow_local,
                 sources=sources,
                 results=results,
+                variables=variables,
             )
             await scene(bench)
 

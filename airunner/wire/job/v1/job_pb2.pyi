@@ -2236,6 +2236,7 @@ class GitCloneConfig(_message.Message):
     DEPTH_FIELD_NUMBER: _builtins.int
     SINGLE_BRANCH_FIELD_NUMBER: _builtins.int
     SUBMODULES_FIELD_NUMBER: _builtins.int
+    LFS_FIELD_NUMBER: _builtins.int
     enabled: _builtins.bool
     """false in a GitCloneConfig that is set: no checkout"""
     depth: _builtins.int
@@ -2243,6 +2244,8 @@ class GitCloneConfig(_message.Message):
     single_branch: _builtins.bool
     submodules: _builtins.str
     """"" or "none", "true", "recursive" """
+    lfs: _builtins.bool
+    """files of Git LFS"""
     def __init__(
         self,
         *,
@@ -2250,10 +2253,11 @@ class GitCloneConfig(_message.Message):
         depth: _builtins.int = ...,
         single_branch: _builtins.bool = ...,
         submodules: _builtins.str = ...,
+        lfs: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["depth", b"depth", "enabled", b"enabled", "single_branch", b"single_branch", "submodules", b"submodules"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["depth", b"depth", "enabled", b"enabled", "lfs", b"lfs", "single_branch", b"single_branch", "submodules", b"submodules"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
