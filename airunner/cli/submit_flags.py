@@ -29,6 +29,7 @@ _FLAGS: Final = {
     "commit": ("commit", "--commit"),
     "branch": ("branch", "--branch"),
     "git_clone.depth": ("depth", "--depth"),
+    "git_clone.filter": ("filter", "--filter"),
     "working_directory": ("working_directory", "--working-directory"),
     "artifacts": ("artifacts", "--artifact"),
     "environment": ("environment", "--env"),
@@ -67,6 +68,13 @@ def duration_seconds(flag: str, text: str | None) -> int | None:
         return None if text is None else parse_duration(text)
     except ValueError as error:
         raise CommandFailed(f"{flag}: {error}", USAGE) from None
+
+
+def clones(no_checkout: bool, *options: object) -> bool | None:
+    """Whether the repository is cloned, which any option of a clone asks for; None: as by default."""
+    if no_checkout:
+        return False
+    return True if any(each is not None and each is not False for each in options) else None
 
 
 def submodules_kind(flag: str, text: str | None) -> Submodules | None:

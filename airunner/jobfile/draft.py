@@ -38,6 +38,7 @@ _COMMAND_FIELDS: Final = ("command", "args", "script", "steps")
 _SOURCE_FIELDS: Final = (
     "source",
     *("repository", "commit", "branch", "clone", "depth", "single_branch", "submodules", "lfs"),
+    "filter",
 )
 
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.*|[^/]+:.*")
@@ -63,6 +64,7 @@ class JobDraft:
     single_branch: bool | None = None
     submodules: Submodules | None = None
     lfs: bool | None = None
+    filter: str | None = None
     working_directory: str | None = None
     artifacts: tuple[str, ...] | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -186,6 +188,7 @@ class JobDraft:
             single_branch=_value_or(self.single_branch, True),
             submodules=_value_or(self.submodules, Submodules.NONE),
             lfs=bool(self.lfs),
+            filter=_value_or(self.filter, ""),
         )
 
 

@@ -22,6 +22,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from airunner.model.errors import InvalidRequest
 from airunner.model.limits import REF_BYTES_MAX, REPOSITORY_BYTES_MAX
+from airunner.model.units import shortened
 from airunner.model.validation import check_printable, check_text_size
 
 SCHEMES = ("https", "http", "ssh", "git", "file")
@@ -48,6 +49,7 @@ _SECRET_KEY = re.compile(
     r"([?&;][^=&;\s#]{0,32}(?:token|password|passwd|secret|api_?key)[^=&;\s#]{0,32}=)([^&;\s#'\"]+)",
     re.IGNORECASE,
 )
+_CLONE_FILTER = re.compile(r"blob:none|blob:limit=[0-9]{1,12}[kmg]?|tree:[0-9]{1,4}")
 _COMMIT = re.compile(r"[0-9a-fA-F]{4,64}")
 
 
@@ -185,6 +187,19 @@ def check_commit(commit: str, field: str = "commit") -> None:
         or commit != commit.strip()
     ):
         raise InvalidRequest(field, f"{commit!r} is not the name of a commit that git takes")
+
+
+def check_clone_filter(filter_spec: str, field: str = "git_clone.filter") -> None:
+    """Raise InvalidRequest unless `filter_spec` is a filter that a partial clone may have.
+
+    git's other filters need a file of the repository (sparse:oid), combine filters, or leave out
+    what a checkout reads at once.
+    """
+    if not _CLONE_FILTER.fullmatch(filter_spec):
+        raise InvalidRequest(
+            field,
+            f"{shortened(filter_spec)!r} is not a filter: use blob:none, blob:limit=1m or tree:0",
+        )
 
 
 def is_commit_id(commit: str) -> bool:

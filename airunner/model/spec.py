@@ -15,7 +15,12 @@ from msgspec.structs import fields
 from airunner.model import limits
 from airunner.model.errors import InvalidRequest
 from airunner.model.namespaces import DEFAULT_NAMESPACE, QueueKey
-from airunner.model.repositories import check_branch, check_commit, check_repository
+from airunner.model.repositories import (
+    check_branch,
+    check_clone_filter,
+    check_commit,
+    check_repository,
+)
 from airunner.model.steps import Step, check_steps, memory_bytes
 from airunner.model.units import PAIR_BYTES, TEXT_BYTES, text_bytes
 from airunner.model.validation import (
@@ -57,9 +62,12 @@ class Checkout(Struct, frozen=True, kw_only=True):
     single_branch: bool = True
     submodules: Submodules = Submodules.NONE
     lfs: bool = False  # files of Git LFS; False: as the git configuration of the worker's user says
+    filter: str = ""  # objects to leave out until they are read, as for git clone --filter
 
     def __post_init__(self) -> None:
         check_range("git_clone.depth", self.depth, 0, 2**31 - 1, "commits")
+        if self.filter:
+            check_clone_filter(self.filter)
 
 
 class Mount(Struct, frozen=True, kw_only=True):

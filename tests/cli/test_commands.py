@@ -317,10 +317,21 @@ def test_a_local_repository_is_cloned_from_where_the_caller_stands(embedded: She
 
 def test_the_flags_of_a_clone_reach_the_job(embedded: Shell) -> None:
     (embedded.home / "clone.yaml").write_text("repository: /none\ngitClone: {enabled: false}\n")
-    id = embedded.submit("--config", "clone.yaml", "--lfs", "--", "true")
-    checkout = shown(embedded, id)["checkout"]
+    flags = ("--lfs", "--filter", "blob:none")
+    checkout = shown(embedded, embedded.submit("--config", "clone.yaml", *flags, "--", "true"))[
+        "checkout"
+    ]
     assert isinstance(checkout, dict)
-    assert checkout["lfs"] is True
+    assert (checkout["lfs"], checkout["filter"]) == (True, "blob:none")
+    for flag, name in (("--depth", "depth"), ("--filter", "filter")):
+        value = "0" if name == "depth" else "tree:0"
+        id = embedded.submit("--config", "clone.yaml", flag, value, "--", "true")
+        checkout = shown(embedded, id)["checkout"]
+        assert isinstance(checkout, dict)
+        assert str(checkout[name]) == value
+    refused = embedded.run("submit", "--filter", "--upload-pack=x", "/none", "--", "true")
+    assert refused.returncode == 125
+    assert "--filter: '--upload-pack=x' is not a filter: use blob:none" in refused.stderr
 
 
 def test_monitor_shows_a_finished_job_from_its_first_line(embedded: Shell) -> None:

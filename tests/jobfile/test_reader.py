@@ -48,6 +48,7 @@ gitClone:
   singleBranch: false
   submodules: recursive
   lfs: true
+  filter: blob:none
 container:
   enabled: true
   image: debian:12
@@ -74,7 +75,11 @@ def test_every_key_of_a_job_file_reaches_the_job() -> None:
     assert (spec.attempts_max, spec.output_bytes_max) == (5, 10 * 1024 * 1024)
     assert spec.terminal == TerminalSize(columns=120, rows=40)
     assert spec.checkout == Checkout(
-        depth=5, single_branch=False, submodules=Submodules.RECURSIVE, lfs=True
+        depth=5,
+        single_branch=False,
+        submodules=Submodules.RECURSIVE,
+        lfs=True,
+        filter="blob:none",
     )
     mount = Mount(source="/cache", target="/var/cache", read_only=True)
     assert spec.container == Container(image="debian:12", runtime="podman", mounts=(mount,))

@@ -20,7 +20,11 @@ CASES: tuple[tuple[JobSpec, set[Feature]], ...] = (
     (JobSpec(command="x", artifacts_on_cancel=True), {Feature.ARTIFACTS_ON_CANCEL}),
     (JobSpec(steps=(Step(run="x", background=True), PLAIN)), {Feature.BACKGROUND}),
     (JobSpec(command="x", repository=REPOSITORY, checkout=Checkout(lfs=True)), {Feature.LFS}),
-    (JobSpec(command="x", checkout=Checkout(lfs=True)), set()),
+    (
+        JobSpec(command="x", repository=REPOSITORY, checkout=Checkout(filter="tree:0")),
+        {Feature.FILTER},
+    ),
+    (JobSpec(command="x", checkout=Checkout(lfs=True, filter="tree:0")), set()),
     (JobSpec(command="x", repository=REPOSITORY, checkout=None), set()),
     (
         JobSpec(
@@ -31,7 +35,7 @@ CASES: tuple[tuple[JobSpec, set[Feature]], ...] = (
             strict=True,
             artifacts_on_cancel=True,
             repository=REPOSITORY,
-            checkout=Checkout(lfs=True),
+            checkout=Checkout(lfs=True, filter="blob:none"),
         ),
         set(Feature),
     ),

@@ -5,6 +5,7 @@ import pytest
 from airunner.model.errors import InvalidRequest
 from airunner.model.repositories import (
     check_branch,
+    check_clone_filter,
     check_commit,
     check_repository,
     is_commit_id,
@@ -178,3 +179,25 @@ def test_the_address_of_a_path_is_valid_for_every_name(path: str, address: str) 
     assert local_address(path) == address
     check_repository(address)
     assert is_local(address)
+
+
+@pytest.mark.parametrize(
+    "text", ["blob:none", "blob:limit=0", "blob:limit=10k", "blob:limit=1g", "tree:0", "tree:12"]
+)
+def test_filters_of_partial_clones(text: str) -> None:
+    check_clone_filter(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "blob", "blob:none ", "blob:none\n", "BLOB:NONE", "blob:limit=", "blob:limit=-1"),
+        *("blob:limit=1t", "tree:", "tree:-1", "tree:\u0661", "object:type=commit", "--filter=x"),
+        *("sparse:oid=main:x", "combine:blob:none+tree:0", "blob:limit=" + "9" * 5_000),
+    ],
+)
+def test_any_other_filter_is_refused_with_those_that_there_are(text: str) -> None:
+    with pytest.raises(InvalidRequest, match="use blob:none, blob:limit=1m or tree:0") as refused:
+        check_clone_filter(text)
+    assert refused.value.field == "git_clone.filter"
+    assert len(refused.value.why) < 200

@@ -162,6 +162,11 @@ SPECS: tuple[JobSpec, ...] = (
     JobSpec(command="x", artifacts=("y",), artifacts_on_cancel=True),
     JobSpec(steps=(Step(run="x", background=True),)),
     JobSpec(command="x", repository="https://example.org/repo", checkout=Checkout(lfs=True)),
+    JobSpec(
+        command="x",
+        repository="https://example.org/repo",
+        checkout=Checkout(filter="blob:limit=10k"),
+    ),
 )
 
 OUTCOMES: tuple[Outcome, ...] = (

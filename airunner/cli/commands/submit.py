@@ -99,6 +99,10 @@ def submit(
         bool,
         typer.Option("--lfs", help="Fetch the files of Git LFS.", rich_help_panel=_JOB),
     ] = False,
+    filter: Annotated[
+        str | None,
+        _job_option("--filter", "Partial clone: what to leave out, such as blob:none.", "SPEC"),
+    ] = None,
     no_checkout: Annotated[
         bool,
         typer.Option(
@@ -222,10 +226,11 @@ def submit(
         repository=repository,
         commit=commit,
         branch=branch,
-        clone=False if no_checkout else True if depth is not None or submodules or lfs else None,
+        clone=submit_flags.clones(no_checkout, depth, submodules, lfs, filter),
         depth=depth,
         submodules=submit_flags.submodules_kind("--submodules", submodules),
         lfs=lfs or None,
+        filter=filter,
         working_directory=working_directory,
         artifacts=tuple(artifact) if artifact else None,
         environment=submit_flags.name_values("--env", env),

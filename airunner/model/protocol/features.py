@@ -13,7 +13,7 @@ from functools import cache
 from itertools import compress
 from typing import Final
 
-from airunner.model.spec import JobSpec
+from airunner.model.spec import Checkout, JobSpec
 from airunner.model.steps import StepCondition
 
 
@@ -25,12 +25,15 @@ class Feature(StrEnum):
     ARTIFACTS_ON_CANCEL = "artifacts-on-cancel"  # artifacts of a cancelled job
     BACKGROUND = "background"  # steps whose processes live until the job ends
     LFS = "lfs"  # files of Git LFS in a checkout
+    FILTER = "filter"  # a partial clone
 
 
 Features = frozenset[Feature]
 
 NONE: Final[Features] = frozenset()
 ALL: Final[Features] = frozenset(Feature)
+
+_PLAIN_CHECKOUT: Final = Checkout()
 
 
 def known(names: Iterable[str]) -> Features:
@@ -45,9 +48,17 @@ def needed(spec: JobSpec) -> Features:
     for step in spec.steps or ():
         when = when or step.when is not StepCondition.ON_SUCCESS
         background = background or step.background
-    checkout = spec.checkout if spec.repository else None
-    lfs = checkout is not None and checkout.lfs
-    return _features_of((spec.strict, when, spec.artifacts_on_cancel, background, lfs))
+    checkout = (spec.checkout if spec.repository else None) or _PLAIN_CHECKOUT
+    return _features_of(
+        (
+            spec.strict,
+            when,
+            spec.artifacts_on_cancel,
+            background,
+            checkout.lfs,
+            bool(checkout.filter),
+        )
+    )
 
 
 @cache

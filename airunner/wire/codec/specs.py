@@ -149,6 +149,7 @@ def _encode_checkout(checkout: Checkout | None) -> pb.GitCloneConfig:
         single_branch=checkout.single_branch,
         submodules=checkout.submodules,
         lfs=checkout.lfs,
+        filter=checkout.filter,
     )
 
 
@@ -171,6 +172,7 @@ def _decode_checkout(params: pb.JobParams) -> Checkout | None:
         single_branch=config.single_branch,
         submodules=_SUBMODULES[config.submodules],
         lfs=config.lfs,
+        filter=config.filter,
     )
 
 

@@ -11,6 +11,10 @@ A path on this machine is cloned like a remote repository (`--no-local`): the de
 the checkout shares no files with its origin, which a job might change. Submodules are cloned with
 their whole history: the commit that a repository pins is seldom the tip of a branch of the
 submodule, and not every server serves other commits.
+
+A filter makes a partial clone: git fetches a missing object when a command reads it. A server that
+takes no filter sends all objects, with a warning that GitCommands notes. A server of files alone sends
+all objects without a word. Submodules have no filter.
 """
 
 from contextlib import suppress
@@ -61,7 +65,7 @@ class Git:
         return await self._commit_of("HEAD", "the repository has no commit yet")
 
     async def _clone(self) -> None:
-        options = ["--progress", "--no-local", *self._depth()]
+        options = ["--progress", "--no-local", *self._depth(), *self._filter()]
         single = self._checkout.single_branch
         options.append("--single-branch" if single else "--no-single-branch")
         if branch := self._spec.branch:
@@ -114,14 +118,16 @@ class Git:
         return await self._commit_of(name, message)
 
     async def _fetch_all(self) -> None:
-        await self._run("fetch", "--progress", "--tags", "--", "origin", _ALL_BRANCHES)
+        await self._run(
+            "fetch", "--progress", *self._filter(), "--tags", "--", "origin", _ALL_BRANCHES
+        )
 
     async def _fetch_ref(self, ref: str) -> None:
         """Fetches and checks out the ref of a full name. HEAD is a branch only for refs/heads/."""
         await self._init(await self._object_format(ref))
         branch = ref.removeprefix(_BRANCH) if ref.startswith(_BRANCH) else ""
         tracking = f"refs/remotes/origin/{branch}" if branch else ref
-        fetch = ("fetch", "--progress", *self._depth())
+        fetch = ("fetch", "--progress", *self._depth(), *self._filter())
         await self._run(*fetch, "--", "origin", f"+{ref}:{tracking}")
         commit = await self._commit_of(tracking, f"{ref} is not a commit")
         if not self._checkout.single_branch:
@@ -139,7 +145,7 @@ class Git:
         return "sha256" if len(ids.partition("\t")[0]) == max(_FULL_IDS) else "sha1"
 
     async def _fetched(self, commit: str) -> bool:
-        options = ("--progress", "--no-tags", *self._depth())
+        options = ("--progress", "--no-tags", *self._depth(), *self._filter())
         try:
             await self._run("fetch", *options, "--", "origin", commit)
         except GitFailed:
@@ -148,6 +154,9 @@ class Git:
 
     def _depth(self) -> tuple[str, ...]:
         return (f"--depth={self._checkout.depth}",) if self._checkout.depth else ()
+
+    def _filter(self) -> tuple[str, ...]:
+        return (f"--filter={self._checkout.filter}",) if self._checkout.filter else ()
 
     async def _has(self, commit: str) -> bool:
         try:

@@ -35,6 +35,9 @@ LOCAL_REFUSED = (
     "start it with --allow-local-repositories, or name a remote repository"
 )
 
+_FILTER_IGNORED: Final = (
+    "the repository's server takes no filter (uploadpack.allowFilter), so the clone has all objects"
+)
 _STDERR_CHARS_MAX: Final = 3 * KIB  # of git's standard error, in the error of the job
 _BRANCHES: Final = "ref: refs/heads/"  # begins the HEAD of a branch
 _HEAD_BYTES_MAX: Final = 4096
@@ -90,11 +93,21 @@ class GitCloner:
         await report(CloneEnded(commit, Millis(self._clock.now() - began), folder))
         if remark:
             await report(Remark(remark))
+        if spec.checkout.filter and (commands.filter_ignored or not _is_partial(folder)):
+            await report(Remark(_FILTER_IGNORED))
         return Revision(commit, _branch_of_head(folder))
 
 
 def _cut(text: str) -> str:
     return text if len(text) <= _STDERR_CHARS_MAX else f"{text[:_STDERR_CHARS_MAX]} [cut]"
+
+
+def _is_partial(folder: str) -> bool:
+    """Whether a clone may lack objects: git marks the packs of a server that gives them later."""
+    try:
+        return any(name.endswith(".promisor") for name in os.listdir(f"{folder}/.git/objects/pack"))
+    except OSError:
+        return False
 
 
 def _branch_of_head(folder: str) -> str:

@@ -46,6 +46,8 @@ _SETTINGS: Final = (
     "gc.auto=0",
     "maintenance.auto=false",
 )
+_FILTER_IGNORED: Final = "warning: filtering not recognized by server, ignoring"
+
 _PROGRESS: Final = re.compile(rb"(remote: )?[A-Z][a-z ]+: +\d+(% |, done|$)")
 _NOISE: Final = (b"Cloning into ", b"From ", b"Submodule ")
 _FATAL: Final = re.compile(rb"(remote: )?fatal: ")
@@ -74,6 +76,7 @@ class GitCommands:
         settings: Sequence[str] = (),
     ) -> None:
         """`settings` are settings of git besides _SETTINGS."""
+        self.filter_ignored = False  # by a server, in a command so far
         self._options = _options((*_SETTINGS, *settings))
         self._launcher = launcher
         self._progress = progress
@@ -106,6 +109,7 @@ class GitCommands:
             await process.close()
         if end.code:
             raise GitFailed(f"git {arguments[0]} ended with {end.code}", stderr.text)
+        self.filter_ignored = self.filter_ignored or _FILTER_IGNORED in stderr.text
         return stdout.decode(errors="replace")
 
 

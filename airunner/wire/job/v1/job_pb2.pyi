@@ -2237,6 +2237,7 @@ class GitCloneConfig(_message.Message):
     SINGLE_BRANCH_FIELD_NUMBER: _builtins.int
     SUBMODULES_FIELD_NUMBER: _builtins.int
     LFS_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
     enabled: _builtins.bool
     """false in a GitCloneConfig that is set: no checkout"""
     depth: _builtins.int
@@ -2246,6 +2247,8 @@ class GitCloneConfig(_message.Message):
     """"" or "none", "true", "recursive" """
     lfs: _builtins.bool
     """files of Git LFS"""
+    filter: _builtins.str
+    """a partial clone: "blob:none", "blob:limit=N[kmg]", "tree:N"; "": a whole clone"""
     def __init__(
         self,
         *,
@@ -2254,10 +2257,11 @@ class GitCloneConfig(_message.Message):
         single_branch: _builtins.bool = ...,
         submodules: _builtins.str = ...,
         lfs: _builtins.bool = ...,
+        filter: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["depth", b"depth", "enabled", b"enabled", "lfs", b"lfs", "single_branch", b"single_branch", "submodules", b"submodules"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["depth", b"depth", "enabled", b"enabled", "filter", b"filter", "lfs", b"lfs", "single_branch", b"single_branch", "submodules", b"submodules"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
