@@ -57,7 +57,9 @@ def test_the_job_files_are_some_and_have_every_key() -> None:
         parse_job_file(each, "job.yaml", Path.cwd()).spec() for each in texts
     )
     assert command.command == "make"
-    assert command.checkout == Checkout(submodules=Submodules.RECURSIVE, filter="blob:none")
+    assert command.checkout == Checkout(
+        submodules=Submodules.RECURSIVE, filter="blob:none", sparse=("src", "docs/api")
+    )
     assert steps.steps
     assert [each.title for each in steps.steps] == ["make", "test", "./clean-up"]
     assert script.script == "cd src\nexec make check\n"

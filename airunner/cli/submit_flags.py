@@ -30,6 +30,7 @@ _FLAGS: Final = {
     "branch": ("branch", "--branch"),
     "git_clone.depth": ("depth", "--depth"),
     "git_clone.filter": ("filter", "--filter"),
+    "git_clone.sparse": ("sparse", "--sparse"),
     "working_directory": ("working_directory", "--working-directory"),
     "artifacts": ("artifacts", "--artifact"),
     "environment": ("environment", "--env"),

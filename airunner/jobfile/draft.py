@@ -9,13 +9,13 @@ line of the file or the flag, and not a field of the wire contract that the user
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
 from airunner.jobfile.error import JobFileError
-from airunner.jobfile.patterns import usable_patterns
+from airunner.jobfile.patterns import usable_patterns, usable_sparse
 from airunner.model.errors import InvalidRequest
 from airunner.model.limits import ATTEMPTS_DEFAULT, GRACE_SECONDS_DEFAULT, OUTPUT_BYTES_DEFAULT
 from airunner.model.repositories import check_no_secret, local_address
@@ -38,7 +38,7 @@ _COMMAND_FIELDS: Final = ("command", "args", "script", "steps")
 _SOURCE_FIELDS: Final = (
     "source",
     *("repository", "commit", "branch", "clone", "depth", "single_branch", "submodules", "lfs"),
-    "filter",
+    *("filter", "sparse"),
 )
 
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.*|[^/]+:.*")
@@ -65,6 +65,7 @@ class JobDraft:
     submodules: Submodules | None = None
     lfs: bool | None = None
     filter: str | None = None
+    sparse: tuple[str, ...] | None = None
     working_directory: str | None = None
     artifacts: tuple[str, ...] | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -133,7 +134,7 @@ class JobDraft:
                 branch=_value_or(self.branch, ""),
                 checkout=self._checkout(),
                 working_directory=_value_or(self.working_directory, ""),
-                artifacts=self._artifacts(),
+                artifacts=_usable("artifacts", usable_patterns, self.artifacts),
                 environment=self.environment,
                 metadata=self.metadata,
                 owner=_value_or(self.owner, ""),
@@ -174,12 +175,6 @@ class JobDraft:
             if self.source and getattr(self, name):
                 raise InvalidRequest(name, "is of a repository, and the job has a source instead")
 
-    def _artifacts(self) -> tuple[str, ...]:
-        try:
-            return usable_patterns(self.artifacts or ())
-        except ValueError as error:
-            raise InvalidRequest("artifacts", str(error)) from None
-
     def _checkout(self) -> Checkout | None:
         if self.clone is False:
             return None
@@ -189,7 +184,19 @@ class JobDraft:
             submodules=_value_or(self.submodules, Submodules.NONE),
             lfs=bool(self.lfs),
             filter=_value_or(self.filter, ""),
+            sparse=_usable("git_clone.sparse", usable_sparse, self.sparse),
         )
+
+
+def _usable(
+    field: str,
+    read: Callable[[Sequence[str]], tuple[str, ...]],
+    texts: tuple[str, ...] | None,
+) -> tuple[str, ...]:
+    try:
+        return read(texts or ())
+    except ValueError as error:
+        raise InvalidRequest(field, str(error)) from None
 
 
 def _without_slash(path: str) -> str:

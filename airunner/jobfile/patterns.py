@@ -1,4 +1,4 @@
-"""Artifact patterns as people write them, as patterns that a worker can match.
+"""Patterns of artifacts and of sparse checkouts as people write them, as a worker can match them.
 
 A .gitignore has no `.` and no empty name in a path, so `./dist` and `a//b` match nothing there. Here
 `./dist` is the `dist` at the top of the workspace, `/dist`: a path means that path, and no `dist`
@@ -7,6 +7,8 @@ exclude from, are refused when the job is submitted, instead of on the worker.
 """
 
 from collections.abc import Sequence
+
+from airunner.model.repositories import are_folders
 
 _EVERYTHING = "/*"
 
@@ -23,6 +25,22 @@ def usable_patterns(texts: Sequence[str]) -> tuple[str, ...]:
             f"{texts[0]!r} excludes from an empty selection: put an including pattern before it"
         )
     return tuple(map(_without_dots, texts))
+
+
+def usable_sparse(texts: Sequence[str]) -> tuple[str, ...]:
+    """The entries of a sparse checkout without `.` and empty names. Raises ValueError with a sentence."""
+    folders = tuple(map(_folder, texts))
+    if not are_folders(folders):
+        return usable_patterns(texts)
+    if "" in folders:
+        raise ValueError(f"{texts[folders.index('')]!r} is the whole repository: leave sparse out")
+    return folders
+
+
+def _folder(text: str) -> str:
+    if text.startswith("/"):
+        return text
+    return "/".join(part for part in text.split("/") if part not in ("", "."))
 
 
 def _without_dots(text: str) -> str:

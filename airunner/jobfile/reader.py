@@ -54,7 +54,7 @@ Choice = TypeVar("Choice", bound=Enum)
 _EXTENSION: Final = "x-"  # begins a key that is ignored
 _TAG: Final = "tag:yaml.org,2002:"
 _NOT_ASCII: Final = re.compile(r"[^\r\n -~]")
-_CLONE: Final = ("enabled", "depth", "singleBranch", "submodules", "lfs", "filter")
+_CLONE: Final = ("enabled", "depth", "singleBranch", "submodules", "lfs", "filter", "sparse")
 _STEP: Final = tuple(STEP_KEYS)
 _PLACE: Final = re.compile(r"steps\[(\d+)\](.*)", re.DOTALL)
 _STEPS_DEPTH: Final = 3  # nesting: list of steps, step, environment
@@ -161,6 +161,7 @@ class _File:
             submodules=self.take(clone, "submodules", self.submodules),
             lfs=self.take(clone, "lfs", self.flag),
             filter=self.take(clone, "filter", self.text),
+            sparse=self.take(clone, "sparse", self.texts),
             working_directory=self.take(top, "workingDirectory", self.text),
             artifacts=self.take(top, "artifacts", self.texts),
             environment=self.take(top, "environment", self.pairs) or {},

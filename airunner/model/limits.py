@@ -92,6 +92,10 @@ JOB_FILE_BYTES_MAX: Final = 16 * MIB
 ARTIFACT_PATTERNS_MAX: Final = 64
 # A working directory, a source, a pattern, an image, or either end of a mount.
 PATH_BYTES_MAX: Final = 1 * KIB
+# Folders or patterns of a sparse checkout.
+SPARSE_MAX: Final = 256
+# All of them together.
+SPARSE_BYTES_MAX: Final = 32 * KIB
 # Mounts of one container.
 MOUNTS_MAX: Final = 64
 # Owner of a job.

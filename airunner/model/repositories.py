@@ -15,15 +15,31 @@ git-check-ref-format, under which a ref cannot look like an option.
 A token in the place of the user name (`https://ghp_...@host/path`), in the path or in the query is
 as secret as a password. has_secret() tells it: clients and the server's policy refuse it in a new job.
 check_repository() accepts it, because a log may have such jobs; redacted() hides it in texts that are shown.
+
+The entries of a sparse checkout that are plain paths are folders: git's cone mode, in which the checkout
+has these folders with all below, the files beside them and beside the folders around them, and the files
+at the top. One entry with a leading slash, an exclusion or a character of a pattern makes all entries
+patterns as in .gitignore, and the checkout has exactly the files that they select.
 """
 
 import re
 from urllib.parse import quote, unquote, urlsplit
 
 from airunner.model.errors import InvalidRequest
-from airunner.model.limits import REF_BYTES_MAX, REPOSITORY_BYTES_MAX
+from airunner.model.limits import (
+    PATH_BYTES_MAX,
+    REF_BYTES_MAX,
+    REPOSITORY_BYTES_MAX,
+    SPARSE_BYTES_MAX,
+    SPARSE_MAX,
+)
 from airunner.model.units import shortened
-from airunner.model.validation import check_printable, check_text_size
+from airunner.model.validation import (
+    check_count,
+    check_printable,
+    check_text_size,
+    check_total_size,
+)
 
 SCHEMES = ("https", "http", "ssh", "git", "file")
 
@@ -50,6 +66,7 @@ _SECRET_KEY = re.compile(
     re.IGNORECASE,
 )
 _CLONE_FILTER = re.compile(r"blob:none|blob:limit=[0-9]{1,12}[kmg]?|tree:[0-9]{1,4}")
+_PATTERN = re.compile(r"[/!]|.*[*?\[\]\\]")
 _COMMIT = re.compile(r"[0-9a-fA-F]{4,64}")
 
 
@@ -200,6 +217,23 @@ def check_clone_filter(filter_spec: str, field: str = "git_clone.filter") -> Non
             field,
             f"{shortened(filter_spec)!r} is not a filter: use blob:none, blob:limit=1m or tree:0",
         )
+
+
+def check_sparse(entries: tuple[str, ...], field: str = "git_clone.sparse") -> None:
+    """Raise InvalidRequest unless git takes each entry for a folder or a pattern, and for no option."""
+    check_count(field, entries, SPARSE_MAX, "SPARSE_MAX")
+    check_total_size(field, entries, SPARSE_BYTES_MAX, "SPARSE_BYTES_MAX")
+    for entry in entries:
+        check_printable(field, entry, PATH_BYTES_MAX, "PATH_BYTES_MAX")
+        if entry.startswith("-"):
+            raise InvalidRequest(field, f"{entry!r} looks like an option: write '/{entry}'")
+        if not entry.strip(" !/") or ".." in entry.split("/"):
+            raise InvalidRequest(field, f"{entry!r} is not a folder or a pattern in the repository")
+
+
+def are_folders(entries: tuple[str, ...]) -> bool:
+    """Tells whether all entries of a sparse checkout are folders, not patterns."""
+    return not any(map(_PATTERN.match, entries))
 
 
 def is_commit_id(commit: str) -> bool:

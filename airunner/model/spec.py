@@ -20,6 +20,7 @@ from airunner.model.repositories import (
     check_clone_filter,
     check_commit,
     check_repository,
+    check_sparse,
 )
 from airunner.model.steps import Step, check_steps, memory_bytes
 from airunner.model.units import PAIR_BYTES, TEXT_BYTES, text_bytes
@@ -63,11 +64,14 @@ class Checkout(Struct, frozen=True, kw_only=True):
     submodules: Submodules = Submodules.NONE
     lfs: bool = False  # files of Git LFS; False: as the git configuration of the worker's user says
     filter: str = ""  # objects to leave out until they are read, as for git clone --filter
+    sparse: tuple[str, ...] = ()  # folders, or .gitignore patterns; (): the whole checkout
 
     def __post_init__(self) -> None:
         check_range("git_clone.depth", self.depth, 0, 2**31 - 1, "commits")
         if self.filter:
             check_clone_filter(self.filter)
+        if self.sparse:
+            check_sparse(self.sparse)
 
 
 class Mount(Struct, frozen=True, kw_only=True):
@@ -179,6 +183,8 @@ class JobSpec(Struct, frozen=True, kw_only=True):
         """An upper bound of the memory of all texts but the script and the steps."""
         texts = [self.command, self.repository, self.working_directory, self.source, *self.args]
         texts += self.artifacts
+        if self.checkout:
+            texts += self.checkout.sparse
         if self.container:
             texts += (self.container.image, self.container.runtime)
             for mount in self.container.mounts:

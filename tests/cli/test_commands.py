@@ -317,12 +317,13 @@ def test_a_local_repository_is_cloned_from_where_the_caller_stands(embedded: She
 
 def test_the_flags_of_a_clone_reach_the_job(embedded: Shell) -> None:
     (embedded.home / "clone.yaml").write_text("repository: /none\ngitClone: {enabled: false}\n")
-    flags = ("--lfs", "--filter", "blob:none")
+    flags = ("--lfs", "--filter", "blob:none", "--sparse", "src/", "--sparse", "docs")
     checkout = shown(embedded, embedded.submit("--config", "clone.yaml", *flags, "--", "true"))[
         "checkout"
     ]
     assert isinstance(checkout, dict)
     assert (checkout["lfs"], checkout["filter"]) == (True, "blob:none")
+    assert checkout["sparse"] == ["src", "docs"]
     for flag, name in (("--depth", "depth"), ("--filter", "filter")):
         value = "0" if name == "depth" else "tree:0"
         id = embedded.submit("--config", "clone.yaml", flag, value, "--", "true")

@@ -49,6 +49,7 @@ gitClone:
   submodules: recursive
   lfs: true
   filter: blob:none
+  sparse: [src, ./docs/]
 container:
   enabled: true
   image: debian:12
@@ -80,6 +81,7 @@ def test_every_key_of_a_job_file_reaches_the_job() -> None:
         submodules=Submodules.RECURSIVE,
         lfs=True,
         filter="blob:none",
+        sparse=("src", "docs"),
     )
     mount = Mount(source="/cache", target="/var/cache", read_only=True)
     assert spec.container == Container(image="debian:12", runtime="podman", mounts=(mount,))
@@ -449,3 +451,38 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.[jy][sa]*")), ids=lambda path: path.name)
 def test_every_example_is_a_job(path: Path) -> None:
     assert isinstance(read_job_file(path).spec(), JobSpec)
+
+
+@pytest.mark.parametrize(
+    ("given", "entries"),
+    [
+        ("[a//b/., ./c]", ("a/b", "c")),
+        ("['*.md', ./c]", ("*.md", "/c")),
+        ("[/src]", ("/src",)),
+        ("['#x', a]", ("#x", "a")),
+        ("[]", ()),
+    ],
+)
+def test_entries_of_a_sparse_checkout_are_folders_or_else_patterns(
+    given: str, entries: tuple[str, ...]
+) -> None:
+    checkout = parse(f"command: x\ngitClone:\n  sparse: {given}\n").spec().checkout
+    assert checkout
+    assert checkout.sparse == entries
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ("[.]", "'.' is the whole repository: leave sparse out"),
+        ("[a, ./.]", "'./.' is the whole repository"),
+        ("['!a']", "excludes from an empty selection"),
+        ("['#x', /a]", "is a comment"),
+        ("[a, --x]", "'--x' looks like an option: write '/--x'"),
+        ("[../x]", "is not a folder or a pattern in the repository"),
+    ],
+)
+def test_entries_that_select_nothing_are_refused_with_their_line(given: str, why: str) -> None:
+    with pytest.raises(JobFileError, match=r"job.yaml:3: sparse: ") as refused:
+        parse(f"command: x\ngitClone:\n  sparse: {given}\n").spec()
+    assert why in str(refused.value)

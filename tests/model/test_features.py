@@ -24,7 +24,11 @@ CASES: tuple[tuple[JobSpec, set[Feature]], ...] = (
         JobSpec(command="x", repository=REPOSITORY, checkout=Checkout(filter="tree:0")),
         {Feature.FILTER},
     ),
-    (JobSpec(command="x", checkout=Checkout(lfs=True, filter="tree:0")), set()),
+    (
+        JobSpec(command="x", repository=REPOSITORY, checkout=Checkout(sparse=("src",))),
+        {Feature.SPARSE},
+    ),
+    (JobSpec(command="x", checkout=Checkout(lfs=True, filter="tree:0", sparse=("src",))), set()),
     (JobSpec(command="x", repository=REPOSITORY, checkout=None), set()),
     (
         JobSpec(
@@ -35,7 +39,7 @@ CASES: tuple[tuple[JobSpec, set[Feature]], ...] = (
             strict=True,
             artifacts_on_cancel=True,
             repository=REPOSITORY,
-            checkout=Checkout(lfs=True, filter="blob:none"),
+            checkout=Checkout(lfs=True, filter="blob:none", sparse=("src",)),
         ),
         set(Feature),
     ),

@@ -3,11 +3,14 @@
 import pytest
 
 from airunner.model.errors import InvalidRequest
+from airunner.model.limits import PATH_BYTES_MAX, SPARSE_BYTES_MAX, SPARSE_MAX
 from airunner.model.repositories import (
+    are_folders,
     check_branch,
     check_clone_filter,
     check_commit,
     check_repository,
+    check_sparse,
     is_commit_id,
     is_local,
     local_address,
@@ -201,3 +204,44 @@ def test_any_other_filter_is_refused_with_those_that_there_are(text: str) -> Non
         check_clone_filter(text)
     assert refused.value.field == "git_clone.filter"
     assert len(refused.value.why) < 200
+
+
+@pytest.mark.parametrize(
+    ("entries", "folders"),
+    [
+        (("src", "docs/api", "#x", "a b"), True),
+        (("src", "/docs"), False),
+        (("src", "*.md"), False),
+        (("src", "!src/x"), False),
+        (("a[b]",), False),
+        (("a\\ b",), False),
+    ],
+)
+def test_plain_paths_are_folders_and_one_pattern_makes_all_of_them_patterns(
+    entries: tuple[str, ...], folders: bool
+) -> None:
+    check_sparse(entries)
+    assert are_folders(entries) is folders
+
+
+@pytest.mark.parametrize(
+    ("entries", "why"),
+    [
+        (("a", "--stdin"), "looks like an option: write '/--stdin'"),
+        (("-",), "looks like an option"),
+        (("a", ""), "is not a folder or a pattern"),
+        (("!/",), "is not a folder or a pattern"),
+        (("a/../b",), "is not a folder or a pattern"),
+        (("a\n*",), "cannot be shown"),
+        (("a\0",), "NUL"),
+        (("x" * (PATH_BYTES_MAX + 1),), "PATH_BYTES_MAX"),
+        (("a",) * (SPARSE_MAX + 1), "SPARSE_MAX"),
+        (("x" * PATH_BYTES_MAX,) * (SPARSE_BYTES_MAX // PATH_BYTES_MAX + 1), "SPARSE_BYTES_MAX"),
+    ],
+)
+def test_entries_of_a_sparse_checkout_are_no_options_and_have_limits(
+    entries: tuple[str, ...], why: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=why) as refused:
+        check_sparse(entries)
+    assert refused.value.field == "git_clone.sparse"

@@ -264,3 +264,6 @@ def test_the_texts_of_a_small_job_count_as_nothing() -> None:
     small = JobSpec(command="make", args=("all",) * 8, environment={"CI": "true"})
     assert small.spec_bytes == 0
     assert replace(small, args=("x" * limits.SPEC_BYTES_SMALL,)).spec_bytes > 2_000
+    assert replace(small, checkout=None).spec_bytes == 0
+    sparse = Checkout(sparse=("x" * 1_000,) * 3)
+    assert replace(small, checkout=sparse).spec_bytes > 3_000

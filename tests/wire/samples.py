@@ -167,6 +167,11 @@ SPECS: tuple[JobSpec, ...] = (
         repository="https://example.org/repo",
         checkout=Checkout(filter="blob:limit=10k"),
     ),
+    JobSpec(
+        command="x",
+        repository="https://example.org/repo",
+        checkout=Checkout(sparse=("src", "t\u00e9st/data")),
+    ),
 )
 
 OUTCOMES: tuple[Outcome, ...] = (

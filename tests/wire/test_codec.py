@@ -346,6 +346,8 @@ def test_a_report_that_breaks_a_rule_is_refused_with_its_field(
          "git_clone.submodules"),
         (pb.JobParams(command="x", git_clone=pb.GitCloneConfig(enabled=True, filter="x")),
          "git_clone.filter"),
+        (pb.JobParams(command="x", git_clone=pb.GitCloneConfig(enabled=True, sparse=["a", "-x"])),
+         "git_clone.sparse"),
         (pb.JobParams(command="x", container=pb.ContainerConfig(enabled=True)), "container.image"),
         (pb.JobParams(command="x", terminal=pb.TerminalSize(columns=-1)), "terminal.columns"),
         (pb.JobParams(command="x", timeout_seconds=-1), "timeout_seconds"),

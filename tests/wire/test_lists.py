@@ -29,10 +29,11 @@ from airunner.model.limits import (
     PAGE_SIZE_DEFAULT,
     PAGE_SIZE_MAX,
     REQUEST_ID_BYTES_MAX,
+    SPARSE_MAX,
     STEPS_MAX,
     SUBJECT_BYTES_MAX,
 )
-from airunner.model.spec import Container, JobSpec, Mount
+from airunner.model.spec import Checkout, Container, JobSpec, Mount
 from airunner.model.steps import Step, StepStatus
 from airunner.server.grpc.listed_jobs import encode_page
 from airunner.wire.codec.jobs import decode_job, decode_page, encode_job
@@ -71,6 +72,7 @@ LARGEST = JobSpec(
     repository="https://localhost/" + "r/" * 1_000,
     branch="b" * 256,
     commit="c" * 256,
+    checkout=Checkout(sparse=tuple(f"{number}/" + "s" * 120 for number in range(SPARSE_MAX))),
     working_directory="a/..b/" * 170,
     environment={f"NAME_{number}": "" for number in range(ENVIRONMENT_MAX)},
     metadata={"k" * 300 + str(number): "v" for number in range(METADATA_MAX - 20)}
@@ -102,7 +104,10 @@ MANY_STEPS = (Step(run="x", environment={f"N{n:03}": "v" for n in range(150)}),)
     [
         (
             LARGEST,
-            "args artifacts command container environment metadata repository working_directory",
+            (
+                "args artifacts command container environment git_clone metadata repository "
+                "working_directory"
+            ),
         ),
         (JobSpec(steps=STEPS, shell="bash " + "-x " * 80, source="s/" * 500 + "s"), "source steps"),
         (JobSpec(steps=MANY_STEPS), "steps"),

@@ -103,6 +103,12 @@ def submit(
         str | None,
         _job_option("--filter", "Partial clone: what to leave out, such as blob:none.", "SPEC"),
     ] = None,
+    sparse: Annotated[
+        list[str] | None,
+        _job_option(
+            "--sparse", "Folder to check out, or a pattern as in .gitignore; repeatable.", "PATH"
+        ),
+    ] = None,
     no_checkout: Annotated[
         bool,
         typer.Option(
@@ -226,11 +232,12 @@ def submit(
         repository=repository,
         commit=commit,
         branch=branch,
-        clone=submit_flags.clones(no_checkout, depth, submodules, lfs, filter),
+        clone=submit_flags.clones(no_checkout, depth, submodules, lfs, filter, sparse),
         depth=depth,
         submodules=submit_flags.submodules_kind("--submodules", submodules),
         lfs=lfs or None,
         filter=filter,
+        sparse=tuple(sparse) if sparse else None,
         working_directory=working_directory,
         artifacts=tuple(artifact) if artifact else None,
         environment=submit_flags.name_values("--env", env),

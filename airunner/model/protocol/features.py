@@ -26,6 +26,7 @@ class Feature(StrEnum):
     BACKGROUND = "background"  # steps whose processes live until the job ends
     LFS = "lfs"  # files of Git LFS in a checkout
     FILTER = "filter"  # a partial clone
+    SPARSE = "sparse"  # a sparse checkout
 
 
 Features = frozenset[Feature]
@@ -57,6 +58,7 @@ def needed(spec: JobSpec) -> Features:
             background,
             checkout.lfs,
             bool(checkout.filter),
+            bool(checkout.sparse),
         )
     )
 

@@ -83,6 +83,7 @@ def shorten_job(job: pb.Job, whole: JobSpec) -> None:
         "source": _cut_field(params, "source"),
         "args": _cut_texts(params.args) or len(params.args) < len(whole.args),
         "artifacts": _drop_texts(params.artifacts),
+        "git_clone": params.HasField("git_clone") and _drop_texts(params.git_clone.sparse),
         "environment": _drop_pairs(params.environment)
         or len(params.environment) < len(whole.environment),
         "metadata": _drop_pairs(params.metadata),

@@ -150,6 +150,7 @@ def _encode_checkout(checkout: Checkout | None) -> pb.GitCloneConfig:
         submodules=checkout.submodules,
         lfs=checkout.lfs,
         filter=checkout.filter,
+        sparse=checkout.sparse,
     )
 
 
@@ -173,6 +174,7 @@ def _decode_checkout(params: pb.JobParams) -> Checkout | None:
         submodules=_SUBMODULES[config.submodules],
         lfs=config.lfs,
         filter=config.filter,
+        sparse=_tuple(config.sparse),
     )
 
 

@@ -4,6 +4,7 @@ from msgspec import to_builtins
 
 from airunner.model.jobs import Job
 from airunner.model.repositories import redacted
+from airunner.model.spec import Checkout
 from airunner.model.wait_reason import WaitReason
 from airunner.wire.json.results import results_json
 from airunner.wire.json.steps import steps_json
@@ -46,7 +47,7 @@ def job_details_json(job: Job, waiting: WaitReason | None) -> Json:
         **job_json(job),
         "branch": spec.branch,
         "commit": spec.commit,
-        "checkout": to_builtins(spec.checkout),
+        "checkout": _checkout_json(spec.checkout),
         "working_directory": spec.working_directory,
         "environment": dict(spec.environment),
         "metadata": dict(spec.metadata),
@@ -84,3 +85,7 @@ def job_details_json(job: Job, waiting: WaitReason | None) -> Json:
         ],
         "waiting": None if waiting is None else waiting.explanation,
     }
+
+
+def _checkout_json(checkout: Checkout | None) -> Json | None:
+    return None if checkout is None else {**to_builtins(checkout), "sparse": list(checkout.sparse)}

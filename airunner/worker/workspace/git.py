@@ -15,12 +15,14 @@ submodule, and not every server serves other commits.
 A filter makes a partial clone: git fetches a missing object when a command reads it. A server that
 takes no filter sends all objects, with a warning that GitCommands notes. A server of files alone sends
 all objects without a word. Submodules have no filter.
+
+A sparse checkout is selected before anything is checked out, so a partial clone fetches no other file.
 """
 
 from contextlib import suppress
 from typing import Final
 
-from airunner.model.repositories import is_commit_id
+from airunner.model.repositories import are_folders, is_commit_id
 from airunner.model.spec import Checkout, JobSpec, Submodules
 from airunner.model.units import shortened
 from airunner.system.printable_text import printable
@@ -68,6 +70,8 @@ class Git:
         options = ["--progress", "--no-local", *self._depth(), *self._filter()]
         single = self._checkout.single_branch
         options.append("--single-branch" if single else "--no-single-branch")
+        if self._checkout.sparse:
+            options.append("--no-checkout")
         if branch := self._spec.branch:
             options.append(f"--branch={branch}")
         try:
@@ -81,6 +85,14 @@ class Git:
             await self._run("rev-parse", "--quiet", "--verify", "HEAD^{commit}")
         except GitFailed:
             raise await self._no_branch(_NO_HEAD, "") from None
+        if self._checkout.sparse:
+            await self._select()
+            await self._run("checkout", "--quiet", "--progress", "HEAD", "--")
+
+    async def _select(self) -> None:
+        """Limits the next checkout to the folders or patterns of a sparse checkout."""
+        mode = "--cone" if are_folders(self._checkout.sparse) else "--no-cone"
+        await self._run("sparse-checkout", "set", mode, *self._checkout.sparse)
 
     async def _fetch_commit(self, commit: str) -> None:
         message = f"the repository has no commit {commit}"
@@ -138,6 +150,8 @@ class Git:
     async def _init(self, object_format: str) -> None:
         await self._run("init", "--quiet", f"--object-format={object_format}")
         await self._run("remote", "add", "--", "origin", self._spec.repository)
+        if self._checkout.sparse:
+            await self._select()
 
     async def _object_format(self, name: str) -> str:
         """The repository's object format, by the length of the ids that it lists for a name."""

@@ -14,8 +14,9 @@ from airunner.model.reports import (
     Remark,
     Report,
 )
-from airunner.model.repositories import is_local
+from airunner.model.repositories import are_folders, is_local
 from airunner.model.spec import JobSpec
+from airunner.model.units import shortened
 from airunner.system.clock import Clock
 from airunner.worker.process import Launcher
 from airunner.worker.workspace.git import Git
@@ -95,11 +96,23 @@ class GitCloner:
             await report(Remark(remark))
         if spec.checkout.filter and (commands.filter_ignored or not _is_partial(folder)):
             await report(Remark(_FILTER_IGNORED))
+        if absent := _absent(spec, folder):
+            await report(Remark(absent))
         return Revision(commit, _branch_of_head(folder))
 
 
 def _cut(text: str) -> str:
     return text if len(text) <= _STDERR_CHARS_MAX else f"{text[:_STDERR_CHARS_MAX]} [cut]"
+
+
+def _absent(spec: JobSpec, folder: str) -> str:
+    """A sentence about the first folder of a sparse checkout that the repository does not have."""
+    assert spec.checkout
+    if are_folders(spec.checkout.sparse):
+        for path in spec.checkout.sparse:
+            if not os.path.lexists(f"{folder}/{path}"):
+                return f"the repository has no folder {shortened(path)} (sparse)"
+    return ""
 
 
 def _is_partial(folder: str) -> bool:

@@ -248,3 +248,19 @@ def test_a_worker_without_git_lfs_refuses_the_job_and_says_so(tmp_path: Path) ->
         await bench.fetch(repository=str(origin))
 
     play(tmp_path, scene, variables={"PATH": str(programs)})
+
+
+def test_a_sparse_checkout_has_its_files_of_lfs_and_no_others(
+    tmp_path: Path, origin: Path, variables: dict[str, str]
+) -> None:
+    (origin / "other").mkdir()
+    (origin / "other" / "small.bin").write_text("not asked for")
+    commit(origin, "another large file")
+
+    async def scene(bench: Bench) -> None:
+        checkout = Checkout(lfs=True, sparse=("dir",))
+        folder = await bench.fetch(repository=str(origin), checkout=checkout)
+        assert sorted(os.listdir(folder.directory())) == [".git", ".gitattributes", "dir", "file"]
+        assert (Path(folder.directory()) / "dir" / "big.bin").read_text() == BIG
+
+    play(tmp_path, scene, variables=variables)

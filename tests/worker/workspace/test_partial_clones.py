@@ -10,7 +10,7 @@ import pytest
 from airunner.model.reports import Remark
 from airunner.model.spec import Checkout
 from tests.worker.workspace.http_server import Silent, serve
-from tests.worker.workspace.origins import depth, git, head, make_origin, text
+from tests.worker.workspace.origins import commit, depth, git, head, make_origin, text
 from tests.worker.workspace.workbench import Bench, play
 
 
@@ -89,3 +89,106 @@ def test_a_server_of_files_alone_sends_all_objects_and_a_remark_says_so(
         assert len(remarks(bench)) == 1
 
     play(tmp_path, scene, allow_local=False)
+
+
+# Sparse checkouts
+
+WAYS: list[dict[str, Any]] = [
+    {},
+    {"branch": "main"},
+    {"branch": "v2"},
+    {"branch": "refs/heads/main"},
+    {"commit": "main"},
+    {"commit": "ID"},
+]
+
+
+@pytest.fixture
+def wide(origin: Path) -> Path:
+    """A repository with files in folders and a tag."""
+    for path in ("src/a.py", "src/in/b.py", "docs/c.md", "docs/api/d.md", "test/e.py", "-x/f"):
+        (origin / path).parent.mkdir(parents=True, exist_ok=True)
+        (origin / path).write_text(path)
+    commit(origin, "wide")
+    git(origin, "tag", "v2")
+    return origin
+
+
+def files(checkout: str) -> set[str]:
+    return {
+        str(each.relative_to(checkout))
+        for each in Path(checkout).rglob("*")
+        if each.is_file() and ".git" not in each.relative_to(checkout).parts
+    }
+
+
+@pytest.mark.parametrize("fields", WAYS)
+def test_a_sparse_checkout_has_the_folders_or_the_patterns_that_it_names(
+    tmp_path: Path, wide: Path, fields: dict[str, Any]
+) -> None:
+    whole = git(wide, "rev-parse", "HEAD")
+    fields = {name: whole if value == "ID" else value for name, value in fields.items()}
+    branch = "" if fields.get("branch") == "v2" or "commit" in fields else "main"
+
+    async def scene(bench: Bench) -> None:
+        for sparse, found in (
+            (("src/in", "docs/api"), {"file", "src/a.py", "src/in/b.py", "docs/c.md", "docs/api/d.md"}),
+            (("/-x", "*.md", "!d.md"), {"-x/f", "docs/c.md"}),
+        ):  # fmt: skip
+            checkout = Checkout(sparse=sparse)
+            folder = await bench.fetch(repository=str(wide), checkout=checkout, **fields)
+            assert files(folder.directory()) == found
+            assert (head(folder), folder.revision.branch) == (whole, branch)
+            assert git(Path(folder.directory()), "status", "--porcelain") == ""
+        assert remarks(bench) == []
+
+    play(tmp_path, scene)
+
+
+def test_a_sparse_checkout_of_a_partial_clone_fetches_no_other_file(
+    tmp_path: Path, wide: Path
+) -> None:
+    async def scene(bench: Bench) -> None:
+        for fields in WAYS[:-1]:
+            checkout = Checkout(sparse=("src/in",), filter="blob:none")
+            folder = await bench.fetch(repository=str(wide), checkout=checkout, **fields)
+            assert files(folder.directory()) == {"file", "src/a.py", "src/in/b.py"}
+            assert (
+                missing(Path(folder.directory())) == 4
+            )  # docs/c.md, docs/api/d.md, test/e.py, -x/f
+
+    play(tmp_path, scene)
+
+
+def test_a_folder_that_is_not_there_gets_a_remark_and_a_file_is_no_option(
+    tmp_path: Path, wide: Path
+) -> None:
+    (wide / "--stdin").write_text("")
+    commit(wide, "like an option")
+
+    async def scene(bench: Bench) -> None:
+        checkout = Checkout(sparse=("src", "sorce"))
+        folder = await bench.fetch(repository=str(wide), checkout=checkout)
+        assert files(folder.directory()) == {"file", "--stdin", "src/a.py", "src/in/b.py"}
+        assert remarks(bench) == ["the repository has no folder sorce (sparse)"]
+        folder = await bench.fetch(repository=str(wide), checkout=Checkout(sparse=("/--stdin",)))
+        assert files(folder.directory()) == {"--stdin"}
+
+    play(tmp_path, scene)
+
+
+def test_a_missing_branch_and_an_empty_repository_fail_as_without_a_sparse_checkout(
+    tmp_path: Path, wide: Path
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    git(empty, "init", "-q", "-b", "main")
+
+    async def scene(bench: Bench) -> None:
+        checkout = Checkout(sparse=("src",))
+        why, _ = await bench.refused(repository=str(wide), branch="mian", checkout=checkout)
+        assert "the repository has no branch and no tag mian" in why
+        why, _ = await bench.refused(repository=str(empty), checkout=checkout)
+        assert "the repository has no commit yet" in why
+
+    play(tmp_path, scene)

@@ -2238,6 +2238,7 @@ class GitCloneConfig(_message.Message):
     SUBMODULES_FIELD_NUMBER: _builtins.int
     LFS_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
+    SPARSE_FIELD_NUMBER: _builtins.int
     enabled: _builtins.bool
     """false in a GitCloneConfig that is set: no checkout"""
     depth: _builtins.int
@@ -2249,6 +2250,10 @@ class GitCloneConfig(_message.Message):
     """files of Git LFS"""
     filter: _builtins.str
     """a partial clone: "blob:none", "blob:limit=N[kmg]", "tree:N"; "": a whole clone"""
+    @_builtins.property
+    def sparse(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """folders or .gitignore patterns to check out; none: everything"""
+
     def __init__(
         self,
         *,
@@ -2258,10 +2263,11 @@ class GitCloneConfig(_message.Message):
         submodules: _builtins.str = ...,
         lfs: _builtins.bool = ...,
         filter: _builtins.str = ...,
+        sparse: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["depth", b"depth", "enabled", b"enabled", "filter", b"filter", "lfs", b"lfs", "single_branch", b"single_branch", "submodules", b"submodules"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["depth", b"depth", "enabled", b"enabled", "filter", b"filter", "lfs", b"lfs", "single_branch", b"single_branch", "sparse", b"sparse", "submodules", b"submodules"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
