@@ -34,6 +34,7 @@ _NOT_INSTALLED: Final = (
     "the job asks for files of Git LFS, and git-lfs is not on this worker: install it (the package "
     "git-lfs) where the worker's PATH finds it, or leave `lfs` out of the job"
 )
+_NO_COMMAND: Final = "is not a git command"
 
 _ATTRIBUTES_BYTES_MAX: Final = 64 * 1024  # of .gitattributes
 _FILTER: Final = b"filter=lfs"
@@ -56,7 +57,9 @@ async def check_lfs(commands: GitCommands) -> None:
     try:
         await commands.run("lfs", "version")
     except GitFailed as failure:
-        raise GitFailed(_NOT_INSTALLED, failure.stderr) from None
+        if _NO_COMMAND in failure.stderr:  # in front of a guess of git's
+            raise GitFailed(_NOT_INSTALLED, "") from None
+        raise
 
 
 async def install_lfs(commands: GitCommands) -> None:

@@ -54,9 +54,9 @@ def origin(tmp_path: Path, variables: dict[str, str]) -> Path:
     return track(make_origin(tmp_path / "origin"), BIG)
 
 
-def bare(origin: Path) -> Path:
+def bare(origin: Path, name: str = "bare.git") -> Path:
     """A copy for a server of files alone."""
-    made = origin.parent / "bare.git"
+    made = origin.parent / name
     git(origin.parent, "clone", "-q", "--bare", str(origin), str(made))
     git(made, "update-server-info")
     return made
@@ -159,15 +159,7 @@ def test_a_repository_names_no_files_of_lfs_on_the_workers_disks(
 ) -> None:
     """With `lfs: true`, and where the worker's user has Git LFS for all repositories."""
     secret = track(make_origin(tmp_path / "secret"), SECRET)
-    pointer = git(secret, "cat-file", "-p", "HEAD:dir/big.bin")
-    evil = make_origin(tmp_path / "evil")
-    (evil / ".gitattributes").write_text(TRACKED)
-    (evil / ".lfsconfig").write_text(
-        f"[lfs]\n\turl = {address.format(path=secret)}\n"
-        '[lfs "customtransfer.lfs-standalone-file"]\n\tpath = git-lfs\n\targs = standalone-file\n'
-    )
-    (evil / "big.bin").write_text(f"{pointer}\n")
-    commit(evil, "a pointer to the file")
+    evil = with_lfsconfig(tmp_path / "evil", address.format(path=secret), secret)
     bare(evil)
     if not asked:
         git(tmp_path, "lfs", "install", "--skip-repo")
@@ -178,7 +170,19 @@ def test_a_repository_names_no_files_of_lfs_on_the_workers_disks(
         with serve(HTTPServer(("127.0.0.1", 0), handler)) as url:
             checkout = Checkout(depth=0, lfs=asked)
             why, _ = await bench.refused(repository=f"{url}/bare.git", checkout=checkout)
-        assert "--allow-local-repositories" in why
+            assert "--allow-local-repositories" in why
+            outer = make_origin(tmp_path / "outer")
+            (outer / "sub").mkdir()
+            (outer / ".gitmodules").write_text(
+                f'[submodule "sub"]\n\tpath = sub\n\turl = {url}/bare.git\n'
+            )
+            link = f"160000,{git(evil, 'rev-parse', 'HEAD')},sub"
+            git(outer, "update-index", "--add", "--cacheinfo", link)
+            commit(outer, "a submodule with a pointer to the file")
+            bare(outer, "outer.git")
+            checkout = Checkout(depth=0, lfs=asked, submodules=Submodules.TOP)
+            why, _ = await bench.refused(repository=f"{url}/outer.git", checkout=checkout)
+            assert "--allow-local-repositories" in why
         written = [each for each in bench.root.rglob("*") if each.is_file()]
         assert written
         assert not [each for each in written if SECRET.encode() in each.read_bytes()]
@@ -186,6 +190,20 @@ def test_a_repository_names_no_files_of_lfs_on_the_workers_disks(
     play(tmp_path, scene, allow_local=False, variables=variables)
     if asked:
         play(tmp_path, partial(_fetched, str(evil)), variables=variables)
+
+
+def with_lfsconfig(folder: Path, address: str, secret: Path) -> Path:
+    """A repository with a pointer to a file of another, and that one's address for Git LFS."""
+    evil = make_origin(folder)
+    (evil / ".gitattributes").write_text(TRACKED)
+    (evil / ".lfsconfig").write_text(
+        f"[lfs]\n\turl = {address}\n"
+        '[lfs "customtransfer.lfs-standalone-file"]\n\tpath = git-lfs\n\targs = standalone-file\n'
+    )
+    pointer = git(secret, "cat-file", "-p", "HEAD:dir/big.bin")
+    (evil / "big.bin").write_text(f"{pointer}\n")
+    commit(evil, "a pointer to the file")
+    return evil
 
 
 async def _fetched(repository: str, bench: Bench) -> None:
@@ -243,9 +261,15 @@ def test_a_worker_without_git_lfs_refuses_the_job_and_says_so(tmp_path: Path) ->
     (programs / "git").symlink_to(found)
 
     async def scene(bench: Bench) -> None:
-        why, _ = await bench.refused(repository=str(origin), checkout=LFS)
+        why, said = await bench.refused(repository=str(origin), checkout=LFS)
         assert "git-lfs is not on this worker: install it" in why
+        assert why.endswith("or leave `lfs` out of the job")
+        assert said == ""
         await bench.fetch(repository=str(origin))
+        (programs / "git-lfs").write_text("#!/bin/sh\necho broken >&2; exit 3\n")
+        (programs / "git-lfs").chmod(0o755)
+        why, said = await bench.refused(repository=str(origin), checkout=LFS)
+        assert (why, said) == ("checkout failed: git lfs ended with 3: broken", "broken")
 
     play(tmp_path, scene, variables={"PATH": str(programs)})
 
