@@ -38,20 +38,23 @@ class WorkerDiskAttacks:
             self._disk.fill(0)
             await self._clients.pause(away)
             self._disk.free()
-            return worker
+            return self._hire() if self._has_ended(worker) else worker
         self._disk.cut()
         if deed == DEAD_DISK:
             await self._clients.pause(away)
-            began = any('"connected"' in line for line in worker.journal)
-            if began and worker.popen.poll() is not None:
-                last = "".join(worker.journal[-20:])
-                self._clients.alarm(f"a worker on a dead disk ended by itself: {last}")
-            worker.signal(number)
-        else:
-            worker.signal(signal.SIGKILL)
+            self._has_ended(worker)
+        worker.signal(number if deed == DEAD_DISK else signal.SIGKILL)
         await asyncio.to_thread(worker.wait)
         await self._renew()
         return self._hire()
+
+    def _has_ended(self, worker: Process) -> bool:
+        """True if the worker has ended, which it may only do before it has begun."""
+        ended = worker.popen.poll() is not None
+        if ended and any('"connected"' in line for line in worker.journal):
+            last = "".join(worker.journal[-20:])
+            self._clients.alarm(f"a worker on a full or dead disk ended by itself: {last}")
+        return ended
 
     async def _renew(self) -> None:
         """Renews the disk as soon as no process of the dead worker has a file on it."""
