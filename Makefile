@@ -73,7 +73,7 @@ lock: ## resolve the dependencies into requirements.lock and airunner/bench/comp
 	  --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade --quiet \
 	  --output-file airunner/bench/comparison/requirements.lock
 
-fuzz: $(STAMP) ## crash everything: the core, its log (SEEDS=n), processes (KILLS=n)
+fuzz: $(STAMP) ## crash everything: the core, its log (SEEDS=n), processes and disks (KILLS=n)
 	AIRUNNER_SEEDS=$(SEEDS) $(BIN)/python -m pytest -q tests/store/test_walk.py \
 	  tests/log/sqlite/test_crash_points.py
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
@@ -86,7 +86,7 @@ hostile: $(STAMP) ## attack servers and workers as jobs and callers do, DOSE=n t
 mutate: $(STAMP) ## break rules on purpose (BREAK=word: some), and see that a test notices each
 	$(BIN)/python -m tests.mutations $(BREAK)
 
-soak: $(STAMP) ## run real jobs for MINUTES=n while servers and workers are killed
+soak: $(STAMP) ## run real jobs for MINUTES=n while processes and disks are attacked
 	$(BIN)/python -m tests.rounds --minutes $(MINUTES)
 
 bench: $(STAMP) ## measure throughput, latency, durability, memory (BENCH=scenario: some)
