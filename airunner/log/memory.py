@@ -19,6 +19,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from airunner.log.cuts import joined
 from airunner.log.log import LogStatistics
 from airunner.model.facts import (
     Event,
@@ -120,21 +121,11 @@ def _next(events: Sequence[Event], place: Position) -> Event | None:
 
 
 def _add(events: list[Event], event: Event) -> None:
-    """Appends an event. A cut that follows a cut is merged into it, at the later position."""
-    if events and isinstance(event.fact, Reported):
-        last = events[-1]
-        if isinstance(last.fact, Reported) and (joined := _joined(last.fact, event.fact)):
-            events[-1] = replace(last, place=event.place, fact=joined, link=event.link)
-            return
-    events.append(event)
-
-
-def _joined(one: Reported, other: Reported) -> Reported | None:
-    if not isinstance(one.report, OutputCut) or not isinstance(other.report, OutputCut):
-        return None
-    assert one.attempt == other.attempt  # a lease lies between the reports of two attempts
-    cut = OutputCut(one.report.items + other.report.items, one.report.size + other.report.size)
-    return replace(other, report=cut)
+    """Appends an event. A cut that follows a cut is joined with it, at the later position."""
+    if events and (both := joined(events[-1], event)):
+        events[-1] = both
+    else:
+        events.append(event)
 
 
 def _without_output(events: list[Event]) -> list[Event]:

@@ -107,6 +107,7 @@ class ReportTotals(Struct, frozen=True, gc=False):
     sent: int  # the number of the current attempt's last report
     output_bytes: int
     output_bytes_cut: int
+    reports: int = 0  # other than output and marks
 
 
 class ArtifactKept(Struct, frozen=True, gc=False):

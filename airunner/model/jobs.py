@@ -152,8 +152,10 @@ class Job(Struct, frozen=True, kw_only=True, gc=False):
     sent: int = 0  # the worker's number of the current attempt's last stored report
     output_bytes: int = 0  # stored in the log, over all attempts
     output_bytes_cut: int = 0  # written by the command, but not in the log (a limit or retention)
+    reports: int = 0  # stored reports other than output and marks; 0 once the job has ended
     artifacts: int = 0  # stored files of the latest attempt
     artifact_bytes: int = 0
+    artifacts_void: int = 0  # stored files of earlier attempts
 
 
 class JobRequest(Struct, frozen=True, kw_only=True, gc=False):

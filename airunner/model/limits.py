@@ -119,6 +119,9 @@ ATTEMPTS_DEFAULT: Final = 3
 ATTEMPTS_MAX: Final = 100
 # Past attempts in the history of a job. Beyond: the oldest go.
 ATTEMPTS_KEPT: Final = 32
+# Leases of a job, those that its workers give back included. Beyond: a lease that is given back
+# counts as a failure.
+LEASES_PER_JOB_MAX: Final = 10_000
 # Columns, or rows, of a terminal.
 TERMINAL_SIZE_MAX: Final = 1_000
 # Output of a job, unless the job names another size. Beyond: output is cut, and a mark counts it.
@@ -126,12 +129,17 @@ TERMINAL_SIZE_MAX: Final = 1_000
 OUTPUT_BYTES_DEFAULT: Final = 1 * GIB
 # Largest output that a job may ask for.
 OUTPUT_BYTES_MAX: Final = 1024 * GIB
+# Output in one sequence of a job, on average; twice REPORTS_PER_JOB_MAX sequences are free.
+# Beyond: output is cut, and a mark counts it.
+OUTPUT_SEQUENCE_BYTES_MIN: Final = 64
 # Sequences of a job, or bytes of it that are cut: the largest number that every client can count.
 COUNT_MAX: Final = 2**53
 
 # == The artifacts of one job. Beyond: the artifact is an error, and the job `artifacts_failed` ==
 # Files.
 ARTIFACTS_MAX: Final = 10_000
+# Files of all attempts of a job together.
+ARTIFACTS_PER_JOB_MAX: Final = 40_000
 # Path of one file.
 ARTIFACT_PATH_BYTES_MAX: Final = 4 * KIB
 # Piece of a file in one message. Beyond: INVALID_ARGUMENT.
@@ -195,6 +203,14 @@ REPORT_STDERR_BYTES_MAX: Final = 16 * KIB
 REMARK_BYTES_MAX: Final = 1 * MIB
 # A text in a report as a server stores it: a remark, an error, a path. Beyond: its middle is cut.
 INTAKE_TEXT_BYTES_MAX: Final = 16 * KIB
+# Such a text of a job that has more than LONG_REPORTS_MAX reports. Beyond: its middle is cut.
+LATER_TEXT_BYTES_MAX: Final = 1 * KIB
+# Reports of a job other than output whose texts are stored up to INTAKE_TEXT_BYTES_MAX.
+# Beyond: up to LATER_TEXT_BYTES_MAX.
+LONG_REPORTS_MAX: Final = 1_024
+# Reports of a job other than output, over all attempts; remarks, progress, heartbeats and sizes of
+# terminals take at most half of them. Beyond: a remark says so, and a mark counts the others.
+REPORTS_PER_JOB_MAX: Final = 50_000
 # Error of an outcome. Beyond: its middle is cut.
 OUTCOME_ERROR_BYTES_MAX: Final = 4 * KIB
 # Unacknowledged output of an attempt in transit; without a disk, all that a worker keeps of it.

@@ -5,34 +5,70 @@ cut, not refused: a worker would repeat a refused report for ever.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from typing import Any, Final
+from dataclasses import fields, replace
+from typing import Any, Final, get_args
 
 from msgspec.structs import replace as with_fields
 
 from airunner.model.jobs import Outcome
-from airunner.model.limits import INTAKE_TEXT_BYTES_MAX, MIB, OUTCOME_ERROR_BYTES_MAX
-from airunner.model.reports import TEXTS, Chunk, Output, OutputCut, Report
-from airunner.system.bounded_text import bounded_text
+from airunner.model.limits import (
+    INTAKE_TEXT_BYTES_MAX,
+    LATER_TEXT_BYTES_MAX,
+    LONG_REPORTS_MAX,
+    MIB,
+    OUTCOME_ERROR_BYTES_MAX,
+)
+from airunner.model.reports import Chunk, Output, OutputCut, Report
 
 CHUNK_BYTES_MAX: Final = 1 * MIB  # output in one sequence of a job
+# The fields of each class of reports that are texts of any length.
+_TEXTS: Final[dict[type, tuple[str, ...]]] = {
+    kind: tuple(each.name for each in fields(kind) if each.type is str) for kind in get_args(Report)
+}
 
 
-def bounded_report(report: Report) -> Report:
-    """The report, with its texts cut to INTAKE_TEXT_BYTES_MAX."""
-    if isinstance(report, Output | OutputCut):
-        return report
+def cut_text(text: str, size: int) -> str:
+    """The text, or its beginning and its end around a mark, in at most `size` bytes of UTF-8.
+
+    The end of an error has its cause as often as the beginning.
+    """
+    if len(text) * 4 <= size or len(data := text.encode()) <= size:
+        return text
+    mark = f" … [{len(data)} bytes, cut to {size}] … ".encode()
+    half = (size - len(mark)) // 2
+    whole = data[:half] + mark + data[len(data) - half :]
+    return whole.decode(errors="ignore")
+
+
+def bounded_reports(
+    reports: Iterable[tuple[int, Report]], before: int
+) -> Iterator[tuple[int, Report]]:
+    """The reports, with their texts cut; `before` is the number of earlier ones of the job.
+
+    INTAKE_TEXT_BYTES_MAX is the limit of the first LONG_REPORTS_MAX, else LATER_TEXT_BYTES_MAX.
+    """
+    for number, report in reports:
+        if isinstance(report, Output | OutputCut):
+            yield number, report
+            continue
+        long = before < LONG_REPORTS_MAX
+        before += 1
+        yield number, _bounded(report, INTAKE_TEXT_BYTES_MAX if long else LATER_TEXT_BYTES_MAX)
+
+
+def _bounded(report: Report, size: int) -> Report:
+    """The report, with its texts cut to `size` bytes."""
     long: dict[str, Any] = {  # Any: the fields of any report
-        name: bounded
-        for name in TEXTS[type(report)]
-        if (bounded := bounded_text(text := getattr(report, name), INTAKE_TEXT_BYTES_MAX)) != text
+        name: cut_text(text, size)
+        for name in _TEXTS[type(report)]
+        if len(text := getattr(report, name)) * 4 > size
     }
     return replace(report, **long) if long else report
 
 
 def bounded_outcome(outcome: Outcome) -> Outcome:
     """The outcome, with its error cut to OUTCOME_ERROR_BYTES_MAX."""
-    error = bounded_text(outcome.error, OUTCOME_ERROR_BYTES_MAX)
+    error = cut_text(outcome.error, OUTCOME_ERROR_BYTES_MAX)
     return outcome if error == outcome.error else with_fields(outcome, error=error)
 
 

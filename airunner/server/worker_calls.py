@@ -29,7 +29,7 @@ from airunner.model.namespaces import DEFAULT_NAMESPACE, QueueKey
 from airunner.model.protocol.features import NONE
 from airunner.model.reports import Output, Report
 from airunner.server.broker import Broker
-from airunner.server.intake import bounded_outcome, bounded_report, divided
+from airunner.server.intake import bounded_outcome, bounded_reports, divided
 from airunner.server.workers.connected_workers import ConnectedWorker
 from airunner.server.workers.leased_job import LeasedJob
 from airunner.store.report_intake import room_for
@@ -198,7 +198,7 @@ class WorkerCalls:
         """As publish(); without `gaps`, a missing number raises OutOfSequence."""
         if any(isinstance(report, Output) for _, report in reports):
             self._broker.check_room()
-        taken = [(number, bounded_report(report)) for number, report in reports]
+        taken = list(bounded_reports(reports, self.held_by(token).reports))
         facts = self._queue.publish(digest(token), taken, now=self._broker.now(), gaps=gaps)
         return self._broker.decide(facts)
 

@@ -78,6 +78,12 @@ def make_artifact_room(  # every input of the decision
         raise InvalidRequest(
             "artifact", f"the job has ARTIFACTS_MAX ({ARTIFACTS_MAX}) artifacts already"
         )
+    if job.artifacts_void + job.artifacts >= keep.artifacts_per_job:
+        raise InvalidRequest(
+            "artifact",
+            f"the attempts of the job have ARTIFACTS_PER_JOB_MAX ({keep.artifacts_per_job}) "
+            "artifacts already",
+        )
     if job.artifact_bytes + size > keep.artifact_bytes_per_job:
         raise InvalidRequest(
             "artifact",

@@ -26,7 +26,8 @@ a worker that repeats a completion, because the first answer was lost, gets OK a
 
 Attempts and failures are two numbers. `attempt` counts leases and is never reused, so no two
 processes share a number. `failures` counts the leases that lapsed or were reported dead; it alone
-decides when the queue gives up on a job.
+decides when the queue gives up on a job. Beyond LEASES_PER_JOB_MAX leases each lease that ends without a
+completion is a failure, so no worker fills the log with leases of one job.
 
 Rejected: a heap for each waiting line (its entries have no rank, so "3 jobs ahead" would need a
 scan); a periodic sweep that expires leases (late by up to its period, while next_deadline() lets the
@@ -80,7 +81,7 @@ from airunner.model.protocol.features import ALL, Features
 from airunner.model.reports import Output, Report
 from airunner.model.spec import first_difference
 from airunner.store.eviction import evictable, make_artifact_room, make_job_room
-from airunner.store.report_intake import check_countable, fit, room_for, unseen
+from airunner.store.report_intake import ReportRoom, check_countable, unseen
 from airunner.store.retention import Retention
 from airunner.store.table import Table
 
@@ -194,21 +195,22 @@ class Queue:
         """Stores a worker's reports, each with the number of its first item, or 0 for no number.
 
         Reports that are stored already are left out. A missing number raises OutOfSequence unless
-        `gaps`. Output past a limit is cut, and a mark takes its place.
+        `gaps`. A mark takes the place of output or of a report past a limit.
         """
         job = self._table.held_by(token)
-        room = room_for(job, self.retention) - job.output_bytes
+        room = ReportRoom(job, self.retention)
         facts: list[JobFact] = []
         dropped: set[JobId] = set()
         free = self.retention.output_bytes_total - self._table.output_bytes
         for sent, report in unseen(reports, job.sent, gaps=gaps):
             if not isinstance(report, Output):
-                facts.append(Reported(job.id, job.attempt, sent, report))
+                facts.append(Reported(job.id, job.attempt, sent, room.take(report)))
                 continue
-            wanted, _ = fit(report, room)  # a job's own limit costs no other job its output
+            wanted, _ = room.fit(report)  # a job's own limit costs no other job its output
             free += self._make_room(wanted.size - free, now, dropped, facts)
-            kept, cut = fit(report, min(room, free))
-            room, free = room - kept.size, free - kept.size
+            kept, cut = room.fit(report, free)
+            room.store(kept, cut)
+            free -= kept.size
             if kept.chunks:
                 number = sent - cut.items if cut and sent else sent
                 facts.append(Reported(job.id, job.attempt, number, kept))
@@ -336,7 +338,8 @@ class Queue:
         self, job: Job, ending: AttemptEnd, *, whole: bool = False
     ) -> Sequence[JobFact]:
         """Ends an attempt without a completion; `whole`: its log is complete."""
-        failures = job.failures + (ending is not AttemptEnd.RELEASED)
+        often = job.attempt >= self.retention.leases_per_job
+        failures = job.failures + (ending is not AttemptEnd.RELEASED or often)
         if job.cancel_requested_at is not None:
             outcome = Outcome(
                 reason=Reason.CANCELLED,
@@ -348,7 +351,9 @@ class Queue:
             return (Returned(job.id, job.attempt, ending, failures),)
         outcome = Outcome(
             reason=Reason.LOST,
-            error=f"lost with its worker: failure {failures} of {job.spec.attempts_max}",
+            error=f"lost with its worker: failure {failures} of {job.spec.attempts_max}"
+            if not often
+            else f"leased {job.attempt:,} times without an end (LEASES_PER_JOB_MAX)",
             log_complete=False,
         )
         return (Finished(job.id, job.attempt, JobState.FAILED, outcome, ending, failures),)

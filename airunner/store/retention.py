@@ -24,6 +24,9 @@ class Retention:
     spared: Millis = SPARED
     output_bytes_per_job: int = limits.MEMORY_OUTPUT_BYTES_PER_JOB
     output_bytes_total: int = limits.MEMORY_OUTPUT_BYTES_TOTAL
+    reports_per_job: int = limits.REPORTS_PER_JOB_MAX
+    leases_per_job: int = limits.LEASES_PER_JOB_MAX
+    artifacts_per_job: int = limits.ARTIFACTS_PER_JOB_MAX  # of all attempts
     artifact_bytes_per_job: int = limits.MEMORY_ARTIFACT_BYTES_PER_JOB
     artifact_bytes_total: int = limits.MEMORY_ARTIFACT_BYTES_TOTAL
 

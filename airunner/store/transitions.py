@@ -81,6 +81,7 @@ def apply_fact(job: Job, fact: Moving, event: Event) -> Job:
                 leased_at=None,
                 queued_at=at,
                 attempts=_history(job, ending, at),
+                artifacts_void=job.artifacts_void + job.artifacts,
                 artifacts=0,  # the next attempt makes its own
                 artifact_bytes=0,
                 updated_at=at,
@@ -89,11 +90,7 @@ def apply_fact(job: Job, fact: Moving, event: Event) -> Job:
             )
         case CancelRequested():
             return replace(
-                job,
-                cancel_requested_at=at,
-                updated_at=at,
-                sequence=event.last,
-                link=event.link,
+                job, cancel_requested_at=at, updated_at=at, sequence=event.last, link=event.link
             )
         case Finished(_, _, state, outcome, ending, failures, seal):
             return replace(
@@ -113,6 +110,7 @@ def apply_fact(job: Job, fact: Moving, event: Event) -> Job:
                 link=event.link,
                 output_bytes=seal.size if seal else job.output_bytes,
                 output_bytes_cut=seal.cut if seal else job.output_bytes_cut,
+                reports=0,
             )
         case ArtifactKept() | ArtifactsDropped():
             return _with_artifacts(job, fact, event)
@@ -135,8 +133,9 @@ def _counted(job: Job, fact: Reported | ReportTotals | OutputDropped, event: Eve
                 sent=sent or job.sent,
                 output_bytes=job.output_bytes + kept,
                 output_bytes_cut=job.output_bytes_cut + cut,
+                reports=job.reports + (not isinstance(report, Output | OutputCut)),
             )
-        case ReportTotals(_, sent, kept, cut):
+        case ReportTotals(_, sent, kept, cut, reports):
             return replace(
                 job,
                 sequence=event.last,
@@ -144,6 +143,7 @@ def _counted(job: Job, fact: Reported | ReportTotals | OutputDropped, event: Eve
                 sent=sent,
                 output_bytes=kept,
                 output_bytes_cut=cut,
+                reports=reports,
             )
         case OutputDropped():
             cut = job.output_bytes_cut + job.output_bytes

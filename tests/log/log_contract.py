@@ -54,6 +54,7 @@ from airunner.model.reports import (
     Output,
     OutputCut,
     ProcessStarted,
+    Report,
     StepEnded,
     StepStarted,
     Stream,
@@ -88,9 +89,7 @@ class Writer:
         self.engine = Engine()
         self.events: list[Event] = []
 
-    async def run(
-        self, id: JobId, *reports: Output | OutputCut | ProcessStarted, ends: bool = True
-    ) -> None:
+    async def run(self, id: JobId, *reports: Report, ends: bool = True) -> None:
         """A job from its enqueueing to its end, if it ends; what it reports, in a batch each."""
         queue, token = self.engine.queue, digest(TaskToken(f"token of {id}"))
         wish = JobRequest(spec=JobSpec(command="x", queue=str(id)))
@@ -520,7 +519,7 @@ class LogContract:
 
 
 def walked() -> Walk:
-    walk = Walk(random.Random(3))
+    walk = Walk(random.Random(4))
     walk.run(600)
     kinds = {type(event.fact) for event in walk.log}
     assert {Renewed, OutputDropped, Forgotten, Leased, CancelRequested} <= kinds

@@ -44,6 +44,7 @@ from airunner.model.steps import Step, StepStatus
 from tests.promises import holds, promise
 from tests.simulation.artifacts import made_by
 from tests.simulation.commands import Performance
+from tests.simulation.hosts import LEASES_PER_JOB
 from tests.simulation.observations import Testimony
 
 Pipe = tuple[int | None, Stream]  # the step's index, None without steps
@@ -221,16 +222,18 @@ def attempts_follow_each_other(case: Case) -> None:
                     assert entry.attempt == number, f"{id}: written by attempt {entry.attempt}"
 
 
-@holds("jobs/worker-death-loses-no-job")
+@holds("jobs/worker-death-loses-no-job", "logs/log-of-a-job-is-bounded")
 def failures_are_bounded(case: Case) -> None:
     for id, turns in case.turns.items():
         job, failures = case.jobs[id], 0
         for turn in turns:
             if isinstance(turn.end, JobReturned):
-                failures += turn.end.ending is not AttemptEnd.RELEASED
+                often = turn.number >= LEASES_PER_JOB
+                failures += turn.end.ending is not AttemptEnd.RELEASED or often
                 assert turn.end.failures == failures < job.spec.attempts_max, id
         assert failures <= job.failures <= min(failures + 1, job.spec.attempts_max), id
         assert job.outcome
+        assert len(turns) < LEASES_PER_JOB + job.spec.attempts_max, id
         if job.outcome.reason is Reason.LOST:
             assert job.failures == job.spec.attempts_max, id
 

@@ -164,16 +164,19 @@ def condensed(events: Iterable[Event]) -> Sequence[Event]:
 def _tally(before: Event | None, event: Event, fact: Reported, attempt: int) -> Event:
     """The totals of the reports up to an event, at its position; `attempt` is that of `before`."""
     old = before.fact if before else None
-    sent, kept, cut = 0, 0, 0
+    sent, kept, cut, others = 0, 0, 0, 0
     if isinstance(old, ReportTotals):
         sent, kept, cut = old.sent, old.output_bytes, old.output_bytes_cut
+        others = old.reports
     sent = fact.sent or (sent if attempt == fact.attempt else 0)
     match fact.report:
         case Output() as output:
             kept += output.size
         case OutputCut(size=size):
             cut += size
-    tally = ReportTotals(fact.id, sent, kept, cut)
+        case _:
+            others += 1
+    tally = ReportTotals(fact.id, sent, kept, cut, others)
     return replace(event, fact=tally, first=EventSequence(event.last))
 
 

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from structlog.typing import EventDict
@@ -53,6 +53,9 @@ async def until(happened: Callable[[], bool]) -> None:
     raise AssertionError("it never happened")
 
 
+LEASES_PER_JOB: Final = 3  # the server's limit: some jobs exceed it
+
+
 class ServerLife:
     """The life of one server process."""
 
@@ -80,7 +83,9 @@ class ServerLife:
 
     async def live(self, wall: Instant, begun: Callable[[Epoch], None]) -> None:
         """Runs the server from the disk's log until die() or until the log fails."""
-        engine = Engine(Retention(artifact_bytes_per_job=BYTES_PER_JOB))
+        engine = Engine(
+            Retention(artifact_bytes_per_job=BYTES_PER_JOB, leases_per_job=LEASES_PER_JOB)
+        )
         await replay(self.log, engine)
         engine.check()
         await self.blobs.collect_garbage(

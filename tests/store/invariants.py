@@ -36,9 +36,10 @@ from airunner.model.jobs import (
     Subject,
     TokenDigest,
 )
+from airunner.model.limits import OUTPUT_SEQUENCE_BYTES_MIN
 from airunner.model.namespaces import QueueKey
 from airunner.model.protocol.features import Features, needed
-from airunner.model.reports import Output, count_sequences
+from airunner.model.reports import Output, OutputCut, count_sequences
 from airunner.model.spec import JobSpec
 from airunner.store.engine import Engine
 from tests.promises import holds, promise
@@ -346,6 +347,33 @@ def output_keeps_within_its_bounds(history: History, engine: Engine, id: JobId) 
     assert len(engine.table) <= keep.jobs_max
 
 
+@promise(
+    "logs/log-of-a-job-is-bounded",
+    "The log of a job is bounded over all its attempts: its remarks and other reports, the number of "
+    "its leases, and the number of pieces of its output. A remark says where reports are left out, and marks keep "
+    "their sequences.",
+)
+def reports_and_leases_keep_within_their_bounds(
+    history: History, engine: Engine, id: JobId
+) -> None:
+    """Marks follow each other without end, and are one event in a log."""
+    keep, events = engine.queue.retention, history.events[id]
+    facts = [event.fact for event in events]
+    reports = [fact.report for fact in facts if isinstance(fact, Reported)]
+    others = [each for each in reports if not isinstance(each, Output | OutputCut)]
+    assert len(others) <= keep.reports_per_job + 1
+    first, leases = facts[0], sum(isinstance(fact, Leased) for fact in facts)
+    if isinstance(first, Enqueued):
+        assert leases <= keep.leases_per_job + first.spec.attempts_max - 1
+        room = min(keep.output_bytes_per_job, first.spec.output_bytes_max)
+        limit = 2 * keep.reports_per_job + room // OUTPUT_SEQUENCE_BYTES_MIN
+        for event in events:
+            if isinstance(event.fact, Reported) and isinstance(event.fact.report, Output):
+                assert event.last <= limit
+    if (job := engine.table.find(id)) and not job.state.final:
+        assert job.reports == len(others)
+
+
 @holds("server/memory-is-bounded")
 def specs_keep_within_their_bounds(history: History, engine: Engine, id: JobId) -> None:
     """Of all jobs together."""
@@ -415,6 +443,7 @@ INVARIANTS: tuple[Callable[[History, Engine, JobId], None], ...] = (
     attempt_numbers_are_never_reused,
     failures_are_bounded,
     output_keeps_within_its_bounds,
+    reports_and_leases_keep_within_their_bounds,
     specs_keep_within_their_bounds,
     artifacts_are_those_of_the_latest_attempt,
     artifacts_keep_within_their_bounds,

@@ -57,7 +57,7 @@ from airunner.model.jobs import (
 )
 from airunner.model.limits import ATTEMPTS_DEFAULT, OUTPUT_BYTES_DEFAULT
 from airunner.model.namespaces import QueueKey
-from airunner.model.reports import Chunk, Output, OutputCut, ProcessStarted, Report, Stream
+from airunner.model.reports import Chunk, Output, OutputCut, ProcessStarted, Remark, Report, Stream
 from airunner.model.spec import JobSpec
 from airunner.store.engine import Engine, replayed
 from airunner.store.retention import Retention
@@ -71,6 +71,9 @@ KEPT = {
     "job_bytes": "output_bytes_per_job",
     "total_bytes": "output_bytes_total",
     "scripts": "spec_bytes_max",
+    "reports": "reports_per_job",
+    "leases": "leases_per_job",
+    "artifacts": "artifacts_per_job",
     "job_artifacts": "artifact_bytes_per_job",
     "total_artifacts": "artifact_bytes_total",
 }
@@ -295,6 +298,8 @@ def _contents(report: Report) -> str:
             return " ".join(repr(chunk.data.decode()) for chunk in chunks)
         case OutputCut(items, size):
             return f"cut of {items} chunks, {size} bytes"
+        case Remark(message):
+            return f"remark '{message}'"
         case _:
             return type(report).__name__
 
@@ -307,5 +312,7 @@ def _report(word: str) -> tuple[int, Report]:
     number, text = word.split(":", 1)
     if text == "!started":
         return int(number), ProcessStarted(7, Instant(0))
+    if text.startswith("!"):
+        return int(number), Remark(text[1:])
     chunks = (Chunk(Stream.STDOUT, part.encode(), Instant(0)) for part in text.split("+"))
     return int(number), Output(tuple(chunks))

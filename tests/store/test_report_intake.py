@@ -3,17 +3,38 @@
 import pytest
 
 from airunner.model.errors import InvalidRequest, OutOfSequence
-from airunner.model.jobs import Instant, JobId, JobRequest, Millis, TaskToken, WorkerId, digest
+from airunner.model.jobs import (
+    Instant,
+    Job,
+    JobId,
+    JobRequest,
+    Millis,
+    Position,
+    TaskToken,
+    WorkerId,
+    digest,
+)
 from airunner.model.limits import COUNT_MAX
 from airunner.model.namespaces import QueueKey
 from airunner.model.reports import Alive, Chunk, Output, OutputCut, Report, Stream
 from airunner.model.spec import JobSpec
 from airunner.store.engine import Engine
-from airunner.store.report_intake import fit, unseen
+from airunner.store.report_intake import ReportRoom, unseen
+from airunner.store.retention import Retention
 
 
 def output(*texts: str) -> Output:
     return Output(tuple(Chunk(Stream.STDOUT, text.encode(), Instant(0)) for text in texts))
+
+
+def a_job() -> Job:
+    return Job(
+        id=JobId("j"),
+        spec=JobSpec(command="x"),
+        place=Position(1),
+        created_at=Instant(1),
+        updated_at=Instant(1),
+    )
 
 
 def taken(*reports: tuple[int, Report], sent: int, gaps: bool = False) -> list[tuple[int, Report]]:
@@ -67,7 +88,7 @@ def test_the_leading_chunks_that_fit_are_kept_and_the_rest_is_marked(
     room: int, kept: int, cut: OutputCut | None
 ) -> None:
     whole = output("a", "bc", "def")
-    assert fit(whole, room) == (Output(whole.chunks[:kept]), cut)
+    assert ReportRoom(a_job(), Retention()).fit(whole, room) == (Output(whole.chunks[:kept]), cut)
 
 
 @pytest.mark.parametrize("report", [OutputCut(COUNT_MAX, 1), OutputCut(1, COUNT_MAX + 1)])

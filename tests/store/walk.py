@@ -30,6 +30,7 @@ from airunner.model.reports import (
     Output,
     OutputCut,
     ProcessStarted,
+    Remark,
     Report,
     Stream,
     count_sequences,
@@ -48,6 +49,8 @@ KEEP = Retention(
     spared=Millis(1_000),
     output_bytes_per_job=150,
     output_bytes_total=300,
+    reports_per_job=6,
+    leases_per_job=4,
     artifact_bytes_per_job=40,
     artifact_bytes_total=44,
 )
@@ -180,11 +183,13 @@ class Walk:
         self._sent[token] = max(sent, number - 1)
 
     def _report(self, number: int) -> Report:
-        match self.dice.randrange(8):
+        match self.dice.randrange(9):
             case 0:
                 return ProcessStarted(1, self.now)
             case 1:
                 return OutputCut(2, 5)
+            case 2:
+                return Remark("slow")
             case _:
                 numbers = range(number, number + self.dice.choice([1, 1, 2, 5]))
                 data = (b"%d;" % n + b"x" * self.dice.randrange(20) for n in numbers)

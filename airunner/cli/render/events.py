@@ -21,7 +21,7 @@ from airunner.model.reports import (
     Remark,
 )
 from airunner.model.repositories import redacted
-from airunner.model.units import show_duration, show_size
+from airunner.model.units import show_count, show_duration, show_size
 
 _CLONE_LINES: Final = 5  # the last lines that git wrote; the last of all names the error
 _WHY_BACK: Final = {
@@ -57,6 +57,10 @@ def _remark(body: JobEventBody) -> str | None:
             return error
         case Remark(message):
             return message
+        case OutputCut(items, 0):
+            return (
+                f"{show_count(items, 'event')} of the job were left out here: a limit was reached"
+            )
         case OutputCut(_, size):
             return f"{show_size(size)} of output were cut here: a limit was reached"
         case JobEnqueued() | JobLeased() | JobFinished():

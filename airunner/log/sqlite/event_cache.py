@@ -1,7 +1,7 @@
 """A cache of the newest events, so that a watcher without a backlog needs no disk.
 
 The cache holds the last appended events of all jobs, up to a size, and drops the oldest first. For a
-job it answers as the disk would, or not at all: it has no answer for a job of which it holds no event,
+job it answers as the disk would, but for marks that the disk has joined (log/cuts.py), or not at all: it has no answer for a job of which it holds no event,
 nor before the first event that it holds. For all jobs together it has no answer before the last gap in
 the events that it was given, nor before the point at which retention removed some of them.
 """

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import apsw
 
-from airunner.log.records import FACT_CODEC, FACTS, FactCodec
+from airunner.log.records import FACT_CODEC, FACTS, REPORTS, FactCodec
 from airunner.log.sqlite.damage import reported_as_damage
 from airunner.log.sqlite.rows import FACT_COLUMNS, REPORT_COLUMNS, fact_event, report_event
 from airunner.log.sqlite.schema import connect
@@ -23,6 +23,7 @@ from airunner.model.facts import Event, Finished, Forgotten, Leased, ReportTotal
 from airunner.model.jobs import Instant, JobId, Position
 from airunner.model.jobs import Sequence as EventSequence
 from airunner.model.proof.seal import Link
+from airunner.model.reports import Output, OutputCut
 
 PAGE_ROWS: Final = 2_000
 
@@ -36,6 +37,10 @@ _UNUSUAL: Final = (
 _FACTS: Final = f"SELECT {FACT_COLUMNS} FROM facts WHERE place > ? ORDER BY place"  # noqa: S608  # our own words
 _NEWEST: Final = f"SELECT {REPORT_COLUMNS} FROM reports WHERE job = ? ORDER BY last DESC LIMIT 1"  # noqa: S608  # as above
 _SIZES: Final = "SELECT sum(size), sum(cut) FROM reports INDEXED BY reports_of_job WHERE job = ?"
+_OTHERS: Final = (
+    "SELECT count(*) FROM reports INDEXED BY reports_of_job "  # noqa: S608  # as above
+    f"WHERE job = ? AND size = 0 AND cut = 0 AND kind NOT IN ({REPORTS[Output]}, {REPORTS[OutputCut]})"
+)
 _SENT: Final = (
     "SELECT sent FROM reports WHERE job = ? AND attempt = ? AND sent > 0 ORDER BY last DESC LIMIT 1"
 )
@@ -92,11 +97,13 @@ def _tally(connection: apsw.Connection, job: Any) -> Event | None:
         return None
     newest = report_event(row)
     sizes: Any = connection.execute(_SIZES, (job,)).get
+    size, cut = sizes
+    others: Any = connection.execute(_OTHERS, (job,)).get
     sent: Any = row[6] or connection.execute(_SENT, (job, row[5])).get or 0
     return Event(
         place=Position(newest.place),
         at=Instant(newest.at),
-        fact=ReportTotals(JobId(job), sent, *sizes),
+        fact=ReportTotals(JobId(job), sent, size, cut, others),
         first=EventSequence(newest.last),
         link=Link(newest.link),
     )

@@ -5,7 +5,8 @@ Rules
   position of each retention fact whose work is not finished, and `names` the names of the log
   (names.py). The column `job` of a fact about another subject has that subject.
 - `facts` and `reports` share one order of positions (the column `place`). A row is written once; only
-  retention changes a row, and only from output to an OutputCut (trim.py).
+  retention changes a row, and only from output to an OutputCut (trim.py). The row of a mark of cut
+  output is replaced by that of the next mark of its job, if no other event is between the two.
 - `crc` covers every other column of its row (rows.py) and is checked at each read of the row.
 - Every page has a checksum in its last 8 bytes, if SQLite's extension for page checksums is available.
   A file that was created with page checksums is never written without them.

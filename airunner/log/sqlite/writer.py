@@ -5,6 +5,7 @@ Rules
   a power cut.
 - A full disk raises LogFull after a rollback, and the same append may be repeated. Any other error is
   raised unchanged, and the writer writes nothing more: the state after a failed fsync is unknown.
+- A mark of cut output that follows another one of its job replaces that row (cuts.py).
 - An append contains no other work. SQLite's automatic checkpoint runs after a commit and would report
   its own failure as the failure of a transaction that is already durable. So it is off, and tidy()
   checkpoints instead.
@@ -25,6 +26,7 @@ from typing import Final
 
 import apsw
 
+from airunner.log.cuts import NewestCuts
 from airunner.log.log import Fsync, LogFull
 from airunner.log.records import FACT_CODEC, FACTS, FactCodec
 from airunner.log.sqlite.damage import extended, reported_as_damage
@@ -54,6 +56,7 @@ READERS_MILLIS: Final = 50  # a checkpoint waits that long for readers of old pa
 
 _ADD_FACTS: Final = f"INSERT INTO facts({FACT_COLUMNS}) VALUES ({', '.join('?' * 8)})"  # noqa: S608  # our own words
 _ADD_REPORTS: Final = f"INSERT INTO reports({REPORT_COLUMNS}) VALUES ({', '.join('?' * 12)})"  # noqa: S608  # as above
+_REPLACE_CUTS: Final = "DELETE FROM reports WHERE place = ?"
 _ADD_TRIMS: Final = "INSERT INTO trims(place) VALUES (?)"
 _DROP_RENEWALS: Final = f"DELETE FROM facts WHERE job = ? AND kind = {FACTS[Renewed]} AND place < ?"  # noqa: S608  # our own words
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
@@ -69,6 +72,7 @@ class Writer:
         self._path = path
         self._connection = connection
         self._codec = codec
+        self._cuts = NewestCuts()
         connection.execute(f"PRAGMA synchronous={fsync.value.upper()}")
         connection.set_wal_hook(self._committed)
         self._page_bytes: Final = _number(connection, "page_size")
@@ -97,7 +101,9 @@ class Writer:
         """Appends events, all or none. Raises LogFull; after any other error the server must stop."""
         if self._failure is not None:
             raise self._failure
-        batch = _Batch(events, self._codec)
+        append = self._cuts.join(events)
+        batch = _Batch(append.events, self._codec)
+        batch.replaced = [(place,) for place in append.replaced]
         try:
             with reported_as_damage(self._path, "appending to it"):
                 self._write(batch)
@@ -115,6 +121,7 @@ class Writer:
             self._failure = error
             raise
         self._waits = False
+        self._cuts.keep(append)
         self._trim.add(batch.tasks)
 
     def tidy(self) -> None:
@@ -155,6 +162,8 @@ class Writer:
         connection.execute("BEGIN IMMEDIATE")
         if batch.facts:
             connection.executemany(_ADD_FACTS, batch.facts)
+        if batch.replaced:
+            connection.executemany(_REPLACE_CUTS, batch.replaced)
         if batch.reports:
             connection.executemany(_ADD_REPORTS, batch.reports)
         if batch.renewed:
@@ -213,6 +222,7 @@ class _Batch:
     def __init__(self, events: Sequence[Event], codec: FactCodec) -> None:
         self.facts: list[FactRow] = []
         self.reports: list[ReportRow] = []
+        self.replaced: list[tuple[Position]] = []  # reports that the new rows contain
         self.renewed: dict[JobId, Position] = {}  # no replay needs renewals before the position
         self.tasks: list[tuple[int, str, int]] = []
         for event in events:

@@ -108,13 +108,13 @@ def written(path: Path, story: Story, vfs: str | None = None) -> Truth:
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Truth:
-    return written(tmp_path_factory.mktemp("small") / NAME, walked(3, steps=80, batch_max=10))
+    return written(tmp_path_factory.mktemp("small") / NAME, walked(7, steps=80, batch_max=10))
 
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Truth:
     """Without page checksums."""
-    story = walked(3, steps=80, batch_max=10)
+    story = walked(7, steps=80, batch_max=10)
     return written(tmp_path_factory.mktemp("bare") / NAME, story, SYSTEM)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, closing
 from pathlib import Path
 from stat import S_IMODE
@@ -11,7 +11,9 @@ from typing import Any, ClassVar
 
 import apsw
 import pytest
+from msgspec import structs
 
+from airunner.log.cuts import NewestCuts
 from airunner.log.log import Fsync, Log, LogDamaged, LogFailed, LogFull, LogRefused
 from airunner.log.sqlite import schema
 from airunner.log.sqlite.event_cache import EventCache
@@ -21,8 +23,9 @@ from airunner.log.sqlite.reader import PAGE_ROWS
 from airunner.model.facts import Event, Forgotten, Renewed, Reported, ReportTotals, sequence_count
 from airunner.model.jobs import Instant, JobId, Millis, Position, TaskToken, digest
 from airunner.model.limits import KIB, MIB, WAL_BYTES_MAX
-from airunner.model.reports import Chunk, Output, OutputCut, ProcessStarted, Stream
+from airunner.model.reports import Chunk, Output, OutputCut, ProcessStarted, Remark, Stream
 from airunner.store.engine import replayed
+from airunner.store.retention import Retention
 from tests.log.log_contract import (
     CODEC,
     NOW,
@@ -160,6 +163,35 @@ def test_an_open_job_is_replayed_without_its_reports(path: Path) -> None:
     opened(path, story)
 
 
+@holds("logs/log-of-a-job-is-bounded")
+def test_marks_that_follow_each_other_take_one_row(path: Path) -> None:
+    async def story(log: SqliteLog) -> None:
+        writer = Writer(log)
+        await writer.run(TWO, ends=False)
+        writer.engine.queue.retention = Retention(reports_per_job=6)
+        remarks = (Remark(f"remark {number}") for number in range(500))
+        await writer.run(ONE, *remarks, output("a"), *[Remark("more")] * 9, ends=False)
+        assert len(rows(log, "SELECT place FROM reports")) == 3 + 1 + 1 + 1 + 1
+        assert by_id(replayed(await read(log))) == by_id(writer.engine)
+        events = await read(log, ONE)
+        without_gap(events)
+        assert events[-1].last == writer.engine.table.job(ONE).sequence
+
+        writer.events.clear()
+        token = digest(TaskToken("token of one"))
+        facts = writer.engine.queue.publish(
+            token, [(511, Remark("x")), (512, output("b"))], now=NOW
+        )
+        more = writer.engine.queue.publish(
+            digest(TaskToken("token of two")), [(1, OutputCut(1, 1))], now=NOW
+        )
+        await writer.append(writer.engine.record([*facts, *more, *more], NOW))
+        assert len(rows(log, "SELECT place FROM reports")) == 7 + 1 + 1
+        assert by_id(replayed(await read(log))) == by_id(writer.engine)
+
+    opened(path, story)
+
+
 def test_renewals_do_not_pile_up(path: Path) -> None:
     async def story(log: SqliteLog) -> None:
         writer = Writer(log)
@@ -181,6 +213,22 @@ def test_renewals_do_not_pile_up(path: Path) -> None:
 # Memory and disk
 
 
+def seamless(events: Sequence[Event]) -> list[Event]:
+    """The events with joined marks, each mark as short as its last sequence.
+
+    A mark of the disk may begin before the place from which the memory was read.
+    """
+    ends = list[Event]()
+    for event in NewestCuts().join(events).events:
+        fact = event.fact
+        if isinstance(fact, Reported) and isinstance(fact.report, OutputCut):
+            short = structs.replace(fact, report=OutputCut(1, 0))
+            ends.append(structs.replace(event, fact=short, first=event.last, at=Instant(0)))
+        else:
+            ends.append(event)
+    return ends
+
+
 @holds("log-file/slow-reader-pins-nothing")
 def test_the_window_says_what_the_disk_would_say(path: Path) -> None:
     async def story(log: SqliteLog) -> None:
@@ -196,13 +244,13 @@ def test_the_window_says_what_the_disk_would_say(path: Path) -> None:
                     near = log._recent.since(id, after)
                     answers += near is not None
                     if near is not None:
-                        assert near == log._reader.page(id, after).events
+                        assert seamless(near) == seamless(log._reader.page(id, after).events)
             place = dice.choice([0, log._recent._whole or 0, dice.randint(0, walk.log[-1].place)])
             all_near = log._recent.since_place(Position(place))
             if all_near is not None:
                 answers += 1
-                page = log._reader.page_of_all(Position(place))
-                assert list(all_near) == page.events[: len(all_near)]
+                page, near = log._reader.page_of_all(Position(place)), seamless(all_near)
+                assert near == seamless(page.events)[: len(near)]
         assert answers > 100
 
     opened(path, story)
