@@ -323,6 +323,8 @@ TOKEN_BYTES_MAX: Final = 8 * KIB
 SUBJECT_BYTES_MAX: Final = 1 * KIB
 # Verified tokens in memory, until they expire. Beyond: the oldest is verified again.
 TOKENS_CACHED_MAX: Final = 10_000
+# Time from the start of a worker's stream to its Hello. Beyond: the stream ends, UNAVAILABLE.
+HELLO_SECONDS_MAX: Final = 30
 # Workers whose latest stream is known. Beyond: the oldest is forgotten.
 CONNECTIONS_REMEMBERED_MAX: Final = 20_000
 # Replies that wait for one worker. Beyond: the server reads no more of its stream.

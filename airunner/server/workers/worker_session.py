@@ -28,11 +28,13 @@ from airunner.model.errors import (
     ShuttingDown,
     StaleLease,
     Stalled,
+    Unreachable,
 )
 from airunner.model.jobs import Job, Position, Subject, TaskToken, TokenDigest, digest
 from airunner.model.limits import (
     DEQUEUE_JOBS_MAX,
     HEARTBEAT_TOKENS_MAX,
+    HELLO_SECONDS_MAX,
     PENDING_REPLIES_MAX,
     REPORTS_PER_BATCH_MAX,
     WORKER_SLOTS_MAX,
@@ -108,10 +110,10 @@ class Session:
     async def run(self) -> None:
         """Serves the worker until it leaves, is superseded, or the server stops.
 
-        Raises InvalidRequest if the worker breaks the protocol.
+        Raises InvalidRequest if the worker breaks the protocol, Unreachable if it sends no Hello.
         """
         try:
-            await self._serve(await self._channel.receive())
+            await self._serve(await self._hello_message())
         except (ChannelClosed, ShuttingDown):
             pass
         except BaseExceptionGroup as group:
@@ -120,6 +122,15 @@ class Session:
         finally:
             self._return_undelivered()
             await self._channel.close()
+
+    async def _hello_message(self) -> FromWorker:
+        try:
+            async with asyncio.timeout(HELLO_SECONDS_MAX):
+                return await self._channel.receive()
+        except TimeoutError:
+            raise Unreachable(
+                f"the worker sent no Hello in HELLO_SECONDS_MAX ({HELLO_SECONDS_MAX} s)"
+            ) from None
 
     async def _serve(self, hello: FromWorker) -> None:
         if not isinstance(hello, Hello):

@@ -6,7 +6,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from airunner.model.errors import InvalidRequest, LimitReached, Refused, Stalled, Unauthenticated
+from airunner.model.errors import (
+    InvalidRequest,
+    LimitReached,
+    Refused,
+    Stalled,
+    Unauthenticated,
+    Unreachable,
+)
 from airunner.model.jobs import (
     Job,
     JobId,
@@ -21,6 +28,7 @@ from airunner.model.jobs import (
 )
 from airunner.model.limits import (
     HEARTBEAT_TOKENS_MAX,
+    HELLO_SECONDS_MAX,
     PENDING_REPLIES_MAX,
     REPORTS_PER_BATCH_MAX,
     WORKER_NAME_CHARS_MAX,
@@ -956,6 +964,23 @@ async def test_the_first_message_must_be_a_hello() -> None:
         worker, session = at.connect()
         await worker.send(Farewell())
         assert isinstance(await session, InvalidRequest)
+
+
+@virtually
+async def test_a_stream_without_a_hello_ends_in_time_and_one_with_a_hello_stays() -> None:
+    async with site() as at:
+        _, silent = at.connect()
+        late, _ = at.connect()
+        await asyncio.sleep(HELLO_SECONDS_MAX - 1)
+        assert not silent.done()
+        await late.send(hello())
+        assert isinstance(await late.receive(), Welcome)
+        refusal = await silent
+        assert isinstance(refusal, Unreachable)
+        assert "HELLO_SECONDS_MAX" in str(refusal)
+        await asyncio.sleep(HELLO_SECONDS_MAX)
+        await late.send(Heartbeat(()))
+        assert isinstance(await late.receive(), Renewal)
 
 
 @virtually
