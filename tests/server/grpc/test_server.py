@@ -17,6 +17,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 from airunner.model.errors import InvalidRequest, NotAllowed, Refused, Unauthenticated, UnknownJob
 from airunner.model.job_query import JobQuery, Page
 from airunner.model.jobs import Job, JobId, JobRequest, RequestId
+from airunner.model.limits import LARGE_REQUESTS_MAX, REQUEST_BYTES_MAX
 from airunner.model.namespaces import QueueKey
 from airunner.model.spec import JobSpec
 from airunner.model.steps import Step
@@ -27,6 +28,7 @@ from airunner.wire.client.jobs_client import JobsClient
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.worker.session.connect import connect
 from tests.promises import holds
+from tests.server.broker_fixture import SlowLog
 from tests.server.grpc.server_fixture import Keys, Served, guarded, serving, until
 
 SPEC = JobSpec(command="make", environment={"SECRET": "hush"})
@@ -41,6 +43,32 @@ async def health(site: Served) -> int:
         response_deserializer=health_pb2.HealthCheckResponse.FromString,
     )
     return (await check(health_pb2.HealthCheckRequest(service="job.v1.JobService"))).status
+
+
+def test_large_requests_take_turns_and_a_small_one_passes_them(site_keys: Keys) -> None:
+    """As many as LARGE_REQUESTS_MAX are decoded and answered at once; the log holds their answers up."""
+
+    async def main() -> None:
+        log = SlowLog()
+        async with serving(site_keys, log=log) as site, JobsClient(site.with_token("")) as jobs:
+            table = site.broker.engine.table
+            first = await jobs.enqueue(SPEC)
+            log.gate.clear()
+            large = JobSpec(command="", script="x" * REQUEST_BYTES_MAX)
+            async with asyncio.TaskGroup() as tasks:
+                sent = [
+                    tasks.create_task(jobs.enqueue(large)) for _ in range(LARGE_REQUESTS_MAX + 4)
+                ]
+                await until(lambda: len(table) == 1 + LARGE_REQUESTS_MAX)
+                for _ in range(20):  # each round trip is a chance of a further one
+                    assert await health(site) == health_pb2.HealthCheckResponse.SERVING
+                assert len(table) == 1 + LARGE_REQUESTS_MAX
+                assert not any(each.done() for each in sent)
+                log.gate.set()
+            assert len(table) == 1 + LARGE_REQUESTS_MAX + 4
+            assert (await jobs.get(first.id))[0].id == first.id
+
+    asyncio.run(main())
 
 
 def test_health_is_told_without_a_token(site_keys: Keys) -> None:
