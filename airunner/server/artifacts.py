@@ -35,7 +35,11 @@ from airunner.model.facts import (
 )
 from airunner.model.jobs import JobId, TaskToken
 from airunner.model.jobs import Sequence as EventSequence
-from airunner.model.limits import TRANSFER_SILENT_SECONDS_MAX, TRANSFERS_MAX
+from airunner.model.limits import (
+    TRANSFER_SILENT_SECONDS_MAX,
+    TRANSFER_WAIT_SECONDS_MAX,
+    TRANSFERS_MAX,
+)
 from airunner.server.broker import Broker
 from airunner.server.client_calls import ClientCalls
 from airunner.server.fairness.transfers import FairTransfers, Transfer
@@ -51,16 +55,21 @@ _END: Final = b""  # no more bytes: no chunk is empty
 
 
 class ArtifactService:
-    """Stores, lists and reads the artifacts of one server's jobs."""
+    """Stores, lists and reads the artifacts of one server's jobs.
 
-    def __init__(self, broker: Broker, blobs: BlobStore) -> None:
+    `wait` is the time in seconds for which a transfer waits before slow transfers end for it.
+    """
+
+    def __init__(
+        self, broker: Broker, blobs: BlobStore, *, wait: float = TRANSFER_WAIT_SECONDS_MAX
+    ) -> None:
         self._broker = broker
         self._clients = ClientCalls(broker)
         self._calls = WorkerCalls(broker)
         self._blobs = blobs
         # Separate limits, so that a slow download blocks no upload of a worker.
-        self._bringing = FairTransfers(TRANSFERS_MAX)
-        self._fetching = FairTransfers(TRANSFERS_MAX)
+        self._bringing = FairTransfers(TRANSFERS_MAX, wait=wait)
+        self._fetching = FairTransfers(TRANSFERS_MAX, wait=wait)
         self._naming: Counter[Name] = Counter()  # files with a name and without a fact
         self._read: tuple[tuple[JobId, EventSequence], Left] | None = (
             None  # the last list of a job, and the sequence that it is of

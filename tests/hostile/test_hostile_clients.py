@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import random
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from hashlib import sha256
 
@@ -34,7 +34,7 @@ from airunner.wire.job.v1 import job_pb2 as pb
 from tests.hostile.dose import DOSE, patience
 from tests.hostile.raw_http2 import RawConnection, message
 from tests.hostile.server_site import Target, bystander, target
-from tests.server.grpc.server_fixture import Keys, make_keys
+from tests.server.grpc.server_fixture import Keys, guarded, make_keys, serving
 
 FAR = 4_000_000_000  # seconds since the epoch
 # What this end of gRPC makes of a write to a call that the server ends at that moment.
@@ -281,11 +281,13 @@ def upload(token: str, data: bytes, size: int | None = None) -> Sequence[bytes]:
 
 
 def test_uploads_that_drip_keep_nobody_out(attacked: Target) -> None:
-    async def main() -> None:
+    """`make hostile` waits as long as a server process does, any other run a second."""
+
+    async def attack(endpoint: Callable[[Role, str], Endpoint]) -> None:
         async with (
-            JobsClient(attacked.endpoint(Role.USER, subject="ada")) as ada,
-            raw(attacked.endpoint(Role.WORKER, subject="eve")) as eve,
-            raw(attacked.endpoint(Role.WORKER, subject="box")) as box,
+            JobsClient(endpoint(Role.USER, "ada")) as ada,
+            raw(endpoint(Role.WORKER, "eve")) as eve,
+            raw(endpoint(Role.WORKER, "box")) as box,
         ):
             for _ in range(2):
                 await ada.enqueue(JobSpec(command="true", queue="uploads"))
@@ -303,6 +305,14 @@ def test_uploads_that_drip_keep_nobody_out(attacked: Target) -> None:
             assert code is OK, details
             for call in dripping:
                 call.cancel()
+
+    async def main() -> None:
+        if DOSE > 1:
+            await attack(lambda role, subject: attacked.endpoint(role, subject=subject))
+            return
+        keys = attacked.keys
+        async with serving(keys, gate=guarded(keys), transfer_wait=1.0) as site:
+            await attack(lambda role, subject: site.with_token(keys.token(role, subject=subject)))
 
     asyncio.run(main())
 

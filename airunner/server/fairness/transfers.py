@@ -28,10 +28,11 @@ class Transfer:
 
 
 class FairTransfers:
-    """At most `most` transfers at once."""
+    """At most `most` transfers at once; `wait` is the time in seconds after which a wait ends others."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, *, wait: float = TRANSFER_WAIT_SECONDS_MAX) -> None:
         self._most = most
+        self._wait = wait
         self._taken = 0
         self._places: Counter[Hashable] = Counter()  # of each holder
         self._transfers: dict[Transfer, None] = {}
@@ -59,7 +60,7 @@ class FairTransfers:
             raise Unreachable(
                 "the transfer was slower than TRANSFER_BYTES_PER_SECOND_MIN "
                 f"({TRANSFER_BYTES_PER_SECOND_MIN} bytes), or this caller had the most transfers, and "
-                f"others waited for {TRANSFER_WAIT_SECONDS_MAX} s: try again"
+                f"others waited for {self._wait} s: try again"
             ) from None
         finally:
             self._leave(holder)
@@ -104,7 +105,7 @@ class FairTransfers:
         loop = asyncio.get_running_loop()
         for transfer in self._transfers:
             transfer.since, transfer.moved = loop.time(), 0
-        self._timer = loop.call_later(TRANSFER_WAIT_SECONDS_MAX, self._judge)
+        self._timer = loop.call_later(self._wait, self._judge)
 
     def _judge(self) -> None:
         self._timer = None
@@ -112,7 +113,7 @@ class FairTransfers:
         if not self._waiting:
             return
         now = asyncio.get_running_loop().time()
-        slow = sorted(filter(lambda each: _is_slow(each, now), self._transfers), key=_moved)
+        slow = sorted((each for each in self._transfers if self._is_slow(each, now)), key=_moved)
         for transfer in islice(slow, sum(map(len, self._waiting.values()))):
             transfer.place.reschedule(now)
         if not slow and any(not self._places[holder] for holder in self._waiting):
@@ -122,16 +123,15 @@ class FairTransfers:
                 min(theirs, key=_moved).place.reschedule(now)
         self._restart()
 
+    def _is_slow(self, transfer: Transfer, now: float) -> bool:
+        """True if a whole period has passed in which the other end moved too little."""
+        period = now - transfer.since
+        return (
+            transfer.waits
+            and period >= self._wait
+            and transfer.moved < period * TRANSFER_BYTES_PER_SECOND_MIN
+        )
+
 
 def _moved(transfer: Transfer) -> int:
     return transfer.moved
-
-
-def _is_slow(transfer: Transfer, now: float) -> bool:
-    """True if a whole period has passed in which the other end moved too little."""
-    period = now - transfer.since
-    return (
-        transfer.waits
-        and period >= TRANSFER_WAIT_SECONDS_MAX
-        and transfer.moved < period * TRANSFER_BYTES_PER_SECOND_MIN
-    )

@@ -23,6 +23,7 @@ from airunner.cli.processes.certificates import make_certificates
 from airunner.cli.processes.logging import LogFormat, open_journal, open_lines
 from airunner.log.log import Log
 from airunner.log.memory import MemoryLog
+from airunner.model.limits import TRANSFER_WAIT_SECONDS_MAX
 from airunner.server.artifacts import ArtifactService, blob_remover
 from airunner.server.auth import Authenticator, JwtAuthenticator, NoAuth, sign_token
 from airunner.server.broker import Broker
@@ -103,6 +104,7 @@ async def serving(
     blobs: BlobStore | None = None,
     listen: str = "127.0.0.1:0",
     make: type[Broker] = Broker,
+    transfer_wait: float = TRANSFER_WAIT_SECONDS_MAX,
 ) -> AsyncIterator[Served]:
     """A server for the length of a block, over what the log holds already."""
     async with asyncio.timeout(PATIENCE):
@@ -126,7 +128,7 @@ async def serving(
             certificate=(keys.certs / "server.pem").read_bytes(),
             key=(keys.certs / "server-key.pem").read_bytes(),
             gate=gate or NoAuth(),
-            archive=ArtifactService(broker, blobs),
+            archive=ArtifactService(broker, blobs, wait=transfer_wait),
             journal=journal,
             version="test",
         )
