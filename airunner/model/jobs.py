@@ -2,18 +2,22 @@
 
 from enum import StrEnum
 from hashlib import blake2b
-from typing import NewType
+from typing import Final, NewType
 
 from msgspec import Struct
 
+from airunner.model.limits import SPEC_BYTES_SMALL
 from airunner.model.proof.seal import NOTHING, Link, Seal
 from airunner.model.spec import JobSpec
 from airunner.model.steps import StepStatus
+from airunner.model.units import text_bytes
 
+STEP_RESULT_BYTES: Final = 320  # memory of a step's result besides the bytes of its name
 Position = NewType("Position", int)  # of an event in the log, over all jobs: 1, 2, 3 ...
 BEGINNING = Position(0)  # before the first event
 Sequence = NewType("Sequence", int)  # in one job's event stream, over all attempts: 1, 2, 3 ...
 Instant = NewType("Instant", int)  # milliseconds since the epoch; the server's never decrease
+EPOCH = Instant(0)
 Millis = NewType("Millis", int)
 
 JobId = NewType("JobId", str)  # a UUIDv7
@@ -81,6 +85,12 @@ class Outcome(Struct, frozen=True, kw_only=True, gc=False):
     ended_at: Instant | None = None
     log_complete: bool = True  # False: the worker could not deliver all of its reports
     steps: tuple[StepResult, ...] = ()  # one result for each step of a job of steps
+
+    @property
+    def steps_bytes(self) -> int:
+        """An upper bound of the memory of the results of steps; 0 up to SPEC_BYTES_SMALL."""
+        size = sum(STEP_RESULT_BYTES + text_bytes(step.name) for step in self.steps)
+        return size if size > SPEC_BYTES_SMALL else 0
 
     @property
     def state(self) -> JobState:
@@ -156,6 +166,11 @@ class Job(Struct, frozen=True, kw_only=True, gc=False):
     artifacts: int = 0  # stored files of the latest attempt
     artifact_bytes: int = 0
     artifacts_void: int = 0  # stored files of earlier attempts
+
+    @property
+    def bulk_bytes(self) -> int:
+        """An upper bound of the memory of its spec and of the results of its steps; 0 if they are small."""
+        return self.spec.spec_bytes + (self.outcome.steps_bytes if self.outcome else 0)
 
 
 class JobRequest(Struct, frozen=True, kw_only=True, gc=False):

@@ -272,9 +272,10 @@ LINE_BYTES_MAX: Final = 1 * MIB
 # Jobs of every state. Beyond: finished jobs go, oldest first; then RESOURCE_EXHAUSTED.
 # Set by: `server --jobs-max`.
 JOBS_MAX: Final = 1_000_000
-# Scripts and steps of all jobs, and all other texts of jobs that have more than
-# SPEC_BYTES_SMALL of them, in memory.
-# Beyond: finished jobs of this kind go, oldest first; then RESOURCE_EXHAUSTED.
+# Scripts and steps of all jobs, and all other texts of jobs and all results of steps that have more
+# than SPEC_BYTES_SMALL of them, in memory.
+# Beyond: finished jobs of this kind go, oldest first; then a job is refused with
+# RESOURCE_EXHAUSTED, and results of steps are in the log of their job alone.
 JOBS_SPEC_BYTES_MAX: Final = 1 * GIB
 # Texts of a job besides its script and steps that count as nothing, with 64 B for each of them.
 # Beyond: they count as a whole.

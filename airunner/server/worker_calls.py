@@ -234,7 +234,8 @@ class WorkerCalls:
         self, token: TaskToken, outcome: Outcome, *, sent: int | None = None
     ) -> Position:
         """Ends a job. `sent` is the number of its last report, which must be stored already."""
-        facts = self._queue.finish(digest(token), bounded_outcome(outcome), sent=sent)
+        now = self._broker.now()
+        facts = self._queue.finish(digest(token), bounded_outcome(outcome), sent=sent, now=now)
         return self._broker.decide(facts)
 
     async def release(self, token: TaskToken, *, lost: bool = False) -> Job:

@@ -4,7 +4,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 
 from airunner.model.errors import InvalidRequest, LimitReached
 from airunner.model.facts import ArtifactsDropped, Forgotten, JobFact
-from airunner.model.jobs import Instant, JobId, TokenDigest
+from airunner.model.jobs import Instant, JobId, Outcome, TokenDigest
 from airunner.model.limits import ARTIFACTS_MAX
 from airunner.model.spec import JobSpec
 from airunner.model.units import show_size
@@ -34,7 +34,7 @@ def make_job_room(
     if not size and not crowded:
         return ()
     facts: list[JobFact] = []
-    missing = table.spec_bytes + size - keep.spec_bytes_max if size else 0
+    missing = table.bulk_bytes + size - keep.spec_bytes_max if size else 0
     first: JobId | None = None
     if crowded:
         first = next(evictable(table.finished, keep, now, watched), None)
@@ -44,20 +44,43 @@ def make_job_room(
                 f"finished for longer than {keep.spared // 1000} s: try again later"
             )
         facts.append(Forgotten(first))
-        missing -= table.job(first).spec.spec_bytes
-    if missing <= 0:
-        return facts
-    for old in evictable(table.bulky, keep, now, watched):
-        if old != first:
-            facts.append(Forgotten(old))
-            missing -= table.job(old).spec.spec_bytes
-            if missing <= 0:
-                return facts
+        missing -= table.job(first).bulk_bytes
+    others = _bulky(table, keep, missing, now, watched, spare=first)
+    if others is not None:
+        return (*facts, *others)
     raise LimitReached(
         f"the scripts and other texts of all jobs would take more than JOBS_SPEC_BYTES_MAX "
         f"({keep.spec_bytes_max} bytes), and too few of them are of jobs that have been finished "
         f"for {keep.spared // 1000} s: try again later"
     )
+
+
+def make_outcome_room(
+    table: Table, keep: Retention, outcome: Outcome, now: Instant, watched: Container[JobId]
+) -> Sequence[JobFact] | None:
+    """Evicts the jobs that stand in the way of an outcome's results of steps. None: there is no room."""
+    size = outcome.steps_bytes
+    missing = table.bulk_bytes + size - keep.spec_bytes_max if size else 0
+    return _bulky(table, keep, missing, now, watched)
+
+
+def _bulky(  # every input of the decision
+    table: Table,
+    keep: Retention,
+    missing: int,
+    now: Instant,
+    watched: Container[JobId],
+    spare: JobId | None = None,
+) -> list[Forgotten] | None:
+    """Evicts large jobs until `missing` bytes are free; None if too few may go."""
+    facts: list[Forgotten] = []
+    for old in evictable(table.bulky, keep, now, watched) if missing > 0 else ():
+        if old != spare:
+            facts.append(Forgotten(old))
+            missing -= table.job(old).bulk_bytes
+            if missing <= 0:
+                break
+    return facts if missing <= 0 else None
 
 
 def make_artifact_room(  # every input of the decision

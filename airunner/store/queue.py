@@ -62,6 +62,7 @@ from airunner.model.facts import (
     Returned,
 )
 from airunner.model.jobs import (
+    EPOCH,
     AttemptEnd,
     Instant,
     Job,
@@ -80,7 +81,12 @@ from airunner.model.namespaces import QueueKey
 from airunner.model.protocol.features import ALL, Features
 from airunner.model.reports import Output, Report
 from airunner.model.spec import first_difference
-from airunner.store.eviction import evictable, make_artifact_room, make_job_room
+from airunner.store.eviction import (
+    evictable,
+    make_artifact_room,
+    make_job_room,
+    make_outcome_room,
+)
 from airunner.store.report_intake import ReportRoom, check_countable, unseen
 from airunner.store.retention import Retention
 from airunner.store.table import Table
@@ -245,15 +251,17 @@ class Queue:
         return (*room, ArtifactKept(job.id, job.attempt, artifact))
 
     def finish(
-        self, token: TokenDigest, outcome: Outcome, *, sent: int | None = None
+        self, token: TokenDigest, outcome: Outcome, *, sent: int | None = None, now: Instant = EPOCH
     ) -> Sequence[JobFact]:
         """Ends a job. `sent` is the number of its last report, which must be stored already.
 
+        Large results of steps may evict jobs that ended before `now`. Without room they are left out.
         No fact if the same completion is recorded. Raises AlreadyFinished if the lease ended with
         another outcome, StaleLease if it ended in another way.
         """
         if over := self._ended(token, AttemptEnd.FINISHED):
-            if over.outcome in (outcome, _cancelled(outcome)):
+            bare = replace(outcome, steps=())
+            if over.outcome in (outcome, _cancelled(outcome), bare, _cancelled(bare)):
                 return ()
             raise AlreadyFinished(f"job {over.id} has already ended otherwise: {over.state}")
         job = self._table.held_by(token)
@@ -261,11 +269,11 @@ class Queue:
             raise OutOfSequence(job.sent + 1, sent + 1)
         if job.cancel_requested_at is not None:
             outcome = _cancelled(outcome)
-        return (
-            Finished(
-                job.id, job.attempt, outcome.state, outcome, AttemptEnd.FINISHED, job.failures
-            ),
-        )
+        room = make_outcome_room(self._table, self.retention, outcome, now, self._watched)
+        if room is None:
+            room, outcome = (), replace(outcome, steps=())
+        end = AttemptEnd.FINISHED
+        return (*room, Finished(job.id, job.attempt, outcome.state, outcome, end, job.failures))
 
     def give_back(
         self,

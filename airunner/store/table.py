@@ -14,6 +14,7 @@ from airunner.model.facts import (
     ArtifactKept,
     Enqueued,
     Event,
+    Finished,
     Forgotten,
     Renewed,
     Reported,
@@ -55,8 +56,8 @@ class Table:
             SortedList()
         )  # finished, with artifacts
         self.artifact_bytes = 0  # kept, of all jobs
-        self.bulky: SortedList[tuple[Instant, JobId]] = SortedList()  # finished, with a script
-        self.spec_bytes = 0  # of all jobs
+        self.bulky: SortedList[tuple[Instant, JobId]] = SortedList()  # finished, with bulk_bytes
+        self.bulk_bytes = 0  # of all jobs
         self._indexed = True
 
     # Questions
@@ -120,9 +121,9 @@ class Table:
         match event.fact:
             case Enqueued() as fact:
                 self._put(new_job(fact, event))
-                self.spec_bytes += fact.spec.spec_bytes
+                self.bulk_bytes += fact.spec.spec_bytes
             case Forgotten(id):
-                self.spec_bytes -= self._take(id).spec.spec_bytes
+                self.bulk_bytes -= self._take(id).bulk_bytes
                 del self._jobs[id]
             case Reported() | ReportTotals() as fact:  # frequent, and in no index
                 job = self._jobs[fact.id]
@@ -135,6 +136,9 @@ class Table:
             case ArtifactKept(id, _, artifact) as fact:  # in no index either
                 self._jobs[id] = apply_fact(self._jobs[id], fact, event)
                 self.artifact_bytes += artifact.size
+            case Finished() as fact:
+                self._put(apply_fact(self._take(fact.id), fact, event))
+                self.bulk_bytes += fact.outcome.steps_bytes
             case SubjectFact():
                 raise AssertionError("a table holds jobs alone")
             case fact:
@@ -161,7 +165,7 @@ class Table:
         jobs, self._jobs = self._jobs, {}
         for job in jobs.values():
             self._put(job)
-            self.spec_bytes += job.spec.spec_bytes
+            self.bulk_bytes += job.bulk_bytes
         self._indexed = True
 
     def _take(self, id: JobId) -> Job:
@@ -181,7 +185,7 @@ class Table:
         if job.finished_at is not None:
             self.finished.remove((job.finished_at, id))
             self.outputs.discard((job.finished_at, id))
-            if job.spec.spec_bytes:
+            if job.bulk_bytes:
                 self.bulky.remove((job.finished_at, id))
         self.output_bytes -= job.output_bytes
         if job.artifacts:
@@ -207,7 +211,7 @@ class Table:
             self.finished.add((job.finished_at, job.id))
             if job.output_bytes:
                 self.outputs.add((job.finished_at, job.id))
-            if job.spec.spec_bytes:
+            if job.bulk_bytes:
                 self.bulky.add((job.finished_at, job.id))
         self.output_bytes += job.output_bytes
         if job.artifacts:
@@ -247,9 +251,9 @@ class Table:
         assert [end for end in sorted(ends) if self._jobs[end[1]].artifacts] == list(
             self.artifact_owners
         )
-        bulky = [end for end in sorted(ends) if self._jobs[end[1]].spec.spec_bytes]
+        bulky = [end for end in sorted(ends) if self._jobs[end[1]].bulk_bytes]
         assert bulky == list(self.bulky)
-        assert sum(job.spec.spec_bytes for job in jobs) == self.spec_bytes
+        assert sum(job.bulk_bytes for job in jobs) == self.bulk_bytes
         assert self.lines.total() == len(jobs)
         self.lines.check()
         assert sum(job.output_bytes for job in jobs) == self.output_bytes

@@ -9,7 +9,7 @@ import pytest
 from airunner.jobfile.steps import STEP_KEYS, read_steps, suggestion
 from airunner.model import limits
 from airunner.model.errors import InvalidRequest
-from airunner.model.jobs import Instant, StepResult
+from airunner.model.jobs import Instant, Outcome, Reason, StepResult
 from airunner.model.spec import JobSpec, first_difference
 from airunner.model.steps import Step, StepStatus, check_steps
 from tests.promises import holds
@@ -202,6 +202,26 @@ def test_ways_to_say_no(said: object) -> None:
 
 
 @holds("server/memory-is-bounded")
+def test_results_of_steps_count_as_no_less_than_they_take_in_memory() -> None:
+    def result(number: int) -> StepResult:
+        return StepResult(
+            name=f"☃ {number}",
+            status=StepStatus.SUCCESS,
+            exit_code=number + 1_000,
+            started_at=Instant(2**40 + number),
+            ended_at=Instant(2**41 + number),
+        )
+
+    tracemalloc.start()
+    try:
+        outcome = Outcome(reason=Reason.EXITED, steps=tuple(map(result, range(limits.STEPS_MAX))))
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < outcome.steps_bytes
+    assert Outcome(reason=Reason.EXITED, steps=outcome.steps[:2]).steps_bytes == 0
+
+
 @pytest.mark.parametrize("of", ["steps", "variables", "texts", "letters"])
 def test_steps_count_as_no_less_than_they_take_in_memory_with_their_results(of: str) -> None:
     variables = 100 if of == "variables" else 0

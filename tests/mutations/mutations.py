@@ -53,6 +53,14 @@ OF_THE_STORE: Final = (
         test=f"{STORIES}[release]",
     ),
     Mutation(
+        name="results of steps take any memory",
+        promise="server/memory-is-bounded",
+        at=f"{STORE}.eviction:make_outcome_room",
+        old="table.bulk_bytes + size - keep.spec_bytes_max if size else 0",
+        new="0",
+        test=f"{STORIES}[full_of_results]",
+    ),
+    Mutation(
         name="a job may be leased without end",
         promise="logs/log-of-a-job-is-bounded",
         at=f"{STORE}.queue:Queue._end_attempt",

@@ -69,7 +69,7 @@ class History:
         """Somebody who named this token has brought about these facts."""
         id, attempt = self._holders.get(token, (None, 0))
         for fact in facts:
-            if isinstance(fact, OutputDropped | ArtifactsDropped):
+            if isinstance(fact, OutputDropped | ArtifactsDropped | Forgotten):
                 continue
             if fact.id != id:
                 self.intruders.append(f"{fact} by a token that is not of {fact.id}'s lease")
@@ -375,10 +375,12 @@ def reports_and_leases_keep_within_their_bounds(
 
 
 @holds("server/memory-is-bounded")
-def specs_keep_within_their_bounds(history: History, engine: Engine, id: JobId) -> None:
+def specs_and_results_of_steps_keep_within_their_bounds(
+    history: History, engine: Engine, id: JobId
+) -> None:
     """Of all jobs together."""
     jobs = engine.table.jobs()
-    assert sum(job.spec.spec_bytes for job in jobs) <= engine.queue.retention.spec_bytes_max
+    assert sum(job.bulk_bytes for job in jobs) <= engine.queue.retention.spec_bytes_max
 
 
 @holds("results/artifacts-are-fenced")
@@ -444,7 +446,7 @@ INVARIANTS: tuple[Callable[[History, Engine, JobId], None], ...] = (
     failures_are_bounded,
     output_keeps_within_its_bounds,
     reports_and_leases_keep_within_their_bounds,
-    specs_keep_within_their_bounds,
+    specs_and_results_of_steps_keep_within_their_bounds,
     artifacts_are_those_of_the_latest_attempt,
     artifacts_keep_within_their_bounds,
     retention_spares_the_young_and_the_watched,

@@ -49,6 +49,7 @@ from airunner.model.jobs import (
     Outcome,
     Reason,
     RequestId,
+    StepResult,
     Subject,
     TaskToken,
     TokenDigest,
@@ -59,6 +60,7 @@ from airunner.model.limits import ATTEMPTS_DEFAULT, OUTPUT_BYTES_DEFAULT
 from airunner.model.namespaces import QueueKey
 from airunner.model.reports import Chunk, Output, OutputCut, ProcessStarted, Remark, Report, Stream
 from airunner.model.spec import JobSpec
+from airunner.model.steps import StepStatus
 from airunner.store.engine import Engine, replayed
 from airunner.store.retention import Retention
 
@@ -181,9 +183,11 @@ class Teller:
         outcome = Outcome(
             reason=Reason(given.get("reason", "exited")),
             exit_code=int(given["exit"]) if "exit" in given else 0,
+            steps=(StepResult(name="step", status=StepStatus.SUCCESS),)
+            * int(given.get("steps", 0)),
         )
         sent = int(given["last"]) if "last" in given else None
-        return self._engine.queue.finish(_token(words), outcome, sent=sent)
+        return self._engine.queue.finish(_token(words), outcome, sent=sent, now=self._now)
 
     # What is around the queue
 
@@ -230,6 +234,8 @@ class Teller:
         if job.outcome:
             code = "no exit code" if job.outcome.exit_code is None else job.outcome.exit_code
             said.append(f"{job.outcome.reason}, {code}")
+        if job.outcome and job.outcome.steps:
+            said.append(f"{len(job.outcome.steps)} results of steps")
         if job.outcome and job.outcome.error:
             said.append(job.outcome.error)
         if job.output_bytes or job.output_bytes_cut:

@@ -120,7 +120,7 @@ TAMPERED: dict[str, Callable[[Table], object]] = {
     "a total of artifacts that is not the sum": lambda table: setattr(table, "artifact_bytes", 2),
     "artifacts that retention overlooks": lambda table: table.artifact_owners.clear(),
     "artifacts of nobody": lambda table: table.artifact_owners.add((NOW, JobId("run"))),
-    "a total of scripts that is not the sum": lambda table: setattr(table, "spec_bytes", 9),
+    "a total of scripts that is not the sum": lambda table: setattr(table, "bulk_bytes", 9),
     "a script that retention overlooks": lambda table: table.bulky.clear(),
     "a script of nobody": lambda table: table.bulky.add((NOW, JobId("run"))),
     "output of nobody": lambda table: table.outputs.add((NOW, JobId("run"))),

@@ -17,6 +17,7 @@ from airunner.model.jobs import (
     Outcome,
     Reason,
     RequestId,
+    StepResult,
     Subject,
     TaskToken,
     TokenDigest,
@@ -36,6 +37,7 @@ from airunner.model.reports import (
     count_sequences,
 )
 from airunner.model.spec import JobSpec
+from airunner.model.steps import StepStatus
 from airunner.store.engine import Engine
 from airunner.store.retention import Retention
 from tests.store.invariants import INVARIANTS, History
@@ -43,7 +45,7 @@ from tests.store.invariants import INVARIANTS, History
 QUEUES = (QueueKey("fast"), QueueKey("slow"), QueueKey("slow", "other"))
 KEEP = Retention(
     jobs_max=30,
-    spec_bytes_max=200,
+    spec_bytes_max=5_000,
     finished_max=8,
     finished_age=Millis(10_000),
     spared=Millis(1_000),
@@ -59,6 +61,11 @@ OUTCOMES = (
     Outcome(reason=Reason.EXITED, exit_code=1),
     Outcome(reason=Reason.CANCELLED),
     Outcome(reason=Reason.TIMEOUT),
+    Outcome(
+        reason=Reason.EXITED,
+        exit_code=0,
+        steps=(StepResult(name="step", status=StepStatus.SUCCESS),) * 7,
+    ),
 )
 
 
@@ -133,7 +140,7 @@ class Walk:
     def _enqueue(self) -> None:
         key = self.dice.choice(["", f"key {self.dice.randrange(len(self._ids))}"])
         command = self.dice.choice(["one", "one", "other"]) if key else "any"
-        size = 0 if key else self.dice.choice([0, 0, 0, 10, 60])
+        size = 0 if key else self.dice.choice([0, 0, 0, 250, 1_500])
         queue = self.dice.choice(QUEUES)
         spec = JobSpec(
             command="" if size else command,
@@ -210,7 +217,7 @@ class Walk:
         token = self._token()
         sent = self.dice.choice([None, self._sent.get(token, 0), 1])
         outcome = self.dice.choice(OUTCOMES)
-        self._say(token, self.engine.queue.finish(token, outcome, sent=sent))
+        self._say(token, self.engine.queue.finish(token, outcome, sent=sent, now=self.now))
 
     def _give_back(self) -> None:
         token, ending = self._token(), self.dice.choice([AttemptEnd.RELEASED, AttemptEnd.LOST])
