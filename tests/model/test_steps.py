@@ -222,6 +222,7 @@ def test_results_of_steps_count_as_no_less_than_they_take_in_memory() -> None:
     assert Outcome(reason=Reason.EXITED, steps=outcome.steps[:2]).steps_bytes == 0
 
 
+@holds("server/memory-is-bounded")
 @pytest.mark.parametrize("of", ["steps", "variables", "texts", "letters"])
 def test_steps_count_as_no_less_than_they_take_in_memory_with_their_results(of: str) -> None:
     variables = 100 if of == "variables" else 0
