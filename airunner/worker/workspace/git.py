@@ -35,6 +35,7 @@ _BRANCH: Final = "refs/heads/"
 _ALL_BRANCHES: Final = "+refs/heads/*:refs/remotes/origin/*"
 _BRANCHES_NAMED: Final = 20  # in an error message
 _NO_BRANCH: Final = "not found in upstream"  # in git's error for --branch
+_NO_REF: Final = "couldn't find remote ref"  # in git's error for a fetch
 _NO_HEAD: Final = "HEAD of the repository names a branch that is not there"
 
 
@@ -140,7 +141,14 @@ class Git:
         branch = ref.removeprefix(_BRANCH) if ref.startswith(_BRANCH) else ""
         tracking = f"refs/remotes/origin/{branch}" if branch else ref
         fetch = ("fetch", "--progress", *self._depth(), *self._filter())
-        await self._run(*fetch, "--", "origin", f"+{ref}:{tracking}")
+        try:
+            await self._run(*fetch, "--", "origin", f"+{ref}:{tracking}")
+        except GitFailed as failure:
+            if _NO_REF in failure.stderr:
+                raise await self._no_branch(
+                    f"the repository has no {ref}", failure.stderr
+                ) from None
+            raise
         commit = await self._commit_of(tracking, f"{ref} is not a commit")
         if not self._checkout.single_branch:
             await self._run(*fetch, "--tags", "--", "origin", _ALL_BRANCHES)

@@ -25,6 +25,7 @@ _NO_HOST: Final = (
 _CERTIFICATE: Final = (
     "the worker does not trust the host's certificate: set http.sslCAInfo in its git configuration"
 )
+_NO_REPOSITORY: Final = "no repository is there: check the address; for a folder, name the top folder of a git repository"
 _LFS: Final = (
     "Git LFS could not fetch a file: check that its server has the file and lets the worker's git in; "
     "files of the worker's own disks need --allow-local-repositories"
@@ -49,6 +50,13 @@ _REMEDIES: Final = (
     (re.compile(r"No space left on device|Disk quota exceeded"), _DISK),
     (re.compile(r"Could not resolve host|Name or service not known"), _NO_HOST),
     (re.compile(r"certificate verification failed|SSL certificate problem"), _CERTIFICATE),
+    (
+        re.compile(
+            r"does not appear to be a git repository"
+            r"|fatal: repository '.*' (?:does not exist|not found)"
+        ),
+        _NO_REPOSITORY,
+    ),
     (re.compile(r"smudge filter lfs failed"), _LFS),
 )
 

@@ -63,6 +63,29 @@ def test_a_branch_that_is_missing_lists_the_branches_and_cuts_long_lists(
     play(tmp_path, scene)
 
 
+def test_a_ref_that_is_missing_lists_the_branches(tmp_path: Path, origin: Path) -> None:
+    async def scene(bench: Bench) -> None:
+        for ref in ("refs/heads/mian", "refs/pull/8/head"):
+            why, _ = await bench.refused(repository=str(origin), branch=ref)
+            assert f"the repository has no {ref}: ask for one of its branches by name (main" in why
+
+    play(tmp_path, scene)
+
+
+def test_a_folder_that_is_no_repository_is_told_from_one_without_access(
+    tmp_path: Path, origin: Path
+) -> None:
+    async def scene(bench: Bench) -> None:
+        (tmp_path / "plain").mkdir()
+        (origin / "below").mkdir()
+        for folder in (tmp_path / "plain", origin / "below", tmp_path / "missing"):
+            for branch in ("", "refs/heads/main"):
+                why, _ = await bench.refused(repository=str(folder), branch=branch)
+                assert "name the top folder of a git repository" in why
+
+    play(tmp_path, scene)
+
+
 @pytest.mark.parametrize("single", [True, False])
 @pytest.mark.parametrize(
     ("ref", "content", "branch"),
