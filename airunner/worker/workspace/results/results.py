@@ -53,7 +53,8 @@ class FolderResults:
         """
         self._parent = os.dup(parent)
         self._name = name
-        self._aside = f".{name}-"
+        self._aside = f".{name}-"  # removed once there are new results
+        self._kept = f"{name}.earlier-"
         self._folder: int | None = None
         self._thread = SerialThread("results")
         self._logs = Logs(self._thread)
@@ -94,9 +95,9 @@ class FolderResults:
 
     def _make(self) -> None:
         for _ in range(_TRIES):
-            check_replaceable(self._name, self._parent)
+            removable = check_replaceable(self._name, self._parent)
             with suppress(FileNotFoundError):
-                aside = f"{self._aside}{os.urandom(4).hex()}"
+                aside = f"{self._aside if removable else self._kept}{os.urandom(4).hex()}"
                 os.rename(self._name, aside, src_dir_fd=self._parent, dst_dir_fd=self._parent)
             with suppress(FileExistsError):
                 os.mkdir(self._name, dir_fd=self._parent)

@@ -24,7 +24,7 @@ from airunner.model.jobs import Instant, Job, JobId, Outcome, Position, Reason
 from airunner.model.limits import RESULTS_PENDING_BYTES_MAX, RESULTS_STALL_SECONDS_MAX
 from airunner.model.spec import JobSpec
 from airunner.model.steps import StepStatus
-from airunner.worker.workspace.results.earlier import NotReplaceable
+from airunner.worker.workspace.results.earlier import RESULT_BEGINS, NotReplaceable
 from airunner.worker.workspace.results.manifest import manifest
 from airunner.worker.workspace.results.results import FolderResults
 from airunner.worker.workspace.sources.source_names import is_reserved
@@ -240,7 +240,7 @@ def test_nothing_is_written_through_a_link_that_somebody_put_into_the_folder(
 def test_what_was_there_before_is_kept_until_there_is_a_new_result(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     (tmp_path / "results/old").write_bytes(b"old")
-    (tmp_path / "results/step_0.log").write_bytes(b"old")
+    (tmp_path / "results/result.json").write_bytes(RESULT_BEGINS)
 
     async def scene() -> None:
         async with opened(tmp_path) as results:
@@ -336,6 +336,24 @@ def test_an_entry_that_is_no_results_of_an_attempt_is_refused_and_stays(
     assert sorted(map(str, tmp_path.rglob("*"))) == before
 
 
+def test_a_folder_that_may_be_of_another_program_is_kept_beside_the_new_results(
+    tmp_path: Path,
+) -> None:
+    data = tmp_path / "results"
+    (data / "models").mkdir(parents=True)
+    (data / "models/weights.bin").write_bytes(b"mine")
+    (data / "step_0.log").touch()
+
+    async def scene() -> None:
+        async with opened(tmp_path) as results:
+            await results.conclude(summary())
+
+    play(scene)
+    (kept,) = names(tmp_path) - {"results"}
+    assert kept.startswith("results.earlier-")
+    assert (tmp_path / kept / "models/weights.bin").read_bytes() == b"mine"
+
+
 @holds("results/stay-inside")
 def test_removing_old_results_follows_no_link_and_goes_to_any_depth(tmp_path: Path) -> None:
     outside, parent = tmp_path / "outside", tmp_path / "parent"
@@ -343,7 +361,7 @@ def test_removing_old_results_follows_no_link_and_goes_to_any_depth(tmp_path: Pa
     (outside / "file").write_bytes(b"theirs")
     (parent / "results").mkdir(parents=True)
     (parent / "results/link").symlink_to(outside)
-    (parent / "results/step_0.log").touch()
+    (parent / "results/result.json").write_bytes(RESULT_BEGINS)
     at = os.open(parent / "results", os.O_RDONLY)
     for _ in range(3_000):
         os.mkdir("d", dir_fd=at)
