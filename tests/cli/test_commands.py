@@ -564,6 +564,25 @@ def test_a_worker_for_one_job_exits_with_its_code(embedded: Shell) -> None:
     assert shown(embedded, id)["exit_code"] == 9
 
 
+def test_a_worker_raises_its_own_limit_of_open_files_and_not_that_of_its_jobs(
+    embedded: Shell,
+) -> None:
+    ask = """
+    ulimit -Sn
+    above() { awk '/^PPid/ { print $2 }' /proc/$1/status; }
+    awk '/open files/ { print ($4 == $5) }' /proc/$(above $(above $PPID))/limits
+    """
+    id = embedded.submit("--queue", "files", "--", "sh", "-c", ask)
+    data = embedded.home / ".local/share/airunner/embedded"
+    done = embedded.run_in_sh(
+        'ulimit -Sn 300; exec "$@"',
+        *("worker", "--once", "--queue", "files", "--work-dir", str(embedded.home / "files")),
+        *("--token-file", str(data / "worker.token")),
+    )
+    assert done.returncode == 0, done.stderr
+    assert embedded.run("logs", id).stdout.split() == ["300", "1"]
+
+
 def test_the_version_is_printed_alone(shell: Shell) -> None:
     said = shell.run("version").stdout
     assert re.fullmatch(r"airunner \d+\.\d+\.\d+\n", said)

@@ -20,6 +20,7 @@ from airunner.cli.exit_codes import CommandFailed, exit_code
 from airunner.cli.processes.lifeline import on_end
 from airunner.cli.processes.signals import on_stop_signals
 from airunner.model.jobs import Outcome
+from airunner.system.open_files import raise_open_files
 from airunner.wire.client.endpoint import Endpoint
 from airunner.worker.host_runtime import WorkspaceOptions, WorkspacesUnusable, open_runtime
 from airunner.worker.process import SupervisorLost
@@ -52,6 +53,7 @@ async def work(options: WorkerOptions, setup: WorkerSetup) -> int:
 
     Returns the exit code of the last job. Does not return if the worker starts again.
     """
+    raise_open_files()  # after the supervisor's start: jobs keep the limit of this process's parent
     workspaces = WorkspaceOptions(
         folder=setup.workspaces,
         keep=setup.keep_workspace,

@@ -220,6 +220,8 @@ class Guard:
                 await _refuse(context, Stalled(_DISK_FAILS))
             case grpc.aio.AbortError():
                 raise error
+            case grpc.aio.InternalError():  # of a write: the caller is gone, and its call is over
+                raise asyncio.CancelledError from error
             case _:  # a defect of the server
                 await self._confess(method, context, error)
 

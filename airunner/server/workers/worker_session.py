@@ -338,7 +338,7 @@ class Session:
         self._reply(self._broker.tail, assignment)
 
     def _grant_credit(self, more: int) -> None:
-        self._credit = min(self._credit + more, WORKER_SLOTS_MAX)
+        self._credit = min(self._credit + more, self._hello.slots)
 
     def _cancel(self, job: Job) -> None:
         assert job.lease

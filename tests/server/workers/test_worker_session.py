@@ -186,6 +186,19 @@ async def test_a_worker_is_welcomed_and_gets_as_many_jobs_as_it_has_credit_for()
 
 @holds("jobs/waiting-sides-meet")
 @virtually
+async def test_a_worker_gets_no_more_jobs_at_once_than_its_slots_whatever_its_credit() -> None:
+    async with site() as at:
+        worker, _ = await at.greet(hello(slots=2, credit=0))
+        await worker.send_all([Credit(1_000)] * 50)
+        await until_idle()
+        for _ in range(5):
+            await at.enqueue()
+        for _ in range(2):
+            await assigned(worker)
+        await nothing_comes(worker)
+
+
+@virtually
 async def test_credit_waits_for_a_job_to_come() -> None:
     async with site() as at:
         worker, _ = await at.greet(hello(credit=1))
