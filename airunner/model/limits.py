@@ -24,14 +24,14 @@ REQUEST_BYTES_MAX: Final = 64 * KIB
 ENQUEUE_BYTES_MAX: Final = 6 * MIB
 # Request of CompleteJob.
 RESULT_BYTES_MAX: Final = 1 * MIB
-# Message of a worker's stream.
-WORK_BYTES_MAX: Final = 8 * MIB
 # Message of an upload.
 UPLOAD_BYTES_MAX: Final = 512 * KIB
 # Fields of one request, at all depths, but for those of messages that hold plain values alone.
 REQUEST_FIELDS_MAX: Final = 32_000
 # Fields of one EnqueueJobs or PublishJobEvents, counted so too.
 BULK_REQUEST_FIELDS_MAX: Final = 400_000
+# Fields of one message of a worker's stream, counted so too; a report has 11 at most.
+WORK_FIELDS_MAX: Final = 120_000
 # Jobs in one EnqueueJobs.
 ENQUEUE_JOBS_MAX: Final = 1_000
 # Jobs in one DequeueJob.
@@ -50,6 +50,8 @@ REQUEST_ID_BYTES_MAX: Final = 256
 HEARTBEAT_TOKENS_MAX: Final = 10_000
 # Messages of a worker's stream in one gRPC message.
 MESSAGES_TOGETHER_MAX: Final = 1_000
+# Reports in a gRPC message that takes no further messages of a stream. Beyond: another gRPC message.
+REPORTS_TOGETHER: Final = 2_000
 # Size of a gRPC message that takes no further messages of a stream. Beyond: another gRPC message.
 MESSAGES_TOGETHER_BYTES: Final = 1 * MIB
 

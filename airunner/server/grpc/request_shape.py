@@ -5,11 +5,13 @@ seconds, in which no other call is served. The count stops at its limit, so that
 about 0.2 us for each field.
 """
 
+from collections.abc import Iterator
 from typing import Final, TypeAlias
 
 from google.protobuf.descriptor import Descriptor
 
 from airunner.model.errors import InvalidRequest
+from airunner.model.limits import MESSAGES_TOGETHER_MAX
 
 Shape: TypeAlias = "dict[int, Shape]"  # the fields that are messages, by number
 
@@ -42,6 +44,41 @@ def check_fields(data: bytes, shape: Shape, most: int, limit: str) -> None:
         raise InvalidRequest("request", "is not a message of this method") from None
     if left < 0:
         raise InvalidRequest("request", f"has more fields than {limit} ({most})")
+
+
+def split_messages(
+    data: bytes, shape: Shape, *, together: int, most: int, limit: str
+) -> Iterator[bytes]:
+    """The messages of a stream's request in smaller requests, of about `together` fields at most.
+
+    Raises InvalidRequest if a message has more than `most` fields, or if the request is malformed.
+    """
+    begin = at = fields = 0
+    try:
+        for _ in range(MESSAGES_TOGETHER_MAX):
+            end = _end_of_field(data, at)
+            if (left := _count(data, at, end, shape, most)) < 0:
+                raise InvalidRequest("message", f"has more fields than {limit} ({most})")
+            if fields and fields + most - left > together:
+                yield data[begin:at]
+                begin, fields = at, 0
+            at, fields = end, fields + most - left
+            if at >= len(data):
+                yield data[begin:]
+                return
+    except (IndexError, ValueError):
+        raise InvalidRequest("request", "is not a message of this method") from None
+    raise InvalidRequest(
+        "messages", f"has more than MESSAGES_TOGETHER_MAX ({MESSAGES_TOGETHER_MAX})"
+    )
+
+
+def _end_of_field(data: bytes, at: int) -> int:
+    tag, at = _varint(data, at)
+    if tag & 7 != _BYTES:  # no field of a stream's request is a plain value
+        raise ValueError(tag)
+    size, at = _varint(data, at)
+    return at + size
 
 
 def _count(data: bytes, at: int, end: int, shape: Shape, left: int) -> int:

@@ -7,7 +7,7 @@ INVALID_ARGUMENT.
 
 from __future__ import annotations  # classes are generic in the stubs only
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -15,14 +15,17 @@ from google.protobuf.message import DecodeError
 
 from airunner.model import limits
 from airunner.model.errors import InvalidRequest
+from airunner.server.fairness.time_slice import TimeSlice
 from airunner.server.grpc.request_shape import (
     COUNTED_BYTES_MIN,
     Shape,
     check_fields,
     shape_of,
+    split_messages,
 )
 from airunner.wire.job.v1 import job_pb2 as pb
 
+_WORK: Final = "/job.v1.JobService/Work"
 Q = TypeVar("Q")
 
 
@@ -46,7 +49,12 @@ _LIMITS: Final = {
     "/job.v1.JobService/EnqueueJob": Limits(limits.ENQUEUE_BYTES_MAX, "ENQUEUE_BYTES_MAX"),
     "/job.v1.JobService/EnqueueJobs": _BULK,
     "/job.v1.JobService/CompleteJob": Limits(limits.RESULT_BYTES_MAX, "RESULT_BYTES_MAX"),
-    "/job.v1.JobService/Work": Limits(limits.WORK_BYTES_MAX, "WORK_BYTES_MAX"),
+    _WORK: Limits(
+        limits.MESSAGE_BYTES_MAX,
+        "MESSAGE_BYTES_MAX",
+        limits.WORK_FIELDS_MAX,
+        "WORK_FIELDS_MAX",
+    ),
     "/job.v1.JobEventsService/PublishJobEvents": _BULK,
     "/job.v1.JobArtifactsService/UploadArtifact": Limits(
         limits.UPLOAD_BYTES_MAX, "UPLOAD_BYTES_MAX"
@@ -62,6 +70,7 @@ class RequestDecoder:
         self._limits = _LIMITS.get(method, Limits())
         self._decode = decode or bytes
         self._shape = _shape(method)
+        self._is_work = method == _WORK
 
     def __call__(self, data: bytes) -> Any:  # Any: each method has messages of its own
         """The request. Raises InvalidRequest past a limit, or if the bytes are no such message."""
@@ -73,15 +82,37 @@ class RequestDecoder:
             )
         if len(data) > COUNTED_BYTES_MIN and self._shape is not None:
             check_fields(data, self._shape, limit.fields, limit.fields_name)
+        return self._decoded(data)
+
+    async def all(self, requests: AsyncIterator[bytes]) -> AsyncGenerator[Any, None]:
+        """The requests of a stream. A large one of a worker comes in several, between which others run.
+
+        Workers send as many reports as they hold in one request, whose fields have no bound together.
+        """
+        async for data in requests:
+            if self._is_work and COUNTED_BYTES_MIN < len(data) <= self._limits.size:
+                turn = TimeSlice()
+                for part in self._parts(data):
+                    yield self._decoded(part)
+                    await turn.rest()
+            else:
+                yield self(data)
+
+    def _parts(self, data: bytes) -> Iterator[bytes]:
+        assert self._shape is not None  # only the published services have streams of messages
+        return split_messages(
+            data,
+            self._shape,
+            together=limits.REQUEST_FIELDS_MAX,
+            most=self._limits.fields,
+            limit=self._limits.fields_name,
+        )
+
+    def _decoded(self, data: bytes) -> Any:
         try:
             return self._decode(data)
         except DecodeError:
             raise InvalidRequest("request", "is not a message of this method") from None
-
-    async def all(self, requests: AsyncIterator[bytes]) -> AsyncGenerator[Any, None]:
-        """The requests of a stream."""
-        async for data in requests:
-            yield self(data)
 
 
 def _shape(method: str) -> Shape | None:

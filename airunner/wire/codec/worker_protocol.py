@@ -6,7 +6,7 @@ from typing import Final, assert_never
 
 from airunner.model.errors import InvalidRequest
 from airunner.model.jobs import Millis, TaskToken, WorkerId
-from airunner.model.limits import MESSAGES_TOGETHER_BYTES, MESSAGES_TOGETHER_MAX
+from airunner.model.limits import MESSAGES_TOGETHER_BYTES, MESSAGES_TOGETHER_MAX, REPORTS_TOGETHER
 from airunner.model.protocol.worker_protocol import (
     Assignment,
     Batch,
@@ -40,11 +40,15 @@ TOKEN_CHARS_MAX: Final = 256  # of a task token; a server's have fewer
 def encode_from_worker(messages: Iterator[FromWorker]) -> pb.WorkRequest:
     """Encode as many messages as fit into one request; an empty request: no message was left."""
     request = pb.WorkRequest()
-    size = 0
+    size = reports = 0
     for message in islice(messages, MESSAGES_TOGETHER_MAX):
         _fill_from_worker(envelope := request.messages.add(), message)
-        size += _batch_bytes(message) if isinstance(message, Batch) else envelope.ByteSize()
-        if size >= MESSAGES_TOGETHER_BYTES:
+        if isinstance(message, Batch):
+            size += _batch_bytes(message)
+            reports += len(message.reports)
+        else:
+            size += envelope.ByteSize()
+        if size >= MESSAGES_TOGETHER_BYTES or reports >= REPORTS_TOGETHER:
             break
     return request
 
