@@ -102,6 +102,7 @@ class Session:
         self._replies: deque[tuple[Position, FromServer]] = deque()
         self._tokens_unsent = 0  # in the answers to heartbeats that wait
         self._superseded = False
+        self._refused = False  # the message that was taken last
         self._drained = False  # the last reply was sent
         self._parking = ParkingLot()
         self._leaser: asyncio.Task[None] | None = None
@@ -180,13 +181,21 @@ class Session:
             self._heard_at = self._broker.now()
             self._parking.wake(_HEARD)
             turn = TimeSlice()
-            for message in chain.from_iterable(map(_parts, messages)):
+            for part in chain.from_iterable(map(self._accepted_parts, messages)):
                 while len(self._replies) > PENDING_REPLIES_MAX or self._tokens_unsent > _TOKENS_MAX:
                     await self._parking.park(_ROOM)
                 await turn.rest()
                 if self._superseded:
                     return
-                self._take(message)
+                self._take(part)
+
+    def _accepted_parts(self, message: FromWorker) -> Iterator[FromWorker]:
+        """The parts of a message, up to a refused part: a worker counts one Rejected per message."""
+        for part in _parts(message):
+            self._refused = False
+            yield part
+            if self._refused:
+                return
 
     def _is_attentive(self) -> bool:
         """True if the worker sent a message lately; it sends one every third of a span."""
@@ -206,6 +215,7 @@ class Session:
                 except Stalled:
                     raise
                 except Refused as refusal:
+                    self._refused = True
                     ended = isinstance(refusal, StaleLease | AlreadyFinished)
                     if ended:
                         self._forget(message.token)

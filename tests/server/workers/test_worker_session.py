@@ -1106,3 +1106,28 @@ async def test_output_for_which_there_is_no_room_is_rejected_and_the_lease_lives
         await worker.send(Heartbeat((held.token,)))
         assert await worker.receive() == Renewal((held.token,), ())
         broker.stop()
+
+
+@virtually
+async def test_a_batch_of_many_reports_is_rejected_once_from_any_of_its_parts_on() -> None:
+    room = [0]
+
+    def crowded() -> None:
+        if not room[0]:
+            raise LimitReached("little is left")
+        room[0] -= 1
+
+    async with served() as (broker, log), asyncio.TaskGroup() as tasks:
+        it = Site(broker, log, tasks)
+        worker, _ = await it.greet(hello())
+        await it.enqueue()
+        held = await assigned(worker)
+        broker.check_room = crowded
+        for room[0] in (0, 2):
+            await worker.send(Batch(held.token, 1, (output("a"),) * 4_500))
+            while isinstance(answer := await worker.receive(), Stored):
+                assert answer.sent in (1_000, 2_000)
+            assert isinstance(answer, Rejected)
+            await worker.send(Heartbeat((held.token,)))
+            assert await worker.receive() == Renewal((held.token,), ())
+        broker.stop()
