@@ -28,7 +28,7 @@ from airunner.model.protocol.worker_protocol import Assignment
 from airunner.model.reports import Remark, Report, count_sequences
 from airunner.worker.spool.lease_file import write_final
 from airunner.worker.spool.segments import Segments
-from airunner.worker.spool.spool import FinalReport, MemorySpool, SpoolDamaged, size_of
+from airunner.worker.spool.spool import FinalReport, MemorySpool, SpoolDamaged, items_of, size_of
 
 UNSENT_BYTES_MAX: Final = 1 * MIB  # unsent reports of a disk spool that are also in memory
 SEGMENTS_MIN: Final = 4  # files of a full spool, at least, so that space comes back in parts
@@ -109,8 +109,8 @@ class DiskSpool:
         recent = bool(self._recent) and self._recent[0][0] <= after + 1
         start, reports = 0, list[Report]()
         for first, report in self._recent if recent else self._stored(after, reports):
-            size -= size_of(report)
-            if reports and (size < 0 or len(reports) == count):
+            size, count = size - size_of(report), count - items_of(report)
+            if reports and (size < 0 or count < 0):
                 break
             start = start or first
             reports.append(report)

@@ -64,7 +64,7 @@ class Spool(Protocol):
     def read(self, after: int, size: int, count: int) -> tuple[int, Sequence[Report]]:
         """Returns the reports behind the number `after`, and the number of the first of them.
 
-        At least one report, if there is one; then as many as fit into `size` bytes and `count`.
+        At least one report, if there is one; then as many as fit into `size` bytes and `count` items.
         A report that spans `after` is returned whole. Raises SpoolDamaged if the next report cannot
         be read.
         """
@@ -120,8 +120,8 @@ class MemorySpool:
         for first, report in self._kept:
             if first + count_sequences(report) - 1 <= after:
                 continue
-            size -= size_of(report)
-            if reports and (size < 0 or len(reports) == count):
+            size, count = size - size_of(report), count - items_of(report)
+            if reports and (size < 0 or count < 0):
                 break
             start = start or first
             reports.append(report)
@@ -150,3 +150,8 @@ def size_of(report: Report) -> int:
     if isinstance(report, Output):
         return REPORT_BYTES + report.size + CHUNK_BYTES * len(report.chunks)
     return REPORT_BYTES + text_size(report)
+
+
+def items_of(report: Report) -> int:
+    """The number of items that the server counts in a message: the chunks of output, else 1."""
+    return len(report.chunks) if isinstance(report, Output) else 1

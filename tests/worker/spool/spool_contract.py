@@ -28,6 +28,7 @@ from airunner.model.reports import (
     Chunk,
     CloneProgressed,
     Output,
+    OutputCut,
     Report,
     Stream,
     count_sequences,
@@ -126,6 +127,14 @@ class SpoolContract:
             assert len(spool.read(0, 2 * size_of(output(1000)), 10)[1]) == 2
             assert len(spool.read(0, PLENTY, 2)[1]) == 2
             assert len(spool.read(3, PLENTY, 2)[1]) == 0
+
+    @virtually
+    async def test_each_chunk_of_output_counts_in_a_read_and_a_cut_counts_once(self) -> None:
+        cut = OutputCut(50, 50)
+        spool = fill(self.make().open(assignment()), ALIVE, output(1, 2, 3), cut, output(*[1] * 9))
+        for count, reports in ((3, 1), (4, 2), (5, 3), (13, 3), (14, 4)):
+            assert len(spool.read(0, PLENTY, count)[1]) == reports
+        assert len(spool.read(54, PLENTY, 8)[1]) == 1
 
     @virtually
     async def test_forgetting_lets_go_of_no_report_that_has_a_higher_number(self) -> None:
