@@ -299,9 +299,11 @@ CALLS_PER_SUBJECT_MAX: Final = 10_000
 # Beyond: the oldest of the host that has the most ends.
 HEALTH_WATCHES_MAX: Final = 1_000
 # Requests that have begun to arrive, each of up to MESSAGE_BYTES_MAX.
-# Beyond: the oldest of the subject that has the most is refused.
+# Beyond: the oldest of the subject that has the most is refused, for a request of another subject.
 UNFINISHED_REQUESTS_MAX: Final = 32
-# Such requests of calls without a token. Beyond: as above, of the host that has the most.
+# Time for which a request waits for others of its own subject. Beyond: the oldest of them is refused.
+REQUEST_PATIENCE_SECONDS: Final = 10
+# Such requests of calls without a token. Beyond: at once the oldest is refused, of the host that has the most.
 OPEN_REQUESTS_MAX: Final = 8
 # Unary requests of more than REQUEST_BYTES_MAX that are decoded and answered at once.
 # Beyond: the others wait.

@@ -49,6 +49,7 @@ from airunner.model.limits import (
     LARGE_REQUESTS_MAX,
     OPEN_REQUESTS_MAX,
     REQUEST_BYTES_MAX,
+    REQUEST_PATIENCE_SECONDS,
     REQUEST_SECONDS_MAX,
     UNFINISHED_REQUESTS_MAX,
 )
@@ -99,7 +100,9 @@ class Guard:
         self._now = now
         self.failures = 0  # calls that a defect of the server has ended
         self._calls: Counter[Subject] = Counter()  # calls in progress
-        self._unfinished = FairPlaces(UNFINISHED_REQUESTS_MAX, "UNFINISHED_REQUESTS_MAX")
+        self._unfinished = FairPlaces(
+            UNFINISHED_REQUESTS_MAX, "UNFINISHED_REQUESTS_MAX", patience=REQUEST_PATIENCE_SECONDS
+        )
         self._open = FairPlaces(OPEN_REQUESTS_MAX, "OPEN_REQUESTS_MAX")
         self._large = asyncio.Semaphore(LARGE_REQUESTS_MAX)
         self._watches = FairPlaces(HEALTH_WATCHES_MAX, "HEALTH_WATCHES_MAX")
@@ -172,8 +175,9 @@ class Guard:
         else:
             place = self._unfinished.hold(caller().subject)
         async with AsyncExitStack() as turn:
-            async with place:
+            async with place as keep:
                 request = await _read(context)
+                keep()  # it waits for the server from here on, not for its caller
                 if len(request) > REQUEST_BYTES_MAX:
                     await turn.enter_async_context(self._large)
             yield request

@@ -1,11 +1,14 @@
 """Places that slow callers share."""
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 
 from airunner.model.errors import LimitReached, ShuttingDown
 from airunner.server.fairness.fair_places import FairPlaces
+from tests.support.loop import until_idle, virtually
 
 
 def test_a_newcomer_takes_the_oldest_place_of_the_holder_with_the_most() -> None:
@@ -64,3 +67,113 @@ def test_closed_places_end_with_the_server() -> None:
             places.close()
 
     asyncio.run(main())
+
+
+class Holders:
+    """Callers that hold places until they are told to leave."""
+
+    def __init__(self, places: FairPlaces, tasks: asyncio.TaskGroup) -> None:
+        self._places, self._tasks = places, tasks
+        self.inside: dict[
+            str, Callable[[], None]
+        ] = {}  # the function that keeps the place, by name
+        self.lost: list[str] = []
+        self.running: dict[str, asyncio.Task[None]] = {}
+
+    async def come(self, *names: str) -> None:
+        """Callers ask for a place one after the other; the first letter is that of the holder."""
+        for name in names:
+            self.running[name] = self._tasks.create_task(self._hold(name))
+            await until_idle()
+
+    async def leave(self, name: str) -> None:
+        self.running.pop(name).cancel()
+        await until_idle()
+
+    async def _hold(self, name: str) -> None:
+        try:
+            async with self._places.hold(name[0]) as keep:
+                self.inside[name] = keep
+                try:
+                    await asyncio.get_running_loop().create_future()
+                finally:
+                    del self.inside[name]
+        except LimitReached:
+            self.lost.append(name)
+
+
+@asynccontextmanager
+async def holders(most: int) -> AsyncIterator[Holders]:
+    async with asyncio.TaskGroup() as tasks:
+        places = FairPlaces(most, "PLACES_MAX", patience=10)
+        yield (holders := Holders(places, tasks))
+        for each in holders.running.values():
+            each.cancel()
+    assert len(places) == 0
+
+
+@virtually
+async def test_a_caller_that_comes_much_at_once_waits_for_its_own_and_loses_nothing() -> None:
+    async with holders(2) as the:
+        await the.come("a1", "a2", "a3", "a4")
+        await asyncio.sleep(9)
+        assert (list(the.inside), the.lost) == (["a1", "a2"], [])
+        await the.leave("a1")
+        assert list(the.inside) == ["a2", "a3"]
+        await the.leave("a2")
+        assert list(the.inside) == ["a3", "a4"]
+        assert not the.lost
+
+
+@virtually
+async def test_a_caller_that_has_waited_long_takes_the_oldest_place_of_its_own() -> None:
+    async with holders(2) as the:
+        await the.come("a1", "a2", "a3")
+        await asyncio.sleep(11)
+        assert (list(the.inside), the.lost) == (["a2", "a3"], ["a1"])
+
+
+@virtually
+async def test_another_caller_takes_a_place_at_once_from_a_caller_with_more_than_its_own() -> None:
+    async with holders(3) as the:
+        await the.come("a1", "a2", "a3", "b1", "b2")
+        assert (list(the.inside), the.lost) == (["a2", "a3", "b1"], ["a1"])
+        await the.leave("b1")
+        assert list(the.inside) == ["a2", "a3", "b2"]
+
+
+@virtually
+async def test_a_kept_place_is_never_taken_and_a_newcomer_waits_for_its_end() -> None:
+    async with holders(2) as the:
+        await the.come("a1", "a2")
+        for keep in the.inside.values():
+            keep()
+        await the.come("b1", "a3")
+        await asyncio.sleep(100)
+        assert (list(the.inside), the.lost) == (["a1", "a2"], [])
+        await the.leave("a1")
+        assert list(the.inside) == ["a2", "b1"]
+
+
+@virtually
+async def test_a_waiting_caller_that_leaves_with_a_free_place_leaves_it_to_the_next() -> None:
+    async with holders(1) as the:
+        await the.come("a1", "a2", "a3", "a4")
+        await the.leave("a2")
+        the.running.pop("a1").cancel()
+        await asyncio.sleep(0)
+        assert not the.inside
+        await the.leave("a3")
+        assert list(the.inside) == ["a4"]
+
+
+@virtually
+async def test_a_place_that_was_taken_cannot_be_kept() -> None:
+    async with holders(1) as the:
+        await the.come("a1")
+        keep = the.inside["a1"]
+        await asyncio.sleep(1)
+        await the.come("a2")
+        await asyncio.sleep(11)
+        keep()
+        assert (list(the.inside), the.lost) == (["a2"], ["a1"])
