@@ -39,7 +39,7 @@ class FairPlaces:
     async def hold(self, holder: Hashable) -> AsyncIterator[Callable[[], None]]:
         """Holds a place for a block, which may call the yielded function to keep it.
 
-        Raises LimitReached in a block that has lost its place.
+        Raises LimitReached in a block that has lost its place, and ShuttingDown after close().
         """
         await self._make_room(holder)
         try:
@@ -61,17 +61,21 @@ class FairPlaces:
             ) from None
 
     def close(self) -> None:
-        """Ends every place that is not kept with ShuttingDown."""
+        """Ends every place that is not kept, and every newcomer, with ShuttingDown."""
         self._closed = True
         while self._take_away(None):
             pass
+        while self._waiting:
+            self._wake_next()
 
     async def _make_room(self, holder: Hashable) -> None:
         patient = self._patience > 0
-        while self._taken == self._most:
+        while not self._closed and self._taken == self._most:
             if self._take_away(holder if patient else None):
                 break
             patient = await self._turn()
+        if self._closed:
+            raise ShuttingDown
 
     async def _turn(self) -> bool:
         """Waits until a place may be free; returns whether one is before the patience ends."""

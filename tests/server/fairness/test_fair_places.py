@@ -177,3 +177,23 @@ async def test_a_place_that_was_taken_cannot_be_kept() -> None:
         await asyncio.sleep(11)
         keep()
         assert (list(the.inside), the.lost) == (["a2"], ["a1"])
+
+
+@virtually
+async def test_closed_places_take_no_newcomer_and_end_the_wait_of_all() -> None:
+    places, told = FairPlaces(1, "PLACES_MAX", patience=10), list[str]()
+
+    async def refused(name: str) -> None:
+        with pytest.raises(ShuttingDown):
+            async with places.hold("ann"):
+                await asyncio.get_running_loop().create_future()
+        told.append(name)
+
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        for name in ("inside", "waits", "waits too"):
+            tasks.create_task(refused(name))
+        await until_idle()
+        places.close()
+        tasks.create_task(refused("late"))
+    assert sorted(told) == ["inside", "late", "waits", "waits too"]
+    assert len(places) == 0
