@@ -26,6 +26,7 @@ from airunner.model.jobs import (
     Outcome,
     Position,
     Reason,
+    RequestId,
     Sequence,
     TaskToken,
 )
@@ -50,7 +51,7 @@ from airunner.model.reports import (
     Stream,
     count_sequences,
 )
-from airunner.model.spec import JobSpec, ProcessType
+from airunner.model.spec import Checkout, JobSpec, ProcessType
 from airunner.model.steps import StepStatus
 from airunner.model.wait_reason import WaitReason
 from airunner.server.grpc.listed_jobs import encode_page
@@ -83,7 +84,7 @@ from airunner.wire.codec.jobs import (
 )
 from airunner.wire.codec.outcomes import decode_outcome, encode_outcome
 from airunner.wire.codec.reports import decode_report, decode_reports, fill_report
-from airunner.wire.codec.specs import decode_spec, encode_spec
+from airunner.wire.codec.specs import decode_spec, encode_new_job, encode_spec
 from airunner.wire.codec.worker_protocol import (
     decode_from_server,
     decode_from_worker,
@@ -395,6 +396,35 @@ def test_a_time_that_no_calendar_has_is_refused(seconds: int) -> None:
     result.started_at.seconds = seconds
     with pytest.raises(InvalidRequest, match=r"job_result\.started_at"):
         decode_outcome(result)
+
+
+# Older servers and workers
+
+
+def first_depth(config: pb.GitCloneConfig) -> int:
+    """The depth that the first servers and workers read; 0 is the whole history."""
+    return max(0, config.depth or 1)
+
+
+@pytest.mark.parametrize("depth", [0, 1, 7])
+@pytest.mark.parametrize("repository", ["", "https://h/r"])
+def test_the_first_servers_and_workers_read_the_depth_of_a_clone(
+    depth: int, repository: str
+) -> None:
+    spec = JobSpec(command="x", repository=repository, checkout=Checkout(depth=depth))
+    job = structs.replace(samples.JOBS[0], spec=spec)
+    sent = encode_new_job(spec, RequestId("r"))
+    assignment = Assignment(job=job, token=TaskToken("t"), span=Millis(1), output_bytes_max=1)
+    (given,) = encode_from_server(iter((assignment,))).messages
+    for params in (sent.job_params, given.assignment.job.job_params):
+        assert first_depth(params.git_clone) == depth
+        assert decode_spec(params, sent.queue) == spec
+
+
+def test_a_job_without_a_clone_has_none_for_an_older_server() -> None:
+    spec = JobSpec(command="x", repository="https://h/r", checkout=None)
+    sent = encode_new_job(spec, RequestId("r")).job_params
+    assert (sent.git_clone.enabled, sent.git_clone.depth) == (False, 0)
 
 
 # Numbers, filters and trimming

@@ -25,7 +25,7 @@ from airunner.wire.codec.jobs import (
     decode_wait_reason,
     encode_job_query,
 )
-from airunner.wire.codec.specs import encode_spec
+from airunner.wire.codec.specs import encode_new_job
 from airunner.wire.codec.times import decode_instant
 from airunner.wire.job.v1 import job_pb2 as pb
 from airunner.wire.job.v1 import job_pb2_grpc
@@ -71,7 +71,7 @@ class JobsClient(Connection):
 
     async def enqueue(self, spec: JobSpec, *, request: RequestId = NO_KEY) -> EnqueuedJob:
         """Enqueue a job. Without a request id the call is not idempotent, and not repeated."""
-        message = _encode_request(spec, request)
+        message = encode_new_job(spec, request)
         return _decode_enqueued_job(
             await self._call(self._jobs.EnqueueJob, message, idempotent=bool(request))
         )
@@ -80,7 +80,7 @@ class JobsClient(Connection):
         self, jobs: Iterable[tuple[JobSpec, RequestId]]
     ) -> list[EnqueuedJob | Refused]:
         """Enqueue up to ENQUEUE_JOBS_MAX jobs. Returns a result for each, in their order."""
-        requests = [_encode_request(spec, request) for spec, request in jobs]
+        requests = [encode_new_job(spec, request) for spec, request in jobs]
         response = await self._call(
             self._jobs.EnqueueJobs,
             pb.EnqueueJobsRequest(requests=requests),
@@ -209,10 +209,6 @@ def _asks_for_fewer(refusal: Refused) -> bool:
     if isinstance(refusal, InvalidRequest):
         return refusal.field == "page_size"
     return isinstance(refusal, MessageTooLarge)
-
-
-def _encode_request(spec: JobSpec, request: RequestId) -> pb.EnqueueJobRequest:
-    return pb.EnqueueJobRequest(request_id=request, queue=spec.queue, job_params=encode_spec(spec))
 
 
 def _decode_enqueued_job(response: pb.EnqueueJobResponse) -> EnqueuedJob:

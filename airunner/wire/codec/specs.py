@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from airunner.model import limits
 from airunner.model.errors import InvalidRequest
+from airunner.model.jobs import RequestId
 from airunner.model.repositories import redacted
 from airunner.model.spec import (
     DEFAULT_QUEUE,
@@ -30,6 +31,21 @@ _SUBMODULES = {
     "true": Submodules.TOP,
     "recursive": Submodules.RECURSIVE,
 }
+
+
+def encode_new_job(spec: JobSpec, request: RequestId) -> pb.EnqueueJobRequest:
+    """Encode the request for a new job, so that an older server reads it too."""
+    message = pb.EnqueueJobRequest(
+        request_id=request, queue=spec.queue, job_params=encode_spec(spec)
+    )
+    mark_whole_history(message.job_params, spec)
+    return message
+
+
+def mark_whole_history(params: pb.JobParams, spec: JobSpec) -> None:
+    """Encode the whole history as a depth of -1: the first servers and workers read 0 as 1."""
+    if spec.checkout and not spec.checkout.depth:
+        params.git_clone.depth = -1
 
 
 def encode_spec(spec: JobSpec, *, with_values: bool = True, whole: bool = True) -> pb.JobParams:

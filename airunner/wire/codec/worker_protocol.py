@@ -32,6 +32,7 @@ from airunner.wire.codec.errors import status_code, status_number
 from airunner.wire.codec.jobs import decode_job, fill_job
 from airunner.wire.codec.outcomes import decode_outcome, encode_outcome
 from airunner.wire.codec.reports import decode_reports, fill_reports
+from airunner.wire.codec.specs import mark_whole_history
 from airunner.wire.job.v1 import job_pb2 as pb
 
 TOKEN_CHARS_MAX: Final = 256  # of a task token; a server's have fewer
@@ -159,9 +160,7 @@ def _fill_from_server(envelope: pb.FromServer, message: FromServer) -> None:
         case Assignment():
             assignment = envelope.assignment
             fill_job(assignment.job, message.job)
-            checkout = message.job.spec.checkout
-            if checkout and not checkout.depth:  # which the first workers read as 1
-                assignment.job.job_params.git_clone.depth = -1
+            mark_whole_history(assignment.job.job_params, message.job.spec)
             assignment.task_token = message.token
             assignment.span_millis = message.span
             assignment.output_bytes_max = message.output_bytes_max
