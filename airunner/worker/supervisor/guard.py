@@ -5,7 +5,8 @@ A job runs as the worker's user, so it may stop or kill the supervisor and its o
 1. The worker lets the supervisor continue (SIGCONT) with each order, and every second until the
    supervisor has answered the `ping` behind the order.
 2. A supervisor that does not answer for ANSWER_SECONDS_MAX while a tree must die is killed with every
-   process below it. A slow start of a command is no such reason.
+   process below it. A slow start of a command is no such reason. Only the answer to the ping of that
+   tree, or to a later ping, counts: a busy worker sends more pings than the supervisor has answered.
 3. The death of the supervisor is seen at once, also by an idle worker. All trees of the worker are
    killed then: by control group if there is one, and by descent. The worker is a subreaper, so the
    orphans of a killed supervisor become its children.
@@ -19,6 +20,7 @@ import os
 import signal
 import socket
 import subprocess
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -38,14 +40,19 @@ class SupervisorGuard:
     """The watch over one supervisor process, used within one event loop."""
 
     def __init__(
-        self, process: "subprocess.Popen[bytes]", control: socket.socket, cgroup: Cgroup | None
+        self,
+        process: "subprocess.Popen[bytes]",
+        control: socket.socket,
+        cgroup: Cgroup | None,
+        answer_seconds: float = ANSWER_SECONDS_MAX,
     ) -> None:
         self._process = process
         self._control = control
         self._cgroup = cgroup
+        self._answer_seconds = answer_seconds
         self._older = children(os.getpid()) - {process.pid}  # of the program that has started it
         self._pings = 0  # the number of the last ping
-        self._kill_at: float | None = None  # the loop's time; None: no tree must die
+        self._urgent: deque[tuple[int, float]] = deque()  # unanswered pings, with times of a kill
         self._tick: asyncio.TimerHandle | None = None
         self._watching = False
         self._pidfd: int | None = None
@@ -84,8 +91,8 @@ class SupervisorGuard:
         """
         self._pings += 1
         loop = asyncio.get_running_loop()
-        if urgent and self._kill_at is None:
-            self._kill_at = loop.time() + ANSWER_SECONDS_MAX
+        if urgent:
+            self._urgent.append((self._pings, loop.time() + self._answer_seconds))
         if self._tick is None:
             self._tick = loop.call_later(_RESUME_SECONDS, self._demand_again)
         self._ping()
@@ -117,13 +124,20 @@ class SupervisorGuard:
                 asyncio.get_running_loop().remove_reader(self._control.fileno())
                 return
             verb, number = message.split()
-            if verb == protocol.PONG and int(number) == self._pings:
-                self._stop_ticks()
+            if verb == protocol.PONG:
+                self._answered(int(number))
+
+    def _answered(self, number: int) -> None:
+        """Takes the answer to a ping, which answers all pings before it, too."""
+        while self._urgent and self._urgent[0][0] <= number:
+            self._urgent.popleft()
+        if number == self._pings:
+            self._stop_ticks()
 
     def _demand_again(self) -> None:
         loop = asyncio.get_running_loop()
         self._tick = loop.call_later(_RESUME_SECONDS, self._demand_again)
-        if self._kill_at and loop.time() >= self._kill_at:
+        if self._urgent and loop.time() >= self._urgent[0][1]:
             self._kill()
         else:
             self._ping()
@@ -142,7 +156,7 @@ class SupervisorGuard:
             self._process.kill()
 
     def _stop_ticks(self) -> None:
-        self._kill_at = None
+        self._urgent.clear()
         if self._tick:
             self._tick.cancel()
             self._tick = None
