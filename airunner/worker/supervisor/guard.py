@@ -10,6 +10,9 @@ A job runs as the worker's user, so it may stop or kill the supervisor and its o
 3. The death of the supervisor is seen at once, also by an idle worker. All trees of the worker are
    killed then: by control group if there is one, and by descent. The worker is a subreaper, so the
    orphans of a killed supervisor become its children.
+4. A shim's channel ends either because the supervisor has killed the rest of the shim's tree, or
+   because the supervisor dies. Its answer to one more ping, or its death, tells which. A supervisor
+   that does neither for ANSWER_SECONDS_MAX is stopped by a job, and not dying: it lives.
 
 Rejected: a second supervisor for the commands to come. The job that killed the first kills it too,
 and a worker that ends gives its jobs back at once and starts again (cli/processes/worker_process.py).
@@ -23,7 +26,7 @@ import subprocess
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 from airunner.worker.supervisor import protocol
 from airunner.worker.supervisor.trees.cgroup import Cgroup
@@ -33,7 +36,14 @@ ANSWER_SECONDS_MAX: Final = 5.0  # for a supervisor that must kill
 ORPHAN_SECONDS_MAX: Final = 5.0  # in which the orphans of a dead supervisor must die
 _RESUME_SECONDS: Final = 1.0  # between two SIGCONT
 _SWEEP_SECONDS: Final = 0.02  # between two searches for orphans, while they die
-_DEATH_SECONDS: Final = 0.05  # from the end of a supervisor's sockets to its end as a process
+
+
+class _Unanswered(NamedTuple):
+    """A ping for whose answer something waits."""
+
+    number: int
+    overdue_at: float  # the loop's time
+    call: Callable[[], None] | None  # at the answer; None: a tree must die
 
 
 class SupervisorGuard:
@@ -52,7 +62,7 @@ class SupervisorGuard:
         self._answer_seconds = answer_seconds
         self._older = children(os.getpid()) - {process.pid}  # of the program that has started it
         self._pings = 0  # the number of the last ping
-        self._urgent: deque[tuple[int, float]] = deque()  # unanswered pings, with times of a kill
+        self._unanswered: deque[_Unanswered] = deque()  # the oldest first
         self._tick: asyncio.TimerHandle | None = None
         self._watching = False
         self._pidfd: int | None = None
@@ -90,11 +100,10 @@ class SupervisorGuard:
         `urgent`: a tree must die, and so must the supervisor if it does not answer in time.
         """
         self._pings += 1
-        loop = asyncio.get_running_loop()
         if urgent:
-            self._urgent.append((self._pings, loop.time() + self._answer_seconds))
+            self._expect(None)
         if self._tick is None:
-            self._tick = loop.call_later(_RESUME_SECONDS, self._demand_again)
+            self._tick = asyncio.get_running_loop().call_later(_RESUME_SECONDS, self._demand_again)
         self._ping()
 
     def close_control(self, died: Callable[[], None], gone: Callable[[], None]) -> None:
@@ -108,13 +117,13 @@ class SupervisorGuard:
 
     def when_orphans_gone(self, call: Callable[[], None]) -> None:
         """As ShimOwner.when_orphans_gone."""
-        asyncio.get_running_loop().call_later(_DEATH_SECONDS, self._call_when_gone, call)
-
-    def _call_when_gone(self, call: Callable[[], None]) -> None:
-        if self._swept or self._process.poll() is None:
-            call()
-        else:
+        if self._swept:
+            asyncio.get_running_loop().call_soon(call)
+        elif self._process.returncode is not None:
             self._waiting.append(call)
+        else:
+            self.demand_answer(urgent=False)
+            self._expect(call)
 
     # The supervisor lives
 
@@ -129,18 +138,26 @@ class SupervisorGuard:
 
     def _answered(self, number: int) -> None:
         """Takes the answer to a ping, which answers all pings before it, too."""
-        while self._urgent and self._urgent[0][0] <= number:
-            self._urgent.popleft()
         if number == self._pings:
             self._stop_ticks()
+        while self._unanswered and self._unanswered[0].number <= number:
+            if call := self._unanswered.popleft().call:
+                call()
+
+    def _expect(self, call: Callable[[], None] | None) -> None:
+        overdue_at = asyncio.get_running_loop().time() + self._answer_seconds
+        self._unanswered.append(_Unanswered(self._pings, overdue_at, call))
 
     def _demand_again(self) -> None:
         loop = asyncio.get_running_loop()
         self._tick = loop.call_later(_RESUME_SECONDS, self._demand_again)
-        if self._urgent and loop.time() >= self._urgent[0][1]:
-            self._kill()
-        else:
-            self._ping()
+        while self._unanswered and loop.time() >= self._unanswered[0].overdue_at:
+            if (call := self._unanswered[0].call) is None:
+                self._kill()
+                return
+            self._unanswered.popleft()
+            call()
+        self._ping()
 
     def _ping(self) -> None:
         self.send(b"%b %d" % (protocol.PING, self._pings))
@@ -156,7 +173,6 @@ class SupervisorGuard:
             self._process.kill()
 
     def _stop_ticks(self) -> None:
-        self._urgent.clear()
         if self._tick:
             self._tick.cancel()
             self._tick = None
@@ -174,6 +190,8 @@ class SupervisorGuard:
         self._process.wait()
         died()
         self._waiting.append(gone)
+        self._waiting.extend(each.call for each in self._unanswered if each.call)
+        self._unanswered.clear()
         self._kill_orphans(loop.time() + ORPHAN_SECONDS_MAX)
 
     def _kill_orphans(self, until: float) -> None:

@@ -25,7 +25,7 @@ class ShimOwner(Protocol):
         ...
 
     def when_orphans_gone(self, call: Callable[[], None]) -> None:
-        """Calls back when no orphan of a dead supervisor is left; soon if the supervisor lives."""
+        """Calls back when no orphan of a dead supervisor is left; at once if it lives."""
         ...
 
     def shim_gone(self, link: "ShimLink") -> None:

@@ -13,12 +13,12 @@ from tests.zoo import SECONDS_MAX
 class Answerer:
     """The supervisor's end of the control socket, and a process that stands for the supervisor."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer_seconds: float) -> None:
         self._ours, self._control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for each in (self._ours, self._control):
             each.setblocking(False)
         self._process = subprocess.Popen(["sleep", "1000"], start_new_session=True)
-        self.guard = SupervisorGuard(self._process, self._ours, None, answer_seconds=0)
+        self.guard = SupervisorGuard(self._process, self._ours, None, answer_seconds)
         self.died = asyncio.Event()
         self.gone = asyncio.Event()
         self.guard.watch(self.died.set, self.gone.set)
@@ -42,17 +42,20 @@ class Answerer:
                 each.cancel()
         return tasks[0] in done
 
-    async def end(self) -> None:
+    def kill(self) -> None:
         self._process.kill()
+
+    async def end(self) -> None:
+        self.kill()
         await self.gone.wait()
         self._ours.close()
         self._control.close()
 
 
-def play(scene: Callable[[Answerer], Awaitable[None]]) -> None:
+def play(scene: Callable[[Answerer], Awaitable[None]], answer_seconds: float = 0) -> None:
     async def within() -> None:
         async with asyncio.timeout(SECONDS_MAX):
-            answerer = Answerer()
+            answerer = Answerer(answer_seconds)
             try:
                 await scene(answerer)
             finally:
@@ -92,5 +95,50 @@ def test_a_slow_start_of_a_command_kills_no_supervisor() -> None:
         answerer.guard.demand_answer(urgent=False)
         await answerer.ping()
         assert await answerer.lives_at_the_next_check()
+
+    play(scene)
+
+
+def test_the_answer_of_a_living_supervisor_ends_the_wait_for_orphans() -> None:
+    async def scene(answerer: Answerer) -> None:
+        answerer.guard.demand_answer(urgent=False)
+        earlier = await answerer.ping()
+        ended = asyncio.Event()
+        answerer.guard.when_orphans_gone(ended.set)
+        number = await answerer.ping()
+        answerer.answer(earlier)
+        assert await answerer.lives_at_the_next_check()
+        assert not ended.is_set()
+        answerer.answer(number)
+        await ended.wait()
+        assert not answerer.died.is_set()
+
+    play(scene, SECONDS_MAX)
+
+
+def test_orphans_of_a_supervisor_that_dies_slowly_are_awaited() -> None:
+    async def scene(answerer: Answerer) -> None:
+        ended = asyncio.Event()
+        answerer.guard.when_orphans_gone(ended.set)
+        await answerer.ping()
+        assert await answerer.lives_at_the_next_check()
+        assert not ended.is_set()
+        answerer.kill()
+        await ended.wait()
+        assert answerer.gone.is_set()
+        again = asyncio.Event()
+        answerer.guard.when_orphans_gone(again.set)
+        await again.wait()
+
+    play(scene, SECONDS_MAX)
+
+
+def test_a_supervisor_that_neither_answers_nor_dies_holds_no_attempt_for_ever() -> None:
+    async def scene(answerer: Answerer) -> None:
+        ended = asyncio.Event()
+        answerer.guard.when_orphans_gone(ended.set)
+        await answerer.ping()
+        await ended.wait()
+        assert not answerer.died.is_set()
 
     play(scene)
