@@ -17,6 +17,7 @@ from airunner.model.steps import Step
 from airunner.worker.process import (
     Command,
     CommandNotFound,
+    Deadline,
     Exit,
     LaunchLost,
     NotExecutable,
@@ -241,7 +242,7 @@ class Room:
     def revision(self) -> Revision:
         return Revision()
 
-    async def fetch(self, report: Callable[[Report], Awaitable[None]]) -> None:
+    async def fetch(self, report: Callable[[Report], Awaitable[None]], deadline: Deadline) -> None:
         if self._rooms.fetching:
             await report(CloneStarted(self._job.spec.repository, "", "", self._job.created_at))
             await self._rooms.fetching()

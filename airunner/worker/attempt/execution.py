@@ -50,6 +50,7 @@ from airunner.worker.process import (
     LaunchLost,
     NotExecutable,
     Process,
+    ProcessLost,
     SupervisorLost,
 )
 from airunner.worker.workspace.workspace import (
@@ -164,9 +165,9 @@ class Execution:
                 self._stop.ask(StopReason.SETUP_TIMEOUT)
             return self._stopped()
 
-    async def _prepare(self, workspace: Workspace) -> tuple[Stage, ...] | Outcome:
+    async def _prepare(self, workspace: Workspace) -> tuple[Stage, ...] | Outcome | AttemptEnd:
         try:
-            await workspace.fetch(self._handle.report)
+            await workspace.fetch(self._handle.report, self._handle.deadline)
             stages = plan(self._spec, workspace.steps)
             if any(stage.step is not None for stage in stages):
                 workspace.open_variables()
@@ -174,6 +175,12 @@ class Execution:
             return Outcome(reason=Reason.SETUP_FAILED, error=str(failure))
         except SetupFailed as failure:
             return await self._fail(Reason.SETUP_FAILED, str(failure))
+        except SupervisorLost as error:
+            self.supervisor_lost = error
+            return AttemptEnd.RELEASED
+        except ProcessLost as lost:
+            self._log.error("process_lost", why=str(lost))
+            return AttemptEnd.LOST
         await self._handle.confirmed()
         return stages
 

@@ -40,7 +40,7 @@ from airunner.system.descent import FOLDER
 from airunner.system.locked_folder import LockedFolder
 from airunner.system.removal import remove_tree
 from airunner.worker.environment import git_environment
-from airunner.worker.process import Launcher
+from airunner.worker.process import Deadline, Launcher
 from airunner.worker.workspace.disk_room import NO_ROOM, missing_room
 from airunner.worker.workspace.fingerprint import FOLDERS, Fingerprint
 from airunner.worker.workspace.git_clone import GitCloner
@@ -188,7 +188,7 @@ class FolderWorkspace:
         self._patterns = Patterns(())
         self._snapshot: StagedSnapshot | None = None
 
-    async def fetch(self, report: Callable[[Report], Awaitable[None]]) -> None:
+    async def fetch(self, report: Callable[[Report], Awaitable[None]], deadline: Deadline) -> None:
         """Prepares results and checkout, by source or repository; see Workspace.fetch."""
         spec, folder = self._spec, str(self._checkout)
         source = self._make_source() if spec.source else None
@@ -203,7 +203,7 @@ class FolderWorkspace:
         if source:
             self._snapshot = await source.stage(top, report)
         elif spec.repository and spec.checkout is not None:
-            self.revision = await self._owner.cloner.clone(spec, folder, report)
+            self.revision = await self._owner.cloner.clone(spec, folder, report, deadline)
 
     @property
     def tmp(self) -> str:

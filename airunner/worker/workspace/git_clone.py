@@ -18,7 +18,7 @@ from airunner.model.repositories import are_folders, is_local
 from airunner.model.spec import JobSpec
 from airunner.model.units import shortened
 from airunner.system.clock import Clock
-from airunner.worker.process import Launcher
+from airunner.worker.process import Deadline, Launcher
 from airunner.worker.workspace.git import Git
 from airunner.worker.workspace.git_advice import remedy_for
 from airunner.worker.workspace.git_command import GitCommands, GitFailed
@@ -57,11 +57,16 @@ class GitCloner:
         self._allow_local = allow_local
 
     async def clone(
-        self, spec: JobSpec, folder: str, report: Callable[[Report], Awaitable[None]]
+        self,
+        spec: JobSpec,
+        folder: str,
+        report: Callable[[Report], Awaitable[None]],
+        deadline: Deadline,
     ) -> Revision:
         """Clones into an empty folder, and reports start, progress and end.
 
-        Raises CheckoutFailed, after a report of the failure.
+        git ends at the deadline. Raises CheckoutFailed, after a report of the failure, SupervisorLost,
+        and ProcessLost if git was killed.
         """
         began = self._clock.now()
         await report(CloneStarted(spec.repository, spec.commit, spec.branch, began))
@@ -76,6 +81,7 @@ class GitCloner:
             lfs_environment(self._environment) if lfs else self._environment,
             folder,
             progress,
+            deadline=deadline,
             settings=lfs_settings(fetches=lfs, allow_local=self._allow_local),
         )
         try:

@@ -26,7 +26,15 @@ from airunner.model.reports import Stream
 from airunner.model.repositories import redacted
 from airunner.model.spec import ProcessType, TerminalSize
 from airunner.system.printable_text import printable
-from airunner.worker.process import Command, Launcher, LaunchError
+from airunner.worker.process import (
+    Command,
+    Deadline,
+    Launcher,
+    LaunchError,
+    LaunchLost,
+    ProcessLost,
+    SupervisorLost,
+)
 
 STDERR_BYTES_MAX: Final = 16 * 1024  # of git's standard error, for an error message; also one line
 FATAL_BYTES_MAX: Final = 2 * 1024  # the `fatal:` lines that come first
@@ -73,27 +81,37 @@ class GitCommands:
         folder: str,
         progress: Callable[[str], Awaitable[None]],
         *,
+        deadline: Deadline,
         settings: Sequence[str] = (),
     ) -> None:
-        """`settings` are settings of git besides _SETTINGS."""
+        """`deadline` is that of each command; `settings` are settings of git besides _SETTINGS."""
         self.filter_ignored = False  # by a server, in a command so far
         self._options = _options((*_SETTINGS, *settings))
         self._launcher = launcher
         self._progress = progress
         self._environment = environment
         self._folder = folder
+        self._deadline = deadline
 
     async def run(self, *arguments: str) -> str:
-        """Runs git to its end and returns the end of its standard output. Raises GitFailed."""
+        """Runs git to its end and returns the end of its standard output.
+
+        Raises GitFailed, SupervisorLost, and ProcessLost if its shim or the supervisor died.
+        """
         command = Command(
             argv=("git", *self._options, *arguments),
             environment=self._environment,
             directory=self._folder,
             process_type=ProcessType.PIPE,
             terminal=TerminalSize(),
+            deadline=self._deadline,
         )
         try:
             process = await self._launcher.launch(command)
+        except SupervisorLost:
+            raise
+        except LaunchLost as lost:
+            raise ProcessLost(str(lost)) from None
         except LaunchError as error:
             raise GitFailed("git could not be started on this worker", str(error)) from None
         stdout, stderr = b"", _Stderr()

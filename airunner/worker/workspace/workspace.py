@@ -16,6 +16,7 @@ from airunner.model.artifacts import Artifact
 from airunner.model.jobs import Instant, Job, Outcome
 from airunner.model.reports import Report
 from airunner.model.steps import Step, StepStatus
+from airunner.worker.process import Deadline
 
 
 class SetupFailed(Exception):
@@ -141,10 +142,11 @@ class Workspace(Protocol):
         """The results folder of the attempt, if it has one; valid after fetch()."""
         ...
 
-    async def fetch(self, report: Callable[[Report], Awaitable[None]]) -> None:
+    async def fetch(self, report: Callable[[Report], Awaitable[None]], deadline: Deadline) -> None:
         """Clones the job's repository or copies its source, if it has one, with reports.
 
-        Raises SetupFailed. A cancelled fetch leaves no process behind.
+        The commands of the clone end at the deadline. Raises SetupFailed, SupervisorLost, and
+        ProcessLost if a command of the clone was killed. A cancelled fetch leaves no process behind.
         """
         ...
 

@@ -6,6 +6,7 @@ import pytest
 
 from airunner.model.jobs import JobState, Reason
 from airunner.model.limits import REPORT_STDERR_BYTES_MAX, REPORT_TEXT_BYTES_MAX
+from airunner.worker.process import ProcessLost
 from airunner.worker.workspace.workspace import ArtifactSink, Summary
 from tests.promises import promise
 from tests.support.fake_commands import Actor
@@ -84,3 +85,14 @@ async def _play(it: WorkerFixture, place: str, error: Exception) -> None:
     assert "Traceback" in line["exception"]
     assert len(line["exception"]) <= REPORT_STDERR_BYTES_MAX
     assert (await it.ended(beside)).state is JobState.COMPLETED
+
+
+@virtually
+async def test_a_checkout_whose_command_is_killed_loses_the_attempt_and_is_no_defect() -> None:
+    async with worker_fixture() as it, working(it) as worker:
+        it.script("greet", greet)
+        it.rooms.fetching = Defect(ProcessLost("the shim was killed")).fetching
+        outcome = await it.outcome(await it.submit("greet"))
+        assert outcome.reason is Reason.LOST
+        assert it.logged("process_lost")
+        assert worker.statistics().attempts_crashed == 0

@@ -13,6 +13,7 @@ from msgspec import structs
 from airunner.model.reports import CloneEnded, CloneProgressed, CloneStarted
 from airunner.model.spec import Checkout, Submodules
 from airunner.worker.environment import git_environment
+from airunner.worker.process import Deadline
 from airunner.worker.workspace.git_clone import GitCloner
 from airunner.worker.workspace.workspace import CheckoutFailed, NoRoom, SetupFailed
 from tests.promises import holds
@@ -296,7 +297,7 @@ def test_a_local_repository_is_refused_unless_allowed(
         folder._spec = structs.replace(folder._spec)
         structs.force_setattr(folder._spec, "repository", f"{scheme}{origin}")
         with pytest.raises(CheckoutFailed, match="--allow-local-repositories"):
-            await folder.fetch(bench.report)
+            await folder.fetch(bench.report, Deadline())
         assert os.listdir(folder.directory()) == []
 
     play(tmp_path, scene, allow_local=False)
@@ -311,7 +312,7 @@ def test_no_address_runs_a_command_even_if_it_gets_past_the_checks(
         folder = bench.make()
         structs.force_setattr(folder._spec, "repository", address.replace("PWNED", f"{tmp_path}/x"))
         with pytest.raises(CheckoutFailed):
-            await folder.fetch(bench.report)
+            await folder.fetch(bench.report, Deadline())
         assert not (tmp_path / "x").exists()
 
     play(tmp_path, scene, allow_local=allow_local)

@@ -19,6 +19,7 @@ from airunner.worker.attempt.execution import Execution
 from airunner.worker.attempt.local_attempt import LocalAttempt
 from airunner.worker.attempt.runtime import Runtime
 from airunner.worker.environment import git_environment
+from airunner.worker.process import Deadline
 from airunner.worker.workspace.git_clone import GitCloner
 from airunner.worker.workspace.workspace import CheckoutFailed
 from tests.worker.workspace.http_server import Silent, serve
@@ -226,7 +227,7 @@ def test_no_file_is_written_through_a_link_of_the_repository(tmp_path: Path, ori
     async def scene(bench: Bench) -> None:
         folder = bench.make(repository=str(origin))
         with suppress(CheckoutFailed):
-            await folder.fetch(bench.report)
+            await folder.fetch(bench.report, Deadline())
         assert os.listdir(outside) == []
 
     play(tmp_path, scene)

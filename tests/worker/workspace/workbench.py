@@ -12,6 +12,7 @@ from airunner.model.jobs import Instant, Job, JobId, Position
 from airunner.model.reports import CloneFailed, Report
 from airunner.model.spec import JobSpec
 from airunner.system.clock import LoopClock
+from airunner.worker.process import Deadline
 from airunner.worker.workspace.folders import FolderWorkspace, FolderWorkspaces
 from airunner.worker.workspace.workspace import CheckoutFailed
 from tests.zoo import PATH, SECONDS_MAX, SupervisorFixture
@@ -36,6 +37,7 @@ class Bench:
         self.root = root
         self.reports: list[Report] = []
         self.journal: list[str] = []
+        self.deadline = Deadline()  # of the fetches
         self.folders = FolderWorkspaces(
             root,
             fixture.supervisor,
@@ -78,7 +80,7 @@ class Bench:
         self, *, job: str = "0190-job", attempt: int = 2, **fields: object
     ) -> FolderWorkspace:
         folder = self.make(job=job, attempt=attempt, **fields)
-        await folder.fetch(self.report)
+        await folder.fetch(self.report, self.deadline)
         return folder
 
     async def refused(self, **fields: object) -> tuple[str, str]:

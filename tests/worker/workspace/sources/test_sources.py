@@ -13,6 +13,7 @@ from airunner.model.reports import Remark
 from airunner.model.spec import JobSpec
 from airunner.model.steps import Step, StepStatus
 from airunner.system.descent import FOLDER
+from airunner.worker.process import Deadline
 from airunner.worker.workspace.folders import FolderWorkspace
 from airunner.worker.workspace.sources.source import Source
 from airunner.worker.workspace.sources.source_names import LOCK
@@ -109,7 +110,7 @@ def test_a_source_with_results_of_its_own_is_refused_and_stays(
     async def scene(bench: Bench) -> None:
         folder = bench.make(command="", source="team/build")
         with pytest.raises(SetupFailed, match=r"results/ of the source team/build .*: rename it"):
-            await folder.fetch(bench.report)
+            await folder.fetch(bench.report, Deadline())
         await folder.remove()
         assert contents(own) == before
         assert sorted(os.listdir(source)) == ["job.json", "results", "run.sh", "src"]
@@ -186,7 +187,7 @@ def test_what_is_wrong_in_a_job_json_is_said_before_anything_is_copied(
     async def scene(bench: Bench) -> None:
         folder = bench.make(command="", source="team/build")
         with pytest.raises(SetupFailed, match=r"job\.json:2:13: this is not JSON"):
-            await folder.fetch(bench.report)
+            await folder.fetch(bench.report, Deadline())
         assert os.listdir(checkout(folder)) == []
         assert folder.results  # which tell a reader of the refusal
         await folder.remove()
@@ -217,7 +218,7 @@ def test_a_source_that_is_busy_is_left_to_the_job_that_has_it(
         await first.results.write(0, b"mine\n")
         second = bench.make(job="0190-second", source="team/build")
         with pytest.raises(SetupFailed, match="the source is busy with job 0190-first"):
-            await second.fetch(bench.report)
+            await second.fetch(bench.report, Deadline())
         assert second.results is None
         await second.remove()
         await conclude(first)
@@ -266,7 +267,7 @@ def test_a_fetch_that_is_cancelled_copies_no_more_and_frees_its_source(
     async def scene(bench: Bench) -> None:
         folder = bench.make(source="team/build")
         async with asyncio.TaskGroup() as tasks:
-            fetching = tasks.create_task(folder.fetch(bench.report))
+            fetching = tasks.create_task(folder.fetch(bench.report, Deadline()))
             while not os.listdir(checkout(folder)):  # noqa: ASYNC110  # a disk sets no event
                 await asyncio.sleep(0)
             fetching.cancel()
@@ -490,7 +491,7 @@ def test_a_source_that_leads_out_is_not_even_looked_into(
     async def scene(bench: Bench) -> None:
         folder = bench.make(command="", source=link)
         with pytest.raises(SetupFailed, match="leads out of the worker's folder of sources"):
-            await folder.fetch(bench.report)
+            await folder.fetch(bench.report, Deadline())
         assert os.listdir(checkout(folder)) == []
         await folder.remove()
 
