@@ -9,10 +9,12 @@ Rules
    SIGKILL. Such an end is a success.
 3. A command that fails later than that has failed its step, but not the job: the steps that needed it
    decide.
-4. A stop of the attempt ends background steps as it ends the others.
+4. A stop of the attempt ends background steps as it ends the others. A drain after the last step is
+   too late to give the job back: the background steps that it ends have ended with the job, by rule 2.
 """
 
 import asyncio
+from dataclasses import replace
 
 from airunner.model.jobs import Instant, Millis
 from airunner.model.limits import BACKGROUND_START_SECONDS
@@ -41,6 +43,8 @@ class BackgroundSteps:
         self._stage_results = stage_results
         self._clock = clock
         self._runs: list[StageRun] = []
+        self._job_over = asyncio.Event()
+        self._given_back = False
         self.lost = False  # a command's shim or the supervisor died
 
     async def start(self, stage_run: StageRun, process: Process, began: Instant) -> bool:
@@ -55,8 +59,10 @@ class BackgroundSteps:
         self._stage_results.hold(stage_run.stage, began)
         return True
 
-    def end(self) -> None:
-        """Ends all of them, since the job is over."""
+    def end(self, *, given_back: bool) -> None:
+        """Ends all of them, since the job is over; `given_back`: it returns to its place in line."""
+        self._given_back = given_back
+        self._job_over.set()
         for each in self._runs:
             each.job_over.set()
 
@@ -70,7 +76,11 @@ class BackgroundSteps:
         ran: StageExit | None = await stage_run.follow(process)
         if ran is None:
             self.lost = True
-        elif running.is_set() and ran.why is not StopReason.DRAIN:
+            return
+        if ran.why is StopReason.DRAIN:
+            await self._job_over.wait()
+            ran = replace(ran, dismissed=True)
+        if running.is_set() and not self._given_back:
             stage = stage_run.stage
             result = self._stage_results.settle(stage, ran)
             assert stage.step is not None

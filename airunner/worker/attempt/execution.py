@@ -213,7 +213,7 @@ class Execution:
             background = BackgroundSteps(tasks, self._handle, stage_results, self._runtime.clock)
             with time_limit(self._stop, self._spec.timeout_seconds):
                 stopped = await self._run_stages(stage_results, workspace, background)
-            background.end()
+            background.end(given_back=isinstance(stopped, AttemptEnd))
         if background.lost:
             return AttemptEnd.LOST
         return stopped if isinstance(stopped, AttemptEnd) else stage_results.outcome(stopped)

@@ -103,15 +103,16 @@ class StageResults:
 
     def outcome(self, stopped: Outcome | None = None) -> Outcome:
         """The job's outcome; `stopped` is the outcome if a stop prevented further stages."""
-        times = [each for each in self._results if each.started_at is not None]
+        begins = [each.started_at for each in self._results if each.started_at is not None]
+        ends = [each.ended_at for each in self._results if each.ended_at is not None]
         ended = self._ended or stopped or Outcome(reason=Reason.EXITED, exit_code=0)
         return Outcome(
             reason=ended.reason,
             exit_code=ended.exit_code,
             signal=ended.signal,
             error=ended.error,
-            started_at=times[0].started_at if times else None,
-            ended_at=times[-1].ended_at if times else None,
+            started_at=min(begins, default=None),
+            ended_at=max(ends, default=None),
             steps=self.results() if any(each.step is not None for each in self.stages) else (),
         )
 

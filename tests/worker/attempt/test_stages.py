@@ -333,6 +333,32 @@ async def test_a_drain_gives_a_job_with_background_steps_back() -> None:
         assert not it.stage.alive
 
 
+@virtually
+async def test_a_drain_after_the_last_step_leaves_no_background_step_without_an_end() -> None:
+    """The drain comes within the grace period of the background step."""
+
+    async def hold_on(actor: Actor) -> int:
+        actor.traps = True
+        return await serve(actor)
+
+    async with worker_fixture() as it:
+        open_all(it)
+        it.script("hold on", hold_on)
+        worker = it.worker(drain_timeout=0.0)
+        running = it.tasks.create_task(worker.run())
+        id = await steps(it, Step(run="hold on", background=True), "greet")
+        await it.until(lambda: it.stage.actors and it.stage.actors[0].terminated.is_set())
+        await asyncio.sleep(1)
+        worker.drain()
+        await running
+        outcome = await it.outcome(id)
+        assert (outcome.exit_code, statuses(outcome)) == (0, [SUCCESS, SUCCESS])
+        assert outcome.steps[0].ended_at is not None
+        assert outcome.ended_at == outcome.steps[0].ended_at
+        ended = [each.index for each in await it.reports(id) if isinstance(each, StepEnded)]
+        assert ended == [1, 0]
+
+
 def _short(report: Report) -> object:
     match report:
         case Output((Chunk(data=data),), step):
