@@ -10,7 +10,10 @@ them, SIGTERM first, and gives them back without a counted failure. kill() stops
 gives back as many as it can in KILL_SECONDS_MAX, and returns from run().
 
 A worker with `jobs_max` asks for no more jobs than that, so no job is leased only to be given back.
-Each leased job counts, even a job that was lost or given back.
+Each leased job counts, even a job that was lost or given back, except a job given back because the
+disk had no room: a worker for a single job would otherwise end, start again and take that job anew.
+
+The worker looks at its disk before it asks for its first jobs, and after each job.
 
 The worker's id is new in each process: its last part is random. So a worker that restarts under
 the same name cannot renew the leases of the dead process.
@@ -78,10 +81,12 @@ class Worker:
         self._options = options
         self._runtime = runtime
         self._log = runtime.log
-        self._asked = options.slots  # jobs that the server was ever asked for
+        self._slots = options.slots
         if options.jobs_max is not None:
-            self._asked = min(options.slots, options.jobs_max)
+            self._slots = min(options.slots, options.jobs_max)
+        self._asked = 0  # jobs that the server was ever asked for
         self._over = 0  # jobs that have ended
+        self._without_room = 0  # of these, given back because the disk had no room
         self._crashed = 0  # attempts that a defect has ended
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()  # run() may have to return
@@ -94,7 +99,7 @@ class Worker:
                 name=options.name,
                 queues=options.queues,
                 span=options.span,
-                slots=self._asked,
+                slots=self._slots,
                 credit=0,
                 secret=secret,
                 features=tuple(Feature),
@@ -125,6 +130,8 @@ class Worker:
         """
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
+            for _ in range(self._slots):
+                self._ask_when_room(None)
             session = tasks.create_task(self._run_session())
             sweep = tasks.create_task(self._sweep())
             watch = tasks.create_task(self._watch_launcher())
@@ -216,9 +223,10 @@ class Worker:
             self._crashed += execution.crashed
             if execution.supervisor_lost:
                 self._lose_launcher(execution.supervisor_lost)
+            self._without_room += bool(execution.no_room)
             self._ask_when_room(execution.no_room)
             settled = await held_lease.over()
-            self._log_end(held_lease, settled)
+            self._log_end(held_lease, settled, counts=not execution.no_room)
         finally:
             del self._jobs[held_lease]
         self._over += 1
@@ -229,7 +237,7 @@ class Worker:
         """Asks for another job, or withholds the request while the disk is full."""
         if no_room or not self._runtime.workspaces.has_room():
             if not self._withheld:
-                self._log.error("disk_full", why=str(no_room or "too little room for another job"))
+                self._log.error("disk_full", why=str(no_room or "too little room for a job"))
             self._withheld += 1
             self._full.set()
         else:
@@ -247,11 +255,12 @@ class Worker:
                     self._ask_for_another()
 
     def _ask_for_another(self) -> None:
-        if self._options.jobs_max is None or self._asked < self._options.jobs_max:
+        jobs_max = self._options.jobs_max
+        if jobs_max is None or self._asked - self._without_room < jobs_max:
             self._asked += 1
             self._session.add_credit()
 
-    def _log_end(self, held_lease: HeldLease, settled: bool) -> None:
+    def _log_end(self, held_lease: HeldLease, settled: bool, *, counts: bool) -> None:
         """Logs the end of a job; the session has logged the loss of a lease already."""
         job, verdict = held_lease.job, held_lease.verdict
         outcome = verdict if settled and isinstance(verdict, Outcome) else None
@@ -267,7 +276,7 @@ class Worker:
         elif settled:
             lost = verdict is AttemptEnd.LOST
             self._log.info("job_given_back", job=job.id, attempt=job.attempt, lost=lost)
-        if self._options.jobs_max is not None:
+        if self._options.jobs_max is not None and counts:
             error = "its lease was lost, or it was given back"
             self._outcome = outcome or Outcome(reason=Reason.LOST, error=error)
 
@@ -282,7 +291,8 @@ class Worker:
             return True
         if self._jobs or self._session.holding:
             return False
-        if self._options.jobs_max is not None and self._over >= self._options.jobs_max:
+        jobs_max = self._options.jobs_max
+        if jobs_max is not None and self._over - self._without_room >= jobs_max:
             return True
         # Without a connection there is no server to inform, and every job is given back already.
         return self._leaving and (self._session.dismissed or not self._session.connected)

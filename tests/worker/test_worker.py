@@ -210,6 +210,50 @@ async def test_a_worker_whose_disk_is_full_gives_jobs_back_and_takes_them_when_t
         assert [len(it.logged(event)) for event in ("disk_full", "disk_has_room")] == [1, 1]
 
 
+@holds("jobs/full-disk-gives-jobs-back")
+@pytest.mark.parametrize("jobs_max", [None, 1])
+@virtually
+async def test_a_worker_that_starts_on_a_full_disk_leases_no_job_until_there_is_room(
+    jobs_max: int | None,
+) -> None:
+    async with worker_fixture() as it:
+        it.script("greet", greet)
+        it.rooms.full = True
+        id = await it.submit("greet")
+        worker = it.worker(slots=2, jobs_max=jobs_max)
+        running = it.tasks.create_task(worker.run())
+        await it.until(lambda: worker.statistics().session.connected)
+        await asyncio.sleep(600)
+        job = await ClientCalls(it.broker).get(id)
+        assert (job.state, job.attempt) == (JobState.SCHEDULED, 0)
+        it.rooms.full = False
+        assert ((await it.ended(id)).state, it.logged("job_given_back")) == (JobState.COMPLETED, [])
+        worker.drain()
+        await running
+        assert [len(it.logged(event)) for event in ("disk_full", "disk_has_room")] == [1, 1]
+
+
+@holds("jobs/full-disk-gives-jobs-back", "processes/jobs-max-is-exact")
+@virtually
+async def test_a_worker_of_a_single_job_does_not_count_a_job_for_which_it_had_no_room() -> None:
+    async with worker_fixture() as it:
+        it.script("count", count_to_fifty)
+        worker = it.worker(jobs_max=1)
+        running = it.tasks.create_task(worker.run())
+        await it.until(lambda: worker.statistics().session.connected)
+        it.rooms.full = True
+        id = await it.submit("count")
+        await it.until(lambda: it.logged("job_given_back"))
+        await asyncio.sleep(600)
+        assert not running.done()
+        assert (await ClientCalls(it.broker).get(id)).state is JobState.SCHEDULED
+        it.rooms.full = False
+        outcome = await running
+        assert outcome
+        assert (outcome.reason, outcome.exit_code) == (Reason.EXITED, 3)
+        assert (await ClientCalls(it.broker).get(id)).attempt == 2
+
+
 @virtually
 async def test_a_worker_without_room_for_another_job_finishes_its_own_and_drains() -> None:
     async with worker_fixture() as it, working(it, slots=1):
@@ -699,8 +743,8 @@ async def test_a_worker_of_one_job_returns_how_that_ended() -> None:
 
 @promise(
     "processes/jobs-max-is-exact",
-    "A worker with a maximum number of jobs is never leased more, and exits when they have ended. "
-    "The loop that restarts such a worker ends with it, however it is told to end.",
+    "A worker with a maximum number of jobs is never leased more, and exits when they have ended; a "
+    "job given back because the worker's disk had no room does not count. The loop that restarts such a worker ends with it, however it is told to end.",
 )
 @pytest.mark.parametrize("slots", [1, 2, 9])
 @virtually

@@ -63,7 +63,7 @@ ORPHANS_MAX: Final = HEARTBEAT_TOKENS_MAX - WORKER_SLOTS_MAX  # dead workers' le
 class WorkerSession:
     """One worker's session over any number of connections.
 
-    `hello` identifies the worker; its slots are the first credit. `on_lease` is called with each
+    `hello` identifies the worker; its credit is the first credit. `on_lease` is called with each
     new lease, `on_change` whenever `holding`, `connected` or `dismissed` may have changed.
     """
 
@@ -94,7 +94,7 @@ class WorkerSession:
         self._heartbeats = Heartbeats(self._span, self._sendable.set)
         self._held_leases: dict[TaskToken, HeldLease] = {}
         self._sources: dict[HeldLease, None] = {}  # leases that may have a message, in turn
-        self._credit = hello.slots
+        self._credit = hello.credit
         self._credit_unsent = 0  # on this connection
         self._leaving = False
         self._farewell_due = False

@@ -96,7 +96,7 @@ class Desk:
                 queues=("default",),
                 span=Millis(SPAN * 1000),
                 slots=3,
-                credit=0,
+                credit=3,
             ),
             dice=Random(1),
             on_lease=self.taken.append,
