@@ -111,7 +111,12 @@ class FolderWorkspaces:
             raise NoRoom(missing)
         name = re.sub(r"[^A-Za-z0-9-]", "_", job.id)
         try:
-            return FolderWorkspace(self, job, self._fresh(f"{name}.{job.attempt}-"))
+            path = self._fresh(f"{name}.{job.attempt}-")
+            try:
+                return FolderWorkspace(self, job, path)
+            except OSError:
+                _remove_empty(path)
+                raise
         except OSError as error:
             self._full = True
             what = "the disk of {} is full" if error.errno in NO_ROOM else "no workspace fits in {}"
@@ -135,12 +140,18 @@ class FolderWorkspaces:
         parent = self.root.resolve() if self.keep else self._locked.folder()
         path = f"{parent}/{prefix}{os.urandom(4).hex()}"
         while self._spare:
+            spare = self._spare.pop()
             with suppress(OSError):  # another process removed the spare workspace
-                os.rename(self._spare.pop(), path)
+                os.rename(spare, path)
                 return path
+            _remove_empty(spare)
         parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for folder in FOLDERS:
-            os.mkdir(f"{path}{folder}", 0o700)
+        try:
+            for folder in FOLDERS:
+                os.mkdir(f"{path}{folder}", 0o700)
+        except OSError:
+            _remove_empty(path)
+            raise
         return path
 
     def keep_for_next(self, path: str) -> None:
@@ -175,10 +186,10 @@ class FolderWorkspace:
         self.path = Path(path)
         self.home = f"{path}/home"
         self.revision = Revision()
-        self._tmp = TemporaryFolder(path, link=not owner.keep)
         self.results: Results | None = None
         self._checkout = self.path / "checkout"
         self._fingerprint = Fingerprint(path)
+        self._tmp = TemporaryFolder(path, link=not owner.keep)  # the last that may raise OSError
         self._own_files = OwnFiles(path, self._fingerprint)
         self._variables: VariablesFile | None = None
         self._top: int | None = None  # a descriptor of the checkout, if it can hold artifacts
@@ -352,8 +363,8 @@ def _open_made(folder: Path) -> int:
 
 
 def _remove_empty(path: str) -> None:
-    with suppress(OSError):
-        for folder in reversed(FOLDERS):
+    for folder in reversed(FOLDERS):
+        with suppress(OSError):
             os.rmdir(f"{path}{folder}")
 
 
