@@ -9,7 +9,7 @@ DOSE: Final = int(os.environ.get("AIRUNNER_HOSTILE", "1"))  # how many times the
 def patience(seconds: float) -> float:
     """The longest wait of a bystander: this in `make hostile`, which has the machine to itself.
 
-    In a run of all tests, whose processes share the cores, ten seconds: less than the attacks
-    took from every caller before they were contained.
+    In a run of all tests, whose processes share the cores, ten seconds, which says little: there the
+    longest step of the server (measured_command.py) shows that an attack is contained.
     """
     return seconds if DOSE > 1 else 10.0

@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,12 @@ from airunner.model.spec import JobSpec
 from airunner.server.policy import Role
 from airunner.wire.client.endpoint import Endpoint
 from airunner.wire.client.jobs_client import JobsClient
+from tests.hostile.dose import DOSE
+from tests.hostile.measured_command import longest_of, measured_command, measured_environment
 from tests.hostile.raw_http2 import RawConnection, raw_connection
+from tests.hostile.steps import LongestStep
 from tests.server.grpc.server_fixture import Keys
-from tests.support.installation import AIRUNNER, PATIENCE, Process, Site
+from tests.support.installation import PATIENCE, Process, Site
 
 
 @dataclass
@@ -25,6 +28,7 @@ class Target:
 
     site: Site
     keys: Keys
+    steps: Path  # the file of the server's long steps
 
     @property
     def address(self) -> str:
@@ -67,18 +71,23 @@ def target(
     it = Site(folder, auth=True, store=store)
     it.certs = keys.certs
     (folder / "public.pem").write_text(keys.public, encoding="ascii")
-    command = [*AIRUNNER, *it.server_command()]
+    steps = folder / "steps"
+    steps.touch()
+    command = [*measured_command(steps), *it.server_command()]
     command += ["--jwt-public-key-file", str(folder / "public.pem")]
     if files:
         command = ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *command]
     it.server = Process(
         subprocess.Popen(
-            command, env=it.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+            command,
+            env={**it.environment, **measured_environment()},
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
         )
     )
     try:
         it.address = str(it.server.said("listening")["address"])
-        yield Target(it, keys)
+        yield Target(it, keys, steps)
     finally:
         it.server.stop()
 
@@ -87,9 +96,11 @@ class Bystander:
     """A client with a token that submits, shows and cancels a job, again and again."""
 
     def __init__(self, target: Target) -> None:
+        self._target = target
         self._endpoint = target.endpoint(Role.USER, subject="bystander")
         self._served = asyncio.Event()
-        self.slowest = 0.0  # seconds of a call, at most
+        self.slowest = 0.0  # seconds of three calls, at most
+        self.step = LongestStep()  # of the server beside the block, once the block is over
 
     async def run(self) -> None:
         async with JobsClient(self._endpoint) as jobs:
@@ -100,6 +111,16 @@ class Bystander:
                 assert (await jobs.cancel(id)).state is JobState.CANCELLED
                 self.slowest = max(self.slowest, time.monotonic() - began)
                 self._served.set()
+
+    async def step_beside(self, attack: Callable[[], Awaitable[None]]) -> float:
+        """The seconds of the server's longest step beside an attack: the least of some attempts."""
+        found = []
+        for _ in range(2 + DOSE):
+            offset = self._target.steps.stat().st_size
+            await attack()
+            await self.served()
+            found.append(longest_of(self._target.steps, offset).seconds)
+        return min(found)
 
     async def served(self) -> None:
         """Return once it has been served anew."""
@@ -115,7 +136,8 @@ async def bystander(target: Target) -> AsyncIterator[Bystander]:
     async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
         going = tasks.create_task(seen.run())
         await seen.served()
-        seen.slowest = 0.0
+        seen.slowest, offset = 0.0, target.steps.stat().st_size
         yield seen
         await seen.served()
+        seen.step = longest_of(target.steps, offset)
         going.cancel()

@@ -39,6 +39,7 @@ from tests.server.grpc.server_fixture import Keys, guarded, make_keys, serving
 FAR = 4_000_000_000  # seconds since the epoch
 # What this end of gRPC makes of a write to a call that the server ends at that moment.
 WAIT_SECONDS_MAX = patience(3.0)  # of a bystander for three calls
+STEP_SECONDS_MAX = 0.25  # of the server's longest step: it took 0.04 s
 WRITE_FAILED = "Internal error from Core"
 OK, INVALID = grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT
 
@@ -264,6 +265,7 @@ def test_jobs_with_large_fields_take_bounded_memory(attacked: Target) -> None:
                         assert "JOBS_SPEC_BYTES_MAX" in result.error.message
             assert attacked.memory() - before < JOBS_SPEC_BYTES_MAX + GIB // 2
         assert DOSE == 1 or refused
+        assert seen.step.seconds < STEP_SECONDS_MAX, seen.step
         assert seen.slowest < WAIT_SECONDS_MAX
 
     asyncio.run(main())
@@ -336,6 +338,7 @@ def test_the_first_requests_of_uploads_take_bounded_memory(attacked: Target) -> 
                 for each in attacks:
                     each.cancel()
             assert attacked.memory() - before < (UNFINISHED_REQUESTS_MAX * 16 + 100) * MIB
+        assert seen.step.seconds < STEP_SECONDS_MAX, seen.step
         assert seen.slowest < WAIT_SECONDS_MAX
 
     asyncio.run(main())

@@ -32,6 +32,7 @@ from tests.server.grpc.server_fixture import Keys, make_keys
 ENQUEUE = "/job.v1.JobService/EnqueueJob"
 CHECK = "/grpc.health.v1.Health/Check"
 WAIT_SECONDS_MAX = patience(3.0)  # of a bystander for three calls
+STEP_SECONDS_MAX = 0.25  # of the server's longest step: it took 0.04 s
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,7 @@ def test_calls_without_a_token_are_answered_before_their_message(
                     tasks.create_task(attack(raw))
             assert sum(raw.sent for raw in raws)
             assert attacked.memory() - before < 100 * MIB
+        assert seen.step.seconds < STEP_SECONDS_MAX, seen.step
         assert seen.slowest < WAIT_SECONDS_MAX
 
     asyncio.run(main())
@@ -84,6 +86,7 @@ def test_open_calls_whose_last_byte_never_comes_take_bounded_memory(attacked: Ta
                     tasks.create_task(attack(raw))
             assert sum(len(raw.ended) for raw in raws) >= 60 * DOSE - OPEN_REQUESTS_MAX
             assert attacked.memory() - before < (OPEN_REQUESTS_MAX * 16 + 64) * MIB
+        assert seen.step.seconds < STEP_SECONDS_MAX, seen.step
         assert seen.slowest < WAIT_SECONDS_MAX
 
     asyncio.run(main())
@@ -101,6 +104,7 @@ def test_a_compressed_message_is_refused_before_it_grows(attacked: Target) -> No
                     await raw.send(stream, message(bomb, compressed=True), end=True)
                     await raw.until_ended(stream)
             assert attacked.peak() - before < 100 * MIB
+        assert seen.step.seconds < STEP_SECONDS_MAX, seen.step
         assert seen.slowest < WAIT_SECONDS_MAX
 
     asyncio.run(main())
@@ -167,6 +171,7 @@ def test_watches_of_the_servers_health_are_bounded(attacked: Target) -> None:
                 break
             for each in watching:
                 each.cancel()
+        assert seen.step.seconds < STEP_SECONDS_MAX, seen.step
         assert seen.slowest < WAIT_SECONDS_MAX
         await channel.close()
 
