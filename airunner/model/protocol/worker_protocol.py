@@ -31,7 +31,9 @@ Rules
    two thirds of its span.
 6. A Hello sets the credit, a Credit adds to it, an Assignment takes one.
 7. A Hello proves its worker by a secret that only this process has. The id of a worker without
-   a secret belongs to the subject of its first stream, and is free again when that has ended.
+   a secret belongs to the subject of its first stream: only the same subject may take it over,
+   and only when the earlier stream has ended. A server that does not remember the subject, as
+   after its restart, asks for the token of a lease instead, if the worker has any.
 8. A Hello that arrives after a Hello of a later connection is void: the network delayed it.
 9. Either side may put several messages into one network message. Their order and their
    meaning do not change.
