@@ -18,7 +18,7 @@ class Retention:
     """
 
     jobs_max: int = limits.JOBS_MAX  # queued, running and finished together
-    spec_bytes_max: int = limits.JOBS_SPEC_BYTES_MAX  # scripts and steps of all jobs, in memory
+    spec_bytes_max: int = limits.JOBS_SPEC_BYTES_MAX  # counted texts of all jobs' specs
     finished_max: int = limits.FINISHED_JOBS_KEPT
     finished_age: Millis = AGE
     spared: Millis = SPARED

@@ -2,8 +2,8 @@
 
 Rules
 
-1. Each text of a report and of the outcome is valid text and at most TEXT_BYTES_MAX long, the
-   standard error of a clone STDERR_BYTES_MAX. Output has a limit of its own (batcher.py).
+1. Each text of a report and of the outcome is valid text and at most REPORT_TEXT_BYTES_MAX long,
+   the standard error of a clone REPORT_STDERR_BYTES_MAX. Output has a limit of its own (batcher.py).
 2. Remarks and the progress of a clone take at most REMARK_BYTES_MAX in one attempt. One more remark
    counts as the mark of the cut; the rest is dropped. The other reports are few: those of a clone,
    and five for each step.
