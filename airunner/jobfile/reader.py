@@ -41,12 +41,10 @@ from airunner.jobfile.merge_keys import MergeKeys, MergeRefused
 from airunner.jobfile.steps import FALSE, STEP_KEYS, TRUE, read_steps, suggestion
 from airunner.jobfile.text import decode_text, read_file, shell_text
 from airunner.model.errors import InvalidRequest
-from airunner.model.limits import MESSAGE_BYTES_MAX
+from airunner.model.limits import JOB_FILE_BYTES_MAX
 from airunner.model.spec import Container, Mount, ProcessType, Submodules
 from airunner.model.steps import Step
 from airunner.model.units import parse_duration, parse_size
-
-FILE_BYTES_MAX: Final = MESSAGE_BYTES_MAX  # job file; the job of a larger one could not be sent
 
 Value = TypeVar("Value")
 Choice = TypeVar("Choice", bound=Enum)
@@ -98,7 +96,7 @@ Entries = Mapping[str, tuple[int, yaml.Node]]  # key -> line of the key, node of
 def read_job_file(path: Path) -> JobDraft:
     """Read a job file. Raises JobFileError: a sentence with file and line."""
     try:
-        text = decode_text(read_file(path, FILE_BYTES_MAX))
+        text = decode_text(read_file(path, JOB_FILE_BYTES_MAX))
     except OSError as error:
         raise JobFileError(f"cannot read the job file {path}: {error.strerror}") from None
     except ValueError as error:

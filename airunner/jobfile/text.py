@@ -12,7 +12,7 @@ from typing import Final
 
 from airunner.model.limits import MIB
 
-FILE_BYTES_MAX: Final = MIB  # of a key, a certificate, a token or a file of settings
+FILE_BYTES_MAX: Final = MIB  # a key, a certificate, a token or a file of settings
 _MARK: Final = "\ufeff"
 _UTF_32_MARKS: Final = (b"\xff\xfe\0\0", b"\0\0\xfe\xff")
 _UTF_16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")

@@ -88,7 +88,8 @@ SHELL_BYTES_MAX: Final = 256
 STEPS_MAX: Final = 256
 # Commands and environments of all steps together.
 STEPS_BYTES_MAX: Final = 4 * MIB
-# The `job.json` of a source. Beyond: the attempt ends as `setup_failed`.
+# A job file, or the `job.json` of a source. Beyond: the file is refused; the attempt ends as
+# `setup_failed`.
 JOB_FILE_BYTES_MAX: Final = 16 * MIB
 # Patterns of artifacts.
 ARTIFACT_PATTERNS_MAX: Final = 64

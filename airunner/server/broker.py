@@ -7,9 +7,9 @@ the log has it.
 A full log stops everything: no request is decided, and no lease lapses. When the log has room again,
 every running lease gets its whole span anew, as after a restart.
 
-Every task that waits is parked: workers by the queues that they serve and their features, watchers by their job, replies
-by the position that the log must reach, the timer until the next deadline. An idle server does no
-work.
+Every task that waits is parked: workers by the queues that they serve and their features, watchers
+by their job, replies by the position that the log must reach, the timer until the next deadline. An
+idle server does no work.
 
 The verbs of callers are in client_calls.py and worker_calls.py. They keep no state: they ask the
 engine for facts and pass these to decide().

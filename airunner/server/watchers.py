@@ -21,7 +21,7 @@ from airunner.server.pins import Pins
 from airunner.store.engine import Engine
 
 RANGE_EVENTS_MAX: Final = 256  # events that a watcher reads at a time
-RANGE_BYTES_MAX: Final = 1 * MIB  # output after which no further event joins them
+RANGE_BYTES_MAX: Final = 1 * MIB  # output after which a read takes no further event
 
 _ALL: Final = object()  # the key on which followers of all jobs park
 

@@ -68,8 +68,9 @@ def job_environment(
 ) -> dict[str, str]:
     """The complete environment of a job's command.
 
-    The base overrides the variables of the workspace, the job's variables override the base, those of
-    earlier steps override the job's, and `overrides` override them all. `step` is the index of the step, if the command is a step.
+    The base overrides the variables of the workspace, the job's variables override the base, those
+    of earlier steps override the job's, and `overrides` override them all. `step` is the index of
+    the step, if the command is a step.
     """
     terminal = job.spec.process_type is ProcessType.PTY
     checkout = {

@@ -1,8 +1,9 @@
 """The logs of the server and the worker: lines on standard error, for people or as JSON.
 
 The name of an event has underscores, so it is a single word in both formats. A log that nobody reads
-holds up no job and no server (stderr_lines.py). In lines for people, each field is escaped (render/terminal_text.py): the name of a
-worker or a path may hold characters that act on a terminal. JSON is ASCII.
+holds up no job and no server (stderr_lines.py). In lines for people, each field is escaped
+(render/terminal_text.py): the name of a worker or a path may hold characters that act on a terminal.
+JSON is ASCII.
 """
 
 import json

@@ -32,7 +32,7 @@ from airunner.model.limits import MIB
 GATHER_SECONDS: Final = 0.01  # a line waits so long for further lines
 RETRY_SECONDS: Final = 0.1  # between two looks for room
 PATIENCE_SECONDS: Final = 1.0  # for room, outside an event loop and at the end of the process
-UNWRITTEN_BYTES_MAX: Final = 1 * MIB  # of lines that wait for room
+UNWRITTEN_BYTES_MAX: Final = 1 * MIB  # log lines that wait for a slow reader
 
 
 class StderrLines:

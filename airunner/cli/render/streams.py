@@ -1,7 +1,7 @@
 """Standard output, for results, and standard error, for notes.
 
-Bytes are written unchanged and without a buffer; say() and note() escape their text first. A reader that closes its end (`| head`) is not an
-error: StdoutClosed ends the command silently.
+Bytes are written unchanged and without a buffer; say() and note() escape their text first. A reader
+that closes its end (`| head`) is not an error: StdoutClosed ends the command silently.
 
 A watching command must react to Ctrl-C while a slow reader blocks the pipe. So it writes only when
 poll() reports room, at most PIPE_BUF bytes at a time, which a writable pipe takes without blocking.

@@ -12,7 +12,7 @@ from typing import Final
 from airunner.model.jobs import WorkerId
 
 SECRET_BYTES: Final = 16
-SECRET_BYTES_MAX: Final = 64  # that a server takes
+SECRET_BYTES_MAX: Final = 64  # a worker's secret, as a server takes it
 _DIGEST_BYTES: Final = 12  # an id of an older worker ends with 8 random bytes
 _PROVABLE = re.compile(rf".*\.[0-9a-f]{{{2 * _DIGEST_BYTES}}}", re.DOTALL)
 

@@ -15,7 +15,7 @@ from airunner.model.limits import MESSAGES_TOGETHER_MAX
 
 Shape: TypeAlias = "dict[int, Shape]"  # the fields that are messages, by number
 
-COUNTED_BYTES_MIN: Final = 16 * 1024  # a smaller request is decoded in less time than it is counted
+COUNTED_BYTES_MIN: Final = 16 * 1024  # request whose fields are counted; decoding less is faster
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 

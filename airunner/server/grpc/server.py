@@ -65,9 +65,10 @@ _SERVICES: Final = tuple(each.full_name for each in pb.DESCRIPTOR.services_by_na
 class GrpcServer:
     """A listening port over a broker and its artifacts: `async with GrpcServer(...) as server`.
 
-    Of the files that the process may open, FILES_RESERVED are not for connections, so that the log and
-    the artifacts always have theirs. `certificate` and `key` are PEM. Port 0 in `listen` asks the system for a free port, which `port`
-    then names. The owner of the server runs the broker as well, and waits for broken().
+    Of the files that the process may open, FILES_RESERVED are not for connections, so that the log
+    and the artifacts always have theirs. `certificate` and `key` are PEM. Port 0 in `listen` asks
+    the system for a free port, which `port` then names. The owner of the server runs the broker as
+    well, and waits for broken().
     """
 
     def __init__(

@@ -17,8 +17,8 @@ from airunner.wire.codec.steps import decode_output_step
 from airunner.wire.codec.times import encode_instant
 from airunner.wire.job.v1 import job_pb2 as pb
 
-PART_ITEMS_MAX: Final = 1_000  # items after which a part takes no more
-PART_BYTES_MAX: Final = 1 * MIB  # output after which a part takes no more
+PART_ITEMS_MAX: Final = 1_000  # items after which a part of a message takes no more
+PART_BYTES_MAX: Final = 1 * MIB  # output after which a part of a message takes no more
 
 
 def decode_reports_in_parts(

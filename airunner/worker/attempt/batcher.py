@@ -14,8 +14,8 @@ Rules
 4. A million short lines must not cost a million wake-ups either: after READS_EAGER reads, the short
    reads of a batch are PAUSE_MILLIS apart. 100,000 lines a second took half a processor without
    this rule, and take a tenth of one with it.
-5. All batchers of an attempt together keep at most the bytes of its OutputRoom. A batcher reads and counts further bytes, so that the command
-   does not block for ever, and drops them.
+5. All batchers of an attempt together keep at most the bytes of its OutputRoom. A batcher reads and
+   counts further bytes, so that the command does not block for ever, and drops them.
 
 Rejected: cuts at the ends of lines or of characters. A chunk is bytes; its reader joins the pieces
 of a character.

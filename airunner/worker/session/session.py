@@ -57,7 +57,7 @@ from airunner.worker.spool.spools import MemorySpools, Spools
 Connect = Callable[[], Awaitable[Channel[FromWorker, FromServer]]]
 
 WELCOME_SECONDS_MAX: Final = 10  # time from connecting to the server's Welcome
-ORPHANS_MAX: Final = HEARTBEAT_TOKENS_MAX - WORKER_SLOTS_MAX  # dead workers' leases at a time
+ORPHANS_MAX: Final = HEARTBEAT_TOKENS_MAX - WORKER_SLOTS_MAX  # leases of dead workers, at a time
 
 
 class WorkerSession:

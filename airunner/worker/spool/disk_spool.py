@@ -31,7 +31,7 @@ from airunner.worker.spool.segments import Segments
 from airunner.worker.spool.spool import FinalReport, MemorySpool, SpoolDamaged, items_of, size_of
 
 UNSENT_BYTES_MAX: Final = 1 * MIB  # unsent reports of a disk spool that are also in memory
-SEGMENTS_MIN: Final = 4  # files of a full spool, at least, so that space comes back in parts
+SEGMENTS_MIN: Final = 4  # files of a full spool, so that space comes back in parts
 
 
 class SpoolOwner(Protocol):

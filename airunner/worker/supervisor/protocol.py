@@ -69,7 +69,7 @@ REFUSED: Final = b"refused"  # " sentence": instead of READY
 
 MESSAGE_BYTES_MAX: Final = 8192  # one message between the processes
 COMMAND_BYTES_MAX: Final = 64 * 1024  # command in a message; a larger one travels as a file
-RUN_BYTES_MAX: Final = 64 + COMMAND_BYTES_MAX  # a RUN with its numbers
+RUN_BYTES_MAX: Final = 64 + COMMAND_BYTES_MAX  # a RUN message: a command and its numbers
 DESCRIPTORS_MAX: Final = 3  # descriptors of a message: two pipes or a terminal, and a file
 
 CGROUP: Final = "cgroup"

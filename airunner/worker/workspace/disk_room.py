@@ -12,8 +12,8 @@ from typing import Final
 
 from airunner.model.limits import MIB
 
-FREE_BYTES_MIN: Final = 64 * MIB  # on the disk of the workspaces, for a worker that takes jobs
-FREE_FILES_MIN: Final = 1_000  # that can still be created there
+FREE_BYTES_MIN: Final = 64 * MIB  # free on the disk of the workspaces, or no job is taken
+FREE_FILES_MIN: Final = 1_000  # free inodes of the disk of the workspaces, or no job is taken
 NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 _SHARE_MAX: Final = 20  # a small disk needs 1 / 20 of its size
 

@@ -36,8 +36,8 @@ from airunner.worker.process import (
     SupervisorLost,
 )
 
-STDERR_BYTES_MAX: Final = 16 * 1024  # of git's standard error, for an error message; also one line
-FATAL_BYTES_MAX: Final = 2 * 1024  # the `fatal:` lines that come first
+STDERR_BYTES_MAX: Final = 16 * 1024  # git's standard error in an error message; also one line
+FATAL_BYTES_MAX: Final = 2 * 1024  # git's `fatal:` lines, which begin an error message
 STDOUT_BYTES_MAX: Final = 64 * 1024  # last part of git's standard output: an id, or names
 
 PROGRESS_SECONDS: Final = 1.0  # between two reported progress lines, and before the first

@@ -2364,8 +2364,8 @@ class JobParams(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     ARTIFACTS_FIELD_NUMBER: _builtins.int
     MERGE_STDERR_FIELD_NUMBER: _builtins.int
-    ARTIFACTS_ON_CANCEL_FIELD_NUMBER: _builtins.int
     STRICT_FIELD_NUMBER: _builtins.int
+    ARTIFACTS_ON_CANCEL_FIELD_NUMBER: _builtins.int
     repository: _builtins.str
     commit: _builtins.str
     branch: _builtins.str
@@ -2395,10 +2395,10 @@ class JobParams(_message.Message):
     """a folder below the worker's root of sources, instead of a repository"""
     merge_stderr: _builtins.bool
     """one pipe for both streams; a worker that does not know it has two"""
-    artifacts_on_cancel: _builtins.bool
-    """artifacts are stored although the job was cancelled"""
     strict: _builtins.bool
     """bash -e -o pipefail, or sh -e, without a shell of the job's own"""
+    artifacts_on_cancel: _builtins.bool
+    """artifacts are stored although the job was cancelled"""
     @_builtins.property
     def environment(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
@@ -2451,8 +2451,8 @@ class JobParams(_message.Message):
         source: _builtins.str = ...,
         artifacts: _abc.Iterable[_builtins.str] | None = ...,
         merge_stderr: _builtins.bool = ...,
-        artifacts_on_cancel: _builtins.bool = ...,
         strict: _builtins.bool = ...,
+        artifacts_on_cancel: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds", "container", b"container", "git_clone", b"git_clone", "grace_seconds", b"grace_seconds", "steps", b"steps", "terminal", b"terminal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
