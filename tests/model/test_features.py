@@ -10,7 +10,7 @@ from airunner.model.steps import Step, StepCondition
 PLAIN = Step(run="x")
 REPOSITORY = "https://example.org/repo"
 CASES: tuple[tuple[JobSpec, set[Feature]], ...] = (
-    (JobSpec(command="x", merge_stderr=True), set()),
+    (JobSpec(command="x", merge_stderr=True), {Feature.MERGE_STDERR}),
     (JobSpec(source="x"), set()),
     (JobSpec(steps=()), set()),
     (JobSpec(steps=(PLAIN, Step(run="x", continue_on_error=True))), set()),
@@ -38,6 +38,7 @@ CASES: tuple[tuple[JobSpec, set[Feature]], ...] = (
             ),
             strict=True,
             artifacts_on_cancel=True,
+            merge_stderr=True,
             repository=REPOSITORY,
             checkout=Checkout(lfs=True, filter="blob:none", sparse=("src",)),
         ),

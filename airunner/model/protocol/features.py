@@ -27,6 +27,7 @@ class Feature(StrEnum):
     LFS = "lfs"  # files of Git LFS in a checkout
     FILTER = "filter"  # a partial clone
     SPARSE = "sparse"  # a sparse checkout
+    MERGE_STDERR = "merge-stderr"  # one pipe for both streams
 
 
 Features = frozenset[Feature]
@@ -59,6 +60,7 @@ def needed(spec: JobSpec) -> Features:
             checkout.lfs,
             bool(checkout.filter),
             bool(checkout.sparse),
+            spec.merge_stderr,
         )
     )
 

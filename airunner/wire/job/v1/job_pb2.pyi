@@ -2394,7 +2394,7 @@ class JobParams(_message.Message):
     source: _builtins.str
     """a folder below the worker's root of sources, instead of a repository"""
     merge_stderr: _builtins.bool
-    """one pipe for both streams; a worker that does not know it has two"""
+    """one pipe for both streams"""
     strict: _builtins.bool
     """bash -e -o pipefail, or sh -e, without a shell of the job's own"""
     artifacts_on_cancel: _builtins.bool
