@@ -43,7 +43,11 @@ def parse_size(text: str) -> int:
 
 
 def shortened(text: str) -> str:
-    """The text as an error may quote it: its first 80 characters, and an ellipsis for the rest."""
+    """The text as an error may quote it: its first 80 characters, and an ellipsis for the rest.
+
+    A quotation is known by its beginning, so it loses its end; bounded_text(), which cuts the middle
+    out of texts that are stored or sent, is for whole texts.
+    """
     return text if len(text) <= _QUOTED_CHARS else f"{text[:_QUOTED_CHARS]}…"
 
 

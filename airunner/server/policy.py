@@ -25,7 +25,7 @@ from airunner.model.limits import (
     VISIBILITY_SECONDS_MIN,
 )
 from airunner.model.namespaces import DEFAULT_NAMESPACE
-from airunner.model.repositories import check_no_secret, redacted
+from airunner.model.repositories import check_no_secret, has_secret
 from airunner.model.spec import DEFAULT_QUEUE, JobSpec, check_queue
 from airunner.model.validation import check_range, check_text_size
 
@@ -98,7 +98,7 @@ def check_may_retry(caller: Caller, job: Job) -> None:
     secret = (
         spec.environment
         or any(step.environment for step in spec.steps or ())
-        or redacted(spec.repository) != spec.repository
+        or has_secret(spec.repository)
     )
     if secret and not may_see_environment(caller, job):
         raise NotAllowed(

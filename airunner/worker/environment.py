@@ -13,12 +13,12 @@ from typing import Final
 from airunner.model.jobs import Job
 from airunner.model.repositories import redacted
 from airunner.model.spec import ProcessType
+from airunner.worker.workspace.variables import AIRUNNER_PREFIX
 from airunner.worker.workspace.variables import NAME as ENV
 from airunner.worker.workspace.workspace import Workspace
 
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-AIRUNNER_PREFIX: Final = "AIRUNNER_"
 _AIRUNNER_PREFIXES: Final = (AIRUNNER_PREFIX, "JWT_")  # variables that only airunner may see
 _GIT_REDIRECTIONS: Final = frozenset(  # variables that would send git to another repository
     (

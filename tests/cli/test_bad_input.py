@@ -258,7 +258,7 @@ def test_a_bad_path_or_number_is_told(line: Line, words: list[str], sentence: st
 def test_a_very_long_word_is_not_quoted_whole(line: Line) -> None:
     _, said = line.run("submit", "x" * 200_000, "y")
     assert len(said) < NOTE_CHARS_MAX + 100
-    assert "more characters) …" in said
+    assert " bytes cut] ... " in said
     assert said.endswith("xxx -- y`")
 
 

@@ -20,11 +20,11 @@ from typing import Final
 
 from airunner.cli.exit_codes import CommandFailed
 from airunner.cli.render.terminal_text import printable
+from airunner.system.bounded_text import bounded_text
 
 STDOUT: Final = 1
 STDERR: Final = 2
 NOTE_CHARS_MAX: Final = 4096  # characters of a note; the middle of a longer note is cut
-_END_CHARS: Final = 1024  # of a note that is cut
 
 _before_note: Final = list[Callable[[], None]]()  # each writes pending lines to standard error
 
@@ -44,9 +44,8 @@ def note(text: str) -> None:
     A text longer than NOTE_CHARS_MAX is cut in its middle: it quotes a word of the command line or of
     a file, and the cause and the remedy stand at its ends.
     """
-    if (more := len(text) - NOTE_CHARS_MAX) > 0:
-        begin, end = text[: NOTE_CHARS_MAX - _END_CHARS], text[-_END_CHARS:]
-        text = f"{begin}… ({more} more characters) …{end}"
+    if len(text) > NOTE_CHARS_MAX:
+        text = bounded_text(text, NOTE_CHARS_MAX)
     _call_before_note()
     with contextlib.suppress(OSError):
         write(STDERR, f"airunner: {printable(text)}\n".encode())

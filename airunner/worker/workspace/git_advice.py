@@ -9,7 +9,7 @@ _LOGIN: Final = (
 )
 _UNKNOWN_HOST: Final = "ssh does not know the host: add its key to known_hosts of the worker's user"
 _SSH_REFUSED: Final = "ssh was refused: give the worker's user an SSH key that the host accepts"
-_LOCAL: Final = (
+LOCAL_REFUSED: Final = (
     "this worker clones no repositories of its own disks: start it with "
     "--allow-local-repositories, or name a remote repository"
 )
@@ -44,7 +44,7 @@ _REMEDIES: Final = (
         re.compile(r"Permission denied \([a-z,-]*(?:publickey|password|keyboard-interactive)"),
         _SSH_REFUSED,
     ),
-    (re.compile(r"transport 'file' not allowed"), _LOCAL),
+    (re.compile(r"transport 'file' not allowed"), LOCAL_REFUSED),
     (re.compile(r"transport '[^']*' not allowed"), _TRANSPORT),
     (re.compile(r"detected dubious ownership"), _OWNER),
     (re.compile(r"No space left on device|Disk quota exceeded"), _DISK),

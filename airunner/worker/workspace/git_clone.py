@@ -17,10 +17,11 @@ from airunner.model.reports import (
 from airunner.model.repositories import are_folders, is_local
 from airunner.model.spec import JobSpec
 from airunner.model.units import shortened
+from airunner.system.bounded_text import bounded_text
 from airunner.system.clock import Clock
 from airunner.worker.process import Deadline, Launcher
 from airunner.worker.workspace.git import Git
-from airunner.worker.workspace.git_advice import remedy_for
+from airunner.worker.workspace.git_advice import LOCAL_REFUSED, remedy_for
 from airunner.worker.workspace.git_command import GitCommands, GitFailed
 from airunner.worker.workspace.lfs import (
     check_lfs,
@@ -31,15 +32,10 @@ from airunner.worker.workspace.lfs import (
 )
 from airunner.worker.workspace.workspace import CheckoutFailed, Revision
 
-LOCAL_REFUSED = (
-    "this worker clones no repositories of its own disks: "
-    "start it with --allow-local-repositories, or name a remote repository"
-)
-
 _FILTER_IGNORED: Final = (
     "the repository's server takes no filter (uploadpack.allowFilter), so the clone has all objects"
 )
-_STDERR_CHARS_MAX: Final = 3 * KIB  # of git's standard error, in the error of the job
+_STDERR_BYTES_MAX: Final = 3 * KIB  # of git's standard error, in the error of the job
 _BRANCHES: Final = "ref: refs/heads/"  # begins the HEAD of a branch
 _HEAD_BYTES_MAX: Final = 4096
 
@@ -95,7 +91,8 @@ class GitCloner:
             remark = await lfs_remark(commands, folder, fetches=lfs)
         except GitFailed as failure:
             await report(CloneFailed(str(failure), failure.stderr))
-            parts = (str(failure), remedy_for(failure.stderr), _cut(failure.stderr))
+            stderr = bounded_text(failure.stderr, _STDERR_BYTES_MAX)
+            parts = (str(failure), remedy_for(failure.stderr), stderr)
             raise CheckoutFailed(f"checkout failed: {': '.join(filter(None, parts))}") from None
         await report(CloneEnded(commit, Millis(self._clock.now() - began), folder))
         if remark:
@@ -105,10 +102,6 @@ class GitCloner:
         if absent := _absent(spec, folder):
             await report(Remark(absent))
         return Revision(commit, _branch_of_head(folder))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _STDERR_CHARS_MAX else f"{text[:_STDERR_CHARS_MAX]} [cut]"
 
 
 def _absent(spec: JobSpec, folder: str) -> str:

@@ -20,7 +20,7 @@ from airunner.model.limits import ENVIRONMENT_BYTES_MAX
 from airunner.model.validation import check_environment
 
 NAME: Final = "AIRUNNER_ENV"
-_RESERVED: Final = "AIRUNNER_"  # prefix of the names that describe an attempt
+AIRUNNER_PREFIX: Final = "AIRUNNER_"  # of the names that describe an attempt
 _OPEN: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAKE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _SHOWN_CHARS: Final = 64  # of a name in an error
@@ -101,7 +101,7 @@ def _parsed(data: bytes) -> dict[str, str]:
         shown = repr(name[:_SHOWN_CHARS])
         if not equals:
             raise InvalidRequest(NAME, f"line {number} is not NAME=VALUE")
-        if name.upper().startswith(_RESERVED):
+        if name.upper().startswith(AIRUNNER_PREFIX):
             raise InvalidRequest(NAME, f"line {number}: {shown} is a name of airunner's own")
         if not value.isprintable():
             raise InvalidRequest(
