@@ -24,7 +24,7 @@ HEIGHT = {
     "model": 1,
     "system": 2,
     "store": 2,
-    "jobfile": 2,
+    "jobfile": 3,
     "blobs": 3,
     "log": 4,
     "wire": 4,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from platformdirs import user_config_path, user_data_path
 
 from airunner.cli.exit_codes import CommandFailed
-from airunner.jobfile.text import decode_text, read_file
+from airunner.system.text_files import decode_text, read_file
 
 if TYPE_CHECKING:
     from airunner.wire.client.endpoint import Endpoint

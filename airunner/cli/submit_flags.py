@@ -8,12 +8,12 @@ from typing import Final
 from airunner.cli.exit_codes import USAGE, CommandFailed
 from airunner.cli.render.streams import note
 from airunner.jobfile.draft import JobDraft
-from airunner.jobfile.text import decode_text, shell_text
 from airunner.model import limits
 from airunner.model.errors import InvalidRequest
 from airunner.model.spec import JobSpec, Submodules
 from airunner.model.steps import Step
 from airunner.model.units import parse_duration, parse_size
+from airunner.system.text_files import decode_text, shell_text
 
 # Field on the wire -> field of the draft, and the flag that sets it.
 _FLAGS: Final = {

@@ -39,12 +39,12 @@ from airunner.jobfile.draft import JobDraft, resolve_repository
 from airunner.jobfile.error import JobFileError
 from airunner.jobfile.merge_keys import MergeKeys, MergeRefused
 from airunner.jobfile.steps import FALSE, STEP_KEYS, TRUE, read_steps, suggestion
-from airunner.jobfile.text import decode_text, read_file, shell_text
 from airunner.model.errors import InvalidRequest
 from airunner.model.limits import JOB_FILE_BYTES_MAX
 from airunner.model.spec import Container, Mount, ProcessType, Submodules
 from airunner.model.steps import Step
 from airunner.model.units import parse_duration, parse_size
+from airunner.system.text_files import decode_text, read_file, shell_text
 
 Value = TypeVar("Value")
 Choice = TypeVar("Choice", bound=Enum)

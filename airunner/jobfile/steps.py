@@ -19,10 +19,10 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Final
 
-from airunner.jobfile.text import shell_text
 from airunner.model.errors import InvalidRequest
 from airunner.model.steps import Step, check_steps, read_condition
 from airunner.model.units import parse_duration
+from airunner.system.text_files import shell_text
 
 # Key of the file -> field of a Step
 STEP_KEYS: Final[Mapping[str, str]] = {

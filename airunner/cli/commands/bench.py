@@ -165,7 +165,7 @@ def _tolerance_share(text: str) -> float:
 def _earlier_run(path: Path | None) -> "Run | None":
     """The figures of an earlier run; None without --baseline."""
     from airunner.bench.report.runs import NotARun, read
-    from airunner.jobfile.text import decode_text, read_file
+    from airunner.system.text_files import decode_text, read_file
 
     if path is None:
         return None

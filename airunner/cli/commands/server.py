@@ -10,7 +10,6 @@ from airunner.cli.client_settings import JOBS_FILE, data_folder
 from airunner.cli.exit_codes import CommandFailed
 from airunner.cli.options import Lifeline
 from airunner.cli.processes.private_files import make_private_folder
-from airunner.jobfile.text import read_file
 from airunner.model.limits import (
     ARTIFACT_BYTES_PER_JOB,
     FINISHED_JOBS_KEPT,
@@ -26,6 +25,7 @@ from airunner.model.limits import (
     SQLITE_ARTIFACT_BYTES_TOTAL,
     SQLITE_OUTPUT_BYTES_TOTAL,
 )
+from airunner.system.text_files import read_file
 
 if TYPE_CHECKING:
     from airunner.log.storage import StorageOptions
@@ -315,7 +315,7 @@ def _authenticator(
     audience: str | None,
     default_role: str | None,
 ) -> "Authenticator":
-    from airunner.cli.commands.token import key_text
+    from airunner.cli.processes.key_pair import key_text
     from airunner.server.auth import JwtAuthenticator, NoAuth
     from airunner.server.policy import Role
 

@@ -1,14 +1,13 @@
 """`airunner token`: signs a token with a subject, roles and a time to live."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from airunner.cli.exit_codes import USAGE, CommandFailed
+from airunner.cli.processes.key_pair import key_text
 from airunner.cli.render.streams import say
-from airunner.jobfile.text import decode_text, read_file
 from airunner.model.errors import InvalidRequest
 from airunner.model.units import parse_duration
 from airunner.model.validation import utf8_size
@@ -80,15 +79,3 @@ def token(
             "--signing-key-file (`airunner keys` makes a key pair)"
         )
     say(sign_token(key, subject, roles=roles, seconds=seconds, audience=audience))
-
-
-def key_text(path: Path | None, variable: str) -> str:
-    """The PEM text of a key: from a file, or from an environment variable; "" if neither is set."""
-    if path is None:
-        return os.environ.get(variable, "")
-    try:
-        return decode_text(read_file(path))
-    except OSError as error:
-        raise CommandFailed(f"cannot read the key {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise CommandFailed(f"{path} is not a PEM key: it {error}") from None

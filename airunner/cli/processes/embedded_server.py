@@ -24,10 +24,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from airunner.cli.commands.token import key_text
 from airunner.cli.exit_codes import OURS
 from airunner.cli.processes.certificates import certificates_hold, make_certificates
-from airunner.cli.processes.key_pair import PUBLIC, SIGNING, make_keys
+from airunner.cli.processes.key_pair import PUBLIC, SIGNING, key_text, make_keys
 from airunner.cli.processes.private_files import make_private_folder, write_private
 from airunner.cli.processes.signals import on_stop_signals
 from airunner.cli.render.streams import note

@@ -1,8 +1,10 @@
 """The ES256 key pair that signs and checks tokens."""
 
+import os
 from pathlib import Path
 
 from airunner.cli.exit_codes import CommandFailed
+from airunner.system.text_files import decode_text, read_file
 
 SIGNING, PUBLIC = "signing.pem", "public.pem"
 
@@ -26,3 +28,15 @@ def make_keys(directory: Path, *, force: bool = False) -> None:
     make_private_folder(directory)
     write_private(directory / SIGNING, private_pem(key))
     write_private(directory / PUBLIC, public, mode=0o644)
+
+
+def key_text(path: Path | None, variable: str) -> str:
+    """The PEM text of a key: from a file, or from an environment variable; "" if neither is set."""
+    if path is None:
+        return os.environ.get(variable, "")
+    try:
+        return decode_text(read_file(path))
+    except OSError as error:
+        raise CommandFailed(f"cannot read the key {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise CommandFailed(f"{path} is not a PEM key: it {error}") from None

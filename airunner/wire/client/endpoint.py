@@ -11,9 +11,9 @@ from typing import Final
 
 import grpc
 
-from airunner.jobfile.text import decode_text, read_file
 from airunner.model.errors import InvalidRequest
 from airunner.model.limits import MESSAGE_BYTES_MAX, TOKEN_BYTES_MAX
+from airunner.system.text_files import decode_text, read_file
 from airunner.wire.client.proxy import DIRECT, Route
 
 DEFAULT_SERVER: Final = "localhost:8080"

@@ -22,11 +22,11 @@ from typing import Final
 from msgspec import structs
 
 from airunner.jobfile.steps import read_steps, suggestion
-from airunner.jobfile.text import decode_text
 from airunner.model.errors import InvalidRequest
 from airunner.model.limits import JOB_FILE_BYTES_MAX
 from airunner.model.spec import JobSpec
 from airunner.model.steps import Step
+from airunner.system.text_files import decode_text
 from airunner.worker.workspace.sources.source_names import JOB
 from airunner.worker.workspace.workspace import SetupFailed
 

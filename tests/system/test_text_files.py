@@ -6,7 +6,7 @@ import pytest
 
 from airunner.jobfile.reader import parse_job_file, read_job_file
 from airunner.jobfile.steps import read_steps
-from airunner.jobfile.text import decode_text, read_file, shell_text
+from airunner.system.text_files import decode_text, read_file, shell_text
 
 MARK = b"\xef\xbb\xbf"
 LINES = ("name: x", "script: |", "  set -e", "  false", "metadata: {a: b}")
