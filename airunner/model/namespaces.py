@@ -6,7 +6,6 @@ Every job, queue and idempotency key is in one namespace. A caller that names no
 from typing import Final, NamedTuple
 
 DEFAULT_NAMESPACE: Final = "default"
-LAST_NAMESPACE: Final = "\U0010ffff"  # no namespace, and sorted behind all of them
 
 
 class QueueKey(NamedTuple):

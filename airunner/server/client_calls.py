@@ -13,7 +13,7 @@ from airunner.model.facts import Event, Fact
 from airunner.model.job_query import JobQuery, Page, QueueStatistics
 from airunner.model.jobs import Job, JobId, JobRequest, JobState, RequestId, Subject
 from airunner.model.limits import QUEUES_PAGE_MAX
-from airunner.model.namespaces import DEFAULT_NAMESPACE, LAST_NAMESPACE, QueueKey
+from airunner.model.namespaces import DEFAULT_NAMESPACE, QueueKey
 from airunner.model.protocol.features import needed
 from airunner.model.wait_reason import WaitReason
 from airunner.server.broker import Broker
@@ -67,17 +67,17 @@ class ClientCalls:
         queue: str | None = None,
         *,
         namespace: str | None = DEFAULT_NAMESPACE,
-        after: str = "",
+        after: QueueKey | None = None,
         most: int = QUEUES_PAGE_MAX,
     ) -> tuple[QueueStatistics, ...]:
         """The statistics of each queue that has jobs or workers, by name; None: of all.
 
-        At most `most` queues, whose names follow `after`.
+        At most `most` queues, which follow `after`.
         """
         table, workers = self._engine.table, self._broker.connected_workers
-        begin = QueueKey(after, LAST_NAMESPACE) if after else None
+        begin = after
         if queue is not None:
-            begin = QueueKey(queue, "")
+            begin = max(QueueKey(queue, ""), after or QueueKey(""))
         known = merge(table.lines.queues(begin), workers.queues(begin))
         found: Iterator[QueueKey] = (
             key for key, _ in groupby(known) if namespace in (None, key.namespace)

@@ -14,8 +14,10 @@ from tests.support.loop import virtually
 NOW = Instant(1_000)
 
 
-def wish(namespace: str, request: str = "") -> JobRequest:
-    return JobRequest(spec=JobSpec(command="true", namespace=namespace), request=RequestId(request))
+def wish(namespace: str, request: str = "", queue: str = "default") -> JobRequest:
+    return JobRequest(
+        spec=JobSpec(command="true", namespace=namespace, queue=queue), request=RequestId(request)
+    )
 
 
 @virtually
@@ -77,6 +79,23 @@ async def test_lists_and_statistics_are_of_one_namespace_or_of_all() -> None:
             "red",
         ]
         assert clients.queue_statistics(namespace="green") == ()
+
+
+@virtually
+async def test_pages_of_statistics_may_end_between_two_namespaces_of_a_queue() -> None:
+    async with served() as (broker, _):
+        clients = ClientCalls(broker)
+        for namespace in ("red", "blue", "default"):
+            for queue in ("q", "r"):
+                await clients.enqueue(wish(namespace, queue=queue))
+        for asked, names in ((None, ("q", "r")), ("q", ("q",))):
+            found, after = list[QueueKey](), None
+            while page := clients.queue_statistics(asked, namespace=None, after=after, most=2):
+                found += [each.key for each in page]
+                after = page[-1].key
+            assert found == [
+                QueueKey(n, space) for n in names for space in ("blue", "default", "red")
+            ]
 
 
 def test_a_request_is_in_the_namespace_of_its_caller() -> None:

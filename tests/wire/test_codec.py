@@ -35,6 +35,7 @@ from airunner.model.limits import (
     MESSAGES_TOGETHER_BYTES,
     MESSAGES_TOGETHER_MAX,
 )
+from airunner.model.namespaces import QueueKey
 from airunner.model.protocol.worker_protocol import (
     Assignment,
     Batch,
@@ -75,10 +76,12 @@ from airunner.wire.codec.jobs import (
     decode_job,
     decode_job_query,
     decode_page,
+    decode_queue_token,
     decode_statistics,
     decode_wait_reason,
     encode_job,
     encode_job_query,
+    encode_queue_token,
     encode_statistics,
     encode_wait_reason,
 )
@@ -366,6 +369,18 @@ def test_params_that_break_a_rule_are_refused_with_their_field(
 def test_a_page_token_of_somebody_elses_making_is_refused(token: str) -> None:
     with pytest.raises(InvalidRequest, match="page_token"):
         decode_job_query(pb.ListJobsRequest(page_token=token))
+
+
+@pytest.mark.parametrize("token", ["x", "x ", " x", "x y z", "x \u0661", "x" * 129 + " y"])
+def test_a_page_token_of_queues_that_no_server_makes_is_refused(token: str) -> None:
+    with pytest.raises(InvalidRequest, match="page_token"):
+        decode_queue_token(token)
+
+
+@pytest.mark.parametrize("last", [QueueKey("q"), QueueKey("a/b:c", "red")])
+def test_a_page_token_of_queues_keeps_the_name_and_the_namespace(last: QueueKey) -> None:
+    assert decode_queue_token(encode_queue_token(last)) == last
+    assert decode_queue_token("") is None
 
 
 def test_an_empty_message_on_a_stream_is_refused() -> None:

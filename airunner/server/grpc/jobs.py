@@ -41,7 +41,9 @@ from airunner.wire.codec.enums import JOB_STATES
 from airunner.wire.codec.errors import encode_refusal
 from airunner.wire.codec.jobs import (
     decode_job_query,
+    decode_queue_token,
     encode_job,
+    encode_queue_token,
     encode_statistics,
     encode_wait_reason,
 )
@@ -120,15 +122,18 @@ class JobsServicer(JobServiceServicer):
         request: pb.QueueStatsRequest,
         context: grpc.aio.ServicerContext[pb.QueueStatsRequest, pb.QueueStatsResponse],
     ) -> pb.QueueStatsResponse:
-        for name, field in ((request.queue, "queue"), (request.page_token, "page_token")):
-            if name:
-                check_queue(name, field)
+        if request.queue:
+            check_queue(request.queue)
         queues = self._clients.queue_statistics(
-            request.queue or None, namespace=caller().namespace, after=request.page_token
+            request.queue or None,
+            namespace=caller().namespace,
+            after=decode_queue_token(request.page_token),
         )
         return pb.QueueStatsResponse(
             queues=[encode_statistics(each) for each in queues],
-            next_page_token=queues[-1].queue if len(queues) == QUEUES_PAGE_MAX else "",
+            next_page_token=encode_queue_token(queues[-1].key)
+            if len(queues) == QUEUES_PAGE_MAX
+            else "",
         )
 
     async def CancelJob(

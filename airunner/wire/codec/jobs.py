@@ -28,7 +28,8 @@ from airunner.model.limits import (
     REPORTS_PER_BATCH_MAX,
     VISIBILITY_SECONDS_DEFAULT,
 )
-from airunner.model.namespaces import DEFAULT_NAMESPACE
+from airunner.model.namespaces import DEFAULT_NAMESPACE, QueueKey
+from airunner.model.spec import check_queue
 from airunner.model.wait_reason import WaitReason
 from airunner.wire.codec.enums import ATTEMPT_ENDS, JOB_STATES
 from airunner.wire.codec.outcomes import decode_outcome, encode_outcome
@@ -173,6 +174,21 @@ def decode_page(response: pb.ListJobsResponse) -> Page:
         last_page=response.last_page,
         next=Position(int(response.next_page_token)) if response.next_page_token else None,
     )
+
+
+def encode_queue_token(last: QueueKey) -> str:
+    """The page token of the queues that follow a queue. No name or namespace has a space."""
+    return f"{last.name} {last.namespace}"
+
+
+def decode_queue_token(token: str) -> QueueKey | None:
+    """Decode a page token; None for the first page."""
+    if not token:
+        return None
+    name, _, namespace = token.partition(" ")
+    for each in (name, namespace):
+        check_queue(each, "page_token")
+    return QueueKey(name, namespace)
 
 
 def encode_statistics(statistics: QueueStatistics) -> pb.QueueStatistics:
