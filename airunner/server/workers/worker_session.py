@@ -68,12 +68,12 @@ from airunner.server.broker import Broker
 from airunner.server.fairness.time_slice import TimeSlice
 from airunner.server.parking_lot import ParkingLot
 from airunner.server.worker_calls import WorkerCalls
+from airunner.server.workers.batch_parts import parts
 from airunner.server.workers.claim import check_hello, claim_worker
 from airunner.server.workers.connected_workers import ConnectedWorker
 from airunner.server.workers.leased_job import LeasedJob
 
 _NOBODY: Final = Subject("")  # the subject of a caller without authentication
-_REPORTS_TOGETHER: Final = 1_000  # decided without a turn of other tasks
 _TOKENS_MAX: Final = HEARTBEAT_TOKENS_MAX  # in answers to heartbeats that wait for a worker
 _CREDIT, _HEARD, _REPLIES, _ROOM, _END = "credit", "heard", "replies", "room", "end"
 
@@ -191,7 +191,7 @@ class Session:
 
     def _accepted_parts(self, message: FromWorker) -> Iterator[FromWorker]:
         """The parts of a message, up to a refused part: a worker counts one Rejected per message."""
-        for part in _parts(message):
+        for part in parts(message):
             self._refused = False
             yield part
             if self._refused:
@@ -380,22 +380,6 @@ class Session:
         for _, message in self._replies:
             if isinstance(message, Assignment):
                 self._calls.return_undelivered(message.token)
-
-
-def _parts(message: FromWorker) -> Iterator[FromWorker]:
-    """The message; a batch of many reports in several, so that none holds the server for long."""
-    if (
-        not isinstance(message, Batch)
-        or not _REPORTS_TOGETHER < len(message.reports) <= REPORTS_PER_BATCH_MAX
-        or message.first < 1
-    ):
-        yield message
-        return
-    token, first, reports = message.token, message.first, message.reports
-    for at in range(0, len(reports), _REPORTS_TOGETHER):
-        part = reports[at : at + _REPORTS_TOGETHER]
-        yield Batch(token, first, part)
-        first += sum(map(count_sequences, part))
 
 
 def _tokens_in(message: FromServer) -> int:
