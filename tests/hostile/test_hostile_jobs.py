@@ -259,4 +259,5 @@ def test_an_idle_worker_whose_supervisor_is_killed_has_another_before_its_next_j
         os.kill(supervisor, signal.SIGKILL)
         assert own.run("submit", "--", "echo", "next").stdout == b"next\n"
     worker.heard('"starting_again"', times=2)
+    worker.said("starting_again", restarts=2)
     assert worker.stop() == 0

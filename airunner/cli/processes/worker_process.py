@@ -2,10 +2,11 @@
 
 If the supervisor is killed, for example by a job of the same user, the worker starts again: it kills
 the remaining processes of its jobs, gives the jobs back, and replaces its program (execve) with the
-same command line and environment. A second supervisor for the same program was rejected: the process
+same command line and environment, after a pause that grows (restarts.py). A second supervisor for the same program was rejected: the process
 has threads by then, and a process with threads must not fork.
 """
 
+import asyncio
 import os
 import sys
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from structlog.typing import FilteringBoundLogger
 
 from airunner.cli.exit_codes import CommandFailed, exit_code
 from airunner.cli.processes.lifeline import on_end
+from airunner.cli.processes.restarts import Restarts, pause
 from airunner.cli.processes.signals import on_stop_signals
 from airunner.model.jobs import Outcome
 from airunner.system.open_files import raise_open_files
@@ -54,6 +56,7 @@ async def work(options: WorkerOptions, setup: WorkerSetup) -> int:
     Returns the exit code of the last job. Does not return if the worker starts again.
     """
     raise_open_files()  # after the supervisor's start: jobs keep the limit of this process's parent
+    restarts = Restarts(os.environ, SystemRandom())
     workspaces = WorkspaceOptions(
         folder=setup.workspaces,
         keep=setup.keep_workspace,
@@ -82,13 +85,25 @@ async def work(options: WorkerOptions, setup: WorkerSetup) -> int:
             f"{error}: name another folder with --workspaces-dir or --work-dir"
         ) from None
     except SupervisorLost as lost:
-        if worker and worker.may_start_again:
-            setup.log.warning("starting_again", worker=worker.id)
-            _start_again()
-        raise CommandFailed(str(lost)) from None
+        if not (worker and worker.may_start_again):
+            raise CommandFailed(str(lost)) from None
+        await _start_again(worker, setup, restarts)
     return exit_code(outcome.state, outcome) if outcome else 0
 
 
-def _start_again() -> NoReturn:
+async def _start_again(worker: Worker, setup: WorkerSetup, restarts: Restarts) -> None:
+    """Replaces this process by a new one after a pause; returns if the process is to stop."""
+    stopped = asyncio.Event()
+    on_stop_signals(stopped.set)
+    on_end(setup.lifeline, stopped.set)
+    seconds = restarts.add()
+    setup.log.warning(
+        "starting_again", worker=worker.id, restarts=restarts.count, pause=round(seconds, 3)
+    )
+    if not await pause(seconds, stopped):
+        _replace_program()
+
+
+def _replace_program() -> NoReturn:
     """Replaces this process by a new one with the same command line."""
     os.execv(sys.executable, (sys.executable, *sys.orig_argv[1:]))  # noqa: S606 - our own command

@@ -15,10 +15,11 @@ FIRST_SECONDS: Final = 0.25  # bound of the first wait
 class Backoff:
     """The waits after consecutive failures; `most` seconds bounds each."""
 
-    def __init__(self, dice: Random, most: float) -> None:
+    def __init__(self, dice: Random, most: float, failures: int = 0) -> None:
+        """`failures` is the number of failures so far."""
         self._dice = dice
         self._most = most
-        self._failures = 0
+        self._failures = failures
 
     def next(self) -> float:
         """Counts one more failure; returns the seconds to wait."""
