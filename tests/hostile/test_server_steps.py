@@ -2,8 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import partial
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import grpc
@@ -27,6 +26,10 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
     return make_keys(tmp_path_factory.mktemp("keys") / "certs")
 
 
+Ending = tuple[grpc.StatusCode, str]  # a status and its details
+TAKEN = (grpc.StatusCode.OK, "")
+
+
 class Caller:
     """A caller with every role, whose requests are bytes made beforehand."""
 
@@ -34,29 +37,38 @@ class Caller:
         self._channel = channel
         self._metadata = site.endpoint(Role.ADMIN, subject="eve").metadata()
 
-    async def call(self, path: str, request: bytes) -> list[bytes]:
-        """The answers of a call, however it ends; a stream ends once it has answered."""
+    async def call(self, path: str, request: bytes) -> tuple[Ending, list[bytes]]:
+        """The end of a call, and its answers; a stream ends once it has answered."""
         method: grpc.aio.StreamStreamMultiCallable[bytes, bytes]
         method = self._channel.stream_stream(f"/job.v1.{path}")
         call = method(iter([request]), metadata=self._metadata, timeout=5)
-        try:
-            return [answer async for answer in call]
-        except grpc.aio.AioRpcError:
-            return []
+        answers = []
+        with suppress(grpc.aio.AioRpcError):
+            answers = [answer async for answer in call]
+        return (await call.code(), await call.details() or ""), answers
 
-    async def longest(self, path: str, request: bytes) -> float:
-        """The longest step of the server while it serves a call: the least of some attempts."""
+    async def longest(self, path: str, request: bytes) -> tuple[Ending, float]:
+        """The end of a call, and the longest step of the server: the least of some attempts."""
         found = []
         for _ in range(2 + DOSE):
             with longest_step() as step:
-                await self.call(path, request)
+                ending, _ = await self.call(path, request)
             found.append(step.seconds)
-        return min(found)
+        return ending, min(found)
+
+    async def submit(self, request: pb.EnqueueJobsRequest) -> None:
+        """Submits jobs, each of which the server takes."""
+        path = "JobService/EnqueueJobs"
+        ending, answers = await self.call(path, request.SerializeToString())
+        assert ending == TAKEN
+        for answer in answers:
+            for result in pb.EnqueueJobsResponse.FromString(answer).results:
+                assert not result.HasField("error"), result.error.message
 
     async def lease(self, queue: str) -> str:
         """The token of a lease."""
         request = pb.DequeueJobRequest(queue=queue, visibility_timeout_seconds=3_600)
-        (answer,) = await self.call("JobService/DequeueJob", request.SerializeToString())
+        _, (answer,) = await self.call("JobService/DequeueJob", request.SerializeToString())
         return pb.DequeueJobResponse.FromString(answer).task_token
 
 
@@ -95,6 +107,31 @@ def hello(**more: object) -> pb.FromWorker:
 def end(*messages: pb.FromWorker) -> bytes:
     """A stream's messages, after which the server ends the stream."""
     return pb.WorkRequest(messages=[*messages, hello()]).SerializeToString()
+
+
+# The details of each refusal that is expected; all other cases succeed. A stream ends at its second
+# Hello once the server has taken all messages before.
+ALL_TAKEN = "message: only the first one on a stream may be a Hello"
+REFUSALS = {
+    "30,000 unknown fields": "command: is empty: name the program to run",
+    "a Hello with 10,000 tokens": ALL_TAKEN,
+    "heartbeats of 30,000 tokens": ALL_TAKEN,
+    "900 batches of no lease": ALL_TAKEN,
+    "390,000 unknown fields": "requests: has 0 jobs; send 1 to ENQUEUE_JOBS_MAX (1000)",
+    "9,000 remarks": ALL_TAKEN,
+    "9,000 pieces of output": ALL_TAKEN,
+    "a batch of 10,000 pieces of output": ALL_TAKEN,
+    "a batch of 30,000 pieces of output": "events: has 30000 items or more, above "
+    "REPORTS_PER_BATCH_MAX (10000): send them in several messages",
+    "a remark of 7 MiB": ALL_TAKEN,
+}
+
+
+def expected(name: str) -> Ending:
+    """How the call of a case ends."""
+    if name in REFUSALS:
+        return grpc.StatusCode.INVALID_ARGUMENT, REFUSALS[name]
+    return TAKEN
 
 
 SMALL: dict[str, tuple[str, bytes]] = {
@@ -160,15 +197,15 @@ SMALL: dict[str, tuple[str, bytes]] = {
         ),
     ),
 }
+BULK_JOBS = {
+    "30 jobs of the largest fields": jobs_of(30, **LARGE),
+    "1,000 jobs of 380 arguments": jobs_of(1_000, command="true", args=["x"] * 380),
+}
 BULK: dict[str, tuple[str, bytes]] = {
-    "30 jobs of the largest fields": (
-        "JobService/EnqueueJobs",
-        jobs_of(30, **LARGE).SerializeToString(),
-    ),
-    "1,000 jobs of 380 arguments": (
-        "JobService/EnqueueJobs",
-        jobs_of(1_000, command="true", args=["x"] * 380).SerializeToString(),
-    ),
+    **{
+        name: ("JobService/EnqueueJobs", jobs.SerializeToString())
+        for name, jobs in BULK_JOBS.items()
+    },
     "390,000 unknown fields": (
         "JobService/EnqueueJobs",
         b"\xfa\x3f\x00" * 390_000,
@@ -179,22 +216,27 @@ BULK: dict[str, tuple[str, bytes]] = {
 def test_no_call_at_the_bounds_of_its_fields_holds_the_server(keys: Keys) -> None:
     async def main() -> dict[str, float]:
         async with attacker(keys) as eve:
-            bulk = partial(eve.call, "JobService/EnqueueJobs")
-            await bulk(jobs_of(10, "large", **LARGE).SerializeToString())
-            await bulk(jobs_of(10, "large", steps=STEPS).SerializeToString())
+            await eve.submit(jobs_of(10, "large", **LARGE))
+            await eve.submit(jobs_of(10, "large", steps=STEPS))
             small = pb.JobParams(command="true")
             for some in range(2):
                 each = [
                     pb.EnqueueJobRequest(queue=f"q{some}{n:03}", job_params=small)
                     for n in range(1_000)
                 ]
-                await bulk(pb.EnqueueJobsRequest(requests=each).SerializeToString())
+                await eve.submit(pb.EnqueueJobsRequest(requests=each))
+            for jobs in BULK_JOBS.values():
+                await eve.submit(jobs)
             seconds = {}
             for name, (path, request) in SMALL.items():
-                if (took := await eve.longest(path, request)) > STEP_SECONDS_MAX:
+                ending, took = await eve.longest(path, request)
+                assert ending == expected(name), name
+                if took > STEP_SECONDS_MAX:
                     seconds[name] = took
             for name, (path, request) in BULK.items():
-                if (took := await eve.longest(path, request)) > BULK_STEP_SECONDS_MAX:
+                ending, took = await eve.longest(path, request)
+                assert ending == expected(name), name
+                if took > BULK_STEP_SECONDS_MAX:
                     seconds[name] = took
             return seconds
 
@@ -204,6 +246,9 @@ def test_no_call_at_the_bounds_of_its_fields_holds_the_server(keys: Keys) -> Non
 REPORTS: dict[str, list[pb.JobEvent]] = {
     "9,000 remarks": [pb.JobEvent(remark=pb.RemarkEvent(message="x"))] * 9_000,
     "9,000 pieces of output": [pb.JobEvent(output=pb.OutputEvent(output=b"x"))] * 9_000,
+    "a batch of 10,000 pieces of output": [
+        pb.JobEvent(output_batch=pb.OutputBatchEvent(outputs=[pb.OutputItem()] * 10_000))
+    ],
     "a batch of 30,000 pieces of output": [
         pb.JobEvent(output_batch=pb.OutputBatchEvent(outputs=[pb.OutputItem()] * 30_000))
     ],
@@ -214,9 +259,7 @@ REPORTS: dict[str, list[pb.JobEvent]] = {
 def test_no_reports_of_a_worker_hold_the_server(keys: Keys) -> None:
     async def main() -> dict[str, float]:
         async with attacker(keys) as eve:
-            await eve.call(
-                "JobService/EnqueueJobs", jobs_of(40, command="true").SerializeToString()
-            )
+            await eve.submit(jobs_of(40, command="true"))
             seconds = {}
             for name, events in REPORTS.items():
                 found = []
@@ -225,7 +268,8 @@ def test_no_reports_of_a_worker_hold_the_server(keys: Keys) -> None:
                     batch = pb.FromWorker(batch=pb.Batch(task_token=token, first=1, events=events))
                     request = end(hello(), batch)
                     with longest_step() as step:
-                        await eve.call("JobService/Work", request)
+                        ending, _ = await eve.call("JobService/Work", request)
+                    assert ending == expected(name), name
                     found.append(step.seconds)
                 if min(found) > STEP_SECONDS_MAX:
                     seconds[name] = min(found)
