@@ -37,10 +37,11 @@ from tests.hostile.server_site import Target, bystander, target
 from tests.server.grpc.server_fixture import Keys, guarded, make_keys, serving
 
 FAR = 4_000_000_000  # seconds since the epoch
-# What this end of gRPC makes of a write to a call that the server ends at that moment.
 WAIT_SECONDS_MAX = patience(3.0)  # of a bystander for three calls
 STEP_SECONDS_MAX = 0.25  # of the server's longest step: it took 0.04 s
+# The details that this end of gRPC makes of a write to a call that the server ends at that moment.
 WRITE_FAILED = "Internal error from Core"
+TRIES = 50  # of a call whose write fails
 OK, INVALID = grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT
 
 
@@ -70,10 +71,11 @@ class Raw:
         self, path: str, *requests: bytes
     ) -> tuple[grpc.StatusCode, str, Sequence[bytes]]:
         """The status of a call, its details, and the answers."""
-        while True:
+        for _ in range(TRIES):
             code, details, answers = await self._try(path, *requests)
             if details != WRITE_FAILED:
                 return code, details, answers
+        raise AssertionError(f"{path}: {TRIES} calls ended while this end wrote to them")
 
     async def _try(
         self, path: str, *requests: bytes

@@ -113,10 +113,10 @@ KINDS: Final[dict[Kind, int]] = {
 def test_random_jobs_side_by_side_end_each_as_their_own_command_does(
     slots: int, tmp_path: Path
 ) -> None:
-    dice = Random(JOBS)
     numbers = iter(range(JOBS))
 
     async def run_one(jobs: JobsClient, number: int) -> None:
+        dice = Random(number)  # of its own: whichever job ends first, a number has the same job
         kind = dice.choices(list(KINDS), list(KINDS.values()))[0]
         spec, reason, code, output = kind(f"job-{number}", dice)
         id = (await jobs.enqueue(spec)).id
@@ -131,6 +131,7 @@ def test_random_jobs_side_by_side_end_each_as_their_own_command_does(
                 outcome = body.outcome
         assert outcome is not None
         assert (outcome.reason, outcome.exit_code, heard) == (reason, code, output), (
+            number,
             kind,
             heard,
             outcome,
