@@ -17,10 +17,11 @@ from structlog.typing import FilteringBoundLogger
 from airunner.model.limits import SETUP_TIMEOUT_SECONDS
 from airunner.system.clock import LoopClock
 from airunner.worker.attempt.runtime import Runtime
-from airunner.worker.environment import PATH, base_environment
+from airunner.worker.environment import base_environment
 from airunner.worker.process import Launcher
 from airunner.worker.spool.spools import MemorySpools, Spools
 from airunner.worker.workspace.folders import FolderWorkspaces
+from airunner.worker.workspace.git_environment import PATH
 
 if TYPE_CHECKING:
     from airunner.worker.uploads import Uploads  # imports gRPC, which a local run does not need

@@ -260,8 +260,8 @@ def _job_environment(env: list[str] | None, path: str | None) -> "Mapping[str, s
     """The variables of all jobs. Raises CommandFailed or InvalidRequest, with the flag."""
     from airunner.cli.submit_flags import name_values
     from airunner.model.validation import check_environment
-    from airunner.worker.environment import PATH
     from airunner.worker.host_runtime import host_environment
+    from airunner.worker.workspace.git_environment import PATH
     from airunner.worker.workspace.variables import AIRUNNER_PREFIX
 
     variables = name_values("--env", env)

@@ -39,11 +39,11 @@ from airunner.system.clock import Clock
 from airunner.system.descent import FOLDER
 from airunner.system.locked_folder import LockedFolder
 from airunner.system.removal import remove_tree
-from airunner.worker.environment import git_environment
 from airunner.worker.process import Deadline, Launcher
 from airunner.worker.workspace.disk_room import NO_ROOM, missing_room
 from airunner.worker.workspace.fingerprint import FOLDERS, Fingerprint
 from airunner.worker.workspace.git_clone import GitCloner
+from airunner.worker.workspace.git_environment import git_environment
 from airunner.worker.workspace.own_files import OwnFiles, write_new
 from airunner.worker.workspace.results.collect import collect
 from airunner.worker.workspace.results.earlier import NotReplaceable

@@ -13,7 +13,7 @@ as .git/hooks in a tree, and files behind links. The settings below cover config
 worker's user that would run a file of the checkout: a relative core.hooksPath (.githooks), a relative
 core.fsmonitor, or submodules that no job has asked for. A filter of that configuration still runs,
 such as Git LFS (lfs.py): its commands are the operator's, and must not be relative paths. Prompts are off in
-the environment (worker/environment.py), and standard input is empty.
+the environment (git_environment.py), and standard input is empty.
 """
 
 import asyncio

@@ -12,9 +12,9 @@ from msgspec import structs
 
 from airunner.model.reports import CloneEnded, CloneProgressed, CloneStarted
 from airunner.model.spec import Checkout, Submodules
-from airunner.worker.environment import git_environment
 from airunner.worker.process import Deadline
 from airunner.worker.workspace.git_clone import GitCloner
+from airunner.worker.workspace.git_environment import git_environment
 from airunner.worker.workspace.workspace import CheckoutFailed, NoRoom, SetupFailed
 from tests.promises import holds
 from tests.support.descriptors import deep_tree

@@ -18,9 +18,9 @@ from airunner.model.spec import Checkout, Submodules
 from airunner.worker.attempt.execution import Execution
 from airunner.worker.attempt.local_attempt import LocalAttempt
 from airunner.worker.attempt.runtime import Runtime
-from airunner.worker.environment import git_environment
 from airunner.worker.process import Deadline
 from airunner.worker.workspace.git_clone import GitCloner
+from airunner.worker.workspace.git_environment import git_environment
 from airunner.worker.workspace.workspace import CheckoutFailed
 from tests.worker.workspace.http_server import Silent, serve
 from tests.worker.workspace.origins import commit, git, make_origin, text
