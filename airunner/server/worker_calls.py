@@ -26,7 +26,7 @@ from airunner.model.jobs import (
     digest,
 )
 from airunner.model.namespaces import DEFAULT_NAMESPACE, QueueKey
-from airunner.model.protocol.features import NONE
+from airunner.model.protocol.features import PUBLISHED
 from airunner.model.reports import Output, Report
 from airunner.server.broker import Broker
 from airunner.server.intake import bounded_outcome, bounded_reports, divided
@@ -74,7 +74,7 @@ class WorkerCalls:
         """
         keys = tuple(QueueKey(queue, namespace) for queue in queues)
         connected = ConnectedWorker(
-            worker=worker, queues=keys, slots=most, features=NONE, wanted=lambda: most
+            worker=worker, queues=keys, slots=most, features=PUBLISHED, wanted=lambda: most
         )
         with self._broker.connected_workers.connect(connected):
             leased = await self.lease_decided(connected, span, wait)

@@ -11,6 +11,8 @@ PLAIN = Step(run="x")
 REPOSITORY = "https://example.org/repo"
 CASES: tuple[tuple[JobSpec, set[Feature]], ...] = (
     (JobSpec(command="x", merge_stderr=True), {Feature.MERGE_STDERR}),
+    (JobSpec(command="x", repository=REPOSITORY, commit="main"), {Feature.REVISION}),
+    (JobSpec(command="x", repository=REPOSITORY, commit="0123abcd"), set()),
     (JobSpec(source="x"), set()),
     (JobSpec(steps=()), set()),
     (JobSpec(steps=(PLAIN, Step(run="x", continue_on_error=True))), set()),
@@ -40,6 +42,7 @@ CASES: tuple[tuple[JobSpec, set[Feature]], ...] = (
             artifacts_on_cancel=True,
             merge_stderr=True,
             repository=REPOSITORY,
+            commit="v1.0",
             checkout=Checkout(lfs=True, filter="blob:none", sparse=("src",)),
         ),
         set(Feature),

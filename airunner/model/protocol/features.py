@@ -1,8 +1,8 @@
 """Features of workers: the parts of a job specification that a worker of an earlier version ignores.
 
 A worker lists its features in its Hello, and the server leases a job only to a worker that has every
-feature that the job needs. A worker that lists none, and a caller of the published DequeueJob, run the
-jobs that need none.
+feature that the job needs. A worker that lists none runs the jobs that need none. A caller of the
+published DequeueJob runs these too, and clones any revision, as the published contract says.
 
 Parts of a specification that are older than the list need no feature.
 """
@@ -13,6 +13,7 @@ from functools import cache
 from itertools import compress
 from typing import Final
 
+from airunner.model.repositories import is_commit_id
 from airunner.model.spec import Checkout, JobSpec
 from airunner.model.steps import StepCondition
 
@@ -28,11 +29,13 @@ class Feature(StrEnum):
     FILTER = "filter"  # a partial clone
     SPARSE = "sparse"  # a sparse checkout
     MERGE_STDERR = "merge-stderr"  # one pipe for both streams
+    REVISION = "revision"  # a commit by any name that git takes; older workers refuse all but ids
 
 
 Features = frozenset[Feature]
 
 NONE: Final[Features] = frozenset()
+PUBLISHED: Final[Features] = frozenset({Feature.REVISION})  # of callers of DequeueJob
 ALL: Final[Features] = frozenset(Feature)
 
 _PLAIN_CHECKOUT: Final = Checkout()
@@ -61,6 +64,7 @@ def needed(spec: JobSpec) -> Features:
             bool(checkout.filter),
             bool(checkout.sparse),
             spec.merge_stderr,
+            bool(spec.repository and spec.commit) and not is_commit_id(spec.commit),
         )
     )
 

@@ -292,15 +292,24 @@ async def test_each_job_wakes_a_worker_that_can_run_it() -> None:
 
 
 @virtually
-async def test_a_caller_of_the_published_dequeue_gets_no_job_that_needs_a_feature() -> None:
+async def test_a_caller_of_the_published_dequeue_gets_plain_jobs_and_those_of_any_revision() -> (
+    None
+):
     async with site() as at:
         await ClientCalls(at.broker).enqueue(STRICT)
         plain = await at.enqueue()
+        spec = JobSpec(command="true", repository="https://example.org/repo", commit="main")
+        main = await ClientCalls(at.broker).enqueue(JobRequest(spec=spec))
+        older, _ = await at.greet(hello(worker="older", credit=0, features=("strict",)))
         calls = WorkerCalls(at.broker)
         got = await calls.lease(
-            ("default",), worker=WorkerId("w"), span=Millis(MINUTE), most=2, wait=1
+            ("default",), worker=WorkerId("w"), span=Millis(MINUTE), most=3, wait=1
         )
-        assert [each.job.id for each in got] == [plain.id]
+        assert [each.job.id for each in got] == [plain.id, main.id]
+        again = await ClientCalls(at.broker).enqueue(JobRequest(spec=spec))
+        waiting = ClientCalls(at.broker).explain(again)
+        assert waiting is not None
+        assert waiting.explanation.endswith("it needs revision")
 
 
 @promise(
