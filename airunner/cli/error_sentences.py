@@ -2,7 +2,7 @@
 
 The user's machine causes them, not airunner: a current folder that was removed, a path that is too
 long, a disk without room, an argument in another encoding. Any other error is a defect of airunner, and
-has no sentence here.
+has no sentence here: so is an OSError that only a wrong call of the system has, such as EBADF.
 """
 
 import errno
@@ -20,6 +20,23 @@ _REMEDIES: Final = {
     errno.ENOMEM: "close other programs, or add memory",
 }
 
+_OF_THE_MACHINE: Final = frozenset(
+    {
+        *_REMEDIES,
+        # A path
+        *(errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
+        *(errno.ENOENT, errno.ENOTDIR, errno.ENOTEMPTY, errno.EPERM, errno.EROFS),
+        # A disk or a device
+        *(errno.EBUSY, errno.EFBIG, errno.EIO, errno.ENODEV, errno.ENOLCK, errno.ENXIO),
+        *(errno.EOPNOTSUPP, errno.ESTALE, errno.ETXTBSY, errno.EXDEV),
+        # Processes and programs
+        *(errno.E2BIG, errno.EAGAIN, errno.ENOEXEC, errno.ENOSYS),
+        # The network
+        *(errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ECONNREFUSED),
+        *(errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ENOBUFS, errno.ETIMEDOUT),
+    }
+)
+
 
 def sentence(
     error: BaseException, words: Sequence[str], environment: Mapping[str, str]
@@ -29,7 +46,7 @@ def sentence(
     `words` and `environment` are those of the process.
     """
     match error:
-        case OSError():
+        case OSError(errno=number) if number in _OF_THE_MACHINE:
             return _of_the_system(error)
         case UnicodeError():
             return _of_an_encoding(words, environment)

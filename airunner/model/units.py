@@ -19,6 +19,10 @@ TEXT_BYTES: Final = 64  # of a text without its characters, and of the reference
 PAIR_BYTES: Final = 128  # of an entry of a map, without its texts
 
 
+class NumberTooLarge(ValueError):
+    """A number with more digits than any limit has."""
+
+
 def parse_duration(text: str) -> int:
     """Parse a duration into whole seconds. ValueError says which forms are valid."""
     match = _DURATION.fullmatch(text.strip())
@@ -53,7 +57,7 @@ def shortened(text: str) -> str:
 
 def _number(digits: str) -> int:
     if len(digits.lstrip("0")) > _DIGITS_MAX:
-        raise ValueError(f"{shortened(digits)!r} is too large a number")
+        raise NumberTooLarge(f"{shortened(digits)!r} is too large a number")
     return int(digits[-_DIGITS_MAX:])
 
 

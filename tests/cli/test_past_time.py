@@ -37,6 +37,8 @@ def test_a_time_is_rfc_3339_or_a_duration_before_now(text: str, time: str) -> No
         ("2031-13-01T09:00:00Z", "is not a time"),
         ("9" * 4299 + "d", "9…' is too large a number"),
         ("2031-04-01T" + "x" * 5000, "x…' is not a time"),
+        ("2031-04-01T too large", "'2031-04-01T too large' is not a time: write"),
+        ("too large", "'too large' is not a time: write 2031-04-01T09:00:00Z, or a duration"),
     ],
 )
 def test_any_other_text_is_told(text: str, sentence: str) -> None:
