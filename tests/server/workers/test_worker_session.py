@@ -300,7 +300,7 @@ async def test_a_caller_of_the_published_dequeue_gets_plain_jobs_and_those_of_an
         plain = await at.enqueue()
         spec = JobSpec(command="true", repository="https://example.org/repo", commit="main")
         main = await ClientCalls(at.broker).enqueue(JobRequest(spec=spec))
-        older, _ = await at.greet(hello(worker="older", credit=0, features=("strict",)))
+        _older, _ = await at.greet(hello(worker="older", credit=0, features=("strict",)))
         calls = WorkerCalls(at.broker)
         got = await calls.lease(
             ("default",), worker=WorkerId("w"), span=Millis(MINUTE), most=3, wait=1
