@@ -5,8 +5,8 @@ cut, not refused: a worker would repeat a refused report for ever.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields, replace
-from typing import Any, Final, get_args
+from dataclasses import replace
+from typing import Any, Final
 
 from msgspec.structs import replace as with_fields
 
@@ -18,26 +18,10 @@ from airunner.model.limits import (
     MIB,
     OUTCOME_ERROR_BYTES_MAX,
 )
-from airunner.model.reports import Chunk, Output, OutputCut, Report
+from airunner.model.reports import TEXTS, Chunk, Output, OutputCut, Report
+from airunner.system.bounded_text import bounded_text
 
 CHUNK_BYTES_MAX: Final = 1 * MIB  # output in one sequence of a job
-# The fields of each class of reports that are texts of any length.
-_TEXTS: Final[dict[type, tuple[str, ...]]] = {
-    kind: tuple(each.name for each in fields(kind) if each.type is str) for kind in get_args(Report)
-}
-
-
-def cut_text(text: str, size: int) -> str:
-    """The text, or its beginning and its end around a mark, in at most `size` bytes of UTF-8.
-
-    The end of an error has its cause as often as the beginning.
-    """
-    if len(text) * 4 <= size or len(data := text.encode()) <= size:
-        return text
-    mark = f" … [{len(data)} bytes, cut to {size}] … ".encode()
-    half = (size - len(mark)) // 2
-    whole = data[:half] + mark + data[len(data) - half :]
-    return whole.decode(errors="ignore")
 
 
 def bounded_reports(
@@ -59,8 +43,8 @@ def bounded_reports(
 def _bounded(report: Report, size: int) -> Report:
     """The report, with its texts cut to `size` bytes."""
     long: dict[str, Any] = {  # Any: the fields of any report
-        name: cut_text(text, size)
-        for name in _TEXTS[type(report)]
+        name: bounded_text(text, size)
+        for name in TEXTS[type(report)]
         if len(text := getattr(report, name)) * 4 > size
     }
     return replace(report, **long) if long else report
@@ -68,7 +52,7 @@ def _bounded(report: Report, size: int) -> Report:
 
 def bounded_outcome(outcome: Outcome) -> Outcome:
     """The outcome, with its error cut to OUTCOME_ERROR_BYTES_MAX."""
-    error = cut_text(outcome.error, OUTCOME_ERROR_BYTES_MAX)
+    error = bounded_text(outcome.error, OUTCOME_ERROR_BYTES_MAX)
     return outcome if error == outcome.error else with_fields(outcome, error=error)
 
 

@@ -38,7 +38,8 @@ def expected() -> dict[str, Json]:
 def unpack(name: str, folder: Path) -> None:
     """Extract the archive `server`, `spools` or `results` into a folder, named pipes included."""
     with tarfile.open(HERE / f"{name}.tar.xz") as packed:
-        packed.extractall(folder, filter="tar")
+        packed.extraction_filter = tarfile.tar_filter if hasattr(tarfile, "tar_filter") else None
+        packed.extractall(folder)
 
 
 def pack(name: str, folder: Path, *members: str) -> None:
