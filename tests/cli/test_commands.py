@@ -159,6 +159,29 @@ def test_a_step_gives_variables_to_the_steps_after_it(embedded: Shell) -> None:
     assert embedded.run("submit", "--script", "echo ${AIRUNNER_ENV-none}").stdout == "none\n"
 
 
+def test_a_background_step_has_a_file_of_variables_of_its_own(embedded: Shell) -> None:
+    (embedded.home / "own.yaml").write_text(
+        "steps:\n"
+        "- {run: 'echo A=1 >>$AIRUNNER_ENV; until test -e go; do sleep 0.05; done;"
+        " echo bad line >>$AIRUNNER_ENV; touch gone; sleep 1000', background: true}\n"
+        "- echo $A; touch go; until test -e gone; do sleep 0.05; done; echo B=2 >>$AIRUNNER_ENV\n"
+        "- echo $A $B\n"
+    )
+    done = embedded.run("submit", "--config", "own.yaml")
+    assert (done.returncode, done.stdout) == (0, "1\n1 2\n"), done.stderr
+    (embedded.home / "bad.yaml").write_text(
+        "steps:\n"
+        "- {run: 'echo bad line >>$AIRUNNER_ENV; sleep 1000', background: true}\n"
+        "- echo next\n"
+    )
+    done = embedded.run("submit", "--config", "bad.yaml")
+    assert (done.returncode, done.stdout) == (0, "next\n"), done.stderr
+    assert "AIRUNNER_ENV: line 1 is not NAME=VALUE" in done.stderr
+    id = json.loads(embedded.run("list", "--json", "--limit", "1").stdout)["id"]
+    job = json.loads(embedded.run("show", id, "--json").stdout)
+    assert [each["status"] for each in job["step_results"]] == ["failed", "success"]
+
+
 @pytest.mark.parametrize("wanted", [True, False])
 def test_the_artifacts_of_a_cancelled_job_are_stored_if_the_job_asks_for_them(
     embedded: Shell, wanted: bool

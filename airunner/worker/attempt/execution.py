@@ -35,7 +35,7 @@ from airunner.model.limits import (
 )
 from airunner.model.reports import ProcessFailed, Remark, StepEnded, StepStarted
 from airunner.system.bounded_text import bounded_text
-from airunner.worker.attempt.background import BackgroundSteps
+from airunner.worker.attempt.background import BackgroundLost, BackgroundSteps
 from airunner.worker.attempt.batcher import OutputRoom
 from airunner.worker.attempt.bounded_handle import BoundedHandle
 from airunner.worker.attempt.handle import AttemptHandle, LeaseLost
@@ -209,13 +209,15 @@ class Execution:
 
     async def _run(self, stage_results: StageResults, workspace: Workspace) -> Outcome | AttemptEnd:
         """Runs the stages, and ends those in the background after the last one."""
-        async with asyncio.TaskGroup() as tasks:
-            background = BackgroundSteps(tasks, self._handle, stage_results, self._runtime.clock)
-            with time_limit(self._stop, self._spec.timeout_seconds):
-                stopped = await self._run_stages(stage_results, workspace, background)
-            background.end(given_back=isinstance(stopped, AttemptEnd))
-        if background.lost:
-            return AttemptEnd.LOST
+        stopped: Outcome | AttemptEnd | None = None
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                background = BackgroundSteps(tasks, self._handle, stage_results)
+                with time_limit(self._stop, self._spec.timeout_seconds):
+                    stopped = await self._run_stages(stage_results, workspace, background)
+                background.end(given_back=isinstance(stopped, AttemptEnd))
+        except* BackgroundLost:
+            stopped = AttemptEnd.LOST
         return stopped if isinstance(stopped, AttemptEnd) else stage_results.outcome(stopped)
 
     async def _run_stages(
@@ -258,7 +260,12 @@ class Execution:
             if not stage.background:
                 await stage_run.follow(process)
             elif await background.start(stage_run, process, began):
-                await self._take_variables(workspace)
+                if refused := await self._take_variables(workspace):
+                    background.refuse(stage_run, refused)
+                try:
+                    workspace.open_variables()  # the step has the earlier file to itself
+                except SetupFailed as failure:
+                    return await self._fail(Reason.SETUP_FAILED, str(failure))
                 return None
             if (ran := stage_run.exited.result()) is None:
                 return AttemptEnd.LOST

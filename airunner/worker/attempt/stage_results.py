@@ -152,15 +152,13 @@ class StageResults:
         elif end.overdue:
             status, reason = StepStatus.TIMEOUT, Reason.TIMEOUT
             error = f"the step ran longer than its timeout of {stage.timeout_seconds} s"
-        elif end.dismissed:
+        elif end.dismissed or end.exit == Exit(code=0):
+            if end.refused:
+                error = self._placed(stage, end.refused)
+                return status, Outcome(reason=Reason.FAILED, error=error)
             status = StepStatus.SUCCESS
         elif end.exit.signal is not None:
             reason = Reason.SIGNALED
-        elif end.exit.code == 0 and end.refused:
-            error = self._placed(stage, end.refused)
-            return status, Outcome(reason=Reason.FAILED, error=error)
-        elif end.exit.code == 0:
-            status = StepStatus.SUCCESS
         return status, Outcome(
             reason=reason,
             exit_code=end.exit.code,

@@ -116,7 +116,7 @@ class StageRun:
                 end = await self._wait(process)
                 ran = self._ran(end, started_at)
                 self.exited.set_result(ran)
-                if self._stage.background:
+                if ran and self._stage.background:
                     await asyncio.wait([ending])
                 await asyncio.wait([output])
                 if tap and batcher.cut:

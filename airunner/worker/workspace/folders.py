@@ -239,8 +239,10 @@ class FolderWorkspace:
 
     def open_variables(self) -> None:
         """Makes the file AIRUNNER_ENV beside the checkout; see Workspace.open_variables."""
-        with self._own_files.make("variables", f"the file {ENV}") as path:
-            self._variables = VariablesFile(path)
+        given = self.variables
+        name = f"variables-{len(self._own_files) + 1}"
+        with self._own_files.make(name, f"the file {ENV}") as path:
+            self._variables = VariablesFile(path, given)
 
     def take_variables(self) -> None:
         """Adds the variables in the file AIRUNNER_ENV; see Workspace.take_variables."""

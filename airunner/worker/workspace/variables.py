@@ -29,10 +29,10 @@ _SHOWN_CHARS: Final = 64  # of a name in an error
 class VariablesFile:
     """The file of one attempt, and the variables that its steps have given so far."""
 
-    def __init__(self, path: str) -> None:
-        """Makes the file. Raises OSError."""
+    def __init__(self, path: str, given: Mapping[str, str] = {}) -> None:
+        """Makes the file. `given`: the variables of the earlier steps. Raises OSError."""
         self.path = path
-        self.variables: Mapping[str, str] = {}
+        self.variables = given
         os.close(os.open(path, _MAKE, 0o600))
 
     def take(self) -> None:

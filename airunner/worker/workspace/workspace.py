@@ -169,7 +169,7 @@ class Workspace(Protocol):
         ...
 
     def open_variables(self) -> None:
-        """Makes the file AIRUNNER_ENV, for a job of steps. Raises SetupFailed."""
+        """Makes the file AIRUNNER_ENV for the next steps of a job. Raises SetupFailed."""
         ...
 
     def take_variables(self) -> None:

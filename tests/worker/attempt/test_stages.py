@@ -293,6 +293,42 @@ async def test_a_background_step_fails_the_job_only_at_its_start(
 
 
 @virtually
+async def test_a_background_step_that_is_lost_ends_the_attempt_at_once() -> None:
+    async with worker_fixture() as it, working(it):
+        open_all(it)
+        it.script("serve", serve)
+        id = await steps(it, Step(run="serve", background=True), "sleep")
+        await it.until(lambda: len(it.stage.alive) == 2)
+        begin, (server, sleeper) = now(), it.stage.actors
+        await server.lose()
+        await it.until(lambda: not sleeper.alive)
+        assert now() - begin < 10
+        await it.until(lambda: len(it.stage.actors) > 2)  # the next attempt
+        assert (await ClientCalls(it.broker).get(id)).attempts[0].ending is AttemptEnd.LOST
+
+
+@virtually
+async def test_the_time_of_a_background_step_ends_with_its_command() -> None:
+    async def fail_late(actor: Actor) -> int:
+        await asyncio.sleep(5)
+        return 4
+
+    async with worker_fixture() as it, working(it):
+        open_all(it)
+        it.script("late", fail_late)
+        id = await steps(
+            it, Step(run="late", background=True), Step(run="sleep", timeout_seconds=60)
+        )
+        await it.ended(id)
+        (took,) = (
+            each.duration
+            for each in await it.reports(id)
+            if isinstance(each, StepEnded) and not each.index
+        )
+        assert 4_000 < took < 7_000
+
+
+@virtually
 async def test_a_cancel_ends_background_steps_too() -> None:
     async with worker_fixture() as it, working(it):
         open_all(it)
