@@ -254,10 +254,12 @@ def test_an_idle_worker_whose_supervisor_is_killed_has_another_before_its_next_j
     own: Site,
 ) -> None:
     worker = own.start_worker()
+    files = own.run("submit", "--", "sh", "-c", "ulimit -Sn").stdout.strip()
     for _ in range(2):
         (supervisor,) = children(worker.pid)
         os.kill(supervisor, signal.SIGKILL)
-        assert own.run("submit", "--", "echo", "next").stdout == b"next\n"
+        asked = own.run("submit", "--", "sh", "-c", "echo next; ulimit -Sn")
+        assert asked.stdout.split() == [b"next", files]
     worker.heard('"starting_again"', times=2)
     worker.said("starting_again", restarts=2)
     assert worker.stop() == 0

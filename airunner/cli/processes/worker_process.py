@@ -22,7 +22,7 @@ from airunner.cli.processes.lifeline import on_end
 from airunner.cli.processes.restarts import Restarts, pause
 from airunner.cli.processes.signals import on_stop_signals
 from airunner.model.jobs import Outcome
-from airunner.system.open_files import raise_open_files
+from airunner.system.open_files import lower_open_files, raise_open_files
 from airunner.wire.client.endpoint import Endpoint
 from airunner.worker.host_runtime import WorkspaceOptions, WorkspacesUnusable, open_runtime
 from airunner.worker.process import SupervisorLost
@@ -55,7 +55,7 @@ async def work(options: WorkerOptions, setup: WorkerSetup) -> int:
 
     Returns the exit code of the last job. Does not return if the worker starts again.
     """
-    raise_open_files()  # after the supervisor's start: jobs keep the limit of this process's parent
+    files = raise_open_files()  # after the supervisor's start: jobs keep the earlier limit
     restarts = Restarts(os.environ, SystemRandom())
     workspaces = WorkspaceOptions(
         folder=setup.workspaces,
@@ -87,12 +87,14 @@ async def work(options: WorkerOptions, setup: WorkerSetup) -> int:
     except SupervisorLost as lost:
         if not (worker and worker.may_start_again):
             raise CommandFailed(str(lost)) from None
-        await _start_again(worker, setup, restarts)
+        if await _may_start_again(worker, setup, restarts):
+            lower_open_files(files)
+            _replace_program()
     return exit_code(outcome.state, outcome) if outcome else 0
 
 
-async def _start_again(worker: Worker, setup: WorkerSetup, restarts: Restarts) -> None:
-    """Replaces this process by a new one after a pause; returns if the process is to stop."""
+async def _may_start_again(worker: Worker, setup: WorkerSetup, restarts: Restarts) -> bool:
+    """Pauses before a restart; returns False if the process is to stop."""
     stopped = asyncio.Event()
     on_stop_signals(stopped.set)
     on_end(setup.lifeline, stopped.set)
@@ -100,8 +102,7 @@ async def _start_again(worker: Worker, setup: WorkerSetup, restarts: Restarts) -
     setup.log.warning(
         "starting_again", worker=worker.id, restarts=restarts.count, pause=round(seconds, 3)
     )
-    if not await pause(seconds, stopped):
-        _replace_program()
+    return not await pause(seconds, stopped)
 
 
 def _replace_program() -> NoReturn:
