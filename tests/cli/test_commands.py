@@ -15,6 +15,7 @@ import pytest
 from tests.cli.conftest import PATIENCE, Shell
 from tests.cli.terminal import Terminal
 from tests.support.cutter import Cutter
+from tests.support.installation import Process
 
 FOREVER = ("--grace", "1", "--", "sh", "-c", "echo started; exec sleep 600")
 
@@ -566,6 +567,20 @@ def test_an_up_that_is_killed_leaves_neither_worker_nor_server(shell: Shell) -> 
     ]  # until both processes have closed it
     stopped = [json.loads(line) for line in lines if b'"stopped"' in line]
     assert ["worker" in line for line in stopped] == [True, False]
+
+
+def test_an_up_whose_server_is_killed_says_so_and_ends(shell: Shell) -> None:
+    up = Process(shell.start("up", "--listen", "127.0.0.1:0", "--log-format", "json"))
+    up.heard('"connected"')
+    children = Path(f"/proc/{up.pid}/task/{up.pid}/children").read_text().split()
+    (server,) = (
+        int(each)
+        for each in children
+        if b"\0server\0" in Path(f"/proc/{each}/cmdline").read_bytes()
+    )
+    os.kill(server, signal.SIGKILL)
+    up.heard("airunner: the server has ended: the worker ends its jobs")
+    assert up.wait(PATIENCE) == 128 + signal.SIGKILL
 
 
 def test_up_ends_with_the_code_of_a_server_that_cannot_start(embedded: Shell, shell: Shell) -> None:

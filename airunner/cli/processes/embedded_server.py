@@ -100,6 +100,10 @@ async def _wait(
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         ends[2].cancel()
         early = next((child.returncode for child in (server, worker) if _over(child)), None)
+        if _over(server) and not _over(worker):
+            note(
+                "the server has ended: the worker ends its jobs, and `airunner up` may start again"
+            )
         for child, end in ((worker, ends[1]), (server, ends[0])):
             _signal(child)
             await end
