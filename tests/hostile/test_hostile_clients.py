@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from hashlib import sha256
 
@@ -33,8 +33,8 @@ from airunner.wire.client.jobs_client import JobsClient
 from airunner.wire.job.v1 import job_pb2 as pb
 from tests.hostile.dose import DOSE, patience
 from tests.hostile.raw_http2 import RawConnection, message
-from tests.hostile.server_site import Target, bystander, target
-from tests.server.grpc.server_fixture import Keys, guarded, make_keys, serving
+from tests.hostile.server_site import Target, bystander
+from tests.server.grpc.server_fixture import Keys, guarded, serving
 
 FAR = 4_000_000_000  # seconds since the epoch
 WAIT_SECONDS_MAX = patience(3.0)  # of a bystander for three calls
@@ -43,17 +43,6 @@ STEP_SECONDS_MAX = 0.25  # of the server's longest step: it took 0.04 s
 WRITE_FAILED = "Internal error from Core"
 TRIES = 50  # of a call whose write fails
 OK, INVALID = grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
-    return make_keys(tmp_path_factory.mktemp("keys") / "certs")
-
-
-@pytest.fixture(scope="module")
-def attacked(tmp_path_factory: pytest.TempPathFactory, keys: Keys) -> Iterator[Target]:
-    with target(tmp_path_factory.mktemp("attacked") / "site", keys) as it:
-        yield it
 
 
 class Raw:

@@ -1,7 +1,6 @@
 """Callers with a token whose requests are made to hold the server: a bystander waits for none."""
 
 import asyncio
-from collections.abc import Iterator
 from itertools import count
 
 import grpc
@@ -15,8 +14,7 @@ from airunner.wire.client.endpoint import dial
 from airunner.wire.client.jobs_client import NO_KEY, JobsClient
 from airunner.wire.job.v1 import job_pb2 as pb
 from tests.hostile.dose import DOSE, patience
-from tests.hostile.server_site import Target, bystander, target
-from tests.server.grpc.server_fixture import Keys, make_keys
+from tests.hostile.server_site import Target, bystander
 
 # A submission, a look and a cancel of a bystander, while an attack's bytes are read too.
 WAIT_SECONDS_MAX = patience(1.0)
@@ -25,13 +23,6 @@ WAIT_SECONDS_MAX = patience(1.0)
 STEP_SECONDS_MAX = 0.07
 BULK_STEP_SECONDS_MAX = 0.25
 BULK_METHODS = ("JobService/EnqueueJobs", "JobEventsService/PublishJobEvents")
-
-
-@pytest.fixture(scope="module")
-def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    keys: Keys = make_keys(tmp_path_factory.mktemp("keys") / "certs")
-    with target(tmp_path_factory.mktemp("attacked") / "site", keys) as it:
-        yield it
 
 
 def field(number: int, data: bytes) -> bytes:

@@ -14,16 +14,11 @@ from airunner.wire.client.endpoint import dial
 from airunner.wire.job.v1 import job_pb2 as pb
 from tests.hostile.dose import DOSE
 from tests.hostile.steps import longest_step
-from tests.server.grpc.server_fixture import Keys, Served, guarded, make_keys, serving
+from tests.server.grpc.server_fixture import Keys, Served, guarded, serving
 
 # The goals are 50 ms, and 250 ms for a bulk request. A busy machine computes at half its speed.
 STEP_SECONDS_MAX = 0.1
 BULK_STEP_SECONDS_MAX = 0.5
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
-    return make_keys(tmp_path_factory.mktemp("keys") / "certs")
 
 
 Ending = tuple[grpc.StatusCode, str]  # a status and its details

@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import io
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -26,7 +26,7 @@ from airunner.wire.job.v1.job_pb2_grpc import JobServiceStub
 from tests.hostile.dose import DOSE, patience
 from tests.hostile.raw_http2 import RawConnection, message
 from tests.hostile.server_site import Target, bystander, target
-from tests.server.grpc.server_fixture import Keys, make_keys
+from tests.server.grpc.server_fixture import Keys
 
 ENQUEUE = "/job.v1.JobService/EnqueueJob"
 HANDSHAKE_SECONDS_GRPC = 120  # how long gRPC lets a connection be silent, unless it is told
@@ -35,15 +35,17 @@ WAIT_SECONDS_MAX = patience(3.0)  # of a bystander for three calls
 STEP_SECONDS_MAX = 0.25  # of the server's longest step: it took 0.04 s
 
 
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
-    return make_keys(tmp_path_factory.mktemp("keys") / "certs")
-
-
-@pytest.fixture(scope="module")
-def attacked(tmp_path_factory: pytest.TempPathFactory, keys: Keys) -> Iterator[Target]:
-    with target(tmp_path_factory.mktemp("attacked") / "site", keys) as it:
-        yield it
+async def besieged(
+    attacked: Target,
+    stack: AsyncExitStack,
+    attack: Callable[[RawConnection], Coroutine[None, None, None]],
+) -> list[RawConnection]:
+    """Four connections, which the stack closes, after many attacks at once over each."""
+    raws = [await stack.enter_async_context(attacked.raw()) for _ in range(4)]
+    async with asyncio.TaskGroup() as tasks:
+        for raw in raws * 15 * DOSE:
+            tasks.create_task(attack(raw))
+    return raws
 
 
 @pytest.mark.parametrize("path", [ENQUEUE, "/job.v1.JobService/Work"])
@@ -58,10 +60,7 @@ def test_calls_without_a_token_are_answered_before_their_message(
     async def main() -> None:
         async with bystander(attacked) as seen, AsyncExitStack() as stack:
             before = attacked.memory()
-            raws = [await stack.enter_async_context(attacked.raw()) for _ in range(4)]
-            async with asyncio.TaskGroup() as tasks:
-                for raw in raws * 15 * DOSE:
-                    tasks.create_task(attack(raw))
+            raws = await besieged(attacked, stack, attack)
             assert sum(raw.sent for raw in raws)
             assert attacked.memory() - before < 100 * MIB
         assert seen.step.seconds < STEP_SECONDS_MAX, seen.step
@@ -80,10 +79,7 @@ def test_open_calls_whose_last_byte_never_comes_take_bounded_memory(attacked: Ta
     async def main() -> None:
         async with bystander(attacked) as seen, AsyncExitStack() as stack:
             before = attacked.memory()
-            raws = [await stack.enter_async_context(attacked.raw()) for _ in range(4)]
-            async with asyncio.TaskGroup() as tasks:
-                for raw in raws * 15 * DOSE:
-                    tasks.create_task(attack(raw))
+            raws = await besieged(attacked, stack, attack)
             assert sum(len(raw.ended) for raw in raws) >= 60 * DOSE - OPEN_REQUESTS_MAX
             assert attacked.memory() - before < (OPEN_REQUESTS_MAX * 16 + 64) * MIB
         assert seen.step.seconds < STEP_SECONDS_MAX, seen.step
