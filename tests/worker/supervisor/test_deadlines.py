@@ -1,11 +1,7 @@
 """Deadlines of commands: the supervisor kills a tree whose worker, frozen or not, has not renewed it."""
 
 import asyncio
-import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -16,6 +12,7 @@ from airunner.worker.supervisor.protocol import MESSAGE_BYTES_MAX, UNTIL
 from airunner.worker.supervisor.renewals import PAIRS_MAX, Renewals
 from airunner.worker.supervisor.supervisor import Tree
 from tests.promises import promise
+from tests.worker.frozen_worker import frozen_worker
 from tests.worker.supervisor.supervisors import needs, play
 from tests.zoo import TREES, SupervisorFixture, Watch, shell, tagged
 
@@ -48,29 +45,15 @@ asyncio.run(work(SupervisorFixture(sys.argv[1])))
 @trees
 def test_the_tree_of_a_frozen_worker_dies_when_its_lease_has_passed(tree: Tree) -> None:
     needs(tree)
-    with subprocess.Popen(
-        [sys.executable, "-c", FROZEN_WORKER, tree],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[3],
-    ) as worker:
-        try:
-            assert worker.stdin
-            assert worker.stdout
-            tag, command = worker.stdout.readline().split()
-            found = tagged(tag)
-            assert int(command) in found
-            assert len(found) >= 2
-            watch = Watch(found)
-            print(file=worker.stdin, flush=True)
-            stopped = os.waitid(os.P_PID, worker.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-            assert stopped
-            assert stopped.si_code == os.CLD_STOPPED
-            watch.wait()
-            assert tagged(tag) == []
-        finally:
-            worker.kill()
+    with frozen_worker(FROZEN_WORKER, tree) as worker:
+        tag, command = worker.ready()
+        found = tagged(tag)
+        assert int(command) in found
+        assert len(found) >= 2
+        watch = Watch(found)
+        worker.freeze()
+        watch.wait()
+        assert tagged(tag) == []
 
 
 @trees

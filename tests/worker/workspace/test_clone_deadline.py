@@ -1,10 +1,7 @@
 """A clone ends at the deadline of its attempt, also while the worker is frozen."""
 
 import asyncio
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -13,6 +10,7 @@ import pytest
 
 from airunner.worker.process import ProcessLost
 from tests.promises import holds
+from tests.worker.frozen_worker import frozen_worker
 from tests.worker.workspace.workbench import Bench, play
 from tests.zoo import Watch, tagged
 
@@ -48,29 +46,15 @@ def address(server: socket.socket) -> str:
 def test_the_clone_of_a_frozen_worker_ends_when_its_lease_has_passed(
     tmp_path: Path, silent: socket.socket
 ) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", FROZEN_WORKER, str(tmp_path), address(silent)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[3],
-    ) as worker:
-        try:
-            assert worker.stdin
-            assert worker.stdout
-            tag = worker.stdout.readline().strip()
-            connection, _ = silent.accept()
-            with connection:
-                watch = Watch(found := tagged(tag))
-                assert found
-                print(file=worker.stdin, flush=True)
-                stopped = os.waitid(os.P_PID, worker.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-                assert stopped
-                assert stopped.si_code == os.CLD_STOPPED
-                watch.wait()
-                assert tagged(tag) == []
-        finally:
-            worker.kill()
+    with frozen_worker(FROZEN_WORKER, str(tmp_path), address(silent)) as worker:
+        (tag,) = worker.ready()
+        connection, _ = silent.accept()
+        with connection:
+            watch = Watch(found := tagged(tag))
+            assert found
+            worker.freeze()
+            watch.wait()
+            assert tagged(tag) == []
 
 
 def test_a_clone_past_its_deadline_is_lost(tmp_path: Path, silent: socket.socket) -> None:
