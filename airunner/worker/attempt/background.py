@@ -8,9 +8,9 @@ Rules
 2. At the end of the job, after its last step, each background step gets SIGTERM, the grace period and
    SIGKILL. Such an end is a success.
 3. A command that fails later than that has failed its step, but not the job: the steps that needed it
-   decide. The same holds for a step whose file AIRUNNER_ENV is refused when the next step starts; what
-   it writes later gives no variables.
-4. A command whose shim dies ends the attempt at once, as that of any step.
+   decide. The same holds for a step with a bad file AIRUNNER_ENV at the start of the next step; later
+   lines give no variables.
+4. The death of the command's shim ends the attempt at once, as in any step.
 5. A stop of the attempt ends background steps as it ends the others. A drain after the last step is
    too late to give the job back: the background steps that it ends have ended with the job, by rule 2.
 """

@@ -169,8 +169,6 @@ class Execution:
         try:
             await workspace.fetch(self._handle.report, self._handle.deadline)
             stages = plan(self._spec, workspace.steps)
-            if any(stage.step is not None for stage in stages):
-                workspace.open_variables()
         except CheckoutFailed as failure:
             return Outcome(reason=Reason.SETUP_FAILED, error=str(failure))
         except SetupFailed as failure:
@@ -262,10 +260,6 @@ class Execution:
             elif await background.start(stage_run, process, began):
                 if refused := await self._take_variables(workspace):
                     background.refuse(stage_run, refused)
-                try:
-                    workspace.open_variables()  # the step has the earlier file to itself
-                except SetupFailed as failure:
-                    return await self._fail(Reason.SETUP_FAILED, str(failure))
                 return None
             if (ran := stage_run.exited.result()) is None:
                 return AttemptEnd.LOST

@@ -57,6 +57,8 @@ class StageRun:
     async def launch(self) -> Process:
         """Starts the command. Raises SetupFailed or LaunchError."""
         stage = self._stage
+        if stage.step is not None:
+            self._workspace.open_variables()
         if not stage.text:
             return await self._launcher.launch(self._command(stage.argv))
         directory = self._workspace.directory(stage.directory)

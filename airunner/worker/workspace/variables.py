@@ -2,9 +2,10 @@
 
     echo "VERSION=1.2" >>"$AIRUNNER_ENV"
 
-Each line is NAME=VALUE, taken literally: no quotes, no expansion. The worker reads the file after each
-step and empties it. A file with a line that it refuses gives no variable at all, and fails its step: a
-step that runs without a variable that it expects does damage.
+Each line is NAME=VALUE, taken literally: no quotes, no expansion. Each step has a file of its own, which
+the worker reads once: after the step, or when the next one starts beside it. A file with a line that it
+refuses gives no variable at all, and fails its step: a step that runs without a variable that it expects
+does damage.
 
 The job owns the file, so it may have become anything: a link, a pipe, a folder, or gigabytes.
 """
@@ -12,7 +13,6 @@ The job owns the file, so it may have become anything: a link, a pipe, a folder,
 import os
 import stat
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Final
 
 from airunner.model.errors import InvalidRequest
@@ -21,13 +21,13 @@ from airunner.model.validation import check_environment
 
 NAME: Final = "AIRUNNER_ENV"
 AIRUNNER_PREFIX: Final = "AIRUNNER_"  # of the names that describe an attempt
-_OPEN: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAKE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _SHOWN_CHARS: Final = 64  # of a name in an error
 
 
 class VariablesFile:
-    """The file of one attempt, and the variables that its steps have given so far."""
+    """The file of one step, and the variables that the steps so far have given."""
 
     def __init__(self, path: str, given: Mapping[str, str] = {}) -> None:
         """Makes the file. `given`: the variables of the earlier steps. Raises OSError."""
@@ -36,7 +36,7 @@ class VariablesFile:
         os.close(os.open(path, _MAKE, 0o600))
 
     def take(self) -> None:
-        """Adds the variables in the file, and empties it.
+        """Adds the variables in the file.
 
         Raises ValueError with a sentence about a file that is not as it must be; then no variable of
         it counts.
@@ -44,7 +44,6 @@ class VariablesFile:
         try:
             data = self._read()
         except OSError as error:
-            self._renew()
             raise ValueError(f"{NAME}: the file cannot be read: {error.strerror}") from None
         if not data:
             return
@@ -56,30 +55,17 @@ class VariablesFile:
         self.variables = variables
 
     def _read(self) -> bytes:
-        """The bytes of the file, one more than the limit at most."""
+        """The bytes of the file, one more than the limit at most; none if it is gone."""
         try:
             descriptor = os.open(self.path, _OPEN)
         except FileNotFoundError:
-            self._renew()
             return b""
         try:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise OSError(0, "it is no regular file")
-            if not found.st_size:
-                return b""
-            data = os.read(descriptor, ENVIRONMENT_BYTES_MAX + 1)
-            os.ftruncate(descriptor, 0)
-            return data
+            return os.read(descriptor, ENVIRONMENT_BYTES_MAX + 1)
         finally:
             os.close(descriptor)
-
-    def _renew(self) -> None:
-        """Makes an empty file in the place of one that is gone or of another kind."""
-        with suppress(OSError):  # a folder stays, and so the next step's writes fail
-            with suppress(FileNotFoundError):
-                os.unlink(self.path)
-            os.close(os.open(self.path, _MAKE, 0o600))
 
 
 def _parsed(data: bytes) -> dict[str, str]:

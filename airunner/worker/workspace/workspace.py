@@ -169,11 +169,11 @@ class Workspace(Protocol):
         ...
 
     def open_variables(self) -> None:
-        """Makes the file AIRUNNER_ENV for the next steps of a job. Raises SetupFailed."""
+        """Makes the file AIRUNNER_ENV of the next step. Raises SetupFailed."""
         ...
 
     def take_variables(self) -> None:
-        """Adds the variables in the file AIRUNNER_ENV, and empties it.
+        """Adds the variables in the file AIRUNNER_ENV.
 
         Raises ValueError with a sentence for the job's submitter.
         """
